@@ -1,1 +1,29 @@
-//! Not written yet.
+//! The contracts of laioncele: stages and steps, tables and their schemas, the ledger, the store, the manifest.
+//!
+//! No model and no command line lives here. Arrows only point down to this crate: a stage knows its own tables
+//! through [`table`], its task through [`task::Task`], and nothing of its neighbours; the program plans over
+//! [`stage::Step`]s and [`ledger::Ledger`] records without knowing what any stage does.
+
+pub mod digest;
+pub mod drops;
+pub mod error;
+pub mod ids;
+pub mod ledger;
+pub mod manifest;
+pub mod part;
+pub mod protocol;
+pub mod resources;
+pub mod stage;
+pub mod store;
+pub mod table;
+pub mod task;
+
+pub use digest::{Digest, KeyHasher};
+pub use drops::{DropReason, Unit};
+pub use error::{CoreError, StageError};
+pub use ids::{CaptionId, ImageId, NameId};
+pub use manifest::Manifest;
+pub use part::Part;
+pub use stage::{Partition, Reads, Scope, Spread, StageName, Step};
+pub use table::{Row, TableId, Widths};
+pub use task::Task;

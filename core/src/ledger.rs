@@ -1,0 +1,258 @@
+//! The ledger: one record per committed task, created once and never changed.
+//!
+//! A record is at `ledger/STEP/PARTITION/KEY.json`. The key is a hash of everything the result depends on, so looking
+//! for a record *is* asking whether the task is done. Of two copies of one task the first to create the record wins;
+//! the other's parts are named by no record and so do not exist for a reader.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, KeyHasher};
+use crate::drops::{DropReason, Unit};
+use crate::error::CoreError;
+use crate::part::Part;
+use crate::stage::{Partition, StageName};
+use crate::store::{Created, Store};
+
+/// The record format this program writes, and the newest it reads.
+pub const RECORD_FORMAT: u32 = 1;
+
+/// Everything a task's result depends on, by name, so that a plan can say what changed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeyParts {
+    /// Step version.
+    pub version: u32,
+    /// The settings' resolved values, flattened: `face.threshold` → `0.45`.
+    pub settings: BTreeMap<String, String>,
+    /// Model label → digest of its files.
+    pub models: BTreeMap<String, Digest>,
+    /// `table/partition` → digest over the digests of those parts.
+    pub inputs: BTreeMap<String, Digest>,
+}
+
+impl KeyParts {
+    /// The key of the task of `step` on `partition` that these parts describe.
+    pub fn key(&self, step: &str, partition: &Partition) -> Digest {
+        let mut hasher = KeyHasher::new("task-key")
+            .text("step", step)
+            .text("partition", partition.as_str())
+            .number("version", self.version.into());
+        hasher = hasher.number("settings", self.settings.len() as u64);
+        for (name, value) in &self.settings {
+            hasher = hasher.text(name, value);
+        }
+        hasher = hasher.number("models", self.models.len() as u64);
+        for (name, digest) in &self.models {
+            hasher = hasher.digest(name, *digest);
+        }
+        for (name, digest) in &self.inputs {
+            hasher = hasher.digest(name, *digest);
+        }
+        hasher.finish()
+    }
+
+    /// What differs from `before`, most telling first: settings, models, version, inputs.
+    pub fn changes_since(&self, before: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        for (name, value) in &self.settings {
+            match before.settings.get(name) {
+                Some(old) if old == value => {}
+                Some(old) => changes.push(format!("{name} {old} → {value}")),
+                None => changes.push(format!("{name} = {value} is new")),
+            }
+        }
+        changes.extend(
+            before
+                .settings
+                .keys()
+                .filter(|k| !self.settings.contains_key(*k))
+                .map(|k| format!("{k} is gone")),
+        );
+        changes
+            .extend(changed(&self.models, &before.models).map(|k| format!("{k} digest changed")));
+        if self.version != before.version {
+            changes.push(format!(
+                "step version {} → {}",
+                before.version, self.version
+            ));
+        }
+        changes.extend(changed(&self.inputs, &before.inputs).map(|k| format!("input {k} changed")));
+        changes
+    }
+}
+
+fn changed<'a>(
+    now: &'a BTreeMap<String, Digest>,
+    before: &'a BTreeMap<String, Digest>,
+) -> impl Iterator<Item = &'a String> {
+    let gone = before.keys().filter(|k| !now.contains_key(*k));
+    now.iter()
+        .filter(|(k, v)| before.get(*k) != Some(*v))
+        .map(|(k, _)| k)
+        .chain(gone)
+}
+
+/// One balance of a task: rows in = rows out + rows dropped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Account {
+    /// What is counted.
+    pub unit: Unit,
+    /// Rows that came in.
+    pub rows_in: u64,
+    /// Rows that went on.
+    pub rows_out: u64,
+    /// Rows dropped, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+}
+
+/// A committed task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`RECORD_FORMAT`].
+    pub format: u32,
+    /// The stage.
+    pub stage: StageName,
+    /// The step.
+    pub step: String,
+    /// The partition.
+    pub partition: Partition,
+    /// Hash of `key_parts`, step and partition.
+    pub key: Digest,
+    /// What the key was made of.
+    pub key_parts: KeyParts,
+    /// Which try this was: part of its parts' names.
+    pub attempt: String,
+    /// The parts read.
+    pub inputs: Vec<Part>,
+    /// The parts written.
+    pub outputs: Vec<Part>,
+    /// The balances, one per unit.
+    pub accounts: Vec<Account>,
+    /// Figures worth reporting that are no row counts (portraits saved by lazy drawing, …).
+    #[serde(default)]
+    pub figures: BTreeMap<String, f64>,
+    /// When the task started, seconds since 1970.
+    pub started: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Where it ran.
+    pub host: String,
+    /// The program that wrote it.
+    pub program: String,
+}
+
+impl Record {
+    /// The written parts of `table`.
+    pub fn outputs_of(&self, table: crate::table::TableId) -> impl Iterator<Item = &Part> {
+        self.outputs.iter().filter(move |p| p.table == table)
+    }
+}
+
+/// Reads and creates records.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Store,
+}
+
+impl Ledger {
+    /// The ledger in `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The record of a task, if it is done.
+    ///
+    /// # Errors
+    /// [`CoreError::Record`], [`CoreError::Newer`] or a store error.
+    pub fn find(
+        &self,
+        step: &str,
+        partition: &Partition,
+        key: Digest,
+    ) -> Result<Option<Record>, CoreError> {
+        let path = record_path(step, partition, key);
+        match self.store.get(&path) {
+            Ok(bytes) => parse(&path, &bytes).map(Some),
+            Err(CoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates a record; `false` where another copy of the task was first. Read back afterwards, so that a store whose
+    /// put-if-absent lies is noticed.
+    ///
+    /// # Errors
+    /// A store error, or [`CoreError::Record`] where the record read back is neither ours nor another's for this key.
+    pub fn commit(&self, record: &Record) -> Result<bool, CoreError> {
+        let path = record_path(&record.step, &record.partition, record.key);
+        let fail = |reason: String| CoreError::Record {
+            path: path.clone(),
+            reason,
+        };
+        let bytes = serde_json::to_vec_pretty(record).map_err(|e| fail(e.to_string()))?;
+        let created = self.store.create(&path, bytes)?;
+        let found = self
+            .find(&record.step, &record.partition, record.key)?
+            .ok_or_else(|| fail("vanished after its commit".to_owned()))?;
+        match created {
+            Created::Won if found.attempt != record.attempt => Err(fail(format!(
+                "attempt {} stands where {} was created: this store's put-if-absent cannot be trusted",
+                found.attempt, record.attempt
+            ))),
+            Created::Won => Ok(true),
+            Created::Lost => Ok(false),
+        }
+    }
+
+    /// All records of a step on `partition`, newest first.
+    ///
+    /// # Errors
+    /// As [`Ledger::find`].
+    pub fn history(&self, step: &str, partition: &Partition) -> Result<Vec<Record>, CoreError> {
+        self.below(&format!("ledger/{step}/{partition}"))
+    }
+
+    /// All records of the run, newest first.
+    ///
+    /// # Errors
+    /// As [`Ledger::find`].
+    pub fn all(&self) -> Result<Vec<Record>, CoreError> {
+        self.below("ledger")
+    }
+
+    fn below(&self, prefix: &str) -> Result<Vec<Record>, CoreError> {
+        let paths = self.store.list(prefix)?;
+        let mut records: Vec<Record> = paths
+            .iter()
+            .map(|p| parse(p, &self.store.get(p)?))
+            .collect::<Result<_, _>>()?;
+        records.sort_by(|a, b| (b.started, &b.key).cmp(&(a.started, &a.key)));
+        Ok(records)
+    }
+}
+
+fn record_path(step: &str, partition: &Partition, key: Digest) -> String {
+    format!("ledger/{step}/{partition}/{key}.json")
+}
+
+fn parse(path: &str, bytes: &[u8]) -> Result<Record, CoreError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let fail = |e: serde_json::Error| CoreError::Record {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    };
+    let Format { format } = serde_json::from_slice(bytes).map_err(fail)?;
+    if format > RECORD_FORMAT {
+        return Err(CoreError::Newer {
+            path: path.to_owned(),
+            what: "ledger record".to_owned(),
+            found: format,
+            known: RECORD_FORMAT,
+        });
+    }
+    serde_json::from_slice(bytes).map_err(fail)
+}

@@ -1,0 +1,142 @@
+//! Parts: the immutable files of a table, written and read as Parquet, checked against their declared schema.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::CoreError;
+use crate::stage::Partition;
+use crate::store::Store;
+use crate::table::{Row, TableId, Widths, describe, same_columns};
+
+/// An immutable file of a table, as a ledger record names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// The table.
+    pub table: TableId,
+    /// The shard or bucket whose rows it holds.
+    pub partition: Partition,
+    /// Object path in the store; for the source's shards the local file.
+    pub path: String,
+    /// Rows; 0 for files that are no tables.
+    pub rows: u64,
+    /// Size of the file.
+    pub bytes: u64,
+    /// BLAKE3 of the file.
+    pub digest: Digest,
+}
+
+impl Part {
+    /// Whether this part is a Parquet file with rows (else a file such as weights or a sheet).
+    pub fn is_parquet(&self) -> bool {
+        self.path.ends_with(".parquet")
+    }
+}
+
+/// Rows at most in a row group, so that a reader's memory is bounded whatever the part's size.
+const ROW_GROUP: usize = 16_384;
+
+/// `batches` as the bytes of a Parquet file: the same batches always give the same bytes.
+///
+/// # Errors
+/// [`CoreError::Parquet`].
+pub fn encode(
+    schema: &std::sync::Arc<Schema>,
+    batches: &[RecordBatch],
+) -> Result<Vec<u8>, CoreError> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_created_by("laioncele".to_owned())
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .build();
+    let fail = |e: parquet::errors::ParquetError| CoreError::parquet("parquet writer", e);
+    let mut writer =
+        ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(fail)?;
+    for batch in batches {
+        writer.write(batch).map_err(fail)?;
+    }
+    writer.into_inner().map_err(fail)
+}
+
+/// All rows of a part, its schema and version checked.
+///
+/// # Errors
+/// [`CoreError::Schema`], [`CoreError::Newer`], [`CoreError::Parquet`] or a store error.
+pub fn read_rows<R: Row>(store: &Store, part: &Part, widths: &Widths) -> Result<Vec<R>, CoreError> {
+    let mut rows = Vec::new();
+    for batch in open_part(
+        store.get(&part.path)?,
+        &part.path,
+        R::TABLE,
+        R::VERSION,
+        &R::schema(widths),
+    )? {
+        R::append(&batch?, widths, &mut rows)
+            .map_err(|reason| CoreError::parquet(&part.path, reason))?;
+    }
+    Ok(rows)
+}
+
+/// The batches of any Parquet file, unchecked, each with its own schema.
+///
+/// # Errors
+/// [`CoreError::Parquet`].
+pub fn read_batches(
+    bytes: Bytes,
+    path: &str,
+) -> Result<impl Iterator<Item = Result<RecordBatch, CoreError>>, CoreError> {
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| CoreError::parquet(path, e))?;
+    let reader = builder
+        .with_batch_size(ROW_GROUP)
+        .build()
+        .map_err(|e| CoreError::parquet(path, e))?;
+    let origin = path.to_owned();
+    Ok(reader.map(move |batch| batch.map_err(|e| CoreError::parquet(&origin, e))))
+}
+
+fn open_part(
+    bytes: Bytes,
+    path: &str,
+    table: TableId,
+    version: u32,
+    expected: &Schema,
+) -> Result<impl Iterator<Item = Result<RecordBatch, CoreError>>, CoreError> {
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| CoreError::parquet(path, e))?;
+    let found = builder.schema();
+    let found_version = found
+        .metadata()
+        .get("laioncele.version")
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(version);
+    if found_version > version {
+        return Err(CoreError::Newer {
+            path: path.to_owned(),
+            what: format!("table `{table}`"),
+            found: found_version,
+            known: version,
+        });
+    }
+    if !same_columns(expected, found) {
+        return Err(CoreError::Schema {
+            path: path.to_owned(),
+            table: table.to_string(),
+            expected: describe(expected),
+            found: describe(found),
+        });
+    }
+    let reader = builder
+        .with_batch_size(1024)
+        .build()
+        .map_err(|e| CoreError::parquet(path, e))?;
+    let origin = path.to_owned();
+    Ok(reader.map(move |batch| batch.map_err(|e| CoreError::parquet(&origin, e))))
+}

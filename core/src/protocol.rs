@@ -1,0 +1,166 @@
+//! The worker protocol: JSON lines, one message a line, at most 1 MiB each; data always by object path.
+//!
+//! To the worker: [`ToWorker`] on its standard input; end of input means finish nothing, leave. From it:
+//! [`FromWorker`] on its standard output. Unknown fields are ignored on both sides; the version is in the hello.
+//! A line is never the truth: a task counts when its ledger record exists.
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::drops::Unit;
+use crate::ledger::KeyParts;
+use crate::part::Part;
+use crate::stage::{Partition, StageName};
+
+/// Version of the protocol, in the hello.
+pub const PROTOCOL: u32 = 1;
+
+/// Longest line in bytes.
+pub const MAX_LINE: usize = 1 << 20;
+
+/// Where a run's invented hosts really are. Outside every key: a port changes no id and no digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostMap {
+    /// Hosts that end in this are mapped (`.example`).
+    pub suffix: String,
+    /// To this address and port, whatever port the url names.
+    pub address: SocketAddr,
+}
+
+/// What a task needs to know that its result does not depend on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// The embedded world's web, when it is served.
+    #[serde(default)]
+    pub host_map: Option<HostMap>,
+    /// Threads that one worker may use.
+    #[serde(default)]
+    pub threads: usize,
+}
+
+/// A task, written as an object `queue/KEY.json` so that its input list never has to fit in a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// The stage.
+    pub stage: StageName,
+    /// The step.
+    pub step: String,
+    /// The partition.
+    pub partition: Partition,
+    /// The key that its record will bear.
+    pub key: Digest,
+    /// What the key was made of.
+    pub key_parts: KeyParts,
+    /// Parts to read.
+    pub inputs: Vec<Part>,
+}
+
+/// A line to a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToWorker {
+    /// Do this task.
+    Task {
+        /// Number of this assignment.
+        id: u64,
+        /// Object path of the [`TaskSpec`].
+        spec: String,
+        /// Try: part of the parts' names.
+        attempt: String,
+        /// The manifest file.
+        manifest: PathBuf,
+        /// The run's output folder.
+        output: PathBuf,
+        /// What the result does not depend on.
+        #[serde(default)]
+        surroundings: Surroundings,
+    },
+    /// Stop working on it.
+    Cancel {
+        /// The assignment.
+        id: u64,
+    },
+    /// Answer with a pong.
+    Ping {
+        /// Comes back.
+        n: u64,
+    },
+}
+
+/// How a failed task failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The input as a whole cannot be used.
+    Data,
+    /// Missing weights, full disk: stops the stage.
+    Environment,
+    /// Out of memory.
+    Memory,
+    /// Asked to stop.
+    Cancelled,
+    /// A broken contract: a defect.
+    Internal,
+}
+
+/// A line from a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromWorker {
+    /// First line.
+    Hello {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// Program version.
+        build: String,
+        /// Host name.
+        host: String,
+        /// Process id.
+        pid: u32,
+        /// Processors it may use.
+        cpus: usize,
+    },
+    /// At most two a second; also the heartbeat.
+    Progress {
+        /// The assignment.
+        id: u64,
+        /// Units done.
+        done: u64,
+        /// Units in all.
+        total: u64,
+        /// Of what.
+        unit: Unit,
+    },
+    /// A line for the log.
+    Log {
+        /// `error`, `warn`, `info`, `debug`.
+        level: String,
+        /// What.
+        text: String,
+    },
+    /// The task's record exists.
+    Done {
+        /// The assignment.
+        id: u64,
+        /// Its key.
+        key: Digest,
+        /// Whether this copy's record won.
+        won: bool,
+    },
+    /// The task failed as a whole.
+    Failed {
+        /// The assignment.
+        id: u64,
+        /// How.
+        kind: FailureKind,
+        /// Why.
+        text: String,
+    },
+    /// Answer to a ping.
+    Pong {
+        /// The ping's.
+        n: u64,
+    },
+}

@@ -1,0 +1,205 @@
+//! Where parts and records live: a local folder behind the `object_store` crate, called without async.
+//!
+//! Layout below the root (the run's `--output`):
+//!
+//! ```text
+//! tables/TABLE/PARTITION/KEY-ATTEMPT.parquet   parts; what no ledger record names does not exist for a reader
+//! ledger/STEP/PARTITION/KEY.json               records, written once each (put-if-absent), never changed
+//! laioncele/                                   what pack-shards publishes, committed parts only
+//! cache/  log/                                 may be deleted at any time
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use tokio::runtime::Runtime;
+
+use crate::error::CoreError;
+
+/// An object store, called from ordinary threads.
+#[derive(Clone)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    runtime: Arc<Runtime>,
+    root: PathBuf,
+}
+
+/// What a put-if-absent found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// Nothing was there; ours is now.
+    Won,
+    /// Something was there already and stays.
+    Lost,
+}
+
+impl Store {
+    /// Opens, and makes where it is missing, the local folder `root`.
+    ///
+    /// # Errors
+    /// [`CoreError::Io`] where the folder cannot be made.
+    pub fn local(root: &Path) -> Result<Self, CoreError> {
+        std::fs::create_dir_all(root).map_err(|e| CoreError::from_io(root, e))?;
+        let root = root
+            .canonicalize()
+            .map_err(|e| CoreError::from_io(root, e))?;
+        let objects =
+            LocalFileSystem::new_with_prefix(&root).map_err(|source| CoreError::Store {
+                path: root.display().to_string(),
+                source,
+            })?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| CoreError::from_io(&root, e))?;
+        Ok(Self {
+            objects: Arc::new(objects),
+            runtime: Arc::new(runtime),
+            root,
+        })
+    }
+
+    /// The local folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The local file of an object, for tools that publish by linking. Readers go through [`Store::get`].
+    pub fn local_path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// Writes an object; readers see all of it or nothing.
+    ///
+    /// # Errors
+    /// [`CoreError::Store`]: full or read-only disk, no permission.
+    pub fn put(&self, path: &str, bytes: impl Into<Bytes>) -> Result<(), CoreError> {
+        let payload = PutPayload::from_bytes(bytes.into());
+        self.run(path, self.objects.put(&ObjectPath::from(path), payload))
+            .map(drop)
+    }
+
+    /// Writes an object only where none is: of many callers exactly one wins.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub fn create(&self, path: &str, bytes: impl Into<Bytes>) -> Result<Created, CoreError> {
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        let object = ObjectPath::from(path);
+        let put = self
+            .objects
+            .put_opts(&object, PutPayload::from_bytes(bytes.into()), options);
+        match self.runtime.block_on(put) {
+            Ok(_) => Ok(Created::Won),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Lost),
+            Err(source) => Err(CoreError::Store {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// An object's bytes.
+    ///
+    /// # Errors
+    /// [`CoreError::Missing`] or [`CoreError::Store`].
+    pub fn get(&self, path: &str) -> Result<Bytes, CoreError> {
+        let object = ObjectPath::from(path);
+        match self
+            .runtime
+            .block_on(async { self.objects.get(&object).await?.bytes().await })
+        {
+            Ok(bytes) => Ok(bytes),
+            Err(object_store::Error::NotFound { .. }) => Err(CoreError::Missing {
+                path: self.local_path(path),
+            }),
+            Err(source) => Err(CoreError::Store {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Whether an object is there.
+    ///
+    /// # Errors
+    /// [`CoreError::Store`].
+    pub fn exists(&self, path: &str) -> Result<bool, CoreError> {
+        match self
+            .runtime
+            .block_on(self.objects.head(&ObjectPath::from(path)))
+        {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(source) => Err(CoreError::Store {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// All objects below `prefix`, sorted.
+    ///
+    /// # Errors
+    /// [`CoreError::Store`].
+    pub fn list(&self, prefix: &str) -> Result<Vec<String>, CoreError> {
+        let listed = self
+            .objects
+            .list(Some(&ObjectPath::from(prefix)))
+            .map_ok(|meta| meta.location.to_string())
+            .try_collect::<Vec<_>>();
+        let mut paths = self.run(prefix, listed)?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn run<T>(
+        &self,
+        path: &str,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, CoreError> {
+        self.runtime
+            .block_on(work)
+            .map_err(|source| CoreError::Store {
+                path: path.to_owned(),
+                source,
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_one_creator_wins() -> Result<(), CoreError> {
+        let folder =
+            tempfile::tempdir().map_err(|e| CoreError::from_io(Path::new("tempdir"), e))?;
+        Store::local(folder.path())?;
+        let wins: usize = std::thread::scope(|scope| {
+            let create = |k: u8| {
+                let root = folder.path();
+                scope.spawn(move || {
+                    Store::local(root).and_then(|s| s.create("ledger/x.json", vec![k; 1000]))
+                })
+            };
+            let threads: Vec<_> = (0..8).map(create).collect();
+            threads
+                .into_iter()
+                .map(|t| usize::from(matches!(t.join(), Ok(Ok(Created::Won)))))
+                .sum()
+        });
+        assert_eq!(wins, 1);
+        let bytes = Store::local(folder.path())?.get("ledger/x.json")?;
+        assert!(bytes.len() == 1000 && bytes.iter().all(|b| *b == bytes[0]));
+        Ok(())
+    }
+}

@@ -1,0 +1,370 @@
+//! The types that a column may have, each with its Arrow form and both conversions.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeListArray, Float16Array,
+    Float32Array, Float64Array, ListArray, StringArray, StructArray, UInt32Array, UInt64Array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{
+    DataType, Field, Fields, Float16Type, Float32Type, Float64Type, UInt32Type, UInt64Type,
+};
+use half::f16;
+
+use super::Widths;
+use crate::ids::{CaptionId, ImageId, NameId};
+
+/// A value that can stand in a column.
+pub trait Cell: Sized {
+    /// Whether the column may hold nulls.
+    const NULLABLE: bool = false;
+    /// The Arrow type.
+    fn data_type(widths: &Widths) -> DataType;
+    /// All values as one array.
+    ///
+    /// # Errors
+    /// A vector whose length is not the declared width.
+    fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String>;
+    /// The values of an array.
+    ///
+    /// # Errors
+    /// An array of another type.
+    fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String>;
+}
+
+fn typed<'a, T>(found: Option<&'a T>, array: &ArrayRef) -> Result<&'a T, String> {
+    found.ok_or_else(|| format!("unexpected column type {}", array.data_type()))
+}
+
+macro_rules! number_cell {
+    ($rust:ty, $arrow:ty, $array:ident, $variant:ident) => {
+        impl Cell for $rust {
+            fn data_type(_: &Widths) -> DataType {
+                DataType::$variant
+            }
+            fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+                Ok(Arc::new($array::from(values)))
+            }
+            fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+                Ok(typed(array.as_primitive_opt::<$arrow>(), array)?
+                    .values()
+                    .to_vec())
+            }
+        }
+        impl Cell for Option<$rust> {
+            const NULLABLE: bool = true;
+            fn data_type(_: &Widths) -> DataType {
+                DataType::$variant
+            }
+            fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+                Ok(Arc::new($array::from(values)))
+            }
+            fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+                Ok(typed(array.as_primitive_opt::<$arrow>(), array)?
+                    .iter()
+                    .collect())
+            }
+        }
+    };
+}
+
+number_cell!(u32, UInt32Type, UInt32Array, UInt32);
+number_cell!(u64, UInt64Type, UInt64Array, UInt64);
+number_cell!(f32, Float32Type, Float32Array, Float32);
+number_cell!(f64, Float64Type, Float64Array, Float64);
+
+macro_rules! id_cell {
+    ($id:ident) => {
+        impl Cell for $id {
+            fn data_type(_: &Widths) -> DataType {
+                DataType::UInt64
+            }
+            fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String> {
+                u64::write(values.into_iter().map(|v| v.0).collect(), widths)
+            }
+            fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String> {
+                Ok(u64::read(array, widths)?.into_iter().map(Self).collect())
+            }
+        }
+    };
+}
+
+id_cell!(CaptionId);
+id_cell!(NameId);
+id_cell!(ImageId);
+
+impl Cell for bool {
+    fn data_type(_: &Widths) -> DataType {
+        DataType::Boolean
+    }
+    fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+        Ok(Arc::new(BooleanArray::from(values)))
+    }
+    fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+        Ok(typed(array.as_boolean_opt(), array)?
+            .values()
+            .iter()
+            .collect())
+    }
+}
+
+impl Cell for String {
+    fn data_type(_: &Widths) -> DataType {
+        DataType::Utf8
+    }
+    fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+        Ok(Arc::new(StringArray::from(values)))
+    }
+    fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+        Ok(typed(array.as_string_opt::<i32>(), array)?
+            .iter()
+            .map(|v| v.unwrap_or_default().to_owned())
+            .collect())
+    }
+}
+
+impl Cell for Option<String> {
+    const NULLABLE: bool = true;
+    fn data_type(_: &Widths) -> DataType {
+        DataType::Utf8
+    }
+    fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+        Ok(Arc::new(StringArray::from(values)))
+    }
+    fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+        Ok(typed(array.as_string_opt::<i32>(), array)?
+            .iter()
+            .map(|v| v.map(str::to_owned))
+            .collect())
+    }
+}
+
+impl Cell for Vec<u8> {
+    fn data_type(_: &Widths) -> DataType {
+        DataType::Binary
+    }
+    fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+        Ok(Arc::new(BinaryArray::from_iter_values(values)))
+    }
+    fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+        Ok(typed(array.as_binary_opt::<i32>(), array)?
+            .iter()
+            .map(|v| v.unwrap_or_default().to_vec())
+            .collect())
+    }
+}
+
+/// A picture as the Hugging Face `datasets` image feature reads it: the encoded file's bytes and a name for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// The encoded file (JPEG, PNG, …), untouched.
+    pub bytes: Vec<u8>,
+    /// A file name with the format's extension.
+    pub path: String,
+}
+
+impl Image {
+    fn fields() -> Fields {
+        Fields::from(vec![
+            Field::new("bytes", DataType::Binary, false),
+            Field::new("path", DataType::Utf8, false),
+        ])
+    }
+}
+
+impl Cell for Image {
+    fn data_type(_: &Widths) -> DataType {
+        DataType::Struct(Self::fields())
+    }
+    fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String> {
+        let (bytes, paths): (Vec<_>, Vec<_>) =
+            values.into_iter().map(|i| (i.bytes, i.path)).unzip();
+        let columns = vec![
+            Vec::<u8>::write(bytes, widths)?,
+            String::write(paths, widths)?,
+        ];
+        Ok(Arc::new(
+            StructArray::try_new(Self::fields(), columns, None).map_err(|e| e.to_string())?,
+        ))
+    }
+    fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String> {
+        let parts = typed(array.as_struct_opt(), array)?;
+        let column = |name| {
+            parts
+                .column_by_name(name)
+                .ok_or_else(|| format!("image struct without `{name}`"))
+        };
+        let (bytes, paths) = (
+            Vec::<u8>::read(column("bytes")?, widths)?,
+            String::read(column("path")?, widths)?,
+        );
+        Ok(bytes
+            .into_iter()
+            .zip(paths)
+            .map(|(bytes, path)| Self { bytes, path })
+            .collect())
+    }
+}
+
+/// One spelling of a name and how many mentions bear it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// As normalized, not as written.
+    pub spelling: String,
+    /// Mentions with this spelling.
+    pub mentions: u64,
+    /// Why it was filed under the canonical name (`canonical`, `folded`, `edit_distance`).
+    pub merged_by: String,
+}
+
+impl Cell for Vec<Alias> {
+    fn data_type(_: &Widths) -> DataType {
+        DataType::List(Arc::new(Field::new(
+            "item",
+            DataType::Struct(alias_fields()),
+            false,
+        )))
+    }
+    fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String> {
+        let offsets = OffsetBuffer::from_lengths(values.iter().map(Vec::len));
+        let (mut spellings, mut counts, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+        for alias in values.into_iter().flatten() {
+            spellings.push(alias.spelling);
+            counts.push(alias.mentions);
+            reasons.push(alias.merged_by);
+        }
+        let columns = vec![
+            String::write(spellings, widths)?,
+            u64::write(counts, widths)?,
+            String::write(reasons, widths)?,
+        ];
+        let items =
+            StructArray::try_new(alias_fields(), columns, None).map_err(|e| e.to_string())?;
+        let field = Arc::new(Field::new("item", DataType::Struct(alias_fields()), false));
+        Ok(Arc::new(
+            ListArray::try_new(field, offsets, Arc::new(items), None).map_err(|e| e.to_string())?,
+        ))
+    }
+    fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String> {
+        let lists = typed(array.as_list_opt::<i32>(), array)?;
+        lists
+            .iter()
+            .map(|list| list.map_or(Ok(Vec::new()), |items| read_aliases(&items, widths)))
+            .collect()
+    }
+}
+
+fn alias_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("spelling", DataType::Utf8, false),
+        Field::new("mentions", DataType::UInt64, false),
+        Field::new("merged_by", DataType::Utf8, false),
+    ])
+}
+
+fn read_aliases(items: &ArrayRef, widths: &Widths) -> Result<Vec<Alias>, String> {
+    let parts = typed(items.as_struct_opt(), items)?;
+    let spellings = String::read(parts.column(0), widths)?;
+    let counts = u64::read(parts.column(1), widths)?;
+    let reasons = String::read(parts.column(2), widths)?;
+    let rows = spellings.into_iter().zip(counts).zip(reasons);
+    Ok(rows
+        .map(|((spelling, mentions), merged_by)| Alias {
+            spelling,
+            mentions,
+            merged_by,
+        })
+        .collect())
+}
+
+macro_rules! vector_cell {
+    ($(#[$doc:meta])* $name:ident, $item:ty, $arrow:ty, $array:ident, $variant:ident, $width:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $name(pub Vec<$item>);
+
+        impl Cell for $name {
+            fn data_type(widths: &Widths) -> DataType {
+                let width: fn(&Widths) -> usize = $width;
+                let item = Arc::new(Field::new("item", DataType::$variant, false));
+                DataType::FixedSizeList(item, i32::try_from(width(widths)).unwrap_or(i32::MAX))
+            }
+            fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String> {
+                let width: fn(&Widths) -> usize = $width;
+                let (width, rows) = (width(widths), values.len());
+                if let Some(odd) = values.iter().find(|v| v.0.len() != width) {
+                    return Err(format!("{} of width {}, expected {width}", stringify!($name), odd.0.len()));
+                }
+                let flat: Vec<$item> = values.into_iter().flat_map(|v| v.0).collect();
+                let item = Arc::new(Field::new("item", DataType::$variant, false));
+                let size = i32::try_from(width).map_err(|e| e.to_string())?;
+                let list = FixedSizeListArray::try_new_with_length(item, size, Arc::new($array::from(flat)), None, rows);
+                Ok(Arc::new(list.map_err(|e| e.to_string())?))
+            }
+            fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String> {
+                let width: fn(&Widths) -> usize = $width;
+                let list = typed(array.as_fixed_size_list_opt(), array)?;
+                if usize::try_from(list.value_length()) != Ok(width(widths)) {
+                    return Err(format!("{} of width {}, expected {}", stringify!($name), list.value_length(), width(widths)));
+                }
+                let item = |values: ArrayRef| Ok(Self(typed(values.as_primitive_opt::<$arrow>(), &values)?.values().to_vec()));
+                (0..list.len()).map(|i| item(list.value(i))).collect()
+            }
+        }
+    };
+}
+
+vector_cell! {
+    /// A name embedding, row-major [tokens × channels], f16.
+    NameVector, f16, Float16Type, Float16Array, Float16, |w| w.name_tokens * w.name_channels
+}
+vector_cell! {
+    /// A face embedding of unit length, f32.
+    FaceVector, f32, Float32Type, Float32Array, Float32, |w| w.face
+}
+vector_cell! {
+    /// Both CLIP image encoders' projected features, L then G, f32, not normalized.
+    FeatureVector, f32, Float32Type, Float32Array, Float32, |w| w.features
+}
+vector_cell! {
+    /// left, top, right, bottom in pixels of the stored picture, f32.
+    FaceBox, f32, Float32Type, Float32Array, Float32, |_| 4
+}
+vector_cell! {
+    /// Five points x, y in pixels: eye on the picture's left, other eye, nose tip, mouth corner on the left, other one; f32.
+    Landmarks, f32, Float32Type, Float32Array, Float32, |_| 10
+}
+
+/// The face embeddings of a name's portraits, in portrait order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FaceVectors(pub Vec<FaceVector>);
+
+impl Cell for FaceVectors {
+    fn data_type(widths: &Widths) -> DataType {
+        DataType::List(Arc::new(Field::new(
+            "item",
+            FaceVector::data_type(widths),
+            false,
+        )))
+    }
+    fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String> {
+        let offsets = OffsetBuffer::from_lengths(values.iter().map(|v| v.0.len()));
+        let items = FaceVector::write(values.into_iter().flat_map(|v| v.0).collect(), widths)?;
+        let field = Arc::new(Field::new("item", FaceVector::data_type(widths), false));
+        Ok(Arc::new(
+            ListArray::try_new(field, offsets, items, None).map_err(|e| e.to_string())?,
+        ))
+    }
+    fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String> {
+        let lists = typed(array.as_list_opt::<i32>(), array)?;
+        lists
+            .iter()
+            .map(|list| {
+                list.map_or(Ok(Self::default()), |items| {
+                    FaceVector::read(&items, widths).map(Self)
+                })
+            })
+            .collect()
+    }
+}

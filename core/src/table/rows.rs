@@ -1,0 +1,331 @@
+//! The row type of every table.
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::Field;
+
+use super::cell::{
+    Alias, Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Image, Landmarks, NameVector,
+};
+use super::{Row, TableId, Widths};
+use crate::ids::{CaptionId, ImageId, NameId};
+
+/// Declares row types and derives [`Row`] from their fields.
+macro_rules! rows {
+    ($($(#[$doc:meta])* $name:ident in $table:ident, version $version:literal { $($(#[$fdoc:meta])* $field:ident: $type:ty,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $type,)+ }
+
+        impl Row for $name {
+            const TABLE: TableId = TableId::$table;
+            const VERSION: u32 = $version;
+
+            fn fields(widths: &Widths) -> Vec<Field> {
+                vec![$(Field::new(stringify!($field), <$type>::data_type(widths), <$type>::NULLABLE),)+]
+            }
+
+            fn columns(rows: Vec<Self>, widths: &Widths) -> Result<Vec<ArrayRef>, String> {
+                $(let mut $field = Vec::with_capacity(rows.len());)+
+                for row in rows {
+                    $($field.push(row.$field);)+
+                }
+                Ok(vec![$(<$type>::write($field, widths).map_err(|e| format!("column `{}`: {e}", stringify!($field)))?,)+])
+            }
+
+            fn append(batch: &RecordBatch, widths: &Widths, rows: &mut Vec<Self>) -> Result<(), String> {
+                $(let mut $field = {
+                    let column = batch.column_by_name(stringify!($field)).ok_or_else(|| format!("no column `{}`", stringify!($field)))?;
+                    <$type>::read(column, widths).map_err(|e| format!("column `{}`: {e}", stringify!($field)))?.into_iter()
+                };)+
+                rows.extend(std::iter::from_fn(|| Some(Self { $($field: $field.next()?,)+ })));
+                Ok(())
+            }
+        }
+    )+};
+}
+
+rows! {
+    /// A PERSON span in a caption.
+    Mention in Mentions, version 1 {
+        /// The caption.
+        caption_id: CaptionId,
+        /// The image beside it.
+        image_id: ImageId,
+        /// The image's url.
+        url: String,
+        /// The caption's text.
+        caption: String,
+        /// The span's text, as written.
+        name: String,
+        /// First byte of the span in `caption`.
+        start: u32,
+        /// One past the last byte.
+        end: u32,
+        /// The image's hash in the source's metadata, where it has one.
+        hash: Option<String>,
+    }
+
+    /// A canonical name.
+    Name in Names, version 1 {
+        /// Hash of `name`.
+        name_id: NameId,
+        /// The canonical spelling.
+        name: String,
+        /// All spellings filed under it, most frequent first.
+        aliases: Vec<Alias>,
+        /// Mentions of all spellings.
+        mentions: u64,
+        /// Distinct images of all spellings.
+        images: u64,
+    }
+
+    /// An image filed under a name.
+    Candidate in Candidates, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// The image.
+        image_id: ImageId,
+        /// Where it is.
+        url: String,
+        /// One caption that names it (the first by caption id).
+        caption: String,
+        /// Its hash in the source's metadata, where it has one.
+        hash: Option<String>,
+    }
+
+    /// A name's embedding.
+    NameEmbedding in NameEmbeddings, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// Its text.
+        name: String,
+        /// Tokens of the name alone, between start and end token, before truncation.
+        token_count: u32,
+        /// Tokens 1…8 of the name's prompt embedding.
+        embedding: NameVector,
+    }
+
+    /// A generated portrait.
+    Portrait in Portraits, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// 0…3.
+        index: u32,
+        /// The noise's seed, from run seed, name and index.
+        seed: u64,
+        /// PNG or WebP.
+        image: Image,
+        /// Digest of model and sampling settings.
+        settings: String,
+    }
+
+    /// How far the first two portraits of a name agree (what lazy drawing decided on).
+    PortraitPair in PortraitPairs, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// Cosine of the two faces, null where one has no single face.
+        similarity: Option<f32>,
+        /// Portraits drawn in the end.
+        drawn: u32,
+    }
+
+    /// The face of one portrait.
+    PortraitFace in PortraitFaces, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// The portrait.
+        index: u32,
+        /// Faces found.
+        faces: u32,
+        /// Detection score of the best face in [0, 1]; 0 without one.
+        score: f32,
+        /// Its box; zeros without one.
+        face_box: FaceBox,
+        /// Its landmarks; zeros without one.
+        landmarks: Landmarks,
+        /// Its embedding; zeros without one.
+        embedding: FaceVector,
+    }
+
+    /// A name that SDXL really knows.
+    KnownName in KnownNames, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// Its text.
+        name: String,
+        /// The portraits' face embeddings, in portrait order.
+        faces: FaceVectors,
+        /// Their mean, of unit length.
+        mean_face: FaceVector,
+        /// Lowest cosine among all pairs.
+        min_similarity: f32,
+        /// Mean cosine of all pairs.
+        mean_similarity: f32,
+    }
+
+    /// A downloaded photo.
+    Photo in Photos, version 1 {
+        /// The name it was filed under.
+        name_id: NameId,
+        /// Hash of `url`.
+        image_id: ImageId,
+        /// Where it came from.
+        url: String,
+        /// A caption that names it.
+        caption: String,
+        /// The file as it came.
+        image: Image,
+        /// SHA-256 of the bytes, hexadecimal.
+        sha256: String,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    }
+
+    /// A photo that is nobody's copy within its name. The bytes stay in `photos`.
+    UniquePhoto in UniquePhotos, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// The photo.
+        image_id: ImageId,
+        /// Average hash: 64 bits, row-major, the first pixel in the highest bit (as Python imagehash prints it).
+        average_hash: u64,
+        /// Copies of it that were dropped.
+        copies: u32,
+    }
+
+    /// The best-matching face of a photo against its name's portraits.
+    PhotoFace in PhotoFaces, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// The photo.
+        image_id: ImageId,
+        /// Faces found.
+        faces: u32,
+        /// Mean cosine of the best face to the portraits; null without a face.
+        similarity: Option<f32>,
+        /// The same of the second-best face; null without one.
+        second: Option<f32>,
+        /// Detection score of the best face; 0 without one.
+        score: f32,
+        /// Its box; zeros without one.
+        face_box: FaceBox,
+        /// Its landmarks; zeros without one.
+        landmarks: Landmarks,
+    }
+
+    /// A photo that shows its name's person.
+    Match in Matches, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// The photo.
+        image_id: ImageId,
+        /// Mean cosine to the portraits.
+        similarity: f32,
+        /// Faces found.
+        faces: u32,
+        /// The matching face's box.
+        face_box: FaceBox,
+        /// Its landmarks.
+        landmarks: Landmarks,
+    }
+
+    /// A kept photo of an identity (a name with enough of them).
+    Identity in Identities, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// Its text.
+        name: String,
+        /// The photo.
+        image_id: ImageId,
+        /// Mean cosine to the portraits.
+        similarity: f32,
+        /// The matching face's box.
+        face_box: FaceBox,
+    }
+
+    /// One example of the dataset.
+    LaionCele in LaionCele, version 1 {
+        /// The identity.
+        name_id: NameId,
+        /// Its canonical name.
+        name: String,
+        /// Its name embedding.
+        name_embedding: NameVector,
+        /// The photo.
+        image: Image,
+        /// A caption that names it.
+        caption: String,
+        /// Where it came from.
+        url: String,
+        /// Hash of `url`.
+        image_id: ImageId,
+        /// SHA-256 of the bytes, hexadecimal.
+        sha256: String,
+        /// Average hash.
+        average_hash: u64,
+        /// Mean cosine of its face to the portraits.
+        similarity: f32,
+        /// The face's box in pixels.
+        face_box: FaceBox,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    }
+
+    /// CLIP image features of a photo with a face.
+    PhotoFeature in PhotoFeatures, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// The photo.
+        image_id: ImageId,
+        /// Features of the face crop.
+        features: FeatureVector,
+    }
+
+    /// A generated picture of a person that no network was trained on, or of the plain model.
+    Sample in Samples, version 1 {
+        /// Who: the reference's name in the source of reference photos; empty for the plain model.
+        person: String,
+        /// The prompt's group (`style`, `scene`, `emotion`, `action`).
+        group: String,
+        /// The prompt as drawn.
+        prompt: String,
+        /// Image number of this person and prompt.
+        index: u32,
+        /// The noise's seed.
+        seed: u64,
+        /// PNG.
+        image: Image,
+    }
+
+    /// One figure of the evaluation.
+    EvaluationScore in Evaluation, version 1 {
+        /// `clip_ti`, `frechet_clip`, `fid`, `id_consistency`, …
+        metric: String,
+        /// The prompts' group, or `all`.
+        group: String,
+        /// Its value.
+        value: f64,
+        /// Pictures or pairs that it was taken over.
+        count: u64,
+    }
+
+    /// A row that a step dropped.
+    Dropped in Dropped, version 1 {
+        /// The step.
+        step: String,
+        /// What the row stood for.
+        unit: String,
+        /// Its id: caption, name or image.
+        id: u64,
+        /// The name it was filed under, where it was.
+        name_id: Option<u64>,
+        /// A word of [`crate::drops::DropReason`].
+        reason: String,
+        /// Code, score, directive or kept id; null where the reason says all.
+        detail: Option<String>,
+    }
+}

@@ -1,0 +1,384 @@
+//! One task at work: reads its input parts, writes its output parts, keeps the books, commits.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+
+use crate::digest::Digest;
+use crate::drops::{DropReason, Unit};
+use crate::error::{CoreError, StageError};
+use crate::ledger::{Account, Ledger, RECORD_FORMAT, Record};
+use crate::manifest::Manifest;
+use crate::part::{self, Part};
+use crate::protocol::{Surroundings, TaskSpec};
+use crate::resources::Resources;
+use crate::stage::Partition;
+use crate::store::Store;
+use crate::table::{Dropped, Row, TableId, Widths};
+
+/// Hears how far a task is. Called often; the receiver thins out.
+pub trait Report: Send {
+    /// `done` of `total` units.
+    fn progress(&self, done: u64, total: u64, unit: Unit);
+}
+
+/// A report to nobody.
+pub struct Silent;
+
+impl Report for Silent {
+    fn progress(&self, _: u64, _: u64, _: Unit) {}
+}
+
+/// What a worker lends to the tasks it runs.
+#[derive(Clone)]
+pub struct Bench {
+    /// The run's manifest.
+    pub manifest: Arc<Manifest>,
+    /// The run's store.
+    pub store: Store,
+    /// Models loaded so far.
+    pub resources: Arc<Resources>,
+    /// What results do not depend on.
+    pub surroundings: Surroundings,
+    /// Set when the run is asked to stop.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// A task at work. Handed to [`crate::stage::Step::run`]; committed by the caller.
+pub struct Task {
+    spec: TaskSpec,
+    attempt: String,
+    bench: Bench,
+    report: Box<dyn Report>,
+    outputs: Vec<Part>,
+    dropped: Vec<(Unit, DropReason, Dropped)>,
+    accounts: Vec<(Unit, u64, u64)>,
+    figures: BTreeMap<String, f64>,
+    started: Instant,
+}
+
+impl Task {
+    /// Begins a task; nothing is read or written yet.
+    pub fn new(spec: TaskSpec, attempt: String, bench: Bench, report: Box<dyn Report>) -> Self {
+        let (outputs, dropped, accounts, figures) = Default::default();
+        Self {
+            spec,
+            attempt,
+            bench,
+            report,
+            outputs,
+            dropped,
+            accounts,
+            figures,
+            started: Instant::now(),
+        }
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.bench.manifest
+    }
+
+    /// The widths of vectors in tables.
+    pub fn widths(&self) -> &Widths {
+        &self.bench.manifest.widths
+    }
+
+    /// The partition this task works on.
+    pub fn partition(&self) -> &Partition {
+        &self.spec.partition
+    }
+
+    /// What the result does not depend on: host map, threads.
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.bench.surroundings
+    }
+
+    /// The input parts of `table`, in partition order.
+    pub fn inputs(&self, table: TableId) -> impl Iterator<Item = &Part> {
+        self.spec.inputs.iter().filter(move |p| p.table == table)
+    }
+
+    /// Rows in all input parts of `table`.
+    pub fn rows_in(&self, table: TableId) -> u64 {
+        self.inputs(table).map(|p| p.rows).sum()
+    }
+
+    /// All rows of `R`'s table in this task's inputs, in partition order.
+    ///
+    /// # Errors
+    /// A damaged or foreign part.
+    pub fn read<R: Row>(&self) -> Result<Vec<R>, StageError> {
+        let mut rows = Vec::new();
+        for part in self.inputs(R::TABLE) {
+            rows.extend(self.read_part::<R>(part)?);
+        }
+        Ok(rows)
+    }
+
+    /// The rows of one part.
+    ///
+    /// # Errors
+    /// A damaged or foreign part.
+    pub fn read_part<R: Row>(&self, part: &Part) -> Result<Vec<R>, StageError> {
+        Ok(part::read_rows(&self.bench.store, part, self.widths())?)
+    }
+
+    /// A part's bytes (files that are no tables).
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn read_bytes(&self, part: &Part) -> Result<Bytes, StageError> {
+        Ok(self.bench.store.get(&part.path)?)
+    }
+
+    /// Rows that earlier records of this step and partition wrote under other keys, newest record first: what a task
+    /// may reuse after checking that it is the same. Parts that are gone are passed over.
+    ///
+    /// # Errors
+    /// Ledger errors.
+    pub fn earlier<R: Row>(&self) -> Result<Vec<R>, StageError> {
+        let history =
+            Ledger::new(self.bench.store.clone()).history(&self.spec.step, &self.spec.partition)?;
+        let mut rows = Vec::new();
+        for part in history.iter().flat_map(|r| r.outputs_of(R::TABLE)) {
+            rows.extend(
+                part::read_rows::<R>(&self.bench.store, part, self.widths()).unwrap_or_default(),
+            );
+        }
+        Ok(rows)
+    }
+
+    /// Writes `rows` as a part of the task's own partition. Write also when there are none: the table then exists.
+    ///
+    /// # Errors
+    /// A full disk and the like.
+    pub fn write<R: Row>(&mut self, rows: Vec<R>) -> Result<(), StageError> {
+        self.write_to(&self.spec.partition.clone(), rows)
+    }
+
+    /// Writes `rows` as a part of another partition (merge-names routes to buckets).
+    ///
+    /// # Errors
+    /// A full disk and the like.
+    pub fn write_to<R: Row>(
+        &mut self,
+        partition: &Partition,
+        rows: Vec<R>,
+    ) -> Result<(), StageError> {
+        let batch = R::to_batch(rows, self.widths())?;
+        self.write_batches::<R>(partition, &[batch])
+    }
+
+    /// Writes batches of `R`'s schema as one part.
+    ///
+    /// # Errors
+    /// A full disk and the like.
+    pub fn write_batches<R: Row>(
+        &mut self,
+        partition: &Partition,
+        batches: &[RecordBatch],
+    ) -> Result<(), StageError> {
+        let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
+        let bytes = part::encode(&R::schema(self.widths()), batches)?;
+        self.put(R::TABLE, partition, rows, "parquet", bytes)
+    }
+
+    /// Writes a file that is no table (weights, a sheet) as a part; `extension` without the dot, `name` for the reader.
+    ///
+    /// # Errors
+    /// A full disk and the like.
+    pub fn write_file(
+        &mut self,
+        table: TableId,
+        name: &str,
+        extension: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(), StageError> {
+        self.put(
+            table,
+            &self.spec.partition.clone(),
+            0,
+            &format!("{name}.{extension}"),
+            bytes,
+        )
+    }
+
+    fn put(
+        &mut self,
+        table: TableId,
+        partition: &Partition,
+        rows: u64,
+        suffix: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(), StageError> {
+        let (digest, size, number) = (Digest::of(&bytes), bytes.len() as u64, self.outputs.len());
+        let path = format!(
+            "tables/{table}/{partition}/{}-{}-{number}.{suffix}",
+            self.spec.key.short(),
+            self.attempt
+        );
+        self.bench.store.put(&path, bytes)?;
+        self.outputs.push(Part {
+            table,
+            partition: partition.clone(),
+            path,
+            rows,
+            bytes: size,
+            digest,
+        });
+        Ok(())
+    }
+
+    /// Drops a row: `id` of a caption, name or image, under `name_id` where it was filed under one; `detail` is a code,
+    /// a score, a directive or a kept id.
+    pub fn drop_row(
+        &mut self,
+        unit: Unit,
+        id: u64,
+        name_id: Option<crate::ids::NameId>,
+        reason: DropReason,
+        detail: Option<String>,
+    ) {
+        let (step, unit_text, reason_text) =
+            (self.spec.step.clone(), unit.to_string(), reason.to_string());
+        let row = Dropped {
+            step,
+            unit: unit_text,
+            id,
+            name_id: name_id.map(|n| n.0),
+            reason: reason_text,
+            detail,
+        };
+        self.dropped.push((unit, reason, row));
+    }
+
+    /// Balances the books for `unit`: of `rows_in`, `rows_out` went on and the rows dropped with that unit did not.
+    /// Every task balances at least one unit; the commit refuses books that do not add up.
+    pub fn account(&mut self, unit: Unit, rows_in: u64, rows_out: u64) {
+        self.accounts.push((unit, rows_in, rows_out));
+    }
+
+    /// Notes a figure for the report that is no row count.
+    pub fn figure(&mut self, name: &str, value: f64) {
+        self.figures.insert(name.to_owned(), value);
+    }
+
+    /// Tells how far the task is; cheap to call often.
+    ///
+    /// # Errors
+    /// [`StageError::Cancelled`] when the run was asked to stop.
+    pub fn progress(&self, done: u64, total: u64, unit: Unit) -> Result<(), StageError> {
+        self.report.progress(done, total, unit);
+        if self.bench.cancelled.load(Ordering::Relaxed) {
+            Err(StageError::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A loaded model, kept for this worker's next tasks. `key` says what it is and where it came from.
+    ///
+    /// # Errors
+    /// What `load` returns.
+    pub fn resource<T: Send + Sync + 'static>(
+        &self,
+        key: &str,
+        load: impl FnOnce() -> Result<T, StageError>,
+    ) -> Result<Arc<T>, StageError> {
+        self.bench.resources.get_or_load(key, load)
+    }
+
+    /// Writes the dropped rows, checks the books and creates the record. Returns it and whether it won.
+    ///
+    /// # Errors
+    /// [`CoreError::Unaccounted`], or store errors.
+    pub fn commit(mut self) -> Result<(Record, bool), StageError> {
+        let accounts = self.balance()?;
+        let rows = std::mem::take(&mut self.dropped)
+            .into_iter()
+            .map(|(_, _, row)| row)
+            .collect();
+        self.write::<Dropped>(rows)?;
+        let seconds = self.started.elapsed().as_secs_f64();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
+        let record = Record {
+            format: RECORD_FORMAT,
+            stage: self.spec.stage,
+            step: self.spec.step,
+            partition: self.spec.partition,
+            key: self.spec.key,
+            key_parts: self.spec.key_parts,
+            attempt: self.attempt,
+            inputs: self.spec.inputs,
+            outputs: self.outputs,
+            accounts,
+            figures: self.figures,
+            started: now.saturating_sub(seconds as u64),
+            seconds,
+            host: host_name(),
+            program: format!("laioncele {}", env!("CARGO_PKG_VERSION")),
+        };
+        let won = Ledger::new(self.bench.store).commit(&record)?;
+        Ok((record, won))
+    }
+
+    fn balance(&self) -> Result<Vec<Account>, CoreError> {
+        let mut drops: BTreeMap<Unit, BTreeMap<DropReason, u64>> = BTreeMap::new();
+        for (unit, reason, _) in &self.dropped {
+            *drops.entry(*unit).or_default().entry(*reason).or_default() += 1;
+        }
+        let mut accounts = Vec::new();
+        for &(unit, rows_in, rows_out) in &self.accounts {
+            let dropped = drops.remove(&unit).unwrap_or_default();
+            self.check_balance(unit, rows_in, rows_out, dropped.values().sum())?;
+            accounts.push(Account {
+                unit,
+                rows_in,
+                rows_out,
+                dropped,
+            });
+        }
+        match drops.into_iter().next() {
+            Some((unit, dropped)) => self
+                .check_balance(unit, 0, 0, dropped.values().sum())
+                .map(|()| accounts),
+            None if accounts.is_empty() => {
+                self.check_balance(Unit::Name, 1, 0, 0).map(|()| accounts)
+            }
+            None => Ok(accounts),
+        }
+    }
+
+    fn check_balance(
+        &self,
+        unit: Unit,
+        rows_in: u64,
+        rows_out: u64,
+        dropped: u64,
+    ) -> Result<(), CoreError> {
+        if rows_in == rows_out + dropped {
+            return Ok(());
+        }
+        Err(CoreError::Unaccounted {
+            step: self.spec.step.clone(),
+            unit: unit.to_string(),
+            rows_in,
+            rows_out,
+            dropped,
+        })
+    }
+}
+
+/// This machine's name, for records and hellos.
+pub fn host_name() -> String {
+    let read = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname"));
+    read.map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
