@@ -1,0 +1,208 @@
+//! Decoding: format from the content, size from the header, pixels under limits, orientation on demand.
+
+use std::io::Cursor;
+
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
+
+/// A format that this crate decodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JPEG
+    Jpeg,
+    /// PNG
+    Png,
+    /// WebP
+    WebP,
+}
+
+impl Format {
+    /// The usual file extension, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpg",
+            Self::Png => "png",
+            Self::WebP => "webp",
+        }
+    }
+
+    fn of(format: ImageFormat) -> Option<Self> {
+        match format {
+            ImageFormat::Jpeg => Some(Self::Jpeg),
+            ImageFormat::Png => Some(Self::Png),
+            ImageFormat::WebP => Some(Self::WebP),
+            _ => None,
+        }
+    }
+}
+
+/// What a file's header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The format, from the content.
+    pub format: Format,
+    /// Pixels, as stored (before orientation).
+    pub width: u32,
+    /// Pixels, as stored.
+    pub height: u32,
+}
+
+/// What a decoder may be asked to allocate.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Width × height at most.
+    pub max_pixels: u64,
+}
+
+impl Default for Limits {
+    /// 100 megapixels.
+    fn default() -> Self {
+        Self { max_pixels: 100_000_000 }
+    }
+}
+
+/// Whether the EXIF orientation is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orientation {
+    /// Pixels as they are stored (what Pillow's `Image.open` gives, and so what imagehash sees).
+    AsStored,
+    /// Pixels as the picture is meant to be looked at.
+    Upright,
+}
+
+/// Why a file gives no pixels.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The content is of no format that this crate decodes.
+    #[error("not a JPEG, PNG or WebP picture")]
+    NotAnImage,
+    /// More pixels than the limit, by the header.
+    #[error("{width} × {height} pixels, more than {max_pixels} in all")]
+    TooLarge {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+        /// The limit.
+        max_pixels: u64,
+    },
+    /// The format is known, the content broken.
+    #[error("broken picture: {0}")]
+    Corrupt(String),
+}
+
+/// The format of `bytes` by their content, never by a name.
+pub fn sniff(bytes: &[u8]) -> Option<Format> {
+    image::guess_format(bytes).ok().and_then(Format::of)
+}
+
+/// Format and size, without decoding.
+///
+/// # Errors
+/// [`DecodeError::NotAnImage`] or [`DecodeError::Corrupt`].
+pub fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
+    let format = sniff(bytes).ok_or(DecodeError::NotAnImage)?;
+    let (width, height) = reader(bytes)?.into_dimensions().map_err(corrupt)?;
+    Ok(Header { format, width, height })
+}
+
+/// The pixels as 8-bit RGB: gray repeated, palettes looked up, 16 bits cut to 8, alpha left out, CMYK converted (as
+/// Pillow's `convert("RGB")`).
+///
+/// # Errors
+/// [`DecodeError`]; the size is checked before pixels are allocated.
+pub fn decode(bytes: &[u8], limits: &Limits, orientation: Orientation) -> Result<RgbImage, DecodeError> {
+    let Header { width, height, .. } = header(bytes)?;
+    if u64::from(width) * u64::from(height) > limits.max_pixels {
+        return Err(DecodeError::TooLarge { width, height, max_pixels: limits.max_pixels });
+    }
+    let mut decoder = reader(bytes)?.into_decoder().map_err(corrupt)?;
+    let turn = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
+    if orientation == Orientation::Upright {
+        picture.apply_orientation(turn);
+    }
+    Ok(eight_bit_rgb(picture))
+}
+
+fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, DecodeError> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| DecodeError::Corrupt(e.to_string()))?;
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(4 << 30);
+    reader.limits(limits);
+    Ok(reader)
+}
+
+fn corrupt(error: ImageError) -> DecodeError {
+    match error {
+        ImageError::Unsupported(_) => DecodeError::NotAnImage,
+        other => DecodeError::Corrupt(other.to_string()),
+    }
+}
+
+/// 16-bit samples keep their high byte, as Pillow does; `to_rgb8` would round.
+fn eight_bit_rgb(picture: DynamicImage) -> RgbImage {
+    if matches!(picture.color(), ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16) {
+        let wide = picture.to_rgb16();
+        let high = wide.as_raw().iter().map(|v| (v >> 8) as u8).collect();
+        return RgbImage::from_raw(wide.width(), wide.height(), high).unwrap_or_default();
+    }
+    picture.into_rgb8()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let picture = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 7]));
+        picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).expect("encodes");
+        bytes
+    }
+
+    /// A PNG whose header claims 50,000 × 50,000 pixels, with a right checksum.
+    fn boastful_png() -> Vec<u8> {
+        let mut bytes = png(1, 1);
+        bytes[16..24].copy_from_slice(&[0, 0, 0xc3, 0x50, 0, 0, 0xc3, 0x50]);
+        let crc = crc32(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(u32::MAX, |crc, b| (0..8).fold(crc ^ u32::from(*b), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 }))
+    }
+
+    #[test]
+    fn pixels_come_back() {
+        let picture = decode(&png(5, 3), &Limits::default(), Orientation::Upright).expect("decodes");
+        assert_eq!((picture.dimensions(), picture.get_pixel(4, 2).0), ((5, 3), [4, 2, 7]));
+    }
+
+    #[test]
+    fn a_boast_is_refused_by_its_header() {
+        let error = decode(&boastful_png(), &Limits::default(), Orientation::Upright).expect_err("too large");
+        assert!(matches!(error, DecodeError::TooLarge { width: 50_000, height: 50_000, .. }), "{error}");
+    }
+
+    #[test]
+    fn html_is_no_image_and_half_a_png_is_broken() {
+        assert!(matches!(decode(b"<html>.jpg</html>", &Limits::default(), Orientation::Upright), Err(DecodeError::NotAnImage)));
+        let whole = png(50, 50);
+        let half = decode(&whole[..whole.len() / 2], &Limits::default(), Orientation::Upright);
+        assert!(matches!(half, Err(DecodeError::Corrupt(_))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(mut bytes in proptest::collection::vec(0u8.., 0..400), at in 0usize..60, with_magic: bool) {
+            if with_magic {
+                let mut file = png(9, 9);
+                let end = (at + bytes.len()).min(file.len());
+                file[at..end].copy_from_slice(&bytes[..end - at]);
+                bytes = file;
+            }
+            let _ = decode(&bytes, &Limits { max_pixels: 10_000 }, Orientation::Upright);
+        }
+    }
+}
