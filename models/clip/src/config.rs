@@ -1,0 +1,149 @@
+//! Reading the JSON files of a model folder: bounded, with unsupported values refused by key and value.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// The largest JSON file that is read; tokenizer.json of the real CLIP has 2.2 MB.
+const JSON_LIMIT: u64 = 64 << 20;
+
+/// The largest width, head count, image edge or vocabulary that a configuration may ask for.
+const DIMENSION_LIMIT: usize = 1 << 17;
+
+/// A JSON file in memory, not yet interpreted.
+#[derive(Debug, Clone)]
+pub struct JsonFile {
+    path: PathBuf,
+    text: String,
+    value: Value,
+}
+
+impl JsonFile {
+    /// Reads and parses `path`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = read_text(path)?;
+        let value = serde_json::from_str(&text).map_err(|source| Error::Json {
+            path: path.into(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.into(),
+            text,
+            value,
+        })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The whole value.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The value of `key` on the top level; `None` if absent.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.value.get(key)
+    }
+
+    /// The file as a typed configuration; unknown keys are ignored, missing ones take their defaults.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.text).map_err(|source| Error::Json {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// The object under `key` as a typed configuration.
+    pub fn parse_section<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
+        let section = self.value.get(key).cloned().unwrap_or(Value::Null);
+        serde_json::from_value(section).map_err(|source| Error::Json {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Refuses a present value of `key` that is none of `allowed` (JSON literals).
+    pub fn require(&self, key: &str, allowed: &[&str]) -> Result<()> {
+        match self.value.get(key) {
+            Some(found) if !allowed.iter().any(|literal| is_literal(found, literal)) => {
+                Err(self.unsupported(key, found, &allowed.join(" or ")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// [`JsonFile::require`] for a table of keys.
+    pub fn require_all(&self, table: &[(&str, &[&str])]) -> Result<()> {
+        table
+            .iter()
+            .try_for_each(|(key, allowed)| self.require(key, allowed))
+    }
+
+    /// An [`Error::Unsupported`] about this file.
+    pub fn unsupported(&self, key: &str, value: impl ToString, expected: &str) -> Error {
+        Error::Unsupported {
+            path: self.path.clone(),
+            key: key.into(),
+            value: value.to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    /// Refuses a dimension that is zero or absurdly large.
+    pub fn check_dimension(&self, key: &str, value: usize) -> Result<()> {
+        if value == 0 || value > DIMENSION_LIMIT {
+            return Err(self.unsupported(key, value, &format!("1 to {DIMENSION_LIMIT}")));
+        }
+        Ok(())
+    }
+
+    /// Refuses a count of layers or levels above `most`, or zero.
+    pub fn check_count(&self, key: &str, value: usize, most: usize) -> Result<()> {
+        if value == 0 || value > most {
+            return Err(self.unsupported(key, value, &format!("1 to {most}")));
+        }
+        Ok(())
+    }
+
+    /// Refuses `value` unless it is a multiple of `divisor`.
+    pub fn check_multiple(&self, key: &str, value: usize, divisor: usize) -> Result<()> {
+        if divisor == 0 || !value.is_multiple_of(divisor) {
+            return Err(self.unsupported(key, value, &format!("a multiple of {divisor}")));
+        }
+        Ok(())
+    }
+}
+
+/// The text of a file of at most [`JSON_LIMIT`] bytes.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let fail = |source| Error::Io {
+        path: path.into(),
+        source,
+    };
+    let bytes = std::fs::metadata(path).map_err(fail)?.len();
+    if bytes > JSON_LIMIT {
+        return Err(Error::TooLarge {
+            path: path.into(),
+            bytes,
+            limit: JSON_LIMIT,
+        });
+    }
+    std::fs::read_to_string(path).map_err(fail)
+}
+
+/// Whether `value` is what the JSON literal says; 1 and 1.0 are the same number.
+fn is_literal(value: &Value, literal: &str) -> bool {
+    let Ok(expected) = serde_json::from_str::<Value>(literal) else {
+        return false;
+    };
+    match (value.as_f64(), expected.as_f64()) {
+        (Some(found), Some(wanted)) => found == wanted,
+        _ => *value == expected,
+    }
+}

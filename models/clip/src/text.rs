@@ -1,0 +1,266 @@
+//! CLIP's text tower: token ids to hidden states and the pooled vector.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+use serde::Deserialize;
+
+use crate::config::JsonFile;
+use crate::error::{Error, Result};
+use crate::layer::{Layer, LayerConfig};
+use crate::nn::{Activation, LayerNorm, Linear};
+use crate::weights::{LoadOptions, Weights};
+
+/// `config.json` of a CLIPTextModel or CLIPTextModelWithProjection.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct TextConfig {
+    /// Width of a token.
+    pub hidden_size: usize,
+    /// Width inside the feed-forward part.
+    pub intermediate_size: usize,
+    /// Layers.
+    pub num_hidden_layers: usize,
+    /// Heads; `hidden_size` is a multiple of it.
+    pub num_attention_heads: usize,
+    /// Activation of the feed-forward part.
+    pub hidden_act: Activation,
+    /// Added to the variance by every layer norm.
+    pub layer_norm_eps: f64,
+    /// The longest token sequence.
+    pub max_position_embeddings: usize,
+    /// Rows of the token embedding.
+    pub vocab_size: usize,
+    /// Width of the projected pooled vector.
+    pub projection_dim: usize,
+    /// Where the pooled vector is taken; 2 stands for the largest id (see [`TextModel::forward`]).
+    pub eos_token_id: u32,
+}
+
+impl Default for TextConfig {
+    /// The defaults of transformers' CLIPTextConfig.
+    fn default() -> Self {
+        Self {
+            hidden_size: 512,
+            intermediate_size: 2048,
+            num_hidden_layers: 12,
+            num_attention_heads: 8,
+            hidden_act: Activation::QuickGelu,
+            layer_norm_eps: 1e-5,
+            max_position_embeddings: 77,
+            vocab_size: 49408,
+            projection_dim: 512,
+            eos_token_id: 49407,
+        }
+    }
+}
+
+impl TextConfig {
+    fn layers(&self) -> LayerConfig {
+        LayerConfig {
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            hidden_act: self.hidden_act,
+            layer_norm_eps: self.layer_norm_eps,
+        }
+    }
+
+    fn check(&self, json: &JsonFile) -> Result<()> {
+        self.layers().check(json)?;
+        json.check_dimension("vocab_size", self.vocab_size)?;
+        json.check_dimension("projection_dim", self.projection_dim)?;
+        json.check_count(
+            "max_position_embeddings",
+            self.max_position_embeddings,
+            4096,
+        )
+    }
+}
+
+/// What the text tower makes of one batch.
+#[derive(Debug)]
+pub struct TextStates {
+    /// The embeddings, then the output of every layer, each [batch, tokens, hidden].
+    pub hidden_states: Vec<Tensor>,
+    /// final_layer_norm of the last of them.
+    pub last_hidden_state: Tensor,
+    /// [batch, projection_dim], or [batch, hidden] without a projection.
+    pub pooled: Tensor,
+}
+
+impl TextStates {
+    /// The input of the last layer, without the final norm: what SDXL is conditioned on.
+    pub fn penultimate(&self) -> &Tensor {
+        &self.hidden_states[self.hidden_states.len() - 2]
+    }
+}
+
+/// CLIP's text tower.
+#[derive(Debug)]
+pub struct TextModel {
+    config: TextConfig,
+    token_embedding: Tensor,
+    position_embedding: Tensor,
+    layers: Vec<Layer>,
+    final_layer_norm: LayerNorm,
+    text_projection: Option<Linear>,
+    files: Vec<PathBuf>,
+}
+
+impl TextModel {
+    /// Loads `config.json` and `model.safetensors` of `folder`; a whole CLIPModel folder serves too.
+    pub fn load(folder: &Path, with_projection: bool, options: &LoadOptions) -> Result<Self> {
+        let json = JsonFile::read(&folder.join("config.json"))?;
+        let whole = json.get("text_config").is_some();
+        let mut config: TextConfig = if whole {
+            json.parse_section("text_config")?
+        } else {
+            json.parse()?
+        };
+        if let (true, Some(width)) = (
+            whole,
+            json.get("projection_dim")
+                .and_then(serde_json::Value::as_u64),
+        ) {
+            config.projection_dim = usize::try_from(width).unwrap_or(usize::MAX);
+        }
+        config.check(&json)?;
+        let weights = Weights::open(folder, "model", options)?;
+        let model = Self::build(config, with_projection, &weights)?;
+        weights.finish(if whole {
+            &["vision_model.", "visual_projection.", "logit_scale"]
+        } else {
+            &[]
+        })?;
+        Ok(model)
+    }
+
+    fn build(config: TextConfig, with_projection: bool, w: &Weights) -> Result<Self> {
+        // transformers 5 writes a bare CLIPTextModel without the `text_model.` that older files have.
+        let bare = w.contains("embeddings.token_embedding.weight");
+        let tower = if bare { w.clone() } else { w.pp("text_model") };
+        let embeddings = tower.pp("embeddings");
+        let hidden = config.hidden_size;
+        let text_projection = match with_projection {
+            true => Some(Linear::load_without_bias(
+                &w.pp("text_projection"),
+                hidden,
+                config.projection_dim,
+            )?),
+            false => None,
+        };
+        Ok(Self {
+            token_embedding: embeddings
+                .get((config.vocab_size, hidden), "token_embedding.weight")?,
+            position_embedding: embeddings.get(
+                (config.max_position_embeddings, hidden),
+                "position_embedding.weight",
+            )?,
+            layers: Layer::load_all(&tower, &config.layers())?,
+            final_layer_norm: LayerNorm::load(
+                &tower.pp("final_layer_norm"),
+                hidden,
+                config.layer_norm_eps,
+            )?,
+            text_projection,
+            files: w.files().map(Path::to_path_buf).collect(),
+            config,
+        })
+    }
+
+    /// The configuration as read.
+    pub fn config(&self) -> &TextConfig {
+        &self.config
+    }
+
+    /// The weight files that were read.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Width of the pooled vector.
+    pub fn pooled_width(&self) -> usize {
+        if self.text_projection.is_some() {
+            self.config.projection_dim
+        } else {
+            self.config.hidden_size
+        }
+    }
+
+    /// Runs the tower over equally long token rows.
+    ///
+    /// The pooled vector is taken at the first position of the row's largest id if `eos_token_id` is 2 (a
+    /// historical error that SDXL's files carry), else at the first `eos_token_id`, or 0 if there is none.
+    pub fn forward(&self, ids: &[Vec<u32>]) -> Result<TextStates> {
+        let tokens = ids.first().map_or(0, Vec::len);
+        self.check_ids(ids, tokens)?;
+        let flat: Vec<u32> = ids.concat();
+        let device = self.token_embedding.device();
+        let index = Tensor::from_vec(flat, ids.len() * tokens, device)?;
+        let embedded = self.token_embedding.index_select(&index, 0)?;
+        let embedded = embedded.reshape((ids.len(), tokens, self.config.hidden_size))?;
+        let mut x = embedded.broadcast_add(&self.position_embedding.narrow(0, 0, tokens)?)?;
+        let mut hidden_states = vec![x.clone()];
+        for layer in &self.layers {
+            x = layer.forward(&x, true)?;
+            hidden_states.push(x.clone());
+        }
+        let last_hidden_state = self.final_layer_norm.forward(&x)?;
+        let pooled = self.pool(ids, &last_hidden_state)?;
+        Ok(TextStates {
+            hidden_states,
+            last_hidden_state,
+            pooled,
+        })
+    }
+
+    fn check_ids(&self, ids: &[Vec<u32>], tokens: usize) -> Result<()> {
+        let most = self.config.max_position_embeddings;
+        for row in ids {
+            if row.len() != tokens || tokens == 0 || tokens > most {
+                return Err(Error::TokenCount {
+                    length: row.len(),
+                    most,
+                });
+            }
+            if let Some(id) = row
+                .iter()
+                .find(|id| **id as usize >= self.config.vocab_size)
+            {
+                return Err(Error::TokenId {
+                    id: *id,
+                    size: self.config.vocab_size,
+                });
+            }
+        }
+        if ids.is_empty() {
+            Err(Error::TokenCount { length: 0, most })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn pool(&self, ids: &[Vec<u32>], last: &Tensor) -> Result<Tensor> {
+        let rows = ids
+            .iter()
+            .enumerate()
+            .map(|(i, row)| last.get(i)?.narrow(0, self.end_position(row), 1));
+        let rows = rows.collect::<candle_core::Result<Vec<_>>>()?;
+        let pooled = Tensor::cat(&rows, 0)?;
+        Ok(match &self.text_projection {
+            Some(projection) => projection.forward(&pooled)?,
+            None => pooled,
+        })
+    }
+
+    fn end_position(&self, row: &[u32]) -> usize {
+        let end = if self.config.eos_token_id == 2 {
+            row.iter().copied().max().unwrap_or(0)
+        } else {
+            self.config.eos_token_id
+        };
+        row.iter().position(|id| *id == end).unwrap_or(0)
+    }
+}

@@ -1,0 +1,342 @@
+//! Weight files: safetensors, memory-mapped, whole or sharded, full or half precision, with every
+//! difference from the expected tensors reported at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::safetensors::MmapedSafetensors;
+use candle_core::{DType, Device, Shape, Tensor};
+use safetensors::Dtype;
+use serde::Deserialize;
+
+use crate::config::JsonFile;
+use crate::error::{Error, Result, TensorReport};
+
+/// Which of a folder's weight files to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightVariant {
+    /// Full precision if it is there, else half precision.
+    #[default]
+    Any,
+    /// Full precision only.
+    Full,
+    /// Half precision (`.fp16.`) only.
+    Half,
+}
+
+/// How to load a model.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Where to compute.
+    pub device: Device,
+    /// In which type to compute; weights are converted to it while they are read.
+    pub dtype: DType,
+    /// Which weight files to read.
+    pub variant: WeightVariant,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            device: Device::Cpu,
+            dtype: DType::F32,
+            variant: WeightVariant::Any,
+        }
+    }
+}
+
+/// The tensors of one module under a name prefix, as its layers ask for them.
+///
+/// Layers take what they need with [`Weights::get`]; what is missing or misshapen is collected and
+/// replaced by zeros that take no memory, so that [`Weights::finish`] can name all differences.
+#[derive(Clone)]
+pub struct Weights {
+    source: Arc<Source>,
+    prefix: String,
+}
+
+struct Source {
+    folder: PathBuf,
+    files: Vec<(PathBuf, MmapedSafetensors)>,
+    /// Tensor name → file, shape, stored type. Integer buffers (`position_ids`) are left out.
+    tensors: BTreeMap<String, Entry>,
+    device: Device,
+    dtype: DType,
+    progress: Mutex<Progress>,
+}
+
+struct Entry {
+    file: usize,
+    shape: Vec<usize>,
+    dtype: Dtype,
+}
+
+#[derive(Default)]
+struct Progress {
+    used: BTreeSet<String>,
+    report: TensorReport,
+}
+
+impl Weights {
+    /// Opens `STEM.safetensors`, its half-precision variant or its shards in `folder`.
+    pub fn open(folder: &Path, stem: &str, options: &LoadOptions) -> Result<Self> {
+        let paths = find_files(folder, stem, options.variant)?;
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            let file = map_file(&path)?;
+            files.push((path, file));
+        }
+        let tensors = list_tensors(&files);
+        for (path, _) in &files {
+            tracing::debug!(path = %path.display(), "weights opened");
+        }
+        let source = Source {
+            folder: folder.into(),
+            files,
+            tensors,
+            device: options.device.clone(),
+            dtype: options.dtype,
+            progress: Mutex::default(),
+        };
+        Ok(Self {
+            source: Arc::new(source),
+            prefix: String::new(),
+        })
+    }
+
+    /// The files that were opened.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.source.files.iter().map(|(path, _)| path.as_path())
+    }
+
+    /// The tensors below `name`.
+    pub fn pp(&self, name: impl std::fmt::Display) -> Self {
+        Self {
+            source: self.source.clone(),
+            prefix: format!("{}{name}.", self.prefix),
+        }
+    }
+
+    /// Whether a tensor of this name exists here.
+    pub fn contains(&self, name: &str) -> bool {
+        self.source
+            .tensors
+            .contains_key(&format!("{}{name}", self.prefix))
+    }
+
+    /// The tensor `name`, of exactly `shape`, converted to the type and device of the load.
+    pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
+        let shape = shape.into();
+        let name = format!("{}{name}", self.prefix);
+        let source = &self.source;
+        let Some(entry) = source.tensors.get(&name) else {
+            source.note(|report| report.missing.push((name, shape.dims().to_vec())));
+            return source.placeholder(&shape);
+        };
+        source.progress().used.insert(name.clone());
+        if entry.shape != shape.dims() {
+            source.note(|report| {
+                report
+                    .misshapen
+                    .push((name, shape.dims().to_vec(), entry.shape.clone()))
+            });
+            return source.placeholder(&shape);
+        }
+        source.read(&name, entry, &shape)
+    }
+
+    /// [`Weights::get`], seen as another shape of as many numbers.
+    pub fn get_as(
+        &self,
+        shape: impl Into<Shape>,
+        name: &str,
+        seen_as: impl Into<Shape>,
+    ) -> Result<Tensor> {
+        let tensor = self.get(shape, name)?;
+        // A placeholder must not be copied into its full size.
+        if tensor.is_contiguous() {
+            Ok(tensor.reshape(seen_as)?)
+        } else {
+            self.source.placeholder(&seen_as.into())
+        }
+    }
+
+    /// Ends loading: an error that lists every missing, misshapen, unreadable or unexpected tensor.
+    /// Tensors whose name starts with one of `ignored` may be left over.
+    pub fn finish(&self, ignored: &[&str]) -> Result<()> {
+        let source = &self.source;
+        let progress = source.progress();
+        let mut report = progress.report.clone();
+        for (name, entry) in &source.tensors {
+            if !progress.used.contains(name) && !ignored.iter().any(|start| name.starts_with(start))
+            {
+                report.unexpected.push((name.clone(), entry.shape.clone()));
+            }
+        }
+        if report.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Tensors {
+            folder: source.folder.clone(),
+            report,
+        })
+    }
+}
+
+impl Source {
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, add: impl FnOnce(&mut TensorReport)) {
+        add(&mut self.progress().report);
+    }
+
+    /// Zeros of any shape in the memory of one number.
+    fn placeholder(&self, shape: &Shape) -> Result<Tensor> {
+        Ok(Tensor::zeros(1, self.dtype, &self.device)?.broadcast_as(shape)?)
+    }
+
+    fn read(&self, name: &str, entry: &Entry, shape: &Shape) -> Result<Tensor> {
+        let (path, file) = &self.files[entry.file];
+        let damaged = |source| Error::Safetensors {
+            path: path.clone(),
+            source: Box::new(source),
+        };
+        let view = file.get(name).map_err(damaged)?;
+        let finite = match entry.dtype {
+            Dtype::F16 => all_finite_16(view.data(), 0x7c00),
+            Dtype::BF16 => all_finite_16(view.data(), 0x7f80),
+            Dtype::F32 => all_finite_32(view.data()),
+            other => {
+                self.note(|report| report.unreadable.push((name.into(), format!("{other:?}"))));
+                return self.placeholder(shape);
+            }
+        };
+        if !finite {
+            return Err(Error::NotFinite {
+                path: path.clone(),
+                name: name.into(),
+            });
+        }
+        let tensor = file.load(name, &Device::Cpu).map_err(damaged)?;
+        Ok(tensor.to_dtype(self.dtype)?.to_device(&self.device)?)
+    }
+}
+
+/// No number among little-endian 16-bit floats has all the exponent bits of `mask` set.
+fn all_finite_16(bytes: &[u8], mask: u16) -> bool {
+    bytes
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .all(|pair| u16::from_le_bytes(*pair) & mask != mask)
+}
+
+fn all_finite_32(bytes: &[u8]) -> bool {
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .all(|four| f32::from_le_bytes(*four).is_finite())
+}
+
+#[allow(unsafe_code)]
+fn map_file(path: &Path) -> Result<MmapedSafetensors> {
+    std::fs::metadata(path).map_err(|source| Error::Io {
+        path: path.into(),
+        source,
+    })?;
+    // SAFETY: the map is read-only and private to this process's readers. As with every memory map,
+    // another process that truncates the file meanwhile would end this one by a signal; model folders
+    // are not written while a run reads them, and every value read is plain numbers, valid for any bits.
+    let mapped = unsafe { MmapedSafetensors::new(path) };
+    mapped.map_err(|source| Error::Safetensors {
+        path: path.into(),
+        source: Box::new(source),
+    })
+}
+
+fn list_tensors(files: &[(PathBuf, MmapedSafetensors)]) -> BTreeMap<String, Entry> {
+    let mut tensors = BTreeMap::new();
+    for (index, (_, file)) in files.iter().enumerate() {
+        for (name, view) in file.tensors() {
+            let integer = matches!(
+                view.dtype(),
+                Dtype::BOOL
+                    | Dtype::U8
+                    | Dtype::I8
+                    | Dtype::I16
+                    | Dtype::U16
+                    | Dtype::I32
+                    | Dtype::U32
+                    | Dtype::I64
+                    | Dtype::U64
+            );
+            if !integer {
+                let entry = Entry {
+                    file: index,
+                    shape: view.shape().to_vec(),
+                    dtype: view.dtype(),
+                };
+                tensors.insert(name, entry);
+            }
+        }
+    }
+    tensors
+}
+
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The files of the wanted variant: one, or the shards that an index names.
+fn find_files(folder: &Path, stem: &str, variant: WeightVariant) -> Result<Vec<PathBuf>> {
+    let full = (
+        format!("{stem}.safetensors"),
+        format!("{stem}.safetensors.index.json"),
+    );
+    let half = (
+        format!("{stem}.fp16.safetensors"),
+        format!("{stem}.safetensors.index.fp16.json"),
+    );
+    let candidates = match variant {
+        WeightVariant::Any => vec![full, half],
+        WeightVariant::Full => vec![full],
+        WeightVariant::Half => vec![half],
+    };
+    for (whole, index) in &candidates {
+        if folder.join(index).is_file() {
+            return shard_files(folder, index);
+        }
+        if folder.join(whole).is_file() {
+            return Ok(vec![folder.join(whole)]);
+        }
+    }
+    let tried = candidates
+        .into_iter()
+        .flat_map(|(whole, index)| [whole, index])
+        .collect();
+    Err(Error::NoWeights {
+        folder: folder.into(),
+        tried,
+    })
+}
+
+fn shard_files(folder: &Path, index: &str) -> Result<Vec<PathBuf>> {
+    let json = JsonFile::read(&folder.join(index))?;
+    let index: ShardIndex = json.parse()?;
+    let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    for name in &names {
+        // A shard lies beside its index; anything else would let a model folder read other files.
+        if Path::new(name)
+            .file_name()
+            .is_none_or(|base| base != name.as_str())
+        {
+            return Err(json.unsupported("weight_map", name, "file names without a folder"));
+        }
+    }
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
