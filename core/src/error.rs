@@ -94,6 +94,12 @@ pub enum CoreError {
         /// What is wrong, with the nearest valid key where one is near.
         reason: String,
     },
+    /// The source's folder holds no Parquet file.
+    #[error("[source] path: {path} holds no .parquet file")]
+    EmptySource {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The rows do not add up at a commit: a defect in the stage, never a matter of data.
     #[error("step `{step}`: {rows_in} {unit} rows in, but {rows_out} out + {dropped} dropped")]
     Unaccounted {

@@ -17,6 +17,7 @@ pub mod stage;
 pub mod store;
 pub mod table;
 pub mod task;
+pub mod testing;
 
 pub use digest::{Digest, KeyHasher};
 pub use drops::{DropReason, Unit};

@@ -157,7 +157,7 @@ impl Manifest {
     /// The source's shards: its Parquet files, sorted by name.
     ///
     /// # Errors
-    /// [`CoreError::Missing`], or [`CoreError::Manifest`] where the folder holds none or two names make one partition.
+    /// [`CoreError::Missing`], [`CoreError::EmptySource`], or [`CoreError::Manifest`] where two names make one partition.
     pub fn shards(&self) -> Result<Vec<SourceShard>, CoreError> {
         let root = self.resolve(&self.source.path);
         let mut files = Vec::new();
@@ -175,10 +175,7 @@ impl Manifest {
         }
         files.sort();
         if files.is_empty() {
-            return Err(self.error(format!(
-                "[source] path: {} holds no .parquet file",
-                root.display()
-            )));
+            return Err(CoreError::EmptySource { path: root });
         }
         let partition = |p: &Path| {
             crate::stage::Partition::shard(&p.file_stem().unwrap_or_default().to_string_lossy())

@@ -146,6 +146,23 @@ impl Store {
         }
     }
 
+    /// Deletes an object; that none is there is no error.
+    ///
+    /// # Errors
+    /// [`CoreError::Store`].
+    pub fn delete(&self, path: &str) -> Result<(), CoreError> {
+        match self
+            .runtime
+            .block_on(self.objects.delete(&ObjectPath::from(path)))
+        {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(CoreError::Store {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
     /// All objects below `prefix`, sorted.
     ///
     /// # Errors

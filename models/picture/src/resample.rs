@@ -1,4 +1,5 @@
-//! Pillow's resampling, bit for bit: separable filters with antialias, horizontally then vertically, bytes after each
+//! Pillow's resampling, bit for bit (up to 12; 13 sometimes goes vertically first, which may move a byte by one):
+//! separable filters with antialias, horizontally then vertically, bytes after each
 //! pass, weights in 22-bit fixed point.
 
 use image::{ImageBuffer, Pixel};
@@ -63,7 +64,8 @@ fn taps(filter: Filter, input: u32, output: u32) -> Vec<Taps> {
         let last = ((centre + support + 0.5) as i64).min(i64::from(input)) as usize;
         let raw: Vec<f64> = (first..last).map(|j| filter.weight((j as f64 - centre + 0.5) / stretch)).collect();
         let sum: f64 = raw.iter().sum();
-        let fixed = |w: f64| if sum == 0.0 { 0 } else { (w / sum * f64::from(1 << PRECISION)).round() as i32 };
+        let scale_up = if sum == 0.0 { 1.0 } else { 1.0 / sum };
+        let fixed = |w: f64| (w * scale_up * f64::from(1 << PRECISION)).round() as i32;
         Taps { first, weights: raw.into_iter().map(fixed).collect() }
     };
     (0..output).map(position).collect()

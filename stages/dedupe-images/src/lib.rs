@@ -1,1 +1,137 @@
-//! Not written yet.
+//! Stage 7, dedupe-images: one of each picture. Average hash within a name; of each group of copies the largest stays.
+
+mod groups;
+mod hash;
+
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::{Photo, UniquePhoto};
+use laioncele_core::{CoreError, DropReason, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit};
+use serde::{Deserialize, Serialize};
+
+pub use hash::average_hash;
+
+/// `[dedupe_images]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Photos of one name whose hashes differ in at most this many of the 64 bits are copies of each other. 0: equal
+    /// hashes only, since near matches of different photos of one face are common and must stay.
+    pub max_distance: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_distance: 0 }
+    }
+}
+
+/// The steps of this stage.
+pub fn steps() -> Vec<Box<dyn Step>> {
+    vec![Box::new(DedupeImages)]
+}
+
+struct DedupeImages;
+
+impl Step for DedupeImages {
+    fn name(&self) -> &'static str {
+        "dedupe-images"
+    }
+    fn stage(&self) -> StageName {
+        StageName::DedupeImages
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![Reads::own(TableId::Photos)]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::UniquePhotos]
+    }
+    fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
+        let settings: Settings = manifest.section("dedupe_images")?;
+        serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
+    }
+    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        Ok(Vec::new())
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let settings: Settings = task.manifest().section("dedupe_images")?;
+        let mut prints = fingerprints(task)?;
+        prints.sort_by_key(|p| (p.name_id, p.image_id));
+        let (mut kept, rows_in) = (Vec::new(), prints.len() as u64);
+        for name in prints.chunk_by(|a, b| a.name_id == b.name_id) {
+            for group in groups::groups(name, settings.max_distance) {
+                kept.push(keep_largest(task, &group));
+            }
+        }
+        task.figure("equal_bytes_under_two_names", shared_between_names(&prints) as f64);
+        kept.sort_by_key(|p| (p.name_id, p.image_id));
+        task.account(Unit::Image, rows_in, kept.len() as u64);
+        task.write(kept)
+    }
+}
+
+/// What deduplication needs to know of a photo.
+#[derive(Clone, Debug)]
+struct Fingerprint {
+    name_id: NameId,
+    image_id: ImageId,
+    hash: u64,
+    pixels: u64,
+    bytes: u64,
+    sha256: String,
+}
+
+/// Hashes the photos part by part, so that only one part's pictures are in memory.
+fn fingerprints(task: &mut Task) -> Result<Vec<Fingerprint>, StageError> {
+    let parts: Vec<_> = task.inputs(TableId::Photos).cloned().collect();
+    let (total, mut prints) = (task.rows_in(TableId::Photos), Vec::new());
+    for part in &parts {
+        for photo in task.read_part::<Photo>(part)? {
+            prints.push(fingerprint(&photo)?);
+            task.progress(prints.len() as u64, total, Unit::Image)?;
+        }
+    }
+    Ok(prints)
+}
+
+fn fingerprint(photo: &Photo) -> Result<Fingerprint, StageError> {
+    let hash = average_hash(&photo.image.bytes).map_err(|e| {
+        // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
+        StageError::Data(format!("photo {} of {} no longer decodes: {e}", photo.image_id, photo.url))
+    })?;
+    Ok(Fingerprint {
+        name_id: photo.name_id,
+        image_id: photo.image_id,
+        hash,
+        pixels: u64::from(photo.width) * u64::from(photo.height),
+        bytes: photo.image.bytes.len() as u64,
+        sha256: photo.sha256.clone(),
+    })
+}
+
+/// Keeps the largest of a group (pixels, then bytes, then the smaller id) and drops the others as its copies.
+fn keep_largest(task: &mut Task, group: &[&Fingerprint]) -> UniquePhoto {
+    let order = |p: &&&Fingerprint| (p.pixels, p.bytes, std::cmp::Reverse(p.image_id));
+    let best = group.iter().max_by_key(order).copied().unwrap_or(group[0]);
+    for copy in group.iter().filter(|p| p.image_id != best.image_id) {
+        task.drop_row(Unit::Image, copy.image_id.0, Some(copy.name_id), DropReason::DuplicateOf, Some(best.image_id.to_string()));
+    }
+    UniquePhoto { name_id: best.name_id, image_id: best.image_id, average_hash: best.hash, copies: group.len() as u32 - 1 }
+}
+
+/// Files that stand under more than one name of the bucket: two people can share a photo.
+fn shared_between_names(prints: &[Fingerprint]) -> usize {
+    let mut owners: Vec<_> = prints.iter().map(|p| (&p.sha256, p.name_id)).collect();
+    owners.sort();
+    owners.dedup();
+    owners.chunk_by(|a, b| a.0 == b.0).filter(|names| names.len() > 1).count()
+}
+
+#[cfg(test)]
+mod tests;

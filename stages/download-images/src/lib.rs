@@ -1,1 +1,135 @@
-//! Not written yet.
+//! Stage 6, download-images: the photos of known names only, as they came, each failure with its class.
+
+mod address;
+mod failure;
+mod fetch;
+mod opt_out;
+mod photo;
+mod settings;
+
+use std::collections::HashSet;
+
+use futures::StreamExt;
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::{Candidate, KnownName, Photo};
+use laioncele_core::{CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit};
+
+use crate::failure::Failure;
+use crate::fetch::Fetcher;
+use crate::photo::Checked;
+pub use crate::settings::Settings;
+
+/// The steps of this stage.
+pub fn steps() -> Vec<Box<dyn Step>> {
+    vec![Box::new(DownloadImages)]
+}
+
+struct DownloadImages;
+
+/// Photo bytes in a part at most (one batch of urls more, to be exact): what the task holds in memory.
+const PART_BYTES: usize = 128 << 20;
+/// Urls asked for before the next look at the memory held.
+const BATCH: usize = 512;
+
+impl Step for DownloadImages {
+    fn name(&self) -> &'static str {
+        "download-images"
+    }
+    fn stage(&self) -> StageName {
+        StageName::DownloadImages
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![Reads::own(TableId::Candidates), Reads::own(TableId::KnownNames)]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::Photos]
+    }
+    fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
+        serde_json::to_value(Settings::of(manifest)?).map_err(|e| manifest.error(e.to_string()))
+    }
+    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        Ok(Vec::new())
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let settings = Settings::of(task.manifest())?;
+        let fetcher = Fetcher::new(settings.clone(), task.surroundings().host_map.clone())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(task.surroundings().threads.max(1))
+            .enable_all()
+            .build()
+            .map_err(StageError::environment)?;
+        let (candidates, rows_in) = wanted(task)?;
+        let total = candidates.len() as u64;
+        let (mut photos, mut held, mut done, mut written) = (Vec::new(), 0, 0, 0);
+        for batch in batches(&candidates) {
+            let outcomes = runtime.block_on(download(&fetcher, &settings, batch));
+            held += sort_out(task, batch, outcomes, &mut photos);
+            done += batch.len() as u64;
+            task.progress(done, total, Unit::Image)?;
+            if held >= PART_BYTES {
+                written += photos.len() as u64;
+                task.write(std::mem::take(&mut photos))?;
+                held = 0;
+            }
+        }
+        task.account(Unit::Image, rows_in, written + photos.len() as u64);
+        task.write::<Photo>(photos)
+    }
+}
+
+/// The candidates of known names, equal urls beside each other; the others are dropped. And how many came in.
+fn wanted(task: &mut Task) -> Result<(Vec<Candidate>, u64), StageError> {
+    let known: HashSet<_> = task.read::<KnownName>()?.into_iter().map(|n| n.name_id).collect();
+    let (mut candidates, others): (Vec<_>, Vec<_>) = task.read::<Candidate>()?.into_iter().partition(|c| known.contains(&c.name_id));
+    let rows_in = (candidates.len() + others.len()) as u64;
+    for other in others {
+        task.drop_row(Unit::Image, other.image_id.0, Some(other.name_id), DropReason::UnknownName, None);
+    }
+    candidates.sort_by_key(|c| (c.image_id, c.name_id));
+    Ok((candidates, rows_in))
+}
+
+/// Batches of about [`BATCH`] rows that do not cut through rows of one url.
+fn batches(candidates: &[Candidate]) -> impl Iterator<Item = &[Candidate]> {
+    let mut rest = candidates;
+    std::iter::from_fn(move || {
+        let mut end = rest.len().min(BATCH);
+        while end > 0 && end < rest.len() && rest[end].image_id == rest[end - 1].image_id {
+            end += 1;
+        }
+        let (batch, after) = rest.split_at(end);
+        rest = after;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// One outcome per url of the batch, in its order, whatever the order of arrival.
+async fn download(fetcher: &Fetcher, settings: &Settings, batch: &[Candidate]) -> Vec<Result<Checked, Failure>> {
+    let urls = batch.chunk_by(|a, b| a.image_id == b.image_id).map(|same| &same[0]);
+    let fetches = urls.map(|c| async move { photo::check(fetcher.fetch(c.image_id, &c.url).await?, settings) });
+    futures::stream::iter(fetches).buffered(settings.concurrency).collect().await
+}
+
+/// Files the outcomes as photos and dropped rows; returns the bytes of the new photos.
+fn sort_out(task: &mut Task, batch: &[Candidate], outcomes: Vec<Result<Checked, Failure>>, photos: &mut Vec<Photo>) -> usize {
+    let mut bytes = 0;
+    for (same, outcome) in batch.chunk_by(|a, b| a.image_id == b.image_id).zip(outcomes) {
+        for candidate in same {
+            match outcome.as_ref().map_err(Clone::clone).and_then(|checked| photo::photo(candidate, checked)) {
+                Ok(photo) => {
+                    bytes += photo.image.bytes.len();
+                    photos.push(photo);
+                }
+                Err(failure) => task.drop_row(Unit::Image, candidate.image_id.0, Some(candidate.name_id), failure.reason, failure.detail),
+            }
+        }
+    }
+    bytes
+}

@@ -1,0 +1,98 @@
+//! Drives a single step on a store, for the tests of stage crates: rows in, the committed record and rows out.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::error::StageError;
+use crate::ledger::{KeyParts, Record};
+use crate::manifest::Manifest;
+use crate::part::{self, Part};
+use crate::protocol::{Surroundings, TaskSpec};
+use crate::resources::Resources;
+use crate::stage::{Partition, Step};
+use crate::store::Store;
+use crate::table::Row;
+use crate::task::{Bench, Silent, Task};
+use crate::{CoreError, Digest};
+
+/// A manifest and a store to run steps on.
+pub struct Rig {
+    /// The manifest.
+    pub manifest: Arc<Manifest>,
+    /// The store.
+    pub store: Store,
+    /// What results do not depend on.
+    pub surroundings: Surroundings,
+    resources: Arc<Resources>,
+}
+
+impl Rig {
+    /// A rig on the folder `root`; `sections` is manifest text added to a minimal one with 2 buckets and small widths.
+    ///
+    /// # Errors
+    /// A wrong manifest, a folder that cannot be written.
+    pub fn new(root: &std::path::Path, sections: &str) -> Result<Self, CoreError> {
+        let text = format!(
+            "[run]\nseed = 1\nbuckets = 2\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
+             [widths]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n{sections}"
+        );
+        Self::with_manifest(root, Manifest::parse(&root.join("manifest.toml"), &text)?)
+    }
+
+    /// A rig on the folder `root` with a whole manifest.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn with_manifest(root: &std::path::Path, manifest: Manifest) -> Result<Self, CoreError> {
+        let store = Store::local(&root.join("output"))?;
+        Ok(Self { manifest: Arc::new(manifest), store, surroundings: Surroundings::default(), resources: Arc::default() })
+    }
+
+    /// Writes `rows` as an input part.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn part<R: Row>(&self, partition: &Partition, rows: Vec<R>) -> Result<Part, CoreError> {
+        let widths = &self.manifest.widths;
+        let count = rows.len() as u64;
+        let bytes = part::encode(&R::schema(widths), &[R::to_batch(rows, widths)?])?;
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let path = format!("tables/{}/{partition}/input-{}.parquet", R::TABLE, digest.short());
+        self.store.put(&path, bytes)?;
+        Ok(Part { table: R::TABLE, partition: partition.clone(), path, rows: count, bytes: size, digest })
+    }
+
+    /// Runs one task of `step` and commits it.
+    ///
+    /// # Errors
+    /// What the step or the commit returns.
+    pub fn run(&self, step: &dyn Step, partition: &Partition, inputs: Vec<Part>) -> Result<Record, StageError> {
+        let settings = [("settings".to_owned(), step.settings(&self.manifest)?.to_string())].into();
+        let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
+        let key_parts = KeyParts { version: step.version(), settings, models: Default::default(), inputs: inputs.iter().map(digest).collect() };
+        let key = key_parts.key(step.name(), partition);
+        let spec = TaskSpec { stage: step.stage(), step: step.name().to_owned(), partition: partition.clone(), key, key_parts, inputs };
+        let bench = Bench {
+            manifest: self.manifest.clone(),
+            store: self.store.clone(),
+            resources: self.resources.clone(),
+            surroundings: self.surroundings.clone(),
+            cancelled: Arc::new(AtomicBool::new(false)),
+        };
+        let mut task = Task::new(spec, "test".to_owned(), bench, Box::new(Silent));
+        step.run(&mut task)?;
+        task.commit().map(|(record, _)| record)
+    }
+
+    /// The rows of `R`'s table that a record wrote, in its order.
+    ///
+    /// # Errors
+    /// A damaged part.
+    pub fn rows<R: Row>(&self, record: &Record) -> Result<Vec<R>, CoreError> {
+        let mut rows = Vec::new();
+        for part in record.outputs_of(R::TABLE) {
+            rows.extend(part::read_rows::<R>(&self.store, part, &self.manifest.widths)?);
+        }
+        Ok(rows)
+    }
+}
