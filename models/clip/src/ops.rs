@@ -34,7 +34,7 @@ pub fn linear(
             None => x.apply_op2_no_bwd(weight, &op),
         };
     }
-    let y = x.broadcast_matmul(&weight.t()?)?;
+    let y = x.contiguous()?.broadcast_matmul(&weight.t()?)?;
     let y = match bias {
         Some(bias) => y.broadcast_add(bias)?,
         None => y,

@@ -1,1 +1,32 @@
-//! Not written yet.
+//! SDXL in Diffusers folder layout, equal to diffusers in float32: texts to prompt and name embeddings
+//! ([`TextEncoders`]), embeddings and seeds to pictures ([`Sdxl`]), and the arithmetic of the N space
+//! ([`NameEmbedding`]).
+//!
+//! Everything is read from the folder's own JSON files; a value that is not implemented is an error that names
+//! its key. No stage and no table is known here.
+
+mod error;
+mod folder;
+mod kernels;
+mod layers;
+mod name;
+mod noise;
+mod ops;
+mod pipeline;
+mod recorder;
+pub mod scheduler;
+mod text;
+mod trace;
+mod unet;
+mod vae;
+
+pub use error::{Error, Result};
+pub use laioncele_clip::{LoadOptions, WeightVariant};
+pub use name::{NAME_TOKENS, NameEmbedding, PromptEmbedding};
+pub use noise::Noise;
+pub use pipeline::{ImageRequest, SamplingSettings, Sdxl, SdxlOptions, SizeConditioning};
+pub use scheduler::SchedulerKind;
+pub use text::{NullText, TextEncoders};
+pub use trace::{Trace, TraceTensor, TraceValues};
+pub use unet::{Conditioning, StepBiases, TimeIds, UNet};
+pub use vae::{LatentDistribution, Vae};

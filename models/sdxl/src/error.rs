@@ -1,0 +1,99 @@
+//! The one error type of this crate.
+
+use std::path::PathBuf;
+
+/// Why an SDXL folder could not be loaded, or a picture not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file, configuration value, tokenizer or tensor: see [`laioncele_clip::Error`].
+    #[error(transparent)]
+    Load(#[from] laioncele_clip::Error),
+    /// A folder of another kind of model.
+    #[error("{path} is not an SDXL folder: {reason}")]
+    NotSdxl {
+        /// Its `model_index.json`.
+        path: PathBuf,
+        /// What is missing or different.
+        reason: String,
+    },
+    /// Parts of one folder that do not fit together.
+    #[error("{folder}: {reason}")]
+    Mismatch {
+        /// The model folder.
+        folder: PathBuf,
+        /// Which numbers differ.
+        reason: String,
+    },
+    /// A sampling setting that cannot be met.
+    #[error("{setting} = {value} is not possible ({expected})")]
+    Setting {
+        /// The setting's name.
+        setting: &'static str,
+        /// The value given.
+        value: String,
+        /// What would be possible.
+        expected: String,
+    },
+    /// Embeddings, latents or noise of the wrong size.
+    #[error("{what} has {found} numbers; {expected} were expected")]
+    Size {
+        /// Which input.
+        what: &'static str,
+        /// Numbers given.
+        found: usize,
+        /// Numbers needed.
+        expected: usize,
+    },
+    /// A computation left the finite numbers.
+    #[error("{what} is not finite; {hint}")]
+    NotFinite {
+        /// Which result.
+        what: String,
+        /// What may help.
+        hint: &'static str,
+    },
+    /// A trace file could not be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// A `Result` with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A [`Error::Setting`].
+    pub(crate) fn setting(
+        setting: &'static str,
+        value: impl ToString,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Setting {
+            setting,
+            value: value.to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    /// Checks the number of values of an input.
+    pub(crate) fn check_size(what: &'static str, found: usize, expected: usize) -> Result<()> {
+        if found == expected {
+            Ok(())
+        } else {
+            Err(Self::Size {
+                what,
+                found,
+                expected,
+            })
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The N space: name embeddings, Name Prepending, and the arithmetic of Equations 4 and 5.
+
+use crate::error::{Error, Result};
+
+/// Rows of a name embedding: the prompt positions 1 to 8 (paper, section 3).
+pub const NAME_TOKENS: usize = 8;
+
+/// A name as SDXL's text encoders see it: rows 1…8 of the name's own prompt embedding, [8 × width] float32
+/// in row-major order (width 2048 for SDXL). Names of fewer tokens keep the end token and padding rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NameEmbedding {
+    rows: Vec<f32>,
+    width: usize,
+    token_count: Option<usize>,
+}
+
+impl NameEmbedding {
+    /// From [8 × width] numbers.
+    pub fn new(rows: Vec<f32>, width: usize) -> Result<Self> {
+        Error::check_size("a name embedding", rows.len(), NAME_TOKENS * width)?;
+        Ok(Self {
+            rows,
+            width,
+            token_count: None,
+        })
+    }
+
+    /// The same with the number of tokens that the name needs, before truncation.
+    pub fn with_token_count(mut self, token_count: usize) -> Self {
+        self.token_count = Some(token_count);
+        self
+    }
+
+    /// The [8 × width] numbers.
+    pub fn rows(&self) -> &[f32] {
+        &self.rows
+    }
+
+    /// Width of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Tokens of the name before truncation; `None` for an embedding that no name was encoded to.
+    pub fn token_count(&self) -> Option<usize> {
+        self.token_count
+    }
+
+    /// Whether the name needs more than the eight tokens kept.
+    pub fn truncated(&self) -> bool {
+        self.token_count.is_some_and(|count| count > NAME_TOKENS)
+    }
+
+    /// ‖N‖₂ over the whole tensor.
+    pub fn norm(&self) -> f32 {
+        self.rows
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>()
+            .sqrt() as f32
+    }
+
+    /// Equation 4: M + δ (F − M), with M the mean over names.
+    pub fn recentre(&self, mean: &Self, delta: f32) -> Result<Self> {
+        self.combine(mean, |f, m| m + delta * (f - m))
+    }
+
+    /// Equation 5: η F / ‖F‖₂ over the whole tensor; a zero tensor stays zero.
+    pub fn rescale(&self, eta: f32) -> Self {
+        let norm = self.norm();
+        let factor = if norm > 0.0 { eta / norm } else { 0.0 };
+        let rows = self.rows.iter().map(|v| v * factor).collect();
+        Self {
+            rows,
+            width: self.width,
+            token_count: None,
+        }
+    }
+
+    /// (1 − α) self + α other.
+    pub fn interpolate(&self, other: &Self, alpha: f32) -> Result<Self> {
+        self.combine(other, |a, b| (1.0 - alpha) * a + alpha * b)
+    }
+
+    /// The mean over names; an error if there are none.
+    pub fn mean<'a>(names: impl IntoIterator<Item = &'a Self>) -> Result<Self> {
+        let mut names = names.into_iter();
+        let first = names
+            .next()
+            .ok_or_else(|| Error::setting("names", 0, "at least one to take the mean of"))?;
+        let mut sums: Vec<f64> = first.rows.iter().map(|v| f64::from(*v)).collect();
+        let mut count = 1f64;
+        for name in names {
+            Error::check_size("a name embedding", name.rows.len(), sums.len())?;
+            sums.iter_mut()
+                .zip(&name.rows)
+                .for_each(|(sum, v)| *sum += f64::from(*v));
+            count += 1.0;
+        }
+        let rows = sums.into_iter().map(|sum| (sum / count) as f32).collect();
+        Ok(Self {
+            rows,
+            width: first.width,
+            token_count: None,
+        })
+    }
+
+    fn combine(&self, other: &Self, f: impl Fn(f32, f32) -> f32) -> Result<Self> {
+        Error::check_size("a name embedding", other.rows.len(), self.rows.len())?;
+        let rows = self
+            .rows
+            .iter()
+            .zip(&other.rows)
+            .map(|(a, b)| f(*a, *b))
+            .collect();
+        Ok(Self {
+            rows,
+            width: self.width,
+            token_count: None,
+        })
+    }
+}
+
+/// A text as SDXL's U-Net is conditioned on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PromptEmbedding {
+    /// Penultimate states of both text encoders side by side, [tokens × width] row by row.
+    pub embeds: Vec<f32>,
+    /// Columns of `embeds`: 2048 for SDXL.
+    pub width: usize,
+    /// The second encoder's pooled, projected vector: 1280 numbers for SDXL.
+    pub pooled: Vec<f32>,
+    /// Token ids of both tokenizers; empty if no text was encoded.
+    pub ids: [Vec<u32>; 2],
+    /// Tokens of the text before truncation.
+    pub token_count: usize,
+    /// Whether the end of the text was cut off.
+    pub truncated: bool,
+}
+
+impl PromptEmbedding {
+    /// Rows of `embeds`: 77.
+    pub fn tokens(&self) -> usize {
+        self.embeds.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// All zeros, of the same shape: diffusers' negative embedding if none is given.
+    pub fn zeros_like(&self) -> Self {
+        Self {
+            embeds: vec![0.0; self.embeds.len()],
+            pooled: vec![0.0; self.pooled.len()],
+            width: self.width,
+            ids: [Vec::new(), Vec::new()],
+            token_count: 0,
+            truncated: false,
+        }
+    }
+
+    /// Rows 1…8: the text as a name embedding.
+    pub fn name(&self) -> Result<NameEmbedding> {
+        let rows = self.embeds.get(self.width..(1 + NAME_TOKENS) * self.width);
+        let rows = rows.ok_or(Error::Size {
+            what: "a prompt embedding",
+            found: self.embeds.len(),
+            expected: (1 + NAME_TOKENS) * self.width,
+        })?;
+        Ok(NameEmbedding::new(rows.to_vec(), self.width)?.with_token_count(self.token_count))
+    }
+
+    /// Name Prepending: [P₀, N₁…N₈, P₁…P₆₈]. The last eight rows fall off, positions are not encoded again,
+    /// and the pooled vector stays the prompt's.
+    pub fn prepend(&self, name: &NameEmbedding) -> Result<Self> {
+        Error::check_size("a row of the name embedding", name.width, self.width)?;
+        let kept = self
+            .tokens()
+            .checked_sub(NAME_TOKENS)
+            .filter(|kept| *kept > 0)
+            .ok_or(Error::Size {
+                what: "a prompt embedding",
+                found: self.embeds.len(),
+                expected: (1 + NAME_TOKENS) * self.width,
+            })?;
+        let mut embeds = Vec::with_capacity(self.embeds.len());
+        embeds.extend_from_slice(&self.embeds[..self.width]);
+        embeds.extend_from_slice(&name.rows);
+        embeds.extend_from_slice(&self.embeds[self.width..kept * self.width]);
+        Ok(Self {
+            embeds,
+            ..self.clone()
+        })
+    }
+}

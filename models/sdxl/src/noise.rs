@@ -1,0 +1,205 @@
+//! Where an image's randomness comes from: one stream per image, never per batch.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::error::{Error, Result};
+
+/// An image's noise.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Noise {
+    /// Our own stream: ChaCha with 8 rounds, keyed with the seed's little-endian bytes and zeros; uniforms are
+    /// the upper 53 bits of 64-bit draws; normals come in pairs by Box–Muller in float64, rounded to float32.
+    Seed(u64),
+    /// What `torch.Generator("cpu").manual_seed(seed)` gives (within 3e-7), so that a diffusers user sees the
+    /// same picture. torch uses the low 32 bits of the seed.
+    Torch(u64),
+    /// The standard normal latents themselves, [channels × h × w]. LCM, which draws more later, refuses them.
+    Latents(Vec<f32>),
+}
+
+/// An image's noise, being drawn.
+pub(crate) enum NoiseStream<'a> {
+    Seed(Box<ChaCha8Rng>),
+    Torch(Box<MersenneTwister>),
+    Latents(Option<&'a [f32]>),
+}
+
+impl Noise {
+    pub(crate) fn stream(&self) -> NoiseStream<'_> {
+        match self {
+            Self::Seed(seed) => {
+                let mut key = [0u8; 32];
+                key[..8].copy_from_slice(&seed.to_le_bytes());
+                NoiseStream::Seed(Box::new(ChaCha8Rng::from_seed(key)))
+            }
+            Self::Torch(seed) => NoiseStream::Torch(Box::new(MersenneTwister::new(*seed as u32))),
+            Self::Latents(latents) => NoiseStream::Latents(Some(latents)),
+        }
+    }
+
+    /// The first `count` numbers of this noise.
+    pub fn draw(&self, count: usize) -> Result<Vec<f32>> {
+        let mut values = vec![0f32; count];
+        self.stream().fill(&mut values)?;
+        Ok(values)
+    }
+}
+
+impl NoiseStream<'_> {
+    /// The next standard normal numbers.
+    pub(crate) fn fill(&mut self, values: &mut [f32]) -> Result<()> {
+        match self {
+            Self::Seed(rng) => fill_normal(rng, values),
+            Self::Torch(twister) => twister.fill_normal(values),
+            Self::Latents(latents) => {
+                let given = latents
+                    .take()
+                    .ok_or_else(|| Error::setting("scheduler", "lcm", "noise from a seed"))?;
+                Error::check_size("the initial latents", given.len(), values.len())?;
+                values.copy_from_slice(given);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fill_normal(rng: &mut ChaCha8Rng, values: &mut [f32]) {
+    // In (0, 1]: the logarithm stays finite.
+    let mut uniform = || ((rng.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+    for pair in values.chunks_mut(2) {
+        let radius = (-2.0 * uniform().ln()).sqrt();
+        let angle = std::f64::consts::TAU * uniform();
+        pair[0] = (radius * angle.cos()) as f32;
+        if let Some(second) = pair.get_mut(1) {
+            *second = (radius * angle.sin()) as f32;
+        }
+    }
+}
+
+/// MT19937 as numpy and torch seed it.
+pub(crate) struct MersenneTwister {
+    state: [u32; 624],
+    position: usize,
+}
+
+impl MersenneTwister {
+    fn new(seed: u32) -> Self {
+        let mut state = [seed; 624];
+        for i in 1..624 {
+            let before = state[i - 1];
+            state[i] = 1_812_433_253u32
+                .wrapping_mul(before ^ (before >> 30))
+                .wrapping_add(i as u32);
+        }
+        Self {
+            state,
+            position: 624,
+        }
+    }
+
+    fn twist(&mut self) {
+        for i in 0..624 {
+            let y = (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % 624] & 0x7fff_ffff);
+            let odd = if y & 1 == 1 { 0x9908_b0df } else { 0 };
+            self.state[i] = self.state[(i + 397) % 624] ^ (y >> 1) ^ odd;
+        }
+        self.position = 0;
+    }
+
+    fn next(&mut self) -> u32 {
+        if self.position == 624 {
+            self.twist();
+        }
+        let mut y = self.state[self.position];
+        self.position += 1;
+        y ^= y >> 11;
+        y ^= (y << 7) & 0x9d2c_5680;
+        y ^= (y << 15) & 0xefc6_0000;
+        y ^ (y >> 18)
+    }
+
+    /// As `torch.randn`: blocks of sixteen float32 for 16 numbers or more, pairs of float64 below.
+    fn fill_normal(&mut self, values: &mut [f32]) {
+        let count = values.len();
+        if count < 16 {
+            return self.fill_few(values);
+        }
+        self.fill_uniform(values);
+        for block in values.chunks_exact_mut(16) {
+            box_muller(block);
+        }
+        if !count.is_multiple_of(16) {
+            // The last sixteen are drawn anew, overlapping the block before.
+            let last = &mut values[count - 16..];
+            self.fill_uniform(last);
+            box_muller(last);
+        }
+    }
+
+    fn fill_uniform(&mut self, values: &mut [f32]) {
+        values
+            .iter_mut()
+            .for_each(|value| *value = (self.next() & 0x00ff_ffff) as f32 / (1u32 << 24) as f32);
+    }
+
+    fn fill_few(&mut self, values: &mut [f32]) {
+        let mut uniform = || {
+            let bits = (u64::from(self.next()) << 32) | u64::from(self.next());
+            (bits & ((1 << 53) - 1)) as f64 / (1u64 << 53) as f64
+        };
+        for pair in values.chunks_mut(2) {
+            let (angle, radius) = (std::f64::consts::TAU * uniform(), uniform());
+            let radius = (-2.0 * (-radius).ln_1p()).sqrt();
+            pair[0] = (radius * angle.cos()) as f32;
+            if let Some(second) = pair.get_mut(1) {
+                *second = (radius * angle.sin()) as f32;
+            }
+        }
+    }
+}
+
+/// Sixteen uniforms to sixteen normals, in float32.
+fn box_muller(block: &mut [f32]) {
+    let (first, second) = block.split_at_mut(8);
+    for (u, v) in first.iter_mut().zip(second) {
+        let radius = (-2.0 * (1.0 - *u).ln()).sqrt();
+        let angle = 2.0 * std::f32::consts::PI * *v;
+        *u = radius * angle.cos();
+        *v = radius * angle.sin();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_stream_is_pinned() {
+        let drawn = Noise::Seed(42).draw(5).expect("noise");
+        assert_eq!(drawn, Noise::Seed(42).draw(8).expect("noise")[..5]);
+        assert_ne!(drawn, Noise::Seed(43).draw(5).expect("noise"));
+        let many = Noise::Seed(7).draw(100_001).expect("noise");
+        let mean = many.iter().map(|v| f64::from(*v)).sum::<f64>() / many.len() as f64;
+        let variance = many
+            .iter()
+            .map(|v| (f64::from(*v) - mean).powi(2))
+            .sum::<f64>()
+            / many.len() as f64;
+        assert!(
+            mean.abs() < 0.01 && (variance - 1.0).abs() < 0.02,
+            "{mean} {variance}"
+        );
+        assert!(many.iter().all(|v| v.is_finite()));
+    }
+
+    #[test]
+    fn given_latents_serve_once() {
+        let noise = Noise::Latents(vec![1.0, 2.0]);
+        assert_eq!(noise.draw(2).expect("noise"), [1.0, 2.0]);
+        assert!(noise.draw(3).is_err());
+        let mut stream = noise.stream();
+        stream.fill(&mut [0.0; 2]).expect("noise");
+        assert!(stream.fill(&mut [0.0; 2]).is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! Gathers what the pictures of a run compute, and lays it out as a [`Trace`].
+
+use crate::name::PromptEmbedding;
+use crate::trace::{Trace, TraceValues};
+use crate::unet::TimeIds;
+
+/// The records of a run's pictures, in their order.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    noise: Vec<Vec<f32>>,
+    first_outputs: Vec<Vec<f32>>,
+    /// Per picture, per step.
+    predictions: Vec<Vec<Vec<f32>>>,
+    states: Vec<Vec<Vec<f32>>>,
+    prompts: Vec<PromptEmbedding>,
+    nulls: Vec<PromptEmbedding>,
+    decoded: Vec<Vec<f32>>,
+    size: [usize; 2],
+}
+
+impl Recorder {
+    pub(crate) fn noise(&mut self, noise: &[f32]) {
+        self.noise.push(noise.to_vec());
+        self.predictions.push(Vec::new());
+        self.states.push(Vec::new());
+    }
+
+    pub(crate) fn step(&mut self, i: usize, latents: &[f32], output: &[f32], guided: &[f32]) {
+        if i == 0 {
+            self.first_outputs.push(output.to_vec());
+        }
+        if let (Some(predictions), Some(states)) =
+            (self.predictions.last_mut(), self.states.last_mut())
+        {
+            predictions.push(guided.to_vec());
+            states.push(latents.to_vec());
+        }
+    }
+
+    pub(crate) fn last(&mut self, latents: &[f32]) {
+        if let Some(states) = self.states.last_mut() {
+            states.push(latents.to_vec());
+        }
+    }
+
+    pub(crate) fn decoded(
+        &mut self,
+        prompt: &PromptEmbedding,
+        null: &PromptEmbedding,
+        decoded: &[f32],
+        size: [usize; 2],
+    ) {
+        self.prompts.push(prompt.clone());
+        self.nulls.push(null.clone());
+        self.decoded.push(decoded.to_vec());
+        self.size = size;
+    }
+
+    /// Writes all into `trace`: pictures along the first dimension, or the second where steps are the first.
+    pub(crate) fn finish(
+        self,
+        trace: &mut Trace,
+        latent: &[usize; 3],
+        timesteps: &[f64],
+        time_ids: &TimeIds,
+        guided: bool,
+    ) {
+        let pictures = self.noise.len();
+        let batch = |count: usize| [&[count], &latent[..]].concat();
+        let steps = |count: usize| [&[count, pictures], &latent[..]].concat();
+        let floats = TraceValues::F32;
+        trace.record("noise", &batch(pictures), floats(self.noise.concat()));
+        trace.record(
+            "timesteps",
+            &[timesteps.len()],
+            TraceValues::F64(timesteps.to_vec()),
+        );
+        trace.record("time_ids", &[1, 6], floats(time_ids.to_vec()));
+        let rows = if guided { 2 } else { 1 };
+        trace.record(
+            "first_output",
+            &batch(rows * pictures),
+            floats(rows_first(&self.first_outputs, rows)),
+        );
+        trace.record(
+            "predictions",
+            &steps(timesteps.len()),
+            floats(steps_first(&self.predictions)),
+        );
+        trace.record(
+            "states",
+            &steps(timesteps.len() + 1),
+            floats(steps_first(&self.states)),
+        );
+        trace.record(
+            "decoded",
+            &[pictures, 3, self.size[0], self.size[1]],
+            floats(self.decoded.concat()),
+        );
+        for (prefix, texts) in [("", &self.prompts), ("null_", &self.nulls)] {
+            record_texts(trace, prefix, texts);
+        }
+    }
+}
+
+fn record_texts(trace: &mut Trace, prefix: &str, texts: &[PromptEmbedding]) {
+    let Some(first) = texts.first() else { return };
+    let embeds = texts
+        .iter()
+        .flat_map(|text| &text.embeds)
+        .copied()
+        .collect();
+    let pooled = texts
+        .iter()
+        .flat_map(|text| &text.pooled)
+        .copied()
+        .collect();
+    trace.record(
+        &format!("{prefix}embeds"),
+        &[texts.len(), first.tokens(), first.width],
+        TraceValues::F32(embeds),
+    );
+    trace.record(
+        &format!("{prefix}pooled"),
+        &[texts.len(), first.pooled.len()],
+        TraceValues::F32(pooled),
+    );
+    for i in 0..2 {
+        if texts.iter().all(|text| text.ids[i].len() == first.tokens()) {
+            let ids = texts
+                .iter()
+                .flat_map(|text| &text.ids[i])
+                .map(|id| *id as i32)
+                .collect();
+            trace.record(
+                &format!("{prefix}ids_{}", i + 1),
+                &[texts.len(), first.tokens()],
+                TraceValues::I32(ids),
+            );
+        }
+    }
+}
+
+/// Per picture [row, …] → all first rows, then all second ones.
+fn rows_first(pictures: &[Vec<f32>], rows: usize) -> Vec<f32> {
+    let part = |picture: &Vec<f32>, row: usize| {
+        picture[row * picture.len() / rows..(row + 1) * picture.len() / rows].to_vec()
+    };
+    (0..rows)
+        .flat_map(|row| pictures.iter().flat_map(move |picture| part(picture, row)))
+        .collect()
+}
+
+/// Per picture, per step → per step, per picture.
+fn steps_first(pictures: &[Vec<Vec<f32>>]) -> Vec<f32> {
+    let steps = pictures.first().map_or(0, Vec::len);
+    (0..steps)
+        .flat_map(|i| {
+            pictures
+                .iter()
+                .flat_map(move |picture| picture[i].iter().copied())
+        })
+        .collect()
+}

@@ -1,0 +1,158 @@
+//! Both text encoders of an SDXL folder: texts to prompt embeddings and name embeddings.
+
+use std::path::Path;
+
+use laioncele_clip::{LoadOptions, TextEncoder, finite_numbers};
+
+use crate::error::{Error, Result};
+use crate::folder::ModelIndex;
+use crate::name::{NAME_TOKENS, NameEmbedding, PromptEmbedding};
+
+/// What the picture is guided away from if nothing else is said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum NullText {
+    /// As diffusers without a negative prompt: zeros if the folder's `force_zeros_for_empty_prompt` is true,
+    /// else the encoded empty text.
+    #[default]
+    Model,
+    /// Zeros.
+    Zeros,
+    /// The encoded empty text, which is not zero.
+    Empty,
+    /// Some text.
+    Text(String),
+}
+
+impl From<&str> for NullText {
+    /// The setting's form: `model`, `zeros`, `empty`, or the text itself.
+    fn from(setting: &str) -> Self {
+        match setting {
+            "model" => Self::Model,
+            "zeros" => Self::Zeros,
+            "empty" => Self::Empty,
+            text => Self::Text(text.into()),
+        }
+    }
+}
+
+/// The two text encoders with their tokenizers.
+#[derive(Debug)]
+pub struct TextEncoders {
+    encoders: [TextEncoder; 2],
+    zeros_for_empty: bool,
+}
+
+impl TextEncoders {
+    /// Loads `tokenizer`, `tokenizer_2`, `text_encoder` and `text_encoder_2` of an SDXL folder.
+    pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
+        let index = ModelIndex::read(folder)?;
+        let load = |tokenizer: &str, model: &str, projection: bool| {
+            TextEncoder::load(
+                &folder.join(tokenizer),
+                &folder.join(model),
+                projection,
+                options,
+            )
+        };
+        let encoders = [
+            load("tokenizer", "text_encoder", false)?,
+            load("tokenizer_2", "text_encoder_2", true)?,
+        ];
+        let lengths = [
+            encoders[0].tokenizer().length(),
+            encoders[1].tokenizer().length(),
+        ];
+        if lengths[0] != lengths[1] || lengths[0] <= NAME_TOKENS {
+            let reason = format!(
+                "the tokenizers' model_max_length are {} and {}",
+                lengths[0], lengths[1]
+            );
+            return Err(Error::Mismatch {
+                folder: folder.into(),
+                reason,
+            });
+        }
+        Ok(Self {
+            encoders,
+            zeros_for_empty: index.force_zeros_for_empty_prompt,
+        })
+    }
+
+    /// Width of a prompt's or name's token: both encoders' together (2048 for SDXL).
+    pub fn name_width(&self) -> usize {
+        self.encoders
+            .iter()
+            .map(|encoder| encoder.model().config().hidden_size)
+            .sum()
+    }
+
+    /// Width of the pooled vector (1280 for SDXL).
+    pub fn pooled_width(&self) -> usize {
+        self.encoders[1].model().pooled_width()
+    }
+
+    /// Tokens of a prompt (77).
+    pub fn tokens(&self) -> usize {
+        self.encoders[0].tokenizer().length()
+    }
+
+    /// The encoder with a projection: its texts compare with its own image tower's pictures.
+    pub fn projected(&self) -> &TextEncoder {
+        &self.encoders[1]
+    }
+
+    /// Encodes one text. Texts are encoded one by one, so that an embedding depends on its text alone.
+    pub fn encode_prompt(&self, text: &str) -> Result<PromptEmbedding> {
+        let [first, second] = &self.encoders;
+        let (one, two) = (
+            first.tokenizer().encode(text),
+            second.tokenizer().encode(text),
+        );
+        let states_1 = first.model().forward(std::slice::from_ref(&one.ids))?;
+        let states_2 = second.model().forward(std::slice::from_ref(&two.ids))?;
+        let left = finite_numbers(states_1.penultimate(), "a text embedding")?;
+        let right = finite_numbers(states_2.penultimate(), "a text embedding")?;
+        let widths = [
+            first.model().config().hidden_size,
+            second.model().config().hidden_size,
+        ];
+        let rows = left
+            .chunks_exact(widths[0])
+            .zip(right.chunks_exact(widths[1]));
+        let truncated = first.tokenizer().is_truncated(one.token_count)
+            || second.tokenizer().is_truncated(two.token_count);
+        if truncated {
+            tracing::debug!(
+                tokens = one.token_count,
+                "a text was cut to fit the text encoders"
+            );
+        }
+        Ok(PromptEmbedding {
+            embeds: rows
+                .flat_map(|(left, right)| left.iter().chain(right))
+                .copied()
+                .collect(),
+            width: widths[0] + widths[1],
+            pooled: finite_numbers(&states_2.pooled, "a pooled text embedding")?,
+            ids: [one.ids, two.ids],
+            token_count: one.token_count,
+            truncated,
+        })
+    }
+
+    /// Rows 1…8 of the name's own prompt embedding, with the name's token count before truncation.
+    pub fn encode_name(&self, name: &str) -> Result<NameEmbedding> {
+        self.encode_prompt(name)?.name()
+    }
+
+    /// The embedding to guide away from.
+    pub fn encode_null(&self, null: &NullText) -> Result<PromptEmbedding> {
+        let text = match null {
+            NullText::Text(text) => text.as_str(),
+            _ => "",
+        };
+        let encoded = self.encode_prompt(text)?;
+        let zeros = *null == NullText::Zeros || (*null == NullText::Model && self.zeros_for_empty);
+        Ok(if zeros { encoded.zeros_like() } else { encoded })
+    }
+}

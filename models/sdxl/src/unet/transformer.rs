@@ -1,0 +1,177 @@
+//! The U-Net's transformer: self-attention, cross-attention to the text, gated feed-forward.
+
+use candle_core::Tensor;
+use laioncele_clip::nn::{LayerNorm, Linear};
+use laioncele_clip::{Weights, ops as clip_ops};
+
+use crate::error::Result;
+use crate::layers::GroupNorm;
+use crate::ops;
+
+/// Fixed in diffusers' Transformer2DModel.
+const GROUP_NORM_EPS: f64 = 1e-6;
+
+/// Fixed in diffusers' BasicTransformerBlock.
+const LAYER_NORM_EPS: f64 = 1e-5;
+
+/// The sizes of one transformer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TransformerConfig {
+    pub channels: usize,
+    pub heads: usize,
+    pub context: usize,
+    pub groups: usize,
+    pub linear_projection: bool,
+}
+
+/// Keys and values of the text for one cross-attention, each [batch, tokens, channels].
+#[derive(Debug, Clone)]
+pub(super) struct KeyValue {
+    key: Tensor,
+    value: Tensor,
+}
+
+#[derive(Debug)]
+struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    fn load(w: &Weights, config: &TransformerConfig, context: usize) -> Result<Self> {
+        let channels = config.channels;
+        Ok(Self {
+            to_q: Linear::load_without_bias(&w.pp("to_q"), channels, channels)?,
+            to_k: Linear::load_without_bias(&w.pp("to_k"), context, channels)?,
+            to_v: Linear::load_without_bias(&w.pp("to_v"), context, channels)?,
+            to_out: Linear::load(&w.pp("to_out.0"), channels, channels)?,
+            heads: config.heads,
+        })
+    }
+
+    fn key_value(&self, context: &Tensor) -> Result<KeyValue> {
+        Ok(KeyValue {
+            key: self.to_k.forward(context)?,
+            value: self.to_v.forward(context)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, other: &KeyValue) -> Result<Tensor> {
+        let q = self.to_q.forward(x)?;
+        Ok(self.to_out.forward(&clip_ops::attention(
+            &q,
+            &other.key,
+            &other.value,
+            self.heads,
+            false,
+        )?)?)
+    }
+}
+
+#[derive(Debug)]
+struct Block {
+    norm1: LayerNorm,
+    attn1: Attention,
+    norm2: LayerNorm,
+    attn2: Attention,
+    norm3: LayerNorm,
+    ff_in: Linear,
+    ff_out: Linear,
+}
+
+impl Block {
+    fn load(w: &Weights, config: &TransformerConfig) -> Result<Self> {
+        let channels = config.channels;
+        let norm = |name: &str| LayerNorm::load(&w.pp(name), channels, LAYER_NORM_EPS);
+        Ok(Self {
+            norm1: norm("norm1")?,
+            attn1: Attention::load(&w.pp("attn1"), config, channels)?,
+            norm2: norm("norm2")?,
+            attn2: Attention::load(&w.pp("attn2"), config, config.context)?,
+            norm3: norm("norm3")?,
+            ff_in: Linear::load(&w.pp("ff.net.0.proj"), channels, 8 * channels)?,
+            ff_out: Linear::load(&w.pp("ff.net.2"), 4 * channels, channels)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, text: &KeyValue) -> Result<Tensor> {
+        let y = self.norm1.forward(x)?;
+        let x = (x + self.attn1.forward(&y, &self.attn1.key_value(&y)?)?)?;
+        let x = (&x + self.attn2.forward(&self.norm2.forward(&x)?, text)?)?;
+        let gated = ops::geglu(&self.ff_in.forward(&self.norm3.forward(&x)?)?)?;
+        Ok((&x + self.ff_out.forward(&gated)?)?)
+    }
+}
+
+/// GroupNorm, projection in, blocks, projection out, + input.
+#[derive(Debug)]
+pub(super) struct Transformer {
+    norm: GroupNorm,
+    proj_in: Linear,
+    blocks: Vec<Block>,
+    proj_out: Linear,
+}
+
+impl Transformer {
+    pub(super) fn load(w: &Weights, depth: usize, config: &TransformerConfig) -> Result<Self> {
+        let blocks =
+            (0..depth).map(|i| Block::load(&w.pp(format_args!("transformer_blocks.{i}")), config));
+        Ok(Self {
+            norm: GroupNorm::load(
+                &w.pp("norm"),
+                config.channels,
+                config.groups,
+                GROUP_NORM_EPS,
+            )?,
+            proj_in: load_projection(&w.pp("proj_in"), config)?,
+            blocks: blocks.collect::<Result<_>>()?,
+            proj_out: load_projection(&w.pp("proj_out"), config)?,
+        })
+    }
+
+    /// The text's keys and values for every block: context [batch, tokens, context width].
+    pub(super) fn key_values(&self, context: &Tensor) -> Result<Vec<KeyValue>> {
+        self.blocks
+            .iter()
+            .map(|block| block.attn2.key_value(context))
+            .collect()
+    }
+
+    /// [batch, channels, h, w] → the same; takes as many of `text` as it has blocks.
+    pub(super) fn forward<'a>(
+        &self,
+        x: &Tensor,
+        text: &mut impl Iterator<Item = &'a KeyValue>,
+    ) -> Result<Tensor> {
+        let (batch, channels, height, width) = x.dims4()?;
+        let tokens = self
+            .norm
+            .forward(x)?
+            .reshape((batch, channels, height * width))?
+            .transpose(1, 2)?;
+        let mut h = self.proj_in.forward(&tokens)?;
+        // zip would take one of `text` too many at its end.
+        for block in &self.blocks {
+            let Some(text) = text.next() else { break };
+            h = block.forward(&h, text)?;
+        }
+        let h = self
+            .proj_out
+            .forward_channels_first(&h)?
+            .reshape((batch, channels, height, width))?;
+        Ok((h + x)?)
+    }
+}
+
+/// A linear map of the channels, stored as such or as a 1 × 1 convolution.
+fn load_projection(w: &Weights, config: &TransformerConfig) -> Result<Linear> {
+    let channels = config.channels;
+    if config.linear_projection {
+        return Ok(Linear::load(w, channels, channels)?);
+    }
+    let weight = w.get_as((channels, channels, 1, 1), "weight", (channels, channels))?;
+    Ok(Linear::new(weight, Some(w.get(channels, "bias")?)))
+}

@@ -1,0 +1,57 @@
+//! What the fixture tests share: reading goldens and comparing with a stated tolerance.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+
+/// A file or folder of the fixture.
+pub fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../clip/tests/fixtures/tiny-a")
+        .join(path)
+}
+
+/// All tensors of one golden file.
+pub fn golden(name: &str) -> HashMap<String, Tensor> {
+    let path = fixture(&format!("goldens/{name}.safetensors"));
+    candle_core::safetensors::load(path, &Device::Cpu).expect("a golden file")
+}
+
+/// A tensor's numbers.
+pub fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor
+        .to_dtype(DType::F32)
+        .and_then(|t| t.flatten_all())
+        .and_then(|t| t.to_vec1())
+        .expect("numbers")
+}
+
+/// Asserts the same length and no difference above `tolerance`.
+pub fn assert_close(what: &str, ours: &[f32], golden: &Tensor, tolerance: f32) {
+    let golden = numbers(golden);
+    assert_eq!(ours.len(), golden.len(), "{what}: sizes");
+    let worst = ours
+        .iter()
+        .zip(&golden)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0f32, |a, b| if b <= a { a } else { b });
+    assert!(
+        worst <= tolerance,
+        "{what}: off by {worst}, at most {tolerance}"
+    );
+}
+
+/// The fixture's manifest.
+pub fn manifest() -> serde_json::Value {
+    let text = std::fs::read_to_string(fixture("manifest.json")).expect("the manifest");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Lines of a JSON-lines golden.
+pub fn json_lines(name: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(fixture(&format!("goldens/{name}"))).expect("lines");
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}

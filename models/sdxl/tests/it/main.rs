@@ -1,0 +1,8 @@
+//! The SDXL crate against its fixtures, in one program.
+
+mod bad_input;
+mod common;
+mod invariants;
+mod models;
+mod schedulers;
+mod trajectories;
