@@ -6,6 +6,8 @@
 //! tables/TABLE/PARTITION/KEY-ATTEMPT.parquet   parts; what no ledger record names does not exist for a reader
 //! ledger/STEP/PARTITION/KEY.json               records, written once each (put-if-absent), never changed
 //! laioncele/                                   what pack-shards publishes, committed parts only
+//! queue/KEY.json                              tasks at work; read only by the run that wrote them
+//! lock                                        held by the run that writes here
 //! cache/  log/                                 may be deleted at any time
 //! ```
 
