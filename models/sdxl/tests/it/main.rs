@@ -3,6 +3,7 @@
 mod bad_input;
 mod common;
 mod invariants;
+mod mini;
 mod models;
 mod schedulers;
 mod trajectories;
