@@ -1,0 +1,418 @@
+//! Reads a package's files: weights, actions, tokenizer exceptions, norms. Nothing but the shape is taken for granted.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rmpv::ValueRef;
+use sha2::{Digest, Sha256};
+
+use crate::error::NerError;
+use crate::hash::string_id;
+use crate::lexeme::Norms;
+use crate::tokenizer::ExceptionToken;
+
+/// The files of a package that are needed, relative to its folder.
+pub const FILES: [&str; 4] = ["ner/model", "ner/moves", "tokenizer", "vocab/lookups.bin"];
+
+macro_rules! labels {
+    ($($name:ident = $word:literal: $doc:literal,)+) => {
+        /// What an entity is: OntoNotes 5's eighteen labels.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Label { $(#[doc = $doc] $name,)+ }
+
+        impl Label {
+            /// Every label.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The word that spaCy uses.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)+ }
+            }
+        }
+    };
+}
+
+labels! {
+    Cardinal = "CARDINAL": "A number that is nothing else.",
+    Date = "DATE": "A date or period.",
+    Event = "EVENT": "A named hurricane, battle, war, sports event.",
+    Fac = "FAC": "A building, airport, highway, bridge.",
+    Gpe = "GPE": "A country, city, state.",
+    Language = "LANGUAGE": "A language.",
+    Law = "LAW": "A document made into law.",
+    Loc = "LOC": "A mountain range, a body of water.",
+    Money = "MONEY": "A sum with its unit.",
+    Norp = "NORP": "A nationality, religious or political group.",
+    Ordinal = "ORDINAL": "First, second.",
+    Org = "ORG": "A company, agency, institution.",
+    Percent = "PERCENT": "A percentage.",
+    Person = "PERSON": "A person, also a fictional one.",
+    Product = "PRODUCT": "A vehicle, weapon, food.",
+    Quantity = "QUANTITY": "A measurement.",
+    Time = "TIME": "A time smaller than a day.",
+    WorkOfArt = "WORK_OF_ART": "A title of a book or song.",
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Width of a token's vector between the layers.
+pub(crate) const WIDTH: usize = 96;
+/// Outputs of a maxout layer before the maximum: three pieces.
+pub(crate) const WIDE: usize = 3 * WIDTH;
+/// Width of a parser state's hidden layer.
+pub(crate) const HIDDEN: usize = 64;
+/// Labels.
+pub(crate) const LABELS: usize = 18;
+/// Actions: begin, in, last, unit of each label, the empty unit, out.
+pub(crate) const ACTIONS: usize = 4 * LABELS + 2;
+
+/// A hash embedding: rows of [`WIDTH`].
+pub(crate) struct HashEmbedding {
+    pub(crate) seed: u64,
+    pub(crate) rows: Vec<f32>,
+}
+
+/// A maxout layer with its layer norm; `w` is [96 × 3 × inputs].
+pub(crate) struct Maxout {
+    pub(crate) w: Vec<f32>,
+    pub(crate) b: Vec<f32>,
+    pub(crate) gain: Vec<f32>,
+    pub(crate) shift: Vec<f32>,
+}
+
+/// All parameters, as in the file.
+pub(crate) struct Weights {
+    /// Of norm, prefix, suffix, shape.
+    pub(crate) embeddings: Vec<HashEmbedding>,
+    /// The mix of the four embeddings, then the four encoder layers.
+    pub(crate) maxouts: Vec<Maxout>,
+    /// [64 × 96] and its bias.
+    pub(crate) projection: [Vec<f32>; 2],
+    /// [3 × 64 × 2 × 64], its bias [64 × 2] and what stands for a missing feature [3 × 64 × 2].
+    pub(crate) lower: [Vec<f32>; 3],
+    /// [74 × 64] and its bias.
+    pub(crate) upper: [Vec<f32>; 2],
+}
+
+/// The labels in the order of the actions: B-x at x, I-x at 18 + x, L-x at 36 + x, U-x at 54 + x, the empty U at 72, O at 73.
+pub(crate) type Actions = [Label; LABELS];
+
+/// A package's content.
+pub(crate) struct Package {
+    pub(crate) weights: Weights,
+    pub(crate) actions: Actions,
+    pub(crate) exceptions: HashMap<String, Vec<ExceptionToken>>,
+    pub(crate) norms: Norms,
+}
+
+impl Package {
+    pub(crate) fn read(folder: &Path) -> Result<Self, NerError> {
+        let [model, moves, tokenizer, lookups] = FILES;
+        Ok(Self {
+            weights: File::read(folder, model)?.parse(weights)?,
+            actions: File::read(folder, moves)?.parse(actions)?,
+            exceptions: File::read(folder, tokenizer)?.parse(exceptions)?,
+            norms: File::read(folder, lookups)?.parse(norms)?,
+        })
+    }
+}
+
+/// A file in memory.
+struct File {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl File {
+    fn read(folder: &Path, name: &str) -> Result<Self, NerError> {
+        let path = folder.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Self { path, bytes }),
+            Err(source) => Err(NerError::Read { path, source }),
+        }
+    }
+
+    fn parse<T>(&self, read: impl FnOnce(&ValueRef) -> Result<T, String>) -> Result<T, NerError> {
+        let mut rest = self.bytes.as_slice();
+        let value = rmpv::decode::read_value_ref(&mut rest).map_err(|e| e.to_string());
+        let whole = value.and_then(|v| {
+            if rest.is_empty() {
+                Ok(v)
+            } else {
+                Err("bytes after its end".to_owned())
+            }
+        });
+        whole
+            .and_then(|v| read(&v))
+            .map_err(|reason| NerError::Damaged {
+                path: self.path.clone(),
+                reason,
+                sha256: Sha256::digest(&self.bytes)
+                    .iter()
+                    .map(|b| format!("{b:02x}"))
+                    .collect(),
+            })
+    }
+}
+
+fn bytes<'v>(value: &'v ValueRef) -> Result<&'v [u8], String> {
+    match value {
+        ValueRef::String(s) => Ok(s.as_bytes()),
+        ValueRef::Binary(b) => Ok(b),
+        _ => Err("a string is missing".to_owned()),
+    }
+}
+
+fn text<'v>(value: &'v ValueRef) -> Result<&'v str, String> {
+    std::str::from_utf8(bytes(value)?).map_err(|e| e.to_string())
+}
+
+fn map<'v, 'a>(value: &'v ValueRef<'a>) -> Result<&'v [(ValueRef<'a>, ValueRef<'a>)], String> {
+    match value {
+        ValueRef::Map(entries) => Ok(entries),
+        _ => Err("a map is missing".to_owned()),
+    }
+}
+
+fn list<'v, 'a>(value: &'v ValueRef<'a>) -> Result<&'v [ValueRef<'a>], String> {
+    match value {
+        ValueRef::Array(items) => Ok(items),
+        _ => Err("a list is missing".to_owned()),
+    }
+}
+
+fn field<'v, 'a>(value: &'v ValueRef<'a>, name: &str) -> Result<&'v ValueRef<'a>, String> {
+    let found = map(value)?
+        .iter()
+        .find(|(key, _)| bytes(key).is_ok_and(|k| k == name.as_bytes()));
+    found
+        .map(|(_, value)| value)
+        .ok_or_else(|| format!("`{name}` is missing"))
+}
+
+fn number(value: &ValueRef) -> Result<u64, String> {
+    match value {
+        ValueRef::Integer(i) => i.as_u64().ok_or_else(|| "a number is negative".to_owned()),
+        _ => Err("a number is missing".to_owned()),
+    }
+}
+
+fn norms(file: &ValueRef) -> Result<Norms, String> {
+    let entry = |(key, value): &(ValueRef, ValueRef)| Ok((number(key)?, string_id(text(value)?)));
+    map(field(file, "lexeme_norm")?)?
+        .iter()
+        .map(entry)
+        .collect()
+}
+
+fn exceptions(file: &ValueRef) -> Result<HashMap<String, Vec<ExceptionToken>>, String> {
+    const ORTH: u64 = 65;
+    const NORM: u64 = 67;
+    let token = |value: &ValueRef| {
+        let mut token = ExceptionToken {
+            text: String::new(),
+            norm: None,
+        };
+        for (key, value) in map(value)? {
+            match number(key)? {
+                ORTH => text(value)?.clone_into(&mut token.text),
+                NORM => token.norm = Some(text(value)?.to_owned()),
+                other => return Err(format!("an exception sets attribute {other}")),
+            }
+        }
+        Ok(token)
+    };
+    let entry = |(key, value): &(ValueRef, ValueRef)| {
+        let whole = text(key)?.to_owned();
+        let tokens: Vec<ExceptionToken> = list(value)?
+            .iter()
+            .map(token)
+            .collect::<Result<_, String>>()?;
+        let parts: String = tokens.iter().map(|t| t.text.as_str()).collect();
+        if whole.is_empty() || parts != whole || tokens.iter().any(|t| t.text.is_empty()) {
+            return Err(format!(
+                "the tokens of exception {whole:?} are not its parts"
+            ));
+        }
+        Ok((whole, tokens))
+    };
+    map(field(file, "exceptions")?)?.iter().map(entry).collect()
+}
+
+fn actions(file: &ValueRef) -> Result<Actions, String> {
+    let moves: HashMap<String, HashMap<String, i64>> =
+        serde_json::from_str(text(field(file, "moves")?)?).map_err(|e| e.to_string())?;
+    let ordered = |code: &str| {
+        let mut labels: Vec<_> = moves.get(code).into_iter().flatten().collect();
+        labels.sort_by_key(|(label, frequency)| std::cmp::Reverse((**frequency, label.as_str())));
+        labels
+            .into_iter()
+            .map(|(label, _)| label.as_str())
+            .collect::<Vec<_>>()
+    };
+    let begin = ordered("1");
+    let same = [ordered("2"), ordered("3")].iter().all(|l| *l == begin);
+    let unit = ordered("4");
+    if !same
+        || unit.split_last() != Some((&"", begin.as_slice()))
+        || ordered("5") != [""]
+        || !ordered("0").is_empty()
+    {
+        return Err(
+            "its actions are not begin, in, last, unit of the same labels, and out".to_owned(),
+        );
+    }
+    let label = |word: &&str| {
+        let known = Label::ALL.iter().copied().find(|l| l.as_str() == *word);
+        known.ok_or_else(|| format!("unknown label `{word}`"))
+    };
+    let labels: Vec<Label> = begin.iter().map(label).collect::<Result<_, _>>()?;
+    labels
+        .try_into()
+        .map_err(|l: Vec<_>| format!("{} labels instead of {LABELS}", l.len()))
+}
+
+/// The model's nodes in the file's order.
+struct Nodes<'v, 'a> {
+    names: Vec<&'v str>,
+    attributes: &'v [ValueRef<'a>],
+    parameters: &'v [ValueRef<'a>],
+}
+
+impl Nodes<'_, '_> {
+    /// The nodes called `name`, which must be `count`.
+    fn called(&self, name: &str, count: usize) -> Result<Vec<usize>, String> {
+        let found: Vec<_> = (0..self.names.len())
+            .filter(|i| self.names[*i] == name)
+            .collect();
+        if found.len() == count {
+            Ok(found)
+        } else {
+            Err(format!(
+                "{} layers `{name}` instead of {count}: another architecture",
+                found.len()
+            ))
+        }
+    }
+
+    fn array(&self, node: usize, name: &str, shape: &[u64]) -> Result<Vec<f32>, String> {
+        let at = |reason: String| {
+            format!(
+                "{} (node {node}), parameter {name}: {reason}",
+                self.names[node]
+            )
+        };
+        let value = field(&self.parameters[node], name).map_err(at)?;
+        array(value, shape).map_err(at)
+    }
+
+    fn attribute(&self, node: usize, name: &str) -> Result<u64, String> {
+        let mut packed = bytes(field(&self.attributes[node], name)?)?;
+        let value = rmpv::decode::read_value_ref(&mut packed).map_err(|e| e.to_string())?;
+        number(&value)
+    }
+}
+
+fn array(value: &ValueRef, shape: &[u64]) -> Result<Vec<f32>, String> {
+    let found: Vec<u64> = list(field(value, "shape")?)?
+        .iter()
+        .map(number)
+        .collect::<Result<_, _>>()?;
+    let data = bytes(field(value, "data")?)?;
+    let count: u64 = shape.iter().product();
+    if found != shape || bytes(field(value, "type")?)? != b"<f4" || data.len() as u64 != 4 * count {
+        return Err(format!(
+            "shape {found:?} of {} bytes instead of {shape:?} float32",
+            data.len()
+        ));
+    }
+    let numbers: Vec<f32> = data
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect();
+    if numbers.iter().all(|v| v.is_finite()) {
+        Ok(numbers)
+    } else {
+        Err("not all finite".to_owned())
+    }
+}
+
+fn weights(file: &ValueRef) -> Result<Weights, String> {
+    let nodes = list(field(file, "nodes")?)?;
+    let names = nodes
+        .iter()
+        .map(|n| text(field(n, "name")?))
+        .collect::<Result<Vec<_>, String>>()?;
+    let (attributes, parameters) = (list(field(file, "attrs")?)?, list(field(file, "params")?)?);
+    if attributes.len() != names.len() || parameters.len() != names.len() {
+        return Err("its lists of nodes, attributes and parameters differ in length".to_owned());
+    }
+    let nodes = Nodes {
+        names,
+        attributes,
+        parameters,
+    };
+    let (w, h) = (WIDTH as u64, HIDDEN as u64);
+    let lower = nodes.called("precomputable_affine", 1)?[0];
+    // In the file's order the output layer comes before the projection.
+    let linear = nodes.called("linear", 2)?;
+    Ok(Weights {
+        embeddings: embeddings(&nodes)?,
+        maxouts: maxouts(&nodes)?,
+        projection: [
+            nodes.array(linear[1], "W", &[h, w])?,
+            nodes.array(linear[1], "b", &[h])?,
+        ],
+        lower: [
+            nodes.array(lower, "W", &[3, h, 2, h])?,
+            nodes.array(lower, "b", &[h, 2])?,
+            nodes.array(lower, "pad", &[1, 3, h, 2])?,
+        ],
+        upper: [
+            nodes.array(linear[0], "W", &[ACTIONS as u64, h])?,
+            nodes.array(linear[0], "b", &[ACTIONS as u64])?,
+        ],
+    })
+}
+
+fn embeddings(nodes: &Nodes) -> Result<Vec<HashEmbedding>, String> {
+    let mut embeddings = Vec::new();
+    for (column, node) in nodes.called("hashembed", 4)?.into_iter().enumerate() {
+        if nodes.attribute(node, "column")? != column as u64 {
+            return Err(
+                "its embeddings are not in the order norm, prefix, suffix, shape".to_owned(),
+            );
+        }
+        let rows = [5000, 1000, 2500, 2500][column];
+        let rows = nodes.array(node, "E", &[rows, WIDTH as u64])?;
+        embeddings.push(HashEmbedding {
+            seed: nodes.attribute(node, "seed")?,
+            rows,
+        });
+    }
+    Ok(embeddings)
+}
+
+fn maxouts(nodes: &Nodes) -> Result<Vec<Maxout>, String> {
+    let (layers, norms) = (nodes.called("maxout", 5)?, nodes.called("layernorm", 5)?);
+    let layer = |(i, (layer, norm)): (usize, (usize, usize))| {
+        let w = WIDTH as u64;
+        let inputs = if i == 0 { 4 * w } else { 3 * w };
+        Ok(Maxout {
+            w: nodes.array(layer, "W", &[w, 3, inputs])?,
+            b: nodes.array(layer, "b", &[w, 3])?,
+            gain: nodes.array(norm, "G", &[w])?,
+            shift: nodes.array(norm, "b", &[w])?,
+        })
+    };
+    layers
+        .into_iter()
+        .zip(norms)
+        .enumerate()
+        .map(layer)
+        .collect()
+}
