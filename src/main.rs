@@ -1,1 +1,7 @@
-fn main() {}
+//! The program's entry: everything is in the library, so that tests can reach it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    laioncele::main()
+}

@@ -1,0 +1,153 @@
+//! The command line: what can be said, the help, and how a result becomes an exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use laioncele_core::StageName;
+
+use crate::commands;
+use crate::failure::{Exit, Failure};
+use crate::logging::{self, Talk};
+use crate::output;
+use crate::plan::stages;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    a defect of this program
+  2    wrong arguments or a wrong manifest
+  3    the environment is wrong: missing or broken weights, an empty source, a full, read-only
+       or locked folder, a table written by a newer version
+  4    tasks failed; each is named with the command that runs it alone
+  5    `verify` found damage
+  130  stopped by Ctrl-C or a termination signal
+
+Data goes to standard output, talk to standard error. RUST_LOG (as in RUST_LOG=laioncele=debug)
+says more exactly than -v what is logged.";
+
+const EXAMPLES: &str = "\
+Examples:
+  laioncele run --stage all --manifest manifests/mini.toml
+  laioncele plan                            what would run, and why
+  laioncele run --stage download-images..dedupe-images
+  laioncele status --json | jq '.[] | .step'
+  laioncele verify --digests                one line per table, equal where the data is equal";
+
+/// Constructs the LaionCele dataset and uses it: captions to names, names to portraits, photos to shards, an encoder,
+/// and consistent pictures of anybody.
+#[derive(Debug, Parser)]
+#[command(name = "laioncele", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(propagate_version = false, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    talk: Talk,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run stages; what is done already is not run again
+    Run(commands::run::Run),
+    /// Show what `run` would do, and why, without doing it
+    Plan(commands::plan::Plan),
+    /// Show what has run: tasks, rows, sizes, seconds
+    Status(commands::status::Status),
+    /// Check every byte and that names, photos, embeddings and portraits belong together
+    Verify(commands::verify::Verify),
+    /// Do tasks read from standard input, or one task alone
+    Worker(commands::worker::Worker),
+}
+
+impl Command {
+    fn execute(self, talk: &Talk) -> Result<(), Failure> {
+        match self {
+            Self::Run(command) => command.execute(talk),
+            Self::Plan(command) => command.execute(),
+            Self::Status(command) => command.execute(),
+            Self::Verify(command) => command.execute(),
+            Self::Worker(command) => command.execute(talk),
+        }
+    }
+
+    /// A worker that is driven over pipes sends its log lines there.
+    fn logs_over_the_wire(&self) -> bool {
+        matches!(self, Self::Worker(worker) if worker.is_driven())
+    }
+}
+
+/// Which run a command is about.
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// The manifest: what the run is
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "manifests/mini.toml"
+    )]
+    pub manifest: PathBuf,
+    /// The folder of the run's tables, ledger and results
+    #[arg(long, short, value_name = "FOLDER", default_value = "laioncele-output")]
+    pub output: PathBuf,
+}
+
+/// Stages as given on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stages(pub Vec<StageName>);
+
+impl std::str::FromStr for Stages {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        stages::parse(text).map(Self)
+    }
+}
+
+impl Stages {
+    /// The last of them in data order.
+    pub fn last(&self) -> StageName {
+        self.0.last().copied().unwrap_or(StageName::Evaluate)
+    }
+}
+
+/// Parses this process's arguments, does what they say, tells how it went.
+pub fn main() -> ExitCode {
+    let Cli { talk, command } = Cli::parse();
+    if !command.logs_over_the_wire() {
+        logging::to_stderr(&talk);
+    }
+    match command.execute(&talk) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::talk(&failure.render());
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+impl Exit {
+    /// The number that the process ends with.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_last_stage_is_the_last_in_data_order() -> Result<(), String> {
+        let stages: Stages = "evaluate,merge-names".parse()?;
+        assert_eq!(stages.last(), StageName::Evaluate);
+        Ok(())
+    }
+}

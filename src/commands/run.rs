@@ -1,0 +1,251 @@
+//! `laioncele run`: step by step, hands out what is not done, publishes what is.
+
+use std::path::{PathBuf, absolute};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use laioncele_core::CoreError;
+use laioncele_core::ledger::Record;
+use laioncele_core::protocol::{FailureKind, TaskSpec};
+
+use crate::cli::{Place, Stages};
+use crate::executor::launch::Local;
+use crate::executor::{self, Executor, Failed, Options, Outcome};
+use crate::failure::{Exit, Failure};
+use crate::logging::Talk;
+use crate::output;
+use crate::plan::StepPlan;
+use crate::progress::{Reporter, reporter};
+use crate::report::{StepSummary, Summary};
+use crate::session::{Access, Session};
+use crate::words::{count, duration};
+use crate::world_web::WorldWeb;
+
+const EXAMPLES: &str = "\
+Examples:
+  laioncele run                                       the embedded world, into laioncele-output
+  laioncele run --stage all --manifest manifests/mini.toml --output /data/mini
+  laioncele run --stage extract-names,merge-names
+  laioncele run --stage download-images..             from there to the end
+  laioncele run --json > summary.json
+
+Stopping it, even by kill -9, loses at most the tasks at work: run it again and it goes on.";
+
+/// Failed tasks that are shown with their command line.
+const SHOWN_FAILURES: usize = 5;
+
+/// `laioncele run`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Run {
+    /// Stages: `all`, a name, a list `a,b`, or a range `from..to`
+    #[arg(long, short, value_name = "STAGES", default_value = "all")]
+    stage: Stages,
+    #[command(flatten)]
+    place: Place,
+    /// Worker processes [default: one per two processors]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    /// Runs.
+    ///
+    /// # Errors
+    /// Whatever stops the run; failed tasks; an interrupt.
+    pub fn execute(self, talk: &Talk) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let session = Session::open(&self.place, self.stage.last(), Access::Write)?;
+        let mut run = RunAtWork::begin(session, &self, talk)?;
+        let result = run.steps(&self.stage);
+        drop(run.executor);
+        let mut summary = run.summary;
+        summary.seconds = begun.elapsed().as_secs_f64();
+        // What was done is reported also when something stopped the rest.
+        if self.json {
+            output::json(&summary)?;
+        } else if !summary.steps.is_empty() {
+            output::data(&summary.render())?;
+        }
+        result
+    }
+
+    fn options(&self, talk: &Talk) -> Result<Options, Failure> {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = self.workers.map_or((cpus / 2).max(1), usize::from);
+        let full = |path: &PathBuf| absolute(path).map_err(|e| CoreError::from_io(path, e));
+        Ok(Options {
+            workers,
+            threads_per_worker: (cpus / workers).max(1),
+            manifest: full(&self.place.manifest)?,
+            output: full(&self.place.output)?,
+            log_filter: talk.filter(),
+            run_name: run_name(),
+        })
+    }
+}
+
+/// A name that no other run on this folder has: it becomes part of the names of parts.
+fn run_name() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    format!(
+        "{:x}-{:x}",
+        now.map_or(0, |d| d.as_millis()),
+        std::process::id()
+    )
+}
+
+struct RunAtWork {
+    session: Session,
+    executor: Executor,
+    reporter: Box<dyn Reporter>,
+    web: WorldWeb,
+    summary: Summary,
+    place: Place,
+}
+
+impl RunAtWork {
+    fn begin(session: Session, run: &Run, talk: &Talk) -> Result<Self, Failure> {
+        let launcher = Local::new().map_err(|e| {
+            Failure::new(Exit::Environment, format!("this program's own file: {e}"))
+        })?;
+        let store = session.store()?.clone();
+        for stale in store.list("queue")? {
+            store.delete(&stale)?;
+        }
+        let executor = Executor::new(run.options(talk)?, store, Box::new(launcher));
+        executor::watch_signals(executor.events())
+            .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
+        Ok(Self {
+            web: WorldWeb::of(&session.manifest)?,
+            session,
+            executor,
+            reporter: reporter(talk.quiet),
+            summary: Summary::default(),
+            place: run.place.clone(),
+        })
+    }
+
+    fn steps(&mut self, stages: &Stages) -> Result<(), Failure> {
+        for at in 0..self.session.world.steps.len() {
+            if stages.0.contains(&self.session.world.steps[at].stage) {
+                self.step(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, at: usize) -> Result<(), Failure> {
+        if self.executor.interrupted() {
+            return Err(interrupted());
+        }
+        let begun = Instant::now();
+        let planned = self.planned(at)?;
+        if let Some(on) = planned.waits_for() {
+            return Err(self.not_ready(&planned, on));
+        }
+        let missing: Vec<TaskSpec> = planned.missing().map(|(spec, _)| spec.clone()).collect();
+        let ran = missing.len();
+        let outcome = self.run_tasks(&planned, &missing)?;
+        for record in outcome.records {
+            self.session.records.add(record);
+        }
+        let planned = self.planned(at)?;
+        let done = planned.records().map(|r| &**r);
+        let ran = ran - outcome.failed.len();
+        let summary = StepSummary::of(planned.stage, &planned.name, ran, begun.elapsed(), done);
+        self.summary.steps.push(summary);
+        if outcome.interrupted {
+            return Err(interrupted());
+        }
+        if !outcome.failed.is_empty() {
+            return Err(self.tasks_failed(&planned, &outcome.failed));
+        }
+        self.publish(&planned)
+    }
+
+    fn planned(&self, at: usize) -> Result<StepPlan, Failure> {
+        Ok(self.session.plan()?.steps.swap_remove(at))
+    }
+
+    fn run_tasks(&mut self, planned: &StepPlan, missing: &[TaskSpec]) -> Result<Outcome, Failure> {
+        let tasks = count(planned.tasks.len(), "task");
+        if missing.is_empty() {
+            let line = format!("{}: nothing to do, {tasks} done before", planned.name);
+            self.reporter.note(&line);
+            return Ok(Outcome::default());
+        }
+        let begun = Instant::now();
+        let host_map = self.web.host_map()?;
+        self.reporter.begin(&planned.name, missing.len());
+        let result = self
+            .executor
+            .run(missing, planned.tasks.len(), host_map, &mut *self.reporter);
+        let took = duration(begun.elapsed());
+        let line = match &result {
+            Ok(outcome) if outcome.records.len() == missing.len() => {
+                format!("{}: done in {took}", planned.name)
+            }
+            Ok(outcome) => {
+                let (done, all) = (outcome.records.len(), missing.len());
+                format!("{}: {done} of {all} tasks done in {took}", planned.name)
+            }
+            Err(_) => format!("{}: stopped after {took}", planned.name),
+        };
+        self.reporter.end(&line);
+        result
+    }
+
+    fn publish(&self, planned: &StepPlan) -> Result<(), Failure> {
+        let Some(step) = self.session.step(&planned.name) else {
+            return Ok(());
+        };
+        let records: Vec<Record> = planned.records().map(|r| (**r).clone()).collect();
+        Ok(step.publish(self.session.store()?, &self.session.manifest, &records)?)
+    }
+
+    fn not_ready(&self, planned: &StepPlan, on: &str) -> Failure {
+        let first = self.session.step(on).map_or(planned.stage, |s| s.stage());
+        let text = format!(
+            "stage `{}` cannot run: `{on}`, which it reads from, is not complete",
+            planned.stage
+        );
+        Failure::new(Exit::Usage, text)
+            .hint(format!("--stage {first}..{} runs both", planned.stage))
+    }
+
+    fn tasks_failed(&self, planned: &StepPlan, failed: &[Failed]) -> Failure {
+        let environment = failed.iter().any(|f| f.kind == FailureKind::Environment);
+        let exit = if environment {
+            Exit::Environment
+        } else {
+            Exit::TasksFailed
+        };
+        let all = count(planned.tasks.len(), "task");
+        let mut text = format!("step `{}`: {} of {all} failed", planned.name, failed.len());
+        for failure in failed.iter().take(SHOWN_FAILURES) {
+            text.push_str(&format!("\n  {}: {}", failure.spec.partition, failure.text));
+        }
+        let mut report = Failure::new(exit, text);
+        for failure in failed.iter().take(SHOWN_FAILURES) {
+            report = report.hint(format!(
+                "to run it alone: laioncele worker --task {} --manifest {} --output {}",
+                self.place
+                    .output
+                    .join(executor::spec_path(&failure.spec))
+                    .display(),
+                self.place.manifest.display(),
+                self.place.output.display()
+            ));
+        }
+        report
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted: what was done is kept")
+        .hint("run the same command again: it goes on where it stopped")
+}

@@ -1,0 +1,99 @@
+//! `laioncele verify`: every byte, and that what belongs together is there; or one digest per table.
+
+mod digests;
+mod parts;
+mod sync;
+
+use clap::Args;
+use laioncele_core::StageName;
+use serde::Serialize;
+
+use crate::cli::Place;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::session::{Access, Session};
+use crate::words::{count, size};
+
+const EXAMPLES: &str = "\
+Examples:
+  laioncele verify
+  laioncele verify --digests > before.txt           equal files where two runs hold the same data
+  laioncele verify --json | jq '.problems[]'
+
+Without --digests: hashes every part that the ledger names and compares; then checks that every photo of the dataset
+has its name, and every name its photos, its embedding and its four portraits. Ends with 5 where something is wrong.";
+
+/// Problems that are printed at most; the JSON has them all.
+const SHOWN_PROBLEMS: usize = 20;
+
+/// `laioncele verify`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Verify {
+    #[command(flatten)]
+    place: Place,
+    /// Print one line per table instead: name, rows, digest over its rows
+    #[arg(long)]
+    digests: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was checked and found.
+#[derive(Debug, Default, Serialize)]
+struct Findings {
+    parts: usize,
+    bytes: u64,
+    /// Identities of the dataset whose names, photos, embeddings and portraits were looked for.
+    identities: usize,
+    problems: Vec<String>,
+}
+
+impl Verify {
+    /// Verifies.
+    ///
+    /// # Errors
+    /// [`Exit::Damage`] where something is wrong; what keeps it from looking.
+    pub fn execute(self) -> Result<(), Failure> {
+        let session = Session::open(&self.place, StageName::Evaluate, Access::Read)?;
+        if self.digests {
+            let tables = digests::of(session.store()?, &session.present()?)?;
+            return if self.json {
+                output::json(&tables)
+            } else {
+                output::data(&digests::render(&tables))
+            };
+        }
+        let mut findings = Findings::default();
+        parts::check(&session, &mut findings)?;
+        sync::check(&session, &mut findings)?;
+        if self.json {
+            output::json(&findings)?;
+        } else {
+            output::data(&format!(
+                "{} of {} read, {} checked",
+                count(findings.parts, "part"),
+                size(findings.bytes),
+                count(findings.identities, "identity")
+            ))?;
+        }
+        verdict(&findings.problems)
+    }
+}
+
+fn verdict(problems: &[String]) -> Result<(), Failure> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let mut text = count(problems.len(), "problem");
+    for problem in problems.iter().take(SHOWN_PROBLEMS) {
+        text.push_str(&format!("\n  {problem}"));
+    }
+    if problems.len() > SHOWN_PROBLEMS {
+        text.push_str(&format!("\n  and {} more", problems.len() - SHOWN_PROBLEMS));
+    }
+    Err(Failure::new(Exit::Damage, text).hint(
+        "delete the ledger record of a damaged part (below ledger/STEP/PARTITION/) and run again",
+    ))
+}

@@ -1,0 +1,68 @@
+//! One digest per table, equal wherever two runs hold the same rows, however they are cut into parts.
+
+use std::collections::BTreeMap;
+
+use laioncele_core::digest::KeyHasher;
+use laioncele_core::ledger::Record;
+use laioncele_core::part::read_batches;
+use laioncele_core::store::Store;
+use laioncele_core::table::RowsDigest;
+use laioncele_core::{CoreError, Digest, Part, TableId};
+use serde::Serialize;
+
+use crate::words::table;
+
+/// A table's line.
+#[derive(Debug, Serialize)]
+pub struct TableDigest {
+    table: TableId,
+    rows: u64,
+    digest: Digest,
+}
+
+/// The digests of the tables that `records` wrote, sorted by table.
+pub fn of(store: &Store, records: &[Record]) -> Result<Vec<TableDigest>, CoreError> {
+    let mut tables = BTreeMap::<TableId, Vec<&Part>>::new();
+    for part in records.iter().flat_map(|r| &r.outputs) {
+        tables.entry(part.table).or_default().push(part);
+    }
+    let digest = |(table, parts): (TableId, Vec<&Part>)| of_table(store, table, &parts);
+    tables.into_iter().map(digest).collect()
+}
+
+fn of_table(store: &Store, table: TableId, parts: &[&Part]) -> Result<TableDigest, CoreError> {
+    let mut rows = RowsDigest::default();
+    let mut files = Vec::new();
+    for part in parts {
+        if part.is_parquet() {
+            for batch in read_batches(store.get(&part.path)?, &part.path)? {
+                rows.add(&batch?)?;
+            }
+        } else {
+            files.push((part.partition.as_str(), part.digest));
+        }
+    }
+    files.sort_unstable();
+    let mut hasher = KeyHasher::new("table-digest").digest("rows", rows.finish());
+    for (partition, digest) in files {
+        hasher = hasher.digest(partition, digest);
+    }
+    Ok(TableDigest {
+        table,
+        rows: rows.rows(),
+        digest: hasher.finish(),
+    })
+}
+
+/// One line a table.
+pub fn render(tables: &[TableDigest]) -> String {
+    let line = |t: &TableDigest| {
+        vec![
+            t.table.to_string(),
+            t.rows.to_string(),
+            t.digest.to_string(),
+        ]
+    };
+    let rows: Vec<_> = tables.iter().map(line).collect();
+    table(&rows, &[1])
+}

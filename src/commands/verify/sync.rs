@@ -1,0 +1,171 @@
+//! Whether the tables belong together: every photo of the dataset has its name; every name its photos, its embedding,
+//! its known face and its four portraits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Cursor;
+
+use laioncele_core::ledger::Record;
+use laioncele_core::store::Store;
+use laioncele_core::{CoreError, ImageId, NameId, Part, TableId};
+use polars::prelude::{DataFrame, ParquetReader, PolarsResult, SerReader};
+
+use super::Findings;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Portraits of every kept name.
+const PORTRAITS: usize = 4;
+
+/// Name and second id (photo, portrait index) of a table's rows.
+type Pairs = BTreeSet<(u64, u64)>;
+
+/// Looks for what the dataset's rows need in the tables before it, as far as the run has come.
+pub fn check(session: &Session, findings: &mut Findings) -> Result<(), Failure> {
+    let records = session.present()?;
+    let tables = Tables {
+        store: session.store()?,
+        records: &records,
+    };
+    let Some(identities) = tables.pairs(TableId::Identities, "image_id")? else {
+        return Ok(());
+    };
+    let problems = &mut findings.problems;
+    findings.identities = names_of(&identities).len();
+    photos_are_there(&tables, &identities, problems)?;
+    names_are_there(&tables, &identities, problems)?;
+    portraits_are_there(&tables, &identities, problems)?;
+    if let Some(shards) = tables.pairs(TableId::LaionCele, "image_id")? {
+        same_photos(&identities, &shards, problems);
+    }
+    Ok(())
+}
+
+fn names_of(pairs: &Pairs) -> BTreeSet<u64> {
+    pairs.iter().map(|(name, _)| *name).collect()
+}
+
+fn photos_are_there(
+    tables: &Tables<'_>,
+    identities: &Pairs,
+    problems: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let photos = tables
+        .pairs(TableId::Photos, "image_id")?
+        .unwrap_or_default();
+    let gone = identities.difference(&photos);
+    problems.extend(gone.map(|(name, image)| {
+        let (name, image) = (NameId(*name), ImageId(*image));
+        format!("photo {image} of name {name} is in `identities` but not in `photos`")
+    }));
+    Ok(())
+}
+
+fn names_are_there(
+    tables: &Tables<'_>,
+    identities: &Pairs,
+    problems: &mut Vec<String>,
+) -> Result<(), Failure> {
+    for table in [TableId::Names, TableId::NameEmbeddings, TableId::KnownNames] {
+        let names = tables.pairs(table, "name_id")?.unwrap_or_default();
+        let (needed, there) = (names_of(identities), names_of(&names));
+        problems.extend(needed.difference(&there).map(|name| {
+            let name = NameId(*name);
+            format!("name {name} has photos in `identities` but no row in `{table}`")
+        }));
+    }
+    Ok(())
+}
+
+fn portraits_are_there(
+    tables: &Tables<'_>,
+    identities: &Pairs,
+    problems: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let portraits = tables
+        .pairs(TableId::Portraits, "index")?
+        .unwrap_or_default();
+    let mut counts = BTreeMap::<u64, usize>::new();
+    for (name, _) in &portraits {
+        *counts.entry(*name).or_default() += 1;
+    }
+    for name in names_of(identities) {
+        let found = counts.get(&name).copied().unwrap_or(0);
+        if found != PORTRAITS {
+            let name = NameId(name);
+            problems.push(format!(
+                "name {name} has {found} portraits, not {PORTRAITS}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The shards hold the identities' photos, no more and no fewer.
+fn same_photos(identities: &Pairs, shards: &Pairs, problems: &mut Vec<String>) {
+    let sides = [
+        (identities, shards, "`identities` but not in `laioncele`"),
+        (shards, identities, "`laioncele` but not in `identities`"),
+    ];
+    for (these, those, place) in sides {
+        problems.extend(these.difference(those).map(|(name, image)| {
+            let (name, image) = (NameId(*name), ImageId(*image));
+            format!("photo {image} of name {name} is in {place}")
+        }));
+    }
+}
+
+struct Tables<'a> {
+    store: &'a Store,
+    records: &'a [Record],
+}
+
+impl Tables<'_> {
+    /// `name_id` and `second` of all rows of `table`; `None` where nothing has written it.
+    fn pairs(&self, table: TableId, second: &str) -> Result<Option<Pairs>, CoreError> {
+        let mut pairs = Pairs::new();
+        let mut written = false;
+        let parts = self.records.iter().flat_map(|r| r.outputs_of(table));
+        for part in parts.filter(|p| p.is_parquet()) {
+            written = true;
+            pairs.extend(self.read(part, second)?);
+        }
+        Ok(written.then_some(pairs))
+    }
+
+    /// Reads two columns only: pictures stay packed.
+    fn read(&self, part: &Part, second: &str) -> Result<Vec<(u64, u64)>, CoreError> {
+        let bytes = self.store.get(&part.path)?;
+        let mut columns = vec!["name_id".to_owned(), second.to_owned()];
+        columns.dedup();
+        let fail = |e| CoreError::parquet(&part.path, e);
+        let frame = ParquetReader::new(Cursor::new(bytes))
+            .with_columns(Some(columns))
+            .finish()
+            .map_err(fail)?;
+        let names = numbers(&frame, "name_id").map_err(fail)?;
+        let seconds = numbers(&frame, second).map_err(fail)?;
+        Ok(names.into_iter().zip(seconds).collect())
+    }
+}
+
+fn numbers(frame: &DataFrame, column: &str) -> PolarsResult<Vec<u64>> {
+    let column = frame
+        .column(column)?
+        .cast(&polars::prelude::DataType::UInt64)?;
+    Ok(column.u64()?.into_no_null_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_must_hold_exactly_the_identities() {
+        let identities = Pairs::from([(1, 10), (1, 11)]);
+        let mut problems = Vec::new();
+        same_photos(&identities, &identities.clone(), &mut problems);
+        assert!(problems.is_empty());
+        same_photos(&identities, &Pairs::from([(1, 10), (2, 11)]), &mut problems);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+    }
+}

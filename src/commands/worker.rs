@@ -1,0 +1,116 @@
+//! `laioncele worker`: the process that does tasks; also does one alone.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use laioncele_core::CoreError;
+use laioncele_core::protocol::{FailureKind, Surroundings};
+use laioncele_core::resources::Resources;
+use laioncele_core::store::Store;
+use laioncele_core::task::{Bench, Silent};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use crate::cli::Place;
+use crate::executor::Voice;
+use crate::executor::worker::{self, TaskFailure};
+use crate::failure::{Exit, Failure};
+use crate::logging::{self, Talk};
+use crate::output;
+use crate::registry;
+use crate::session::load_manifest;
+use crate::words::{count, duration};
+use crate::world_web::WorldWeb;
+
+const EXAMPLES: &str = "\
+Examples:
+  laioncele worker --task laioncele-output/queue/KEY.json --manifest manifests/mini.toml
+  srun --unbuffered laioncele worker                  driven by `laioncele run` over two pipes
+
+Without --task it reads tasks as JSON lines on standard input and answers on standard output, until its input ends.
+A failed run prints the --task command of each task that failed.";
+
+/// `laioncele worker`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Worker {
+    /// Do this one task and leave
+    #[arg(long, value_name = "FILE")]
+    task: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Worker {
+    /// Whether a coordinator drives it over pipes.
+    pub fn is_driven(&self) -> bool {
+        self.task.is_none()
+    }
+
+    /// Works.
+    ///
+    /// # Errors
+    /// Pipes that cannot be had; with `--task` whatever the task returns.
+    pub fn execute(self, talk: &Talk) -> Result<(), Failure> {
+        match &self.task {
+            Some(task) => alone(task, &self.place),
+            None => driven(talk).map_err(|e| Failure::new(Exit::Environment, e.to_string())),
+        }
+    }
+}
+
+fn driven(talk: &Talk) -> io::Result<()> {
+    // The coordinator may be killed without closing anything; then there is nobody to work for.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Native libraries may write to standard output: from here on that is standard error.
+    let pipe = File::from(rustix::io::dup(io::stdout())?);
+    rustix::stdio::dup2_stdout(io::stderr())?;
+    let voice = Voice::new(Box::new(pipe));
+    logging::over_the_wire(talk, voice.clone());
+    // The end of input means: finish nothing, leave.
+    let leave = || std::process::exit(0);
+    worker::serve(&registry::steps(), io::stdin(), &voice, leave)
+}
+
+fn alone(task: &PathBuf, place: &Place) -> Result<(), Failure> {
+    let bytes = std::fs::read(task).map_err(|e| CoreError::from_io(task, e))?;
+    let spec = worker::read_spec(&task.to_string_lossy(), &bytes)?;
+    let manifest = load_manifest(place)?;
+    let mut web = WorldWeb::of(&manifest)?;
+    let surroundings = Surroundings {
+        host_map: web.host_map()?,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let bench = Bench {
+        manifest: Arc::new(manifest),
+        store: Store::local(&place.output)?,
+        resources: Arc::new(Resources::default()),
+        surroundings,
+        cancelled: Arc::new(AtomicBool::new(false)),
+    };
+    let attempt = format!("alone-{:x}", std::process::id());
+    let name = format!("{} {}", spec.step, spec.partition);
+    let (record, won) = worker::perform(&registry::steps(), spec, attempt, bench, Box::new(Silent))
+        .map_err(|f| failed(&name, &f))?;
+    let parts = count(record.outputs.len(), "part");
+    let took = duration(std::time::Duration::from_secs_f64(record.seconds));
+    output::talk(&if won {
+        format!("{name}: {parts} in {took}")
+    } else {
+        format!("{name}: was done already")
+    });
+    Ok(())
+}
+
+fn failed(name: &str, failure: &TaskFailure) -> Failure {
+    let exit = match failure.kind {
+        FailureKind::Environment => Exit::Environment,
+        FailureKind::Cancelled => Exit::Interrupted,
+        FailureKind::Internal => Exit::Defect,
+        FailureKind::Data | FailureKind::Memory => Exit::TasksFailed,
+    };
+    Failure::new(exit, format!("{name}: {}", failure.text))
+}

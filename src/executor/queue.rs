@@ -1,0 +1,223 @@
+//! Who does what next: attempts, retries and the end of a step's tasks, as a state machine without any I/O.
+//!
+//! The pool tells it what happened and does what it decides. A worker holds at most two assignments: one running and,
+//! while there is plenty to do, one queued behind it, so that it never idles for a round trip.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use laioncele_core::protocol::FailureKind;
+
+/// Crashes (or cut links) that a task may cost before it is given up.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// Times that a task may run out of memory.
+const MAX_OUT_OF_MEMORY: u32 = 2;
+
+/// A worker, by number.
+pub type WorkerId = usize;
+/// A task, by its index in the step's list.
+pub type TaskIndex = usize;
+
+/// A task handed to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Unique number in the run.
+    pub id: u64,
+    /// The task.
+    pub task: TaskIndex,
+    /// Which try of the task this is, from 1.
+    pub attempt: u32,
+}
+
+/// How a task failed for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedTask {
+    /// The task.
+    pub task: TaskIndex,
+    /// How.
+    pub kind: FailureKind,
+    /// Why.
+    pub text: String,
+}
+
+/// What follows from a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The task goes back into the queue.
+    Retry,
+    /// The task is given up, the others go on.
+    GivenUp,
+    /// Nothing more is handed out: the environment is wrong.
+    Stop,
+    /// It was asked to stop.
+    Cancelled,
+}
+
+/// The tasks of one step at work.
+#[derive(Debug, Default)]
+pub struct Queue {
+    pending: VecDeque<TaskIndex>,
+    held: BTreeMap<WorkerId, VecDeque<Assignment>>,
+    attempts: BTreeMap<TaskIndex, u32>,
+    out_of_memory: BTreeMap<TaskIndex, u32>,
+    failed: Vec<FailedTask>,
+    next_id: u64,
+    stopped: bool,
+}
+
+impl Queue {
+    /// A queue of tasks `0..count`; assignments are numbered from `first_id`.
+    pub fn new(count: usize, first_id: u64) -> Self {
+        Self {
+            pending: (0..count).collect(),
+            next_id: first_id,
+            ..Self::default()
+        }
+    }
+
+    /// The next assignment for `worker`, if it should have one now. Ask until `None`.
+    pub fn next_for(&mut self, worker: WorkerId, workers: usize) -> Option<Assignment> {
+        let holds = self.held.get(&worker).map_or(0, VecDeque::len);
+        // Near the end nothing is queued behind a running task: another worker may be free first.
+        let room = if self.pending.len() > workers { 2 } else { 1 };
+        if self.stopped || holds >= room {
+            return None;
+        }
+        let task = self.pending.pop_front()?;
+        let attempt = self.attempts.get(&task).copied().unwrap_or(0) + 1;
+        let id = self.next_id;
+        self.next_id += 1;
+        let assignment = Assignment { id, task, attempt };
+        self.held.entry(worker).or_default().push_back(assignment);
+        Some(assignment)
+    }
+
+    /// The task of an assignment that `worker` still holds.
+    pub fn task_of(&self, worker: WorkerId, id: u64) -> Option<TaskIndex> {
+        let held = self.held.get(&worker)?;
+        held.iter().find(|a| a.id == id).map(|a| a.task)
+    }
+
+    /// All assignments that are out.
+    pub fn held(&self) -> impl Iterator<Item = (WorkerId, Assignment)> {
+        let of_worker = |(w, held): (&WorkerId, &VecDeque<Assignment>)| {
+            let worker = *w;
+            held.iter()
+                .map(move |a| (worker, *a))
+                .collect::<Vec<_>>()
+                .into_iter()
+        };
+        self.held.iter().flat_map(of_worker)
+    }
+
+    /// `worker` did assignment `id`.
+    pub fn finished(&mut self, worker: WorkerId, id: u64) {
+        self.take(worker, id);
+    }
+
+    /// `worker` says that assignment `id` failed.
+    pub fn failed(
+        &mut self,
+        worker: WorkerId,
+        id: u64,
+        kind: FailureKind,
+        text: String,
+    ) -> Verdict {
+        let Some(assignment) = self.take(worker, id) else {
+            return Verdict::Cancelled;
+        };
+        let task = assignment.task;
+        match kind {
+            FailureKind::Cancelled if self.stopped => Verdict::Cancelled,
+            FailureKind::Cancelled => self.crashed(task, text),
+            FailureKind::Memory => {
+                let count = self.out_of_memory.entry(task).or_default();
+                *count += 1;
+                if *count >= MAX_OUT_OF_MEMORY {
+                    self.give_up(task, kind, text)
+                } else {
+                    self.pending.push_front(task);
+                    Verdict::Retry
+                }
+            }
+            FailureKind::Environment => {
+                self.give_up(task, kind, text);
+                self.stop();
+                Verdict::Stop
+            }
+            FailureKind::Data | FailureKind::Internal => self.give_up(task, kind, text),
+        }
+    }
+
+    /// `worker` is gone. Its running task costs one attempt; what was queued behind it has not begun and costs none.
+    /// Returns the verdict on the running task, if there was one.
+    pub fn lost(&mut self, worker: WorkerId, reason: &str) -> Option<(TaskIndex, Verdict)> {
+        let mut held = self.held.remove(&worker)?;
+        let running = held.pop_front()?;
+        for queued in held.into_iter().rev() {
+            self.pending.push_front(queued.task);
+        }
+        let verdict = self.crashed(running.task, format!("its worker {reason}"));
+        Some((running.task, verdict))
+    }
+
+    /// Hands out nothing more.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        self.pending.clear();
+    }
+
+    /// Forgets what is out: nobody works on it any more and nobody shall.
+    pub fn abandon(&mut self) {
+        self.stop();
+        self.held.clear();
+    }
+
+    /// Whether nothing is out and nothing is to be handed out.
+    pub fn idle(&self) -> bool {
+        self.pending.is_empty() && self.held.values().all(VecDeque::is_empty)
+    }
+
+    /// Tasks that still wait for a worker.
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The number for the next queue's first assignment.
+    pub fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// The tasks that failed for good.
+    pub fn into_failed(self) -> Vec<FailedTask> {
+        self.failed
+    }
+
+    fn crashed(&mut self, task: TaskIndex, text: String) -> Verdict {
+        let attempts = self.attempts.entry(task).or_default();
+        *attempts += 1;
+        if self.stopped {
+            return Verdict::Cancelled;
+        }
+        if *attempts >= MAX_ATTEMPTS {
+            let text = format!("{text} ({MAX_ATTEMPTS} attempts)");
+            return self.give_up(task, FailureKind::Internal, text);
+        }
+        self.pending.push_front(task);
+        Verdict::Retry
+    }
+
+    fn give_up(&mut self, task: TaskIndex, kind: FailureKind, text: String) -> Verdict {
+        self.failed.push(FailedTask { task, kind, text });
+        Verdict::GivenUp
+    }
+
+    fn take(&mut self, worker: WorkerId, id: u64) -> Option<Assignment> {
+        let held = self.held.get_mut(&worker)?;
+        let position = held.iter().position(|a| a.id == id)?;
+        held.remove(position)
+    }
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -1,0 +1,92 @@
+//! The queue as the pool drives it.
+
+use super::*;
+
+fn ids(queue: &mut Queue, worker: WorkerId, workers: usize) -> Vec<(u64, TaskIndex)> {
+    std::iter::from_fn(|| queue.next_for(worker, workers))
+        .map(|a| (a.id, a.task))
+        .collect()
+}
+
+#[test]
+fn one_task_is_queued_behind_the_running_one_while_there_is_plenty() {
+    let mut queue = Queue::new(5, 10);
+    assert_eq!(ids(&mut queue, 1, 2), [(10, 0), (11, 1)]);
+    assert_eq!(ids(&mut queue, 2, 2), [(12, 2)]);
+    queue.finished(1, 10);
+    assert_eq!(ids(&mut queue, 1, 2), []);
+    queue.finished(1, 11);
+    assert_eq!(ids(&mut queue, 1, 2), [(13, 3)]);
+    queue.finished(2, 12);
+    assert_eq!(ids(&mut queue, 2, 2), [(14, 4)]);
+    assert!(!queue.idle());
+    queue.finished(1, 13);
+    queue.finished(2, 14);
+    assert!(queue.idle() && queue.next_id() == 15);
+}
+
+#[test]
+fn a_task_may_cost_three_workers_and_what_waited_behind_it_costs_nothing() {
+    let mut queue = Queue::new(4, 1);
+    for worker in 1..=3 {
+        let held = ids(&mut queue, worker, 1);
+        assert_eq!(held[0].1, 0, "the crashed task comes first again");
+        let verdict = if worker < 3 {
+            Verdict::Retry
+        } else {
+            Verdict::GivenUp
+        };
+        assert_eq!(queue.lost(worker, "was killed"), Some((0, verdict)));
+    }
+    let rest = ids(&mut queue, 4, 1);
+    assert_eq!(rest.iter().map(|(_, t)| *t).collect::<Vec<_>>(), [1, 2]);
+    let failed = queue.into_failed();
+    assert_eq!((failed.len(), failed[0].task), (1, 0));
+    assert!(failed[0].text.contains("3 attempts"), "{}", failed[0].text);
+}
+
+#[test]
+fn a_wrong_environment_stops_the_rest() {
+    let mut queue = Queue::new(3, 1);
+    let first = queue.next_for(1, 1).expect("a task");
+    let text = "no weights".to_owned();
+    let verdict = queue.failed(1, first.id, FailureKind::Environment, text);
+    assert_eq!(verdict, Verdict::Stop);
+    assert!(queue.idle() && queue.next_for(1, 1).is_none());
+}
+
+#[test]
+fn memory_gets_one_more_try_and_bad_data_none() {
+    let mut queue = Queue::new(2, 1);
+    let fail = |queue: &mut Queue, kind| {
+        let next = queue.next_for(1, 9).expect("a task");
+        (next.task, queue.failed(1, next.id, kind, String::new()))
+    };
+    assert_eq!(fail(&mut queue, FailureKind::Memory), (0, Verdict::Retry));
+    assert_eq!(fail(&mut queue, FailureKind::Memory), (0, Verdict::GivenUp));
+    assert_eq!(fail(&mut queue, FailureKind::Data), (1, Verdict::GivenUp));
+    assert!(queue.idle());
+}
+
+#[test]
+fn a_second_answer_to_one_assignment_changes_nothing() {
+    let mut queue = Queue::new(1, 1);
+    let next = queue.next_for(1, 1).expect("a task");
+    queue.finished(1, next.id);
+    queue.finished(1, next.id);
+    let late = queue.failed(1, next.id, FailureKind::Data, String::new());
+    assert_eq!(late, Verdict::Cancelled);
+    assert!(queue.idle() && queue.into_failed().is_empty());
+}
+
+#[test]
+fn cancelled_tasks_are_no_failures_once_the_run_stops() {
+    let mut queue = Queue::new(3, 1);
+    let held = ids(&mut queue, 1, 1);
+    queue.stop();
+    for (id, _) in held {
+        let verdict = queue.failed(1, id, FailureKind::Cancelled, String::new());
+        assert_eq!(verdict, Verdict::Cancelled);
+    }
+    assert!(queue.idle() && queue.into_failed().is_empty());
+}

@@ -1,0 +1,52 @@
+//! A worker's log lines as protocol messages, so that the coordinator prints them beside its progress bars.
+
+use std::fmt::Write;
+
+use laioncele_core::protocol::FromWorker;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+
+/// Longest log text in characters; a line must stay far below the protocol's limit.
+const MAX_TEXT: usize = 4096;
+
+/// A layer that hands every event to `send`.
+pub struct WireLog<F>(pub F);
+
+impl<S: Subscriber, F: Fn(FromWorker) + 'static> Layer<S> for WireLog<F> {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        let level = event.metadata().level().as_str().to_ascii_lowercase();
+        let text = format!("{}{}", text.message, text.fields);
+        let text = text.chars().take(MAX_TEXT).collect();
+        (self.0)(FromWorker::Log { level, text });
+    }
+}
+
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        // Writing to a string cannot fail.
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            write!(self.fields, " {}={value:?}", field.name())
+        };
+    }
+}
+
+/// Logs a line that a worker sent.
+pub fn relay(worker: usize, level: &str, text: &str) {
+    match level.parse().unwrap_or(Level::INFO) {
+        Level::ERROR => tracing::error!(worker, "{text}"),
+        Level::WARN => tracing::warn!(worker, "{text}"),
+        Level::INFO => tracing::info!(worker, "{text}"),
+        _ => tracing::debug!(worker, "{text}"),
+    }
+}

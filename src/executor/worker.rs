@@ -1,0 +1,334 @@
+//! A worker: reads tasks, does them one at a time, answers, and keeps its models between the tasks of a stage.
+//!
+//! One thread listens, so that pings are answered and tasks are cancelled while another works.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::io::{self, BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use laioncele_core::ledger::Record;
+use laioncele_core::protocol::{
+    FailureKind, FromWorker, PROTOCOL, Surroundings, TaskSpec, ToWorker,
+};
+use laioncele_core::resources::Resources;
+use laioncele_core::store::Store;
+use laioncele_core::task::{Bench, Report, host_name};
+use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task, Unit};
+
+use super::lines;
+use crate::plan::facts;
+
+/// Time between two progress lines.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Longest text of a failure in characters: a line must stay far below the protocol's limit.
+const MAX_TEXT: usize = 16_384;
+
+/// A worker's output, shared by its threads.
+#[derive(Clone)]
+pub struct Voice(Arc<Mutex<Box<dyn Write + Send>>>);
+
+impl Voice {
+    /// Speaks into `output`.
+    pub fn new(output: Box<dyn Write + Send>) -> Self {
+        Self(Arc::new(Mutex::new(output)))
+    }
+
+    /// Says something. Where nobody hears it any more, the input ends too, and that is what ends the worker.
+    pub fn say(&self, message: &FromWorker) {
+        let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = lines::write(&mut *output, message);
+    }
+}
+
+/// A task that was asked for.
+struct Order {
+    id: u64,
+    spec: String,
+    attempt: String,
+    manifest: PathBuf,
+    output: PathBuf,
+    surroundings: Surroundings,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// Does the tasks read from `input` until it ends. `at_end` is called by the listening thread at the end of input,
+/// while a task may be at work.
+///
+/// # Errors
+/// Where the listening thread does not start.
+pub fn serve(
+    steps: &[Box<dyn Step>],
+    input: impl Read + Send + 'static,
+    voice: &Voice,
+    at_end: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    voice.say(&FromWorker::Hello {
+        protocol: PROTOCOL,
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        host: host_name(),
+        pid: std::process::id(),
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+    });
+    let (sender, orders) = channel();
+    let listener = voice.clone();
+    std::thread::Builder::new()
+        .name("listener".to_owned())
+        .spawn(move || {
+            listen(input, &sender, &listener);
+            at_end();
+        })?;
+    let mut bench = Workbench::default();
+    for order in orders {
+        let answer = bench.answer(steps, &order, voice);
+        voice.say(&answer);
+    }
+    Ok(())
+}
+
+/// Hears tasks, cancels and pings until the input ends or is no protocol.
+fn listen(input: impl Read, orders: &Sender<Order>, voice: &Voice) {
+    let mut reader = BufReader::new(input);
+    let mut cancels = BTreeMap::<u64, Arc<AtomicBool>>::new();
+    loop {
+        let message = match lines::read(&mut reader) {
+            Ok(Some(message)) => message,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!("input is no protocol: {error}");
+                return;
+            }
+        };
+        match message {
+            ToWorker::Ping { n } => voice.say(&FromWorker::Pong { n }),
+            ToWorker::Cancel { id } => {
+                if let Some(cancelled) = cancels.get(&id) {
+                    cancelled.store(true, Ordering::Relaxed);
+                }
+            }
+            ToWorker::Task {
+                id,
+                spec,
+                attempt,
+                manifest,
+                output,
+                surroundings,
+            } => {
+                // Assignments are done in order, so those whose flag nobody else holds any more are over.
+                cancels.retain(|_, flag| Arc::strong_count(flag) > 1);
+                let cancelled = Arc::new(AtomicBool::new(false));
+                cancels.insert(id, cancelled.clone());
+                let order = Order {
+                    id,
+                    spec,
+                    attempt,
+                    manifest,
+                    output,
+                    surroundings,
+                    cancelled,
+                };
+                if orders.send(order).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// How a task failed as a whole.
+#[derive(Debug)]
+pub struct TaskFailure {
+    /// How it is classed.
+    pub kind: FailureKind,
+    /// Why, with its causes, cut to a length that fits a line.
+    pub text: String,
+}
+
+impl TaskFailure {
+    fn new(kind: FailureKind, text: &str) -> Self {
+        let text = text.chars().take(MAX_TEXT).collect();
+        Self { kind, text }
+    }
+}
+
+impl From<StageError> for TaskFailure {
+    fn from(error: StageError) -> Self {
+        Self::new(kind_of(&error), &laioncele_core::error::chain(&error))
+    }
+}
+
+impl From<CoreError> for TaskFailure {
+    fn from(error: CoreError) -> Self {
+        StageError::Core(error).into()
+    }
+}
+
+/// What a worker keeps between tasks.
+#[derive(Default)]
+struct Workbench {
+    manifest: Option<Arc<Manifest>>,
+    store: Option<(PathBuf, Store)>,
+    resources: Arc<Resources>,
+    stage: Option<StageName>,
+}
+
+impl Workbench {
+    fn answer(&mut self, steps: &[Box<dyn Step>], order: &Order, voice: &Voice) -> FromWorker {
+        match self.obey(steps, order, voice) {
+            Ok((record, won)) => FromWorker::Done {
+                id: order.id,
+                key: record.key,
+                won,
+            },
+            Err(TaskFailure { kind, text }) => FromWorker::Failed {
+                id: order.id,
+                kind,
+                text,
+            },
+        }
+    }
+
+    fn obey(
+        &mut self,
+        steps: &[Box<dyn Step>],
+        order: &Order,
+        voice: &Voice,
+    ) -> Result<(Record, bool), TaskFailure> {
+        let store = self.store(&order.output)?;
+        let spec = read_spec(&order.spec, &store.get(&order.spec)?)?;
+        if self.stage.replace(spec.stage) != Some(spec.stage) {
+            // Another stage uses other models: those of the last one make room.
+            self.resources = Arc::default();
+        }
+        let bench = Bench {
+            manifest: self.manifest(&order.manifest)?,
+            store,
+            resources: self.resources.clone(),
+            surroundings: order.surroundings.clone(),
+            cancelled: order.cancelled.clone(),
+        };
+        let report = Throttled::new(order.id, voice.clone());
+        perform(steps, spec, order.attempt.clone(), bench, Box::new(report))
+    }
+
+    fn manifest(&mut self, path: &Path) -> Result<Arc<Manifest>, CoreError> {
+        match &self.manifest {
+            Some(manifest) if manifest.path() == path => Ok(manifest.clone()),
+            _ => {
+                let manifest = Arc::new(Manifest::load(path)?);
+                self.manifest = Some(manifest.clone());
+                Ok(manifest)
+            }
+        }
+    }
+
+    fn store(&mut self, output: &Path) -> Result<Store, CoreError> {
+        match &self.store {
+            Some((folder, store)) if folder == output => Ok(store.clone()),
+            _ => {
+                let store = Store::local(output)?;
+                self.store = Some((output.to_owned(), store.clone()));
+                Ok(store)
+            }
+        }
+    }
+}
+
+/// Parses the spec at `path`.
+///
+/// # Errors
+/// [`CoreError::Record`].
+pub fn read_spec(path: &str, bytes: &[u8]) -> Result<TaskSpec, CoreError> {
+    serde_json::from_slice(bytes).map_err(|e| CoreError::Record {
+        path: path.to_owned(),
+        reason: format!("no task: {e}"),
+    })
+}
+
+/// Does one task and commits it; a panic becomes a failure of this task.
+///
+/// # Errors
+/// What the step returns; a manifest that is no longer the one that the task was planned with.
+pub fn perform(
+    steps: &[Box<dyn Step>],
+    spec: TaskSpec,
+    attempt: String,
+    bench: Bench,
+    report: Box<dyn Report>,
+) -> Result<(Record, bool), TaskFailure> {
+    let environment = |text: &str| TaskFailure::new(FailureKind::Environment, text);
+    let step = steps.iter().find(|s| s.name() == spec.step);
+    let step =
+        step.ok_or_else(|| environment(&format!("this program has no step `{}`", spec.step)))?;
+    if facts::settings(&**step, &bench.manifest)? != spec.key_parts.settings {
+        let manifest = bench.manifest.path().display();
+        let text = format!("{manifest} was changed after the task was planned: run again");
+        return Err(environment(&text));
+    }
+    let mut task = Task::new(spec, attempt, bench, report);
+    match catch_unwind(AssertUnwindSafe(|| step.run(&mut task))) {
+        Ok(result) => result.and_then(|()| task.commit()).map_err(Into::into),
+        Err(panic) => {
+            let text = format!("panicked: {}", panic_text(&*panic));
+            Err(TaskFailure::new(FailureKind::Internal, &text))
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without words".to_owned())
+}
+
+/// How a failure is classed for the coordinator.
+fn kind_of(error: &StageError) -> FailureKind {
+    match error {
+        StageError::Data(_)
+        | StageError::Core(CoreError::Parquet { .. } | CoreError::Schema { .. }) => {
+            FailureKind::Data
+        }
+        StageError::Core(CoreError::Unaccounted { .. }) => FailureKind::Internal,
+        StageError::Environment(_) | StageError::Core(_) => FailureKind::Environment,
+        StageError::Memory(_) => FailureKind::Memory,
+        StageError::Cancelled => FailureKind::Cancelled,
+    }
+}
+
+/// Tells the coordinator how far a task is, twice a second at most.
+struct Throttled {
+    id: u64,
+    voice: Voice,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Throttled {
+    fn new(id: u64, voice: Voice) -> Self {
+        Self {
+            id,
+            voice,
+            last: Mutex::new(None),
+        }
+    }
+}
+
+impl Report for Throttled {
+    fn progress(&self, done: u64, total: u64, unit: Unit) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|at| at.elapsed() >= TELL_EVERY);
+        if due {
+            *last = Some(Instant::now());
+            self.voice.say(&FromWorker::Progress {
+                id: self.id,
+                done,
+                total,
+                unit,
+            });
+        }
+    }
+}

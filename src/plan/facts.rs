@@ -1,0 +1,162 @@
+//! Gathers what a plan depends on: the steps' settings, the digests of models and of the source's files.
+
+use std::collections::BTreeMap;
+use std::path::absolute;
+
+use laioncele_core::digest::FileDigests;
+use laioncele_core::manifest::SourceShard;
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::{CoreError, Digest, Manifest, Part, StageName, Step, TableId};
+use serde_json::Value;
+
+use super::{StepFacts, World};
+use crate::failure::Failure;
+
+/// The world of `steps` up to and including stage `last`. The settings of all steps are checked, also of those that
+/// are left out; models are only looked for where they are needed.
+///
+/// # Errors
+/// A wrong manifest, an empty source, a missing model.
+pub fn gather(
+    manifest: &Manifest,
+    steps: &[Box<dyn Step>],
+    last: StageName,
+    digests: &FileDigests,
+) -> Result<World, Failure> {
+    let settings = steps
+        .iter()
+        .map(|step| settings(&**step, manifest))
+        .collect::<Result<Vec<_>, _>>()?;
+    let shards = manifest
+        .shards()?
+        .iter()
+        .map(|shard| shard_part(shard, digests))
+        .collect::<Result<Vec<_>, _>>()?;
+    let facts = steps
+        .iter()
+        .zip(settings)
+        .filter(|(step, _)| step.stage() <= last)
+        .map(|(step, settings)| step_facts(&**step, manifest, settings, digests))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(World {
+        steps: facts,
+        buckets: manifest.run.buckets,
+        shards,
+    })
+}
+
+fn step_facts(
+    step: &dyn Step,
+    manifest: &Manifest,
+    settings: BTreeMap<String, String>,
+    digests: &FileDigests,
+) -> Result<StepFacts, Failure> {
+    let digest = |m: ModelFiles| match digests.of(&m.path) {
+        Ok(digest) => Ok((m.label, digest)),
+        Err(error) => Err(no_model(manifest, &m.label, error)),
+    };
+    let models: Result<BTreeMap<String, Digest>, Failure> =
+        step.models(manifest)?.into_iter().map(digest).collect();
+    Ok(StepFacts {
+        name: step.name().to_owned(),
+        stage: step.stage(),
+        version: step.version(),
+        spread: step.spread(manifest)?,
+        reads: step.reads(manifest),
+        writes: step.writes(),
+        settings,
+        models: models?,
+    })
+}
+
+fn no_model(manifest: &Manifest, label: &str, error: CoreError) -> Failure {
+    Failure::from(error).hint(format!(
+        "it is [{label}] of {}: put the model there, or correct the path in the manifest",
+        manifest.path().display()
+    ))
+}
+
+fn shard_part(shard: &SourceShard, digests: &FileDigests) -> Result<Part, CoreError> {
+    let path = absolute(&shard.path).map_err(|e| CoreError::from_io(&shard.path, e))?;
+    let bytes = path
+        .metadata()
+        .map_err(|e| CoreError::from_io(&path, e))?
+        .len();
+    Ok(Part {
+        table: TableId::Captions,
+        partition: shard.partition.clone(),
+        path: path.to_string_lossy().into_owned(),
+        rows: 0,
+        bytes,
+        digest: digests.of(&path)?,
+    })
+}
+
+/// A step's settings, flattened and named as in the manifest: `section.key` → JSON value. Keys without a section
+/// of their own belong to the stage's section.
+///
+/// # Errors
+/// What [`Step::settings`] returns.
+pub fn settings(
+    step: &dyn Step,
+    manifest: &Manifest,
+) -> Result<BTreeMap<String, String>, CoreError> {
+    let own_section = step.stage().as_str().replace('-', "_");
+    let mut flat = BTreeMap::new();
+    match step.settings(manifest)? {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if value.is_object() && is_section(&name) {
+                    name
+                } else {
+                    format!("{own_section}.{name}")
+                };
+                flatten(path, &value, &mut flat);
+            }
+        }
+        Value::Null => {}
+        value => flatten(own_section, &value, &mut flat),
+    }
+    Ok(flat)
+}
+
+fn is_section(name: &str) -> bool {
+    ["run", "source", "widths", "models"].contains(&name)
+        || StageName::ALL
+            .iter()
+            .any(|s| s.as_str().replace('-', "_") == name)
+}
+
+fn flatten(path: String, value: &Value, flat: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                flatten(format!("{path}.{name}"), value, flat);
+            }
+        }
+        _ => {
+            flat.insert(path, value.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_settings_are_flattened_without_losing_values() {
+        let value = serde_json::json!({"a": {"b": 1, "c": [1, 2]}, "d": "1", "e": {}, "f": null});
+        let mut flat = BTreeMap::new();
+        flatten("s".to_owned(), &value, &mut flat);
+        let expected = [
+            ("s.a.b", "1"),
+            ("s.a.c", "[1,2]"),
+            ("s.d", "\"1\""),
+            ("s.e", "{}"),
+            ("s.f", "null"),
+        ];
+        let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(flat, BTreeMap::from(expected));
+    }
+}

@@ -1,0 +1,144 @@
+//! The plan: which tasks there are, which are done, which must run and why, and which cannot be keyed yet.
+//!
+//! Planning is a pure function of [`World`] and [`Records`]: it touches no file, so the same facts always give the
+//! same plan. [`facts`] gathers the world. A task is done when a record under its key exists; its key is known once
+//! every step that writes a table it reads is complete.
+
+pub mod facts;
+mod planner;
+mod records;
+pub mod stages;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use laioncele_core::ledger::Record;
+use laioncele_core::protocol::TaskSpec;
+use laioncele_core::{Digest, Part, Partition, Reads, Spread, StageName, TableId};
+
+pub use planner::{PlanError, plan};
+pub use records::Records;
+
+/// What the planner knows of a step.
+#[derive(Clone, Debug)]
+pub struct StepFacts {
+    /// Its unique name.
+    pub name: String,
+    /// Its stage.
+    pub stage: StageName,
+    /// Its version.
+    pub version: u32,
+    /// How its work is cut.
+    pub spread: Spread,
+    /// The tables it reads.
+    pub reads: Vec<Reads>,
+    /// The tables it writes.
+    pub writes: Vec<TableId>,
+    /// The settings its result depends on, flattened: `verify_images.same_person_photo` → `0.4`.
+    pub settings: BTreeMap<String, String>,
+    /// The models it uses: label → digest.
+    pub models: BTreeMap<String, Digest>,
+}
+
+/// Everything outside the ledger that a plan depends on.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The steps, in data order.
+    pub steps: Vec<StepFacts>,
+    /// Name buckets.
+    pub buckets: u32,
+    /// The source's files as parts of [`TableId::Captions`], sorted by partition.
+    pub shards: Vec<Part>,
+}
+
+/// The tasks of all steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// One entry per step of the world, in its order.
+    pub steps: Vec<StepPlan>,
+}
+
+/// The tasks of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepPlan {
+    /// The step.
+    pub name: String,
+    /// Its stage.
+    pub stage: StageName,
+    /// Its tasks, in partition order.
+    pub tasks: Vec<TaskPlan>,
+}
+
+/// A task and its state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskPlan {
+    /// The partition it works on.
+    pub partition: Partition,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Where a task stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Its record exists.
+    Done(Arc<Record>),
+    /// It must run.
+    Missing {
+        /// The task, ready to be handed out.
+        spec: Box<TaskSpec>,
+        /// Why: what changed since the newest record of the same step and partition. Empty where it never ran.
+        causes: Vec<String>,
+    },
+    /// A step before it has tasks to run, so its inputs and key are not known.
+    Waiting {
+        /// The first such step.
+        on: String,
+    },
+}
+
+impl StepPlan {
+    /// The records of its done tasks.
+    pub fn records(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.tasks.iter().filter_map(|t| match &t.state {
+            State::Done(record) => Some(record),
+            State::Missing { .. } | State::Waiting { .. } => None,
+        })
+    }
+
+    /// Whether every task is done.
+    pub fn complete(&self) -> bool {
+        self.records().count() == self.tasks.len()
+    }
+
+    /// The tasks that must run, with their causes.
+    pub fn missing(&self) -> impl Iterator<Item = (&TaskSpec, &[String])> {
+        self.tasks.iter().filter_map(|t| match &t.state {
+            State::Missing { spec, causes } => Some((&**spec, causes.as_slice())),
+            State::Done(_) | State::Waiting { .. } => None,
+        })
+    }
+
+    /// The step that its tasks wait for, if any waits.
+    pub fn waits_for(&self) -> Option<&str> {
+        self.tasks.iter().find_map(|t| match &t.state {
+            State::Waiting { on } => Some(on.as_str()),
+            State::Done(_) | State::Missing { .. } => None,
+        })
+    }
+
+    /// Why its tasks must run: each distinct first cause with the number of tasks it holds for, most frequent first.
+    pub fn first_causes(&self) -> Vec<(String, usize)> {
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for (_, causes) in self.missing() {
+            let cause = causes.first().map_or("never run", String::as_str);
+            *counts.entry(cause).or_default() += 1;
+        }
+        let mut causes: Vec<_> = counts.into_iter().map(|(c, n)| (c.to_owned(), n)).collect();
+        causes.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        causes
+    }
+}
+
+#[cfg(test)]
+mod tests;

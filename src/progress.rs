@@ -1,0 +1,231 @@
+//! Progress of a step: a bar with rate and remaining time on a terminal, plain lines anywhere else.
+
+use std::io::{self, IsTerminal};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use laioncele_core::Unit;
+
+use crate::output;
+use crate::words::{count, duration, grouped};
+
+/// Time between two plain lines of one step.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Steps of the bar.
+const BAR_STEPS: u64 = 1000;
+
+/// How far a step is.
+#[derive(Clone, Debug)]
+pub struct StepProgress {
+    /// Tasks to be done.
+    tasks: usize,
+    /// Tasks done.
+    pub tasks_done: usize,
+    /// Tasks' worth of work done in the tasks at work.
+    pub fraction: f64,
+    units: Option<(Unit, u64)>,
+    started: Instant,
+}
+
+impl StepProgress {
+    /// A step of `tasks` tasks that begins now.
+    pub fn new(tasks: usize) -> Self {
+        Self {
+            tasks,
+            tasks_done: 0,
+            fraction: 0.0,
+            units: None,
+            started: Instant::now(),
+        }
+    }
+
+    /// Notes `new` more units done. A step that counts in several units shows the one it began with.
+    pub fn add_units(&mut self, unit: Unit, new: u64) {
+        let (counted, sum) = self.units.get_or_insert((unit, 0));
+        if *counted == unit {
+            *sum += new;
+        }
+    }
+
+    /// What is done, from 0 to 1.
+    fn done(&self) -> f64 {
+        let tasks = self.tasks.max(1) as f64;
+        ((self.tasks_done as f64 + self.fraction) / tasks).clamp(0.0, 1.0)
+    }
+
+    fn describe(&self, elapsed: Duration) -> String {
+        let mut parts = vec![format!(
+            "{} of {}",
+            self.tasks_done,
+            count(self.tasks, "task")
+        )];
+        if let Some((unit, sum)) = self.units {
+            parts.push(format!(
+                "{}, {}/s",
+                count(usize::try_from(sum).unwrap_or(usize::MAX), unit.as_str()),
+                rate(sum as f64 / elapsed.as_secs_f64().max(0.001))
+            ));
+        }
+        if let Some(left) = remaining(self.done(), elapsed) {
+            parts.push(format!("{} left", duration(left)));
+        }
+        parts.join(", ")
+    }
+}
+
+fn rate(per_second: f64) -> String {
+    if per_second < 10.0 {
+        format!("{per_second:.1}")
+    } else {
+        grouped(per_second.round() as u64)
+    }
+}
+
+/// Time left if it goes on as it went; `None` while there is nothing to judge by.
+fn remaining(done: f64, elapsed: Duration) -> Option<Duration> {
+    let worth_telling = done > 0.01 && done < 1.0 && elapsed > Duration::from_secs(1);
+    let left = elapsed.as_secs_f64() * (1.0 - done) / done;
+    worth_telling.then(|| Duration::from_secs_f64(left.min(1e9)))
+}
+
+/// Shows how a run goes.
+pub trait Reporter {
+    /// Step `step` begins to run `tasks` tasks.
+    fn begin(&mut self, step: &str, tasks: usize);
+    /// It is this far. Called often.
+    fn progress(&mut self, progress: &StepProgress);
+    /// It has ended; `line` says how.
+    fn end(&mut self, line: &str);
+    /// Something to know.
+    fn note(&mut self, text: &str);
+}
+
+/// The reporter for this process's standard error.
+pub fn reporter(quiet: bool) -> Box<dyn Reporter> {
+    if quiet {
+        Box::new(Silent)
+    } else if io::stderr().is_terminal() {
+        Box::new(Bar)
+    } else {
+        Box::new(Lines::default())
+    }
+}
+
+/// Says nothing.
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn begin(&mut self, _: &str, _: usize) {}
+    fn progress(&mut self, _: &StepProgress) {}
+    fn end(&mut self, _: &str) {}
+    fn note(&mut self, _: &str) {}
+}
+
+/// Plain lines, for logs and pipes.
+#[derive(Default)]
+struct Lines {
+    step: String,
+    last: Option<Instant>,
+}
+
+impl Reporter for Lines {
+    fn begin(&mut self, step: &str, tasks: usize) {
+        step.clone_into(&mut self.step);
+        self.last = Some(Instant::now());
+        output::talk(&format!("{step}: {}", count(tasks, "task")));
+    }
+
+    fn progress(&mut self, progress: &StepProgress) {
+        if self.last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            self.last = Some(Instant::now());
+            let text = progress.describe(progress.started.elapsed());
+            output::talk(&format!("{}: {text}", self.step));
+        }
+    }
+
+    fn end(&mut self, line: &str) {
+        output::talk(line);
+    }
+
+    fn note(&mut self, text: &str) {
+        output::talk(text);
+    }
+}
+
+/// The bar on the terminal, where one is shown. Global, because log lines from anywhere must go around it.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Runs `write`, which writes to the terminal, while no bar is drawn there.
+pub fn around_the_bar(write: impl FnOnce()) {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+fn show(bar: Option<ProgressBar>) {
+    let mut shown = BAR.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(old) = std::mem::replace(&mut *shown, bar) {
+        old.finish_and_clear();
+    }
+}
+
+/// A bar on the terminal.
+struct Bar;
+
+impl Reporter for Bar {
+    fn begin(&mut self, step: &str, tasks: usize) {
+        let bar = ProgressBar::with_draw_target(Some(BAR_STEPS), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{prefix:>18} [{bar:24}] {wide_msg}");
+        if let Ok(style) = style {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(step.to_owned());
+        bar.set_message(count(tasks, "task"));
+        show(Some(bar));
+    }
+
+    fn progress(&mut self, progress: &StepProgress) {
+        let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(bar) = bar {
+            bar.set_position((progress.done() * BAR_STEPS as f64) as u64);
+            bar.set_message(progress.describe(progress.started.elapsed()));
+        }
+    }
+
+    fn end(&mut self, line: &str) {
+        show(None);
+        output::talk(line);
+    }
+
+    fn note(&mut self, text: &str) {
+        output::talk(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_and_time_left_follow_from_what_is_done() {
+        let mut progress = StepProgress::new(4);
+        progress.tasks_done = 1;
+        progress.fraction = 1.0;
+        progress.add_units(Unit::Image, 3000);
+        progress.add_units(Unit::Name, 7);
+        let text = progress.describe(Duration::from_secs(100));
+        assert_eq!(text, "1 of 4 tasks, 3,000 images, 30/s, 1:40 left");
+    }
+
+    #[test]
+    fn nothing_is_foretold_at_the_start_and_at_the_end() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(remaining(0.0, minute), None);
+        assert_eq!(remaining(1.0, minute), None);
+        assert_eq!(remaining(0.5, minute), Some(minute));
+        assert_eq!(StepProgress::new(0).done(), 0.0);
+    }
+}

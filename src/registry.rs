@@ -1,0 +1,14 @@
+//! All steps of all stages, in data order: the one place where the program knows which stages there are.
+
+use laioncele_core::Step;
+
+/// Every step, each after those whose tables it reads.
+pub fn steps() -> Vec<Box<dyn Step>> {
+    [
+        laioncele_download_images::steps(),
+        laioncele_dedupe_images::steps(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

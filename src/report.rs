@@ -1,0 +1,194 @@
+//! What a run did: rows in, out and dropped, and seconds, of each step; as a table and as JSON.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use laioncele_core::ledger::Record;
+use laioncele_core::{DropReason, StageName, Unit};
+use serde::Serialize;
+
+use crate::words::{duration, grouped, table};
+
+/// A whole run.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    /// The steps, in the order in which they ran.
+    pub steps: Vec<StepSummary>,
+    /// Seconds from start to end.
+    pub seconds: f64,
+}
+
+/// One step of a run.
+#[derive(Debug, Serialize)]
+pub struct StepSummary {
+    /// Its stage.
+    pub stage: StageName,
+    /// The step.
+    pub step: String,
+    /// Its tasks.
+    pub tasks: usize,
+    /// Those of them that this run did; the others were done before.
+    pub ran: usize,
+    /// Seconds that this run spent on it.
+    pub seconds: f64,
+    /// Seconds that its tasks took, whenever and wherever they ran.
+    pub task_seconds: f64,
+    /// The balance of each unit over all tasks.
+    pub accounts: Vec<Balance>,
+    /// Figures that are no row counts, summed over all tasks.
+    pub figures: BTreeMap<String, f64>,
+}
+
+/// Rows of one unit: in = out + dropped.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct Balance {
+    /// What is counted; none before the first account.
+    pub unit: Option<Unit>,
+    /// Rows that came in.
+    pub rows_in: u64,
+    /// Rows that went on.
+    pub rows_out: u64,
+    /// Rows dropped, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+}
+
+impl StepSummary {
+    /// The summary of the step's done tasks.
+    pub fn of<'a>(
+        stage: StageName,
+        step: &str,
+        ran: usize,
+        took: Duration,
+        records: impl Iterator<Item = &'a Record>,
+    ) -> Self {
+        let mut summary = Self {
+            stage,
+            step: step.to_owned(),
+            tasks: 0,
+            ran,
+            seconds: took.as_secs_f64(),
+            task_seconds: 0.0,
+            accounts: Vec::new(),
+            figures: BTreeMap::new(),
+        };
+        for record in records {
+            summary.add(record);
+        }
+        summary
+    }
+
+    fn add(&mut self, record: &Record) {
+        self.tasks += 1;
+        self.task_seconds += record.seconds;
+        for (name, value) in &record.figures {
+            *self.figures.entry(name.clone()).or_default() += value;
+        }
+        for account in &record.accounts {
+            let known = self
+                .accounts
+                .iter()
+                .position(|b| b.unit == Some(account.unit));
+            let at = known.unwrap_or_else(|| {
+                self.accounts.push(Balance {
+                    unit: Some(account.unit),
+                    ..Balance::default()
+                });
+                self.accounts.len() - 1
+            });
+            let balance = &mut self.accounts[at];
+            balance.rows_in += account.rows_in;
+            balance.rows_out += account.rows_out;
+            for (reason, rows) in &account.dropped {
+                *balance.dropped.entry(*reason).or_default() += rows;
+            }
+        }
+    }
+}
+
+impl Summary {
+    /// The table that ends a run.
+    pub fn render(&self) -> String {
+        let heading = [
+            "step",
+            "unit",
+            "in",
+            "out",
+            "dropped",
+            "seconds",
+            "by reason",
+        ];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        for step in &self.steps {
+            let first = step.accounts.first().map(|b| balance_row(step, b, true));
+            rows.extend(first);
+            let others = step.accounts.iter().skip(1);
+            rows.extend(others.map(|b| balance_row(step, b, false)));
+        }
+        let ran: usize = self.steps.iter().map(|s| s.ran).sum();
+        let tasks: usize = self.steps.iter().map(|s| s.tasks).sum();
+        format!(
+            "{}\n{ran} of {tasks} tasks run, {} in all",
+            table(&rows, &[2, 3, 4, 5]),
+            duration(Duration::from_secs_f64(self.seconds))
+        )
+    }
+}
+
+fn balance_row(step: &StepSummary, balance: &Balance, first: bool) -> Vec<String> {
+    let dropped: u64 = balance.dropped.values().sum();
+    let reason = |(r, n): (&DropReason, &u64)| format!("{r} {}", grouped(*n));
+    let reasons: Vec<_> = balance.dropped.iter().map(reason).collect();
+    let seconds = match (first, step.ran) {
+        (false, _) => String::new(),
+        (true, 0) => "done before".to_owned(),
+        (true, _) => format!("{:.1}", step.seconds),
+    };
+    vec![
+        if first {
+            step.step.clone()
+        } else {
+            String::new()
+        },
+        balance.unit.map_or_else(String::new, |u| u.to_string()),
+        grouped(balance.rows_in),
+        grouped(balance.rows_out),
+        grouped(dropped),
+        seconds,
+        reasons.join(", "),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_without_tasks_left_says_that_it_was_done_before() {
+        let balance = Balance {
+            unit: Some(Unit::Image),
+            rows_in: 1200,
+            rows_out: 1000,
+            dropped: BTreeMap::from([(DropReason::DuplicateOf, 200)]),
+        };
+        let step = StepSummary {
+            stage: StageName::DedupeImages,
+            step: "dedupe-images".to_owned(),
+            tasks: 2,
+            ran: 0,
+            seconds: 0.1,
+            task_seconds: 7.0,
+            accounts: vec![balance],
+            figures: BTreeMap::new(),
+        };
+        let summary = Summary {
+            steps: vec![step],
+            seconds: 0.2,
+        };
+        let text = summary.render();
+        let row = text.lines().nth(1).unwrap_or_default();
+        let words: Vec<_> = row.split_whitespace().collect();
+        let expected = "dedupe-images image 1,200 1,000 200 done before duplicate_of 200";
+        assert_eq!(words.join(" "), expected);
+        assert!(text.ends_with("0 of 2 tasks run, 0.20 s in all"), "{text}");
+    }
+}
