@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::digest::Digest;
 use crate::drops::{DropReason, Unit};
 use crate::error::{CoreError, StageError};
-use crate::ledger::{Account, Ledger, RECORD_FORMAT, Record};
+use crate::ledger::{Account, KeyParts, Ledger, RECORD_FORMAT, Record};
 use crate::manifest::Manifest;
 use crate::part::{self, Part};
 use crate::protocol::{Surroundings, TaskSpec};
@@ -92,6 +92,11 @@ impl Task {
     /// The partition this task works on.
     pub fn partition(&self) -> &Partition {
         &self.spec.partition
+    }
+
+    /// What this task's key was made of: settings, digests of models and inputs.
+    pub fn key_parts(&self) -> &KeyParts {
+        &self.spec.key_parts
     }
 
     /// What the result does not depend on: host map, threads.
@@ -187,6 +192,53 @@ impl Task {
         let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
         let bytes = part::encode(&R::schema(self.widths()), batches)?;
         self.put(R::TABLE, partition, rows, "parquet", bytes)
+    }
+
+    /// Writes a part that is already Parquet (with row groups or schema metadata of its own); its columns must be `R`'s.
+    ///
+    /// # Errors
+    /// A full disk and the like.
+    pub fn write_encoded<R: Row>(&mut self, rows: u64, parquet: Vec<u8>) -> Result<(), StageError> {
+        self.put(
+            R::TABLE,
+            &self.spec.partition.clone(),
+            rows,
+            "parquet",
+            parquet,
+        )
+    }
+
+    /// What an interrupted attempt at this very task (same key) left under `name`.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn checkpoint(&self, name: &str) -> Result<Option<Bytes>, StageError> {
+        match self.bench.store.get(&self.checkpoint_path(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(CoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Leaves `bytes` under `name` for a later attempt at this task. No part: no record names it, and it may be deleted
+    /// at any time.
+    ///
+    /// # Errors
+    /// A full disk and the like.
+    pub fn save_checkpoint(&self, name: &str, bytes: Vec<u8>) -> Result<(), StageError> {
+        Ok(self.bench.store.put(&self.checkpoint_path(name), bytes)?)
+    }
+
+    /// Deletes what was left under `name`.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn clear_checkpoint(&self, name: &str) -> Result<(), StageError> {
+        Ok(self.bench.store.delete(&self.checkpoint_path(name))?)
+    }
+
+    fn checkpoint_path(&self, name: &str) -> String {
+        format!("cache/checkpoints/{}/{name}", self.spec.key)
     }
 
     /// Writes a file that is no table (weights, a sheet) as a part; `extension` without the dot, `name` for the reader.

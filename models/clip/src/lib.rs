@@ -5,6 +5,7 @@
 //! no table is known here; [`ImageEncoders`] and [`TextEncoder`] take and give plain data.
 
 pub mod config;
+mod device;
 mod encoders;
 mod error;
 pub mod kernels;
@@ -17,6 +18,7 @@ mod tokenizer;
 mod vision;
 mod weights;
 
+pub use device::{DeviceChoice, Precision};
 pub use encoders::{ImageEncoder, ImageEncoders, TextEncoder, cosine, finite_numbers};
 pub use error::{Error, Result, TensorReport};
 pub use preprocess::{Preprocessor, flatten_over_white};

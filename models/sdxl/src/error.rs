@@ -71,6 +71,17 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// Whether the device's memory did not suffice: worth one more try with less at a time.
+    pub fn is_out_of_memory(&self) -> bool {
+        let text = match self {
+            Self::Candle(error) => error.to_string(),
+            Self::Load(error) => error.to_string(),
+            _ => return false,
+        };
+        // The driver's error reaches us as text only: CUDA_ERROR_OUT_OF_MEMORY, "out of memory".
+        text.to_lowercase().replace('_', " ").contains("out of memory")
+    }
+
     /// A [`Error::Setting`].
     pub(crate) fn setting(
         setting: &'static str,

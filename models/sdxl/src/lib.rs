@@ -6,12 +6,14 @@
 //! its key. No stage and no table is known here.
 
 mod error;
+mod files;
 mod folder;
 mod kernels;
 mod layers;
 mod name;
 mod noise;
 mod ops;
+mod parallel;
 mod pipeline;
 mod recorder;
 pub mod scheduler;
@@ -21,9 +23,11 @@ mod unet;
 mod vae;
 
 pub use error::{Error, Result};
-pub use laioncele_clip::{LoadOptions, WeightVariant};
+pub use files::{SchedulerChoice, SdxlFiles};
+pub use laioncele_clip::{DeviceChoice, LoadOptions, Precision, WeightVariant};
 pub use name::{NAME_TOKENS, NameEmbedding, PromptEmbedding};
 pub use noise::Noise;
+pub use parallel::in_parallel;
 pub use pipeline::{ImageRequest, SamplingSettings, Sdxl, SdxlOptions, SizeConditioning};
 pub use scheduler::SchedulerKind;
 pub use text::{NullText, TextEncoders};

@@ -1,1 +1,156 @@
-//! Not written yet.
+//! Stage 3, encode-names: a name becomes its name embedding, tokens 1 to 8 of the name alone in SDXL's text encoders.
+
+use half::f16;
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::{Name, NameEmbedding, NameVector};
+use laioncele_core::{
+    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
+    Unit, Widths,
+};
+use laioncele_sdxl::{Error as SdxlError, NAME_TOKENS, SdxlFiles, TextEncoders, in_parallel};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// `[encode_names]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What becomes of a name that needs more than eight tokens.
+    pub on_overflow: OnOverflow,
+}
+
+/// What becomes of a name that needs more than eight tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOverflow {
+    /// It is dropped.
+    Drop,
+    /// Its first eight tokens stand for it, as in the paper.
+    #[default]
+    Truncate,
+}
+
+/// The steps of this stage.
+pub fn steps() -> Vec<Box<dyn Step>> {
+    vec![Box::new(EncodeNames)]
+}
+
+struct EncodeNames;
+
+impl Step for EncodeNames {
+    fn name(&self) -> &'static str {
+        "encode-names"
+    }
+    fn stage(&self) -> StageName {
+        StageName::EncodeNames
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![Reads::own(TableId::Names)]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::NameEmbeddings]
+    }
+    fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
+        let settings: Settings = manifest.section("encode_names")?;
+        let precision = sdxl_files(manifest)?.precision;
+        Ok(json!({
+            "on_overflow": settings.on_overflow,
+            "models": { "sdxl": { "precision": precision } },
+        }))
+    }
+    fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        let files = sdxl_files(manifest)?.text_files().into_iter();
+        Ok(files
+            .map(|(label, path)| ModelFiles { label, path })
+            .collect())
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let settings: Settings = task.manifest().section("encode_names")?;
+        let mut names: Vec<Name> = task.read()?;
+        names.sort_by_key(|name| name.name_id);
+        let mut encoded = encode(task, &names)?;
+        encoded.sort_by_key(|row| row.name_id);
+        let too_long = |row: &NameEmbedding| row.token_count as usize > NAME_TOKENS;
+        let truncated = encoded.iter().filter(|row| too_long(row)).count();
+        task.figure("names_above_eight_tokens", truncated as f64);
+        if settings.on_overflow == OnOverflow::Drop {
+            for row in encoded.extract_if(.., |row| too_long(row)) {
+                let detail = Some(row.token_count.to_string());
+                let (id, reason) = (row.name_id, DropReason::TooManyTokens);
+                task.drop_row(Unit::Name, id.0, Some(id), reason, detail);
+            }
+        }
+        task.account(Unit::Name, names.len() as u64, encoded.len() as u64);
+        task.write(encoded)
+    }
+}
+
+/// `[models.sdxl]` with its paths resolved.
+fn sdxl_files(manifest: &Manifest) -> Result<SdxlFiles, CoreError> {
+    let files: SdxlFiles = manifest.model("sdxl")?;
+    Ok(files.resolved(|path| manifest.resolve(path)))
+}
+
+/// Encodes the names, in any order. An empty bucket loads no model.
+fn encode(task: &Task, names: &[Name]) -> Result<Vec<NameEmbedding>, StageError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let files = sdxl_files(task.manifest())?;
+    let options = files.text_options().map_err(StageError::environment)?;
+    let threads = if options.device.is_cpu() {
+        task.surroundings().threads
+    } else {
+        1
+    };
+    let encoders = task.resource(&files.text_key(), || {
+        TextEncoders::load(&files.folder, &options).map_err(failure)
+    })?;
+    check_widths(task.widths(), encoders.name_width())?;
+    let (mut rows, total) = (Vec::with_capacity(names.len()), names.len() as u64);
+    let work = |name: &Name| encode_one(&encoders, name);
+    in_parallel(threads, names, work, |_, row| {
+        rows.push(row?);
+        task.progress(rows.len() as u64, total, Unit::Name)
+    })?;
+    Ok(rows)
+}
+
+fn encode_one(encoders: &TextEncoders, name: &Name) -> Result<NameEmbedding, StageError> {
+    let embedding = encoders.encode_name(&name.name).map_err(failure)?;
+    let tokens = embedding.token_count().unwrap_or(0);
+    Ok(NameEmbedding {
+        name_id: name.name_id,
+        name: name.name.clone(),
+        token_count: u32::try_from(tokens).unwrap_or(u32::MAX),
+        embedding: NameVector(embedding.rows().iter().map(|v| f16::from_f32(*v)).collect()),
+    })
+}
+
+fn check_widths(widths: &Widths, name_channels: usize) -> Result<(), StageError> {
+    if (widths.name_tokens, widths.name_channels) == (NAME_TOKENS, name_channels) {
+        return Ok(());
+    }
+    Err(StageError::Environment(format!(
+        "[widths] has name_tokens = {} and name_channels = {}, but names of [models.sdxl] are {NAME_TOKENS} x {name_channels}",
+        widths.name_tokens, widths.name_channels
+    )))
+}
+
+fn failure(error: SdxlError) -> StageError {
+    if error.is_out_of_memory() {
+        StageError::Memory(error.to_string())
+    } else {
+        StageError::environment(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;
