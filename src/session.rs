@@ -1,6 +1,6 @@
 //! A run opened: its manifest, steps, store, ledger and world; what every command begins with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use laioncele_core::digest::FileDigests;
 use laioncele_core::ledger::{Ledger, Record};
@@ -16,8 +16,10 @@ use crate::registry;
 /// What a command does to the run's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Looks only: takes no lock, makes no folder.
-    Read,
+    /// Looks only, wherever the run may be: takes no lock, makes no folder.
+    Look,
+    /// Looks at a run that must be there.
+    Existing,
     /// Makes the folder and holds its lock.
     Write,
 }
@@ -46,23 +48,25 @@ impl Session {
     pub fn open(place: &Place, last: StageName, access: Access) -> Result<Self, Failure> {
         let manifest = load_manifest(place)?;
         let steps = registry::steps();
+        let there = place.output.is_dir();
         let (store, lock) = match access {
             Access::Write => {
                 let store = Store::local(&place.output)?;
                 let lock = Lock::take(&place.output)?;
                 (Some(store), Some(lock))
             }
-            Access::Read if place.output.is_dir() => (Some(Store::local(&place.output)?), None),
-            Access::Read => (None, None),
+            Access::Existing if !there => return Err(nothing_run(&place.output)),
+            Access::Existing | Access::Look if there => (Some(Store::local(&place.output)?), None),
+            Access::Existing | Access::Look => (None, None),
+        };
+        let records = match &store {
+            Some(store) => Records::new(Ledger::new(store.clone()).all()?),
+            None => Records::default(),
         };
         let memory = store.as_ref().map(|s| s.local_path("cache/digests.json"));
         let digests = FileDigests::open(memory);
         let world = facts::gather(&manifest, &steps, last, &digests);
         digests.save();
-        let records = match &store {
-            Some(store) => Records::new(Ledger::new(store.clone()).all()?),
-            None => Records::default(),
-        };
         Ok(Self {
             manifest,
             steps,
@@ -79,11 +83,7 @@ impl Session {
     /// # Errors
     /// Where there is no run yet.
     pub fn store(&self) -> Result<&Store, Failure> {
-        self.store.as_ref().ok_or_else(|| {
-            let text = format!("{}: nothing has been run there", self.output.display());
-            Failure::new(Exit::Environment, text)
-                .hint("name the run's folder with --output, or begin with `laioncele run`")
-        })
+        self.store.as_ref().ok_or_else(|| nothing_run(&self.output))
     }
 
     /// The plan of all steps of the world, by what the ledger says now.
@@ -110,6 +110,12 @@ impl Session {
         let records = plan.steps.iter().flat_map(|s| s.records());
         Ok(records.map(|r| (**r).clone()).collect())
     }
+}
+
+fn nothing_run(output: &Path) -> Failure {
+    let text = format!("{}: nothing has been run there", output.display());
+    Failure::new(Exit::Environment, text)
+        .hint("name the run's folder with --output, or begin with `laioncele run`")
 }
 
 /// Loads the manifest of `place`.

@@ -62,7 +62,7 @@ impl Plan {
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder.
     pub fn execute(self) -> Result<(), Failure> {
-        let session = Session::open(&self.place, self.stage.last(), Access::Read)?;
+        let session = Session::open(&self.place, self.stage.last(), Access::Look)?;
         let plan = session.plan()?;
         let wanted = plan
             .steps

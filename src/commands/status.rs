@@ -55,8 +55,7 @@ impl Status {
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder; a folder without a run.
     pub fn execute(self) -> Result<(), Failure> {
-        let session = Session::open(&self.place, StageName::Evaluate, Access::Read)?;
-        session.store()?;
+        let session = Session::open(&self.place, StageName::Evaluate, Access::Existing)?;
         let lines: Vec<Line> = session.plan()?.steps.iter().map(Line::of).collect();
         if self.json {
             output::json(&lines)

@@ -56,7 +56,7 @@ impl Verify {
     /// # Errors
     /// [`Exit::Damage`] where something is wrong; what keeps it from looking.
     pub fn execute(self) -> Result<(), Failure> {
-        let session = Session::open(&self.place, StageName::Evaluate, Access::Read)?;
+        let session = Session::open(&self.place, StageName::Evaluate, Access::Existing)?;
         if self.digests {
             let tables = digests::of(session.store()?, &session.present()?)?;
             return if self.json {

@@ -53,3 +53,6 @@ pub fn spec_path(spec: &TaskSpec) -> String {
 pub fn worker_log(output: &std::path::Path, number: usize) -> PathBuf {
     output.join("log").join(format!("worker-{number}.log"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,410 @@
+//! The executor with workers in threads, real pipes and a real store: deaths, lies, wrong environments, interrupts.
+
+use std::cell::Cell;
+use std::io::{self, PipeWriter, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use laioncele_core::digest::FileDigests;
+use laioncele_core::ledger::Ledger;
+use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, TaskSpec, ToWorker};
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::store::Store;
+use laioncele_core::table::UniquePhoto;
+use laioncele_core::{
+    CoreError, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step, TableId,
+    Task, Unit,
+};
+
+use super::launch::{Launch, Need, Process, Started};
+use super::pool::Event;
+use super::{Executor, Options, Outcome, Voice, lines, worker};
+use crate::failure::{Exit, Failure};
+use crate::plan::{self, Records, facts};
+use crate::progress::Silent;
+
+const MANIFEST: &str = "[run]\nseed = 1\nbuckets = 4\n[source]\npath = \"captions\"\n[source.columns]\n\
+    url = \"URL\"\ncaption = \"TEXT\"\n[widths]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n";
+
+type Behaviour = Arc<dyn Fn(&mut Task) -> Result<(), StageError> + Send + Sync>;
+
+/// A step that writes one row per bucket, after `behaviour`.
+struct OneRow(Behaviour);
+
+impl Step for OneRow {
+    fn name(&self) -> &'static str {
+        "one-row"
+    }
+    fn stage(&self) -> StageName {
+        StageName::DedupeImages
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        Vec::new()
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::UniquePhotos]
+    }
+    fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
+        Ok(serde_json::json!({"run": {"seed": manifest.run.seed}}))
+    }
+    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        Ok(Vec::new())
+    }
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        (self.0)(task)?;
+        task.account(Unit::Image, 1, 1);
+        task.write(vec![UniquePhoto {
+            name_id: NameId(1),
+            image_id: ImageId(2),
+            average_hash: 3,
+            copies: 0,
+        }])
+    }
+}
+
+/// What a worker thread does.
+#[derive(Clone, Copy, PartialEq)]
+enum Script {
+    /// Its work.
+    Serve,
+    /// Ends without a hello.
+    Stillborn,
+    /// Says hello, ends at its first task.
+    DieAtFirstTask,
+    /// Says that its first task is done, without doing it.
+    Lie,
+    /// Does its first task and ends before it can say so.
+    DieBeforeDone,
+}
+
+/// Starts threads instead of processes.
+struct Threads {
+    behaviour: Behaviour,
+    script: fn(usize) -> Script,
+    started: Cell<usize>,
+}
+
+impl Launch for Threads {
+    fn start(&self, _: &Need) -> io::Result<Started> {
+        self.started.set(self.started.get() + 1);
+        let script = (self.script)(self.started.get());
+        let (task_reader, input) = io::pipe()?;
+        let (output, answers) = io::pipe()?;
+        let steps: Vec<Box<dyn Step>> = vec![Box::new(OneRow(self.behaviour.clone()))];
+        let thread = std::thread::spawn(move || act(script, &steps, task_reader, answers));
+        Ok(Started {
+            input: Box::new(input),
+            output: Box::new(output),
+            process: Box::new(Thread { thread }),
+        })
+    }
+}
+
+struct Thread {
+    thread: JoinHandle<()>,
+}
+
+impl Process for Thread {
+    fn kill(&mut self) {}
+
+    fn wait(&mut self, patience: Duration) -> Option<String> {
+        let deadline = Instant::now() + patience;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.thread.is_finished().then(|| "ended".to_owned())
+    }
+}
+
+fn act(
+    script: Script,
+    steps: &[Box<dyn Step>],
+    tasks: impl Read + Send + 'static,
+    answers: PipeWriter,
+) {
+    match script {
+        Script::Stillborn => {}
+        Script::Serve => {
+            let voice = Voice::new(Box::new(answers));
+            worker::serve(steps, tasks, &voice, || {}).expect("a thread");
+        }
+        Script::DieBeforeDone => {
+            let voice = Voice::new(Box::new(CutBeforeDone(Some(answers))));
+            worker::serve(steps, tasks, &voice, || {}).expect("a thread");
+        }
+        Script::DieAtFirstTask | Script::Lie => {
+            let voice = Voice::new(Box::new(answers));
+            voice.say(&hello());
+            let mut tasks = io::BufReader::new(tasks);
+            while let Ok(Some(message)) = lines::read::<ToWorker>(&mut tasks) {
+                match message {
+                    ToWorker::Task { id, .. } if script == Script::Lie => {
+                        let key = laioncele_core::Digest::of(b"a lie");
+                        let won = true;
+                        voice.say(&FromWorker::Done { id, key, won });
+                    }
+                    _ => return,
+                }
+            }
+        }
+    }
+}
+
+fn hello() -> FromWorker {
+    FromWorker::Hello {
+        protocol: PROTOCOL,
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        host: String::new(),
+        pid: 0,
+        cpus: 1,
+    }
+}
+
+/// A pipe that is cut where a task would be reported as done.
+struct CutBeforeDone(Option<PipeWriter>);
+
+impl Write for CutBeforeDone {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.windows(13).any(|w| w == b"\"type\":\"done\"") {
+            self.0 = None;
+        }
+        match &mut self.0 {
+            Some(pipe) => pipe.write(bytes),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A run of [`OneRow`]'s four tasks.
+struct Rig {
+    folder: tempfile::TempDir,
+    tasks: Vec<TaskSpec>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("a file");
+        };
+        std::fs::create_dir(folder.path().join("captions")).expect("a folder");
+        write("captions/a.parquet", "only its digest counts");
+        write("manifest.toml", MANIFEST);
+        let manifest = Manifest::load(&folder.path().join("manifest.toml")).expect("valid");
+        let steps: Vec<Box<dyn Step>> = vec![Box::new(OneRow(Arc::new(|_| Ok(()))))];
+        let digests = FileDigests::open(None);
+        let world = facts::gather(&manifest, &steps, StageName::Evaluate, &digests).expect("facts");
+        let plan = plan::plan(&world, &Records::default()).expect("a plan");
+        let tasks = plan.steps[0].missing().map(|(s, _)| s.clone()).collect();
+        Self { folder, tasks }
+    }
+
+    fn output(&self) -> std::path::PathBuf {
+        self.folder.path().join("output")
+    }
+
+    fn executor(
+        &self,
+        workers: usize,
+        script: fn(usize) -> Script,
+        behaviour: Behaviour,
+    ) -> Executor {
+        let launcher = Threads {
+            behaviour,
+            script,
+            started: Cell::new(0),
+        };
+        let options = Options {
+            workers,
+            threads_per_worker: 1,
+            manifest: self.folder.path().join("manifest.toml"),
+            output: self.output(),
+            log_filter: String::new(),
+            run_name: "test".to_owned(),
+        };
+        let store = Store::local(&self.output()).expect("a store");
+        Executor::new(options, store, Box::new(launcher))
+    }
+
+    fn run(
+        &self,
+        workers: usize,
+        script: fn(usize) -> Script,
+        behaviour: impl Fn(&mut Task) -> Result<(), StageError> + Send + Sync + 'static,
+    ) -> Result<Outcome, Failure> {
+        let mut executor = self.executor(workers, script, Arc::new(behaviour));
+        executor.run(&self.tasks, self.tasks.len(), None, &mut Silent)
+    }
+
+    fn in_ledger(&self) -> usize {
+        let store = Store::local(&self.output()).expect("a store");
+        Ledger::new(store).all().expect("records").len()
+    }
+
+    fn queued(&self) -> usize {
+        let entries = std::fs::read_dir(self.output().join("queue"));
+        entries.map_or(0, Iterator::count)
+    }
+}
+
+fn in_bucket(task: &Task, bucket: u32) -> bool {
+    *task.partition() == laioncele_core::Partition::bucket(bucket)
+}
+
+#[test]
+fn all_tasks_are_done_and_the_queue_is_empty() {
+    let rig = Rig::new();
+    let outcome = rig.run(2, |_| Script::Serve, |_| Ok(())).expect("a run");
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (4, 0));
+    assert_eq!((rig.in_ledger(), rig.queued()), (4, 0));
+}
+
+#[test]
+fn workers_that_die_cost_an_attempt_each_and_no_task() {
+    let rig = Rig::new();
+    let script = |n| match n {
+        1 | 2 => Script::DieAtFirstTask,
+        _ => Script::Serve,
+    };
+    let outcome = rig.run(1, script, |_| Ok(())).expect("a run");
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (4, 0));
+}
+
+#[test]
+fn a_task_that_ends_every_worker_is_given_up() {
+    let rig = Rig::new();
+    let outcome = rig
+        .run(1, |_| Script::DieAtFirstTask, |_| Ok(()))
+        .expect("a run");
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (0, 4));
+    assert!(outcome.failed[0].text.contains("3 attempts"));
+    assert_eq!(rig.queued(), 4, "failed tasks stay to be run alone");
+}
+
+#[test]
+fn a_worker_that_dies_after_its_commit_has_done_its_task() {
+    let rig = Rig::new();
+    let script = |n| match n {
+        1 => Script::DieBeforeDone,
+        _ => Script::Serve,
+    };
+    let outcome = rig.run(1, script, |_| Ok(())).expect("a run");
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (4, 0));
+    assert_eq!(rig.in_ledger(), 4);
+}
+
+#[test]
+fn done_without_a_record_is_a_failure() {
+    let rig = Rig::new();
+    let outcome = rig.run(1, |_| Script::Lie, |_| Ok(())).expect("a run");
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (0, 4));
+    assert_eq!(outcome.failed[0].kind, FailureKind::Internal);
+}
+
+#[test]
+fn workers_that_never_say_hello_end_the_run() {
+    let rig = Rig::new();
+    let failure = rig
+        .run(1, |_| Script::Stillborn, |_| Ok(()))
+        .expect_err("no workers");
+    assert_eq!(failure.exit, Exit::Environment);
+    assert!(failure.message.contains("workers do not start"));
+}
+
+#[test]
+fn a_wrong_environment_stops_what_has_not_begun() {
+    let rig = Rig::new();
+    let behaviour = |task: &mut Task| match in_bucket(task, 0) {
+        true => Err(StageError::Environment("no weights".to_owned())),
+        false => Ok(()),
+    };
+    let outcome = rig.run(1, |_| Script::Serve, behaviour).expect("a run");
+    assert_eq!(outcome.failed.len(), 1);
+    assert_eq!(outcome.failed[0].kind, FailureKind::Environment);
+    assert!(
+        outcome.records.len() < 3,
+        "what was not handed out never ran"
+    );
+}
+
+#[test]
+fn a_panic_is_one_task_s_failure() {
+    let rig = Rig::new();
+    let behaviour = |task: &mut Task| {
+        assert!(!in_bucket(task, 2), "bucket 2 is too much");
+        Ok(())
+    };
+    let outcome = rig.run(2, |_| Script::Serve, behaviour).expect("a run");
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (3, 1));
+    let text = &outcome.failed[0].text;
+    assert!(text.contains("panicked: bucket 2 is too much"), "{text}");
+}
+
+#[test]
+fn books_that_do_not_balance_are_a_defect_not_a_result() {
+    let rig = Rig::new();
+    let behaviour = |task: &mut Task| {
+        task.account(Unit::Caption, 3, 2);
+        Ok(())
+    };
+    let outcome = rig.run(1, |_| Script::Serve, behaviour).expect("a run");
+    assert_eq!((outcome.failed.len(), rig.in_ledger()), (4, 0));
+    assert_eq!(outcome.failed[0].kind, FailureKind::Internal);
+}
+
+#[test]
+fn a_manifest_changed_after_planning_is_noticed() {
+    let rig = Rig::new();
+    let text = MANIFEST.replace("seed = 1", "seed = 2");
+    std::fs::write(rig.folder.path().join("manifest.toml"), text).expect("a file");
+    let outcome = rig.run(1, |_| Script::Serve, |_| Ok(())).expect("a run");
+    assert!(outcome.failed[0].text.contains("was changed"));
+    assert_eq!(outcome.failed[0].kind, FailureKind::Environment);
+}
+
+/// Interrupts as soon as the first task is at work.
+fn interrupt_when(path: &Path, events: Sender<Event>) {
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        while !path.exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The run may be over already: then nobody listens, and the test fails by what it finds.
+        let _ = events.send(Event::Interrupt);
+    });
+}
+
+#[test]
+fn an_interrupt_cancels_what_is_at_work() {
+    let rig = Rig::new();
+    let at_work = rig.folder.path().join("at-work");
+    let mark = at_work.clone();
+    let behaviour: Behaviour = Arc::new(move |task: &mut Task| {
+        std::fs::write(&mark, "").map_err(StageError::environment)?;
+        loop {
+            task.progress(1, 2, Unit::Image)?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let mut executor = rig.executor(1, |_| Script::Serve, behaviour);
+    interrupt_when(&at_work, executor.events());
+    let outcome = executor
+        .run(&rig.tasks, rig.tasks.len(), None, &mut Silent)
+        .expect("a run");
+    assert!(outcome.interrupted && outcome.failed.is_empty() && outcome.records.is_empty());
+    assert!(executor.interrupted());
+    assert_eq!(rig.in_ledger(), 0);
+}

@@ -1,0 +1,33 @@
+//! What the program says of itself.
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn help_of_the_program() {
+    insta::assert_snapshot!(Sandbox::new().show(&["--help"]));
+}
+
+#[test]
+fn help_of_run() {
+    insta::assert_snapshot!(Sandbox::new().show(&["run", "--help"]));
+}
+
+#[test]
+fn help_of_plan() {
+    insta::assert_snapshot!(Sandbox::new().show(&["plan", "--help"]));
+}
+
+#[test]
+fn help_of_status() {
+    insta::assert_snapshot!(Sandbox::new().show(&["status", "--help"]));
+}
+
+#[test]
+fn help_of_verify() {
+    insta::assert_snapshot!(Sandbox::new().show(&["verify", "--help"]));
+}
+
+#[test]
+fn help_of_worker() {
+    insta::assert_snapshot!(Sandbox::new().show(&["worker", "--help"]));
+}

@@ -1,0 +1,105 @@
+//! A folder of its own for each test, and the program run in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The smallest manifest: what the frame requires, one caption file, no models.
+pub const FRAME: &str = "[run]\nseed = 1\nbuckets = 2\n\n[source]\npath = \"captions\"\n\n[source.columns]\n\
+    url = \"URL\"\ncaption = \"TEXT\"\n\n[widths]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n";
+
+/// A temporary folder in which the program is run.
+pub struct Sandbox {
+    folder: tempfile::TempDir,
+}
+
+impl Sandbox {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
+    /// A folder with `manifest.toml` and a source whose one file is only looked at, never read.
+    pub fn with_manifest(text: &str) -> Self {
+        let sandbox = Self::new();
+        sandbox.write("manifest.toml", text);
+        sandbox.write("captions/a.parquet", "not read by these tests");
+        sandbox
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A path in the folder.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file, with the folders above it.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).expect("folders");
+        }
+        fs::write(path, text).expect("a file");
+    }
+
+    /// The program with `arguments`, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .current_dir(self.path())
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program")
+    }
+
+    /// Runs the program; exit code, standard output and standard error as one text, fit for a snapshot.
+    pub fn show(&self, arguments: &[&str]) -> String {
+        self.render(&self.run(arguments))
+    }
+
+    /// What a finished program said, fit for a snapshot.
+    pub fn render(&self, output: &Output) -> String {
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            let real = self.path().canonicalize().expect("the folder");
+            let text = text.replace(&*real.to_string_lossy(), "[DIR]");
+            text.replace(&*self.path().to_string_lossy(), "[DIR]")
+        };
+        let exit = match output.status.code() {
+            Some(code) => code.to_string(),
+            None => output.status.to_string(),
+        };
+        format!(
+            "exit: {exit}\n--- stdout\n{}--- stderr\n{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        )
+    }
+}
+
+/// The program under test.
+pub fn program() -> &'static str {
+    env!("CARGO_BIN_EXE_laioncele")
+}
+
+/// Standard output as text.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Standard error as text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

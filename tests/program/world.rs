@@ -1,0 +1,93 @@
+//! Tiny embedded worlds: built by the program itself, run to the end once per seed and shared by the tests that only
+//! look.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::UNIX_EPOCH;
+
+use crate::sandbox::{program, stderr, stdout};
+
+/// A world with its manifest, and the folder of one run on it.
+pub struct World {
+    folder: PathBuf,
+}
+
+impl World {
+    /// Builds the tiny world of `seed` in `folder`.
+    pub fn build(folder: &Path, seed: u64) -> Self {
+        let seed = seed.to_string();
+        let folder = folder.to_owned();
+        let built = Command::new(program())
+            .args(["mini", "build", "--seed", &seed, "--size", "tiny"])
+            .arg(&folder)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("the program");
+        assert!(built.status.success(), "{}", stderr(&built));
+        // The truth is for scoring only: a run must not need it.
+        fs::remove_file(folder.join("truth.json")).expect("a truth");
+        Self { folder }
+    }
+
+    /// A finished run on the tiny world of `seed`, to look at but not to change. Made by the first test that asks for
+    /// it, and again whenever the program changes.
+    pub fn finished(seed: u64) -> Self {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let folder = cache.join(format!("world-{seed}"));
+        fs::create_dir_all(cache).expect("the cache");
+        let lock = File::create(cache.join(format!("world-{seed}.lock"))).expect("a lock file");
+        lock.lock().expect("the lock");
+        let stamp = folder.join("made-by");
+        if fs::read_to_string(&stamp).ok() != Some(program_version()) {
+            drop(fs::remove_dir_all(&folder));
+            let world = Self::build(&folder, seed);
+            let ended = world.run("output");
+            assert!(ended.status.success(), "{}", stderr(&ended));
+            fs::write(stamp, program_version()).expect("the stamp");
+        }
+        Self { folder }
+    }
+
+    /// A path in the world's folder.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A command on the run in folder `output`, not started yet.
+    pub fn command(&self, arguments: &[&str], output: &str) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .arg("--manifest")
+            .arg(self.join("mini.toml"))
+            .arg("--output")
+            .arg(self.join(output))
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs all stages into folder `output`.
+    pub fn run(&self, output: &str) -> Output {
+        let mut command = self.command(&["run", "--json"], output);
+        command.output().expect("the program")
+    }
+
+    /// `verify --digests` of the run in folder `output`.
+    pub fn digests(&self, output: &str) -> String {
+        let mut command = self.command(&["verify", "--digests"], output);
+        let ended = command.output().expect("the program");
+        assert!(ended.status.success(), "{}", stderr(&ended));
+        stdout(&ended)
+    }
+}
+
+/// Changes whenever the program is built anew.
+fn program_version() -> String {
+    let meta = fs::metadata(program()).expect("the program");
+    let modified = meta.modified().expect("a time").duration_since(UNIX_EPOCH);
+    format!("{} {:?}", meta.len(), modified.expect("after 1970"))
+}
