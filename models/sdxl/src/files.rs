@@ -6,7 +6,7 @@ use std::str::FromStr;
 use laioncele_clip::{DeviceChoice, LoadOptions, Precision};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pipeline::SdxlOptions;
 use crate::scheduler::SchedulerKind;
 

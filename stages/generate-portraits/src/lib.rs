@@ -1,1 +1,246 @@
-//! Not written yet.
+//! Stage 4, generate-portraits: four portraits of each name by Name Prepending.
+//!
+//! **Lazy portraits.** One pair of portraits that disagrees already rejects a name in verify-portraits, so two are
+//! drawn first, compared here, and the other two only if they agree: the kept names are the same by construction.
+//! Portraits of earlier runs are taken over where seed, settings, models and name embedding are the same, so that
+//! another threshold draws only what is missing.
+
+mod draw;
+mod settings;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::{NameEmbedding, Portrait, PortraitPair};
+use laioncele_core::{
+    CoreError, DropReason, Manifest, NameId, Reads, Spread, StageError, StageName, Step, TableId,
+    Task, Unit,
+};
+use laioncele_face::{FaceNets, FaceOptions};
+use laioncele_sdxl::{
+    Error as SdxlError, NAME_TOKENS, NullText, PromptEmbedding, Sdxl, SdxlFiles, TextEncoders,
+    in_parallel,
+};
+
+use draw::{Outcome, PORTRAITS, Portraitist};
+pub use settings::Settings;
+use settings::{LookPlan, Plan};
+
+/// Names whose portraits are held in memory before they are written: 64 names of four pictures of 1024 × 1024 are
+/// about 400 MB.
+const NAMES_AT_ONCE: usize = 64;
+/// Bytes of pictures after which a part is closed.
+const PART_BYTES: usize = 256 << 20;
+
+/// The steps of this stage.
+pub fn steps() -> Vec<Box<dyn Step>> {
+    vec![Box::new(GeneratePortraits)]
+}
+
+struct GeneratePortraits;
+
+impl Step for GeneratePortraits {
+    fn name(&self) -> &'static str {
+        "generate-portraits"
+    }
+    fn stage(&self) -> StageName {
+        StageName::GeneratePortraits
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![Reads::own(TableId::NameEmbeddings)]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::Portraits, TableId::PortraitPairs]
+    }
+    fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
+        Ok(Plan::read(manifest)?.key_settings())
+    }
+    fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        Ok(Plan::read(manifest)?.models())
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let plan = Plan::read(task.manifest())?;
+        let mut names: Vec<NameEmbedding> = task.read()?;
+        names.sort_by_key(|name| name.name_id);
+        let mut output = Output::default();
+        if !names.is_empty() {
+            portray_all(task, &plan, &names, self.version(), &mut output)?;
+        }
+        output.close_part(task)?;
+        task.account(Unit::Name, names.len() as u64, output.names);
+        let all = output.names * u64::from(PORTRAITS);
+        task.figure("portraits", output.portraits as f64);
+        task.figure("portraits_saved", (all - output.portraits) as f64);
+        task.figure("portraits_reused", output.reused as f64);
+        task.write(output.pairs)
+    }
+}
+
+/// What a task has so far.
+#[derive(Default)]
+struct Output {
+    names: u64,
+    portraits: u64,
+    reused: usize,
+    pairs: Vec<PortraitPair>,
+    open: Vec<Portrait>,
+    written: bool,
+}
+
+impl Output {
+    /// Takes the outcomes of some names, in their order.
+    fn add(&mut self, task: &mut Task, outcomes: Vec<(NameId, Outcome)>) -> Result<(), StageError> {
+        for (name_id, outcome) in outcomes {
+            match outcome {
+                Outcome::Drawn {
+                    portraits,
+                    pair,
+                    reused,
+                } => {
+                    self.names += 1;
+                    self.portraits += portraits.len() as u64;
+                    self.reused += reused;
+                    self.pairs.extend(pair);
+                    self.open.extend(portraits);
+                }
+                Outcome::Bad(what) => {
+                    let reason = DropReason::BadPortrait;
+                    task.drop_row(Unit::Name, name_id.0, Some(name_id), reason, Some(what));
+                }
+            }
+        }
+        if self.open.iter().map(|p| p.image.bytes.len()).sum::<usize>() >= PART_BYTES {
+            self.close_part(task)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is open; also if nothing ever was, so that the table exists.
+    fn close_part(&mut self, task: &mut Task) -> Result<(), StageError> {
+        if self.written && self.open.is_empty() {
+            return Ok(());
+        }
+        self.written = true;
+        task.write(std::mem::take(&mut self.open))
+    }
+}
+
+/// Everything that is loaded once per worker.
+struct Studio {
+    sdxl: Arc<Sdxl>,
+    prompt: PromptEmbedding,
+    null: PromptEmbedding,
+    nets: Option<Arc<FaceNets>>,
+    threads: usize,
+}
+
+fn portray_all(
+    task: &mut Task,
+    plan: &Plan,
+    names: &[NameEmbedding],
+    version: u32,
+    output: &mut Output,
+) -> Result<(), StageError> {
+    let studio = open_studio(task, plan)?;
+    let sampling = plan.settings.sampling();
+    studio.sdxl.check(&sampling).map_err(failure)?;
+    let key = task.key_parts().clone();
+    let portraitist = Portraitist {
+        plan,
+        key: &key,
+        version,
+        sdxl: &studio.sdxl,
+        prompt: &studio.prompt,
+        null: &studio.null,
+        sampling: &sampling,
+        nets: studio.nets.as_deref(),
+        earlier: earlier_portraits(task)?,
+    };
+    let (mut done, total) = (0, names.len() as u64);
+    for block in names.chunks(NAMES_AT_ONCE) {
+        let mut outcomes: Vec<Option<Outcome>> = block.iter().map(|_| None).collect();
+        let work = |name: &NameEmbedding| portraitist.portray(name);
+        in_parallel(studio.threads, block, work, |index, outcome| {
+            outcomes[index] = Some(outcome?);
+            done += 1;
+            task.progress(done, total, Unit::Name)
+        })?;
+        let outcomes = block.iter().zip(outcomes);
+        let in_order = outcomes.filter_map(|(name, outcome)| Some((name.name_id, outcome?)));
+        output.add(task, in_order.collect())?;
+    }
+    Ok(())
+}
+
+fn earlier_portraits(task: &Task) -> Result<HashMap<(NameId, u32), Vec<Portrait>>, StageError> {
+    let mut earlier: HashMap<_, Vec<Portrait>> = HashMap::new();
+    for portrait in task.earlier::<Portrait>()? {
+        let key = (portrait.name_id, portrait.index);
+        earlier.entry(key).or_default().push(portrait);
+    }
+    Ok(earlier)
+}
+
+fn open_studio(task: &Task, plan: &Plan) -> Result<Studio, StageError> {
+    let sdxl = load_sdxl(task, &plan.sdxl)?;
+    let (found, widths) = (sdxl.name_width(), task.widths());
+    if (widths.name_tokens, widths.name_channels) != (NAME_TOKENS, found) {
+        return Err(StageError::Environment(format!(
+            "[widths] has name_tokens = {} and name_channels = {}, but names of [models.sdxl] are {NAME_TOKENS} x {found}",
+            widths.name_tokens, widths.name_channels
+        )));
+    }
+    let encoders = load_texts(task, &plan.sdxl)?;
+    let device = plan.sdxl.device.open();
+    let on_cpu = device.map_err(StageError::environment)?.is_cpu();
+    let look = plan.look.as_ref();
+    Ok(Studio {
+        sdxl,
+        prompt: encoders
+            .encode_prompt(&plan.settings.prompt)
+            .map_err(failure)?,
+        null: encoders.encode_null(&NullText::Model).map_err(failure)?,
+        nets: look.map(|look| load_faces(task, look)).transpose()?,
+        // A GPU has one owner thread.
+        threads: if on_cpu { task.surroundings().threads } else { 1 },
+    })
+}
+
+fn load_sdxl(task: &Task, files: &SdxlFiles) -> Result<Arc<Sdxl>, StageError> {
+    task.resource(&files.picture_key(), || {
+        let options = files.picture_options().map_err(failure)?;
+        Sdxl::load(&files.folder, &options).map_err(failure)
+    })
+}
+
+fn load_texts(task: &Task, files: &SdxlFiles) -> Result<Arc<TextEncoders>, StageError> {
+    task.resource(&files.text_key(), || {
+        let options = files.text_options().map_err(failure)?;
+        TextEncoders::load(&files.folder, &options).map_err(failure)
+    })
+}
+
+fn load_faces(task: &Task, look: &LookPlan) -> Result<Arc<FaceNets>, StageError> {
+    task.resource(&look.files.resource_key(), || {
+        FaceNets::load(&look.files, &FaceOptions::default()).map_err(StageError::environment)
+    })
+}
+
+fn failure(error: SdxlError) -> StageError {
+    if error.is_out_of_memory() {
+        StageError::Memory(error.to_string())
+    } else {
+        StageError::environment(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

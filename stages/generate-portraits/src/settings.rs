@@ -1,0 +1,179 @@
+//! What the manifest says of portraits, and the digest of all that a portrait depends on.
+
+use std::path::Path;
+
+use laioncele_core::ledger::KeyParts;
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::NameEmbedding;
+use laioncele_core::{CoreError, Digest, KeyHasher, Manifest, NameId};
+use laioncele_face::FaceFiles;
+use laioncele_sdxl::{SamplingSettings, SchedulerChoice, SchedulerKind, SdxlFiles};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// `[generate_portraits]`; the defaults are the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The prompt that the name is prepended to.
+    pub prompt: String,
+    /// γ of classifier-free guidance against the empty prompt.
+    pub guidance: f32,
+    /// Denoising steps.
+    pub steps: usize,
+    /// `ddim`, `euler`, `dpmpp_2m`, `lcm`, or `model` for the one that the folder names.
+    pub scheduler: SchedulerChoice,
+    /// Pixels; the model's own size (1024 for SDXL) where it is not given.
+    pub width: Option<usize>,
+    /// Pixels; the model's own size where it is not given.
+    pub height: Option<usize>,
+    /// Draw the third and fourth portrait only if the first two show one person.
+    pub lazy: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            prompt: "a portrait of a person".to_owned(),
+            guidance: 7.0,
+            steps: 100,
+            scheduler: SchedulerChoice(Some(SchedulerKind::Ddim)),
+            width: None,
+            height: None,
+            lazy: true,
+        }
+    }
+}
+
+impl Settings {
+    /// How the pictures are drawn.
+    pub fn sampling(&self) -> SamplingSettings {
+        SamplingSettings {
+            scheduler: self.scheduler.0,
+            steps: self.steps,
+            guidance: self.guidance,
+            height: self.height,
+            width: self.width,
+            sizes: None,
+        }
+    }
+}
+
+/// All that this stage reads of the manifest.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The stage's own section.
+    pub settings: Settings,
+    /// The run's seed.
+    pub run_seed: u64,
+    /// `[models.sdxl]`, resolved.
+    pub sdxl: SdxlFiles,
+    /// What lazy drawing compares with; `None` if all portraits are drawn anyway.
+    pub look: Option<LookPlan>,
+}
+
+/// What lazy drawing compares two portraits with.
+#[derive(Clone, Debug)]
+pub struct LookPlan {
+    /// `[models.face]`, resolved, without the gender network.
+    pub files: FaceFiles,
+    /// `same_person` of `[verify_portraits]`.
+    pub same_person: f32,
+}
+
+/// The one key of `[verify_portraits]` that lazy drawing depends on.
+#[derive(Deserialize)]
+struct VerifyPortraits {
+    same_person: Option<f32>,
+}
+
+impl Plan {
+    /// Reads the manifest.
+    ///
+    /// # Errors
+    /// Unknown keys, wrong types, missing models.
+    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+        let settings: Settings = manifest.section("generate_portraits")?;
+        let sdxl: SdxlFiles = manifest.model("sdxl")?;
+        let look = settings.lazy.then(|| LookPlan::read(manifest)).transpose()?;
+        Ok(Self {
+            run_seed: manifest.run.seed,
+            sdxl: sdxl.resolved(|path| manifest.resolve(path)),
+            settings,
+            look,
+        })
+    }
+
+    /// What a portrait's pixels depend on besides models, name and seed.
+    fn drawing(&self) -> Value {
+        let s = &self.settings;
+        json!({
+            "prompt": s.prompt, "guidance": s.guidance, "steps": s.steps, "scheduler": s.scheduler,
+            "width": s.width, "height": s.height, "models": { "sdxl": { "precision": self.sdxl.precision } },
+        })
+    }
+
+    /// The settings of the step's key.
+    pub fn key_settings(&self) -> Value {
+        let mut settings = self.drawing();
+        settings["lazy"] = self.settings.lazy.into();
+        settings["run"] = json!({ "seed": self.run_seed });
+        if let Some(look) = &self.look {
+            settings["verify_portraits"] = json!({ "same_person": look.same_person });
+        }
+        settings
+    }
+
+    /// The models of the step's key.
+    pub fn models(&self) -> Vec<ModelFiles> {
+        let mut files = self.sdxl.text_files();
+        files.extend(self.sdxl.picture_files());
+        let nets = self.look.iter();
+        files.extend(nets.flat_map(|look| look.files.model_files(Path::to_owned)));
+        let model = |(label, path)| ModelFiles { label, path };
+        files.into_iter().map(model).collect()
+    }
+
+    /// Digest of all that the pixels of a name's portrait depend on besides its seed: settings, SDXL's files (as the
+    /// task's key has them), the name embedding, and this code's `version`. Neither the threshold nor laziness is in
+    /// it: what they change is which portraits are drawn, never how.
+    pub fn digest(&self, key: &KeyParts, version: u32, name: &NameEmbedding) -> Digest {
+        let embedding: Vec<u8> = (name.embedding.0.iter())
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        let mut hasher = KeyHasher::new("portrait")
+            .number("version", u64::from(version))
+            .text("drawing", &self.drawing().to_string())
+            .bytes("embedding", &embedding);
+        for (label, digest) in key.models.iter().filter(|m| m.0.starts_with("models.sdxl")) {
+            hasher = hasher.digest(label, *digest);
+        }
+        hasher.finish()
+    }
+
+    /// The seed of a name's portrait: the same on every machine, worker and batch order.
+    pub fn seed(&self, name_id: NameId, index: u32) -> u64 {
+        KeyHasher::new("portrait-seed")
+            .number("run_seed", self.run_seed)
+            .number("name_id", name_id.0)
+            .number("index", u64::from(index))
+            .finish()
+            .low_u64()
+    }
+}
+
+impl LookPlan {
+    fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+        let verify: VerifyPortraits = manifest.section("verify_portraits")?;
+        let missing = "[verify_portraits] same_person is needed for [generate_portraits] lazy = true";
+        let files: FaceFiles = manifest.model("face")?;
+        Ok(Self {
+            files: files
+                .without_gender()
+                .resolved(|path| manifest.resolve(path)),
+            same_person: verify
+                .same_person
+                .ok_or_else(|| manifest.error(missing.to_owned()))?,
+        })
+    }
+}

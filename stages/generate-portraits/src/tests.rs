@@ -1,0 +1,161 @@
+//! The stage on the embedded world's real networks, with few steps.
+
+use std::path::Path;
+
+use half::f16;
+use laioncele_core::ledger::Record;
+use laioncele_core::stage::Partition;
+use laioncele_core::table::{Dropped, NameVector};
+use laioncele_core::testing::Rig;
+use laioncele_sdxl::LoadOptions;
+
+use super::*;
+
+fn mini() -> String {
+    format!("{}/../../manifests/mini", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A rig on `root` with `keys` in `[generate_portraits]`; two steps are enough to tell pictures apart.
+fn rig(root: &Path, keys: &str, same_person: f32) -> Rig {
+    let mini = mini();
+    let text = format!(
+        "[run]\nseed = 7\nbuckets = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
+         [widths]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n\
+         [models.sdxl]\nfolder = \"{mini}/sdxl-mini\"\n\
+         [models.face]\ndetector = \"{mini}/face/retinaface_mobilenet025_dynamic.onnx\"\nrecognizer = \"{mini}/face/faceplugin_fr_feature_512.onnx\"\n\
+         [verify_portraits]\nsame_person = {same_person}\n\
+         [generate_portraits]\nguidance = 4\nscheduler = \"model\"\n{keys}"
+    );
+    let manifest = Manifest::parse(&root.join("m.toml"), &text).expect("a manifest");
+    Rig::with_manifest(root, manifest).expect("a rig")
+}
+
+fn names(texts: &[&str]) -> Vec<NameEmbedding> {
+    let folder = format!("{}/sdxl-mini", mini());
+    let encoders = TextEncoders::load(Path::new(&folder), &LoadOptions::default());
+    let encoders = encoders.expect("encoders");
+    let row = |text: &&str| {
+        let embedding = encoders.encode_name(text).expect("an embedding");
+        NameEmbedding {
+            name_id: NameId::of(text),
+            name: (*text).to_owned(),
+            token_count: 2,
+            embedding: NameVector(embedding.rows().iter().map(|v| f16::from_f32(*v)).collect()),
+        }
+    };
+    texts.iter().map(row).collect()
+}
+
+fn run(rig: &Rig, names: &[NameEmbedding]) -> Record {
+    let bucket = Partition::bucket(0);
+    let part = rig.part(&bucket, names.to_vec()).expect("a part");
+    rig.run(&GeneratePortraits, &bucket, vec![part]).expect("drawn")
+}
+
+fn portraits(rig: &Rig, record: &Record) -> Vec<Portrait> {
+    rig.rows(record).expect("portraits")
+}
+
+#[test]
+fn portraits_depend_on_their_seed_alone() {
+    let all = names(&["Maria Johnson", "Peter Garcia", "Nobody Atall"]);
+    let keys = "steps = 2\nlazy = false\n";
+    let draw = |names: &[NameEmbedding], threads| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut rig = rig(folder.path(), keys, 0.4);
+        rig.surroundings.threads = threads;
+        portraits(&rig, &run(&rig, names))
+    };
+    let together = draw(&all, 2);
+    assert_eq!(together.len(), 12);
+    assert!(together.is_sorted_by_key(|p| (p.name_id, p.index)));
+    let images: std::collections::BTreeSet<_> = together.iter().map(|p| &p.image.bytes).collect();
+    assert_eq!(images.len(), 12, "twelve different pictures");
+    assert_eq!(draw(&all, 1), together, "whatever the threads");
+    let alone = draw(&all[1..2], 1);
+    let same: Vec<_> = together.iter().filter(|p| p.name_id == all[1].name_id).collect();
+    assert_eq!(alone.iter().collect::<Vec<_>>(), same, "whatever is drawn beside it");
+    let picture = image::load_from_memory(&together[0].image.bytes).expect("a PNG");
+    assert_eq!((picture.width(), picture.height()), (128, 128));
+}
+
+#[test]
+fn lazy_draws_the_same_portraits_or_fewer() {
+    let all = names(&["Maria Johnson", "Peter Garcia"]);
+    let record = |keys: &str, same_person: f32| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rig = rig(folder.path(), keys, same_person);
+        let record = run(&rig, &all);
+        let pairs: Vec<PortraitPair> = rig.rows(&record).expect("pairs");
+        (portraits(&rig, &record), pairs, record.figures)
+    };
+    let (eager, no_pairs, figures) = record("steps = 3\nlazy = false\n", 0.4);
+    assert!(no_pairs.is_empty() && figures["portraits_saved"] == 0.0);
+    // No pair agrees by more than 1: the third and fourth are never drawn.
+    let (two, pairs, figures) = record("steps = 3\n", 1.5);
+    assert_eq!(two, eager.iter().filter(|p| p.index < 2).cloned().collect::<Vec<_>>());
+    assert!(pairs.iter().all(|pair| pair.drawn == 2) && figures["portraits_saved"] == 4.0);
+    // Every pair of single faces agrees by at least -1.
+    let (some, pairs, figures) = record("steps = 3\n", -1.0);
+    for pair in &pairs {
+        let drawn: Vec<_> = some.iter().filter(|p| p.name_id == pair.name_id).collect();
+        let wanted = if pair.similarity.is_some() { 4 } else { 2 };
+        assert_eq!((drawn.len(), pair.drawn), (wanted, wanted as u32));
+        assert!(drawn.iter().all(|portrait| eager.contains(portrait)));
+    }
+    assert_eq!(figures["portraits"], some.len() as f64);
+}
+
+#[test]
+fn another_threshold_draws_only_what_is_missing() {
+    let all = names(&["Maria Johnson"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = rig(folder.path(), "steps = 2\n", 1.5);
+    let two = portraits(&first, &run(&first, &all));
+    assert_eq!(two.len(), 2);
+    let eager = rig(folder.path(), "steps = 2\nlazy = false\n", 1.5);
+    let record = run(&eager, &all);
+    let four = portraits(&eager, &record);
+    assert_eq!((four.len(), record.figures["portraits_reused"]), (4, 2.0));
+    assert_eq!(four[..2], two[..]);
+    let lower = rig(folder.path(), "steps = 2\n", 1.4);
+    let record = run(&lower, &all);
+    assert_eq!((portraits(&lower, &record), record.figures["portraits_reused"]), (two, 2.0));
+    let other = rig(folder.path(), "steps = 3\n", 1.5);
+    assert_eq!(run(&other, &all).figures["portraits_reused"], 0.0, "other settings, other pictures");
+}
+
+#[test]
+fn names_that_draw_no_numbers_are_dropped() {
+    let mut all = names(&["Maria Johnson", "Peter Garcia"]);
+    all[1].embedding.0[5] = f16::NAN;
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = rig(folder.path(), "steps = 1\nlazy = false\n", 0.4);
+    let record = run(&rig, &all);
+    assert_eq!(portraits(&rig, &record).len(), 4);
+    let dropped: Vec<Dropped> = rig.rows(&record).expect("dropped");
+    assert_eq!((dropped.len(), dropped[0].reason.as_str()), (1, "bad_portrait"));
+    assert_eq!(dropped[0].name_id, Some(all[1].name_id.0));
+}
+
+#[test]
+fn the_key_holds_what_the_result_depends_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = |keys: &str, same_person: f32| {
+        let rig = rig(folder.path(), keys, same_person);
+        let labels = GeneratePortraits.models(&rig.manifest).expect("models");
+        assert!(labels.iter().all(|model| model.path.exists()));
+        let settings = GeneratePortraits.settings(&rig.manifest).expect("settings");
+        (settings, labels.iter().any(|m| m.label.starts_with("models.face")))
+    };
+    assert_ne!(settings("", 0.4), settings("", 0.5));
+    assert_eq!(settings("lazy = false\n", 0.4), settings("lazy = false\n", 0.5));
+    assert!(settings("", 0.4).1 && !settings("lazy = false\n", 0.4).1);
+    let wrong = rig(folder.path(), "scheduler = \"ddpm\"\n", 0.4);
+    assert!(GeneratePortraits.settings(&wrong.manifest).is_err());
+    let wrong = rig(folder.path(), "width = 100\n", 0.4);
+    let bucket = Partition::bucket(0);
+    let part = wrong.part(&bucket, names(&["A"])).expect("a part");
+    let error = wrong.run(&GeneratePortraits, &bucket, vec![part]).expect_err("no such width");
+    assert!(error.to_string().contains("width = 100"), "{error}");
+}

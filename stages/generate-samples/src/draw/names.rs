@@ -1,0 +1,92 @@
+//! What Equations 4 and 5 need to know of the dataset's names.
+
+use std::collections::BTreeSet;
+
+use laioncele_core::table::{Identity, NameEmbedding as NameRow};
+use laioncele_core::{KeyHasher, NameId, Part, StageError, TableId};
+use laioncele_sdxl::NameEmbedding;
+
+use super::error::{DrawError, Result};
+use super::source::Source;
+
+/// The mean over the names of the dataset's identities (42,000 in the paper).
+#[derive(Clone, Debug, PartialEq)]
+pub struct NameStatistics {
+    /// Mean of the name embeddings: the mean of Equation 4.
+    pub mean: NameEmbedding,
+    /// Mean of their lengths ‖N‖₂.
+    pub mean_length: f32,
+    /// Names that both were taken over.
+    pub names: usize,
+}
+
+impl NameStatistics {
+    /// Reads the identities and their name embeddings, part by part.
+    ///
+    /// # Errors
+    /// [`DrawError::NoNames`], or a damaged part.
+    pub fn read(source: &Source<'_>) -> Result<Self> {
+        let mut known = BTreeSet::new();
+        for part in source.parts(TableId::Identities) {
+            known.extend(source.rows::<Identity>(&part)?.iter().map(|row| row.name_id));
+        }
+        let width = source.widths().name_channels;
+        let mut sums = Sums::default();
+        for part in source.parts(TableId::NameEmbeddings) {
+            for row in source.rows::<NameRow>(&part)? {
+                sums.add(&row, &known);
+            }
+        }
+        sums.finish(width)
+    }
+
+    /// The same, kept by the worker as long as the tables are the same.
+    pub(super) fn kept(source: &Source<'_>) -> Result<std::sync::Arc<Self>> {
+        let digest = |parts: Vec<Part>| {
+            let add = |hasher: KeyHasher, part: &Part| hasher.digest("part", part.digest);
+            parts.iter().fold(KeyHasher::new("names"), add).finish()
+        };
+        let tables = [TableId::Identities, TableId::NameEmbeddings];
+        let [identities, names] = tables.map(|table| digest(source.parts(table)));
+        let key = format!("name statistics {identities} {names}");
+        let load = || Self::read(source).map_err(StageError::from);
+        Ok(source.keep(&key, load)?)
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    rows: Vec<f64>,
+    length: f64,
+    names: usize,
+}
+
+impl Sums {
+    fn add(&mut self, row: &NameRow, known: &BTreeSet<NameId>) {
+        if !known.contains(&row.name_id) {
+            return;
+        }
+        let numbers = row.embedding.0.iter().map(|v| v.to_f64());
+        self.rows.resize(row.embedding.0.len(), 0.0);
+        let mut squares = 0.0;
+        for (sum, number) in self.rows.iter_mut().zip(numbers) {
+            *sum += number;
+            squares += number * number;
+        }
+        self.length += squares.sqrt();
+        self.names += 1;
+    }
+
+    fn finish(self, width: usize) -> Result<NameStatistics> {
+        if self.names == 0 {
+            return Err(DrawError::NoNames);
+        }
+        let count = self.names as f64;
+        let mean = self.rows.iter().map(|sum| (sum / count) as f32).collect();
+        Ok(NameStatistics {
+            mean: NameEmbedding::new(mean, width)?,
+            mean_length: (self.length / count) as f32,
+            names: self.names,
+        })
+    }
+}

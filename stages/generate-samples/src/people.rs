@@ -1,0 +1,114 @@
+//! The reference photos: who is drawn.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use laioncele_core::{CoreError, DropReason};
+use laioncele_picture::{DecodeError, Limits, Orientation, decode};
+
+/// The largest reference photo that is read.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Somebody with reference photos.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The sub-folder's name, or the file's without its extension.
+    pub name: String,
+    /// Their photos, sorted by path.
+    pub photos: Vec<PathBuf>,
+}
+
+/// The people of a folder, sorted by name: one photo each, or a sub-folder of photos each. Names that begin with a dot
+/// are passed over.
+///
+/// # Errors
+/// A folder that is missing or cannot be read.
+pub fn people(folder: &Path) -> Result<Vec<Person>, CoreError> {
+    let mut people: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for path in entries(folder)? {
+        if path.is_dir() {
+            let photos = entries(&path)?.into_iter().filter(|p| p.is_file());
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            people.entry(name.into_owned()).or_default().extend(photos);
+        } else {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            people.entry(name.into_owned()).or_default().push(path);
+        }
+    }
+    let person = |(name, photos)| Person { name, photos };
+    Ok(people.into_iter().map(person).collect())
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, CoreError> {
+    let fail = |error| CoreError::from_io(folder, error);
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Why a person cannot be drawn, as a dropped row says it.
+pub type Refusal = (DropReason, String);
+
+impl Person {
+    /// The photos' pixels, upright.
+    ///
+    /// # Errors
+    /// The first photo that is no picture, broken or too large.
+    pub fn pictures(&self) -> Result<Vec<RgbImage>, Refusal> {
+        if self.photos.is_empty() {
+            return Err((DropReason::NotAnImage, "no photo".to_owned()));
+        }
+        self.photos.iter().map(|path| picture(path)).collect()
+    }
+}
+
+fn picture(path: &Path) -> Result<RgbImage, Refusal> {
+    let name = || path.file_name().unwrap_or_default().to_string_lossy();
+    let refuse = |reason, cause: &dyn std::fmt::Display| (reason, format!("{}: {cause}", name()));
+    let broken = |error: std::io::Error| refuse(DropReason::Corrupt, &error);
+    let size = std::fs::metadata(path).map_err(broken)?.len();
+    if size > MAX_BYTES {
+        let cause = format!("{size} bytes, more than {MAX_BYTES}");
+        return Err(refuse(DropReason::TooLarge, &cause));
+    }
+    let bytes = std::fs::read(path).map_err(broken)?;
+    decode(&bytes, &Limits::default(), Orientation::Upright).map_err(|error| {
+        let reason = match error {
+            DecodeError::NotAnImage => DropReason::NotAnImage,
+            DecodeError::TooLarge { .. } => DropReason::TooLarge,
+            DecodeError::Corrupt(_) => DropReason::Corrupt,
+        };
+        refuse(reason, &error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_files_or_folders() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        std::fs::create_dir(root.join("bea")).expect("a folder");
+        std::fs::create_dir(root.join("cyd")).expect("a folder");
+        for name in ["bea/2.png", "bea/1.jpg", "ada.jpeg", ".hidden"] {
+            std::fs::write(root.join(name), b"x").expect("a file");
+        }
+        let people = people(root).expect("people");
+        let names: Vec<_> = people.iter().map(|p| (p.name.as_str(), p.photos.len())).collect();
+        assert_eq!(names, [("ada", 1), ("bea", 2), ("cyd", 0)]);
+        assert_eq!(people[1].photos[0], root.join("bea/1.jpg"));
+        let refusal = people[0].pictures().expect_err("no picture");
+        assert_eq!(refusal.0, DropReason::NotAnImage);
+        assert!(refusal.1.starts_with("ada.jpeg"));
+        assert_eq!(people[2].pictures().expect_err("no photo").0, DropReason::NotAnImage);
+    }
+}

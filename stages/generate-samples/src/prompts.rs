@@ -1,0 +1,156 @@
+//! The prompts: the paper's forty by default, and the word for the person in them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The paper's Table 3. Its left and right upper columns are headed there by one word, "scene construction"; by their
+/// content the first is the group that the paper's text calls action control.
+const PAPER: [(&str, [&str; 10]); 4] = [
+    (
+        "action",
+        [
+            "a person is sitting in a chair",
+            "a person is riding a horse",
+            "a person is drinking coffee",
+            "a person with a puppy",
+            "a person is skiing",
+            "a person is holding flowers",
+            "a person is holding a camera",
+            "a person is lying on the lawn",
+            "a person leaned on the railing to look at the scenery",
+            "a person is holding an oil-paper umbrella",
+        ],
+    ),
+    (
+        "emotion",
+        [
+            "a person is sad",
+            "a person is angry",
+            "a person is surprised",
+            "a person is contemptuous",
+            "a person is dazed",
+            "a person is excited",
+            "a person is suspicious",
+            "a person is scared",
+            "a person is calm",
+            "a person is happy",
+        ],
+    ),
+    (
+        "scene",
+        [
+            "a person in the jungle",
+            "a person in the snow",
+            "a person on the beach",
+            "a person on a cobblestone street",
+            "a person on top of pink fabric",
+            "a person on top of a wooden floor",
+            "a person with a city in the background",
+            "a person with a mountain in the background",
+            "a person with a blue house in the background",
+            "a person on top of a purple rug in a forest",
+        ],
+    ),
+    (
+        "style",
+        [
+            "a painting of a person in the style of Banksy",
+            "a painting of a person in the style of Vincent Van Gogh",
+            "a colorful graffiti painting of a person",
+            "a watercolor painting of a person",
+            "a Greek marble sculpture of a person",
+            "a street art mural of a person",
+            "a black and white photograph of a person",
+            "a pointillism painting of a person",
+            "a Japanese woodblock print of a person",
+            "a street art stencil of a person",
+        ],
+    ),
+];
+
+/// The group of prompts that are given as a plain list.
+const UNGROUPED: &str = "prompts";
+
+/// The setting `prompts`: a list, or lists by group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Prompts {
+    /// Prompts of one group.
+    List(Vec<String>),
+    /// Prompts by group.
+    Groups(BTreeMap<String, Vec<String>>),
+}
+
+impl Default for Prompts {
+    fn default() -> Self {
+        let group = |(name, prompts): &(&str, [&str; 10])| {
+            let prompts = prompts.iter().map(ToString::to_string).collect();
+            ((*name).to_owned(), prompts)
+        };
+        Self::Groups(PAPER.iter().map(group).collect())
+    }
+}
+
+impl Prompts {
+    /// (group, prompt), groups by name, prompts as given.
+    pub fn all(&self) -> Vec<(&str, &str)> {
+        match self {
+            Self::List(prompts) => prompts.iter().map(|p| (UNGROUPED, p.as_str())).collect(),
+            Self::Groups(groups) => {
+                let flat = |(group, prompts)| -> Vec<(&str, &str)> {
+                    let (group, prompts): (&String, &Vec<String>) = (group, prompts);
+                    prompts
+                        .iter()
+                        .map(|p| (group.as_str(), p.as_str()))
+                        .collect()
+                };
+                groups.iter().flat_map(flat).collect()
+            }
+        }
+    }
+}
+
+/// `prompt` with each whole word "person" replaced by `word`.
+pub fn with_word(prompt: &str, word: &str) -> String {
+    let mut text = String::with_capacity(prompt.len());
+    let mut rest = prompt;
+    while let Some(at) = rest.find("person") {
+        let (before, found) = rest.split_at(at);
+        let after = &found["person".len()..];
+        let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let whole = !inside(before.chars().next_back()) && !inside(after.chars().next());
+        text.push_str(before);
+        text.push_str(if whole { word } else { "person" });
+        rest = after;
+    }
+    text + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paper_has_forty_prompts_in_four_groups() {
+        let prompts = Prompts::default();
+        let all = prompts.all();
+        assert_eq!(all.len(), 40);
+        let groups: std::collections::BTreeSet<_> = all.iter().map(|(group, _)| *group).collect();
+        assert_eq!(Vec::from_iter(groups), ["action", "emotion", "scene", "style"]);
+        assert!(all.iter().all(|(_, p)| with_word(p, "man") != *p));
+    }
+
+    #[test]
+    fn only_the_whole_word_is_replaced() {
+        assert_eq!(with_word("a person, personal; person", "woman"), "a woman, personal; woman");
+        assert_eq!(with_word("personperson", "man"), "personperson");
+        assert_eq!(with_word("", "man"), "");
+    }
+
+    #[test]
+    fn prompts_may_be_a_list() {
+        let prompts: Prompts = serde_json::from_str(r#"["b", "a"]"#).expect("a list");
+        assert_eq!(prompts.all(), [("prompts", "b"), ("prompts", "a")]);
+    }
+}

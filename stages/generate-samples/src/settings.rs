@@ -1,0 +1,239 @@
+//! What the manifest says of samples, and everything else of it that drawing from photos depends on.
+
+use std::path::{Path, PathBuf};
+
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::{CoreError, KeyHasher, Manifest};
+use laioncele_encoder::{Crop, ImageEncoderFiles};
+use laioncele_face::FaceFiles;
+use laioncele_sdxl::{SamplingSettings, SchedulerChoice, SchedulerKind, SdxlFiles};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::people::{Person, people};
+use crate::prompts::Prompts;
+
+/// `[generate_samples]`; the defaults are the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Photos of people that no network was trained on: one picture per person, or one sub-folder per person. The stage
+    /// needs it; `laioncele generate` does not.
+    pub references: Option<PathBuf>,
+    /// Draw only the first so many people, by name.
+    pub people: Option<usize>,
+    /// What to draw: a list of prompts, or lists by group.
+    pub prompts: Prompts,
+    /// Pictures of each person and prompt.
+    pub images_per_prompt: u32,
+    /// Pictures of the plain model, with no name prepended, for each prompt; as many as of one person where it is not
+    /// given. 0 draws none.
+    pub plain_images_per_prompt: Option<u32>,
+    /// Write "man" or "woman" for "person", as the gender network guesses from the reference photo. The plain model's
+    /// pictures take turns. Without a gender network the word stays.
+    pub gendered: bool,
+    /// γ of classifier-free guidance against the empty prompt.
+    pub guidance: f32,
+    /// Denoising steps.
+    pub steps: usize,
+    /// `ddim`, `euler`, `dpmpp_2m`, `lcm`, or `model` for the one that the folder names.
+    pub scheduler: SchedulerChoice,
+    /// Pixels; the model's own size (1024 for SDXL) where it is not given.
+    pub width: Option<usize>,
+    /// Pixels; the model's own size where it is not given.
+    pub height: Option<usize>,
+    /// δ of Equation 4: how far a predicted name goes away from the mean name.
+    pub delta: f32,
+    /// η of Equation 5: the length that it is brought to.
+    pub eta: Eta,
+}
+
+/// η of Equation 5.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Eta {
+    /// This length.
+    Length(f32),
+    /// The mean length of the dataset's names.
+    Mean(MeanLength),
+}
+
+/// The word `mean`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MeanLength {
+    /// `mean`
+    Mean,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            references: None,
+            people: None,
+            prompts: Prompts::default(),
+            images_per_prompt: 5,
+            plain_images_per_prompt: None,
+            gendered: true,
+            guidance: 7.0,
+            steps: 100,
+            scheduler: SchedulerChoice(Some(SchedulerKind::Ddim)),
+            width: None,
+            height: None,
+            delta: 5.0,
+            eta: Eta::Length(80.0),
+        }
+    }
+}
+
+impl Settings {
+    /// How the pictures are drawn.
+    pub fn sampling(&self) -> SamplingSettings {
+        SamplingSettings {
+            scheduler: self.scheduler.0,
+            steps: self.steps,
+            guidance: self.guidance,
+            height: self.height,
+            width: self.width,
+            sizes: None,
+        }
+    }
+
+    /// Pictures of the plain model for each prompt.
+    pub fn plain_images(&self) -> u32 {
+        self.plain_images_per_prompt
+            .unwrap_or(self.images_per_prompt)
+    }
+}
+
+/// All that this stage reads of the manifest, paths resolved.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The stage's own section.
+    pub settings: Settings,
+    /// The run's seed.
+    pub run_seed: u64,
+    /// `[models.sdxl]`
+    pub sdxl: SdxlFiles,
+    /// `[models.image_encoders]`
+    pub image_encoders: ImageEncoderFiles,
+    /// `[models.face]`; `None` if no setting needs faces.
+    pub face: Option<FaceFiles>,
+    /// `crop` of `[train_encoder]`: inference crops as training did.
+    pub crop: Crop,
+}
+
+/// The one key of `[train_encoder]` that inference depends on.
+#[derive(Default, Deserialize)]
+struct TrainEncoder {
+    #[serde(default)]
+    crop: Crop,
+}
+
+impl Plan {
+    /// Reads the manifest.
+    ///
+    /// # Errors
+    /// Unknown keys, wrong types, missing models.
+    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+        let resolve = |path: &Path| manifest.resolve(path);
+        let mut settings: Settings = manifest.section("generate_samples")?;
+        settings.references = settings.references.as_deref().map(resolve);
+        let TrainEncoder { crop } = manifest.section("train_encoder")?;
+        let face = if settings.gendered || crop == Crop::Face {
+            let files: FaceFiles = manifest.model("face")?;
+            Some(if settings.gendered {
+                files.resolved(resolve)
+            } else {
+                files.without_gender().resolved(resolve)
+            })
+        } else {
+            None
+        };
+        let sdxl: SdxlFiles = manifest.model("sdxl")?;
+        let image_encoders: ImageEncoderFiles = manifest.model("image_encoders")?;
+        Ok(Self {
+            run_seed: manifest.run.seed,
+            sdxl: sdxl.resolved(resolve),
+            image_encoders: image_encoders.resolved(resolve),
+            face,
+            crop,
+            settings,
+        })
+    }
+
+    /// The people to draw.
+    ///
+    /// # Errors
+    /// No `references`, or a folder that cannot be read.
+    pub fn people(&self, manifest: &Manifest) -> Result<Vec<Person>, CoreError> {
+        let mut people = people(self.references(manifest)?)?;
+        people.truncate(self.settings.people.unwrap_or(usize::MAX));
+        Ok(people)
+    }
+
+    fn references(&self, manifest: &Manifest) -> Result<&Path, CoreError> {
+        let missing = "[generate_samples] references is missing: a folder with photos of people to draw";
+        let folder = self.settings.references.as_deref();
+        folder.ok_or_else(|| manifest.error(missing.to_owned()))
+    }
+
+    /// The settings of the step's key.
+    pub fn key_settings(&self) -> Value {
+        let s = &self.settings;
+        json!({
+            "people": s.people, "prompts": s.prompts,
+            "images_per_prompt": s.images_per_prompt, "plain_images_per_prompt": s.plain_images(),
+            "gendered": s.gendered, "guidance": s.guidance, "steps": s.steps, "scheduler": s.scheduler,
+            "width": s.width, "height": s.height, "delta": s.delta, "eta": s.eta,
+            "run": { "seed": self.run_seed },
+            "train_encoder": { "crop": self.crop },
+            "models": {
+                "sdxl": { "precision": self.sdxl.precision },
+                "image_encoders": { "precision": self.image_encoders.precision },
+            },
+        })
+    }
+
+    /// The models of the step's key, the reference photos among them.
+    ///
+    /// # Errors
+    /// No `references`.
+    pub fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        let references = self.references(manifest)?.to_owned();
+        let mut files = vec![("references".to_owned(), references)];
+        files.extend(self.sdxl.text_files());
+        files.extend(self.sdxl.picture_files());
+        files.extend(self.image_encoders.model_files());
+        let faces = self.face.iter();
+        files.extend(faces.flat_map(|face| face.model_files(Path::to_owned)));
+        let model = |(label, path)| ModelFiles { label, path };
+        Ok(files.into_iter().map(model).collect())
+    }
+
+    /// The seed of a sample. `prompt` is as the manifest has it, so that a gender guess changes no seed.
+    pub fn seed(&self, person: &str, prompt: &str, index: u32) -> u64 {
+        KeyHasher::new("sample-seed")
+            .number("run_seed", self.run_seed)
+            .text("person", person)
+            .text("prompt", prompt)
+            .number("index", u64::from(index))
+            .finish()
+            .low_u64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eta_is_a_number_or_the_mean() {
+        let settings: Settings = serde_json::from_str(r#"{"eta": "mean"}"#).expect("settings");
+        assert_eq!(settings.eta, Eta::Mean(MeanLength::Mean));
+        let settings: Settings = serde_json::from_str(r#"{"eta": 27}"#).expect("settings");
+        assert_eq!(settings.eta, Eta::Length(27.0));
+        assert!(serde_json::from_str::<Settings>(r#"{"eta": "median"}"#).is_err());
+        assert_eq!(serde_json::to_value(Settings::default()).expect("json")["eta"], 80.0);
+    }
+}
