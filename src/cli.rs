@@ -56,6 +56,10 @@ enum Command {
     Status(commands::status::Status),
     /// Check every byte and that names, photos, embeddings and portraits belong together
     Verify(commands::verify::Verify),
+    /// Draw anybody, from a photo or a name
+    Generate(commands::generate::Generate),
+    /// Draw the way from one person to another
+    Interpolate(commands::interpolate::Interpolate),
     /// Do tasks read from standard input, or one task alone
     Worker(commands::worker::Worker),
 }
@@ -67,6 +71,8 @@ impl Command {
             Self::Plan(command) => command.execute(),
             Self::Status(command) => command.execute(),
             Self::Verify(command) => command.execute(),
+            Self::Generate(command) => command.execute(),
+            Self::Interpolate(command) => command.execute(),
             Self::Worker(command) => command.execute(talk),
         }
     }

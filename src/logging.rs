@@ -15,10 +15,16 @@ use crate::progress;
 #[derive(Args, Clone, Debug)]
 pub struct Talk {
     /// Say more: -v what happens, -vv details
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, display_order = 900)]
     verbose: u8,
     /// Say nothing but errors, and show no progress
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        display_order = 901
+    )]
     pub quiet: bool,
 }
 

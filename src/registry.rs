@@ -5,8 +5,11 @@ use laioncele_core::Step;
 /// Every step, each after those whose tables it reads.
 pub fn steps() -> Vec<Box<dyn Step>> {
     [
+        laioncele_encode_names::steps(),
+        laioncele_generate_portraits::steps(),
         laioncele_download_images::steps(),
         laioncele_dedupe_images::steps(),
+        laioncele_generate_samples::steps(),
     ]
     .into_iter()
     .flatten()

@@ -1,5 +1,8 @@
 //! The commands, one file each; thin: they open a session, call what does the work, and print.
 
+mod drawing;
+pub mod generate;
+pub mod interpolate;
 pub mod plan;
 pub mod run;
 pub mod status;

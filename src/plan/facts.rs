@@ -28,7 +28,8 @@ pub fn gather(
         .map(|step| settings(&**step, manifest))
         .collect::<Result<Vec<_>, _>>()?;
     let shards = manifest
-        .shards()?
+        .shards()
+        .map_err(|e| no_source(manifest, e))?
         .iter()
         .map(|shard| shard_part(shard, digests))
         .collect::<Result<Vec<_>, _>>()?;
@@ -67,6 +68,18 @@ fn step_facts(
         settings,
         models: models?,
     })
+}
+
+fn no_source(manifest: &Manifest, error: CoreError) -> Failure {
+    let path = manifest.path().display();
+    let hint = match &error {
+        CoreError::Missing { .. } => format!("it is [source] path of {path}"),
+        CoreError::EmptySource { .. } => {
+            format!("put the captions' Parquet files there, or correct the path in {path}")
+        }
+        _ => return error.into(),
+    };
+    Failure::from(error).hint(hint)
 }
 
 fn no_model(manifest: &Manifest, label: &str, error: CoreError) -> Failure {

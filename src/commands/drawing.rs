@@ -1,0 +1,207 @@
+//! What `generate` and `interpolate` share: who is meant, the loaded studio, the written pictures.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use image::RgbImage;
+use laioncele_core::ledger::Record;
+use laioncele_core::{CoreError, Part, StageError, StageName, TableId};
+use laioncele_generate_samples::draw::{DrawError, Name, Studio};
+use laioncele_picture::{Limits, Orientation, decode};
+use serde::Serialize;
+
+use crate::cli::Place;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::session::{Access, Session};
+
+/// Somebody to draw: photos, or a name that the model may know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Person {
+    /// A photo, or a folder of photos of one person.
+    Photos(PathBuf),
+    /// A name, encoded by the text encoders.
+    Text(String),
+}
+
+impl FromStr for Person {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("name:") {
+            Some(name) if name.trim().is_empty() => Err("`name:` without a name".to_owned()),
+            Some(name) => Ok(Self::Text(name.trim().to_owned())),
+            None => Ok(Self::Photos(PathBuf::from(text))),
+        }
+    }
+}
+
+/// How pictures are drawn and where they go.
+#[derive(Args, Clone, Debug)]
+pub struct Drawing {
+    /// The first picture's seed; the following ones count up
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Sampling steps [default: the manifest's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    steps: Option<u16>,
+    /// Classifier-free guidance γ [default: the manifest's]
+    #[arg(long, value_name = "GAMMA")]
+    guidance: Option<f32>,
+    /// The folder that takes the pictures
+    #[arg(long, value_name = "FOLDER", default_value = "generated")]
+    into: PathBuf,
+    /// Print the list of pictures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A written picture.
+#[derive(Debug, Serialize)]
+pub struct Written {
+    /// The PNG.
+    pub file: PathBuf,
+    /// What was asked for.
+    pub prompt: String,
+    /// The noise's seed.
+    pub seed: u64,
+    /// For an interpolation: the second person's share, from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f32>,
+}
+
+impl Drawing {
+    /// The studio of the run at `place`, set as the arguments say.
+    ///
+    /// # Errors
+    /// No run, missing or wrong models.
+    pub fn studio(&self, place: &Place) -> Result<Studio, Failure> {
+        let session = Session::open(place, StageName::Evaluate, Access::Existing)?;
+        let records = session.present()?;
+        let parts = |table| parts_of(&records, table);
+        let mut studio = Studio::open(&session.manifest, session.store()?, &parts)
+            .map_err(|e| failure(e, ""))?;
+        if let Some(steps) = self.steps {
+            studio.sampling.steps = steps.into();
+        }
+        if let Some(guidance) = self.guidance {
+            if !guidance.is_finite() {
+                return Err(Failure::new(Exit::Usage, "--guidance must be a number"));
+            }
+            studio.sampling.guidance = guidance;
+        }
+        Ok(studio)
+    }
+
+    /// Writes a picture as `NAME.png`.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn write(&self, name: &str, picture: &RgbImage) -> Result<PathBuf, Failure> {
+        fs::create_dir_all(&self.into).map_err(|e| CoreError::from_io(&self.into, e))?;
+        let file = self.into.join(format!("{name}.png"));
+        picture
+            .save(&file)
+            .map_err(|e| Failure::new(Exit::Environment, format!("{}: {e}", file.display())))?;
+        Ok(file)
+    }
+
+    /// Prints what was written: a path a line, or JSON.
+    ///
+    /// # Errors
+    /// Standard output that cannot be written.
+    pub fn print(&self, written: &[Written]) -> Result<(), Failure> {
+        if self.json {
+            return output::json(&written);
+        }
+        for picture in written {
+            output::data(&picture.file.display().to_string())?;
+        }
+        Ok(())
+    }
+}
+
+fn parts_of(records: &[Record], table: TableId) -> Vec<Part> {
+    let parts = records.iter().flat_map(|r| r.outputs_of(table));
+    parts.cloned().collect()
+}
+
+/// The name of `person`.
+///
+/// # Errors
+/// Photos that cannot be read or show no face; a run without an encoder.
+pub fn name_of(studio: &Studio, person: &Person) -> Result<Name, Failure> {
+    match person {
+        Person::Text(name) => studio
+            .name_from_text(name)
+            .map_err(|e| failure(e, &format!("name `{name}`: "))),
+        Person::Photos(path) => {
+            let photos = photos(path)?;
+            studio
+                .name_from_photos(&photos)
+                .map_err(|e| failure(e, &format!("{}: ", path.display())))
+        }
+    }
+}
+
+/// The pixels of a photo, or of all photos of a folder, sorted by name.
+fn photos(path: &Path) -> Result<Vec<RgbImage>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![photo(path)?]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(|e| CoreError::from_io(path, e))? {
+        let file = entry.map_err(|e| CoreError::from_io(path, e))?.path();
+        files.extend(file.is_file().then_some(file));
+    }
+    files.sort();
+    files.iter().map(|file| photo(file)).collect()
+}
+
+fn photo(path: &Path) -> Result<RgbImage, Failure> {
+    let bytes = fs::read(path).map_err(|e| {
+        let missing = e.kind() == std::io::ErrorKind::NotFound;
+        let failure = Failure::from(CoreError::from_io(path, e));
+        if missing {
+            failure.hint("a person is a photo, a folder of photos, or `name:` and a name")
+        } else {
+            failure
+        }
+    })?;
+    decode(&bytes, &Limits::default(), Orientation::Upright)
+        .map_err(|e| Failure::new(Exit::Usage, format!("{}: {e}", path.display())))
+}
+
+/// A drawing error as the user sees it; `about` says whom it is about.
+pub fn failure(error: DrawError, about: &str) -> Failure {
+    match error {
+        DrawError::Core(error) => error.into(),
+        DrawError::Task(error) => match *error {
+            StageError::Core(error) => error.into(),
+            error => Failure::new(Exit::Environment, format!("{about}{error}")),
+        },
+        DrawError::NoFace | DrawError::NoPhoto | DrawError::NoEncoder | DrawError::NoNames => {
+            Failure::new(Exit::Usage, format!("{about}{error}"))
+        }
+        error => {
+            let text = laioncele_core::error::chain(&error);
+            Failure::new(Exit::Environment, format!("{about}{text}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_photos_or_a_name() {
+        let photos = Person::Photos(PathBuf::from("a/b.jpg"));
+        assert_eq!("a/b.jpg".parse(), Ok(photos));
+        let name = Person::Text("Mira Castellan".to_owned());
+        assert_eq!("name: Mira Castellan".parse(), Ok(name));
+        assert!("name: ".parse::<Person>().is_err());
+    }
+}

@@ -1,0 +1,240 @@
+//! The books, recounted: rows in = rows out + rows dropped, from the Parquet files alone, read by polars. Nothing of
+//! the ledger, of the accounts or of our readers is used.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use polars::prelude::{DataType, ParquetReader, SerReader};
+
+use crate::world::World;
+
+/// Name and image, name and portrait, or name and name.
+type Pair = (u64, u64);
+
+/// The Parquet files of a finished run that was never interrupted: every file on disk counts.
+struct Tables {
+    folder: PathBuf,
+}
+
+impl Tables {
+    fn files(&self, table: &str) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        parquet_below(&self.folder.join("tables").join(table), &mut files);
+        assert!(!files.is_empty(), "table `{table}` was never written");
+        files
+    }
+
+    /// `name_id` and `second` of every row.
+    fn pairs(&self, table: &str, second: &str) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        for file in self.files(table) {
+            let names = numbers(&file, "name_id");
+            pairs.extend(names.into_iter().zip(numbers(&file, second)));
+        }
+        pairs
+    }
+
+    fn names(&self, table: &str) -> BTreeSet<u64> {
+        let files = self.files(table);
+        files.iter().flat_map(|f| numbers(f, "name_id")).collect()
+    }
+
+    fn rows(&self, table: &str) -> usize {
+        self.pairs(table, "name_id").len()
+    }
+
+    /// How often `step` dropped a row of `unit`.
+    fn dropped(&self, step: &str, unit: &str) -> usize {
+        let mut count = 0;
+        for file in self.files("dropped") {
+            let frame = read(&file, &["step", "unit", "reason"]);
+            let column = |name| frame.column(name).and_then(|c| c.str()).expect("texts");
+            let steps = column("step").into_iter();
+            let units = column("unit").into_iter();
+            count += steps
+                .zip(units)
+                .filter(|pair| *pair == (Some(step), Some(unit)))
+                .count();
+        }
+        count
+    }
+}
+
+fn parquet_below(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for path in entries.flatten().map(|e| e.path()) {
+        if path.is_dir() {
+            parquet_below(&path, files);
+        } else if path.extension().is_some_and(|e| e == "parquet") {
+            files.push(path);
+        }
+    }
+}
+
+fn read(file: &Path, columns: &[&str]) -> polars::prelude::DataFrame {
+    let columns = columns.iter().map(|c| (*c).to_owned()).collect();
+    ParquetReader::new(File::open(file).expect("a part"))
+        .with_columns(Some(columns))
+        .finish()
+        .unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
+
+fn numbers(file: &Path, column: &str) -> Vec<u64> {
+    let frame = read(file, &[column]);
+    let cast = frame.column(column).and_then(|c| c.cast(&DataType::UInt64));
+    let cast = cast.expect("numbers");
+    cast.u64().expect("numbers").into_no_null_iter().collect()
+}
+
+/// Every stage's balance, over the whole run.
+#[test]
+fn every_row_is_accounted_for() {
+    let world = World::finished(1);
+    let folder = world.join("output");
+    let tables = Tables { folder };
+    let of_names = |table| tables.names(table).len();
+    let rows = |table| tables.rows(table);
+    let dropped = |step, unit| tables.dropped(step, unit);
+
+    let captions = caption_rows(&world);
+    let with_person: BTreeSet<u64> = tables
+        .files("mentions")
+        .iter()
+        .flat_map(|f| numbers(f, "caption_id"))
+        .collect();
+    let balances = [
+        (
+            "extract-names: captions",
+            captions,
+            with_person.len(),
+            dropped("extract-names", "caption"),
+        ),
+        (
+            "encode-names: names",
+            of_names("names"),
+            of_names("name_embeddings"),
+            dropped("encode-names", "name"),
+        ),
+        (
+            "generate-portraits: names",
+            of_names("name_embeddings"),
+            of_names("portraits"),
+            dropped("generate-portraits", "name"),
+        ),
+        (
+            "score-portraits and verify-portraits: names",
+            of_names("portraits"),
+            of_names("known_names"),
+            dropped("score-portraits", "name") + dropped("verify-portraits", "name"),
+        ),
+        (
+            "download-images: candidates",
+            rows("candidates"),
+            rows("photos"),
+            dropped("download-images", "image"),
+        ),
+        (
+            "dedupe-images: photos",
+            rows("photos"),
+            rows("unique_photos"),
+            dropped("dedupe-images", "image"),
+        ),
+        (
+            "score-photos: unique photos",
+            rows("unique_photos"),
+            rows("photo_faces"),
+            dropped("score-photos", "image"),
+        ),
+        (
+            "verify-images: scored photos",
+            rows("photo_faces"),
+            rows("matches"),
+            dropped("verify-images", "image"),
+        ),
+        (
+            "filter-counts: matches",
+            rows("matches"),
+            rows("identities"),
+            dropped("filter-counts", "image"),
+        ),
+        (
+            "pack-shards: identities' photos",
+            rows("identities"),
+            rows("laioncele"),
+            dropped("pack-shards", "image"),
+        ),
+    ];
+    for (what, rows_in, rows_out, dropped) in balances {
+        assert_eq!(
+            rows_in,
+            rows_out + dropped,
+            "{what}: {rows_out} + {dropped}"
+        );
+        assert!(rows_in > 0, "{what}: nothing came in");
+    }
+}
+
+fn caption_rows(world: &World) -> usize {
+    let mut files = Vec::new();
+    parquet_below(&world.join("mini/captions"), &mut files);
+    let height = |f: &PathBuf| {
+        let mut reader = ParquetReader::new(File::open(f).expect("a source file"));
+        reader.num_rows().expect("Parquet")
+    };
+    files.iter().map(height).sum()
+}
+
+/// A photo passes through the tables once: no stage writes a row twice or invents one.
+#[test]
+fn photos_only_become_fewer() {
+    let world = World::finished(1);
+    let tables = Tables {
+        folder: world.join("output"),
+    };
+    let chain = [
+        "candidates",
+        "photos",
+        "unique_photos",
+        "photo_faces",
+        "matches",
+        "identities",
+        "laioncele",
+    ];
+    let mut before: Option<(&str, BTreeSet<Pair>)> = None;
+    for table in chain {
+        let rows = tables.pairs(table, "image_id");
+        let distinct: BTreeSet<Pair> = rows.iter().copied().collect();
+        assert_eq!(rows.len(), distinct.len(), "`{table}` holds a row twice");
+        if let Some((name, earlier)) = &before {
+            let new = distinct.difference(earlier).count();
+            assert_eq!(new, 0, "`{table}` has rows that `{name}` has not");
+        }
+        before = Some((table, distinct));
+    }
+}
+
+/// Every identity of the dataset has four portraits and five photos.
+#[test]
+fn identities_are_whole() {
+    let world = World::finished(1);
+    let tables = Tables {
+        folder: world.join("output"),
+    };
+    let count = |pairs: Vec<Pair>| {
+        let mut counts = BTreeMap::<u64, usize>::new();
+        for (name, _) in pairs {
+            *counts.entry(name).or_default() += 1;
+        }
+        counts
+    };
+    let portraits = count(tables.pairs("portraits", "index"));
+    let photos = count(tables.pairs("laioncele", "image_id"));
+    assert!(!photos.is_empty());
+    for (name, photos) in photos {
+        assert!(photos >= 5, "name {name:016x} has {photos} photos");
+        assert_eq!(portraits.get(&name), Some(&4), "name {name:016x}");
+    }
+}
