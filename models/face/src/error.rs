@@ -1,0 +1,64 @@
+//! What can go wrong between a model file and a face.
+
+use std::path::PathBuf;
+
+/// Why there are no faces to return. A picture without a face is not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum FaceError {
+    /// A model file could not be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The ONNX file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A model file is larger than any face network.
+    #[error("{path}: {bytes} bytes are more than the {limit} that a face network may have")]
+    TooLarge {
+        /// The ONNX file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The most that is read.
+        limit: u64,
+    },
+    /// The ONNX Runtime library was not found or does not load.
+    #[error(
+        "the ONNX Runtime library: {reason}: `make onnxruntime` brings it, or set ORT_DYLIB_PATH to the file"
+    )]
+    Runtime {
+        /// Where it was looked for, or what the loader said.
+        reason: String,
+    },
+    /// The ONNX Runtime refuses a network, or fails while running it.
+    #[error("{path}: {source}")]
+    Network {
+        /// The ONNX file.
+        path: PathBuf,
+        /// What it said.
+        source: ort::Error,
+    },
+    /// The file is a network, but not one of the kind that its place asks for.
+    #[error("{path} is not a {expected}: {found}")]
+    WrongShape {
+        /// The ONNX file.
+        path: PathBuf,
+        /// The kind of network and its tensors.
+        expected: &'static str,
+        /// What the network has instead.
+        found: String,
+    },
+    /// Age and gender were asked for, but no network for them was loaded.
+    #[error("no network for age and gender: set `gender` in [models.face]")]
+    NoGenderNetwork,
+    /// The five landmarks lie in one point or are not finite, so that no face can be aligned.
+    #[error("the five landmarks lie in one point or are not finite")]
+    BadLandmarks,
+    /// A network gave numbers that are not finite, or an embedding without a direction.
+    #[error("{path}: the network's output is not finite or all zero")]
+    NotFinite {
+        /// The ONNX file.
+        path: PathBuf,
+    },
+}

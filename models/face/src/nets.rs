@@ -1,0 +1,297 @@
+//! The three networks together: picture → faces, and the resizing and padding around detection.
+
+use std::borrow::Cow;
+
+use image::RgbImage;
+
+use crate::align::{self, SIDE, Similarity};
+use crate::network::Network;
+use crate::{Detection, Face, FaceError, FaceFiles, FaceOptions, GenderAge, resize, retinaface};
+
+/// The loaded networks. Every call is a pure function of its picture, from any number of threads; each runs on the
+/// calling thread alone.
+pub struct FaceNets {
+    detector: Network,
+    recognizer: Network,
+    gender: Option<Network>,
+    options: FaceOptions,
+    width: usize,
+}
+
+/// A picture at the size that detection works on.
+struct Working<'a> {
+    picture: Cow<'a, RgbImage>,
+    /// Its pixels per pixel of the original, across and down.
+    factor: [f32; 2],
+}
+
+impl FaceNets {
+    /// Loads the networks and runs each once, so that a wrong file shows here. About 0.1 s.
+    ///
+    /// # Errors
+    /// [`FaceError::Read`], [`FaceError::TooLarge`], [`FaceError::Runtime`], [`FaceError::Network`] (not an ONNX file) or
+    /// [`FaceError::WrongShape`] (an ONNX file of another kind of network).
+    pub fn load(files: &FaceFiles, options: &FaceOptions) -> Result<Self, FaceError> {
+        let mut nets = Self {
+            detector: Network::load(&files.detector)?,
+            recognizer: Network::load(&files.recognizer)?,
+            gender: files.gender.as_deref().map(Network::load).transpose()?,
+            options: *options,
+            width: 0,
+        };
+        retinaface::detect(&nets.detector, &RgbImage::new(64, 32), options)?;
+        let blank = RgbImage::new(SIDE, SIDE);
+        nets.width = recognize(&nets.recognizer, &blank)?.len();
+        if let Some(gender) = &nets.gender {
+            guess(gender, &blank)?;
+        }
+        Ok(nets)
+    }
+
+    /// Numbers in an embedding (512 with the shipped recognizer).
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The faces of a picture with their embeddings, the most prominent (area × score) first. Empty where none is found,
+    /// also for an empty picture.
+    ///
+    /// # Errors
+    /// [`FaceError::Network`], [`FaceError::NotFinite`].
+    pub fn faces(&self, image: &RgbImage) -> Result<Vec<Face>, FaceError> {
+        let working = self.working(image);
+        let mut faces = Vec::new();
+        for detection in self.detect_in(&working)? {
+            let vector = self.embed_in(image, &working, &detection.landmarks)?;
+            faces.push(Face { detection, vector });
+        }
+        Ok(faces)
+    }
+
+    /// The faces of a picture, the most prominent (area × score) first. Where none is found at the working size, the
+    /// picture is tried again at half of it within a margin: faces that fill the frame are larger than the detector's anchors.
+    ///
+    /// # Errors
+    /// [`FaceError::Network`].
+    pub fn detect(&self, image: &RgbImage) -> Result<Vec<Detection>, FaceError> {
+        self.detect_in(&self.working(image))
+    }
+
+    /// The embedding of the face with these landmarks (pixels of `image`; the eye on the picture's left, the other eye,
+    /// nose tip, the mouth corner on the picture's left, the other): [`FaceNets::width`] numbers of unit length.
+    ///
+    /// # Errors
+    /// [`FaceError::BadLandmarks`], [`FaceError::Network`], [`FaceError::NotFinite`].
+    pub fn embed(
+        &self,
+        image: &RgbImage,
+        landmarks: &[[f32; 2]; 5],
+    ) -> Result<Vec<f32>, FaceError> {
+        self.embed_in(image, &self.working(image), landmarks)
+    }
+
+    /// A guess at age and gender from a square crop around the detection's box.
+    ///
+    /// # Errors
+    /// [`FaceError::NoGenderNetwork`], [`FaceError::BadLandmarks`] for an empty box, [`FaceError::Network`],
+    /// [`FaceError::NotFinite`].
+    pub fn gender_age(
+        &self,
+        image: &RgbImage,
+        detection: &Detection,
+    ) -> Result<GenderAge, FaceError> {
+        let network = self.gender.as_ref().ok_or(FaceError::NoGenderNetwork)?;
+        let [x0, y0, x1, y1] = detection.bbox.map(f64::from);
+        let side = (x1 - x0).max(y1 - y0);
+        let corner = |low: f64, high: f64| (low + high - side) / 2.0;
+        let square = Similarity::of_square(corner(x0, x1), corner(y0, y1), side)
+            .ok_or(FaceError::BadLandmarks)?;
+        guess(network, &align::warp(image, square))
+    }
+
+    /// Brings the longest side into the options' range: bicubic up, area averages down.
+    fn working<'a>(&self, image: &'a RgbImage) -> Working<'a> {
+        let (width, height) = image.dimensions();
+        let longest = width.max(height);
+        let target = longest.clamp(
+            self.options.min_side,
+            self.options.max_side.max(self.options.min_side),
+        );
+        if width == 0 || height == 0 || target == longest {
+            return Working {
+                picture: Cow::Borrowed(image),
+                factor: [1.0; 2],
+            };
+        }
+        let scaled = |side: u32| {
+            let exact = f64::from(side) * f64::from(target) / f64::from(longest);
+            (exact.round() as u32).max(1)
+        };
+        let (to_width, to_height) = (scaled(width), scaled(height));
+        let resize = if target > longest {
+            resize::enlarge
+        } else {
+            resize::shrink
+        };
+        Working {
+            picture: Cow::Owned(resize(image, to_width, to_height)),
+            factor: [
+                to_width as f32 / width as f32,
+                to_height as f32 / height as f32,
+            ],
+        }
+    }
+
+    /// Detections in pixels of the original.
+    fn detect_in(&self, working: &Working) -> Result<Vec<Detection>, FaceError> {
+        if working.picture.width() == 0 || working.picture.height() == 0 {
+            return Ok(Vec::new());
+        }
+        let mut found = retinaface::detect(&self.detector, &working.picture, &self.options)?;
+        if found.is_empty() {
+            found = self.detect_with_margin(&working.picture)?;
+        }
+        let [fx, fy] = working.factor;
+        for detection in &mut found {
+            detection.map(|[x, y]| [x / fx, y / fy]);
+        }
+        // Landmarks in one point cannot be aligned; no face has them.
+        found.retain(|d| Similarity::to_template(&d.landmarks).is_some());
+        found.sort_by(|a, b| b.prominence().total_cmp(&a.prominence()));
+        Ok(found)
+    }
+
+    /// Looks again at half the size in the middle of the detector's mean colour.
+    fn detect_with_margin(&self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
+        let (width, height) = picture.dimensions();
+        let small = resize::shrink(picture, (width / 2).max(1), (height / 2).max(1));
+        let (left, top) = ((width - small.width()) / 2, (height - small.height()) / 2);
+        let [blue, green, red] = retinaface::MEAN_BGR.map(|v| v as u8);
+        let mut canvas = RgbImage::from_pixel(width, height, image::Rgb([red, green, blue]));
+        image::imageops::replace(&mut canvas, &small, i64::from(left), i64::from(top));
+        let mut found = retinaface::detect(&self.detector, &canvas, &self.options)?;
+        let times = [
+            width as f32 / small.width() as f32,
+            height as f32 / small.height() as f32,
+        ];
+        for detection in &mut found {
+            detection.map(|[x, y]| [(x - left as f32) * times[0], (y - top as f32) * times[1]]);
+        }
+        Ok(found)
+    }
+
+    /// Aligns in the enlarged picture where there is one, else in the original, which has more detail than a shrunk one.
+    fn embed_in(
+        &self,
+        image: &RgbImage,
+        working: &Working,
+        landmarks: &[[f32; 2]; 5],
+    ) -> Result<Vec<f32>, FaceError> {
+        let [fx, fy] = working.factor;
+        let enlarged = fx > 1.0 || fy > 1.0;
+        let (picture, marks) = if enlarged {
+            (
+                working.picture.as_ref(),
+                landmarks.map(|[x, y]| [x * fx, y * fy]),
+            )
+        } else {
+            (image, *landmarks)
+        };
+        let transform = Similarity::to_template(&marks).ok_or(FaceError::BadLandmarks)?;
+        recognize(&self.recognizer, &align::warp(picture, transform))
+    }
+}
+
+/// The unit vector of an aligned face: blue, green, red, each less 127 and over 128.
+fn recognize(network: &Network, face: &RgbImage) -> Result<Vec<f32>, FaceError> {
+    const KIND: &str = "face recognizer ([1, 3, 112, 112] → [1, numbers])";
+    let plane = |channel: usize| {
+        face.pixels()
+            .map(move |p| (f32::from(p[2 - channel]) - 127.0) / 128.0)
+    };
+    let input: Vec<f32> = (0..3).flat_map(plane).collect();
+    let outputs = network.run([SIDE as usize; 2], &input)?;
+    let [output] = outputs.as_slice() else {
+        return Err(network.wrong(KIND, format!("it has {} outputs", outputs.len())));
+    };
+    if output.shape.len() != 2 || output.shape[0] != 1 || output.values.is_empty() {
+        return Err(network.wrong(KIND, format!("its output is {:?}", output.shape)));
+    }
+    let length = output
+        .values
+        .iter()
+        .map(|v| f64::from(*v).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    if !length.is_finite() || length == 0.0 {
+        return Err(FaceError::NotFinite {
+            path: network.path().to_owned(),
+        });
+    }
+    Ok(output
+        .values
+        .iter()
+        .map(|v| (f64::from(*v) / length) as f32)
+        .collect())
+}
+
+/// Age and gender of a square crop: red, green, blue as they are.
+fn guess(network: &Network, crop: &RgbImage) -> Result<GenderAge, FaceError> {
+    const KIND: &str =
+        "network for age and gender ([1, 3, 112, 112] → [1, 1] years, [1, 2] male and female)";
+    let plane = |channel: usize| crop.pixels().map(move |p| f32::from(p[channel]));
+    let input: Vec<f32> = (0..3).flat_map(plane).collect();
+    let outputs = network.run([SIDE as usize; 2], &input)?;
+    let find = |width: usize| {
+        outputs
+            .iter()
+            .find(|o| o.shape == [1, width] && o.values.len() == width)
+    };
+    let (Some(age), Some(gender)) = (find(1), find(2)) else {
+        let shapes: Vec<_> = outputs.iter().map(|o| &o.shape).collect();
+        return Err(network.wrong(KIND, format!("its outputs are {shapes:?}")));
+    };
+    let guess = GenderAge {
+        age: age.values[0],
+        male: gender.values[0],
+    };
+    if guess.age.is_finite() && guess.male.is_finite() {
+        Ok(guess)
+    } else {
+        Err(FaceError::NotFinite {
+            path: network.path().to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The face of the close-up reaches beyond the frame: only the second look, within a margin, finds it.
+    #[test]
+    fn a_close_up_needs_the_second_look() -> Result<(), Box<dyn std::error::Error>> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let network = |name: &str| root.join("../../manifests/mini/face").join(name);
+        let files = FaceFiles {
+            detector: network("retinaface_mobilenet025_dynamic.onnx"),
+            recognizer: network("faceplugin_fr_feature_512.onnx"),
+            gender: None,
+        };
+        let nets = FaceNets::load(&files, &FaceOptions::default())?;
+        let close_up = image::open(root.join("tests/fixtures/close-up.png"))?.to_rgb8();
+        let working = nets.working(&close_up);
+        assert_eq!(working.picture.dimensions(), (269, 320));
+        assert!(retinaface::detect(&nets.detector, &working.picture, &nets.options)?.is_empty());
+        let found = nets.detect(&close_up)?;
+        assert_eq!(found.len(), 1);
+        let [width, height] = found[0].size();
+        assert!(
+            width > close_up.width() as f32 && height > close_up.height() as f32,
+            "{found:?}"
+        );
+        Ok(())
+    }
+}

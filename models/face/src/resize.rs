@@ -1,0 +1,196 @@
+//! The two resizings that detection needs, as OpenCV computes them: bicubic to enlarge, area averages to shrink.
+
+use image::RgbImage;
+
+/// OpenCV's bicubic parameter.
+const A: f32 = -0.75;
+
+/// `picture` at `width` × `height`, bicubic without antialiasing (`INTER_CUBIC`): for enlarging. Empty stays empty.
+pub(crate) fn enlarge(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+    if picture.width() == 0 || picture.height() == 0 {
+        return RgbImage::new(width, height);
+    }
+    let across = cubic_taps(picture.width(), width);
+    let down = cubic_taps(picture.height(), height);
+    let rows: Vec<Vec<f32>> = picture
+        .as_raw()
+        .chunks_exact(picture.width() as usize * 3)
+        .map(|row| cubic_row(row, &across))
+        .collect();
+    let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
+    for (places, weights) in down {
+        let [a, b, c, d] = places.map(|y| &rows[y]);
+        for i in 0..a.len() {
+            let sum = a[i] * weights[0] + b[i] * weights[1] + c[i] * weights[2] + d[i] * weights[3];
+            pixels.push(sum.round_ties_even() as u8);
+        }
+    }
+    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
+}
+
+type CubicTap = ([usize; 4], [f32; 4]);
+
+/// For each of `to` places the four source places (clamped at the edges) and their weights.
+fn cubic_taps(from: u32, to: u32) -> Vec<CubicTap> {
+    let step = f64::from(from) / f64::from(to);
+    let last = i64::from(from) - 1;
+    let tap = |k: u32| {
+        let at = ((f64::from(k) + 0.5) * step - 0.5) as f32;
+        let (floor, t) = (at.floor(), at - at.floor());
+        let place = |i: i64| (floor as i64 + i - 1).clamp(0, last) as usize;
+        (std::array::from_fn(|i| place(i as i64)), cubic_weights(t))
+    };
+    (0..to).map(tap).collect()
+}
+
+fn cubic_weights(t: f32) -> [f32; 4] {
+    let far = ((A * (t + 1.0) - 5.0 * A) * (t + 1.0) + 8.0 * A) * (t + 1.0) - 4.0 * A;
+    let near = |t: f32| ((A + 2.0) * t - (A + 3.0)) * t * t + 1.0;
+    let (left, right) = (near(t), near(1.0 - t));
+    [far, left, right, 1.0 - far - left - right]
+}
+
+fn cubic_row(row: &[u8], taps: &[CubicTap]) -> Vec<f32> {
+    let mut sums = Vec::with_capacity(taps.len() * 3);
+    for (places, weights) in taps {
+        for channel in 0..3 {
+            let term = |i: usize| f32::from(row[places[i] * 3 + channel]) * weights[i];
+            sums.push(term(0) + term(1) + term(2) + term(3));
+        }
+    }
+    sums
+}
+
+/// `picture` at `width` × `height`, each pixel the mean of the area it covers (`INTER_AREA`): for shrinking. `width` and
+/// `height` are at most the picture's; an empty picture gives an empty one.
+pub(crate) fn shrink(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let (width, height) = (width.min(picture.width()), height.min(picture.height()));
+    if width == 0 || height == 0 {
+        return RgbImage::new(width, height);
+    }
+    let across = area_taps(picture.width(), width);
+    let source: Vec<&[u8]> = picture
+        .as_raw()
+        .chunks_exact(picture.width() as usize * 3)
+        .collect();
+    let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
+    for (first, weights) in area_taps(picture.height(), height) {
+        let mut sums = vec![0f32; width as usize * 3];
+        for (row, weight) in source[first..].iter().zip(&weights) {
+            add_area_row(&mut sums, row, &across, *weight);
+        }
+        pixels.extend(sums.iter().map(|v| v.round_ties_even() as u8));
+    }
+    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
+}
+
+/// For each of `to` places the first source place it covers and the share of each place from there; shares sum to 1.
+fn area_taps(from: u32, to: u32) -> Vec<(usize, Vec<f32>)> {
+    let step = f64::from(from) / f64::from(to.max(1));
+    let tap = |k: u32| {
+        let begin = f64::from(k) * step;
+        let end = (begin + step).min(f64::from(from));
+        let first = (begin.floor() as u32).min(from.saturating_sub(1));
+        let past = (end.ceil() as u32).clamp(first + 1, from);
+        let share = |i: u32| {
+            let covered = end.min(f64::from(i) + 1.0) - begin.max(f64::from(i));
+            (covered.max(0.0) / (end - begin)) as f32
+        };
+        (first as usize, (first..past).map(share).collect())
+    };
+    (0..to).map(tap).collect()
+}
+
+fn add_area_row(sums: &mut [f32], row: &[u8], across: &[(usize, Vec<f32>)], weight: f32) {
+    for (sum, (first, shares)) in sums.chunks_exact_mut(3).zip(across) {
+        let mut mean = [0f32; 3];
+        for (pixel, share) in row[first * 3..].chunks_exact(3).zip(shares) {
+            for channel in 0..3 {
+                mean[channel] += f32::from(pixel[channel]) * share;
+            }
+        }
+        for channel in 0..3 {
+            sum[channel] += mean[channel] * weight;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Recorded {
+        how: String,
+        size: [u32; 2],
+        pixels: Vec<u8>,
+        to: [u32; 2],
+        expected: Vec<u8>,
+    }
+
+    /// OpenCV's own results, recorded with `tools/record-face`: at most one step of 255 away, in at most one number of 50
+    /// (sums that end near a half).
+    #[test]
+    fn pixels_are_opencvs() -> Result<(), Box<dyn std::error::Error>> {
+        let recorded: Vec<Recorded> =
+            serde_json::from_str(include_str!("../tests/fixtures/resizings.json"))?;
+        assert_eq!(recorded.len(), 4);
+        for Recorded {
+            how,
+            size: [w, h],
+            pixels,
+            to,
+            expected,
+        } in recorded
+        {
+            let picture = RgbImage::from_raw(w, h, pixels).ok_or("wrong size")?;
+            let resize = if how == "cubic" { enlarge } else { shrink };
+            let found = resize(&picture, to[0], to[1]).into_raw();
+            assert_eq!(found.len(), expected.len());
+            let steps: Vec<_> = found
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| a.abs_diff(*b))
+                .collect();
+            assert!(steps.iter().all(|s| *s <= 1), "{how} {to:?}: {steps:?}");
+            assert!(
+                steps.iter().filter(|s| **s > 0).count() * 50 <= steps.len(),
+                "{how} {to:?}: {steps:?}"
+            );
+        }
+        Ok(())
+    }
+
+    proptest! {
+        /// A plain picture stays plain at every size, without a seam at the edges.
+        #[test]
+        fn plain_stays_plain(w in 1u32..40, h in 1u32..40, to_w in 1u32..80, to_h in 1u32..80, value: u8) {
+            let plain = RgbImage::from_pixel(w, h, Rgb([value, 255 - value, 7]));
+            for resized in [enlarge(&plain, to_w, to_h), shrink(&plain, to_w, to_h)] {
+                for pixel in resized.pixels() {
+                    prop_assert_eq!(*pixel, Rgb([value, 255 - value, 7]));
+                }
+            }
+        }
+
+        /// Shrinking keeps the mean.
+        #[test]
+        fn shrinking_keeps_the_mean(seed: u32, to_w in 1u32..30, to_h in 1u32..23) {
+            let noise = |x: u32, y: u32| (seed ^ (x * 40_503 + y * 9_973)).wrapping_mul(2_654_435_761) >> 24;
+            let picture = RgbImage::from_fn(30, 23, |x, y| Rgb([noise(x, y) as u8; 3]));
+            let mean = |p: &RgbImage| p.pixels().map(|p| f64::from(p[0])).sum::<f64>() / f64::from(p.width() * p.height());
+            prop_assert!((mean(&picture) - mean(&shrink(&picture, to_w, to_h))).abs() < 0.51);
+        }
+    }
+
+    #[test]
+    fn an_empty_picture_is_no_panic() {
+        assert_eq!(enlarge(&RgbImage::new(0, 5), 4, 4).dimensions(), (4, 4));
+        assert_eq!(shrink(&RgbImage::new(0, 5), 4, 4).dimensions(), (0, 4));
+        assert_eq!(shrink(&RgbImage::new(5, 0), 4, 4).dimensions(), (4, 0));
+    }
+}
