@@ -1,0 +1,73 @@
+//! Normalization: which person's name a mention holds, and how it is written. The text alone decides.
+//!
+//! [`normalize`] repairs the characters, cuts the mention into clauses (credits, captions after a dash), finds the
+//! name words in a clause (titles and roles before, things after), and gives them name case. It is idempotent and
+//! depends on nothing but the text.
+
+mod case;
+mod clauses;
+mod lexicon;
+mod repair;
+mod words;
+
+pub(crate) use lexicon::LEXICON;
+
+/// A mention that holds one person's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spelling {
+    /// The name: NFC, single spaces, name case.
+    pub name: String,
+    /// One name word only (`Beyoncé`, `Dr. Watson`).
+    pub mononym: bool,
+    /// Case had to be made: the mention was in capitals or small letters, so its capitals say nothing.
+    pub recased: bool,
+}
+
+/// Why a mention holds no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// A thing, place, brand, date, code or sign.
+    #[error("no person's name")]
+    NotAName,
+    /// Two people or more.
+    #[error("several people")]
+    SeveralPeople,
+}
+
+/// Mentions longer than this many bytes hold no name: the longest label is far below.
+const LONGEST_MENTION: usize = 400;
+
+/// Passes after which a text that still changes is none.
+const MOST_PASSES: usize = 4;
+
+/// The name in `mention`.
+///
+/// # Errors
+/// A [`Rejection`] where it holds none, or several.
+pub fn normalize(mention: &str) -> Result<Spelling, Rejection> {
+    if mention.len() > LONGEST_MENTION {
+        return Err(Rejection::NotAName);
+    }
+    let mut spelling = one_pass(mention)?;
+    for _ in 0..MOST_PASSES {
+        let again = one_pass(&spelling.name)?;
+        if again.name == spelling.name {
+            return Ok(spelling);
+        }
+        spelling = Spelling { recased: spelling.recased || again.recased, ..again };
+    }
+    Err(Rejection::NotAName)
+}
+
+fn one_pass(text: &str) -> Result<Spelling, Rejection> {
+    let repaired = repair::repair(text);
+    if repaired.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(Rejection::NotAName);
+    }
+    let spelling = clauses::read_mention(&repaired)?;
+    let name = repair::tidy(&spelling.name);
+    if name.is_empty() { Err(Rejection::NotAName) } else { Ok(Spelling { name, ..spelling }) }
+}
+
+#[cfg(test)]
+mod tests;
