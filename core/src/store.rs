@@ -86,6 +86,21 @@ impl Store {
             .map(drop)
     }
 
+    /// Writes an object unless these very bytes are there already, so that publishing twice touches nothing. Returns
+    /// whether it wrote.
+    ///
+    /// # Errors
+    /// As [`Store::put`] and [`Store::get`].
+    pub fn put_changed(&self, path: &str, bytes: impl Into<Bytes>) -> Result<bool, CoreError> {
+        let bytes = bytes.into();
+        match self.get(path) {
+            Ok(found) if found == bytes => return Ok(false),
+            Ok(_) | Err(CoreError::Missing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.put(path, bytes).map(|()| true)
+    }
+
     /// Writes an object only where none is: of many callers exactly one wins.
     ///
     /// # Errors
@@ -197,6 +212,18 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unchanged_bytes_are_not_written_again() -> Result<(), CoreError> {
+        let folder =
+            tempfile::tempdir().map_err(|e| CoreError::from_io(Path::new("tempdir"), e))?;
+        let store = Store::local(folder.path())?;
+        assert!(store.put_changed("a.txt", "one")?);
+        assert!(!store.put_changed("a.txt", "one")?);
+        assert!(store.put_changed("a.txt", "two")?);
+        assert_eq!(store.get("a.txt")?, "two");
+        Ok(())
+    }
 
     #[test]
     fn exactly_one_creator_wins() -> Result<(), CoreError> {
