@@ -179,7 +179,9 @@ mod tests {
         ));
         let mut encoder = tiny();
         encoder.layers[1].bias[0] = f32::NAN;
-        assert!(matches!(encoder.check(), Err(Error::Tensor { tensor, .. }) if tensor == "layers.1.bias"));
+        assert!(
+            matches!(encoder.check(), Err(Error::Tensor { tensor, .. }) if tensor == "layers.1.bias")
+        );
         let mut encoder = tiny();
         encoder.input_std[1] = 0.0;
         assert!(encoder.check().is_err());

@@ -1,5 +1,6 @@
 //! Seconds per portrait: `cargo bench -p laioncele-sdxl -- MODEL_FOLDER [PICTURES] [STEPS]`.
-//! `RAYON_NUM_THREADS` sets the threads, as for a worker.
+//! One picture after another first (`RAYON_NUM_THREADS` sets the threads of each), then several at once, each on a
+//! thread of its own, as the stages draw them.
 #![allow(clippy::print_stdout)]
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Instant;
 
 use laioncele_sdxl::{
     ImageRequest, LoadOptions, Noise, NullText, SamplingSettings, Sdxl, SdxlOptions, TextEncoders,
+    in_parallel,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -59,5 +61,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seconds.first().copied().unwrap_or(f64::NAN),
         seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN),
     );
+    for threads in [1, 2, 4] {
+        let seeds: Vec<u64> = (0..pictures).collect();
+        let work = |seed: &u64| {
+            let request = ImageRequest {
+                prompt: &prompt,
+                name: Some(&name),
+                null: &null,
+                noise: Noise::Seed(*seed),
+            };
+            sdxl.generate(&[request], &settings, None)
+        };
+        let start = Instant::now();
+        in_parallel(threads, &seeds, work, |_, drawn| drawn.map(drop))?;
+        let each = start.elapsed().as_secs_f64() / pictures as f64;
+        println!("{threads} at once: {each:.3} s per picture");
+    }
     Ok(())
 }

@@ -79,7 +79,9 @@ impl Error {
             _ => return false,
         };
         // The driver's error reaches us as text only: CUDA_ERROR_OUT_OF_MEMORY, "out of memory".
-        text.to_lowercase().replace('_', " ").contains("out of memory")
+        text.to_lowercase()
+            .replace('_', " ")
+            .contains("out of memory")
     }
 
     /// A [`Error::Setting`].

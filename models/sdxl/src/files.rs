@@ -146,18 +146,14 @@ mod tests {
         let pictures = files.picture_files();
         assert!(pictures.contains(&("models.sdxl.unet".into(), PathBuf::from("base/other"))));
         assert!(pictures.contains(&("models.sdxl.vae".into(), PathBuf::from("base/sdxl/vae"))));
-        assert_eq!(
-            files.text_options().expect("options").dtype,
-            DType::BF16
-        );
+        assert_eq!(files.text_options().expect("options").dtype, DType::BF16);
         assert!(serde_json::from_str::<SdxlFiles>(r#"{"folder": "a", "dtype": "f32"}"#).is_err());
     }
 
     #[test]
     fn schedulers_have_names() {
         for name in ["model", "ddim", "euler", "dpmpp_2m", "lcm"] {
-            let choice: SchedulerChoice =
-                serde_json::from_value(name.into()).expect("a scheduler");
+            let choice: SchedulerChoice = serde_json::from_value(name.into()).expect("a scheduler");
             assert_eq!(serde_json::to_value(choice).expect("a name"), name);
         }
         let wrong = serde_json::from_value::<SchedulerChoice>("ddpm".into());

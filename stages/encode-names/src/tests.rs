@@ -14,7 +14,10 @@ use super::*;
 const LONG: &str = "Wolfeschlegelsteinhausenbergerdorff Xquzzyqtl";
 
 fn mini() -> String {
-    format!("{}/../../manifests/mini/sdxl-mini", env!("CARGO_MANIFEST_DIR"))
+    format!(
+        "{}/../../manifests/mini/sdxl-mini",
+        env!("CARGO_MANIFEST_DIR")
+    )
 }
 
 fn rig(root: &Path, sections: &str, channels: usize) -> Rig {
@@ -61,11 +64,20 @@ fn names_become_the_encoders_rows() {
     assert_eq!(rows.len(), 2);
     for row in &rows {
         let direct = encoders.encode_name(&row.name).expect("an embedding");
-        assert_eq!(row.token_count as usize, direct.token_count().expect("counted"));
+        assert_eq!(
+            row.token_count as usize,
+            direct.token_count().expect("counted")
+        );
         // f16 keeps eleven bits of each number.
         let close = |a: f16, b: f32| (a.to_f32() - b).abs() <= b.abs() / 1024.0 + 1e-6;
         assert_eq!(row.embedding.0.len(), direct.rows().len());
-        assert!(row.embedding.0.iter().zip(direct.rows()).all(|(a, b)| close(*a, *b)));
+        assert!(
+            row.embedding
+                .0
+                .iter()
+                .zip(direct.rows())
+                .all(|(a, b)| close(*a, *b))
+        );
     }
     assert!(rows[0].name_id < rows[1].name_id);
     assert_eq!(record.figures["names_above_eight_tokens"], 1.0);
@@ -74,13 +86,23 @@ fn names_become_the_encoders_rows() {
 #[test]
 fn long_names_can_be_dropped() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "[encode_names]\non_overflow = \"drop\"\n", 128);
+    let rig = rig(
+        folder.path(),
+        "[encode_names]\non_overflow = \"drop\"\n",
+        128,
+    );
     let record = run(&rig, &["Mira Castellan", LONG]).expect("encoded");
     let rows: Vec<NameEmbedding> = rig.rows(&record).expect("rows");
     assert_eq!(rows.len(), 1);
     let dropped: Vec<Dropped> = rig.rows(&record).expect("rows");
     assert_eq!(dropped[0].reason, "too_many_tokens");
-    assert!(dropped[0].detail.as_deref().and_then(|d| d.parse().ok()).is_some_and(|n: u32| n > 8));
+    assert!(
+        dropped[0]
+            .detail
+            .as_deref()
+            .and_then(|d| d.parse().ok())
+            .is_some_and(|n: u32| n > 8)
+    );
 }
 
 #[test]
@@ -89,9 +111,18 @@ fn threads_change_no_byte() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut rig = rig(folder.path(), "", 128);
         rig.surroundings.threads = threads;
-        let names = ["Mira Castellan", "Theo Brandt", "A", "Ödön von Horváth", LONG];
+        let names = [
+            "Mira Castellan",
+            "Theo Brandt",
+            "A",
+            "Ödön von Horváth",
+            LONG,
+        ];
         let record = run(&rig, &names).expect("encoded");
-        record.outputs_of(TableId::NameEmbeddings).map(|p| p.digest).collect::<Vec<_>>()
+        record
+            .outputs_of(TableId::NameEmbeddings)
+            .map(|p| p.digest)
+            .collect::<Vec<_>>()
     });
     assert!(outputs[0] == outputs[1] && outputs[1] == outputs[2]);
 }
@@ -100,15 +131,27 @@ fn threads_change_no_byte() {
 fn an_empty_bucket_writes_an_empty_table() {
     let folder = tempfile::tempdir().expect("a folder");
     let record = run(&rig(folder.path(), "", 128), &[]).expect("nothing to do");
-    assert_eq!(record.outputs_of(TableId::NameEmbeddings).map(|p| p.rows).sum::<u64>(), 0);
+    assert_eq!(
+        record
+            .outputs_of(TableId::NameEmbeddings)
+            .map(|p| p.rows)
+            .sum::<u64>(),
+        0
+    );
 }
 
 #[test]
 fn wrong_widths_and_settings_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    let error = run(&rig(folder.path(), "", 64), &["A"]).expect_err("wrong widths").to_string();
+    let error = run(&rig(folder.path(), "", 64), &["A"])
+        .expect_err("wrong widths")
+        .to_string();
     assert!(error.contains("8 x 128"), "{error}");
-    let rig = rig(folder.path(), "[encode_names]\non_overflow = \"cut\"\n", 128);
+    let rig = rig(
+        folder.path(),
+        "[encode_names]\non_overflow = \"cut\"\n",
+        128,
+    );
     assert!(EncodeNames.settings(&rig.manifest).is_err());
 }
 

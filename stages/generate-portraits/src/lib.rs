@@ -133,8 +133,8 @@ impl Output {
     }
 }
 
-/// Everything that is loaded once per worker.
-struct Studio {
+/// What portraits are drawn with.
+struct Models {
     sdxl: Arc<Sdxl>,
     prompt: PromptEmbedding,
     null: PromptEmbedding,
@@ -149,26 +149,26 @@ fn portray_all(
     version: u32,
     output: &mut Output,
 ) -> Result<(), StageError> {
-    let studio = open_studio(task, plan)?;
+    let models = load_models(task, plan)?;
     let sampling = plan.settings.sampling();
-    studio.sdxl.check(&sampling).map_err(failure)?;
+    models.sdxl.check(&sampling).map_err(failure)?;
     let key = task.key_parts().clone();
     let portraitist = Portraitist {
         plan,
         key: &key,
         version,
-        sdxl: &studio.sdxl,
-        prompt: &studio.prompt,
-        null: &studio.null,
+        sdxl: &models.sdxl,
+        prompt: &models.prompt,
+        null: &models.null,
         sampling: &sampling,
-        nets: studio.nets.as_deref(),
+        nets: models.nets.as_deref(),
         earlier: earlier_portraits(task)?,
     };
     let (mut done, total) = (0, names.len() as u64);
     for block in names.chunks(NAMES_AT_ONCE) {
         let mut outcomes: Vec<Option<Outcome>> = block.iter().map(|_| None).collect();
         let work = |name: &NameEmbedding| portraitist.portray(name);
-        in_parallel(studio.threads, block, work, |index, outcome| {
+        in_parallel(models.threads, block, work, |index, outcome| {
             outcomes[index] = Some(outcome?);
             done += 1;
             task.progress(done, total, Unit::Name)
@@ -189,7 +189,7 @@ fn earlier_portraits(task: &Task) -> Result<HashMap<(NameId, u32), Vec<Portrait>
     Ok(earlier)
 }
 
-fn open_studio(task: &Task, plan: &Plan) -> Result<Studio, StageError> {
+fn load_models(task: &Task, plan: &Plan) -> Result<Models, StageError> {
     let sdxl = load_sdxl(task, &plan.sdxl)?;
     let (found, widths) = (sdxl.name_width(), task.widths());
     if (widths.name_tokens, widths.name_channels) != (NAME_TOKENS, found) {
@@ -202,7 +202,7 @@ fn open_studio(task: &Task, plan: &Plan) -> Result<Studio, StageError> {
     let device = plan.sdxl.device.open();
     let on_cpu = device.map_err(StageError::environment)?.is_cpu();
     let look = plan.look.as_ref();
-    Ok(Studio {
+    Ok(Models {
         sdxl,
         prompt: encoders
             .encode_prompt(&plan.settings.prompt)
@@ -210,7 +210,11 @@ fn open_studio(task: &Task, plan: &Plan) -> Result<Studio, StageError> {
         null: encoders.encode_null(&NullText::Model).map_err(failure)?,
         nets: look.map(|look| load_faces(task, look)).transpose()?,
         // A GPU has one owner thread.
-        threads: if on_cpu { task.surroundings().threads } else { 1 },
+        threads: if on_cpu {
+            task.surroundings().threads
+        } else {
+            1
+        },
     })
 }
 

@@ -95,7 +95,10 @@ impl Plan {
     pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Settings = manifest.section("generate_portraits")?;
         let sdxl: SdxlFiles = manifest.model("sdxl")?;
-        let look = settings.lazy.then(|| LookPlan::read(manifest)).transpose()?;
+        let look = settings
+            .lazy
+            .then(|| LookPlan::read(manifest))
+            .transpose()?;
         Ok(Self {
             run_seed: manifest.run.seed,
             sdxl: sdxl.resolved(|path| manifest.resolve(path)),
@@ -165,7 +168,8 @@ impl Plan {
 impl LookPlan {
     fn read(manifest: &Manifest) -> Result<Self, CoreError> {
         let verify: VerifyPortraits = manifest.section("verify_portraits")?;
-        let missing = "[verify_portraits] same_person is needed for [generate_portraits] lazy = true";
+        let missing =
+            "[verify_portraits] same_person is needed for [generate_portraits] lazy = true";
         let files: FaceFiles = manifest.model("face")?;
         Ok(Self {
             files: files

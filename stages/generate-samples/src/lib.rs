@@ -14,14 +14,13 @@ use laioncele_core::stage::ModelFiles;
 use laioncele_core::store::Store;
 use laioncele_core::table::{Image, Sample};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step,
-    TableId, Task, Unit,
+    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
+    Unit,
 };
 
 use draw::{DrawError, Name, Picture, Source, Studio};
 use people::{Person, Refusal};
-use prompts::with_word;
-pub use prompts::Prompts;
+pub use prompts::{Prompts, with_word};
 use settings::Plan;
 pub use settings::{Eta, MeanLength, Settings};
 
@@ -90,7 +89,11 @@ impl Step for GenerateSamples {
         }
         task.account(Unit::Sample, output.planned, output.drawn);
         task.figure("samples", output.drawn as f64);
-        if output.written { Ok(()) } else { task.write::<Sample>(Vec::new()) }
+        if output.written {
+            Ok(())
+        } else {
+            task.write::<Sample>(Vec::new())
+        }
     }
 
     fn publish(
@@ -199,7 +202,13 @@ impl Output {
             Ok(name) => name.as_ref(),
             Err((reason, detail)) => {
                 for sample in &subject.samples {
-                    task.drop_row(Unit::Sample, sample.seed, None, *reason, Some(detail.clone()));
+                    task.drop_row(
+                        Unit::Sample,
+                        sample.seed,
+                        None,
+                        *reason,
+                        Some(detail.clone()),
+                    );
                 }
                 self.done += subject.samples.len() as u64;
                 return Ok(());

@@ -103,12 +103,18 @@ mod tests {
             std::fs::write(root.join(name), b"x").expect("a file");
         }
         let people = people(root).expect("people");
-        let names: Vec<_> = people.iter().map(|p| (p.name.as_str(), p.photos.len())).collect();
+        let names: Vec<_> = people
+            .iter()
+            .map(|p| (p.name.as_str(), p.photos.len()))
+            .collect();
         assert_eq!(names, [("ada", 1), ("bea", 2), ("cyd", 0)]);
         assert_eq!(people[1].photos[0], root.join("bea/1.jpg"));
         let refusal = people[0].pictures().expect_err("no picture");
         assert_eq!(refusal.0, DropReason::NotAnImage);
         assert!(refusal.1.starts_with("ada.jpeg"));
-        assert_eq!(people[2].pictures().expect_err("no photo").0, DropReason::NotAnImage);
+        assert_eq!(
+            people[2].pictures().expect_err("no photo").0,
+            DropReason::NotAnImage
+        );
     }
 }

@@ -116,11 +116,11 @@ pub fn with_word(prompt: &str, word: &str) -> String {
     let mut text = String::with_capacity(prompt.len());
     let mut rest = prompt;
     while let Some(at) = rest.find("person") {
-        let (before, found) = rest.split_at(at);
-        let after = &found["person".len()..];
+        let after = &rest[at + "person".len()..];
+        let before = &prompt[..prompt.len() - rest.len() + at];
         let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         let whole = !inside(before.chars().next_back()) && !inside(after.chars().next());
-        text.push_str(before);
+        text.push_str(&rest[..at]);
         text.push_str(if whole { word } else { "person" });
         rest = after;
     }
@@ -137,13 +137,19 @@ mod tests {
         let all = prompts.all();
         assert_eq!(all.len(), 40);
         let groups: std::collections::BTreeSet<_> = all.iter().map(|(group, _)| *group).collect();
-        assert_eq!(Vec::from_iter(groups), ["action", "emotion", "scene", "style"]);
+        assert_eq!(
+            Vec::from_iter(groups),
+            ["action", "emotion", "scene", "style"]
+        );
         assert!(all.iter().all(|(_, p)| with_word(p, "man") != *p));
     }
 
     #[test]
     fn only_the_whole_word_is_replaced() {
-        assert_eq!(with_word("a person, personal; person", "woman"), "a woman, personal; woman");
+        assert_eq!(
+            with_word("a person, personal; person", "woman"),
+            "a woman, personal; woman"
+        );
         assert_eq!(with_word("personperson", "man"), "personperson");
         assert_eq!(with_word("", "man"), "");
     }

@@ -173,7 +173,8 @@ impl Plan {
     }
 
     fn references(&self, manifest: &Manifest) -> Result<&Path, CoreError> {
-        let missing = "[generate_samples] references is missing: a folder with photos of people to draw";
+        let missing =
+            "[generate_samples] references is missing: a folder with photos of people to draw";
         let folder = self.settings.references.as_deref();
         folder.ok_or_else(|| manifest.error(missing.to_owned()))
     }
@@ -234,6 +235,9 @@ mod tests {
         let settings: Settings = serde_json::from_str(r#"{"eta": 27}"#).expect("settings");
         assert_eq!(settings.eta, Eta::Length(27.0));
         assert!(serde_json::from_str::<Settings>(r#"{"eta": "median"}"#).is_err());
-        assert_eq!(serde_json::to_value(Settings::default()).expect("json")["eta"], 80.0);
+        assert_eq!(
+            serde_json::to_value(Settings::default()).expect("json")["eta"],
+            80.0
+        );
     }
 }

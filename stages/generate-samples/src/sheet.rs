@@ -124,7 +124,10 @@ impl<'a> Sheet<'a> {
         let mut places = BTreeMap::new();
         for (row, person) in self.legend.people.iter().enumerate() {
             for (column, prompt) in self.legend.prompts.iter().enumerate() {
-                places.insert((person.as_str(), plan.seed(person, prompt, 0)), (row, column + 1));
+                places.insert(
+                    (person.as_str(), plan.seed(person, prompt, 0)),
+                    (row, column + 1),
+                );
             }
         }
         for part in parts {
@@ -170,7 +173,13 @@ mod tests {
         let prompts = crate::Prompts::default();
         let shown = shown_prompts(&prompts.all());
         assert_eq!(shown.len(), 12);
-        assert_eq!(shown[..2], ["a person is sitting in a chair", "a person is riding a horse"]);
+        assert_eq!(
+            shown[..2],
+            [
+                "a person is sitting in a chair",
+                "a person is riding a horse"
+            ]
+        );
         let list = crate::Prompts::List((0..20).map(|i| i.to_string()).collect());
         assert_eq!(shown_prompts(&list.all()).len(), MOST_COLUMNS);
         assert!(shown_prompts(&[]).is_empty());
@@ -184,12 +193,21 @@ mod tests {
             prompts: vec!["p".to_owned()],
         };
         let mut sheet = Sheet::new(&legend);
-        assert_eq!(sheet.canvas.dimensions(), (2 * CELL + 3 * GAP, CELL + 2 * GAP));
+        assert_eq!(
+            sheet.canvas.dimensions(),
+            (2 * CELL + 3 * GAP, CELL + 2 * GAP)
+        );
         sheet.place(0, 1, &RgbImage::from_pixel(40, 20, Rgb([9; 3])));
-        let shown = sheet.canvas.enumerate_pixels().filter(|(_, _, p)| p.0 == [9; 3]);
+        let shown = sheet
+            .canvas
+            .enumerate_pixels()
+            .filter(|(_, _, p)| p.0 == [9; 3]);
         let (mut columns, mut rows) = (Vec::new(), Vec::new());
         shown.for_each(|(x, y, _)| (columns.push(x), rows.push(y)).0);
         assert_eq!(columns.iter().min(), Some(&(CELL + 2 * GAP)));
-        assert_eq!((rows.iter().min(), rows.iter().max()), (Some(&(GAP + CELL / 4)), Some(&(GAP + CELL * 3 / 4 - 1))));
+        assert_eq!(
+            (rows.iter().min(), rows.iter().max()),
+            (Some(&(GAP + CELL / 4)), Some(&(GAP + CELL * 3 / 4 - 1)))
+        );
     }
 }

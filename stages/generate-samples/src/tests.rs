@@ -66,7 +66,9 @@ fn encoder(name: &NameRow) -> Encoder {
         activation: Activation::Gelu,
     };
     let layer = |(inputs, outputs): (usize, usize)| Layer {
-        weight: (0..inputs * outputs).map(|i| (i as f32).sin() * 0.01).collect(),
+        weight: (0..inputs * outputs)
+            .map(|i| (i as f32).sin() * 0.01)
+            .collect(),
         bias: vec![0.0; outputs],
     };
     let mut encoder = Encoder {
@@ -84,7 +86,14 @@ fn file_part(rig: &Rig, name: &str, bytes: Vec<u8>) -> Part {
     let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
     rig.store.put(&path, bytes).expect("a file");
     let (table, partition) = (TableId::Encoder, Partition::whole());
-    Part { table, partition, path, rows: 0, bytes: size, digest }
+    Part {
+        table,
+        partition,
+        path,
+        rows: 0,
+        bytes: size,
+        digest,
+    }
 }
 
 /// The parts that the stage reads; the third name has no identity.
@@ -118,11 +127,15 @@ fn portrait(rig: &Rig) -> RgbImage {
     let mut studio = studio(rig, &[]);
     studio.sampling.steps = 12;
     let name = studio.name_from_text(NAMES[0]).expect("a name");
-    studio.draw(Some(&name), "a portrait of a person", 3).expect("a portrait")
+    studio
+        .draw(Some(&name), "a portrait of a person", 3)
+        .expect("a portrait")
 }
 
 fn samples(rig: &Rig, chunk: u32) -> (Vec<Sample>, Record) {
-    let record = rig.run(&GenerateSamples, &Partition::chunk(chunk), inputs(rig)).expect("drawn");
+    let record = rig
+        .run(&GenerateSamples, &Partition::chunk(chunk), inputs(rig))
+        .expect("drawn");
     (rig.rows(&record).expect("samples"), record)
 }
 
@@ -131,15 +144,29 @@ fn people_and_the_plain_model_are_drawn() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut rig = rig(folder.path(), "", "face");
     let references = folder.path().join("references");
-    portrait(&rig).save(references.join("maria.png")).expect("saved");
-    RgbImage::new(64, 64).save(references.join("nobody.png")).expect("saved");
+    portrait(&rig)
+        .save(references.join("maria.png"))
+        .expect("saved");
+    RgbImage::new(64, 64)
+        .save(references.join("nobody.png"))
+        .expect("saved");
     std::fs::write(references.join("broken.png"), b"no picture").expect("written");
-    assert_eq!(GenerateSamples.spread(&rig.manifest).expect("a spread"), Spread::Chunks(4));
+    assert_eq!(
+        GenerateSamples.spread(&rig.manifest).expect("a spread"),
+        Spread::Chunks(4)
+    );
 
     let (maria, first) = samples(&rig, 1);
     let shown: Vec<_> = maria.iter().map(|s| (s.group.as_str(), s.index)).collect();
-    assert_eq!(shown, [("mood", 0), ("mood", 1), ("place", 0), ("place", 1)]);
-    assert!(maria.iter().all(|s| s.person == "maria" && !s.prompt.contains("person")));
+    assert_eq!(
+        shown,
+        [("mood", 0), ("mood", 1), ("place", 0), ("place", 1)]
+    );
+    assert!(
+        maria
+            .iter()
+            .all(|s| s.person == "maria" && !s.prompt.contains("person"))
+    );
     let pictures: std::collections::BTreeSet<_> = maria.iter().map(|s| &s.image.bytes).collect();
     assert_eq!(pictures.len(), 4);
     rig.surroundings.threads = 1;
@@ -149,36 +176,72 @@ fn people_and_the_plain_model_are_drawn() {
         let (none, record) = samples(&rig, chunk);
         let dropped: Vec<Dropped> = rig.rows(&record).expect("dropped");
         assert!(none.is_empty() && dropped.len() == 4);
-        assert!(dropped.iter().all(|row| row.reason == reason), "{dropped:?}");
+        assert!(
+            dropped.iter().all(|row| row.reason == reason),
+            "{dropped:?}"
+        );
     }
 
     let (plain, last) = samples(&rig, 3);
-    let words: Vec<_> = plain.iter().map(|s| (s.person.as_str(), s.prompt.as_str())).collect();
-    let wanted = ["a man is sad", "a woman is sad", "a man in the snow", "a woman in the snow"];
+    let words: Vec<_> = plain
+        .iter()
+        .map(|s| (s.person.as_str(), s.prompt.as_str()))
+        .collect();
+    let wanted = [
+        "a man is sad",
+        "a woman is sad",
+        "a man in the snow",
+        "a woman in the snow",
+    ];
     assert_eq!(words, wanted.map(|prompt| ("", prompt)));
 
     let records = [first, last];
-    GenerateSamples.publish(&rig.store, &rig.manifest, &records).expect("a sheet");
+    GenerateSamples
+        .publish(&rig.store, &rig.manifest, &records)
+        .expect("a sheet");
     let sheet = rig.store.get("samples/sheet.png").expect("the sheet");
     let picture = image::load_from_memory(&sheet).expect("a PNG");
-    assert_eq!((picture.width(), picture.height()), (3 * 132 + 4, 4 * 132 + 4));
-    GenerateSamples.publish(&rig.store, &rig.manifest, &records).expect("a sheet");
-    assert_eq!(rig.store.get("samples/sheet.png").expect("the sheet"), sheet);
+    assert_eq!(
+        (picture.width(), picture.height()),
+        (3 * 132 + 4, 4 * 132 + 4)
+    );
+    GenerateSamples
+        .publish(&rig.store, &rig.manifest, &records)
+        .expect("a sheet");
+    assert_eq!(
+        rig.store.get("samples/sheet.png").expect("the sheet"),
+        sheet
+    );
 }
 
 #[test]
 fn equations_four_and_five_hold() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "delta = 2\neta = 30\ngendered = false\n", "whole");
+    let rig = rig(
+        folder.path(),
+        "delta = 2\neta = 30\ngendered = false\n",
+        "whole",
+    );
     let parts = inputs(&rig);
     let studio = studio(&rig, &parts);
-    let name = studio.name_from_photo(&RgbImage::new(40, 30)).expect("a name");
+    let name = studio
+        .name_from_photo(&RgbImage::new(40, 30))
+        .expect("a name");
     let rows: Vec<Vec<f32>> = name_rows()[..2]
         .iter()
         .map(|row| row.embedding.0.iter().map(|v| v.to_f32()).collect())
         .collect();
-    let mean: Vec<f32> = rows[0].iter().zip(&rows[1]).map(|(a, b)| (a + b) / 2.0).collect();
-    let pulled = name.embedding.rows().iter().zip(&mean).map(|(f, m)| m + 2.0 * (f - m));
+    let mean: Vec<f32> = rows[0]
+        .iter()
+        .zip(&rows[1])
+        .map(|(a, b)| (a + b) / 2.0)
+        .collect();
+    let pulled = name
+        .embedding
+        .rows()
+        .iter()
+        .zip(&mean)
+        .map(|(f, m)| m + 2.0 * (f - m));
     let pulled: Vec<f32> = pulled.collect();
     let length = pulled.iter().map(|v| v * v).sum::<f32>().sqrt();
     let prepended = studio.prepended(&name).expect("an embedding");
@@ -186,7 +249,10 @@ fn equations_four_and_five_hold() {
     assert!(prepended.rows().iter().zip(&pulled).all(close));
     assert!((prepended.norm() - 30.0).abs() < 1e-3);
     let text = studio.name_from_text(NAMES[0]).expect("a name");
-    assert_eq!(studio.prepended(&text).expect("an embedding"), text.embedding);
+    assert_eq!(
+        studio.prepended(&text).expect("an embedding"),
+        text.embedding
+    );
 
     let by_mean = manifest(folder.path(), "eta = \"mean\"\ngendered = false\n", "whole");
     let of = |table| parts.iter().filter(|p| p.table == table).cloned().collect();
@@ -203,13 +269,22 @@ fn interpolation_ends_at_both_names() {
     let rig = rig(folder.path(), "gendered = false\n", "whole");
     let studio = studio(&rig, &[]);
     let [a, b] = [NAMES[0], NAMES[1]].map(|name| studio.name_from_text(name).expect("a name"));
-    let pictures = studio.interpolate((&a, &b), 3, "a portrait of a person", 5).expect("pictures");
-    let alone = |name| studio.draw(Some(name), "a portrait of a person", 5).expect("a picture");
+    let pictures = studio
+        .interpolate((&a, &b), 3, "a portrait of a person", 5)
+        .expect("pictures");
+    let alone = |name| {
+        studio
+            .draw(Some(name), "a portrait of a person", 5)
+            .expect("a picture")
+    };
     assert_eq!(pictures.len(), 3);
     assert_eq!((&pictures[0], &pictures[2]), (&alone(&a), &alone(&b)));
     assert!(pictures[1] != pictures[0] && pictures[1] != pictures[2]);
     let photo = RgbImage::new(10, 10);
-    assert!(matches!(studio.name_from_photo(&photo), Err(DrawError::NoEncoder)));
+    assert!(matches!(
+        studio.name_from_photo(&photo),
+        Err(DrawError::NoEncoder)
+    ));
 }
 
 #[test]
@@ -226,11 +301,30 @@ fn what_does_not_fit_is_named() {
     parts[0] = file_part(&rig, "narrow.encoder.json", files.config);
     parts[1] = file_part(&rig, "narrow.encoder.safetensors", files.weights);
     let of = |table| parts.iter().filter(|p| p.table == table).cloned().collect();
-    let error = Studio::open(&rig.manifest, &rig.store, &of).err().expect("too narrow");
-    assert!(error.to_string().contains("input is 64 wide; 128"), "{error}");
+    let error = Studio::open(&rig.manifest, &rig.store, &of)
+        .err()
+        .expect("too narrow");
+    assert!(
+        error.to_string().contains("input is 64 wide; 128"),
+        "{error}"
+    );
 
     let text = "[generate_samples]\nreference = \"x\"\n";
     let wrong = Rig::new(folder.path(), text).expect("a rig");
-    let error = GenerateSamples.settings(&wrong.manifest).expect_err("no such key").to_string();
+    let error = GenerateSamples
+        .settings(&wrong.manifest)
+        .expect_err("no such key")
+        .to_string();
     assert!(error.contains("did you mean `references`?"), "{error}");
+}
+
+/// Pinned: the same pictures on every machine and in every version.
+#[test]
+fn seeds_never_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = Plan::read(&manifest(folder.path(), "", "face")).expect("a plan");
+    assert_eq!(
+        plan.seed("maria", "a person is sad", 1),
+        0x36ca_c593_4c46_104a
+    );
 }

@@ -16,7 +16,9 @@ pub enum DrawError {
     #[error("there is no trained encoder yet: run `laioncele run --stage train-encoder` first")]
     NoEncoder,
     /// The run has no dataset yet, so that the mean name of Equation 4 is unknown.
-    #[error("the dataset has no names yet, and Equation 4 needs their mean: run `laioncele run --stage pack-shards` first")]
+    #[error(
+        "the dataset has no names yet, and Equation 4 needs their mean: run `laioncele run --stage pack-shards` first"
+    )]
     NoNames,
     /// Two parts that do not fit together.
     #[error("{what} is {found} wide; {expected} was expected")]

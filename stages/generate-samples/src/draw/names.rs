@@ -28,7 +28,12 @@ impl NameStatistics {
     pub fn read(source: &Source<'_>) -> Result<Self> {
         let mut known = BTreeSet::new();
         for part in source.parts(TableId::Identities) {
-            known.extend(source.rows::<Identity>(&part)?.iter().map(|row| row.name_id));
+            known.extend(
+                source
+                    .rows::<Identity>(&part)?
+                    .iter()
+                    .map(|row| row.name_id),
+            );
         }
         let width = source.widths().name_channels;
         let mut sums = Sums::default();

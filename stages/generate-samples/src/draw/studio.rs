@@ -140,7 +140,9 @@ impl Studio {
                 continue;
             };
             let seen = self.crop.apply(photo, face_box);
-            let predicted = reader.encoder.predict(&reader.image_encoders.feature(&seen)?)?;
+            let predicted = reader
+                .encoder
+                .predict(&reader.image_encoders.feature(&seen)?)?;
             names.push(NameEmbedding::new(predicted, self.sdxl.name_width())?);
         }
         if names.is_empty() {
@@ -221,7 +223,9 @@ impl Studio {
             Eta::Length(length) => length,
             Eta::Mean(MeanLength::Mean) => reader.statistics.mean_length,
         };
-        let guided = name.embedding.recentre(&reader.statistics.mean, self.delta)?;
+        let guided = name
+            .embedding
+            .recentre(&reader.statistics.mean, self.delta)?;
         Ok(guided.rescale(eta))
     }
 
@@ -323,7 +327,11 @@ impl Reader {
             files.load().map_err(|e| DrawError::from(e).into())
         })?;
         let name = source.widths().name_tokens * source.widths().name_channels;
-        fit("the encoder's input", encoder.config.input, image_encoders.width())?;
+        fit(
+            "the encoder's input",
+            encoder.config.input,
+            image_encoders.width(),
+        )?;
         fit("the encoder's output", encoder.config.output(), name)?;
         Ok(Some(Self {
             statistics: NameStatistics::kept(source)?,
