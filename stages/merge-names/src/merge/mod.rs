@@ -102,7 +102,7 @@ fn nearby(forms: &[Form], common_ratio: f64) -> Vec<usize> {
             candidates
                 .take_while(|&t| t < i && fits(form, &forms[t]))
                 .filter_map(|t| Some((edits(form, &forms[t])?, t)))
-                .filter(|&(_, t)| usage.may_be_same((form.best(), form.mentions), (forms[t].best(), forms[t].mentions)))
+                .filter(|&(_, t)| usage.may_be_same(form.best(), (forms[t].best(), forms[t].mentions)))
                 .collect()
         })
         .collect();

@@ -3,6 +3,9 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
 type Words = HashSet<&'static str>;
 
 /// Which words are names, and which are none. All lists hold lower-case words.
@@ -36,9 +39,11 @@ pub(crate) struct Lexicon {
 pub(crate) static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
     let places = include_str!("../../data/places.txt");
     let endings = include_str!("../../data/endings.txt");
+    let more = include_str!("../../data/more-names.txt");
+    let more = |mark| marked(more, mark).flat_map(str::split_whitespace);
     Lexicon {
-        given: words(include_str!("../../data/given-names.txt")),
-        surnames: words(include_str!("../../data/surnames.txt")),
+        given: words(include_str!("../../data/given-names.txt")).into_iter().chain(more("given ")).collect(),
+        surnames: words(include_str!("../../data/surnames.txt")).into_iter().chain(more("family ")).collect(),
         things: words(include_str!("../../data/things.txt")),
         common: words(include_str!("../../data/common-words.txt")),
         leading: words(include_str!("../../data/leading.txt")),
@@ -56,6 +61,15 @@ fn words(text: &'static str) -> Words {
     text.lines().filter(|l| !l.starts_with('#')).flat_map(str::split_whitespace).collect()
 }
 
+/// Whether `names` holds the word, with or without its diacritics.
+fn holds(names: &Words, lower: &str) -> bool {
+    names.contains(lower) || (!lower.is_ascii() && names.contains(without_marks(lower).as_str()))
+}
+
+fn without_marks(text: &str) -> String {
+    text.nfd().filter(|c| !is_combining_mark(*c)).collect()
+}
+
 fn marked(text: &'static str, mark: &'static str) -> impl Iterator<Item = &'static str> {
     text.lines().filter_map(move |l| l.strip_prefix(mark))
 }
@@ -68,16 +82,16 @@ const LASTING_TITLES: [&str; 22] = [
 
 impl Lexicon {
     pub(crate) fn is_given_name(&self, lower: &str) -> bool {
-        self.given.contains(lower)
+        holds(&self.given, lower)
     }
 
     pub(crate) fn is_surname(&self, lower: &str) -> bool {
-        self.surnames.contains(lower)
+        holds(&self.surnames, lower)
     }
 
     /// A word that people are called by, first or last.
     pub(crate) fn is_name_word(&self, lower: &str) -> bool {
-        self.given.contains(lower) || self.surnames.contains(lower)
+        self.is_given_name(lower) || self.is_surname(lower)
     }
 
     /// A word that is never part of a name. A hyphenated word is what its last piece is (`Self-Portrait`).

@@ -309,7 +309,8 @@ fn is_everyday(words: &[Word]) -> bool {
         return false;
     }
     let common = |w: &Word| LEXICON.is_common(&w.bare) && !w.are_initials() && !LEXICON.is_particle(&w.bare);
-    let next_is_name = rest.first().is_some_and(|w| LEXICON.is_name_word(&w.bare));
+    let name = |w: &Word| LEXICON.is_surname(&w.bare) || (LEXICON.is_given_name(&w.bare) && !LEXICON.is_thing(&w.bare));
+    let next_is_name = rest.first().is_some_and(name);
     (common(first) && !next_is_name) || rest.first().is_some_and(common)
 }
 
