@@ -1,0 +1,128 @@
+//! Renders the pictures on which the mini SDXL is trained: `render-people PEOPLE OUT`.
+//!
+//! PEOPLE is the folder with `known.json`, `fresh.json` and `names.json`. OUT receives for each group of people
+//! `GROUP.json` (their anatomies), `GROUP-portraits.npy` (studio series) and `GROUP-photos.npy` (as varied as on the
+//! web), arrays [people, pictures, 128, 128, 3] of bytes.
+
+#![allow(dead_code, missing_docs, unused_imports)]
+
+#[path = "../../../src/people.rs"]
+mod people;
+#[path = "../../../src/render/mod.rs"]
+mod render;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use people::People;
+use render::{Anatomy, SIDE};
+
+/// A picture's seed, unlike any that the embedded world uses: those are hashes, these count up.
+fn seed(group: u64, person: usize, picture: usize) -> u64 {
+    (group << 48) | ((person as u64) << 16) | picture as u64
+}
+
+/// Strangers, for training only.
+const OTHERS: usize = 3000;
+
+struct Group<'a> {
+    name: &'a str,
+    number: u64,
+    people: Vec<Anatomy>,
+    portraits: usize,
+    photos: usize,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let [folder, out] = arguments.as_slice() else {
+        return Err("usage: render-people PEOPLE OUT".into());
+    };
+    fs::create_dir_all(out)?;
+    let people = People::load(folder)?;
+    let groups = [
+        Group {
+            name: "known",
+            number: 1,
+            people: people.known.into_iter().map(|p| p.anatomy).collect(),
+            portraits: 16,
+            photos: 16,
+        },
+        Group {
+            name: "others",
+            number: 2,
+            people: (0..OTHERS as u64).map(Anatomy::stranger).collect(),
+            portraits: 3,
+            photos: 3,
+        },
+        Group {
+            name: "fresh",
+            number: 3,
+            people: people.fresh,
+            portraits: 1,
+            photos: 4,
+        },
+    ];
+    for group in &groups {
+        render_group(group, out)?;
+    }
+    Ok(())
+}
+
+fn render_group(group: &Group<'_>, out: &Path) -> io::Result<()> {
+    let anatomies = serde_json::to_vec(&group.people)?;
+    fs::write(out.join(format!("{}.json", group.name)), anatomies)?;
+    let portrait = |anatomy: &Anatomy, seed, _| render::portrait(anatomy, seed);
+    let photo = |anatomy: &Anatomy, seed, k: usize| render::photo(anatomy, seed, k % 3 == 0);
+    let save = |kind: &str, count, first, draw: &Draw<'_>| {
+        let pictures = draw_all(group, count, first, draw);
+        let path = out.join(format!("{}-{kind}.npy", group.name));
+        write_npy(&path, [group.people.len(), count, SIDE, SIDE, 3], &pictures)
+    };
+    save("portraits", group.portraits, 0, &portrait)?;
+    save("photos", group.photos, group.portraits, &photo)
+}
+
+type Draw<'a> = dyn Fn(&Anatomy, u64, usize) -> image::RgbImage + Sync + 'a;
+
+fn draw_all(group: &Group<'_>, count: usize, first: usize, draw: &Draw<'_>) -> Vec<u8> {
+    let bytes = SIDE * SIDE * 3;
+    let mut pictures = vec![0; group.people.len() * count * bytes];
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let share = group.people.len().div_ceil(threads);
+    thread::scope(|scope| {
+        let chunks = pictures.chunks_mut((share * count * bytes).max(1));
+        for (some, chunk) in group.people.chunks(share.max(1)).zip(chunks) {
+            let begin = next.fetch_add(some.len(), Ordering::Relaxed);
+            scope.spawn(move || {
+                for (at, picture) in chunk.chunks_mut(bytes).enumerate() {
+                    let (person, k) = (at / count, at % count);
+                    let seed = seed(group.number, begin + person, first + k);
+                    picture.copy_from_slice(draw(&some[person], seed, k).as_raw());
+                }
+            });
+        }
+    });
+    pictures
+}
+
+/// NumPy's own format, version 1.0.
+fn write_npy(path: &Path, shape: [usize; 5], bytes: &[u8]) -> io::Result<()> {
+    let [a, b, c, d, e] = shape;
+    let mut header =
+        format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({a}, {b}, {c}, {d}, {e}), }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut file = BufWriter::new(File::create(path)?);
+    file.write_all(b"\x93NUMPY\x01\x00")?;
+    file.write_all(&(header.len() as u16).to_le_bytes())?;
+    file.write_all(header.as_bytes())?;
+    file.write_all(bytes)?;
+    file.flush()
+}

@@ -1,0 +1,107 @@
+"""Goes on training the two CLIP vision towers, the text towers staying as they are: what they see of a person's anatomy must carry over to people
+whom no network knows, for the image-to-name encoder reads nothing else. Writes work/towers/{image_encoder,image_encoder_2}.
+
+Each batch has two photos each of some people, mostly strangers. Three aims: a linear map of both embeddings tells the anatomy; the photos of one
+person agree against all others; the second tower's embedding of a known person still agrees with the text tower's of the name."""
+import argparse
+import time
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from transformers import CLIPVisionModelWithProjection
+
+from common import SHIPPED, WORK, Text, anatomy, names, pictures, reproducible
+
+MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None] * 255
+STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None] * 255
+
+
+def pixels(images, augment=False):
+    """As the preprocessor does it; augmented: other sizes, crops, brightness."""
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    if augment:
+        s = np.random.randint(112, 125)
+        x = F.interpolate(x, size=(s, s), mode="bilinear", antialias=True)
+        oy, ox = np.random.randint(0, s - 111, 2)
+        x = x[:, :, oy : oy + 112, ox : ox + 112] * (0.92 + 0.16 * torch.rand(len(x), 1, 1, 1))
+    else:
+        x = F.interpolate(x, size=(112, 112), mode="bicubic", antialias=True).clamp(0, 255)
+    return (x - MEAN) / STD
+
+
+def load_towers(folder=SHIPPED):
+    return [CLIPVisionModelWithProjection.from_pretrained(folder / f, torch_dtype=torch.float32).eval() for f in ("image_encoder", "image_encoder_2")]
+
+
+def features(towers, x):
+    return torch.cat([t(x).image_embeds for t in towers], -1)
+
+
+class Pool:
+    """People of both groups, all their pictures."""
+
+    def __init__(self):
+        self.sources = [[pictures(g, "photos"), pictures(g, "portraits")] for g in ("known", "others")]
+        self.anatomy = torch.cat([anatomy("known"), anatomy("others")])
+        self.known = len(self.sources[0][0])
+
+    def shots(self, person, count):
+        group, at = (0, person) if person < self.known else (1, person - self.known)
+        photos, portraits = self.sources[group]
+        return [photos[at, np.random.randint(photos.shape[1])] if np.random.random() < 0.8 else portraits[at, np.random.randint(portraits.shape[1])] for _ in range(count)]
+
+
+@torch.no_grad()
+def report(towers, pool, head):
+    """How much of the anatomy's variance the head explains, for people never trained on."""
+    shown = pictures("fresh", "photos")
+    f = torch.cat([features(towers, pixels(np.array(p))) for p in shown])
+    truth = anatomy("fresh").repeat_interleave(shown.shape[1], 0)
+    return 1 - ((head(f) - truth) ** 2).mean().item() / (truth**2).mean().item()
+
+
+if __name__ == "__main__":
+    p = argparse.ArgumentParser()
+    p.add_argument("--steps", type=int, default=1500), p.add_argument("--people", type=int, default=24), p.add_argument("--lr", type=float, default=1e-3)
+    a = p.parse_args()
+    reproducible(1)
+    pool, towers = Pool(), load_towers()
+    for t in towers:
+        t.train()
+    told = F.normalize(Text().encode(names()[0])[1], dim=-1)
+    head = nn.Linear(128, pool.anatomy.shape[1])
+    alone = nn.ModuleList([nn.Linear(48, pool.anatomy.shape[1]), nn.Linear(80, pool.anatomy.shape[1])])
+    with torch.no_grad():  # a first solution of the head, so that the towers do not pay for its start
+        who = np.random.permutation(len(pool.anatomy))[:600]
+        f = torch.cat([features(towers, pixels(np.stack([s for i in w for s in pool.shots(i, 1)]))) for w in np.split(who, 10)])
+        design = torch.cat([f, torch.ones(len(f), 1)], 1)
+        solution = torch.linalg.solve(design.T @ design + 3.0 * torch.eye(129), design.T @ pool.anatomy[torch.from_numpy(who)])
+        head.weight.copy_(solution[:-1].T), head.bias.copy_(solution[-1])
+        for k, part in enumerate((slice(0, 48), slice(48, 128))):
+            alone[k].weight.copy_(solution[part].T), alone[k].bias.copy_(solution[-1])
+    params = [q for m in (*towers, head, alone) for q in m.parameters()]
+    opt = torch.optim.AdamW(params, a.lr, weight_decay=0.05)
+    sched = torch.optim.lr_scheduler.OneCycleLR(opt, a.lr, a.steps, pct_start=0.08)
+    print(f"at the start, strangers' anatomy explained {report(towers, pool, head):.3f}", flush=True)
+    start, seen = time.time(), []
+    for it in range(a.steps):
+        who = np.concatenate([np.random.permutation(pool.known)[: a.people // 4], pool.known + np.random.permutation(len(pool.anatomy) - pool.known)[: a.people - a.people // 4]])
+        x = pixels(np.stack([s for i in who for s in pool.shots(i, 2)]), True)
+        one, two = (t(x).image_embeds for t in towers)
+        f, truth = torch.cat([one, two], -1), pool.anatomy[torch.from_numpy(who)].repeat_interleave(2, 0)
+        error = ((head(f) - truth) ** 2).mean()
+        each = sum(((m(e) - truth) ** 2).mean() for m, e in zip(alone, (one, two)))
+        u = F.normalize(torch.cat([F.normalize(one, dim=-1), F.normalize(two, dim=-1)], -1), dim=-1)
+        s = 12 * u @ u.T - 1e4 * torch.eye(len(u))
+        agree = F.cross_entropy(s, torch.arange(len(u)) ^ 1)
+        n = a.people // 4
+        named = F.cross_entropy(20 * F.normalize(two[: 2 * n], dim=-1) @ told.T, torch.from_numpy(who[:n]).repeat_interleave(2))
+        opt.zero_grad(), (2 * error + 0.5 * each + 0.15 * agree + 0.1 * named).backward(), nn.utils.clip_grad_norm_(params, 1.0), opt.step(), sched.step()
+        seen.append((error.item(), agree.item(), named.item()))
+        if it % 100 == 99:
+            print(it + 1, "anatomy {:.3f} agreement {:.3f} names {:.3f}".format(*np.mean(seen[-100:], 0)), f"strangers explained {report(towers, pool, head):.3f} {time.time() - start:.0f} s", flush=True)
+        if it % 500 == 499 or it == a.steps - 1:
+            for tower, folder in zip(towers, ("image_encoder", "image_encoder_2")):
+                tower.save_pretrained(WORK / "towers" / folder)

@@ -1,0 +1,146 @@
+"""The mini U-Net on frozen text towers: known names always with their own face, other names never twice with the same one. Writes work/unet.
+
+Velocity prediction: at a mini model's size it learns the name's part of the picture much sooner than noise prediction does. From nothing
+(`--from-nothing --critic 0 --batch 48 --steps 9600 --lr 1.2e-3`) or on from the shipped weights.
+
+Names that nobody bears: a linear map from anatomy to the known names' embeddings gives every stranger an embedding of their own, so that the U-Net
+learns to draw the faces between the known ones too, to which the image-to-name encoder leads.
+
+With a critic, some of each batch's predicted portraits of known names go through the VAE's decoder and the face networks: the person must be
+recognized, and one face found. Needs `prepare.py latents` and, for the critic, `prepare.py faces`."""
+import argparse
+import random
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler, UNet2DConditionModel
+
+from common import NAME_TOKENS, NAMELESS, SCHEDULE, SHIPPED, TEMPLATES, TIME_IDS, WORK, Text, anatomy, load_unet, load_vae, names, prepend, reproducible
+from faces import Critic
+
+
+def new_unet(widths=(32, 64, 96), heads=(1, 2, 3)):
+    return UNet2DConditionModel(sample_size=16, in_channels=16, out_channels=16, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+                                block_out_channels=widths, layers_per_block=1, transformer_layers_per_block=(1, 1, 2), attention_head_dim=heads, cross_attention_dim=128, use_linear_projection=True,
+                                addition_embed_type="text_time", addition_time_embed_dim=16, projection_class_embeddings_input_dim=80 + 96, norm_num_groups=16)
+
+
+class Conditions:
+    """(latents, context, pooled) of every kind that the U-Net is to know."""
+
+    def __init__(self, shares):
+        self.shares = shares
+        known, unknown, _ = names()
+        self.latents = torch.load(WORK / "latents.pt")
+        self.names, self.count, self.known = known + unknown, len(known) + len(unknown), len(known)
+        text = Text()
+        self.states, self.pooled = text.encode([t.format(n) for n in self.names for t in TEMPLATES] + NAMELESS + [""])
+        told = text.encode(known)[0][:, 1 : 1 + NAME_TOKENS]
+        self.told, self.size = told, told.flatten(1).norm(dim=1).mean()
+        self.mean = told.flatten(1).mean(0)
+        self.known_anatomy, self.others_anatomy = anatomy("known"), anatomy("others")[: len(self.latents["others"])]
+
+    def nobody(self, i):
+        """An embedding for stranger i: ridge regression on some of the known people, anatomy known as roughly as an encoder knows it, any length of
+        the deviation from the mean, normed as generate-samples norms it."""
+        some = torch.randperm(self.known)[: random.randint(90, self.known)]
+        x, y = self.known_anatomy[some], self.told.flatten(1)[some] - self.mean
+        x = x + 0.4 * torch.randn_like(x)
+        design = x.T @ x + random.uniform(5, 40) * torch.eye(x.shape[1])
+        a = self.others_anatomy[i] + 0.4 * torch.randn(x.shape[1])
+        deviation = torch.linalg.solve(design, a) @ (x.T @ y)
+        p = self.mean + random.uniform(1.0, 3.0) * deviation
+        return (p * self.size / p.norm()).reshape(1, NAME_TOKENS, -1)
+
+    def draw(self, size):
+        base, z, context, pooled, who = self.count * len(TEMPLATES), [], [], [], []
+        for kind in random.choices(["known", "unknown", "nobody", "nameless"], self.shares, k=size):
+            k = base + random.randrange(len(NAMELESS))
+            person = -1
+            if kind == "known":
+                person = name = random.randrange(self.known)
+                z.append(self.latents["known"][person, random.randrange(self.latents["known"].shape[1])])
+            else:
+                other = random.randrange(len(self.latents["others"]))
+                z.append(self.latents["others"][other, random.randrange(self.latents["others"].shape[1])])
+                name = random.randrange(self.known, self.count)
+            if kind == "nameless":
+                k = random.choice([k, base + len(NAMELESS)])
+                context.append(self.states[k])
+            elif kind == "nobody":
+                context.append(prepend(self.nobody(other), self.states[k][None])[0])
+            elif random.random() < 0.75:
+                context.append(prepend(self.states[name * len(TEMPLATES), 1 : 1 + NAME_TOKENS][None], self.states[k][None])[0])
+            else:
+                k = name * len(TEMPLATES) + random.randrange(len(TEMPLATES))
+                context.append(self.states[k])
+            pooled.append(self.pooled[k]), who.append(person)
+        return torch.stack(z), torch.stack(context), torch.stack(pooled), np.array(who)
+
+
+class Recognition:
+    """How badly predicted latents of known people show them."""
+
+    def __init__(self, vae):
+        seen = torch.load(WORK / "faces.pt")["known"]
+        self.person, self.usual = F.normalize(seen["embeddings"].mean(1), dim=-1), seen["landmarks"].mean(1)
+        self.vae, self.critic = load_vae(vae).requires_grad_(False), Critic()
+
+    def __call__(self, z, who):
+        view = self.critic.view(self.vae.decode(z).sample)
+        conf, found = self.critic.scores(view)
+        best = conf.max(1).values
+        marks = [k if b > 0.05 else self.usual[w].numpy() for k, b, w in zip(found, best, who)]
+        same = (self.critic.embed(view, marks) * self.person[torch.from_numpy(who)]).sum(1)
+        return same, -(best.clamp(min=1e-6).log()).clamp(max=6)
+
+
+def train(a):
+    reproducible(a.seed)
+    data = Conditions(a.shares)
+    unet = (new_unet() if a.from_nothing else load_unet(a.start)).train()
+    recognition = Recognition(a.vae) if a.critic else None
+    opt = torch.optim.AdamW(unet.parameters(), a.lr, betas=(0.9, 0.99), weight_decay=0.01)
+    average = {k: v.clone() for k, v in unet.state_dict().items()}
+    signal = DDIMScheduler(**SCHEDULE).alphas_cumprod
+    start, log = time.time(), []
+    for it in range(a.steps):
+        lr = a.lr * min(1, (it + 1) / a.warm_up) * min(1.0, max(0.03, (a.steps - it) / (0.5 * a.steps)))  # warm up, hold, decay over the last half
+        for g in opt.param_groups:
+            g["lr"] = lr
+        z, context, pooled, who = data.draw(a.batch)
+        t = torch.randint(0, 1000, (a.batch,))
+        judged = np.flatnonzero(who >= 0)[: a.critic]
+        t[judged] = torch.randint(350, 1000, (len(judged),))  # where the face must come from the name
+        s = signal[t][:, None, None, None]
+        eps = torch.randn_like(z)
+        noisy = s.sqrt() * z + (1 - s).sqrt() * eps
+        out = unet(noisy, t, encoder_hidden_states=context, added_cond_kwargs=dict(text_embeds=pooled, time_ids=TIME_IDS.expand(a.batch, -1))).sample
+        each = ((out - (s.sqrt() * eps - (1 - s).sqrt() * z)) ** 2).mean((1, 2, 3))
+        loss, same, missed = each.mean(), torch.zeros(1), torch.zeros(1)
+        if len(judged):
+            clean = (s.sqrt() * noisy - (1 - s).sqrt() * out)[judged]
+            same, missed = recognition(clean, who[judged])
+            loss = loss + a.weight * ((1 - same).mean() + 0.15 * missed.mean())
+        opt.zero_grad(), loss.backward(), torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0), opt.step()
+        decay = min(a.decay, (1 + it) / (10 + it))
+        with torch.no_grad():
+            for k, v in unet.state_dict().items():
+                average[k].lerp_(v, 1 - decay)
+        log.append((each[t < 500].mean().item(), each[t >= 500].mean().item(), same.mean().item(), (missed > 0.51).float().mean().item()))
+        if it % 25 == 24:
+            print(it + 1, "mse at low and high noise {:.4f} {:.4f} recognized {:.3f} no face {:.3f}".format(*np.nanmean(log[-25:], 0)), f"lr {lr:.1e} {time.time() - start:.0f} s", flush=True)
+        if it % 100 == 99 or it == a.steps - 1:
+            now = {k: v.clone() for k, v in unet.state_dict().items()}
+            unet.load_state_dict(average), unet.save_pretrained(WORK / a.out), unet.load_state_dict(now)
+
+
+if __name__ == "__main__":
+    p = argparse.ArgumentParser()
+    p.add_argument("--start", default=SHIPPED / "unet"), p.add_argument("--from-nothing", action="store_true"), p.add_argument("--vae", default=SHIPPED / "vae"), p.add_argument("--out", default="unet")
+    p.add_argument("--steps", type=int, default=600), p.add_argument("--lr", type=float, default=3e-4), p.add_argument("--batch", type=int, default=20), p.add_argument("--warm-up", type=int, default=30), p.add_argument("--decay", type=float, default=0.98), p.add_argument("--seed", type=int, default=7)
+    p.add_argument("--critic", type=int, default=4, help="how many of a batch the face networks judge"), p.add_argument("--weight", type=float, default=0.1)
+    p.add_argument("--shares", type=float, nargs=4, default=[0.6, 0.12, 0.2, 0.08], help="of known, unknown, nobody's and no names")
+    train(p.parse_args())
