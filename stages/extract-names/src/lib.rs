@@ -1,1 +1,225 @@
-//! Not written yet.
+//! Stage 1, extract-names: a caption becomes its mentions, the PERSON spans that the NER model finds in it.
+//!
+//! A task is one Parquet file of the source. It is read batch by batch, only the mapped columns; rows are filtered and
+//! captions read on all of the worker's threads, in the file's order. What is held in memory is a batch, an open part
+//! of mentions and the ids of captions with a mention, whatever the file's size.
+
+mod error;
+mod judge;
+mod read;
+mod settings;
+mod source;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::Mention;
+use laioncele_core::{
+    CaptionId, CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step,
+    TableId, Task, Unit,
+};
+use laioncele_ner::{FindPersons, Ner};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+pub use error::SourceError;
+pub use settings::Settings;
+pub use source::check_source;
+
+use judge::Refusal;
+use read::{Caption, Reader};
+use settings::{Engine, NerModel};
+use source::SourceFile;
+
+/// Mentions of a part, about 40 MB in memory.
+const PART_ROWS: usize = 1 << 17;
+
+/// The steps of this stage.
+pub fn steps() -> Vec<Box<dyn Step>> {
+    vec![Box::new(ExtractNames {
+        part_rows: PART_ROWS,
+    })]
+}
+
+struct ExtractNames {
+    /// Mentions after which a part is closed.
+    part_rows: usize,
+}
+
+impl Step for ExtractNames {
+    fn name(&self) -> &'static str {
+        "extract-names"
+    }
+    fn stage(&self) -> StageName {
+        StageName::ExtractNames
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Shards)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![Reads::own(TableId::Captions)]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::Mentions]
+    }
+    fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
+        settings::key_settings(manifest)
+    }
+    fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        Ok(vec![ModelFiles {
+            label: "models.ner".to_owned(),
+            path: NerModel::read(manifest)?.folder,
+        }])
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let columns = &task.manifest().source.columns;
+        let shards: Vec<SourceFile> = task
+            .inputs(TableId::Captions)
+            .map(|part| SourceFile::open(Path::new(&part.path), columns))
+            .collect::<Result<_, _>>()?;
+        let filters = Settings::read(task.manifest())?;
+        let engine = load_engine(task)?;
+        let pool = threads(task)?;
+        let reader = Reader {
+            engine: &**engine,
+            filters: &filters,
+        };
+        let rows = shards.iter().map(SourceFile::rows).sum();
+        let mut output = Output::new(self.part_rows);
+        for shard in shards {
+            extract(task, shard, &reader, &pool, rows, &mut output)?;
+        }
+        output.close_part(task)?;
+        task.account(Unit::Caption, output.rows, output.captions);
+        task.figure("mentions", output.mentions as f64);
+        Ok(())
+    }
+}
+
+/// Reads a file's captions; the next batch is fetched while one is read.
+fn extract(
+    task: &mut Task,
+    shard: SourceFile,
+    reader: &Reader,
+    pool: &ThreadPool,
+    rows: u64,
+    output: &mut Output,
+) -> Result<(), StageError> {
+    let mut batches = shard.batches()?;
+    let mut next = batches.next();
+    while let Some(batch) = next {
+        let batch = batch?;
+        let (captions, fetched) =
+            pool.install(|| rayon::join(|| reader.captions(&batch), || batches.next()));
+        next = fetched;
+        for caption in captions {
+            output.add(task, caption)?;
+        }
+        task.progress(output.rows, rows, Unit::Caption)?;
+    }
+    Ok(())
+}
+
+fn load_engine(task: &Task) -> Result<Arc<Box<dyn FindPersons>>, StageError> {
+    let model = NerModel::read(task.manifest())?;
+    let key = format!("{:?} in {}", model.engine, model.folder.display());
+    task.resource(&key, || match model.engine {
+        Engine::Spacy => {
+            let ner = Ner::load(&model.folder).map_err(StageError::environment)?;
+            Ok(Box::new(ner) as Box<dyn FindPersons>)
+        }
+    })
+}
+
+fn threads(task: &Task) -> Result<Arc<ThreadPool>, StageError> {
+    let count = task.surroundings().threads;
+    task.resource(&format!("{count} threads of extract-names"), || {
+        let pool = ThreadPoolBuilder::new().num_threads(count).build();
+        pool.map_err(StageError::environment)
+    })
+}
+
+/// What a task has so far.
+struct Output {
+    part_rows: usize,
+    rows: u64,
+    captions: u64,
+    mentions: u64,
+    seen: HashSet<CaptionId>,
+    open: Vec<Mention>,
+    written: bool,
+}
+
+impl Output {
+    fn new(part_rows: usize) -> Self {
+        let (rows, captions, mentions, seen, open, written) = Default::default();
+        Self {
+            part_rows,
+            rows,
+            captions,
+            mentions,
+            seen,
+            open,
+            written,
+        }
+    }
+
+    fn add(&mut self, task: &mut Task, caption: Caption) -> Result<(), StageError> {
+        self.rows += 1;
+        let mentions = match caption {
+            Ok(mentions) => mentions,
+            Err(refusal) => {
+                drop_caption(task, refusal);
+                return Ok(());
+            }
+        };
+        let Some(caption_id) = mentions.first().map(|m| m.caption_id) else {
+            return Ok(());
+        };
+        if !self.seen.insert(caption_id) {
+            drop_caption(
+                task,
+                Refusal {
+                    caption_id,
+                    reason: DropReason::RepeatedCaption,
+                    detail: None,
+                },
+            );
+            return Ok(());
+        }
+        self.captions += 1;
+        self.mentions += mentions.len() as u64;
+        self.open.extend(mentions);
+        if self.open.len() >= self.part_rows {
+            self.close_part(task)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is open; also if nothing ever was, so that the table exists.
+    fn close_part(&mut self, task: &mut Task) -> Result<(), StageError> {
+        if self.written && self.open.is_empty() {
+            return Ok(());
+        }
+        self.written = true;
+        task.write(std::mem::take(&mut self.open))
+    }
+}
+
+fn drop_caption(task: &mut Task, refusal: Refusal) {
+    task.drop_row(
+        Unit::Caption,
+        refusal.caption_id.0,
+        None,
+        refusal.reason,
+        refusal.detail,
+    );
+}
+
+#[cfg(test)]
+mod tests;

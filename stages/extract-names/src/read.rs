@@ -1,0 +1,72 @@
+//! Reads the captions of a batch on all threads.
+
+use std::ops::Range;
+
+use laioncele_core::table::Mention;
+use laioncele_core::{DropReason, ImageId};
+use laioncele_ner::FindPersons;
+use rayon::prelude::*;
+
+use crate::judge::{Readable, Refusal, judge};
+use crate::settings::Settings;
+use crate::source::{SourceBatch, SourceRow};
+
+/// Rows that one thread takes at a time.
+const CHUNK: usize = 512;
+
+/// What became of a row: its caption's mentions, at least one, or why it was dropped.
+pub(crate) type Caption = Result<Vec<Mention>, Refusal>;
+
+/// What captions are read with.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) engine: &'a dyn FindPersons,
+    pub(crate) filters: &'a Settings,
+}
+
+impl Reader<'_> {
+    /// What became of each row of the batch, in its order.
+    pub(crate) fn captions(&self, batch: &SourceBatch) -> Vec<Caption> {
+        let rows = batch.rows();
+        let chunks: Vec<Vec<Caption>> = rows.par_chunks(CHUNK).map(|c| self.chunk(c)).collect();
+        chunks.into_iter().flatten().collect()
+    }
+
+    fn chunk(&self, rows: &[SourceRow]) -> Vec<Caption> {
+        let judged: Vec<_> = rows.iter().map(|row| judge(row, self.filters)).collect();
+        let texts: Vec<&str> = judged.iter().flatten().map(|r| r.caption).collect();
+        let mut persons = self.engine.persons(&texts).into_iter();
+        let mut read = |row: Readable| mentions(&row, persons.next().unwrap_or_default());
+        judged
+            .into_iter()
+            .map(|row| row.and_then(&mut read))
+            .collect()
+    }
+}
+
+fn mentions(row: &Readable, persons: Vec<Range<usize>>) -> Caption {
+    if persons.is_empty() {
+        return Err(Refusal {
+            caption_id: row.caption_id,
+            reason: DropReason::NoPerson,
+            detail: None,
+        });
+    }
+    let image_id = ImageId::of(row.url);
+    let mention = |span: Range<usize>| Mention {
+        caption_id: row.caption_id,
+        image_id,
+        url: row.url.to_owned(),
+        caption: row.caption.to_owned(),
+        name: row.caption[span.clone()].to_owned(),
+        start: offset(span.start),
+        end: offset(span.end),
+        hash: row.hash.as_deref().map(str::to_owned),
+    };
+    Ok(persons.into_iter().map(mention).collect())
+}
+
+/// A byte offset; a caption is a value of a Parquet column and so shorter than 2 GiB.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
