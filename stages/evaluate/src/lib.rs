@@ -1,1 +1,224 @@
-//! Not written yet.
+//! Stage 13, evaluate: what the generated pictures are worth, in the figures of the paper's Tables 1 and 2 and in those
+//! that compare same with different people. [`score_folders`] takes pictures of any other system through the same
+//! functions; what each figure is stands at [`scores`].
+
+mod error;
+mod folders;
+mod frechet;
+mod gallery;
+mod networks;
+mod people;
+mod prompts;
+mod report;
+mod scores;
+mod settings;
+mod statistics;
+mod towers;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use laioncele_core::ledger::Record;
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::store::Store;
+use laioncele_core::table::{EvaluationScore, Sample};
+use laioncele_core::{
+    CoreError, Digest, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId,
+    Task, Unit, part,
+};
+use rayon::prelude::*;
+
+pub use error::EvaluateError;
+pub use folders::{FolderReport, Folders, Undecodable, score_folders};
+pub use frechet::frechet_distance;
+use gallery::{Gallery, PLAIN, Picture, blocks};
+use networks::Networks;
+pub use report::{Report, Score};
+pub use scores::{References, scores};
+use settings::Plan;
+pub use settings::{Judge, Settings};
+pub use towers::Tower;
+
+/// What is published in the run's folder.
+const TABLE: &str = "evaluation/table.md";
+const TABLE_JSON: &str = "evaluation/table.json";
+
+/// The steps of this stage.
+pub fn steps() -> Vec<Box<dyn Step>> {
+    vec![Box::new(Evaluate)]
+}
+
+struct Evaluate;
+
+impl Step for Evaluate {
+    fn name(&self) -> &'static str {
+        "evaluate"
+    }
+    fn stage(&self) -> StageName {
+        StageName::Evaluate
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Once)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![Reads::all(TableId::Samples)]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::Evaluation]
+    }
+    fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
+        Ok(Plan::read(manifest)?.key_settings())
+    }
+    fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        Plan::read(manifest)?.models(manifest)
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let plan = Plan::read(task.manifest())?;
+        let networks = task.resource(&plan.resource_key(), || Ok(Networks::load(&plan)?))?;
+        let pool = pool(task.surroundings().threads)?;
+        let mut viewing = Viewing::default();
+        let parts: Vec<_> = task.inputs(TableId::Samples).cloned().collect();
+        for part in parts.iter().filter(|part| part.is_parquet()) {
+            viewing.show(task, task.read_part(part)?, &networks, &pool)?;
+        }
+        let rows_in = task.rows_in(TableId::Samples);
+        task.account(Unit::Sample, rows_in, viewing.gallery.seen.len() as u64);
+        let photos = people::photos_by_person(plan.references(task.manifest())?)?;
+        let people = viewing.people.iter().map(String::as_str).collect();
+        let references = pool.install(|| reference_faces(&photos, &people, &networks))?;
+        let mut rows = pool.install(|| scores(&viewing.gallery, &references, plan.run_seed));
+        rows.push(report::same_recognizer_row(same_recognizer(&plan)?));
+        task.write::<EvaluationScore>(rows)
+    }
+
+    fn publish(
+        &self,
+        store: &Store,
+        manifest: &Manifest,
+        records: &[Record],
+    ) -> Result<(), CoreError> {
+        let report = report_of_run(store, manifest, records)?;
+        let json = serde_json::to_vec_pretty(&report);
+        let json = json.map_err(|e| CoreError::parquet(TABLE_JSON, e))?;
+        store.put_changed(TABLE, report.markdown().into_bytes())?;
+        store.put_changed(TABLE_JSON, json)?;
+        Ok(())
+    }
+}
+
+/// The report of the `evaluation` table that `records` wrote.
+///
+/// # Errors
+/// A damaged part, a wrong manifest.
+pub fn report_of_run(
+    store: &Store,
+    manifest: &Manifest,
+    records: &[Record],
+) -> Result<Report, CoreError> {
+    let mut rows = Vec::new();
+    for part in records
+        .iter()
+        .flat_map(|r| r.outputs_of(TableId::Evaluation))
+    {
+        rows.extend(part::read_rows(store, part, &manifest.widths)?);
+    }
+    Ok(Report::of_rows(rows, &Plan::read(manifest)?))
+}
+
+/// A task's samples, being looked at.
+#[derive(Default)]
+struct Viewing {
+    gallery: Gallery,
+    /// Who was drawn, also if no picture of theirs decodes.
+    people: BTreeSet<String>,
+    done: u64,
+}
+
+impl Viewing {
+    /// Looks at the samples of a part; all of one person and prompt are in one.
+    fn show(
+        &mut self,
+        task: &mut Task,
+        mut samples: Vec<Sample>,
+        networks: &Networks,
+        pool: &rayon::ThreadPool,
+    ) -> Result<(), StageError> {
+        samples.sort_by(|a, b| order(a).cmp(&order(b)));
+        let people = samples.iter().map(|s| s.person.clone());
+        self.people.extend(people.filter(|p| p != PLAIN));
+        for block in blocks(&samples, picture) {
+            let pictures: Vec<Picture<'_>> = block.iter().map(picture).collect();
+            for (place, reason) in pool.install(|| self.gallery.add(networks, &pictures))? {
+                let (id, corrupt) = (block[place].seed, DropReason::Corrupt);
+                task.drop_row(Unit::Sample, id, None, corrupt, Some(reason));
+            }
+            self.done += block.len() as u64;
+            task.progress(self.done, task.rows_in(TableId::Samples), Unit::Sample)?;
+        }
+        Ok(())
+    }
+}
+
+fn order(sample: &Sample) -> (&str, &str, &str, u32, u64) {
+    let Sample {
+        person,
+        group,
+        prompt,
+        index,
+        seed,
+        ..
+    } = sample;
+    (person, group, prompt, *index, *seed)
+}
+
+fn picture(sample: &Sample) -> Picture<'_> {
+    Picture {
+        person: &sample.person,
+        group: &sample.group,
+        prompt: Some(&sample.prompt),
+        file: Ok(Cow::Borrowed(&sample.image.bytes)),
+    }
+}
+
+/// The threads that a worker may use; 0: as many as the machine has.
+fn pool(threads: usize) -> Result<rayon::ThreadPool, EvaluateError> {
+    Ok(rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()?)
+}
+
+/// The reference faces of `people`.
+fn reference_faces(
+    photos: &BTreeMap<String, Vec<PathBuf>>,
+    people: &BTreeSet<&str>,
+    networks: &Networks,
+) -> Result<References, EvaluateError> {
+    let face = |name: &&str| {
+        let photos = photos.get(*name).map_or(&[][..], Vec::as_slice);
+        Ok((
+            (*name).to_owned(),
+            people::reference_face(photos, networks)?,
+        ))
+    };
+    people.par_iter().map(face).collect()
+}
+
+/// Whether the recognizer that judges is the one that chose the photos.
+fn same_recognizer(plan: &Plan) -> Result<bool, EvaluateError> {
+    if plan.face.recognizer == plan.filter {
+        return Ok(true);
+    }
+    let digest = |path: &Path| {
+        let bytes = std::fs::read(path).map_err(|e| CoreError::from_io(path, e))?;
+        Ok::<_, EvaluateError>(Digest::of(&bytes))
+    };
+    Ok(digest(&plan.face.recognizer)? == digest(&plan.filter)?)
+}
+
+#[cfg(test)]
+mod tests;

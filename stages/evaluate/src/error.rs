@@ -1,0 +1,67 @@
+//! Why pictures could not be scored.
+
+use std::path::PathBuf;
+
+use laioncele_core::{CoreError, StageError};
+
+/// Why pictures could not be scored. A picture that does not decode is no error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// The image encoder or its text tower.
+    #[error(transparent)]
+    Clip(#[from] laioncele_clip::Error),
+    /// The face networks.
+    #[error(transparent)]
+    Face(#[from] laioncele_face::FaceError),
+    /// The threads to work on.
+    #[error(transparent)]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// Store, manifest, or a folder that cannot be read.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// A folder of pictures without a picture.
+    #[error("{folder} holds no picture: {expected}")]
+    NoPictures {
+        /// The folder.
+        folder: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// Pictures of somebody without a reference photo.
+    #[error(
+        "{folder}: nobody of that name is among the reference photos in {references} ({known})"
+    )]
+    UnknownPerson {
+        /// The person's pictures.
+        folder: PathBuf,
+        /// The reference photos.
+        references: PathBuf,
+        /// Who is among them.
+        known: String,
+    },
+    /// A file of prompts that is not as it should be.
+    #[error("{path}: {reason}")]
+    Prompts {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, on which line.
+        reason: String,
+    },
+    /// The caller wants no more.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// A `Result` with [`EvaluateError`].
+pub type Result<T> = std::result::Result<T, EvaluateError>;
+
+impl From<EvaluateError> for StageError {
+    fn from(error: EvaluateError) -> Self {
+        match error {
+            EvaluateError::Core(error) => Self::Core(error),
+            EvaluateError::Cancelled => Self::Cancelled,
+            error => Self::environment(error),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The loaded networks that look at pictures.
+
+use std::path::PathBuf;
+
+use image::RgbImage;
+use laioncele_clip::{ImageEncoder, LoadOptions, TextEncoder};
+use laioncele_face::{FaceNets, FaceOptions};
+use rayon::prelude::*;
+
+use crate::error::Result;
+use crate::settings::Plan;
+use crate::towers::TextTower;
+
+/// CLIP's two towers and the face networks.
+pub struct Networks {
+    image: ImageEncoder,
+    text: Option<TextEncoder>,
+    faces: FaceNets,
+    on_cpu: bool,
+}
+
+impl Networks {
+    /// Loads what the plan names.
+    ///
+    /// # Errors
+    /// Missing or wrong models, a GPU that is not there.
+    pub fn load(plan: &Plan) -> Result<Self> {
+        let files = &plan.image_encoders;
+        let options = LoadOptions {
+            device: files.device.open()?,
+            dtype: files.precision.dtype(),
+            ..LoadOptions::default()
+        };
+        let text = match &plan.text {
+            TextTower::Own(folder) => Some((folder, folder)),
+            TextTower::Sdxl { tokenizer, model } => Some((tokenizer, model)),
+            TextTower::Missing(_) => None,
+        };
+        let load = |(tokenizer, model): (&PathBuf, &PathBuf)| {
+            TextEncoder::load(tokenizer, model, true, &options)
+        };
+        Ok(Self {
+            image: ImageEncoder::load(plan.image_folder(), &options)?,
+            text: text.map(load).transpose()?,
+            faces: FaceNets::load(&plan.face, &FaceOptions::default())?,
+            on_cpu: options.device.is_cpu(),
+        })
+    }
+
+    /// Whether texts can be compared with pictures.
+    pub fn has_text(&self) -> bool {
+        self.text.is_some()
+    }
+
+    /// The embedding of the most prominent face, of unit length.
+    ///
+    /// # Errors
+    /// A network's error.
+    pub fn face(&self, picture: &RgbImage) -> Result<Option<Vec<f32>>> {
+        // Only one of them is embedded, however many faces a crowd has.
+        match self.faces.detect(picture)?.first() {
+            Some(face) => Ok(Some(self.faces.embed(picture, &face.landmarks)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// CLIP's embeddings of pictures, not of unit length.
+    ///
+    /// # Errors
+    /// A network's error.
+    pub fn image_embeddings(&self, pictures: &[&RgbImage]) -> Result<Vec<Vec<f32>>> {
+        self.each(pictures, |picture| self.image.image_embeds(picture))
+    }
+
+    /// CLIP's embeddings of texts, not of unit length; none without a text tower.
+    ///
+    /// # Errors
+    /// A network's error.
+    pub fn text_embeddings(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        match &self.text {
+            Some(tower) => self.each(texts, |text| tower.text_embeds(text)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A GPU has one owner thread; on the processor each thread takes a job.
+    fn each<Job: Sync + Copy + Send>(
+        &self,
+        jobs: &[Job],
+        work: impl Fn(Job) -> laioncele_clip::Result<Vec<f32>> + Sync + Send,
+    ) -> Result<Vec<Vec<f32>>> {
+        let done: laioncele_clip::Result<_> = if self.on_cpu {
+            jobs.par_iter().map(|job| work(*job)).collect()
+        } else {
+            jobs.iter().map(|job| work(*job)).collect()
+        };
+        Ok(done?)
+    }
+}

@@ -1,0 +1,259 @@
+//! A file that says which picture was drawn from which prompt: CSV or JSON lines.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use laioncele_core::CoreError;
+use serde::Deserialize;
+
+use crate::error::{EvaluateError, Result};
+
+/// The largest file of prompts.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// What a picture was drawn from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Prompted {
+    /// The picture's file, relative to the folder of pictures.
+    image: String,
+    /// Its prompt.
+    pub prompt: String,
+    /// The prompt's group; of no group without one.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+/// Reads a file of prompts, `.csv` with a header or `.jsonl` with an object a line: the columns or keys `image`, `prompt`
+/// and, where wanted, `group`; others are passed over. By the pictures' paths.
+///
+/// # Errors
+/// A file that cannot be read or is not of that form, with the line.
+pub fn read_prompts(path: &Path) -> Result<BTreeMap<String, Prompted>> {
+    let io = |error| CoreError::from_io(path, error);
+    let fail = |reason: String| EvaluateError::Prompts {
+        path: path.to_owned(),
+        reason,
+    };
+    let size = std::fs::metadata(path).map_err(io)?.len();
+    if size > MAX_BYTES {
+        return Err(fail(format!("{size} bytes, more than {MAX_BYTES}")));
+    }
+    let bytes = std::fs::read(path).map_err(io)?;
+    let text = String::from_utf8(bytes).map_err(|e| fail(format!("not UTF-8: {e}")))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let extension = path
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    let rows = match extension.as_str() {
+        "csv" => from_csv(text),
+        "jsonl" | "ndjson" => from_json_lines(text),
+        _ => Err("prompts are read from a .csv or a .jsonl file".to_owned()),
+    };
+    let mut prompts = BTreeMap::new();
+    for (line, row) in rows.map_err(fail)? {
+        let image = normal(&row.image);
+        if prompts.insert(image, row).is_some() {
+            return Err(fail(format!(
+                "line {line}: a second prompt for the same picture"
+            )));
+        }
+    }
+    Ok(prompts)
+}
+
+/// A path as the folder's files are called: `/` between its parts, nothing before the first.
+fn normal(path: &str) -> String {
+    let path = path.trim().replace('\\', "/");
+    path.strip_prefix("./").unwrap_or(&path).to_owned()
+}
+
+/// Rows with their line numbers, or what is wrong.
+type Rows = std::result::Result<Vec<(usize, Prompted)>, String>;
+
+fn from_json_lines(text: &str) -> Rows {
+    let lines = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| !line.trim().is_empty());
+    let parse = |(line, number): (&str, usize)| match serde_json::from_str(line) {
+        Ok(row) => Ok((number, row)),
+        Err(error) => Err(format!("line {number}: {error}")),
+    };
+    lines.map(parse).collect()
+}
+
+fn from_csv(text: &str) -> Rows {
+    let mut records = csv_records(text)?.into_iter();
+    let (_, header) = records
+        .next()
+        .ok_or("empty; a header `image,prompt` was expected")?;
+    let column = |name: &str| {
+        header
+            .iter()
+            .position(|h| h.trim().eq_ignore_ascii_case(name))
+    };
+    let needed = |name: &str| column(name).ok_or(format!("line 1: no column `{name}`"));
+    let (image, prompt, group) = (needed("image")?, needed("prompt")?, column("group"));
+    let row = |(line, mut fields): (usize, Vec<String>)| {
+        if fields.len() != header.len() {
+            let (found, expected) = (fields.len(), header.len());
+            return Err(format!(
+                "line {line}: {found} fields where the header has {expected}"
+            ));
+        }
+        let mut take = |at: usize| std::mem::take(&mut fields[at]);
+        let row = Prompted {
+            image: take(image),
+            prompt: take(prompt),
+            group: group.map(take),
+        };
+        Ok((
+            line,
+            Prompted {
+                group: row.group.filter(|g| !g.trim().is_empty()),
+                ..row
+            },
+        ))
+    };
+    records.map(row).collect()
+}
+
+/// The records of a CSV text by RFC 4180, each with the line that it begins on; blank lines are passed over.
+fn csv_records(text: &str) -> std::result::Result<Vec<(usize, Vec<String>)>, String> {
+    let (mut records, mut fields, mut field) = (Vec::new(), Vec::new(), String::new());
+    let (mut line, mut begun) = (1, 1);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if field.is_empty() => quoted(&mut chars, &mut field, &mut line)?,
+            ',' => fields.push(std::mem::take(&mut field)),
+            '\r' if chars.peek() == Some(&'\n') => {}
+            '\n' => {
+                if !(fields.is_empty() && field.is_empty()) {
+                    fields.push(std::mem::take(&mut field));
+                    records.push((begun, std::mem::take(&mut fields)));
+                }
+                line += 1;
+                begun = line;
+            }
+            c => field.push(c),
+        }
+    }
+    if !(fields.is_empty() && field.is_empty()) {
+        fields.push(field);
+        records.push((begun, fields));
+    }
+    Ok(records)
+}
+
+/// The rest of a field in quotes, whose first is taken already.
+fn quoted(
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    field: &mut String,
+    line: &mut usize,
+) -> std::result::Result<(), String> {
+    let begun = *line;
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if chars.peek() == Some(&'"') => {
+                chars.next();
+                field.push('"');
+            }
+            '"' => return Ok(()),
+            c => {
+                *line += usize::from(c == '\n');
+                field.push(c);
+            }
+        }
+    }
+    Err(format!("line {begun}: a quote that is never closed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(name: &str, text: &str) -> std::result::Result<BTreeMap<String, Prompted>, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        read_prompts(&path).map_err(|e| e.to_string())
+    }
+
+    fn prompt<'a>(
+        prompts: &'a BTreeMap<String, Prompted>,
+        image: &str,
+    ) -> (&'a str, Option<&'a str>) {
+        let found = &prompts[image];
+        (&found.prompt, found.group.as_deref())
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let csv = "\u{feff}Group,image,PROMPT,seed\r\nmood,./ada/1.png,\"a \"\"sad\"\" man,\nalone\",3\r\n\r\n,bea\\2.jpg,a man,4";
+        let json = "{\"image\": \"ada/1.png\", \"prompt\": \"a \\\"sad\\\" man,\\nalone\", \"group\": \"mood\", \"seed\": 3}\n\n\
+                    {\"image\": \"bea/2.jpg\", \"prompt\": \"a man\"}\n";
+        for (name, text) in [("a.csv", csv), ("a.JSONL", json)] {
+            let prompts = read(name, text).expect("prompts");
+            assert_eq!(prompts.len(), 2);
+            assert_eq!(
+                prompt(&prompts, "ada/1.png"),
+                ("a \"sad\" man,\nalone", Some("mood"))
+            );
+            assert_eq!(prompt(&prompts, "bea/2.jpg"), ("a man", None));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (name, text, expected) in [
+            ("a.csv", "", "empty"),
+            ("a.csv", "image,text\na,b", "no column `prompt`"),
+            ("a.csv", "image,prompt\na,b\n\na,b,c", "line 4: 3 fields"),
+            (
+                "a.csv",
+                "image,prompt\n\"a\nb\",c\nd,\"e",
+                "line 4: a quote",
+            ),
+            (
+                "a.csv",
+                "image,prompt\na,b\n./a,c",
+                "line 3: a second prompt",
+            ),
+            (
+                "a.jsonl",
+                "{\"image\": \"a\", \"prompt\": \"b\"}\n{\"image\": \"c\"}",
+                "line 2: missing field",
+            ),
+            ("a.txt", "", ".jsonl"),
+        ] {
+            let error = read(name, text).expect_err(text);
+            assert!(error.contains(expected) && error.contains(name), "{error}");
+        }
+        assert!(matches!(
+            read_prompts(Path::new("no/such.csv")),
+            Err(EvaluateError::Core(_))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn fields_in_quotes_come_back(rows in prop::collection::vec(prop::collection::vec("[a,\"\n\r é]{0,6}", 2..4), 1..5)) {
+            let quote = |field: &String| format!("\"{}\"", field.replace('"', "\"\""));
+            let line = |row: &Vec<String>| row.iter().map(quote).collect::<Vec<_>>().join(",");
+            let text = rows.iter().map(line).collect::<Vec<_>>().join("\r\n");
+            let found = csv_records(&text).expect("records");
+            let fields: Vec<_> = found.into_iter().map(|(_, fields)| fields).collect();
+            prop_assert_eq!(fields, rows);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[a,\"\r\n]{0,40}") {
+            let _ = csv_records(&text);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What the manifest says of the evaluation, and everything else of it that the figures depend on.
+
+use std::path::{Path, PathBuf};
+
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::{CoreError, Manifest};
+use laioncele_encoder::ImageEncoderFiles;
+use laioncele_face::FaceFiles;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::towers::{TextTower, Tower};
+
+/// `[evaluate]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Which image encoder pictures are compared with, to their prompts and to the plain model's pictures: `second`, as in
+    /// the paper, or `first`.
+    pub clip: Tower,
+    /// Networks that judge faces instead of those of `[models.face]`. The paper judges with another recognizer than it
+    /// filters with; a recognizer that chose the training photos is too kind to what was learned from them.
+    pub judge: Option<Judge>,
+}
+
+/// `judge = { recognizer = "…" }`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judge {
+    /// Aligned 112 × 112 face → embedding; an ONNX file like `[models.face] recognizer`.
+    pub recognizer: PathBuf,
+    /// Finds the faces; that of `[models.face]` where it is not given.
+    #[serde(default)]
+    pub detector: Option<PathBuf>,
+}
+
+/// All that this stage reads of the manifest, paths resolved.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The stage's own section.
+    pub settings: Settings,
+    /// The run's seed.
+    pub run_seed: u64,
+    /// `[models.image_encoders]`
+    pub image_encoders: ImageEncoderFiles,
+    /// The text tower of the chosen image encoder.
+    pub text: TextTower,
+    /// The networks that judge.
+    pub face: FaceFiles,
+    /// The recognizer that portraits and photos were verified with.
+    pub filter: PathBuf,
+    /// `references` of `[generate_samples]`
+    pub references: Option<PathBuf>,
+}
+
+/// The one key of `[generate_samples]` that the figures depend on.
+#[derive(Default, Deserialize)]
+struct GenerateSamples {
+    #[serde(default)]
+    references: Option<PathBuf>,
+}
+
+/// The one key of `[models.sdxl]` that they depend on.
+#[derive(Deserialize)]
+struct Sdxl {
+    folder: PathBuf,
+}
+
+impl Plan {
+    /// Reads the manifest.
+    ///
+    /// # Errors
+    /// Unknown keys, wrong types, missing models.
+    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+        let resolve = |path: &Path| manifest.resolve(path);
+        let settings: Settings = manifest.section("evaluate")?;
+        let GenerateSamples { references } = manifest.section("generate_samples")?;
+        let image_encoders: ImageEncoderFiles = manifest.model("image_encoders")?;
+        let image_encoders = image_encoders.resolved(resolve);
+        // Drawing needs the section, and says so where it is missing; scoring pictures of another system does without.
+        let sdxl = manifest.model::<Sdxl>("sdxl").ok();
+        let sdxl = sdxl.map(|sdxl| resolve(&sdxl.folder));
+        let folder = folder_of(settings.clip, &image_encoders);
+        let text = TextTower::find(settings.clip, folder, sdxl.as_deref());
+        let face: FaceFiles = manifest.model("face")?;
+        let face = face.without_gender().resolved(resolve);
+        Ok(Self {
+            run_seed: manifest.run.seed,
+            text,
+            filter: face.recognizer.clone(),
+            face: judged_by(settings.judge.as_ref(), face, resolve),
+            references: references.as_deref().map(resolve),
+            image_encoders,
+            settings,
+        })
+    }
+
+    /// The folder of the chosen image encoder.
+    pub fn image_folder(&self) -> &Path {
+        folder_of(self.settings.clip, &self.image_encoders)
+    }
+
+    /// The reference photos of a run.
+    ///
+    /// # Errors
+    /// Where the manifest names none.
+    pub fn references(&self, manifest: &Manifest) -> Result<&Path, CoreError> {
+        let missing =
+            "[generate_samples] references is missing: a folder with photos of people to draw";
+        let folder = self.references.as_deref();
+        folder.ok_or_else(|| manifest.error(missing.to_owned()))
+    }
+
+    /// The settings of the step's key. Files are in it by their digests, not by their paths.
+    pub fn key_settings(&self) -> Value {
+        json!({
+            "clip": self.settings.clip,
+            "judge": self.settings.judge.is_some(),
+            "run": { "seed": self.run_seed },
+            "models": { "image_encoders": { "precision": self.image_encoders.precision } },
+        })
+    }
+
+    /// The models of the step's key, the reference photos among them.
+    ///
+    /// # Errors
+    /// No `references`.
+    pub fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        let image_label = match self.settings.clip {
+            Tower::First => "models.image_encoders.first",
+            Tower::Second => "models.image_encoders.second",
+        };
+        let mut files = vec![
+            (
+                "references".to_owned(),
+                self.references(manifest)?.to_owned(),
+            ),
+            (image_label.to_owned(), self.image_folder().to_owned()),
+        ];
+        files.extend(self.text.model_files());
+        files.extend(self.face.model_files(Path::to_owned));
+        if self.settings.judge.is_some() {
+            files.push(("models.face.filter".to_owned(), self.filter.clone()));
+        }
+        let model = |(label, path)| ModelFiles { label, path };
+        Ok(files.into_iter().map(model).collect())
+    }
+
+    /// What loaded networks may be kept under.
+    pub fn resource_key(&self) -> String {
+        let (files, face) = (&self.image_encoders, &self.face);
+        format!(
+            "evaluate {:?} {files:?} {:?} {face:?}",
+            self.settings.clip, self.text
+        )
+    }
+}
+
+fn folder_of(tower: Tower, files: &ImageEncoderFiles) -> &Path {
+    match tower {
+        Tower::First => &files.first,
+        Tower::Second => &files.second,
+    }
+}
+
+fn judged_by(
+    judge: Option<&Judge>,
+    face: FaceFiles,
+    resolve: impl Fn(&Path) -> PathBuf,
+) -> FaceFiles {
+    let Some(judge) = judge else {
+        return face;
+    };
+    FaceFiles {
+        recognizer: resolve(&judge.recognizer),
+        detector: judge.detector.as_deref().map_or(face.detector, resolve),
+        gender: None,
+    }
+}

@@ -1,0 +1,290 @@
+//! The step on a few pictures of the embedded world's people, with its real networks.
+
+use laioncele_clip::{ImageEncoder, LoadOptions, TextEncoder, cosine};
+use laioncele_core::stage::Partition;
+use laioncele_core::table::{Dropped, Image};
+use laioncele_core::testing::Rig;
+
+use super::*;
+
+fn mini() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini")
+}
+
+/// A picture that the face networks were recorded with: `first-*` and `second-*` show two people.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    let fixtures = "../../models/face/tests/fixtures";
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(fixtures)
+        .join(name)
+}
+
+pub(crate) fn manifest(root: &Path, keys: &str) -> Manifest {
+    let mini = mini().display().to_string();
+    let text = format!(
+        "[run]\nseed = 7\nbuckets = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
+         [widths]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n\
+         [models.sdxl]\nfolder = \"{mini}/sdxl-mini\"\n\
+         [models.image_encoders]\nfirst = \"{mini}/sdxl-mini/image_encoder\"\nsecond = \"{mini}/sdxl-mini/image_encoder_2\"\n\
+         [models.face]\ndetector = \"{mini}/face/retinaface_mobilenet025_dynamic.onnx\"\nrecognizer = \"{mini}/face/faceplugin_fr_feature_512.onnx\"\n\
+         [generate_samples]\nreferences = \"references\"\n{keys}"
+    );
+    Manifest::parse(&root.join("m.toml"), &text).expect("a manifest")
+}
+
+fn rig(root: &Path, keys: &str) -> Rig {
+    let references = root.join("references");
+    std::fs::create_dir_all(&references).expect("a folder");
+    for (from, to) in [
+        ("first-photo.png", "ada.png"),
+        ("second-photo.png", "bea.png"),
+    ] {
+        std::fs::copy(fixture(from), references.join(to)).expect("copied");
+    }
+    Rig::with_manifest(root, manifest(root, keys)).expect("a rig")
+}
+
+fn sample(person: &str, prompt: &str, index: u32, file: &str) -> Sample {
+    let bytes =
+        std::fs::read(fixture(file)).unwrap_or_else(|_| b"\x89PNG\r\n\x1a\nbroken".to_vec());
+    Sample {
+        person: person.to_owned(),
+        group: "mood".to_owned(),
+        prompt: prompt.to_owned(),
+        index,
+        seed: u64::from(index) + 100,
+        image: Image {
+            bytes,
+            path: file.to_owned(),
+        },
+    }
+}
+
+const PROMPT: &str = "a portrait of a person";
+
+/// Ada and Bea with two pictures each, one of Bea's without a face; one more that is broken; the plain model's two.
+fn samples() -> Vec<Sample> {
+    vec![
+        sample("bea", PROMPT, 1, "nobody.png"),
+        sample("ada", PROMPT, 0, "first-a.png"),
+        sample("ada", PROMPT, 1, "first-b.png"),
+        sample("bea", PROMPT, 0, "second-a.png"),
+        sample("bea", PROMPT, 2, "broken"),
+    ]
+}
+
+fn plain() -> Vec<Sample> {
+    vec![
+        sample(PLAIN, PROMPT, 0, "two.png"),
+        sample(PLAIN, PROMPT, 1, "close-up.png"),
+    ]
+}
+
+fn evaluate(rig: &Rig) -> Result<Record, StageError> {
+    let part = |k, rows| {
+        rig.part::<Sample>(&Partition::chunk(k), rows)
+            .expect("a part")
+    };
+    let inputs = vec![part(0, samples()), part(1, plain())];
+    rig.run(&Evaluate, &Partition::whole(), inputs)
+}
+
+fn find(rows: &[EvaluationScore], metric: &str) -> Option<(f64, u64)> {
+    let row = rows.iter().find(|r| r.metric == metric && r.group == "all");
+    row.map(|r| (r.value, r.count))
+}
+
+/// The recorded face of a fixture.
+fn recorded(name: &str) -> Vec<f32> {
+    let text = std::fs::read(fixture("faces.json")).expect("faces.json");
+    let faces: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    serde_json::from_value(faces[name][0]["vector"].clone()).expect("a vector")
+}
+
+#[test]
+fn samples_become_figures() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = rig(folder.path(), "");
+    let record = evaluate(&rig).expect("evaluated");
+    let rows: Vec<EvaluationScore> = rig.rows(&record).expect("rows");
+    let account = &record.accounts[0];
+    assert_eq!(
+        (account.unit, account.rows_in, account.rows_out),
+        (Unit::Sample, 7, 6)
+    );
+    let dropped: Vec<Dropped> = rig.rows(&record).expect("rows");
+    assert_eq!(dropped.len(), 1);
+    assert_eq!(
+        (dropped[0].id, dropped[0].reason.as_str()),
+        (102, "corrupt")
+    );
+
+    assert_eq!(find(&rows, "people"), Some((2.0, 2)));
+    assert_eq!(find(&rows, "references_found"), Some((1.0, 2)));
+    assert_eq!(find(&rows, "faces_found"), Some((0.75, 4)));
+    assert_eq!(find(&rows, "same_recognizer"), Some((1.0, 1)));
+    assert_eq!(find(&rows, "same_person_auc"), Some((1.0, 3)));
+    assert_eq!(find(&rows, "clip_ti").map(|(_, n)| n), Some(4));
+    assert!(find(&rows, "frechet_clip").is_some_and(|(d, n)| d > 0.0 && n == 4));
+    // Ada's two; Bea's are of different sizes.
+    assert!(find(&rows, "seed_pixel_difference").is_some_and(|(d, n)| d > 0.01 && n == 1));
+    assert_eq!(find(&rows, "fid"), None);
+}
+
+#[test]
+fn faces_are_compared_as_recorded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = rig(folder.path(), "");
+    let rows: Vec<EvaluationScore> = rig.rows(&evaluate(&rig).expect("evaluated")).expect("rows");
+    let near = |metric: &str, pairs: &[(&str, &str)]| {
+        let cosines = pairs
+            .iter()
+            .map(|(a, b)| f64::from(cosine(&recorded(a), &recorded(b))));
+        let known = cosines.sum::<f64>() / pairs.len() as f64;
+        let (found, count) = find(&rows, metric).expect(metric);
+        assert_eq!(count, pairs.len() as u64, "{metric}");
+        assert!((found - known).abs() < 2e-3, "{metric}: {found} {known}");
+    };
+    let (a, b, c) = ("first-a.png", "first-b.png", "second-a.png");
+    let (ada, bea) = ("first-photo.png", "second-photo.png");
+    near("same_person_mean", &[(a, b)]);
+    near("random_pair_mean", &[(a, c), (b, c)]);
+    near("reference_mean", &[(a, ada), (b, ada), (c, bea)]);
+    near("reference_similarity", &[(a, ada), (b, ada), (c, bea)]);
+    near("random_reference_mean", &[(a, bea), (b, bea), (c, ada)]);
+    // Bea's other picture has no face, so that hers has no partner.
+    near("id_consistency", &[(a, b), (b, a)]);
+}
+
+#[test]
+fn prompts_are_read_by_the_tower_that_goes_with_the_image_encoder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = rig(folder.path(), "");
+    let rows: Vec<EvaluationScore> = rig.rows(&evaluate(&rig).expect("evaluated")).expect("rows");
+    let (sdxl, options) = (mini().join("sdxl-mini"), LoadOptions::default());
+    let image = ImageEncoder::load(&sdxl.join("image_encoder_2"), &options).expect("a tower");
+    let (tokenizer, model) = (sdxl.join("tokenizer_2"), sdxl.join("text_encoder_2"));
+    let text = TextEncoder::load(&tokenizer, &model, true, &options).expect("a tower");
+    let prompt = text.text_embeds(PROMPT).expect("an embedding");
+    let cosine_of = |file: &str| {
+        let pixels = image::open(fixture(file)).expect("a picture").to_rgb8();
+        f64::from(cosine(
+            &image.image_embeds(&pixels).expect("an embedding"),
+            &prompt,
+        ))
+    };
+    let known = (cosine_of("two.png") + cosine_of("close-up.png")) / 2.0;
+    let (found, count) = find(&rows, "plain_clip_ti").expect("a row");
+    assert_eq!(count, 2);
+    assert!((found - known).abs() < 1e-6, "{found} {known}");
+}
+
+#[test]
+fn without_a_text_tower_clip_ti_is_left_out_and_that_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = rig(folder.path(), "[evaluate]\nclip = \"first\"");
+    let record = evaluate(&rig).expect("evaluated");
+    let rows: Vec<EvaluationScore> = rig.rows(&record).expect("rows");
+    assert!(rows.iter().all(|row| !row.metric.contains("clip_ti")));
+    assert!(find(&rows, "frechet_clip").is_some());
+    Evaluate
+        .publish(&rig.store, &rig.manifest, &[record])
+        .expect("published");
+    let table = rig.store.get(TABLE).expect("a table");
+    let table = String::from_utf8_lossy(&table);
+    assert!(
+        table.contains("CLIP-TI is left out: the image encoder's folder holds no text tower"),
+        "{table}"
+    );
+}
+
+#[test]
+fn the_result_depends_on_no_number_of_threads_and_is_published() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut rig = rig(folder.path(), "");
+    let records = [1, 3].map(|threads| {
+        rig.surroundings.threads = threads;
+        evaluate(&rig).expect("evaluated")
+    });
+    let digest = |record: &Record| {
+        let mut parts = record.outputs_of(TableId::Evaluation);
+        parts.next().map(|part| part.digest)
+    };
+    assert!(digest(&records[0]).is_some());
+    assert_eq!(digest(&records[0]), digest(&records[1]));
+    Evaluate
+        .publish(&rig.store, &rig.manifest, &records[..1])
+        .expect("published");
+    let table = rig.store.get(TABLE).expect("a table");
+    let table = String::from_utf8_lossy(&table);
+    for part in [
+        "| figure | all | taken over |",
+        "| faces found | 75.0 % | 4 |",
+        "| people | 2 | 2 |",
+        "SDXL's second text encoder",
+        "One recognizer both",
+    ] {
+        assert!(table.contains(part), "{part} in {table}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_slice(&rig.store.get(TABLE_JSON).expect("JSON")).expect("JSON");
+    assert_eq!(json["notes"].as_array().map(Vec::len), Some(5));
+    assert!(
+        !rig.store
+            .put_changed(TABLE, table.as_bytes().to_vec())
+            .expect("compared")
+    );
+}
+
+#[test]
+fn a_judge_of_ones_own_is_named_and_must_be_a_recognizer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (copy, face) = (folder.path().join("judge.onnx"), mini().join("face"));
+    std::fs::copy(face.join("faceplugin_fr_feature_512.onnx"), &copy).expect("copied");
+    let with_judge = |path: &Path| {
+        rig(
+            folder.path(),
+            &format!(
+                "[evaluate]\njudge = {{ recognizer = \"{}\" }}",
+                path.display()
+            ),
+        )
+    };
+    // The same file under another name is the same judge.
+    let same = with_judge(&copy);
+    let rows: Vec<EvaluationScore> = same
+        .rows(&evaluate(&same).expect("evaluated"))
+        .expect("rows");
+    assert_eq!(find(&rows, "same_recognizer"), Some((1.0, 1)));
+    let models = Evaluate.models(&same.manifest).expect("models");
+    let of = |label: &str| {
+        models
+            .iter()
+            .find(|m| m.label == label)
+            .map(|m| m.path.clone())
+    };
+    assert_eq!(of("models.face.recognizer"), Some(copy));
+    assert_eq!(
+        of("models.face.filter"),
+        Some(face.join("faceplugin_fr_feature_512.onnx"))
+    );
+    assert!(models.iter().all(|m| m.path.exists()));
+
+    let wrong = with_judge(&face.join("face_api_age_gender.onnx"));
+    let error = evaluate(&wrong).expect_err("no recognizer").to_string();
+    assert!(
+        error.contains("face_api_age_gender.onnx is not a face recognizer"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = manifest(folder.path(), "[evaluate]\nclp = \"first\"");
+    let error = Evaluate
+        .settings(&manifest)
+        .expect_err("refused")
+        .to_string();
+    assert!(error.contains("clp") && error.contains("clip"), "{error}");
+}

@@ -1,0 +1,155 @@
+//! Which text tower belongs to an image encoder: CLIP's two embeddings are comparable only if they were trained together.
+
+use std::path::{Path, PathBuf};
+
+use laioncele_clip::config::JsonFile;
+use serde::{Deserialize, Serialize};
+
+/// transformers' default of `projection_dim`.
+const DEFAULT_WIDTH: u64 = 512;
+
+/// One of the two encoders of `[models.image_encoders]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tower {
+    /// `first`
+    First,
+    /// `second`; for the real SDXL CLIP ViT-bigG/14, which the paper's CLIP-TI is computed with.
+    #[default]
+    Second,
+}
+
+/// Where an image encoder's text tower is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TextTower {
+    /// In the image encoder's own folder, which holds a whole CLIPModel.
+    Own(PathBuf),
+    /// SDXL's second text encoder, the text tower that goes with the second image encoder.
+    Sdxl {
+        /// `tokenizer_2`
+        tokenizer: PathBuf,
+        /// `text_encoder_2`
+        model: PathBuf,
+    },
+    /// Nowhere, and why.
+    Missing(String),
+}
+
+impl TextTower {
+    /// Looks for the text tower of the image encoder in `folder`, which is `tower` of the pair that goes with the SDXL
+    /// folder `sdxl`. SDXL's first text encoder never serves: it comes without its projection.
+    pub fn find(tower: Tower, folder: &Path, sdxl: Option<&Path>) -> Self {
+        let config = match JsonFile::read(&folder.join("config.json")) {
+            Ok(config) => config,
+            Err(error) => return Self::Missing(error.to_string()),
+        };
+        if config.get("text_config").is_some() {
+            return Self::own(folder);
+        }
+        match (tower, sdxl) {
+            (Tower::Second, Some(sdxl)) => Self::of_sdxl(sdxl, width(&config)),
+            _ => Self::Missing(
+                "the image encoder's folder holds no text tower, and SDXL has none that goes with it"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    fn own(folder: &Path) -> Self {
+        if folder.join("tokenizer_config.json").is_file() {
+            return Self::Own(folder.to_owned());
+        }
+        let reason = "the image encoder's folder holds a text tower, but no tokenizer_config.json";
+        Self::Missing(reason.to_owned())
+    }
+
+    fn of_sdxl(sdxl: &Path, expected: u64) -> Self {
+        let model = sdxl.join("text_encoder_2");
+        let found = match JsonFile::read(&model.join("config.json")) {
+            Ok(config) => width(&config),
+            Err(error) => return Self::Missing(error.to_string()),
+        };
+        if found != expected {
+            return Self::Missing(format!(
+                "image embeddings are {expected} wide, those of SDXL's second text encoder {found}: they do not belong together"
+            ));
+        }
+        Self::Sdxl {
+            tokenizer: sdxl.join("tokenizer_2"),
+            model,
+        }
+    }
+
+    /// Its files beyond the image encoder's own folder, with their labels.
+    pub fn model_files(&self) -> Vec<(String, PathBuf)> {
+        let label = |part: &str| format!("models.sdxl.{part}");
+        match self {
+            Self::Sdxl { tokenizer, model } => vec![
+                (label("tokenizer_2"), tokenizer.clone()),
+                (label("text_encoder_2"), model.clone()),
+            ],
+            Self::Own(_) | Self::Missing(_) => Vec::new(),
+        }
+    }
+}
+
+/// The width of a tower's embeddings.
+fn width(config: &JsonFile) -> u64 {
+    let given = config.get("projection_dim").and_then(|v| v.as_u64());
+    given.unwrap_or(DEFAULT_WIDTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sdxl_mini() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/sdxl-mini")
+    }
+
+    #[test]
+    fn the_second_image_encoder_goes_with_sdxls_second_text_encoder() {
+        let sdxl = sdxl_mini();
+        let found = TextTower::find(Tower::Second, &sdxl.join("image_encoder_2"), Some(&sdxl));
+        let expected = TextTower::Sdxl {
+            tokenizer: sdxl.join("tokenizer_2"),
+            model: sdxl.join("text_encoder_2"),
+        };
+        assert_eq!(found, expected);
+        assert!(found.model_files().iter().all(|(_, path)| path.is_dir()));
+    }
+
+    fn why_missing(tower: Tower, folder: &Path, sdxl: Option<&Path>) -> String {
+        match TextTower::find(tower, folder, sdxl) {
+            TextTower::Missing(reason) => reason,
+            found => panic!("{found:?}"),
+        }
+    }
+
+    #[test]
+    fn a_tower_that_does_not_belong_is_not_taken() {
+        let sdxl = sdxl_mini();
+        let first = sdxl.join("image_encoder");
+        assert!(why_missing(Tower::First, &first, Some(&sdxl)).contains("no text tower"));
+        let reason = why_missing(Tower::Second, &first, Some(&sdxl));
+        assert!(
+            reason.contains("48 wide") && reason.contains("80"),
+            "{reason}"
+        );
+        assert!(why_missing(Tower::Second, &first, None).contains("no text tower"));
+        assert!(why_missing(Tower::First, &sdxl.join("nothing"), None).contains("config.json"));
+    }
+
+    #[test]
+    fn a_whole_clip_folder_has_its_own() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let root = folder.path();
+        std::fs::write(root.join("config.json"), r#"{"text_config": {}}"#)?;
+        assert!(why_missing(Tower::First, root, None).contains("tokenizer_config.json"));
+        std::fs::write(root.join("tokenizer_config.json"), "{}")?;
+        let found = TextTower::find(Tower::First, root, None);
+        assert_eq!(found, TextTower::Own(root.to_owned()));
+        assert!(found.model_files().is_empty());
+        Ok(())
+    }
+}
