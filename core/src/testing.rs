@@ -45,7 +45,12 @@ impl Rig {
     /// A folder that cannot be written.
     pub fn with_manifest(root: &std::path::Path, manifest: Manifest) -> Result<Self, CoreError> {
         let store = Store::local(&root.join("output"))?;
-        Ok(Self { manifest: Arc::new(manifest), store, surroundings: Surroundings::default(), resources: Arc::default() })
+        Ok(Self {
+            manifest: Arc::new(manifest),
+            store,
+            surroundings: Surroundings::default(),
+            resources: Arc::default(),
+        })
     }
 
     /// Writes `rows` as an input part.
@@ -57,21 +62,53 @@ impl Rig {
         let count = rows.len() as u64;
         let bytes = part::encode(&R::schema(widths), &[R::to_batch(rows, widths)?])?;
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
-        let path = format!("tables/{}/{partition}/input-{}.parquet", R::TABLE, digest.short());
+        let path = format!(
+            "tables/{}/{partition}/input-{}.parquet",
+            R::TABLE,
+            digest.short()
+        );
         self.store.put(&path, bytes)?;
-        Ok(Part { table: R::TABLE, partition: partition.clone(), path, rows: count, bytes: size, digest })
+        Ok(Part {
+            table: R::TABLE,
+            partition: partition.clone(),
+            path,
+            rows: count,
+            bytes: size,
+            digest,
+        })
     }
 
     /// Runs one task of `step` and commits it.
     ///
     /// # Errors
     /// What the step or the commit returns.
-    pub fn run(&self, step: &dyn Step, partition: &Partition, inputs: Vec<Part>) -> Result<Record, StageError> {
-        let settings = [("settings".to_owned(), step.settings(&self.manifest)?.to_string())].into();
+    pub fn run(
+        &self,
+        step: &dyn Step,
+        partition: &Partition,
+        inputs: Vec<Part>,
+    ) -> Result<Record, StageError> {
+        let settings = [(
+            "settings".to_owned(),
+            step.settings(&self.manifest)?.to_string(),
+        )]
+        .into();
         let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
-        let key_parts = KeyParts { version: step.version(), settings, models: Default::default(), inputs: inputs.iter().map(digest).collect() };
+        let key_parts = KeyParts {
+            version: step.version(),
+            settings,
+            models: Default::default(),
+            inputs: inputs.iter().map(digest).collect(),
+        };
         let key = key_parts.key(step.name(), partition);
-        let spec = TaskSpec { stage: step.stage(), step: step.name().to_owned(), partition: partition.clone(), key, key_parts, inputs };
+        let spec = TaskSpec {
+            stage: step.stage(),
+            step: step.name().to_owned(),
+            partition: partition.clone(),
+            key,
+            key_parts,
+            inputs,
+        };
         let bench = Bench {
             manifest: self.manifest.clone(),
             store: self.store.clone(),
@@ -91,7 +128,11 @@ impl Rig {
     pub fn rows<R: Row>(&self, record: &Record) -> Result<Vec<R>, CoreError> {
         let mut rows = Vec::new();
         for part in record.outputs_of(R::TABLE) {
-            rows.extend(part::read_rows::<R>(&self.store, part, &self.manifest.widths)?);
+            rows.extend(part::read_rows::<R>(
+                &self.store,
+                part,
+                &self.manifest.widths,
+            )?);
         }
         Ok(rows)
     }

@@ -78,7 +78,7 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
         /// All of the differences.
-        report: TensorReport,
+        report: Box<TensorReport>,
     },
     /// A weight that is not a number, or infinite.
     #[error("{path}: tensor {name} holds values that are not finite")]

@@ -179,7 +179,7 @@ impl Weights {
         }
         Err(Error::Tensors {
             folder: source.folder.clone(),
-            report,
+            report: Box::new(report),
         })
     }
 }

@@ -2,7 +2,9 @@
 
 use std::io::Cursor;
 
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
+use image::{
+    ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage,
+};
 
 /// A format that this crate decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,9 @@ pub struct Limits {
 impl Default for Limits {
     /// 100 megapixels.
     fn default() -> Self {
-        Self { max_pixels: 100_000_000 }
+        Self {
+            max_pixels: 100_000_000,
+        }
     }
 }
 
@@ -102,7 +106,11 @@ pub fn sniff(bytes: &[u8]) -> Option<Format> {
 pub fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let format = sniff(bytes).ok_or(DecodeError::NotAnImage)?;
     let (width, height) = reader(bytes)?.into_dimensions().map_err(corrupt)?;
-    Ok(Header { format, width, height })
+    Ok(Header {
+        format,
+        width,
+        height,
+    })
 }
 
 /// The pixels as 8-bit RGB: gray repeated, palettes looked up, 16 bits cut to 8, alpha left out, CMYK converted (as
@@ -110,13 +118,23 @@ pub fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
 ///
 /// # Errors
 /// [`DecodeError`]; the size is checked before pixels are allocated.
-pub fn decode(bytes: &[u8], limits: &Limits, orientation: Orientation) -> Result<RgbImage, DecodeError> {
+pub fn decode(
+    bytes: &[u8],
+    limits: &Limits,
+    orientation: Orientation,
+) -> Result<RgbImage, DecodeError> {
     let Header { width, height, .. } = header(bytes)?;
     if u64::from(width) * u64::from(height) > limits.max_pixels {
-        return Err(DecodeError::TooLarge { width, height, max_pixels: limits.max_pixels });
+        return Err(DecodeError::TooLarge {
+            width,
+            height,
+            max_pixels: limits.max_pixels,
+        });
     }
     let mut decoder = reader(bytes)?.into_decoder().map_err(corrupt)?;
-    let turn = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    let turn = decoder
+        .orientation()
+        .unwrap_or(image::metadata::Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
     if orientation == Orientation::Upright {
         picture.apply_orientation(turn);
@@ -125,7 +143,9 @@ pub fn decode(bytes: &[u8], limits: &Limits, orientation: Orientation) -> Result
 }
 
 fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, DecodeError> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| DecodeError::Corrupt(e.to_string()))?;
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| DecodeError::Corrupt(e.to_string()))?;
     let mut limits = image::Limits::default();
     limits.max_alloc = Some(4 << 30);
     reader.limits(limits);
@@ -141,7 +161,10 @@ fn corrupt(error: ImageError) -> DecodeError {
 
 /// 16-bit samples keep their high byte, as Pillow does; `to_rgb8` would round.
 fn eight_bit_rgb(picture: DynamicImage) -> RgbImage {
-    if matches!(picture.color(), ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16) {
+    if matches!(
+        picture.color(),
+        ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16
+    ) {
         let wide = picture.to_rgb16();
         let high = wide.as_raw().iter().map(|v| (v >> 8) as u8).collect();
         return RgbImage::from_raw(wide.width(), wide.height(), high).unwrap_or_default();
@@ -156,7 +179,9 @@ mod tests {
     fn png(width: u32, height: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
         let picture = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 7]));
-        picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).expect("encodes");
+        picture
+            .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+            .expect("encodes");
         bytes
     }
 
@@ -170,26 +195,60 @@ mod tests {
     }
 
     fn crc32(bytes: &[u8]) -> u32 {
-        !bytes.iter().fold(u32::MAX, |crc, b| (0..8).fold(crc ^ u32::from(*b), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 }))
+        !bytes.iter().fold(u32::MAX, |crc, b| {
+            (0..8).fold(crc ^ u32::from(*b), |c, _| {
+                if c & 1 == 1 {
+                    (c >> 1) ^ 0xedb8_8320
+                } else {
+                    c >> 1
+                }
+            })
+        })
     }
 
     #[test]
     fn pixels_come_back() {
-        let picture = decode(&png(5, 3), &Limits::default(), Orientation::Upright).expect("decodes");
-        assert_eq!((picture.dimensions(), picture.get_pixel(4, 2).0), ((5, 3), [4, 2, 7]));
+        let picture =
+            decode(&png(5, 3), &Limits::default(), Orientation::Upright).expect("decodes");
+        assert_eq!(
+            (picture.dimensions(), picture.get_pixel(4, 2).0),
+            ((5, 3), [4, 2, 7])
+        );
     }
 
     #[test]
     fn a_boast_is_refused_by_its_header() {
-        let error = decode(&boastful_png(), &Limits::default(), Orientation::Upright).expect_err("too large");
-        assert!(matches!(error, DecodeError::TooLarge { width: 50_000, height: 50_000, .. }), "{error}");
+        let error = decode(&boastful_png(), &Limits::default(), Orientation::Upright)
+            .expect_err("too large");
+        assert!(
+            matches!(
+                error,
+                DecodeError::TooLarge {
+                    width: 50_000,
+                    height: 50_000,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 
     #[test]
     fn html_is_no_image_and_half_a_png_is_broken() {
-        assert!(matches!(decode(b"<html>.jpg</html>", &Limits::default(), Orientation::Upright), Err(DecodeError::NotAnImage)));
+        assert!(matches!(
+            decode(
+                b"<html>.jpg</html>",
+                &Limits::default(),
+                Orientation::Upright
+            ),
+            Err(DecodeError::NotAnImage)
+        ));
         let whole = png(50, 50);
-        let half = decode(&whole[..whole.len() / 2], &Limits::default(), Orientation::Upright);
+        let half = decode(
+            &whole[..whole.len() / 2],
+            &Limits::default(),
+            Orientation::Upright,
+        );
         assert!(matches!(half, Err(DecodeError::Corrupt(_))));
     }
 

@@ -62,17 +62,27 @@ fn taps(filter: Filter, input: u32, output: u32) -> Vec<Taps> {
         let centre = (f64::from(out) + 0.5) * scale;
         let first = ((centre - support + 0.5) as i64).max(0) as usize;
         let last = ((centre + support + 0.5) as i64).min(i64::from(input)) as usize;
-        let raw: Vec<f64> = (first..last).map(|j| filter.weight((j as f64 - centre + 0.5) / stretch)).collect();
+        let raw: Vec<f64> = (first..last)
+            .map(|j| filter.weight((j as f64 - centre + 0.5) / stretch))
+            .collect();
         let sum: f64 = raw.iter().sum();
         let scale_up = if sum == 0.0 { 1.0 } else { 1.0 / sum };
         let fixed = |w: f64| (w * scale_up * f64::from(1 << PRECISION)).round() as i32;
-        Taps { first, weights: raw.into_iter().map(fixed).collect() }
+        Taps {
+            first,
+            weights: raw.into_iter().map(fixed).collect(),
+        }
     };
     (0..output).map(position).collect()
 }
 
 /// `picture` at `width` × `height`; a pass that would keep its size is left out. Both must be at least 1.
-pub fn resample<P: Pixel<Subpixel = u8>>(picture: &ImageBuffer<P, Vec<u8>>, width: u32, height: u32, filter: Filter) -> ImageBuffer<P, Vec<u8>> {
+pub fn resample<P: Pixel<Subpixel = u8>>(
+    picture: &ImageBuffer<P, Vec<u8>>,
+    width: u32,
+    height: u32,
+    filter: Filter,
+) -> ImageBuffer<P, Vec<u8>> {
     let (input_width, input_height) = picture.dimensions();
     let channels = usize::from(P::CHANNEL_COUNT);
     let row = input_width as usize * channels;
@@ -81,7 +91,11 @@ pub fn resample<P: Pixel<Subpixel = u8>>(picture: &ImageBuffer<P, Vec<u8>>, widt
         pixels = horizontal(&pixels, row, channels, &taps(filter, input_width, width));
     }
     if height != input_height {
-        pixels = vertical(&pixels, width as usize * channels, &taps(filter, input_height, height));
+        pixels = vertical(
+            &pixels,
+            width as usize * channels,
+            &taps(filter, input_height, height),
+        );
     }
     ImageBuffer::from_raw(width, height, pixels).unwrap_or_else(|| ImageBuffer::new(width, height))
 }
@@ -103,7 +117,10 @@ fn vertical(pixels: &[u8], row: usize, taps: &[Taps]) -> Vec<u8> {
     let mut out = Vec::with_capacity(row * taps.len());
     for tap in taps {
         for x in 0..row {
-            out.push(weigh(pixels[tap.first * row + x..].iter().step_by(row), &tap.weights));
+            out.push(weigh(
+                pixels[tap.first * row + x..].iter().step_by(row),
+                &tap.weights,
+            ));
         }
     }
     out

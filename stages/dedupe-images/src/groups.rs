@@ -9,7 +9,11 @@ use crate::Fingerprint;
 /// The photos of one name in groups of copies: two are in one group when a chain of photos, each within `max_distance`
 /// bits of the next, joins them. Groups and members keep the order of `photos`.
 pub(crate) fn groups(photos: &[Fingerprint], max_distance: u32) -> Vec<Vec<&Fingerprint>> {
-    let roots = if max_distance == 0 { by_equal_hash(photos) } else { by_distance(photos, max_distance) };
+    let roots = if max_distance == 0 {
+        by_equal_hash(photos)
+    } else {
+        by_distance(photos, max_distance)
+    };
     let mut groups: Vec<Vec<&Fingerprint>> = Vec::new();
     let mut place: HashMap<usize, usize> = HashMap::new();
     for (photo, root) in photos.iter().zip(roots) {
@@ -24,7 +28,11 @@ pub(crate) fn groups(photos: &[Fingerprint], max_distance: u32) -> Vec<Vec<&Fing
 
 fn by_equal_hash(photos: &[Fingerprint]) -> Vec<usize> {
     let mut first = HashMap::new();
-    photos.iter().enumerate().map(|(i, p)| *first.entry(p.hash).or_insert(i)).collect()
+    photos
+        .iter()
+        .enumerate()
+        .map(|(i, p)| *first.entry(p.hash).or_insert(i))
+        .collect()
 }
 
 /// All pairs: a name has thousands of photos at most.
@@ -52,5 +60,6 @@ fn root(roots: &mut [usize], mut i: usize) -> usize {
 }
 
 fn image_hash(bits: u64) -> ImageHash<[u8; 8]> {
-    ImageHash::from_bytes(&bits.to_be_bytes()).unwrap_or_else(|_| unreachable!("eight bytes make a 64-bit hash"))
+    ImageHash::from_bytes(&bits.to_be_bytes())
+        .unwrap_or_else(|_| unreachable!("eight bytes make a 64-bit hash"))
 }

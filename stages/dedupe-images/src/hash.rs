@@ -11,5 +11,8 @@ pub fn average_hash(bytes: &[u8]) -> Result<u64, DecodeError> {
     let picture = decode(bytes, &Limits::default(), Orientation::AsStored)?;
     let small = resample(&gray(&picture), 8, 8, Filter::Lanczos);
     let sum: u32 = small.as_raw().iter().map(|v| u32::from(*v)).sum();
-    Ok(small.as_raw().iter().fold(0, |bits, v| bits << 1 | u64::from(u32::from(*v) * 64 > sum)))
+    Ok(small
+        .as_raw()
+        .iter()
+        .fold(0, |bits, v| bits << 1 | u64::from(u32::from(*v) * 64 > sum)))
 }

@@ -5,7 +5,10 @@ mod hash;
 
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Photo, UniquePhoto};
-use laioncele_core::{CoreError, DropReason, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit};
+use laioncele_core::{
+    CoreError, DropReason, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step,
+    TableId, Task, Unit,
+};
 use serde::{Deserialize, Serialize};
 
 pub use hash::average_hash;
@@ -69,7 +72,10 @@ impl Step for DedupeImages {
                 kept.push(keep_largest(task, &group));
             }
         }
-        task.figure("equal_bytes_under_two_names", shared_between_names(&prints) as f64);
+        task.figure(
+            "equal_bytes_under_two_names",
+            shared_between_names(&prints) as f64,
+        );
         kept.sort_by_key(|p| (p.name_id, p.image_id));
         task.account(Unit::Image, rows_in, kept.len() as u64);
         task.write(kept)
@@ -103,7 +109,10 @@ fn fingerprints(task: &mut Task) -> Result<Vec<Fingerprint>, StageError> {
 fn fingerprint(photo: &Photo) -> Result<Fingerprint, StageError> {
     let hash = average_hash(&photo.image.bytes).map_err(|e| {
         // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
-        StageError::Data(format!("photo {} of {} no longer decodes: {e}", photo.image_id, photo.url))
+        StageError::Data(format!(
+            "photo {} of {} no longer decodes: {e}",
+            photo.image_id, photo.url
+        ))
     })?;
     Ok(Fingerprint {
         name_id: photo.name_id,
@@ -120,9 +129,20 @@ fn keep_largest(task: &mut Task, group: &[&Fingerprint]) -> UniquePhoto {
     let order = |p: &&&Fingerprint| (p.pixels, p.bytes, std::cmp::Reverse(p.image_id));
     let best = group.iter().max_by_key(order).copied().unwrap_or(group[0]);
     for copy in group.iter().filter(|p| p.image_id != best.image_id) {
-        task.drop_row(Unit::Image, copy.image_id.0, Some(copy.name_id), DropReason::DuplicateOf, Some(best.image_id.to_string()));
+        task.drop_row(
+            Unit::Image,
+            copy.image_id.0,
+            Some(copy.name_id),
+            DropReason::DuplicateOf,
+            Some(best.image_id.to_string()),
+        );
     }
-    UniquePhoto { name_id: best.name_id, image_id: best.image_id, average_hash: best.hash, copies: group.len() as u32 - 1 }
+    UniquePhoto {
+        name_id: best.name_id,
+        image_id: best.image_id,
+        average_hash: best.hash,
+        copies: group.len() as u32 - 1,
+    }
 }
 
 /// Files that stand under more than one name of the bucket: two people can share a photo.
@@ -130,7 +150,10 @@ fn shared_between_names(prints: &[Fingerprint]) -> usize {
     let mut owners: Vec<_> = prints.iter().map(|p| (&p.sha256, p.name_id)).collect();
     owners.sort();
     owners.dedup();
-    owners.chunk_by(|a, b| a.0 == b.0).filter(|names| names.len() > 1).count()
+    owners
+        .chunk_by(|a, b| a.0 == b.0)
+        .filter(|names| names.len() > 1)
+        .count()
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ fn picture(seed: u32, size: u32) -> Vec<u8> {
     let wave = |x: u32, y: u32| (127.0 + 120.0 * (at(x, seed) + at(y, 2 * seed)).sin()) as u8;
     let mut bytes = Vec::new();
     let picture = RgbImage::from_fn(size, size, |x, y| Rgb([wave(x, y), wave(y, x), 90]));
-    picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).expect("encodes");
+    picture
+        .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+        .expect("encodes");
     bytes
 }
 
@@ -24,8 +26,14 @@ fn photo(name: u64, image: u64, bytes: Vec<u8>, side: u32) -> Photo {
         image_id: ImageId(image),
         url: format!("http://a.example/{image}"),
         caption: String::new(),
-        sha256: format!("{:x}", bytes.len() as u64 * 31 + bytes.iter().map(|b| u64::from(*b)).sum::<u64>()),
-        image: Image { bytes, path: format!("{image}.png") },
+        sha256: format!(
+            "{:x}",
+            bytes.len() as u64 * 31 + bytes.iter().map(|b| u64::from(*b)).sum::<u64>()
+        ),
+        image: Image {
+            bytes,
+            path: format!("{image}.png"),
+        },
         width: side,
         height: side,
     }
@@ -43,10 +51,17 @@ fn the_largest_copy_stays_and_the_books_balance() -> Result<(), Box<dyn std::err
     ];
     let bucket = Partition::bucket(0);
     let record = rig.run(&DedupeImages, &bucket, vec![rig.part(&bucket, rows)?])?;
-    let kept: Vec<_> = rig.rows::<UniquePhoto>(&record)?.into_iter().map(|p| (p.name_id.0, p.image_id.0, p.copies)).collect();
+    let kept: Vec<_> = rig
+        .rows::<UniquePhoto>(&record)?
+        .into_iter()
+        .map(|p| (p.name_id.0, p.image_id.0, p.copies))
+        .collect();
     assert_eq!(kept, [(1, 11, 1), (1, 12, 0), (2, 13, 0)]);
     let dropped = rig.rows::<Dropped>(&record)?;
-    assert_eq!((dropped.len(), dropped[0].id, dropped[0].detail.as_deref()), (1, 10, Some("000000000000000b")));
+    assert_eq!(
+        (dropped.len(), dropped[0].id, dropped[0].detail.as_deref()),
+        (1, 10, Some("000000000000000b"))
+    );
     assert_eq!(record.figures["equal_bytes_under_two_names"], 1.0);
     Ok(())
 }
@@ -55,7 +70,8 @@ fn the_largest_copy_stays_and_the_books_balance() -> Result<(), Box<dyn std::err
 #[test]
 fn bits_are_those_of_python_imagehash() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let recorded: std::collections::BTreeMap<String, String> = serde_json::from_slice(&std::fs::read(folder.join("hashes.json"))?)?;
+    let recorded: std::collections::BTreeMap<String, String> =
+        serde_json::from_slice(&std::fs::read(folder.join("hashes.json"))?)?;
     assert!(recorded.len() >= 8);
     for (file, expected) in recorded {
         let hash = average_hash(&std::fs::read(folder.join(&file))?)?;
@@ -65,7 +81,14 @@ fn bits_are_those_of_python_imagehash() -> Result<(), Box<dyn std::error::Error>
 }
 
 fn print(image: u64, hash: u64) -> Fingerprint {
-    Fingerprint { name_id: NameId(1), image_id: ImageId(image), hash, pixels: 1, bytes: 1, sha256: String::new() }
+    Fingerprint {
+        name_id: NameId(1),
+        image_id: ImageId(image),
+        hash,
+        pixels: 1,
+        bytes: 1,
+        sha256: String::new(),
+    }
 }
 
 proptest! {

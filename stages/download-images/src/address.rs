@@ -53,7 +53,9 @@ fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let s = v6.segments();
     let from = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     match s {
-        [0, 0, 0, 0, 0, 0xffff, h, l] | [0x64, 0xff9b, 0, 0, 0, 0, h, l] | [0x2002, h, l, ..] => Some(from(h, l)),
+        [0, 0, 0, 0, 0, 0xffff, h, l] | [0x64, 0xff9b, 0, 0, 0, 0, h, l] | [0x2002, h, l, ..] => {
+            Some(from(h, l))
+        }
         [0, 0, 0, 0, 0, 0, h, l] if h != 0 => Some(from(h, l)),
         _ => None,
     }
@@ -71,14 +73,23 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 
 impl SafeResolver {
     pub(crate) fn new(map: Option<HostMap>, allowed: Vec<String>) -> Self {
-        Self { map, allowed, known: Arc::default() }
+        Self {
+            map,
+            allowed,
+            known: Arc::default(),
+        }
     }
 
     /// Checks the host of a url that is an address already, which the client never asks a resolver for.
     pub(crate) fn check_literal(&self, host: &str) -> Result<(), AddressError> {
         let literal: Result<IpAddr, _> = host.trim_start_matches('[').trim_end_matches(']').parse();
         match literal {
-            Ok(address) if is_blocked(address) && !self.is_allowed(host) => Err(AddressError::Blocked { host: host.to_owned(), address }),
+            Ok(address) if is_blocked(address) && !self.is_allowed(host) => {
+                Err(AddressError::Blocked {
+                    host: host.to_owned(),
+                    address,
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -88,7 +99,10 @@ impl SafeResolver {
     }
 
     fn mapped(&self, host: &str) -> Option<SocketAddr> {
-        self.map.as_ref().filter(|m| host.to_ascii_lowercase().ends_with(&m.suffix)).map(|m| m.address)
+        self.map
+            .as_ref()
+            .filter(|m| host.to_ascii_lowercase().ends_with(&m.suffix))
+            .map(|m| m.address)
     }
 }
 
@@ -101,7 +115,10 @@ impl Resolve for SafeResolver {
         let (allowed, known) = (self.is_allowed(&host), self.known.clone());
         Box::pin(async move {
             let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
-            let hit = lock().get(&host).filter(|(at, _)| at.elapsed() < REMEMBERED).map(|(_, found)| found.clone());
+            let hit = lock()
+                .get(&host)
+                .filter(|(at, _)| at.elapsed() < REMEMBERED)
+                .map(|(_, found)| found.clone());
             let found = match hit {
                 Some(found) => found,
                 None => look_up(&host).await?,
@@ -117,8 +134,15 @@ impl Resolve for SafeResolver {
 }
 
 async fn look_up(host: &str) -> Result<Vec<SocketAddr>, AddressError> {
-    let found: Vec<_> = tokio::net::lookup_host((host, 0)).await.map_err(|_| AddressError::NoAddress(host.to_owned()))?.collect();
-    if found.is_empty() { Err(AddressError::NoAddress(host.to_owned())) } else { Ok(found) }
+    let found: Vec<_> = tokio::net::lookup_host((host, 0))
+        .await
+        .map_err(|_| AddressError::NoAddress(host.to_owned()))?
+        .collect();
+    if found.is_empty() {
+        Err(AddressError::NoAddress(host.to_owned()))
+    } else {
+        Ok(found)
+    }
 }
 
 #[cfg(test)]
@@ -135,7 +159,10 @@ mod tests {
         for text in dangers.split_whitespace() {
             assert!(is_blocked(text.parse().expect("an address")), "{text}");
         }
-        for text in "8.8.8.8 1.1.1.1 172.32.0.1 100.128.0.1 2606:4700::1111 2a00:1450::1 ::ffff:8.8.8.8".split_whitespace() {
+        for text in
+            "8.8.8.8 1.1.1.1 172.32.0.1 100.128.0.1 2606:4700::1111 2a00:1450::1 ::ffff:8.8.8.8"
+                .split_whitespace()
+        {
             assert!(!is_blocked(text.parse().expect("an address")), "{text}");
         }
     }

@@ -26,18 +26,30 @@ pub(crate) enum Retry {
 
 impl Failure {
     pub(crate) fn last(reason: DropReason, detail: impl Into<Option<String>>) -> Self {
-        Self { reason, detail: detail.into(), retry: Retry::Never }
+        Self {
+            reason,
+            detail: detail.into(),
+            retry: Retry::Never,
+        }
     }
 
     /// A status code above 399.
     pub(crate) fn status(code: u16, retry_after: Option<Duration>) -> Self {
-        let reason = if code >= 500 { DropReason::Http5xx } else { DropReason::Http4xx };
+        let reason = if code >= 500 {
+            DropReason::Http5xx
+        } else {
+            DropReason::Http4xx
+        };
         let retry = match (code, retry_after) {
             (429 | 500.., Some(wait)) => Retry::After(wait),
             (408 | 425 | 429 | 500.., None) => Retry::AfterBackoff,
             _ => Retry::Never,
         };
-        Self { reason, detail: Some(code.to_string()), retry }
+        Self {
+            reason,
+            detail: Some(code.to_string()),
+            retry,
+        }
     }
 
     /// What the HTTP client reports, by the most telling error in its chain of causes.
@@ -52,8 +64,16 @@ impl Failure {
             }
             next = cause.source();
         }
-        let reason = if error.is_timeout() { DropReason::Timeout } else { DropReason::Connect };
-        Self { reason, detail: Some(innermost(error)), retry: Retry::AfterBackoff }
+        let reason = if error.is_timeout() {
+            DropReason::Timeout
+        } else {
+            DropReason::Connect
+        };
+        Self {
+            reason,
+            detail: Some(innermost(error)),
+            retry: Retry::AfterBackoff,
+        }
     }
 }
 
@@ -69,7 +89,9 @@ fn classify(cause: &(dyn Error + 'static)) -> Option<Failure> {
         return Some(Failure::last(DropReason::Tls, tls.to_string()));
     }
     if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
-        return hyper.is_parse().then(|| Failure::last(DropReason::BadResponse, hyper.to_string()));
+        return hyper
+            .is_parse()
+            .then(|| Failure::last(DropReason::BadResponse, hyper.to_string()));
     }
     let io = cause.downcast_ref::<std::io::Error>()?;
     io.get_ref().and_then(|inner| classify(inner))

@@ -36,7 +36,12 @@ impl Fetcher {
             .pool_max_idle_per_host(settings.per_host)
             .build()
             .map_err(StageError::environment)?;
-        Ok(Self { client, resolver, settings, hosts: Mutex::default() })
+        Ok(Self {
+            client,
+            resolver,
+            settings,
+            hosts: Mutex::default(),
+        })
     }
 
     /// The bytes at `url`, tried again where that may help.
@@ -50,7 +55,10 @@ impl Fetcher {
                 Ok(bytes) => return Ok(bytes),
                 Err(failure) => failure,
             };
-            let Some(wait) = self.wait(image, attempt, failure.retry).filter(|w| Instant::now() + *w < deadline) else {
+            let Some(wait) = self
+                .wait(image, attempt, failure.retry)
+                .filter(|w| Instant::now() + *w < deadline)
+            else {
                 return Err(failure);
             };
             tracing::debug!(%url, ?failure, ?wait, "trying again");
@@ -65,7 +73,10 @@ impl Fetcher {
         let host = url.host_str().unwrap_or_default().to_owned();
         let semaphore = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(self.settings.per_host))).clone()
+            hosts
+                .entry(host)
+                .or_insert_with(|| Arc::new(Semaphore::new(self.settings.per_host)))
+                .clone()
         };
         semaphore.acquire_owned().await.ok()
     }
@@ -79,7 +90,9 @@ impl Fetcher {
         match retry {
             Retry::Never => None,
             Retry::After(wait) => Some(wait),
-            Retry::AfterBackoff => Some(Duration::from_secs_f64(self.settings.backoff_s * f64::from(1 << attempt.min(10)) * jitter)),
+            Retry::AfterBackoff => Some(Duration::from_secs_f64(
+                self.settings.backoff_s * f64::from(1 << attempt.min(10)) * jitter,
+            )),
         }
     }
 
@@ -88,7 +101,11 @@ impl Fetcher {
         let work = async { self.body(self.follow(url).await?).await };
         tokio::time::timeout_at(end.into(), work)
             .await
-            .unwrap_or(Err(Failure { reason: DropReason::Timeout, detail: None, retry: Retry::AfterBackoff }))
+            .unwrap_or(Err(Failure {
+                reason: DropReason::Timeout,
+                detail: None,
+                retry: Retry::AfterBackoff,
+            }))
     }
 
     /// Follows redirects by hand, so that every hop is checked like the first.
@@ -97,7 +114,12 @@ impl Fetcher {
             self.resolver
                 .check_literal(url.host_str().unwrap_or_default())
                 .map_err(|e| Failure::last(DropReason::BlockedAddress, e.to_string()))?;
-            let response = self.client.get(url.clone()).send().await.map_err(|e| Failure::client(&e))?;
+            let response = self
+                .client
+                .get(url.clone())
+                .send()
+                .await
+                .map_err(|e| Failure::client(&e))?;
             if !response.status().is_redirection() {
                 return self.accept(response);
             }
@@ -112,14 +134,22 @@ impl Fetcher {
     fn accept(&self, response: Response) -> Result<Response, Failure> {
         let status = response.status();
         if !status.is_success() {
-            return Err(Failure::status(status.as_u16(), retry_after(response.headers())));
+            return Err(Failure::status(
+                status.as_u16(),
+                retry_after(response.headers()),
+            ));
         }
         let tags = response.headers().get_all("x-robots-tag");
-        if let Some(directive) = opt_out(tags.iter().map(|v| v.as_bytes())).filter(|_| self.settings.honour_opt_out) {
+        if let Some(directive) =
+            opt_out(tags.iter().map(|v| v.as_bytes())).filter(|_| self.settings.honour_opt_out)
+        {
             return Err(Failure::last(DropReason::OptOut, directive));
         }
         match response.content_length() {
-            Some(length) if length > self.settings.max_bytes => Err(Failure::last(DropReason::TooLarge, format!("{length} bytes"))),
+            Some(length) if length > self.settings.max_bytes => Err(Failure::last(
+                DropReason::TooLarge,
+                format!("{length} bytes"),
+            )),
             _ => Ok(response),
         }
     }
@@ -128,7 +158,10 @@ impl Fetcher {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| Failure::client(&e))? {
             if (bytes.len() + chunk.len()) as u64 > self.settings.max_bytes {
-                return Err(Failure::last(DropReason::TooLarge, format!("more than {} bytes", self.settings.max_bytes)));
+                return Err(Failure::last(
+                    DropReason::TooLarge,
+                    format!("more than {} bytes", self.settings.max_bytes),
+                ));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -147,7 +180,9 @@ fn web_url(text: &str) -> Result<Url, Failure> {
 
 fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
     let bad = |why: &str| Failure::last(DropReason::BadResponse, why.to_owned());
-    let location = headers.get(LOCATION).ok_or_else(|| bad("redirect without Location"))?;
+    let location = headers
+        .get(LOCATION)
+        .ok_or_else(|| bad("redirect without Location"))?;
     let text = location.to_str().map_err(|_| bad("Location is not text"))?;
     let url = from.join(text).map_err(|_| bad("Location is no url"))?;
     web_url(url.as_str())
@@ -158,7 +193,10 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).unwrap_or_default(),
+        Err(_) => httpdate::parse_http_date(text)
+            .ok()?
+            .duration_since(SystemTime::now())
+            .unwrap_or_default(),
     };
     Some(wait.min(Duration::from_secs(3600)))
 }

@@ -12,7 +12,10 @@ use std::collections::HashSet;
 use futures::StreamExt;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Candidate, KnownName, Photo};
-use laioncele_core::{CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit};
+use laioncele_core::{
+    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
+    Unit,
+};
 
 use crate::failure::Failure;
 use crate::fetch::Fetcher;
@@ -45,7 +48,10 @@ impl Step for DownloadImages {
         Ok(Spread::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![Reads::own(TableId::Candidates), Reads::own(TableId::KnownNames)]
+        vec![
+            Reads::own(TableId::Candidates),
+            Reads::own(TableId::KnownNames),
+        ]
     }
     fn writes(&self) -> Vec<TableId> {
         vec![TableId::Photos]
@@ -86,11 +92,24 @@ impl Step for DownloadImages {
 
 /// The candidates of known names, equal urls beside each other; the others are dropped. And how many came in.
 fn wanted(task: &mut Task) -> Result<(Vec<Candidate>, u64), StageError> {
-    let known: HashSet<_> = task.read::<KnownName>()?.into_iter().map(|n| n.name_id).collect();
-    let (mut candidates, others): (Vec<_>, Vec<_>) = task.read::<Candidate>()?.into_iter().partition(|c| known.contains(&c.name_id));
+    let known: HashSet<_> = task
+        .read::<KnownName>()?
+        .into_iter()
+        .map(|n| n.name_id)
+        .collect();
+    let (mut candidates, others): (Vec<_>, Vec<_>) = task
+        .read::<Candidate>()?
+        .into_iter()
+        .partition(|c| known.contains(&c.name_id));
     let rows_in = (candidates.len() + others.len()) as u64;
     for other in others {
-        task.drop_row(Unit::Image, other.image_id.0, Some(other.name_id), DropReason::UnknownName, None);
+        task.drop_row(
+            Unit::Image,
+            other.image_id.0,
+            Some(other.name_id),
+            DropReason::UnknownName,
+            None,
+        );
     }
     candidates.sort_by_key(|c| (c.image_id, c.name_id));
     Ok((candidates, rows_in))
@@ -111,23 +130,51 @@ fn batches(candidates: &[Candidate]) -> impl Iterator<Item = &[Candidate]> {
 }
 
 /// One outcome per url of the batch, in its order, whatever the order of arrival.
-async fn download(fetcher: &Fetcher, settings: &Settings, batch: &[Candidate]) -> Vec<Result<Checked, Failure>> {
-    let urls = batch.chunk_by(|a, b| a.image_id == b.image_id).map(|same| &same[0]);
-    let fetches = urls.map(|c| async move { photo::check(fetcher.fetch(c.image_id, &c.url).await?, settings) });
-    futures::stream::iter(fetches).buffered(settings.concurrency).collect().await
+async fn download(
+    fetcher: &Fetcher,
+    settings: &Settings,
+    batch: &[Candidate],
+) -> Vec<Result<Checked, Failure>> {
+    let urls = batch
+        .chunk_by(|a, b| a.image_id == b.image_id)
+        .map(|same| &same[0]);
+    let fetches = urls
+        .map(|c| async move { photo::check(fetcher.fetch(c.image_id, &c.url).await?, settings) });
+    futures::stream::iter(fetches)
+        .buffered(settings.concurrency)
+        .collect()
+        .await
 }
 
 /// Files the outcomes as photos and dropped rows; returns the bytes of the new photos.
-fn sort_out(task: &mut Task, batch: &[Candidate], outcomes: Vec<Result<Checked, Failure>>, photos: &mut Vec<Photo>) -> usize {
+fn sort_out(
+    task: &mut Task,
+    batch: &[Candidate],
+    outcomes: Vec<Result<Checked, Failure>>,
+    photos: &mut Vec<Photo>,
+) -> usize {
     let mut bytes = 0;
-    for (same, outcome) in batch.chunk_by(|a, b| a.image_id == b.image_id).zip(outcomes) {
+    for (same, outcome) in batch
+        .chunk_by(|a, b| a.image_id == b.image_id)
+        .zip(outcomes)
+    {
         for candidate in same {
-            match outcome.as_ref().map_err(Clone::clone).and_then(|checked| photo::photo(candidate, checked)) {
+            match outcome
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(|checked| photo::photo(candidate, checked))
+            {
                 Ok(photo) => {
                     bytes += photo.image.bytes.len();
                     photos.push(photo);
                 }
-                Err(failure) => task.drop_row(Unit::Image, candidate.image_id.0, Some(candidate.name_id), failure.reason, failure.detail),
+                Err(failure) => task.drop_row(
+                    Unit::Image,
+                    candidate.image_id.0,
+                    Some(candidate.name_id),
+                    failure.reason,
+                    failure.detail,
+                ),
             }
         }
     }

@@ -2,7 +2,12 @@
 
 const OPT_OUTS: [&str; 5] = ["noai", "noimageai", "noindex", "noimageindex", "none"];
 /// Directives that take a value after a colon, and so look like a robot's name.
-const WITH_VALUE: [&str; 4] = ["unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"];
+const WITH_VALUE: [&str; 4] = [
+    "unavailable_after",
+    "max-snippet",
+    "max-image-preview",
+    "max-video-preview",
+];
 /// The name that a site would address us by.
 const OUR_NAME: &str = "laioncele";
 
@@ -11,7 +16,9 @@ const OUR_NAME: &str = "laioncele";
 /// A value is a list of directives divided by commas. `NAME:` before a directive addresses that robot alone, from there
 /// to the end of the value or the next name; without a name a directive addresses all.
 pub(crate) fn opt_out<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<String> {
-    values.into_iter().find_map(|value| opt_out_of_value(&String::from_utf8_lossy(value).to_lowercase()))
+    values
+        .into_iter()
+        .find_map(|value| opt_out_of_value(&String::from_utf8_lossy(value).to_lowercase()))
 }
 
 fn opt_out_of_value(value: &str) -> Option<String> {
@@ -27,7 +34,10 @@ fn opt_out_of_value(value: &str) -> Option<String> {
         }
         let for_us = robot.is_none_or(|name| name == "*" || name == OUR_NAME);
         if for_us && OPT_OUTS.contains(&directive) {
-            return Some(robot.map_or_else(|| directive.to_owned(), |name| format!("{name}: {directive}")));
+            return Some(robot.map_or_else(
+                || directive.to_owned(),
+                |name| format!("{name}: {directive}"),
+            ));
         }
     }
     None
@@ -35,7 +45,11 @@ fn opt_out_of_value(value: &str) -> Option<String> {
 
 /// A robot's name is one word; the middle of a date (`25 jun 2010 15`) is not.
 fn is_name(text: &str) -> bool {
-    text == "*" || (!text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)))
+    text == "*"
+        || (!text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)))
 }
 
 #[cfg(test)]
@@ -68,7 +82,14 @@ mod tests {
 
     #[test]
     fn others_are_not_us() {
-        for values in [&["all"][..], &["googlebot: noindex"], &["otherbot: all, noai"], &["noarchive, nosnippet"], &["max-image-preview: none"], &[]] {
+        for values in [
+            &["all"][..],
+            &["googlebot: noindex"],
+            &["otherbot: all, noai"],
+            &["noarchive, nosnippet"],
+            &["max-image-preview: none"],
+            &[],
+        ] {
             assert_eq!(check(values), None, "{values:?}");
         }
     }

@@ -22,19 +22,34 @@ pub(crate) struct Checked {
 /// Proves that `bytes` decode within the limits. The bytes stay as they came.
 pub(crate) fn check(bytes: Vec<u8>, settings: &Settings) -> Result<Checked, Failure> {
     let found = header(&bytes).map_err(|e| failure(&e))?;
-    let limits = Limits { max_pixels: settings.max_pixels };
+    let limits = Limits {
+        max_pixels: settings.max_pixels,
+    };
     decode(&bytes, &limits, Orientation::AsStored).map_err(|e| failure(&e))?;
     if found.width.min(found.height) < settings.min_side {
-        return Err(Failure::last(DropReason::TooSmall, format!("{}x{}", found.width, found.height)));
+        return Err(Failure::last(
+            DropReason::TooSmall,
+            format!("{}x{}", found.width, found.height),
+        ));
     }
     let sha256 = hex(&Sha256::digest(&bytes));
-    Ok(Checked { bytes, sha256, extension: found.format.extension(), width: found.width, height: found.height })
+    Ok(Checked {
+        bytes,
+        sha256,
+        extension: found.format.extension(),
+        width: found.width,
+        height: found.height,
+    })
 }
 
 /// The photo's row, unless the source's metadata has a hash of other bytes: 32 hexadecimal digits are an MD5, 64 a
 /// SHA-256 (img2dataset's columns); anything else, such as LAION's own number, says nothing about the bytes.
 pub(crate) fn photo(candidate: &Candidate, checked: &Checked) -> Result<Photo, Failure> {
-    if let Some(expected) = candidate.hash.as_deref().filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit())) {
+    if let Some(expected) = candidate
+        .hash
+        .as_deref()
+        .filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
         let found = match expected.len() {
             32 => hex(&Md5::digest(&checked.bytes)),
             64 => checked.sha256.clone(),
@@ -49,7 +64,10 @@ pub(crate) fn photo(candidate: &Candidate, checked: &Checked) -> Result<Photo, F
         image_id: candidate.image_id,
         url: candidate.url.clone(),
         caption: candidate.caption.clone(),
-        image: Image { bytes: checked.bytes.clone(), path: format!("{}.{}", candidate.image_id, checked.extension) },
+        image: Image {
+            bytes: checked.bytes.clone(),
+            path: format!("{}.{}", candidate.image_id, checked.extension),
+        },
         sha256: checked.sha256.clone(),
         width: checked.width,
         height: checked.height,

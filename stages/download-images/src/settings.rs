@@ -57,7 +57,12 @@ impl Default for Settings {
             deadline_s: 90.0,
             concurrency: 64,
             per_host: 8,
-            user_agent: concat!("laioncele/", env!("CARGO_PKG_VERSION"), " (dataset research; honours X-Robots-Tag)").to_owned(),
+            user_agent: concat!(
+                "laioncele/",
+                env!("CARGO_PKG_VERSION"),
+                " (dataset research; honours X-Robots-Tag)"
+            )
+            .to_owned(),
         }
     }
 }
@@ -69,15 +74,28 @@ impl Settings {
     /// [`CoreError::Manifest`].
     pub fn of(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Self = manifest.section("download_images")?;
-        let positive = [("timeout_s", settings.timeout_s), ("deadline_s", settings.deadline_s)];
-        if let Some((key, value)) = positive.into_iter().find(|(_, v)| !(*v > 0.0 && v.is_finite())) {
-            return Err(manifest.error(format!("[download_images] {key} = {value}: must be above 0")));
+        let positive = [
+            ("timeout_s", settings.timeout_s),
+            ("deadline_s", settings.deadline_s),
+        ];
+        if let Some((key, value)) = positive
+            .into_iter()
+            .find(|(_, v)| !(*v > 0.0 && v.is_finite()))
+        {
+            return Err(manifest.error(format!(
+                "[download_images] {key} = {value}: must be above 0"
+            )));
         }
         if !(settings.backoff_s >= 0.0 && settings.backoff_s.is_finite()) {
-            return Err(manifest.error(format!("[download_images] backoff_s = {}: must not be below 0", settings.backoff_s)));
+            return Err(manifest.error(format!(
+                "[download_images] backoff_s = {}: must not be below 0",
+                settings.backoff_s
+            )));
         }
         if settings.concurrency == 0 || settings.per_host == 0 {
-            return Err(manifest.error("[download_images] concurrency and per_host must be at least 1".to_owned()));
+            return Err(manifest.error(
+                "[download_images] concurrency and per_host must be at least 1".to_owned(),
+            ));
         }
         Ok(settings)
     }

@@ -18,20 +18,29 @@ type AnyError = Box<dyn std::error::Error>;
 
 fn jpeg(side: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let picture = RgbImage::from_fn(side, side, |x, y| image::Rgb([(x * 3) as u8, (y * 2) as u8, 77]));
-    picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Jpeg).expect("encodes");
+    let picture = RgbImage::from_fn(side, side, |x, y| {
+        image::Rgb([(x * 3) as u8, (y * 2) as u8, 77])
+    });
+    picture
+        .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Jpeg)
+        .expect("encodes");
     bytes
 }
 
 fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
 /// A PNG header that announces 50,000 × 50,000 pixels.
 fn huge_png() -> Vec<u8> {
     let mut bytes = Vec::new();
-    RgbImage::new(1, 1).write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).expect("encodes");
+    RgbImage::new(1, 1)
+        .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+        .expect("encodes");
     bytes[16..24].copy_from_slice(&[0, 0, 0xc3, 0x50, 0, 0, 0xc3, 0x50]);
     let checksum = crc32(&bytes[12..29]);
     bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
@@ -39,7 +48,11 @@ fn huge_png() -> Vec<u8> {
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, b: &u8| (0..8).fold(crc ^ u32::from(*b), |c, _| (c >> 1) ^ (0xedb8_8320 & (c & 1).wrapping_neg()));
+    let step = |crc: u32, b: &u8| {
+        (0..8).fold(crc ^ u32::from(*b), |c, _| {
+            (c >> 1) ^ (0xedb8_8320 & (c & 1).wrapping_neg())
+        })
+    };
     !bytes.iter().fold(!0, step)
 }
 
@@ -52,19 +65,29 @@ fn reply(path: &str, stream: &mut TcpStream, busy: &AtomicUsize) -> std::io::Res
     let bytes = match path {
         "/good.jpg" | "/mapped.jpg" => answer("200 OK", "Content-Type: text/plain\r\n", &picture),
         "/moved.jpg" => redirect("/good.jpg"),
-        "/busy.jpg" if busy.fetch_add(1, Ordering::SeqCst) == 0 => answer("429 Too Many Requests", "Retry-After: 0\r\n", b""),
+        "/busy.jpg" if busy.fetch_add(1, Ordering::SeqCst) == 0 => {
+            answer("429 Too Many Requests", "Retry-After: 0\r\n", b"")
+        }
         "/busy.jpg" => answer("200 OK", "", &picture),
         "/loop.jpg" => redirect("/loop.jpg"),
         "/loopback.jpg" => redirect("http://127.0.0.1/secret"),
         "/metadata.jpg" => redirect("http://169.254.169.254/latest"),
         "/missing.jpg" => answer("404 Not Found", "", b""),
         "/broken.jpg" => answer("503 Service Unavailable", "", b""),
-        "/html.jpg" => answer("200 OK", "Content-Type: image/jpeg\r\n", b"<!DOCTYPE html><html><body>no picture</body></html>"),
+        "/html.jpg" => answer(
+            "200 OK",
+            "Content-Type: image/jpeg\r\n",
+            b"<!DOCTYPE html><html><body>no picture</body></html>",
+        ),
         "/truncated.jpg" => answer("200 OK", "", &picture[..picture.len() / 2]),
         "/small.jpg" => answer("200 OK", "", &jpeg(16)),
         "/huge.png" => answer("200 OK", "", &huge_png()),
         "/long.jpg" => b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec(),
-        "/optout.jpg" => answer("200 OK", "X-Robots-Tag: otherbot: noindex\r\nx-robots-tag: all, NoImageAI\r\n", &picture),
+        "/optout.jpg" => answer(
+            "200 OK",
+            "X-Robots-Tag: otherbot: noindex\r\nx-robots-tag: all, NoImageAI\r\n",
+            &picture,
+        ),
         "/garbage.jpg" => b"SMTP 220 hello\r\n\r\n".to_vec(),
         "/cut.jpg" => b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc".to_vec(),
         "/slow.jpg" => {
@@ -129,8 +152,14 @@ const URLS: [(&str, Option<DropReason>); 22] = [
     ("http://a.example/cut.jpg", Some(DropReason::Connect)),
     ("https://a.example/good.jpg", Some(DropReason::Tls)),
     ("http://a.example/slow.jpg", Some(DropReason::Timeout)),
-    ("http://a.example/garbage.jpg", Some(DropReason::BadResponse)),
-    ("http://a.example/loop.jpg", Some(DropReason::TooManyRedirects)),
+    (
+        "http://a.example/garbage.jpg",
+        Some(DropReason::BadResponse),
+    ),
+    (
+        "http://a.example/loop.jpg",
+        Some(DropReason::TooManyRedirects),
+    ),
     ("http://a.example/missing.jpg", Some(DropReason::Http4xx)),
     ("http://a.example/broken.jpg", Some(DropReason::Http5xx)),
     ("http://a.example/long.jpg", Some(DropReason::TooLarge)),
@@ -139,15 +168,27 @@ const URLS: [(&str, Option<DropReason>); 22] = [
     ("http://a.example/truncated.jpg", Some(DropReason::Corrupt)),
     ("http://a.example/small.jpg", Some(DropReason::TooSmall)),
     ("http://a.example/optout.jpg", Some(DropReason::OptOut)),
-    ("http://a.example/loopback.jpg", Some(DropReason::BlockedAddress)),
-    ("http://a.example/metadata.jpg", Some(DropReason::BlockedAddress)),
+    (
+        "http://a.example/loopback.jpg",
+        Some(DropReason::BlockedAddress),
+    ),
+    (
+        "http://a.example/metadata.jpg",
+        Some(DropReason::BlockedAddress),
+    ),
 ];
 
 #[test]
 fn every_trap_is_classed_and_good_photos_come_as_they_are() -> Result<(), AnyError> {
     let folder = tempfile::tempdir()?;
-    let mut rig = Rig::new(folder.path(), "[download_images]\ntimeout_s = 0.7\nretries = 1\nbackoff_s = 0.01\ndeadline_s = 5\n")?;
-    rig.surroundings.host_map = Some(HostMap { suffix: ".example".to_owned(), address: start()? });
+    let mut rig = Rig::new(
+        folder.path(),
+        "[download_images]\ntimeout_s = 0.7\nretries = 1\nbackoff_s = 0.01\ndeadline_s = 5\n",
+    )?;
+    rig.surroundings.host_map = Some(HostMap {
+        suffix: ".example".to_owned(),
+        address: start()?,
+    });
     let (name, stranger) = (NameId(7), NameId(8));
     let row = |name_id: NameId, url: &str, hash: Option<String>| Candidate {
         name_id,
@@ -157,23 +198,48 @@ fn every_trap_is_classed_and_good_photos_come_as_they_are() -> Result<(), AnyErr
         hash,
     };
     let mut rows: Vec<_> = URLS.iter().map(|(url, _)| row(name, url, None)).collect();
-    rows.push(row(name, "http://d.example/mapped.jpg", Some("0123456789abcdef0123456789abcdef".to_owned())));
+    rows.push(row(
+        name,
+        "http://d.example/mapped.jpg",
+        Some("0123456789abcdef0123456789abcdef".to_owned()),
+    ));
     rows.push(row(stranger, "http://a.example/good.jpg", None));
     let bucket = Partition::bucket(0);
-    let inputs = vec![rig.part(&bucket, rows)?, rig.part(&bucket, vec![known(name)])?];
+    let inputs = vec![
+        rig.part(&bucket, rows)?,
+        rig.part(&bucket, vec![known(name)])?,
+    ];
     let step = laioncele_download_images::steps().remove(0);
     let record = rig.run(&*step, &bucket, inputs)?;
 
     let photos = rig.rows::<Photo>(&record)?;
     assert_eq!(photos.len(), 3);
-    assert!(photos.iter().all(|p| p.image.bytes == jpeg(96) && (p.width, p.height) == (96, 96)));
-    let dropped: BTreeMap<_, _> = rig.rows::<Dropped>(&record)?.into_iter().map(|d| ((d.name_id, d.id), d.reason)).collect();
+    assert!(
+        photos
+            .iter()
+            .all(|p| p.image.bytes == jpeg(96) && (p.width, p.height) == (96, 96))
+    );
+    let dropped: BTreeMap<_, _> = rig
+        .rows::<Dropped>(&record)?
+        .into_iter()
+        .map(|d| ((d.name_id, d.id), d.reason))
+        .collect();
     assert_eq!(dropped.len(), URLS.len() - 3 + 2);
     for (url, reason) in URLS.iter().filter_map(|(url, r)| r.map(|r| (url, r))) {
-        assert_eq!(dropped[&(Some(name.0), ImageId::of(url).0)], reason.as_str(), "{url}");
+        assert_eq!(
+            dropped[&(Some(name.0), ImageId::of(url).0)],
+            reason.as_str(),
+            "{url}"
+        );
     }
-    assert_eq!(dropped[&(Some(name.0), ImageId::of("http://d.example/mapped.jpg").0)], DropReason::HashMismatch.as_str());
-    assert_eq!(dropped[&(Some(stranger.0), ImageId::of("http://a.example/good.jpg").0)], DropReason::UnknownName.as_str());
+    assert_eq!(
+        dropped[&(Some(name.0), ImageId::of("http://d.example/mapped.jpg").0)],
+        DropReason::HashMismatch.as_str()
+    );
+    assert_eq!(
+        dropped[&(Some(stranger.0), ImageId::of("http://a.example/good.jpg").0)],
+        DropReason::UnknownName.as_str()
+    );
     Ok(())
 }
 
@@ -181,8 +247,16 @@ fn every_trap_is_classed_and_good_photos_come_as_they_are() -> Result<(), AnyErr
 fn patience_is_no_part_of_the_key() -> Result<(), AnyError> {
     let folder = tempfile::tempdir()?;
     let step = laioncele_download_images::steps().remove(0);
-    let settings = |text: &str| -> Result<_, AnyError> { Ok(step.settings(&Rig::new(folder.path(), text)?.manifest)?) };
-    assert_eq!(settings("")?, settings("[download_images]\ntimeout_s = 3\nconcurrency = 2\n")?);
-    assert_ne!(settings("")?, settings("[download_images]\nmax_bytes = 1000\n")?);
+    let settings = |text: &str| -> Result<_, AnyError> {
+        Ok(step.settings(&Rig::new(folder.path(), text)?.manifest)?)
+    };
+    assert_eq!(
+        settings("")?,
+        settings("[download_images]\ntimeout_s = 3\nconcurrency = 2\n")?
+    );
+    assert_ne!(
+        settings("")?,
+        settings("[download_images]\nmax_bytes = 1000\n")?
+    );
     Ok(())
 }

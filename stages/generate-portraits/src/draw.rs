@@ -126,7 +126,7 @@ impl Portraitist<'_> {
         let mut portraits = Vec::new();
         let mut missing = Vec::new();
         for index in range {
-            match self.from_earlier(name_id, index, settings) {
+            match self.earlier_portrait(name_id, index, settings) {
                 Some(portrait) => portraits.push(portrait),
                 None => missing.push((index, self.plan.seed(name_id, index))),
             }
@@ -162,7 +162,7 @@ impl Portraitist<'_> {
     }
 
     /// A portrait of an earlier run with the same seed, drawn by the same models and settings.
-    fn from_earlier(&self, name_id: NameId, index: u32, settings: &str) -> Option<Drawn> {
+    fn earlier_portrait(&self, name_id: NameId, index: u32, settings: &str) -> Option<Drawn> {
         let seed = self.plan.seed(name_id, index);
         let same = |row: &&Portrait| row.seed == seed && row.settings == settings;
         let row = self.earlier.get(&(name_id, index))?.iter().find(same)?;

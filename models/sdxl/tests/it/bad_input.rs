@@ -227,7 +227,7 @@ fn inputs_of_the_wrong_size_are_refused() {
     ));
     let odd = SamplingSettings {
         width: Some(100),
-        ..settings.clone()
+        ..settings
     };
     assert!(matches!(
         draw(&request, &odd),
@@ -241,7 +241,7 @@ fn inputs_of_the_wrong_size_are_refused() {
             &request,
             &SamplingSettings {
                 steps: 0,
-                ..settings.clone()
+                ..settings
             }
         ),
         Err(Error::Setting { .. })
@@ -251,7 +251,7 @@ fn inputs_of_the_wrong_size_are_refused() {
             &request,
             &SamplingSettings {
                 guidance: f32::NAN,
-                ..settings.clone()
+                ..settings
             }
         ),
         Err(Error::Setting { .. })
