@@ -17,8 +17,11 @@
 
 mod affix;
 mod chars;
+mod encoder;
 mod error;
+mod exact;
 mod hash;
+mod layer;
 mod lexeme;
 mod matmul;
 mod network;

@@ -89,7 +89,7 @@ pub(crate) struct Weights {
     /// Of norm, prefix, suffix, shape.
     pub(crate) embeddings: Vec<HashEmbedding>,
     /// The mix of the four embeddings, then the four encoder layers.
-    pub(crate) maxouts: Vec<Maxout>,
+    pub(crate) maxouts: [Maxout; 5],
     /// [64 × 96] and its bias.
     pub(crate) projection: [Vec<f32>; 2],
     /// [3 × 64 × 2 × 64], its bias [64 × 2] and what stands for a missing feature [3 × 64 × 2].
@@ -397,22 +397,17 @@ fn embeddings(nodes: &Nodes) -> Result<Vec<HashEmbedding>, String> {
     Ok(embeddings)
 }
 
-fn maxouts(nodes: &Nodes) -> Result<Vec<Maxout>, String> {
+fn maxouts(nodes: &Nodes) -> Result<[Maxout; 5], String> {
     let (layers, norms) = (nodes.called("maxout", 5)?, nodes.called("layernorm", 5)?);
-    let layer = |(i, (layer, norm)): (usize, (usize, usize))| {
+    let layer = |i: usize| -> Result<Maxout, String> {
         let w = WIDTH as u64;
         let inputs = if i == 0 { 4 * w } else { 3 * w };
         Ok(Maxout {
-            w: nodes.array(layer, "W", &[w, 3, inputs])?,
-            b: nodes.array(layer, "b", &[w, 3])?,
-            gain: nodes.array(norm, "G", &[w])?,
-            shift: nodes.array(norm, "b", &[w])?,
+            w: nodes.array(layers[i], "W", &[w, 3, inputs])?,
+            b: nodes.array(layers[i], "b", &[w, 3])?,
+            gain: nodes.array(norms[i], "G", &[w])?,
+            shift: nodes.array(norms[i], "b", &[w])?,
         })
     };
-    layers
-        .into_iter()
-        .zip(norms)
-        .enumerate()
-        .map(layer)
-        .collect()
+    Ok([layer(0)?, layer(1)?, layer(2)?, layer(3)?, layer(4)?])
 }

@@ -1,0 +1,79 @@
+//! The worker of `make bench-ner`: reads captions (a JSON string a line) once, then does a pass over all of them for each
+//! line of standard input and answers with one line of JSON: seconds by the wall clock and of the processors, tokens and
+//! entities found, peak memory. A line `dump FILE` writes the entities instead.
+//!
+//!     throughput MODEL_FOLDER CAPTIONS THREADS
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use laioncele_ner::{Entity, Ner};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, captions, threads] = arguments.as_slice() else {
+        return Err("usage: throughput MODEL_FOLDER CAPTIONS THREADS".into());
+    };
+    let (ner, threads) = (Ner::load(Path::new(folder))?, threads.parse()?);
+    let captions = std::fs::read_to_string(captions)?;
+    let captions: Vec<String> = captions
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let texts: Vec<&str> = captions.iter().map(String::as_str).collect();
+    let tokens: usize = texts.iter().map(|text| ner.tokens(text).len()).sum();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    let pool = pool.build()?;
+    for line in std::io::stdin().lock().lines() {
+        if let Some(file) = line?.strip_prefix("dump ") {
+            dump(&ner, &texts, file)?;
+        }
+        let (wall, busy) = (Instant::now(), processor_seconds()?);
+        let found = match threads {
+            1 => ner.entities(&texts),
+            _ => pool.install(|| ner.entities_parallel(&texts)),
+        };
+        let report = serde_json::json!({
+            "wall": wall.elapsed().as_secs_f64(),
+            "busy": processor_seconds()? - busy,
+            "tokens": tokens,
+            "entities": found.iter().map(Vec::len).sum::<usize>(),
+            "peak_memory": peak_memory()?,
+        });
+        writeln!(std::io::stdout(), "{report}")?;
+    }
+    Ok(())
+}
+
+/// A line of JSON per caption: its entities as [start, end, label], in code points.
+fn dump(ner: &Ner, texts: &[&str], file: &str) -> Result<(), Failure> {
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
+    for (text, entities) in texts.iter().zip(ner.entities(texts)) {
+        let offsets = entities.iter().flat_map(|e| [e.start, e.end]);
+        let offsets = laioncele_ner::code_points(text, offsets);
+        let span = |(at, e): (&[usize], &Entity)| (at[0], at[1], e.label.to_string());
+        let spans: Vec<_> = offsets.chunks_exact(2).zip(&entities).map(span).collect();
+        writeln!(out, "{}", serde_json::to_string(&spans)?)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Seconds that processors spent on this process, in steps of 10 ms.
+fn processor_seconds() -> Result<f64, Failure> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = |field: Option<&str>| field.unwrap_or_default().parse::<f64>();
+    let mut fields = after_name.split_whitespace().skip(11);
+    Ok((ticks(fields.next())? + ticks(fields.next())?) / 100.0)
+}
+
+/// The most memory that this process ever held, in bytes.
+fn peak_memory() -> Result<u64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kilobytes = line.unwrap_or_default().trim().trim_end_matches(" kB");
+    Ok(kilobytes.parse::<u64>()? * 1024)
+}
