@@ -37,7 +37,11 @@ impl DeletionIndex {
     pub(super) fn new(targets: &[(u32, &str)]) -> Self {
         let mut entries: Vec<u64> = targets
             .par_iter()
-            .flat_map_iter(|&(number, key)| forms(key).into_iter().map(move |hash| u64::from(hash) << 32 | u64::from(number)))
+            .flat_map_iter(|&(number, key)| {
+                forms(key)
+                    .into_iter()
+                    .map(move |hash| u64::from(hash) << 32 | u64::from(number))
+            })
             .collect();
         entries.par_sort_unstable();
         entries.dedup();
@@ -51,7 +55,11 @@ impl DeletionIndex {
         for i in 1..starts.len() {
             starts[i] += starts[i - 1];
         }
-        Self { entries, starts, bits }
+        Self {
+            entries,
+            starts,
+            bits,
+        }
     }
 
     /// The targets that share a deletion form with `key`, sorted: all within the allowed edits, and a few others.
@@ -126,10 +134,20 @@ mod tests {
 
     #[test]
     fn few_are_found_that_are_far() {
-        let names: Vec<String> = (0..2000u32).map(|i| format!("{}{}", "person", i.wrapping_mul(2_654_435_761))).collect();
-        let targets: Vec<_> = names.iter().enumerate().map(|(i, k)| (i as u32, k.as_str())).collect();
+        let names: Vec<String> = (0..2000u32)
+            .map(|i| format!("{}{}", "person", i.wrapping_mul(2_654_435_761)))
+            .collect();
+        let targets: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(i, k)| (i as u32, k.as_str()))
+            .collect();
         let index = DeletionIndex::new(&targets);
         let found: usize = names.iter().map(|n| index.near(n).len()).sum();
-        assert!(found < 2 * names.len(), "{found} found for {} names", names.len());
+        assert!(
+            found < 2 * names.len(),
+            "{found} found for {} names",
+            names.len()
+        );
     }
 }

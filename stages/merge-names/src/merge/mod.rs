@@ -59,7 +59,10 @@ pub fn merge(spellings: Vec<Counted>, common_ratio: f64) -> Vec<MergedName> {
 
 /// Groups spellings by fold key; most frequent form first.
 fn fold(spellings: Vec<Counted>) -> Vec<Form> {
-    let mut keyed: Vec<_> = spellings.into_par_iter().map(|s| (fold_key(&s.spelling), s)).collect();
+    let mut keyed: Vec<_> = spellings
+        .into_par_iter()
+        .map(|s| (fold_key(&s.spelling), s))
+        .collect();
     keyed.par_sort_unstable_by(|(a, s), (b, t)| (a, preference(s)).cmp(&(b, preference(t))));
     let mut forms: Vec<Form> = Vec::new();
     for (key, spelling) in keyed {
@@ -68,23 +71,34 @@ fn fold(spellings: Vec<Counted>) -> Vec<Form> {
                 form.mentions += spelling.mentions;
                 form.spellings.push(spelling);
             }
-            None => forms.push(Form { key, mentions: spelling.mentions, spellings: vec![spelling] }),
+            None => forms.push(Form {
+                key,
+                mentions: spelling.mentions,
+                spellings: vec![spelling],
+            }),
         }
     }
-    forms.par_sort_unstable_by(|a, b| (Reverse(a.mentions), &a.key).cmp(&(Reverse(b.mentions), &b.key)));
+    forms.par_sort_unstable_by(|a, b| {
+        (Reverse(a.mentions), &a.key).cmp(&(Reverse(b.mentions), &b.key))
+    });
     forms
 }
 
 /// The spelling that most people wrote themselves is the best one; then the most frequent, then the first.
 fn preference(s: &Counted) -> (Reverse<u64>, Reverse<u64>, &str) {
-    (Reverse(s.mentions.saturating_sub(s.recased)), Reverse(s.mentions), &s.spelling)
+    (
+        Reverse(s.mentions.saturating_sub(s.recased)),
+        Reverse(s.mentions),
+        &s.spelling,
+    )
 }
 
 /// For each form the one that it is filed under, itself or a more frequent one. `forms` is sorted by count, so a target
 /// always stands before its sources, and only forms that stay themselves become targets.
 fn nearby(forms: &[Form], common_ratio: f64) -> Vec<usize> {
     let ratio = common_ratio.max(1.0);
-    let fits = |source: &Form, target: &Form| target.mentions as f64 >= ratio * source.mentions as f64;
+    let fits =
+        |source: &Form, target: &Form| target.mentions as f64 >= ratio * source.mentions as f64;
     let rarest = forms.last().map_or(0, |f| f.mentions);
     let common: Vec<_> = forms
         .iter()
@@ -102,13 +116,19 @@ fn nearby(forms: &[Form], common_ratio: f64) -> Vec<usize> {
             candidates
                 .take_while(|&t| t < i && fits(form, &forms[t]))
                 .filter_map(|t| Some((edits(form, &forms[t])?, t)))
-                .filter(|&(_, t)| usage.may_be_same(form.best(), (forms[t].best(), forms[t].mentions)))
+                .filter(|&(_, t)| {
+                    usage.may_be_same(form.best(), (forms[t].best(), forms[t].mentions))
+                })
                 .collect()
         })
         .collect();
     let mut filed: Vec<usize> = (0..forms.len()).collect();
     for (i, candidates) in near.iter().enumerate() {
-        let mut roots: Vec<_> = candidates.iter().copied().filter(|&(_, t)| filed[t] == t).collect();
+        let mut roots: Vec<_> = candidates
+            .iter()
+            .copied()
+            .filter(|&(_, t)| filed[t] == t)
+            .collect();
         roots.sort_unstable();
         if let Some(target) = choose(&roots, forms) {
             filed[i] = target;
@@ -127,7 +147,11 @@ fn edits(source: &Form, target: &Form) -> Option<usize> {
 /// Of several names at one distance none is chosen, unless one is far more common: a wrong merge costs more than a missed one.
 fn choose(roots: &[(usize, usize)], forms: &[Form]) -> Option<usize> {
     let &(distance, first) = roots.first()?;
-    let rival = roots[1..].iter().take_while(|(d, _)| *d == distance).map(|&(_, t)| forms[t].mentions).max();
+    let rival = roots[1..]
+        .iter()
+        .take_while(|(d, _)| *d == distance)
+        .map(|&(_, t)| forms[t].mentions)
+        .max();
     let clear = rival.is_none_or(|mentions| forms[first].mentions >= 10 * mentions);
     clear.then_some(first)
 }
@@ -137,7 +161,11 @@ fn collect(forms: Vec<Form>, filed: &[usize]) -> Vec<MergedName> {
     let mut names: HashMap<usize, MergedName> = HashMap::new();
     // Most frequent first, so a name's own form opens its aliases.
     for (i, form) in forms.into_iter().enumerate() {
-        let name = names.entry(filed[i]).or_insert_with(|| MergedName { name: form.best().to_owned(), aliases: Vec::new(), mentions: 0 });
+        let name = names.entry(filed[i]).or_insert_with(|| MergedName {
+            name: form.best().to_owned(),
+            aliases: Vec::new(),
+            mentions: 0,
+        });
         name.mentions += form.mentions;
         for (k, spelling) in form.spellings.into_iter().enumerate() {
             let merged_by = match (filed[i] == i, k) {
@@ -145,12 +173,18 @@ fn collect(forms: Vec<Form>, filed: &[usize]) -> Vec<MergedName> {
                 (true, _) => "folded",
                 (false, _) => "edit_distance",
             };
-            name.aliases.push(Alias { spelling: spelling.spelling, mentions: spelling.mentions, merged_by: merged_by.to_owned() });
+            name.aliases.push(Alias {
+                spelling: spelling.spelling,
+                mentions: spelling.mentions,
+                merged_by: merged_by.to_owned(),
+            });
         }
     }
     let mut names: Vec<_> = names.into_values().collect();
     for name in &mut names {
-        name.aliases.sort_by(|a, b| (Reverse(a.mentions), &a.spelling).cmp(&(Reverse(b.mentions), &b.spelling)));
+        name.aliases.sort_by(|a, b| {
+            (Reverse(a.mentions), &a.spelling).cmp(&(Reverse(b.mentions), &b.spelling))
+        });
     }
     names.par_sort_unstable_by(|a, b| a.name.cmp(&b.name));
     names

@@ -47,7 +47,11 @@ impl WordUse {
         if one.len() != other.len() {
             return markers(&one) == markers(&other);
         }
-        let dominant = || one.iter().zip(&other).any(|(a, b)| a == b && self.share(a, frequent.1) >= DOMINANT);
+        let dominant = || {
+            one.iter()
+                .zip(&other)
+                .any(|(a, b)| a == b && self.share(a, frequent.1) >= DOMINANT)
+        };
         let differing = one.iter().zip(&other).filter(|(a, b)| a != b);
         differing.into_iter().all(|(a, b)| {
             let worded = a.chars().count() > 2 && b.chars().count() > 2;
@@ -58,31 +62,59 @@ impl WordUse {
     /// Whether `word` is a name of its own rather than a misspelling of `meant`.
     fn is_ordinary(&self, word: &str, meant: &str) -> bool {
         let names = |w: &str| self.words.get(w).map_or(0, |u| u.names);
-        LEXICON.is_name_word(word) || (names(word) >= ORDINARY && names(word) >= names(meant) / MISSPELLING_SHARE)
+        LEXICON.is_name_word(word)
+            || (names(word) >= ORDINARY && names(word) >= names(meant) / MISSPELLING_SHARE)
     }
 
     /// The share that a name with `mentions` has of all mentions of `word`, in [0, 1]; an initial says nothing.
     fn share(&self, word: &str, mentions: u64) -> f64 {
         let all = self.words.get(word).map_or(0, |u| u.mentions);
-        if all == 0 || word.chars().count() < 2 { 0.0 } else { mentions as f64 / all as f64 }
+        if all == 0 || word.chars().count() < 2 {
+            0.0
+        } else {
+            mentions as f64 / all as f64
+        }
     }
 }
 
 /// The words that tell people of one name apart: initials and suffixes.
 fn markers(words: &[String]) -> Vec<&str> {
-    let marker = |w: &&str| w.chars().count() == 1 || matches!(*w, "jr" | "sr" | "ii" | "iii" | "iv");
+    let marker =
+        |w: &&str| w.chars().count() == 1 || matches!(*w, "jr" | "sr" | "ii" | "iii" | "iv");
     words.iter().map(String::as_str).filter(marker).collect()
 }
 
 /// The folded words of a spelling.
 fn words(spelling: &str) -> Vec<String> {
-    spelling.split([' ', '-', '.']).map(fold_key).filter(|w| !w.is_empty()).collect()
+    spelling
+        .split([' ', '-', '.'])
+        .map(fold_key)
+        .filter(|w| !w.is_empty())
+        .collect()
 }
 
 /// What groups of letters sound like in the names of captions, longest first; applied in this order.
 const SOUNDS: [(&str, &str); 20] = [
-    ("ght", "t"), ("ph", "f"), ("ck", "k"), ("ea", "e"), ("ie", "i"), ("ei", "i"), ("ey", "i"), ("ee", "i"), ("ai", "e"), ("ay", "e"),
-    ("h", ""), ("c", "k"), ("q", "k"), ("z", "s"), ("y", "i"), ("w", "v"), ("x", "ks"), ("j", "g"), ("ou", "u"), ("ia", "a"),
+    ("ght", "t"),
+    ("ph", "f"),
+    ("ck", "k"),
+    ("ea", "e"),
+    ("ie", "i"),
+    ("ei", "i"),
+    ("ey", "i"),
+    ("ee", "i"),
+    ("ai", "e"),
+    ("ay", "e"),
+    ("h", ""),
+    ("c", "k"),
+    ("q", "k"),
+    ("z", "s"),
+    ("y", "i"),
+    ("w", "v"),
+    ("x", "ks"),
+    ("j", "g"),
+    ("ou", "u"),
+    ("ia", "a"),
 ];
 
 /// A key that is equal for words that sound nearly the same (`sean`, `shawn` are not; `carey`, `cary` are).
@@ -111,7 +143,14 @@ mod tests {
 
     #[test]
     fn words_that_sound_the_same_have_one_key() {
-        for (one, other) in [("carey", "cary"), ("jon", "john"), ("rachael", "rachel"), ("philip", "phillip"), ("bonny", "bonnie"), ("byrn", "byrne")] {
+        for (one, other) in [
+            ("carey", "cary"),
+            ("jon", "john"),
+            ("rachael", "rachel"),
+            ("philip", "phillip"),
+            ("bonny", "bonnie"),
+            ("byrn", "byrne"),
+        ] {
             assert_eq!(sound(one), sound(other));
         }
         for (one, other) in [("joan", "john"), ("dan", "don"), ("james", "jamie")] {
@@ -121,9 +160,18 @@ mod tests {
 
     #[test]
     fn initials_suffixes_and_ordinary_words_tell_people_apart() {
-        let names = [("Michael Jordan", 900), ("John Mayer", 800), ("Paul Walker", 700), ("Sara Smith", 10), ("Will Smith", 900)];
+        let names = [
+            ("Michael Jordan", 900),
+            ("John Mayer", 800),
+            ("Paul Walker", 700),
+            ("Sara Smith", 10),
+            ("Will Smith", 900),
+        ];
         let usage = WordUse::of(names.into_iter());
-        assert!(usage.may_be_same("Micheal Jordan", ("Michael Jordan", 900)) || LEXICON.is_name_word("micheal"));
+        assert!(
+            usage.may_be_same("Micheal Jordan", ("Michael Jordan", 900))
+                || LEXICON.is_name_word("micheal")
+        );
         assert!(usage.may_be_same("Jon Mayer", ("John Mayer", 800)));
         assert!(usage.may_be_same("Paul Wallker", ("Paul Walker", 700)));
         assert!(!usage.may_be_same("Paul Walter", ("Paul Walker", 700)));

@@ -10,12 +10,16 @@ pub(super) fn is_numeral(word: &str) -> bool {
 /// A Roman number up to 39, written in the usual way.
 fn is_roman(upper: &str) -> bool {
     let units = upper.trim_start_matches('X');
-    upper.len() - units.len() <= 3 && ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"].contains(&units)
+    upper.len() - units.len() <= 3
+        && ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"].contains(&units)
 }
 
 /// Whether a word has both kinds of letters, or letters without case.
 pub(super) fn is_mixed(word: &str) -> bool {
-    let (upper, lower) = (word.chars().any(char::is_uppercase), word.chars().any(char::is_lowercase));
+    let (upper, lower) = (
+        word.chars().any(char::is_uppercase),
+        word.chars().any(char::is_lowercase),
+    );
     upper == lower
 }
 
@@ -31,7 +35,11 @@ pub(super) fn name_case(word: &str, first: bool) -> String {
     let mut out = String::with_capacity(word.len());
     for (i, piece) in lower.split_inclusive(['-', '\'', '.']).enumerate() {
         // The s of a possessive, and of O's, stays small.
-        out.push_str(&if i > 0 && out.ends_with('\'') && piece.len() == 1 { piece.to_owned() } else { capitalise(piece) });
+        out.push_str(&if i > 0 && out.ends_with('\'') && piece.len() == 1 {
+            piece.to_owned()
+        } else {
+            capitalise(piece)
+        });
     }
     out
 }

@@ -1,9 +1,9 @@
 //! The clauses of a mention: credits, captions after a dash, "Last, First", brackets and nicknames.
 
 use super::lexicon::LEXICON;
-use crate::fold::fold_key;
 use super::words::{self, is_suffix};
 use super::{Rejection, Spelling};
+use crate::fold::fold_key;
 
 /// File endings of pictures.
 const FILE_ENDINGS: [&str; 7] = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif"];
@@ -12,7 +12,8 @@ const FILE_ENDINGS: [&str; 7] = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp
 pub(super) fn read_mention(text: &str) -> Result<Spelling, Rejection> {
     let text = without_file_ending(text);
     let lower = text.to_lowercase();
-    if is_address(&lower) || LEXICON.is_no_name(lower.trim_end_matches(['.', ',', '!', '?', '\''])) {
+    if is_address(&lower) || LEXICON.is_no_name(lower.trim_end_matches(['.', ',', '!', '?', '\'']))
+    {
         return Err(Rejection::NotAName);
     }
     let text = without_nicknames(&without_brackets(&split_hashtag(text)));
@@ -31,7 +32,11 @@ pub(super) fn read_mention(text: &str) -> Result<Spelling, Rejection> {
             best = Some(found);
         }
     }
-    if full_names.len() > 1 { Err(Rejection::SeveralPeople) } else { best.unwrap_or(Err(Rejection::NotAName)) }
+    if full_names.len() > 1 {
+        Err(Rejection::SeveralPeople)
+    } else {
+        best.unwrap_or(Err(Rejection::NotAName))
+    }
 }
 
 /// What the first clause may be beaten by: several people are never beaten, a name beats a mononym beats nothing.
@@ -46,20 +51,27 @@ fn rank(found: &Result<Spelling, Rejection>) -> u8 {
 
 fn without_file_ending(text: &str) -> &str {
     let ending = FILE_ENDINGS.iter().find(|e| {
-        let at = text.len().checked_sub(e.len()).filter(|at| text.is_char_boundary(*at));
+        let at = text
+            .len()
+            .checked_sub(e.len())
+            .filter(|at| text.is_char_boundary(*at));
         at.is_some_and(|at| text[at..].eq_ignore_ascii_case(e))
     });
     ending.map_or(text, |e| &text[..text.len() - e.len()])
 }
 
 fn is_address(lower: &str) -> bool {
-    ["http:", "https:", "www.", ".com", ".org", ".net", "@"].iter().any(|mark| lower.contains(mark))
+    ["http:", "https:", "www.", ".com", ".org", ".net", "@"]
+        .iter()
+        .any(|mark| lower.contains(mark))
 }
 
 /// `#EmmaWatson` → `Emma Watson`; other `#` are dropped.
 fn split_hashtag(text: &str) -> String {
     let split = |word: &str| {
-        let Some(tag) = word.strip_prefix('#') else { return word.replace('#', "") };
+        let Some(tag) = word.strip_prefix('#') else {
+            return word.replace('#', "");
+        };
         let mut out = String::with_capacity(tag.len() + 2);
         let mut after_small = false;
         for c in tag.chars() {
@@ -91,15 +103,26 @@ fn without_brackets(text: &str) -> String {
             _ => {}
         }
     }
-    if out.chars().any(char::is_alphanumeric) { out } else { text.replace(['(', ')', '[', ']', '{', '}'], " ") }
+    if out.chars().any(char::is_alphanumeric) {
+        out
+    } else {
+        text.replace(['(', ')', '[', ']', '{', '}'], " ")
+    }
 }
 
 /// Cuts `"nickname"` and ` 'nickname' ` between words, and what follows "aka".
 fn without_nicknames(text: &str) -> String {
     let mut text = cut_quoted(text, "\"", "\"").unwrap_or_else(|| text.to_owned());
-    text = cut_quoted(&text, " '", "' ").unwrap_or(text).replace('"', " ");
+    text = cut_quoted(&text, " '", "' ")
+        .unwrap_or(text)
+        .replace('"', " ");
     let lower = text.to_lowercase();
-    let at = [" aka ", " a.k.a. ", " a.k.a ", " née ", " nee ", " born ", " et al"].iter().filter_map(|mark| lower.find(mark)).min();
+    let at = [
+        " aka ", " a.k.a. ", " a.k.a ", " née ", " nee ", " born ", " et al",
+    ]
+    .iter()
+    .filter_map(|mark| lower.find(mark))
+    .min();
     match at {
         // Lower-casing may move bytes: then the cut is not where it was found, and nothing is cut.
         Some(at) if lower.len() == text.len() && text.is_char_boundary(at) => text[..at].to_owned(),
@@ -128,7 +151,10 @@ fn clauses(text: &str) -> Vec<Clause<'_>> {
         let parts = listed.split(" - ").flat_map(|part| part.split(':'));
         for (k, part) in parts.enumerate() {
             let trimmed = part.trim().trim_matches('-');
-            all.push(Clause { text: trimmed.trim(), lists_people: i > 0 && k == 0 });
+            all.push(Clause {
+                text: trimmed.trim(),
+                lists_people: i > 0 && k == 0,
+            });
         }
     }
     all
@@ -136,12 +162,20 @@ fn clauses(text: &str) -> Vec<Clause<'_>> {
 
 /// The name in one clause, whose commas may stand before a suffix, in "Last, First", or between people.
 fn read_clause(clause: &str) -> Result<Spelling, Rejection> {
-    if clause.split_whitespace().all(|w| LEXICON.is_agency(&bare(w))) {
+    if clause
+        .split_whitespace()
+        .all(|w| LEXICON.is_agency(&bare(w)))
+    {
         return Err(Rejection::NotAName);
     }
     let mut suffix = "";
     let mut parts = Vec::new();
-    for (i, part) in clause.split(',').map(str::trim).filter(|p| !p.is_empty()).enumerate() {
+    for (i, part) in clause
+        .split(',')
+        .map(str::trim)
+        .filter(|p| !p.is_empty())
+        .enumerate()
+    {
         match bare(part) {
             word if i > 0 && is_suffix(word.trim_end_matches("'s")) => suffix = part,
             word if i > 0 && LEXICON.is_credential(&word) => {}
@@ -161,7 +195,9 @@ fn read_clause(clause: &str) -> Result<Spelling, Rejection> {
             }
             let (one, other) = (with_suffix((*first).to_owned()), words::read_words(second));
             match (&one, &other) {
-                (Ok(a), Ok(b)) if !a.mononym && !b.mononym && a.name != b.name => Err(Rejection::SeveralPeople),
+                (Ok(a), Ok(b)) if !a.mononym && !b.mononym && a.name != b.name => {
+                    Err(Rejection::SeveralPeople)
+                }
                 (Err(Rejection::NotAName), Ok(_)) => other,
                 _ => one,
             }
@@ -174,22 +210,42 @@ fn is_last_first(first: &str, second: &str) -> bool {
     let (last, given): (Vec<_>, Vec<_>) = (first.split(' ').collect(), second.split(' ').collect());
     let words = |list: &[&str]| list.iter().map(|w| bare(w)).collect::<Vec<_>>();
     let (last_bare, given_bare) = (words(&last), words(&given));
-    let plain = |list: &[String]| list.iter().all(|w| !w.is_empty() && !LEXICON.is_only_thing(w) && !w.contains(|c: char| c.is_ascii_digit()));
-    if given.len() > 3 || last.len() > 4 || !plain(&last_bare) || !plain(&given_bare) || given_bare[0] == "duke" {
+    let plain = |list: &[String]| {
+        list.iter().all(|w| {
+            !w.is_empty() && !LEXICON.is_only_thing(w) && !w.contains(|c: char| c.is_ascii_digit())
+        })
+    };
+    if given.len() > 3
+        || last.len() > 4
+        || !plain(&last_bare)
+        || !plain(&given_bare)
+        || given_bare[0] == "duke"
+    {
         return false;
     }
-    let capitals = |text: &str| text.chars().any(char::is_alphabetic) && !text.chars().any(char::is_lowercase);
+    let capitals =
+        |text: &str| text.chars().any(char::is_alphabetic) && !text.chars().any(char::is_lowercase);
     let particle_first = last.len() > 1 && LEXICON.is_particle(&last_bare[0]);
     let given_known = LEXICON.is_given_name(&given_bare[0]) || given_bare[0].chars().count() == 1;
     match last.len() {
-        1 => !LEXICON.is_leading(&given_bare[0]) && (given_known || !LEXICON.is_lasting_title(&last_bare[0])),
+        1 => {
+            !LEXICON.is_leading(&given_bare[0])
+                && (given_known || !LEXICON.is_lasting_title(&last_bare[0]))
+        }
         _ if particle_first || (capitals(first) && !capitals(second)) => true,
-        2 => given.len() == 1 && given_known && !LEXICON.is_given_name(&last_bare[0]) && !LEXICON.is_leading(&last_bare[0]),
+        2 => {
+            given.len() == 1
+                && given_known
+                && !LEXICON.is_given_name(&last_bare[0])
+                && !LEXICON.is_leading(&last_bare[0])
+        }
         _ => false,
     }
 }
 
 /// A word in small letters without the signs around it.
 pub(super) fn bare(word: &str) -> String {
-    word.trim_matches(|c: char| !c.is_alphanumeric()).replace('.', "").to_lowercase()
+    word.trim_matches(|c: char| !c.is_alphanumeric())
+        .replace('.', "")
+        .to_lowercase()
 }

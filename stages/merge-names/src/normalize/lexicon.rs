@@ -42,23 +42,42 @@ pub(crate) static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
     let more = include_str!("../../data/more-names.txt");
     let more = |mark| marked(more, mark).flat_map(str::split_whitespace);
     Lexicon {
-        given: words(include_str!("../../data/given-names.txt")).into_iter().chain(more("given ")).collect(),
-        surnames: words(include_str!("../../data/surnames.txt")).into_iter().chain(more("family ")).collect(),
+        given: words(include_str!("../../data/given-names.txt"))
+            .into_iter()
+            .chain(more("given "))
+            .collect(),
+        surnames: words(include_str!("../../data/surnames.txt"))
+            .into_iter()
+            .chain(more("family "))
+            .collect(),
         things: words(include_str!("../../data/things.txt")),
         common: words(include_str!("../../data/common-words.txt")),
         leading: words(include_str!("../../data/leading.txt")),
         particles: words(include_str!("../../data/particles.txt")),
         no_names: marked(places, "= ").flat_map(|l| l.split('|')).collect(),
-        place_starts: marked(places, "^ ").flat_map(str::split_whitespace).collect(),
-        after_comma: marked(places, ", ").flat_map(str::split_whitespace).collect(),
-        agencies: marked(endings, "= ").flat_map(str::split_whitespace).collect(),
-        credentials: marked(endings, "+ ").flat_map(str::split_whitespace).collect(),
-        institutions: marked(endings, "! ").flat_map(str::split_whitespace).collect(),
+        place_starts: marked(places, "^ ")
+            .flat_map(str::split_whitespace)
+            .collect(),
+        after_comma: marked(places, ", ")
+            .flat_map(str::split_whitespace)
+            .collect(),
+        agencies: marked(endings, "= ")
+            .flat_map(str::split_whitespace)
+            .collect(),
+        credentials: marked(endings, "+ ")
+            .flat_map(str::split_whitespace)
+            .collect(),
+        institutions: marked(endings, "! ")
+            .flat_map(str::split_whitespace)
+            .collect(),
     }
 });
 
 fn words(text: &'static str) -> Words {
-    text.lines().filter(|l| !l.starts_with('#')).flat_map(str::split_whitespace).collect()
+    text.lines()
+        .filter(|l| !l.starts_with('#'))
+        .flat_map(str::split_whitespace)
+        .collect()
 }
 
 /// Whether `names` holds the word, with or without its diacritics.
@@ -76,8 +95,9 @@ fn marked(text: &'static str, mark: &'static str) -> impl Iterator<Item = &'stat
 
 /// Titles that stay where only one word would be left: royal, religious, noble.
 const LASTING_TITLES: [&str; 22] = [
-    "prince", "princess", "king", "queen", "pope", "saint", "st", "lady", "lord", "emperor", "empress", "tsar", "czar", "sultan", "duke",
-    "duchess", "baron", "baroness", "count", "countess", "mother", "father",
+    "prince", "princess", "king", "queen", "pope", "saint", "st", "lady", "lord", "emperor",
+    "empress", "tsar", "czar", "sultan", "duke", "duchess", "baron", "baroness", "count",
+    "countess", "mother", "father",
 ];
 
 impl Lexicon {
@@ -106,11 +126,25 @@ impl Lexicon {
     /// A word of everyday English that nobody is called, also with an ending; says less than [`Lexicon::is_only_thing`].
     pub(super) fn is_common(&self, lower: &str) -> bool {
         let ended = |ending: &str, instead: &str| {
-            let stem = lower.strip_suffix(ending).filter(|stem| stem.chars().count() >= 3);
+            let stem = lower
+                .strip_suffix(ending)
+                .filter(|stem| stem.chars().count() >= 3);
             stem.is_some_and(|stem| self.common.contains(format!("{stem}{instead}").as_str()))
         };
-        let endings = [("s", ""), ("es", ""), ("ies", "y"), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("ly", "")];
-        !self.is_name_word(lower) && (self.is_only_thing(lower) || self.common.contains(lower) || endings.iter().any(|(e, i)| ended(e, i)))
+        let endings = [
+            ("s", ""),
+            ("es", ""),
+            ("ies", "y"),
+            ("ing", ""),
+            ("ing", "e"),
+            ("ed", ""),
+            ("ed", "e"),
+            ("ly", ""),
+        ];
+        !self.is_name_word(lower)
+            && (self.is_only_thing(lower)
+                || self.common.contains(lower)
+                || endings.iter().any(|(e, i)| ended(e, i)))
     }
 
     pub(super) fn is_institution(&self, lower: &str) -> bool {

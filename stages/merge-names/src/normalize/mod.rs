@@ -54,7 +54,10 @@ pub fn normalize(mention: &str) -> Result<Spelling, Rejection> {
         if again.name == spelling.name {
             return Ok(spelling);
         }
-        spelling = Spelling { recased: spelling.recased || again.recased, ..again };
+        spelling = Spelling {
+            recased: spelling.recased || again.recased,
+            ..again
+        };
     }
     Err(Rejection::NotAName)
 }
@@ -66,7 +69,11 @@ fn one_pass(text: &str) -> Result<Spelling, Rejection> {
     }
     let spelling = clauses::read_mention(&repaired)?;
     let name = repair::tidy(&spelling.name);
-    if name.is_empty() { Err(Rejection::NotAName) } else { Ok(Spelling { name, ..spelling }) }
+    if name.is_empty() {
+        Err(Rejection::NotAName)
+    } else {
+        Ok(Spelling { name, ..spelling })
+    }
 }
 
 #[cfg(test)]

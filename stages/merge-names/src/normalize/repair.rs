@@ -21,7 +21,8 @@ pub(super) fn tidy(text: &str) -> String {
 /// Quotes and dashes become `'`, `"`, `-`; other symbols (™ © ★, emoji, currency) become spaces, before NFKC turns ™ into letters.
 fn before_folding(c: char) -> Option<char> {
     Some(match c {
-        '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' | '\u{00b4}' | '`' | '\u{02bc}' | '\u{02b9}' => '\'',
+        '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' | '\u{00b4}' | '`' | '\u{02bc}'
+        | '\u{02b9}' => '\'',
         '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{201f}' | '\u{2033}' | '«' | '»' => '"',
         '\u{2010}'..='\u{2013}' | '\u{2212}' => '-',
         '\u{2014}' | '\u{2015}' => '|',
@@ -138,8 +139,9 @@ fn undo_mojibake(text: &str) -> Option<String> {
 fn windows_1252(c: char) -> Option<u8> {
     /// Code points of the bytes 0x80 to 0x9f; 0 where there is none.
     const HIGH: [u32; 32] = [
-        0x20ac, 0, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0, 0x017d, 0, 0, 0x2018,
-        0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0, 0x017e, 0x0178,
+        0x20ac, 0, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160, 0x2039,
+        0x0152, 0, 0x017d, 0, 0, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x02dc,
+        0x2122, 0x0161, 0x203a, 0x0153, 0, 0x017e, 0x0178,
     ];
     let code = u32::from(c);
     if let Ok(byte) = u8::try_from(code) {

@@ -10,8 +10,8 @@ const MOST_WORDS: usize = 8;
 
 /// Lead-in words that open a mention, but say nothing when they stand inside it.
 const PREPOSITIONS: [&str; 24] = [
-    "about", "after", "against", "and", "at", "before", "by", "during", "ex", "first", "for", "from", "in", "inside", "is", "like", "on", "the",
-    "via", "was", "when", "while", "with", "an",
+    "about", "after", "against", "and", "at", "before", "by", "during", "ex", "first", "for",
+    "from", "in", "inside", "is", "like", "on", "the", "via", "was", "when", "while", "with", "an",
 ];
 
 /// Months that are names too; after a name they begin a date.
@@ -26,11 +26,15 @@ struct Word {
 
 impl Word {
     fn new(written: &str) -> Self {
-        Self { written: written.to_owned(), bare: bare(written) }
+        Self {
+            written: written.to_owned(),
+            bare: bare(written),
+        }
     }
 
     fn is_small(&self) -> bool {
-        !self.written.chars().any(char::is_uppercase) && self.written.chars().any(char::is_lowercase)
+        !self.written.chars().any(char::is_uppercase)
+            && self.written.chars().any(char::is_lowercase)
     }
 
     fn has_digit(&self) -> bool {
@@ -44,13 +48,16 @@ impl Word {
 
     /// Initials written together (`J.R.R.`, but not `JRR`).
     fn are_initials(&self) -> bool {
-        self.is_initial() || (self.written.ends_with('.') && self.written.matches('.').count() == self.bare.chars().count())
+        self.is_initial()
+            || (self.written.ends_with('.')
+                && self.written.matches('.').count() == self.bare.chars().count())
     }
 }
 
 /// `jr`, `sr`, `ii`, … (a bare word).
 pub(super) fn is_suffix(bare: &str) -> bool {
-    matches!(bare, "jr" | "jnr" | "junior" | "sr" | "snr") || (bare != "v" && bare != "x" && is_numeral(bare))
+    matches!(bare, "jr" | "jnr" | "junior" | "sr" | "snr")
+        || (bare != "v" && bare != "x" && is_numeral(bare))
 }
 
 /// The name in `text`, which has no commas that matter and no clauses.
@@ -84,15 +91,27 @@ pub(super) fn read_words(text: &str) -> Result<Spelling, Rejection> {
 fn split_words(text: &str) -> Result<Vec<Word>, Rejection> {
     let mut words: Vec<Word> = Vec::new();
     for written in text.split_whitespace() {
-        let at_end = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '\'' | '&' | '+')) && !is_mark(c);
+        let at_end =
+            |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '\'' | '&' | '+')) && !is_mark(c);
         let trimmed = written.trim_matches(at_end).trim_start_matches(['.', '\'']);
         if joins_people(trimmed) {
-            words.push(Word { written: trimmed.to_owned(), bare: "&".to_owned() });
+            words.push(Word {
+                written: trimmed.to_owned(),
+                bare: "&".to_owned(),
+            });
             continue;
         }
-        let trimmed = ["-USA", "-US", "-UK"].iter().find_map(|e| trimmed.strip_suffix(e)).unwrap_or(trimmed);
+        let trimmed = ["-USA", "-US", "-UK"]
+            .iter()
+            .find_map(|e| trimmed.strip_suffix(e))
+            .unwrap_or(trimmed);
         let pieces = part_initials(trimmed);
-        words.extend(pieces.iter().map(|p| Word::new(p)).filter(|w| !w.bare.is_empty()));
+        words.extend(
+            pieces
+                .iter()
+                .map(|p| Word::new(p))
+                .filter(|w| !w.bare.is_empty()),
+        );
     }
     join_apostrophes(&mut words, text);
     let joins = |w: &Word| w.bare == "&";
@@ -101,7 +120,11 @@ fn split_words(text: &str) -> Result<Vec<Word>, Rejection> {
     }
     let leading = words.iter().take_while(|w| joins(w)).count();
     words.drain(..leading);
-    if words.iter().any(joins) { Err(several_or_nothing(&words)) } else { Ok(words) }
+    if words.iter().any(joins) {
+        Err(several_or_nothing(&words))
+    } else {
+        Ok(words)
+    }
 }
 
 fn is_mark(c: char) -> bool {
@@ -110,31 +133,50 @@ fn is_mark(c: char) -> bool {
 }
 
 fn joins_people(word: &str) -> bool {
-    matches!(word.to_lowercase().trim_end_matches('.'), "&" | "+" | "and" | "vs" | "versus" | "feat" | "x" | "und" | "et") && word != "X"
+    matches!(
+        word.to_lowercase().trim_end_matches('.'),
+        "&" | "+" | "and" | "vs" | "versus" | "feat" | "x" | "und" | "et"
+    ) && word != "X"
 }
 
 /// Joined words are several people, or a firm's name; both are no name.
 fn several_or_nothing(words: &[Word]) -> Rejection {
-    let people = words.iter().filter(|w| w.bare != "&").all(|w| !LEXICON.is_only_thing(&w.bare));
-    if people { Rejection::SeveralPeople } else { Rejection::NotAName }
+    let people = words
+        .iter()
+        .filter(|w| w.bare != "&")
+        .all(|w| !LEXICON.is_only_thing(&w.bare));
+    if people {
+        Rejection::SeveralPeople
+    } else {
+        Rejection::NotAName
+    }
 }
 
 /// `L.Jackson` → `L.`, `Jackson`; `J.R.R.Tolkien` → `J.R.R.`, `Tolkien`.
 fn part_initials(word: &str) -> Vec<String> {
-    let Some(dot) = word.rfind('.') else { return vec![word.to_owned()] };
+    let Some(dot) = word.rfind('.') else {
+        return vec![word.to_owned()];
+    };
     if word.split('.').all(|p| p.chars().count() == 1) {
         return vec![format!("{word}.")];
     }
     let (initials, rest) = word.split_at(dot + 1);
-    let single = initials.split_terminator('.').all(|p| p.chars().count() == 1);
-    if single && rest.chars().count() >= 2 { vec![initials.to_owned(), rest.to_owned()] } else { vec![word.to_owned()] }
+    let single = initials
+        .split_terminator('.')
+        .all(|p| p.chars().count() == 1);
+    if single && rest.chars().count() >= 2 {
+        vec![initials.to_owned(), rest.to_owned()]
+    } else {
+        vec![word.to_owned()]
+    }
 }
 
 /// `O 'Toole` was `O'Toole`.
 fn join_apostrophes(words: &mut Vec<Word>, text: &str) {
     for i in (1..words.len()).rev() {
         let (one, next) = (&words[i - 1].written, &words[i].written);
-        if matches!(one.as_str(), "O" | "o" | "D" | "d") && text.contains(&format!("{one} '{next}")) {
+        if matches!(one.as_str(), "O" | "o" | "D" | "d") && text.contains(&format!("{one} '{next}"))
+        {
             let joined = format!("{one}'{next}");
             words[i - 1] = Word::new(&joined);
             words.remove(i);
@@ -146,23 +188,47 @@ fn join_apostrophes(words: &mut Vec<Word>, text: &str) {
 fn cut_possessive(words: &mut Vec<Word>) -> Result<bool, Rejection> {
     let stem = |w: &str| {
         let plain = w.trim_end_matches('\'');
-        let cut = plain.strip_suffix("'s").or_else(|| plain.strip_suffix("'S").filter(|_| plain.chars().count() > 2));
-        cut.map(str::to_owned).or_else(|| (plain.len() < w.len()).then(|| plain.to_owned()))
+        let cut = plain.strip_suffix("'s").or_else(|| {
+            plain
+                .strip_suffix("'S")
+                .filter(|_| plain.chars().count() > 2)
+        });
+        cut.map(str::to_owned)
+            .or_else(|| (plain.len() < w.len()).then(|| plain.to_owned()))
     };
-    let Some((at, owner)) = words.iter().enumerate().find_map(|(i, w)| Some((i, stem(&w.written)?))) else { return Ok(false) };
+    let Some((at, owner)) = words
+        .iter()
+        .enumerate()
+        .find_map(|(i, w)| Some((i, stem(&w.written)?)))
+    else {
+        return Ok(false);
+    };
     let follows = words.len() - at - 1;
     words.truncate(at + 1);
     words[at] = Word::new(&owner);
-    let named = words.iter().filter(|w| !LEXICON.is_leading(&w.bare)).count();
-    if follows > 0 && named < 2 { Err(Rejection::NotAName) } else { Ok(true) }
+    let named = words
+        .iter()
+        .filter(|w| !LEXICON.is_leading(&w.bare))
+        .count();
+    if follows > 0 && named < 2 {
+        Err(Rejection::NotAName)
+    } else {
+        Ok(true)
+    }
 }
 
 /// Cuts numbers and codes before the name, and everything from the first one after it.
 fn cut_digits(words: &mut Vec<Word>) {
     let before = words.iter().take_while(|w| w.has_digit()).count();
     words.drain(..before);
-    let Some(at) = words.iter().position(Word::has_digit) else { return };
-    let letters: String = words[at].written.chars().take_while(|c| c.is_alphabetic()).collect();
+    let Some(at) = words.iter().position(Word::has_digit) else {
+        return;
+    };
+    let letters: String = words[at]
+        .written
+        .chars()
+        .take_while(|c| c.is_alphabetic())
+        .collect();
     words.truncate(at);
     // `Hepburn1954`, `Hurd-7`: the number only clings.
     if letters.chars().count() >= 3 && is_mixed(&letters) && !words.is_empty() {
@@ -172,11 +238,18 @@ fn cut_digits(words: &mut Vec<Word>) {
 
 /// Cuts titles, roles and other words before the name.
 fn cut_leading(words: &mut Vec<Word>, mixed_text: bool) {
-    let is_role = |w: &Word| LEXICON.is_leading(&w.bare) && !LEXICON.is_name_word(&w.bare) && !PREPOSITIONS.contains(&w.bare.as_str());
+    let is_role = |w: &Word| {
+        LEXICON.is_leading(&w.bare)
+            && !LEXICON.is_name_word(&w.bare)
+            && !PREPOSITIONS.contains(&w.bare.as_str())
+    };
     // Everything up to the last role that is followed by two words at least: `Cleveland Cavaliers forward LeBron James`.
     if words.len() > 2 {
-        let last_role = (1..words.len() - 2).rev().find(|&i| is_role(&words[i]) && !LEXICON.is_particle(&words[i].bare));
-        let keeps_name = |i: usize| i > 2 || words[..i].iter().any(|w| !LEXICON.is_given_name(&w.bare));
+        let last_role = (1..words.len() - 2)
+            .rev()
+            .find(|&i| is_role(&words[i]) && !LEXICON.is_particle(&words[i].bare));
+        let keeps_name =
+            |i: usize| i > 2 || words[..i].iter().any(|w| !LEXICON.is_given_name(&w.bare));
         if let Some(i) = last_role.filter(|&i| keeps_name(i)) {
             words.drain(..=i);
         }
@@ -190,13 +263,20 @@ fn is_lead_word(words: &[Word], mixed_text: bool) -> bool {
     let (first, next) = (&words[0], &words[1]);
     let left = words[1..].iter().filter(|w| !is_suffix(&w.bare)).count();
     if LEXICON.is_lasting_title(&first.bare) && !matches!(first.bare.as_str(), "count" | "st") {
-        let rest_is_name = !LEXICON.is_particle(&next.bare) && words[1..].iter().all(|w| !w.bare.eq("of"));
+        let rest_is_name =
+            !LEXICON.is_particle(&next.bare) && words[1..].iter().all(|w| !w.bare.eq("of"));
         let regnal = words[1..].iter().any(|w| is_numeral(&w.bare));
-        return left > 1 && !regnal && rest_is_name && !LEXICON.is_thing(&words[words.len() - 1].bare) && !LEXICON.is_given_name(&first.bare);
+        return left > 1
+            && !regnal
+            && rest_is_name
+            && !LEXICON.is_thing(&words[words.len() - 1].bare)
+            && !LEXICON.is_given_name(&first.bare);
     }
     if LEXICON.is_leading(&first.bare) {
         // `Singer Adele` is a role and a given name, `Singer Sargent` a surname and another.
-        let role = LEXICON.is_surname(&first.bare) && !LEXICON.is_given_name(&first.bare) && LEXICON.is_given_name(&next.bare);
+        let role = LEXICON.is_surname(&first.bare)
+            && !LEXICON.is_given_name(&first.bare)
+            && LEXICON.is_given_name(&next.bare);
         return !LEXICON.is_name_word(&first.bare) || left > 1 || role;
     }
     let small = mixed_text && first.is_small() && !LEXICON.is_particle(&first.bare);
@@ -209,7 +289,11 @@ fn cut_trailing(words: &mut Vec<Word>, mixed_text: bool) -> Result<(), Rejection
     let mut named = 0;
     for i in 0..words.len() {
         if ends_name(words, i, named, mixed_text) {
-            if words[i..].iter().take(2).any(|w| LEXICON.is_institution(&w.bare)) {
+            if words[i..]
+                .iter()
+                .take(2)
+                .any(|w| LEXICON.is_institution(&w.bare))
+            {
                 return Err(Rejection::NotAName);
             }
             words.truncate(i);
@@ -217,12 +301,19 @@ fn cut_trailing(words: &mut Vec<Word>, mixed_text: bool) -> Result<(), Rejection
         }
         named += usize::from(!words[i].are_initials() && !LEXICON.is_particle(&words[i].bare));
     }
-    let idle = |w: &Word| LEXICON.is_particle(&w.bare) && w.is_small() || LEXICON.is_credential(&w.bare) && w.bare.len() > 1;
+    let idle = |w: &Word| {
+        LEXICON.is_particle(&w.bare) && w.is_small()
+            || LEXICON.is_credential(&w.bare) && w.bare.len() > 1
+    };
     while words.len() > 1 && words.last().is_some_and(idle) {
         words.pop();
     }
     cut_code(words);
-    if words.is_empty() { Err(Rejection::NotAName) } else { Ok(()) }
+    if words.is_empty() {
+        Err(Rejection::NotAName)
+    } else {
+        Ok(())
+    }
 }
 
 fn ends_name(words: &[Word], i: usize, named: usize, mixed_text: bool) -> bool {
@@ -240,26 +331,40 @@ fn ends_name(words: &[Word], i: usize, named: usize, mixed_text: bool) -> bool {
     if LEXICON.is_credential(&word.bare) && named >= 2 && !word.is_small() {
         return true;
     }
-    if mixed_text && word.is_small() && (named >= 2 || LEXICON.is_leading(&word.bare) || LEXICON.is_thing(&word.bare)) {
+    if mixed_text
+        && word.is_small()
+        && (named >= 2 || LEXICON.is_leading(&word.bare) || LEXICON.is_thing(&word.bare))
+    {
         return true;
     }
-    if named >= 2 && (NAME_MONTHS.contains(&word.bare.as_str()) || LEXICON.is_only_thing(&word.bare)) {
+    if named >= 2
+        && (NAME_MONTHS.contains(&word.bare.as_str()) || LEXICON.is_only_thing(&word.bare))
+    {
         return true;
     }
     if named >= 2 && LEXICON.is_thing(&word.bare) {
-        let middle = LEXICON.is_name_word(&word.bare) && words[..i].iter().all(|w| LEXICON.is_given_name(&w.bare)) && i == 2;
+        let middle = LEXICON.is_name_word(&word.bare)
+            && words[..i].iter().all(|w| LEXICON.is_given_name(&w.bare))
+            && i == 2;
         return !middle;
     }
-    named >= 2 && !LEXICON.is_name_word(&word.bare) && (LEXICON.is_leading(&word.bare) || LEXICON.is_common(&word.bare))
+    named >= 2
+        && !LEXICON.is_name_word(&word.bare)
+        && (LEXICON.is_leading(&word.bare) || LEXICON.is_common(&word.bare))
 }
 
 /// Cuts a last word of two or three capitals that is no suffix, after a name in name case (`Tommy Hilfiger TH`).
 fn cut_code(words: &mut Vec<Word>) {
     let code = |w: &Word| {
         let length = w.written.chars().count();
-        (2..=3).contains(&length) && w.written.chars().all(|c| c.is_ascii_uppercase()) && !is_suffix(&w.bare)
+        (2..=3).contains(&length)
+            && w.written.chars().all(|c| c.is_ascii_uppercase())
+            && !is_suffix(&w.bare)
     };
-    while words.len() > 2 && words.last().is_some_and(code) && words[..2].iter().all(|w| is_mixed(&w.written)) {
+    while words.len() > 2
+        && words.last().is_some_and(code)
+        && words[..2].iter().all(|w| is_mixed(&w.written))
+    {
         words.pop();
     }
 }
@@ -276,10 +381,18 @@ fn cut_repetition(words: &mut Vec<Word>) {
 /// `Kate Moss Jamie Hince`: two given names, each with a surname that is no given name after it.
 fn are_two_people(words: &[Word]) -> bool {
     let plain: Vec<_> = words.iter().filter(|w| !is_suffix(&w.bare)).collect();
-    let [one, surname, other, .., last] = plain.as_slice() else { return false };
+    let [one, surname, other, .., last] = plain.as_slice() else {
+        return false;
+    };
     let given = |w: &Word| LEXICON.is_given_name(&w.bare) && !w.are_initials();
-    let family = |w: &Word| !LEXICON.is_given_name(&w.bare) && !w.are_initials() && !LEXICON.is_particle(&w.bare);
-    given(one) && family(surname) && given(other) && !LEXICON.is_surname(&other.bare) && family(last)
+    let family = |w: &Word| {
+        !LEXICON.is_given_name(&w.bare) && !w.are_initials() && !LEXICON.is_particle(&w.bare)
+    };
+    given(one)
+        && family(surname)
+        && given(other)
+        && !LEXICON.is_surname(&other.bare)
+        && family(last)
 }
 
 /// Refuses what cannot be a name whatever its form.
@@ -287,7 +400,11 @@ fn check(words: &[Word]) -> Result<(), Rejection> {
     let first = &words[0].bare;
     let thing_first = LEXICON.is_thing(first) && !LEXICON.is_given_name(first);
     let second = words.get(1).map_or("", |w| w.bare.as_str());
-    let whole = words.iter().map(|w| w.bare.as_str()).collect::<Vec<_>>().join(" ");
+    let whole = words
+        .iter()
+        .map(|w| w.bare.as_str())
+        .collect::<Vec<_>>()
+        .join(" ");
     let refused = words.len() > MOST_WORDS
         || LEXICON.is_no_name(&whole)
         || (words.len() > 1 && LEXICON.starts_place(first) && !LEXICON.is_given_name(first))
@@ -296,20 +413,39 @@ fn check(words: &[Word]) -> Result<(), Rejection> {
         || is_everyday(words)
         || (thing_first && (words.len() == 1 || LEXICON.is_thing(second)))
         || (words.len() == 1 && (LEXICON.is_leading(first) || LEXICON.is_lasting_title(first)))
-        || (LEXICON.is_lasting_title(first) && LEXICON.is_particle(second) && !LEXICON.is_given_name(first))
+        || (LEXICON.is_lasting_title(first)
+            && LEXICON.is_particle(second)
+            && !LEXICON.is_given_name(first))
         || words.iter().all(Word::are_initials)
-        || words.iter().any(|w| w.bare.chars().any(|c| !(c.is_alphanumeric() || is_mark(c) || matches!(c, '\'' | '-' | '.'))));
-    if refused { Err(Rejection::NotAName) } else { Ok(()) }
+        || words.iter().any(|w| {
+            w.bare
+                .chars()
+                .any(|c| !(c.is_alphanumeric() || is_mark(c) || matches!(c, '\'' | '-' | '.')))
+        });
+    if refused {
+        Err(Rejection::NotAName)
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether common words stand where a name has none of the known given names to open it.
 fn is_everyday(words: &[Word]) -> bool {
-    let [first, rest @ ..] = words else { return false };
-    if LEXICON.is_given_name(&first.bare) || first.are_initials() || LEXICON.is_lasting_title(&first.bare) {
+    let [first, rest @ ..] = words else {
+        return false;
+    };
+    if LEXICON.is_given_name(&first.bare)
+        || first.are_initials()
+        || LEXICON.is_lasting_title(&first.bare)
+    {
         return false;
     }
-    let common = |w: &Word| LEXICON.is_common(&w.bare) && !w.are_initials() && !LEXICON.is_particle(&w.bare);
-    let name = |w: &Word| LEXICON.is_surname(&w.bare) || (LEXICON.is_given_name(&w.bare) && !LEXICON.is_thing(&w.bare));
+    let common =
+        |w: &Word| LEXICON.is_common(&w.bare) && !w.are_initials() && !LEXICON.is_particle(&w.bare);
+    let name = |w: &Word| {
+        LEXICON.is_surname(&w.bare)
+            || (LEXICON.is_given_name(&w.bare) && !LEXICON.is_thing(&w.bare))
+    };
     let next_is_name = rest.first().is_some_and(name);
     (common(first) && !next_is_name) || rest.first().is_some_and(common)
 }
@@ -319,11 +455,16 @@ fn name_words(words: &[Word]) -> usize {
     let mut count = 0;
     for (i, word) in words.iter().enumerate() {
         let opens = i == 0 && words.len() > 1;
-        let regnal = i > 0 && is_numeral(&word.bare) || (i == 1 && matches!(word.written.as_str(), "X" | "V" | "I"));
+        let regnal = i > 0 && is_numeral(&word.bare)
+            || (i == 1 && matches!(word.written.as_str(), "X" | "V" | "I"));
         let counted = match word {
             w if w.are_initials() && !regnal => opens,
-            w if i > 0 && matches!(w.bare.as_str(), "jr" | "jnr" | "sr" | "snr" | "junior") => false,
-            w if LEXICON.is_particle(&w.bare) => i == 0 && LEXICON.is_given_name(&w.bare) && w.bare.len() == 2,
+            w if i > 0 && matches!(w.bare.as_str(), "jr" | "jnr" | "sr" | "snr" | "junior") => {
+                false
+            }
+            w if LEXICON.is_particle(&w.bare) => {
+                i == 0 && LEXICON.is_given_name(&w.bare) && w.bare.len() == 2
+            }
             _ => true,
         };
         count += usize::from(counted);
@@ -333,21 +474,36 @@ fn name_words(words: &[Word]) -> usize {
 
 /// Writes the words as a name: case, initials, suffix.
 fn write_name(words: Vec<Word>, count: usize) -> Result<Spelling, Rejection> {
-    let words = if count == 1 { without_lone_initials(words) } else { words };
+    let words = if count == 1 {
+        without_lone_initials(words)
+    } else {
+        words
+    };
     let words = surname_first(words);
-    let mixed_text = words.iter().any(|w| is_mixed(&w.written) && w.bare.chars().count() > 1);
+    let mixed_text = words
+        .iter()
+        .any(|w| is_mixed(&w.written) && w.bare.chars().count() > 1);
     let (mut name, mut recased) = (String::new(), false);
     let total = words.len();
     for (i, word) in words.iter().enumerate() {
         let text = write_word(word, i, total, mixed_text);
         recased |= text != word.written && text.to_lowercase() == word.written.to_lowercase();
-        let clings = i > 0 && word.is_initial() && words[i - 1].are_initials() && name.ends_with('.');
+        let clings =
+            i > 0 && word.is_initial() && words[i - 1].are_initials() && name.ends_with('.');
         if i > 0 && !clings {
             name.push(' ');
         }
         name.push_str(&text);
     }
-    if name.is_empty() { Err(Rejection::NotAName) } else { Ok(Spelling { name, mononym: count == 1, recased }) }
+    if name.is_empty() {
+        Err(Rejection::NotAName)
+    } else {
+        Ok(Spelling {
+            name,
+            mononym: count == 1,
+            recased,
+        })
+    }
 }
 
 /// A mononym's initial says nothing (`Maria S.`).
@@ -358,8 +514,18 @@ fn without_lone_initials(words: Vec<Word>) -> Vec<Word> {
 
 /// `MIYAZAKI Hayao` → `Hayao Miyazaki`: the capitals mark the surname.
 fn surname_first(mut words: Vec<Word>) -> Vec<Word> {
-    let capitals = |w: &Word| w.bare.chars().count() > 2 && !w.written.chars().any(char::is_lowercase) && w.written.chars().any(char::is_uppercase);
-    if words.len() == 2 && capitals(&words[0]) && !words[0].are_initials() && is_mixed(&words[1].written) && !words[1].is_initial() && !is_suffix(&words[1].bare) {
+    let capitals = |w: &Word| {
+        w.bare.chars().count() > 2
+            && !w.written.chars().any(char::is_lowercase)
+            && w.written.chars().any(char::is_uppercase)
+    };
+    if words.len() == 2
+        && capitals(&words[0])
+        && !words[0].are_initials()
+        && is_mixed(&words[1].written)
+        && !words[1].is_initial()
+        && !is_suffix(&words[1].bare)
+    {
         words.swap(0, 1);
     }
     words
@@ -377,15 +543,33 @@ fn write_word(word: &Word, i: usize, total: usize, mixed_text: bool) -> String {
     }
     if word.is_initial() {
         let letter = word.bare.to_uppercase();
-        return if i + 1 == total && i > 0 { letter } else { format!("{letter}.") };
+        return if i + 1 == total && i > 0 {
+            letter
+        } else {
+            format!("{letter}.")
+        };
     }
     if word.are_initials() {
         return written.to_uppercase();
     }
-    let plain = if i > 0 || word.bare != "st" { written.trim_end_matches('.') } else { written };
-    let short_capitals = plain.chars().count() == 2 && i == 0 && mixed_text && !plain.chars().any(char::is_lowercase);
-    if is_mixed(plain) || short_capitals || (i > 0 && is_numeral(plain) && plain.chars().all(char::is_uppercase)) {
-        return if is_shouted(plain) { name_case(plain, i == 0) } else { plain.to_owned() };
+    let plain = if i > 0 || word.bare != "st" {
+        written.trim_end_matches('.')
+    } else {
+        written
+    };
+    let short_capitals = plain.chars().count() == 2
+        && i == 0
+        && mixed_text
+        && !plain.chars().any(char::is_lowercase);
+    if is_mixed(plain)
+        || short_capitals
+        || (i > 0 && is_numeral(plain) && plain.chars().all(char::is_uppercase))
+    {
+        return if is_shouted(plain) {
+            name_case(plain, i == 0)
+        } else {
+            plain.to_owned()
+        };
     }
     name_case(plain, i == 0)
 }

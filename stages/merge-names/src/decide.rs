@@ -1,0 +1,132 @@
+//! What becomes of every spelling that was found as a mention: the name it is filed under, or why it is none.
+
+use std::collections::{HashMap, HashSet};
+
+use laioncele_core::StageError;
+use rayon::prelude::*;
+
+use crate::fold::fold_key;
+use crate::frames;
+use crate::merge::{MergedName, merge};
+use crate::normalize::{Spelling, normalize};
+use crate::settings::Settings;
+
+/// What a mention is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// A name that may stay.
+    Name,
+    /// No person's name, or several people's.
+    NotAName,
+    /// One word, not common enough.
+    Mononym,
+    /// On the exclusion list.
+    Excluded,
+}
+
+impl Verdict {
+    /// All verdicts; a verdict's place is its number in frames.
+    pub(crate) const ALL: [Self; 4] = [Self::Name, Self::NotAName, Self::Mononym, Self::Excluded];
+}
+
+/// The decisions on all spellings.
+pub(crate) struct Decisions {
+    names: Vec<(MergedName, Verdict)>,
+    /// As written, with the place of its name in `names`; none where it is no name.
+    spellings: Vec<(String, Option<usize>)>,
+}
+
+impl Decisions {
+    /// Decides on `counted` mentions: distinct texts as written, with their counts.
+    ///
+    /// # Errors
+    /// A failure of the counting.
+    pub(crate) fn take(
+        counted: Vec<(String, u64)>,
+        settings: &Settings,
+    ) -> Result<Self, StageError> {
+        let normalized: Vec<Option<Spelling>> = counted
+            .par_iter()
+            .map(|(written, _)| normalize(written).ok())
+            .collect();
+        let found = normalized
+            .iter()
+            .zip(&counted)
+            .filter_map(|(s, (_, mentions))| Some((s.as_ref()?, *mentions)));
+        let merged = merge(frames::count_normalized(found)?, settings.common_ratio);
+        let mononyms: HashSet<&str> = normalized
+            .iter()
+            .flatten()
+            .filter(|s| s.mononym)
+            .map(|s| s.name.as_str())
+            .collect();
+        let excluded: HashSet<String> = settings
+            .exclude
+            .iter()
+            .flat_map(|name| exclusion_keys(name))
+            .collect();
+        let names: Vec<_> = merged
+            .into_par_iter()
+            .map(|name| (verdict(&name, &mononyms, &excluded, settings), name))
+            .map(|(v, n)| (n, v))
+            .collect();
+        let place: HashMap<&str, usize> = names
+            .iter()
+            .enumerate()
+            .flat_map(|(at, (name, _))| name.aliases.iter().map(move |a| (a.spelling.as_str(), at)))
+            .collect();
+        let place_of =
+            |s: &Option<Spelling>| s.as_ref().and_then(|s| place.get(s.name.as_str()).copied());
+        let places: Vec<_> = normalized.iter().map(place_of).collect();
+        let spellings = counted
+            .into_iter()
+            .map(|(written, _)| written)
+            .zip(places)
+            .collect();
+        Ok(Self { names, spellings })
+    }
+
+    /// The names with their verdicts, sorted by name.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&MergedName, Verdict)> {
+        self.names.iter().map(|(name, verdict)| (name, *verdict))
+    }
+
+    /// Every spelling as written, with the name it is filed under and the verdict.
+    pub(crate) fn spellings(&self) -> impl Iterator<Item = (&str, Option<&MergedName>, Verdict)> {
+        self.spellings
+            .iter()
+            .map(|(written, place)| match place.map(|at| &self.names[at]) {
+                Some((name, verdict)) => (written.as_str(), Some(name), *verdict),
+                None => (written.as_str(), None, Verdict::NotAName),
+            })
+    }
+}
+
+/// The fold keys that exclude a name: of the entry as it stands, and as a mention of it would be normalized.
+fn exclusion_keys(entry: &str) -> Vec<String> {
+    let normalized = normalize(entry).ok().map(|s| fold_key(&s.name));
+    [Some(fold_key(entry)), normalized]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn verdict(
+    name: &MergedName,
+    mononyms: &HashSet<&str>,
+    excluded: &HashSet<String>,
+    settings: &Settings,
+) -> Verdict {
+    if name
+        .aliases
+        .iter()
+        .any(|a| excluded.contains(&fold_key(&a.spelling)))
+    {
+        Verdict::Excluded
+    } else if mononyms.contains(name.name.as_str()) && name.mentions < settings.mononym_min_mentions
+    {
+        Verdict::Mononym
+    } else {
+        Verdict::Name
+    }
+}

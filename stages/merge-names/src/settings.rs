@@ -1,0 +1,55 @@
+//! `[merge_names]` of the manifest.
+
+use laioncele_core::{CoreError, Manifest};
+use serde::{Deserialize, Serialize};
+
+use crate::fold::fold_key;
+
+/// `[merge_names]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Names with fewer distinct images are dropped: they can never have this many photos in the end (paper: 5).
+    pub min_images: u32,
+    /// One-word names with fewer mentions are dropped: most of them are anybody's given name.
+    pub mononym_min_mentions: u64,
+    /// How many times as common a spelling must be for a rare one nearby to be its misspelling. At least 1.
+    pub common_ratio: f64,
+    /// Names of people who asked not to be in the dataset; any of their spellings excludes the name.
+    pub exclude: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            min_images: 5,
+            mononym_min_mentions: 1000,
+            common_ratio: 10.0,
+            exclude: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// The section, checked.
+    ///
+    /// # Errors
+    /// [`CoreError::Manifest`]: an unknown key, a wrong type or a value that cannot be meant.
+    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+        let settings: Self = manifest.section("merge_names")?;
+        if !(settings.common_ratio.is_finite() && settings.common_ratio >= 1.0) {
+            return Err(manifest.error(format!(
+                "[merge_names] common_ratio is {}: it must be at least 1",
+                settings.common_ratio
+            )));
+        }
+        if let Some(empty) = settings
+            .exclude
+            .iter()
+            .find(|name| fold_key(name).is_empty())
+        {
+            return Err(manifest.error(format!("[merge_names] exclude: `{empty}` holds no letter")));
+        }
+        Ok(settings)
+    }
+}
