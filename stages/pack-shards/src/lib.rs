@@ -1,1 +1,154 @@
-//! Not written yet.
+//! Stage 10, pack-shards: LaionCele itself. Each bucket's identities with their photos, name embeddings and scores become
+//! Parquet shards; published, they are a folder that Hugging Face `datasets` and polars load without any code of ours.
+
+mod card;
+mod licence;
+mod lineage;
+mod mean;
+mod parquet_file;
+mod publish;
+mod rows;
+mod sheet;
+
+use laioncele_core::ledger::Record;
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::store::Store;
+use laioncele_core::table::LaionCele;
+use laioncele_core::{
+    CoreError, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// `[pack_shards]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Bytes of pictures after which a shard is closed. A bucket's last shard is smaller.
+    pub shard_bytes: u64,
+    /// Rows in a row group: what a reader holds at once.
+    pub row_group: usize,
+    /// Draw a contact sheet of each identity.
+    pub sheets: bool,
+    /// Photos on a sheet at most, best matches first.
+    pub sheet_photos: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shard_bytes: 512 << 20,
+            row_group: 256,
+            sheets: true,
+            sheet_photos: 24,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads and checks the section.
+    ///
+    /// # Errors
+    /// An unknown key, a wrong type, a number out of range.
+    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+        let settings: Self = manifest.section("pack_shards")?;
+        if settings.shard_bytes == 0 || settings.row_group == 0 {
+            let text = "[pack_shards] shard_bytes and row_group must be at least 1";
+            return Err(manifest.error(text.to_owned()));
+        }
+        Ok(settings)
+    }
+}
+
+/// The figure that counts a bucket's identities.
+const PEOPLE: &str = "people";
+
+/// The steps of this stage.
+pub fn steps() -> Vec<Box<dyn Step>> {
+    vec![Box::new(PackShards)]
+}
+
+struct PackShards;
+
+impl Step for PackShards {
+    fn name(&self) -> &'static str {
+        "pack-shards"
+    }
+    fn stage(&self) -> StageName {
+        StageName::PackShards
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![
+            Reads::own(TableId::Identities),
+            Reads::own(TableId::Photos),
+            Reads::own(TableId::UniquePhotos),
+            Reads::own(TableId::NameEmbeddings),
+        ]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::LaionCele]
+    }
+    /// Sheets are published, not packed: they are in no key.
+    fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
+        let settings = Settings::read(manifest)?;
+        Ok(json!({ "shard_bytes": settings.shard_bytes, "row_group": settings.row_group }))
+    }
+    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        Ok(Vec::new())
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let settings = Settings::read(task.manifest())?;
+        let rows = rows::join(task)?;
+        let count = rows.len() as u64;
+        let people = rows.chunk_by(|a, b| a.name_id == b.name_id).count();
+        task.figure(PEOPLE, people as f64);
+        for shard in shards(rows, settings.shard_bytes) {
+            write(task, shard, settings.row_group)?;
+        }
+        task.account(Unit::Image, count, count);
+        Ok(())
+    }
+
+    fn publish(
+        &self,
+        store: &Store,
+        manifest: &Manifest,
+        records: &[Record],
+    ) -> Result<(), CoreError> {
+        publish::publish(store, manifest, records)
+    }
+}
+
+/// Cuts rows into shards, each closed once its pictures reach `shard_bytes`; one empty shard for no rows, so that the
+/// table exists.
+fn shards(rows: Vec<LaionCele>, shard_bytes: u64) -> Vec<Vec<LaionCele>> {
+    let (mut shards, mut open, mut bytes) = (Vec::new(), Vec::new(), 0u64);
+    for row in rows {
+        bytes += row.image.bytes.len() as u64;
+        open.push(row);
+        if bytes >= shard_bytes {
+            shards.push(std::mem::take(&mut open));
+            bytes = 0;
+        }
+    }
+    if !open.is_empty() || shards.is_empty() {
+        shards.push(open);
+    }
+    shards
+}
+
+fn write(task: &mut Task, shard: Vec<LaionCele>, row_group: usize) -> Result<(), StageError> {
+    let rows = shard.len() as u64;
+    let bytes = parquet_file::encode(shard, task.widths(), row_group)?;
+    task.write_encoded::<LaionCele>(rows, bytes)
+}
+
+#[cfg(test)]
+mod tests;

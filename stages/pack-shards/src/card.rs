@@ -1,0 +1,234 @@
+//! The dataset card, written from the ledger: the funnel, settings, models with digests and licences, opt-outs, limits.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use laioncele_core::ledger::Record;
+use laioncele_core::part::read_rows;
+use laioncele_core::store::Store;
+use laioncele_core::table::Dropped;
+use laioncele_core::{CoreError, Digest, DropReason, Manifest, StageName, TableId};
+
+use crate::licence::licence;
+use crate::lineage::{Balance, Lineage, balances};
+use crate::publish::Shard;
+
+/// What stands above the text: how the Hugging Face hub and `datasets` find the shards.
+const HEAD: &str = "---
+pretty_name: LaionCele
+license: other
+task_categories:
+- text-to-image
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: train-*.parquet
+---
+
+# LaionCele
+
+Photos of people whom a text-to-image model knows by name, each beside the embedding of that name, built by laioncele
+after \"MagicNaming: Consistent Identity Generation by Finding a 'Name Space' in T2I Diffusion Models\".
+";
+
+const COLUMNS: &str = "
+## Columns
+
+| column | type | what |
+|---|---|---|
+| `name_id` | uint64 | hash of the canonical name |
+| `name` | string | the canonical name |
+| `name_embedding` | float16 [tokens × channels], row by row | tokens 1 to 8 of the name through both SDXL text encoders, penultimate states |
+| `image` | image | the photo's file as it was downloaded |
+| `caption` | string | a caption that names the person |
+| `url` | string | where the photo came from |
+| `image_id` | uint64 | hash of the url |
+| `sha256` | string | of the photo's bytes |
+| `average_hash` | uint64 | 64 bits, row by row, the first pixel in the highest |
+| `similarity` | float32 | mean cosine of the face to the name's four generated portraits |
+| `face_box` | float32 [4] | left, top, right, bottom in pixels, upright |
+| `width`, `height` | uint32 | pixels |
+
+`name_mean.safetensors` holds the mean name embedding of the people here (`mean`, Equation 4) and the mean length (`length`).
+
+```python
+from datasets import load_dataset
+dataset = load_dataset(\"parquet\", data_files=\"train-*.parquet\", split=\"train\")
+
+import polars
+table = polars.read_parquet(\"train-*.parquet\")
+```
+";
+
+const LIMITS: &str = "
+## Known limits
+
+- Who is here was decided by networks: a named entity recognizer found the names in captions, a text-to-image model drew
+  them, and a face network compared drawings and photos. Each errs, and not for all groups of people alike.
+- A name shared by several people stands for the one whom the model draws; others' photos are dropped as another person's,
+  but people who look alike may remain.
+- Captions are as the web wrote them, in whatever language and tone.
+- The photos are other people's works and show real people: their licences and the law where you are decide what you may do
+  with them. Urls may be gone.
+- Copies were found by an average hash within a name; heavily cut or recoloured copies may remain.
+";
+
+/// The card's text: the same ledger always gives the same text.
+///
+/// # Errors
+/// Damaged parts.
+pub fn card(
+    store: &Store,
+    manifest: &Manifest,
+    lineage: &Lineage,
+    shards: &[Shard],
+) -> Result<String, CoreError> {
+    let mut text = HEAD.to_owned();
+    summary(&mut text, lineage, shards);
+    funnel(&mut text, lineage);
+    text.push_str(COLUMNS);
+    models(&mut text, manifest, lineage);
+    opt_outs(&mut text, store, manifest, lineage)?;
+    text.push_str(LIMITS);
+    settings(&mut text, lineage);
+    Ok(text)
+}
+
+/// Appends a line; writing to a String does not fail.
+macro_rules! line {
+    ($text:expr, $($form:tt)*) => {{ let _ = writeln!($text, $($form)*); }};
+}
+
+fn summary(text: &mut String, lineage: &Lineage, shards: &[Shard]) {
+    let rows: u64 = shards.iter().map(|shard| shard.rows).sum();
+    let bytes: u64 = shards.iter().map(|shard| shard.bytes).sum();
+    let people = lineage
+        .records()
+        .iter()
+        .filter_map(|record| record.figures.get(crate::PEOPLE));
+    let people = people.sum::<f64>();
+    line!(
+        text,
+        "\n**{people} people, {rows} photos**, in {} shards of {bytes} bytes together.",
+        shards.len()
+    );
+}
+
+fn funnel(text: &mut String, lineage: &Lineage) {
+    line!(
+        text,
+        "\n## How it was made\n\n| stage | unit | in | out | dropped |\n|---|---|---|---|---|"
+    );
+    for records in lineage.steps() {
+        for (unit, balance) in balances(records) {
+            let Balance {
+                rows_in, rows_out, ..
+            } = balance;
+            line!(
+                text,
+                "| {} | {unit} | {rows_in} | {rows_out} | {} |",
+                records[0].step,
+                drops(&balance)
+            );
+        }
+    }
+}
+
+fn drops(balance: &Balance) -> String {
+    let reasons = balance
+        .dropped
+        .iter()
+        .map(|(reason, count)| format!("{count} `{reason}`"));
+    reasons.collect::<Vec<_>>().join(", ")
+}
+
+fn models(text: &mut String, manifest: &Manifest, lineage: &Lineage) {
+    let mut models: BTreeMap<&String, Digest> = BTreeMap::new();
+    for record in lineage.records() {
+        models.extend(
+            record
+                .key_parts
+                .models
+                .iter()
+                .map(|(label, digest)| (label, *digest)),
+        );
+    }
+    line!(
+        text,
+        "\n## Models\n\n| model | BLAKE3 | licence |\n|---|---|---|"
+    );
+    for (label, digest) in models {
+        line!(
+            text,
+            "| `{label}` | `{digest}` | {} |",
+            licence(manifest, label)
+        );
+    }
+}
+
+fn opt_outs(
+    text: &mut String,
+    store: &Store,
+    manifest: &Manifest,
+    lineage: &Lineage,
+) -> Result<(), CoreError> {
+    let (mut directives, mut excluded) = (BTreeMap::<String, u64>::new(), 0u64);
+    for record in lineage.records() {
+        let dropped = |reason| {
+            record
+                .accounts
+                .iter()
+                .filter_map(move |a| a.dropped.get(&reason))
+                .sum::<u64>()
+        };
+        excluded += dropped(DropReason::Excluded);
+        if record.stage == StageName::DownloadImages && dropped(DropReason::OptOut) > 0 {
+            count_directives(store, manifest, record, &mut directives)?;
+        }
+    }
+    line!(
+        text,
+        "\n## Opt-outs\n\n- {excluded} names and mentions left out because they are on the run's list of people who asked not to be here."
+    );
+    let all: u64 = directives.values().sum();
+    line!(
+        text,
+        "- {all} photos left out because their server forbids this use:"
+    );
+    for (directive, count) in directives {
+        line!(text, "  - {count} by `{directive}`");
+    }
+    Ok(())
+}
+
+fn count_directives(
+    store: &Store,
+    manifest: &Manifest,
+    record: &Record,
+    directives: &mut BTreeMap<String, u64>,
+) -> Result<(), CoreError> {
+    for part in record.outputs_of(TableId::Dropped) {
+        for row in read_rows::<Dropped>(store, part, &manifest.widths)? {
+            if row.reason == DropReason::OptOut.as_str() {
+                *directives
+                    .entry(row.detail.unwrap_or_default())
+                    .or_default() += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn settings(text: &mut String, lineage: &Lineage) {
+    line!(
+        text,
+        "\n## Settings\n\n| step | setting | value |\n|---|---|---|"
+    );
+    for records in lineage.steps() {
+        for (name, value) in &records[0].key_parts.settings {
+            let value = value.replace('|', "\\|").replace('\n', " ");
+            line!(text, "| {} | `{name}` | `{value}` |", records[0].step);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Where the dataset came from: the ledger's records from its own back to the captions.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use laioncele_core::ledger::{Ledger, Record};
+use laioncele_core::store::Store;
+use laioncele_core::{CoreError, Digest, DropReason, KeyHasher, Part, Partition, TableId, Unit};
+
+/// The records that the dataset was made by.
+pub struct Lineage {
+    records: Vec<Record>,
+}
+
+/// A balance over all tasks of a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// Rows that came in.
+    pub rows_in: u64,
+    /// Rows that went on.
+    pub rows_out: u64,
+    /// Rows dropped, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+}
+
+type Content = (TableId, Partition, Digest);
+
+fn content(part: &Part) -> Content {
+    (part.table, part.partition.clone(), part.digest)
+}
+
+impl Lineage {
+    /// All records upstream of `last`, and those themselves, in stage order. Of several records that wrote the same part
+    /// the newest counts.
+    ///
+    /// # Errors
+    /// Ledger errors.
+    pub fn of(store: &Store, last: &[Record]) -> Result<Self, CoreError> {
+        let all = Ledger::new(store.clone()).all()?;
+        let mut makers: HashMap<Content, usize> = HashMap::new();
+        for (index, record) in all.iter().enumerate() {
+            for part in &record.outputs {
+                makers.entry(content(part)).or_insert(index);
+            }
+        }
+        let mut found = BTreeSet::new();
+        let mut open: Vec<&Part> = last.iter().flat_map(|record| &record.inputs).collect();
+        while let Some(part) = open.pop() {
+            if let Some(index) = makers.get(&content(part))
+                && found.insert(*index)
+            {
+                open.extend(&all[*index].inputs);
+            }
+        }
+        let mut records: Vec<Record> = found.into_iter().map(|index| all[index].clone()).collect();
+        records.extend(last.iter().cloned());
+        records.sort_by(|a, b| {
+            (a.stage, &a.step, &a.partition).cmp(&(b.stage, &b.step, &b.partition))
+        });
+        Ok(Self { records })
+    }
+
+    /// The records, by stage, step and partition.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// A digest that changes whenever a record does.
+    pub fn digest(&self) -> Digest {
+        let start = KeyHasher::new("lineage").number("records", self.records.len() as u64);
+        let add = |hasher: KeyHasher, record: &Record| hasher.digest(&record.step, record.key);
+        self.records.iter().fold(start, add).finish()
+    }
+
+    /// Steps in stage order, each with its tasks' records.
+    pub fn steps(&self) -> impl Iterator<Item = &[Record]> {
+        self.records.chunk_by(|a, b| a.step == b.step)
+    }
+
+    /// The written parts of `table`; of one partition if given.
+    pub fn parts<'a>(
+        &'a self,
+        table: TableId,
+        of: Option<&'a Partition>,
+    ) -> impl Iterator<Item = &'a Part> {
+        let parts = self
+            .records
+            .iter()
+            .flat_map(move |record| record.outputs_of(table));
+        parts.filter(move |part| of.is_none_or(|of| part.partition == *of))
+    }
+}
+
+/// The balances of one step's tasks, by unit.
+pub fn balances(records: &[Record]) -> BTreeMap<Unit, Balance> {
+    let mut balances: BTreeMap<Unit, Balance> = BTreeMap::new();
+    for account in records.iter().flat_map(|record| &record.accounts) {
+        let balance = balances.entry(account.unit).or_default();
+        balance.rows_in += account.rows_in;
+        balance.rows_out += account.rows_out;
+        for (reason, count) in &account.dropped {
+            *balance.dropped.entry(*reason).or_default() += count;
+        }
+    }
+    balances
+}

@@ -1,0 +1,81 @@
+//! A shard as a Parquet file: small row groups, and the schema as Hugging Face `datasets` reads it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema};
+use laioncele_core::table::{LaionCele, Row};
+use laioncele_core::{CoreError, Widths};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use serde_json::{Map, Value, json};
+
+/// The schema metadata key that `datasets` looks for.
+const HUGGING_FACE: &str = "huggingface";
+
+/// `rows` as a Parquet file; the same rows always give the same bytes.
+///
+/// # Errors
+/// [`CoreError::Parquet`].
+pub fn encode(
+    rows: Vec<LaionCele>,
+    widths: &Widths,
+    row_group: usize,
+) -> Result<Vec<u8>, CoreError> {
+    let fail = |error: &dyn std::fmt::Display| CoreError::parquet("laioncele shard", error);
+    let batch = LaionCele::to_batch(rows, widths)?;
+    let declared = LaionCele::schema(widths);
+    let features = json!({ "info": { "features": features(&declared) } }).to_string();
+    let mut metadata = declared.metadata().clone();
+    metadata.insert(HUGGING_FACE.to_owned(), features.clone());
+    let schema = Arc::new(Schema::new_with_metadata(
+        declared.fields().clone(),
+        metadata,
+    ));
+    let batch = batch.with_schema(schema.clone()).map_err(|e| fail(&e))?;
+    let properties = properties(row_group, features).map_err(|e| fail(&e))?;
+    let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties));
+    let mut writer = writer.map_err(|e| fail(&e))?;
+    writer.write(&batch).map_err(|e| fail(&e))?;
+    writer.into_inner().map_err(|e| fail(&e))
+}
+
+fn properties(row_group: usize, features: String) -> parquet::errors::Result<WriterProperties> {
+    let pictures = ColumnPath::new(vec!["image".to_owned(), "bytes".to_owned()]);
+    let key_value = KeyValue::new(HUGGING_FACE.to_owned(), features);
+    Ok(WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        // Pictures are compressed already, and no two are equal.
+        .set_column_compression(pictures.clone(), Compression::UNCOMPRESSED)
+        .set_column_dictionary_enabled(pictures.clone(), false)
+        .set_column_statistics_enabled(pictures, EnabledStatistics::None)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_created_by("laioncele".to_owned())
+        .set_max_row_group_row_count(Some(row_group))
+        .set_key_value_metadata(Some(vec![key_value]))
+        .build())
+}
+
+/// The columns in the words of `datasets`.
+pub fn features(schema: &Schema) -> Value {
+    let feature = |field: &arrow::datatypes::FieldRef| {
+        let value = match field.name().as_str() {
+            "image" => json!({ "_type": "Image" }),
+            _ => feature(field.data_type()),
+        };
+        (field.name().clone(), value)
+    };
+    Value::Object(schema.fields().iter().map(feature).collect::<Map<_, _>>())
+}
+
+fn feature(data_type: &DataType) -> Value {
+    match data_type {
+        DataType::FixedSizeList(item, length) => {
+            json!({ "feature": feature(item.data_type()), "length": length, "_type": "Sequence" })
+        }
+        DataType::Utf8 => json!({ "dtype": "string", "_type": "Value" }),
+        other => json!({ "dtype": other.to_string().to_lowercase(), "_type": "Value" }),
+    }
+}

@@ -1,0 +1,268 @@
+use std::io::Cursor;
+
+use half::f16;
+use image::{ImageFormat, Rgb, RgbImage};
+use laioncele_core::stage::Partition;
+use laioncele_core::table::{
+    FaceBox, Identity, Image, NameEmbedding, NameVector, Photo, UniquePhoto,
+};
+use laioncele_core::testing::Rig;
+use laioncele_core::{ImageId, NameId};
+use polars::prelude::{DataType, ParquetReader, SerReader};
+
+use super::*;
+
+type Tested = Result<(), Box<dyn std::error::Error>>;
+
+fn png(shade: u8, side: u32) -> Result<Vec<u8>, image::ImageError> {
+    let mut bytes = Vec::new();
+    let picture = RgbImage::from_fn(side, side, |x, _| Rgb([shade, x as u8, 90]));
+    picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
+    Ok(bytes)
+}
+
+/// Two people: the first with three photos, the second with two; one photo more that no identity has.
+struct Bucket {
+    identities: Vec<Identity>,
+    photos: Vec<Photo>,
+    unique: Vec<UniquePhoto>,
+    names: Vec<NameEmbedding>,
+}
+
+impl Bucket {
+    fn new() -> Result<Self, image::ImageError> {
+        let mut bucket = Self {
+            identities: Vec::new(),
+            photos: Vec::new(),
+            unique: Vec::new(),
+            names: Vec::new(),
+        };
+        for (name, images) in [(1, 3), (2, 2)] {
+            let name_id = NameId(name);
+            bucket.names.push(NameEmbedding {
+                name_id,
+                name: person(name),
+                token_count: 2,
+                embedding: NameVector(vec![f16::from_f32(name as f32); 32]),
+            });
+            for image in 0..=images {
+                let image_id = ImageId(10 * name + image);
+                bucket.add(name_id, image_id, image < images)?;
+            }
+        }
+        Ok(bucket)
+    }
+
+    fn add(
+        &mut self,
+        name_id: NameId,
+        image_id: ImageId,
+        kept: bool,
+    ) -> Result<(), image::ImageError> {
+        self.photos.push(Photo {
+            name_id,
+            image_id,
+            url: format!("http://a.example/{image_id}"),
+            caption: format!("{} at work", person(name_id.0)),
+            image: Image {
+                bytes: png(image_id.0 as u8, 32)?,
+                path: format!("{image_id}.png"),
+            },
+            sha256: format!("{:064x}", image_id.0),
+            width: 32,
+            height: 32,
+        });
+        self.unique.push(UniquePhoto {
+            name_id,
+            image_id,
+            average_hash: image_id.0 << 8,
+            copies: 0,
+        });
+        if kept {
+            self.identities.push(Identity {
+                name_id,
+                name: person(name_id.0),
+                image_id,
+                similarity: 0.5 + image_id.0 as f32 / 100.0,
+                face_box: FaceBox([2.0, 3.0, 20.0, 25.0].into()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Runs pack-shards on the bucket.
+    fn pack(self, rig: &Rig) -> Result<Record, StageError> {
+        let bucket = Partition::bucket(0);
+        let inputs = vec![
+            rig.part(&bucket, self.identities)?,
+            rig.part(&bucket, self.photos)?,
+            rig.part(&bucket, self.unique)?,
+            rig.part(&bucket, self.names)?,
+        ];
+        rig.run(&PackShards, &bucket, inputs)
+    }
+}
+
+fn person(name: u64) -> String {
+    format!("Person Number{name}")
+}
+
+fn published(rig: &Rig) -> Vec<String> {
+    let mut files = rig.store.list("laioncele").expect("the folder");
+    files.sort();
+    files
+}
+
+#[test]
+fn examples_are_the_join_of_their_tables() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let rig = Rig::new(folder.path(), "")?;
+    let record = Bucket::new()?.pack(&rig)?;
+    let rows = rig.rows::<LaionCele>(&record)?;
+    let ids: Vec<_> = rows.iter().map(|r| (r.name_id.0, r.image_id.0)).collect();
+    assert_eq!(ids, [(1, 10), (1, 11), (1, 12), (2, 20), (2, 21)]);
+    for row in &rows {
+        let id = row.image_id.0;
+        assert_eq!(row.name, person(row.name_id.0));
+        assert_eq!(row.caption, format!("{} at work", row.name));
+        assert_eq!(row.average_hash, id << 8);
+        assert_eq!(row.image.bytes, png(id as u8, 32)?);
+        assert_eq!(row.name_embedding.0[31].to_f32(), row.name_id.0 as f32);
+    }
+    assert_eq!(record.figures[PEOPLE], 2.0);
+    Ok(())
+}
+
+#[test]
+fn a_lost_photo_is_a_broken_table() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let rig = Rig::new(folder.path(), "")?;
+    let mut bucket = Bucket::new()?;
+    bucket.photos.retain(|photo| photo.image_id != ImageId(11));
+    let text = bucket.pack(&rig).expect_err("it is gone").to_string();
+    assert!(
+        text.contains("000000000000000b") && text.contains("photo"),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
+fn shards_close_at_their_size() {
+    let row = |bytes: usize| {
+        let bucket = Bucket::new().expect("pictures");
+        let mut rows = bucket.photos.into_iter();
+        let photo = rows.next().expect("a photo");
+        let identity = bucket.identities[0].clone();
+        LaionCele {
+            name_id: identity.name_id,
+            name: identity.name,
+            name_embedding: NameVector(Vec::new()),
+            image: Image {
+                bytes: vec![0; bytes],
+                path: String::new(),
+            },
+            caption: photo.caption,
+            url: photo.url,
+            image_id: photo.image_id,
+            sha256: photo.sha256,
+            average_hash: 0,
+            similarity: 0.0,
+            face_box: identity.face_box,
+            width: 1,
+            height: 1,
+        }
+    };
+    let sizes = |shards: Vec<Vec<LaionCele>>| shards.iter().map(Vec::len).collect::<Vec<_>>();
+    let rows = || vec![row(60), row(60), row(10), row(90), row(200), row(1)];
+    assert_eq!(sizes(shards(rows(), 100)), [2, 2, 1, 1]);
+    assert_eq!(sizes(shards(rows(), 10_000)), [6]);
+    assert_eq!(sizes(shards(Vec::new(), 100)), [0]);
+}
+
+/// Polars reads what was published without any code of ours.
+#[test]
+fn polars_reads_the_published_shards() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let rig = Rig::new(folder.path(), "[pack_shards]\nshard_bytes = 1\n")?;
+    let record = Bucket::new()?.pack(&rig)?;
+    PackShards.publish(&rig.store, &rig.manifest, &[record])?;
+    let shards: Vec<_> = published(&rig)
+        .into_iter()
+        .filter(|f| f.ends_with(".parquet"))
+        .collect();
+    assert_eq!(shards.len(), 5);
+    assert_eq!(shards[1], "laioncele/train-00001-of-00005.parquet");
+    for (at, shard) in shards.iter().enumerate() {
+        let bytes = rig.store.get(shard)?;
+        let frame = ParquetReader::new(Cursor::new(bytes)).finish()?;
+        assert_eq!(frame.height(), 1);
+        let name = frame.column("name")?.str()?.get(0);
+        assert_eq!(name, Some(person(if at < 3 { 1 } else { 2 }).as_str()));
+        let picture = frame.column("image")?.struct_()?.field_by_name("bytes")?;
+        assert_eq!(picture.dtype(), &DataType::Binary);
+        image::load_from_memory(picture.binary()?.get(0).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn publishing_again_changes_nothing_and_leaves_no_stale_shard() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let rig = Rig::new(folder.path(), "[pack_shards]\nshard_bytes = 1\n")?;
+    let record = Bucket::new()?.pack(&rig)?;
+    let publish =
+        |record: &Record| PackShards.publish(&rig.store, &rig.manifest, &[record.clone()]);
+    publish(&record)?;
+    let before = published(&rig);
+    let card = rig.store.get("laioncele/README.md")?;
+    publish(&record)?;
+    assert_eq!(published(&rig), before);
+    assert_eq!(rig.store.get("laioncele/README.md")?, card);
+
+    let mut fewer = Bucket::new()?;
+    fewer.identities.truncate(3);
+    publish(&fewer.pack(&rig)?)?;
+    let shards = published(&rig);
+    let shards: Vec<_> = shards.iter().filter(|f| f.ends_with(".parquet")).collect();
+    assert_eq!(shards.len(), 3, "{shards:?}");
+    assert!(shards.iter().all(|s| s.contains("-of-00003")), "{shards:?}");
+    Ok(())
+}
+
+#[test]
+fn the_card_tells_the_funnel_and_every_identity_has_a_sheet() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let rig = Rig::new(folder.path(), "")?;
+    let record = Bucket::new()?.pack(&rig)?;
+    PackShards.publish(&rig.store, &rig.manifest, &[record])?;
+    let card = String::from_utf8(rig.store.get("laioncele/README.md")?.to_vec())?;
+    assert!(card.contains("**2 people, 5 photos**"), "{card}");
+    assert!(card.contains("| pack-shards | image | 5 | 5 |"), "{card}");
+    let sheets = rig.store.list("sheets")?;
+    assert_eq!(sheets.len(), 2);
+    for sheet in sheets {
+        image::load_from_memory(&rig.store.get(&sheet)?)?;
+    }
+    let mean = rig.store.get("laioncele/name_mean.safetensors")?;
+    let tensors = safetensors::SafeTensors::deserialize(&mean)?;
+    let mean = tensors.tensor("mean")?;
+    assert_eq!(mean.shape(), [8, 4]);
+    let first = f32::from_le_bytes(mean.data()[..4].try_into()?);
+    assert!((first - 1.5).abs() < 1e-6);
+    Ok(())
+}
+
+#[test]
+fn the_same_rows_give_the_same_bytes() -> Tested {
+    let digests = |rig: &Rig| -> Result<Vec<_>, Box<dyn std::error::Error>> {
+        let record = Bucket::new()?.pack(rig)?;
+        Ok(record.outputs.iter().map(|part| part.digest).collect())
+    };
+    let (first, second) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    assert_eq!(
+        digests(&Rig::new(first.path(), "")?)?,
+        digests(&Rig::new(second.path(), "")?)?
+    );
+    Ok(())
+}
