@@ -1,0 +1,264 @@
+//! What is trained on: the dataset's (name embedding, photo) pairs with the photos' features, people apart for training
+//! and for validation.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use bytes::Bytes;
+use half::f16;
+use laioncele_core::table::{Cell, NameVector, PhotoFeature};
+use laioncele_core::{
+    CoreError, DropReason, ImageId, KeyHasher, NameId, StageError, TableId, Task, Unit, Widths,
+};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// A person: a name embedding and where the photos' features are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Person {
+    /// The name.
+    pub name_id: NameId,
+    /// Its embedding, [outputs].
+    pub name: Vec<f16>,
+    /// Rows of [`Examples::features`].
+    pub photos: Range<usize>,
+}
+
+/// All examples in memory: 8 kB a photo and 32 kB a person with SDXL's widths.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Examples {
+    /// Features of a photo.
+    pub width: usize,
+    /// Numbers of a name embedding.
+    pub output: usize,
+    /// [photos × width], people by id, their photos by id.
+    pub features: Vec<f32>,
+    /// People to train on, by id.
+    pub training: Vec<Person>,
+    /// People whose photos are never trained on, by id.
+    pub validation: Vec<Person>,
+    /// Mean and deviation of each feature over the training photos.
+    pub statistics: Vec<(f32, f32)>,
+    /// (1 / deviation, −mean / deviation): what standardizing multiplies by and adds.
+    pub scale: Vec<(f32, f32)>,
+}
+
+impl Examples {
+    /// Reads the dataset's names and joins them with the photos' features. Photos without features are dropped.
+    ///
+    /// # Errors
+    /// Damaged parts; a dataset without anybody.
+    pub fn read(task: &mut Task, validation: f64) -> Result<Self, StageError> {
+        let people = dataset(task)?;
+        let mut rows = HashMap::new();
+        for row in task.read::<PhotoFeature>()? {
+            rows.insert((row.name_id, row.image_id), row.features.0);
+        }
+        let widths = *task.widths();
+        let (mut features, mut joined, mut photos_in) = (Vec::new(), Vec::new(), 0);
+        for (name_id, (name, images)) in people {
+            let start = features.len() / widths.features;
+            photos_in += images.len();
+            for image_id in images {
+                match rows.get(&(name_id, image_id)) {
+                    Some(row) => features.extend_from_slice(row),
+                    None => {
+                        let reason = DropReason::NoFace;
+                        task.drop_row(Unit::Image, image_id.0, Some(name_id), reason, None);
+                    }
+                }
+            }
+            let photos = start..features.len() / widths.features;
+            if !photos.is_empty() {
+                joined.push(Person {
+                    name_id,
+                    name,
+                    photos,
+                });
+            }
+        }
+        let photos = (features.len() / widths.features) as u64;
+        task.account(Unit::Image, photos_in as u64, photos);
+        let seed = task.manifest().run.seed;
+        Self::new(&widths, features, joined, validation, seed).ok_or_else(|| {
+            let text = "the dataset holds nobody to train on: see the drops of filter-counts and verify-images";
+            StageError::Data(text.to_owned())
+        })
+    }
+
+    /// Splits the people and takes the statistics; `None` without anybody.
+    pub fn new(
+        widths: &Widths,
+        features: Vec<f32>,
+        people: Vec<Person>,
+        validation: f64,
+        seed: u64,
+    ) -> Option<Self> {
+        let (training, validation) = split(people, validation, seed);
+        if training.is_empty() {
+            return None;
+        }
+        let statistics = statistics(&features, widths.features, &training);
+        let scale = |&(mean, deviation): &(f32, f32)| (1.0 / deviation, -mean / deviation);
+        Some(Self {
+            width: widths.features,
+            output: widths.name_tokens * widths.name_channels,
+            features,
+            training,
+            validation,
+            scale: statistics.iter().map(scale).collect(),
+            statistics,
+        })
+    }
+
+    /// The mean name embedding of the training people.
+    pub fn mean_name(&self) -> Vec<f32> {
+        let mut sums = vec![0f64; self.output];
+        for person in &self.training {
+            sums.iter_mut()
+                .zip(&person.name)
+                .for_each(|(sum, v)| *sum += v.to_f64());
+        }
+        let count = self.training.len() as f64;
+        sums.into_iter().map(|sum| (sum / count) as f32).collect()
+    }
+}
+
+/// Name → (embedding, its photos by id), read from the dataset without its pictures.
+fn dataset(task: &Task) -> Result<BTreeMap<NameId, (Vec<f16>, Vec<ImageId>)>, StageError> {
+    let mut people: BTreeMap<NameId, (Vec<f16>, Vec<ImageId>)> = BTreeMap::new();
+    for part in task.inputs(TableId::LaionCele) {
+        let fail = |reason: String| CoreError::parquet(&part.path, reason);
+        let bytes = task.read_bytes(part)?;
+        for (name_id, name, image_id) in pairs(bytes, task.widths()).map_err(fail)? {
+            let person = people.entry(name_id).or_insert_with(|| (name, Vec::new()));
+            person.1.push(image_id);
+        }
+    }
+    people
+        .values_mut()
+        .for_each(|(_, images)| images.sort_unstable());
+    Ok(people)
+}
+
+type Pair = (NameId, Vec<f16>, ImageId);
+
+fn pairs(parquet: Bytes, widths: &Widths) -> Result<Vec<Pair>, String> {
+    const COLUMNS: [&str; 3] = ["name_id", "name_embedding", "image_id"];
+    let text = |error: parquet::errors::ParquetError| error.to_string();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(parquet).map_err(text)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
+    let reader = builder.with_projection(mask).build().map_err(text)?;
+    let mut pairs = Vec::new();
+    for batch in reader {
+        let batch = batch.map_err(|error| error.to_string())?;
+        let column = |name: &str| {
+            batch
+                .column_by_name(name)
+                .ok_or_else(|| format!("no column `{name}`"))
+        };
+        let names = NameId::read(column(COLUMNS[0])?, widths)?;
+        let embeddings = NameVector::read(column(COLUMNS[1])?, widths)?;
+        let images = ImageId::read(column(COLUMNS[2])?, widths)?;
+        let rows = names.into_iter().zip(embeddings).zip(images);
+        pairs.extend(rows.map(|((name, embedding), image)| (name, embedding.0, image)));
+    }
+    Ok(pairs)
+}
+
+/// Sets the fraction `share` of the people apart (one at least, if there are two and `share` is not 0), by a hash of
+/// seed and name: whoever else is in the dataset hardly changes who is apart.
+fn split(people: Vec<Person>, share: f64, seed: u64) -> (Vec<Person>, Vec<Person>) {
+    let wanted = (people.len() as f64 * share).round() as usize;
+    let count = match people.len() {
+        0 | 1 => 0,
+        all => wanted.clamp(usize::from(share > 0.0), all - 1),
+    };
+    let rank = |name: NameId| {
+        let hasher = KeyHasher::new("validation-split").number("seed", seed);
+        (hasher.number("name", name.0).finish(), name)
+    };
+    let mut ranks: Vec<_> = people.iter().map(|person| rank(person.name_id)).collect();
+    ranks.sort_unstable();
+    let apart: std::collections::HashSet<_> = ranks
+        .into_iter()
+        .take(count)
+        .map(|(_, name)| name)
+        .collect();
+    people
+        .into_iter()
+        .partition(|person| !apart.contains(&person.name_id))
+}
+
+/// Mean and deviation of each feature; a feature that never varies gets the deviation 1.
+fn statistics(features: &[f32], width: usize, people: &[Person]) -> Vec<(f32, f32)> {
+    let rows = || {
+        let photos = people.iter().flat_map(|person| person.photos.clone());
+        photos.map(|row| &features[row * width..][..width])
+    };
+    let count = rows().count().max(1) as f64;
+    let mut means = vec![0f64; width];
+    for row in rows() {
+        means
+            .iter_mut()
+            .zip(row)
+            .for_each(|(mean, x)| *mean += f64::from(*x) / count);
+    }
+    let mut squares = vec![0f64; width];
+    for row in rows() {
+        let pairs = squares.iter_mut().zip(row.iter().zip(&means));
+        pairs.for_each(|(square, (x, mean))| *square += (f64::from(*x) - mean).powi(2) / count);
+    }
+    let deviation = |square: &f64| {
+        let deviation = square.sqrt() as f32;
+        if deviation > 1e-12 { deviation } else { 1.0 }
+    };
+    let pairs = means.iter().zip(&squares);
+    pairs
+        .map(|(mean, square)| (*mean as f32, deviation(square)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn people(count: u64) -> Vec<Person> {
+        let person = |k: u64| Person {
+            name_id: NameId(k),
+            name: vec![f16::from_f32(k as f32)],
+            photos: k as usize..k as usize + 1,
+        };
+        (0..count).map(person).collect()
+    }
+
+    #[test]
+    fn a_split_parts_people_and_is_stable() {
+        let (training, validation) = split(people(100), 0.1, 7);
+        assert_eq!((training.len(), validation.len()), (90, 10));
+        assert!(
+            validation
+                .iter()
+                .all(|v| training.iter().all(|t| t.name_id != v.name_id))
+        );
+        let (_, fewer) = split(people(60), 0.1, 7);
+        assert!(
+            fewer
+                .iter()
+                .filter(|f| validation.iter().any(|v| v.name_id == f.name_id))
+                .count()
+                >= 3
+        );
+        assert_ne!(split(people(100), 0.1, 8).1, validation);
+        assert_eq!(split(people(2), 0.001, 1).1.len(), 1);
+        assert_eq!(split(people(1), 0.5, 1).0.len(), 1);
+        assert_eq!(split(people(9), 0.0, 1).1.len(), 0);
+    }
+
+    #[test]
+    fn statistics_are_the_training_peoples() {
+        let features = [0.0, 5.0, 2.0, 5.0, 100.0, 100.0];
+        let found = statistics(&features, 2, &people(2));
+        assert_eq!(found, [(1.0, 1.0), (5.0, 1.0)]);
+    }
+}

@@ -1,0 +1,182 @@
+//! Step `photo-features`: both CLIP image encoders on every photo that is nobody's copy, whoever it turns out to show. It
+//! depends on no similarity, so that another threshold trains again without running an image encoder.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use laioncele_clip::ImageEncoders;
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::{FeatureVector, Photo, PhotoFace, PhotoFeature, UniquePhoto};
+use laioncele_core::{
+    CoreError, DropReason, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step,
+    TableId, Task, Unit,
+};
+use laioncele_encoder::{Crop, ImageEncoderFiles};
+use laioncele_picture::{Limits, Orientation, decode};
+use rayon::prelude::*;
+use serde_json::json;
+
+use crate::settings::Settings;
+
+/// Photos that are encoded before progress is told.
+const PHOTOS_AT_ONCE: usize = 64;
+
+/// The step.
+pub struct PhotoFeatures;
+
+/// Where each photo's best-matching face is.
+type FaceBoxes = HashMap<(NameId, ImageId), [f32; 4]>;
+
+impl Step for PhotoFeatures {
+    fn name(&self) -> &'static str {
+        "photo-features"
+    }
+    fn stage(&self) -> StageName {
+        StageName::TrainEncoder
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, manifest: &Manifest) -> Vec<Reads> {
+        let mut reads = vec![
+            Reads::own(TableId::UniquePhotos),
+            Reads::own(TableId::Photos),
+        ];
+        // A wrong section is reported by `settings`.
+        if Settings::read(manifest).unwrap_or_default().crop == Crop::Face {
+            reads.push(Reads::own(TableId::PhotoFaces));
+        }
+        reads
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::PhotoFeatures]
+    }
+    fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
+        Ok(json!({
+            "crop": Settings::read(manifest)?.crop,
+            "models": { "image_encoders": { "precision": encoder_files(manifest)?.precision } },
+        }))
+    }
+    fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        let files = encoder_files(manifest)?;
+        let labelled = |(label, path)| ModelFiles { label, path };
+        Ok(files.model_files().into_iter().map(labelled).collect())
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let crop = Settings::read(task.manifest())?.crop;
+        let unique: HashSet<_> = task
+            .read::<UniquePhoto>()?
+            .iter()
+            .map(|photo| (photo.name_id, photo.image_id))
+            .collect();
+        let boxes = face_boxes(task)?;
+        let mut rows = Vec::with_capacity(unique.len());
+        if !unique.is_empty() {
+            encode_all(task, crop, &unique, &boxes, &mut rows)?;
+        }
+        rows.sort_by_key(|row| (row.name_id, row.image_id));
+        task.account(Unit::Image, unique.len() as u64, rows.len() as u64);
+        task.write(rows)
+    }
+}
+
+fn encoder_files(manifest: &Manifest) -> Result<ImageEncoderFiles, CoreError> {
+    let files: ImageEncoderFiles = manifest.model("image_encoders")?;
+    Ok(files.resolved(|path: &Path| manifest.resolve(path)))
+}
+
+fn face_boxes(task: &Task) -> Result<FaceBoxes, StageError> {
+    let mut boxes = HashMap::new();
+    for face in task.read::<PhotoFace>()? {
+        if let (true, &[x0, y0, x1, y1]) = (face.faces > 0, face.face_box.0.as_slice()) {
+            boxes.insert((face.name_id, face.image_id), [x0, y0, x1, y1]);
+        }
+    }
+    Ok(boxes)
+}
+
+/// Encodes the unique photos part by part, so that one part's pictures are in memory.
+fn encode_all(
+    task: &mut Task,
+    crop: Crop,
+    unique: &HashSet<(NameId, ImageId)>,
+    boxes: &FaceBoxes,
+    rows: &mut Vec<PhotoFeature>,
+) -> Result<(), StageError> {
+    let encoders = load(task)?;
+    let pool = crate::train::thread_pool(task)?;
+    let parts: Vec<_> = task.inputs(TableId::Photos).cloned().collect();
+    let (mut done, total) = (0, unique.len() as u64);
+    for part in &parts {
+        let mut photos: Vec<Photo> = task.read_part(part)?;
+        photos.retain(|photo| unique.contains(&(photo.name_id, photo.image_id)));
+        for photos in photos.chunks(PHOTOS_AT_ONCE) {
+            let encode = |photo| encode(&encoders, crop, photo, boxes);
+            let encoded: Vec<_> = pool.install(|| photos.par_iter().map(encode).collect());
+            for (photo, row) in photos.iter().zip(encoded) {
+                match row? {
+                    Some(row) => rows.push(row),
+                    None => task.drop_row(
+                        Unit::Image,
+                        photo.image_id.0,
+                        Some(photo.name_id),
+                        DropReason::NoFace,
+                        None,
+                    ),
+                }
+            }
+            done += photos.len() as u64;
+            task.progress(done, total, Unit::Image)?;
+        }
+    }
+    Ok(())
+}
+
+fn load(task: &Task) -> Result<Arc<ImageEncoders>, StageError> {
+    let files = encoder_files(task.manifest())?;
+    let encoders = task.resource(&files.resource_key(), || {
+        files.load().map_err(StageError::environment)
+    })?;
+    let (found, expected) = (encoders.width(), task.widths().features);
+    if found != expected {
+        return Err(StageError::Environment(format!(
+            "[widths] has features = {expected}, but the encoders of [models.image_encoders] give {found}"
+        )));
+    }
+    Ok(encoders)
+}
+
+/// The features of one photo; `None` where its face was wanted and there is none.
+fn encode(
+    encoders: &ImageEncoders,
+    crop: Crop,
+    photo: &Photo,
+    boxes: &FaceBoxes,
+) -> Result<Option<PhotoFeature>, StageError> {
+    let face_box = match (crop, boxes.get(&(photo.name_id, photo.image_id))) {
+        (_, Some(face_box)) => *face_box,
+        (Crop::Whole, None) => [0.0; 4],
+        (Crop::Face, None) => return Ok(None),
+    };
+    let picture = decode(&photo.image.bytes, &Limits::default(), Orientation::Upright);
+    // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
+    let picture = picture.map_err(|error| {
+        StageError::Data(format!(
+            "photo {} of {} no longer decodes: {error}",
+            photo.image_id, photo.url
+        ))
+    })?;
+    let features = encoders
+        .feature(&crop.apply(&picture, face_box))
+        .map_err(StageError::environment)?;
+    Ok(Some(PhotoFeature {
+        name_id: photo.name_id,
+        image_id: photo.image_id,
+        features: FeatureVector(features),
+    }))
+}

@@ -1,0 +1,420 @@
+//! Both steps on small tables: the embedded world's image encoders, and a network that learns from known features.
+
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use half::f16;
+use image::{ImageFormat, Rgb, RgbImage};
+use laioncele_core::ledger::{KeyParts, Record};
+use laioncele_core::protocol::TaskSpec;
+use laioncele_core::table::{
+    Dropped, FaceBox, FeatureVector, Image, LaionCele, Landmarks, NameVector, Photo, PhotoFace,
+    PhotoFeature, UniquePhoto,
+};
+use laioncele_core::task::{Bench, Report};
+use laioncele_core::testing::Rig;
+use laioncele_core::{ImageId, Manifest, NameId, Part, Partition, StageError, TableId, Task, Unit};
+use laioncele_encoder::Encoder;
+
+use super::*;
+
+const SETTINGS: &str = "[train_encoder]\nsteps = 400\nbatch = 16\nlearning_rate = 0.01\nhidden = 24\nnoise = 0.05\nvalidation = 0.1\ncheckpoint_every = 50\n";
+
+/// Forty people with four photos each; the name embedding is a smooth function of the features.
+fn people() -> (Vec<LaionCele>, Vec<PhotoFeature>) {
+    let (mut rows, mut features) = (Vec::new(), Vec::new());
+    for person in 0..40u64 {
+        let wave = |k: usize| ((person * 7 + k as u64 * 13) as f32 * 0.37).sin();
+        let name: Vec<f16> = (0..32)
+            .map(|k| f16::from_f32(3.0 + wave(k % 3) * (k % 5) as f32))
+            .collect();
+        for photo in 0..4 {
+            let image_id = ImageId(person * 10 + photo);
+            let jitter = |k: usize| ((image_id.0 + k as u64) as f32).cos() * 0.01;
+            let vector = (0..3).map(|k| 5.0 + 2.0 * wave(k) + jitter(k)).collect();
+            features.push(PhotoFeature {
+                name_id: NameId(person),
+                image_id,
+                features: FeatureVector(vector),
+            });
+            rows.push(example(NameId(person), image_id, &name));
+        }
+    }
+    (rows, features)
+}
+
+fn example(name_id: NameId, image_id: ImageId, name: &[f16]) -> LaionCele {
+    LaionCele {
+        name_id,
+        name: format!("Person {name_id}"),
+        name_embedding: NameVector(name.to_vec()),
+        image: Image {
+            bytes: vec![1, 2, 3],
+            path: "x.jpg".to_owned(),
+        },
+        caption: String::new(),
+        url: String::new(),
+        image_id,
+        sha256: String::new(),
+        average_hash: 0,
+        similarity: 0.5,
+        face_box: FaceBox(vec![0.0; 4]),
+        width: 1,
+        height: 1,
+    }
+}
+
+fn inputs(rig: &Rig) -> Vec<Part> {
+    let (rows, features) = people();
+    let (first, second) = features.split_at(70);
+    let bucket = Partition::bucket;
+    vec![
+        rig.part(&bucket(0), rows).expect("a part"),
+        rig.part(&bucket(0), first.to_vec()).expect("a part"),
+        rig.part(&bucket(1), second.to_vec()).expect("a part"),
+    ]
+}
+
+fn trained(root: &Path, threads: usize) -> (Rig, Record) {
+    let mut rig = Rig::new(root, SETTINGS).expect("a rig");
+    rig.surroundings.threads = threads;
+    let record = rig
+        .run(&train::TrainEncoder, &Partition::whole(), inputs(&rig))
+        .expect("trained");
+    (rig, record)
+}
+
+fn file(rig: &Rig, record: &Record, name: &str) -> Vec<u8> {
+    let part = record
+        .outputs
+        .iter()
+        .find(|part| part.path.ends_with(name))
+        .expect("the file");
+    rig.store.get(&part.path).expect("bytes").to_vec()
+}
+
+fn digests(record: &Record) -> Vec<laioncele_core::Digest> {
+    record
+        .outputs_of(TableId::Encoder)
+        .map(|part| part.digest)
+        .collect()
+}
+
+#[test]
+fn training_learns_names_of_people_it_never_saw() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (rig, record) = trained(folder.path(), 2);
+    assert_eq!(record.figures["validation_people"], 4.0);
+    assert_eq!(record.figures["training_photos"], 144.0);
+    assert!(
+        record.figures["validation_explained"] > 0.8,
+        "{:?}",
+        record.figures
+    );
+    let encoder = Encoder::from_bytes(
+        &file(&rig, &record, "encoder.json"),
+        &file(&rig, &record, "encoder.safetensors"),
+    )
+    .expect("an encoder");
+    let (rows, features) = people();
+    let predicted = encoder
+        .predict(&features[9].features.0)
+        .expect("three features");
+    let pairs = predicted.iter().zip(&rows[9].name_embedding.0);
+    assert!(
+        pairs.clone().all(|(p, t)| (p - t.to_f32()).abs() < 1.0),
+        "{predicted:?}"
+    );
+    let curve = String::from_utf8(file(&rig, &record, "loss.csv")).expect("text");
+    assert_eq!(curve.lines().count(), 101);
+    assert_eq!(
+        (record.accounts[0].rows_in, record.accounts[0].rows_out),
+        (160, 160)
+    );
+}
+
+#[test]
+fn threads_change_no_byte() {
+    let folders = [
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    ];
+    let (_, one) = trained(folders[0].path(), 1);
+    let (_, three) = trained(folders[1].path(), 3);
+    assert_eq!(digests(&one), digests(&three));
+}
+
+/// Asks to stop after `left` reports.
+struct StopAfter {
+    left: std::sync::Mutex<u64>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Report for StopAfter {
+    fn progress(&self, _: u64, _: u64, _: Unit) {
+        let mut left = self.left.lock().expect("the lock");
+        *left = left.saturating_sub(1);
+        self.cancelled.store(*left == 0, Ordering::Relaxed);
+    }
+}
+
+/// Runs the step as the rig does, but stops it after `steps`.
+fn interrupt(rig: &Rig, inputs: Vec<Part>, steps: u64) {
+    let (step, partition) = (train::TrainEncoder, Partition::whole());
+    let settings = [(
+        "settings".to_owned(),
+        step.settings(&rig.manifest).expect("settings").to_string(),
+    )]
+    .into();
+    let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
+    let inputs_digests = inputs.iter().map(digest).collect();
+    let key_parts = KeyParts {
+        version: step.version(),
+        settings,
+        models: Default::default(),
+        inputs: inputs_digests,
+    };
+    let key = key_parts.key(step.name(), &partition);
+    let spec = TaskSpec {
+        stage: step.stage(),
+        step: step.name().to_owned(),
+        partition,
+        key,
+        key_parts,
+        inputs,
+    };
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let bench = Bench {
+        manifest: rig.manifest.clone(),
+        store: rig.store.clone(),
+        resources: Arc::default(),
+        surroundings: rig.surroundings.clone(),
+        cancelled: cancelled.clone(),
+    };
+    let report = StopAfter {
+        left: std::sync::Mutex::new(steps),
+        cancelled,
+    };
+    let mut task = Task::new(spec, "interrupted".to_owned(), bench, Box::new(report));
+    assert!(matches!(step.run(&mut task), Err(StageError::Cancelled)));
+}
+
+#[test]
+fn interrupted_and_resumed_is_as_if_uninterrupted() {
+    let folders = [
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    ];
+    let (_, whole) = trained(folders[0].path(), 1);
+    let rig = Rig::new(folders[1].path(), SETTINGS).expect("a rig");
+    let parts = inputs(&rig);
+    interrupt(&rig, parts.clone(), 133);
+    let left = rig.store.list("cache/checkpoints").expect("a list");
+    assert_eq!(left.len(), 1, "{left:?}");
+    let bytes = rig.store.get(&left[0]).expect("a checkpoint");
+    interrupt(&rig, parts.clone(), 90);
+    assert_ne!(rig.store.get(&left[0]).expect("a checkpoint"), bytes);
+    let resumed = rig
+        .run(&train::TrainEncoder, &Partition::whole(), parts)
+        .expect("trained");
+    assert_eq!(
+        (digests(&resumed), &resumed.figures),
+        (digests(&whole), &whole.figures)
+    );
+    assert!(
+        rig.store
+            .list("cache/checkpoints")
+            .expect("a list")
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_damaged_checkpoint_is_no_harm() {
+    let folders = [
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    ];
+    let (_, whole) = trained(folders[0].path(), 1);
+    let rig = Rig::new(folders[1].path(), SETTINGS).expect("a rig");
+    let parts = inputs(&rig);
+    interrupt(&rig, parts.clone(), 20);
+    let left = rig.store.list("cache/checkpoints").expect("a list");
+    rig.store
+        .put(&left[0], &b"no checkpoint"[..])
+        .expect("written");
+    let again = rig
+        .run(&train::TrainEncoder, &Partition::whole(), parts)
+        .expect("trained");
+    assert_eq!(digests(&again), digests(&whole));
+}
+
+#[test]
+fn publishing_twice_writes_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (rig, record) = trained(folder.path(), 1);
+    let publish = || {
+        train::TrainEncoder
+            .publish(&rig.store, &rig.manifest, std::slice::from_ref(&record))
+            .expect("published")
+    };
+    publish();
+    let path = rig.store.local_path("encoder/encoder.safetensors");
+    let written = || {
+        std::fs::metadata(&path)
+            .expect("the file")
+            .modified()
+            .expect("a time")
+    };
+    let before = written();
+    publish();
+    assert_eq!(written(), before);
+    Encoder::load(&rig.store.local_path("encoder")).expect("loads");
+    assert!(rig.store.exists("encoder/loss.csv").expect("the store"));
+}
+
+#[test]
+fn nobody_to_train_on_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = Rig::new(folder.path(), SETTINGS).expect("a rig");
+    let error = rig
+        .run(&train::TrainEncoder, &Partition::whole(), Vec::new())
+        .expect_err("nobody");
+    assert!(
+        matches!(&error, StageError::Data(text) if text.contains("nobody")),
+        "{error}"
+    );
+}
+
+#[test]
+fn photos_without_features_are_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = Rig::new(folder.path(), SETTINGS).expect("a rig");
+    let mut parts = inputs(&rig);
+    parts.pop();
+    let record = rig
+        .run(&train::TrainEncoder, &Partition::whole(), parts)
+        .expect("trained");
+    assert_eq!(
+        (record.accounts[0].rows_in, record.accounts[0].rows_out),
+        (160, 70)
+    );
+    assert_eq!(rig.rows::<Dropped>(&record).expect("rows").len(), 90);
+}
+
+fn feature_rig(root: &Path, crop: &str) -> Rig {
+    let mini = format!(
+        "{}/../../manifests/mini/sdxl-mini",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let text = format!(
+        "[run]\nseed = 1\nbuckets = 1\n[source]\npath = \"c\"\n[source.columns]\nurl = \"U\"\ncaption = \"T\"\n\
+         [widths]\nname_tokens = 8\nname_channels = 128\nface = 4\nfeatures = 128\n\
+         [models.image_encoders]\nfirst = \"{mini}/image_encoder\"\nsecond = \"{mini}/image_encoder_2\"\n\
+         [train_encoder]\ncrop = \"{crop}\"\n"
+    );
+    let manifest = Manifest::parse(&root.join("m.toml"), &text).expect("a manifest");
+    Rig::with_manifest(root, manifest).expect("a rig")
+}
+
+fn picture(seed: u8) -> RgbImage {
+    RgbImage::from_fn(90, 70, |x, y| {
+        Rgb([
+            (x * 3) as u8 ^ seed,
+            (y * 2) as u8,
+            ((x * y) as u8).wrapping_add(seed),
+        ])
+    })
+}
+
+/// Three photos of one name: the first has a face, the second none, the third is a copy.
+fn photo_parts(rig: &Rig) -> Vec<Part> {
+    let photo = |k: u64| {
+        let mut bytes = Vec::new();
+        picture(k as u8)
+            .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+            .expect("a file");
+        Photo {
+            name_id: NameId(1),
+            image_id: ImageId(k),
+            url: format!("http://a.example/{k}.png"),
+            caption: String::new(),
+            image: Image {
+                bytes,
+                path: format!("{k}.png"),
+            },
+            sha256: String::new(),
+            width: 90,
+            height: 70,
+        }
+    };
+    let face = |k: u64, faces: u32| PhotoFace {
+        name_id: NameId(1),
+        image_id: ImageId(k),
+        faces,
+        similarity: None,
+        second: None,
+        score: 0.9,
+        face_box: FaceBox(vec![20.0, 20.0, 40.0, 44.0]),
+        landmarks: Landmarks(vec![0.0; 10]),
+    };
+    let unique = |k: u64| UniquePhoto {
+        name_id: NameId(1),
+        image_id: ImageId(k),
+        average_hash: 0,
+        copies: 0,
+    };
+    let bucket = Partition::bucket(0);
+    vec![
+        rig.part(&bucket, vec![photo(3), photo(2), photo(1)])
+            .expect("a part"),
+        rig.part(&bucket, vec![unique(1), unique(2)])
+            .expect("a part"),
+        rig.part(&bucket, vec![face(1, 1), face(2, 0)])
+            .expect("a part"),
+    ]
+}
+
+fn features(crop: &str) -> (Vec<PhotoFeature>, Record) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = feature_rig(folder.path(), crop);
+    let mut parts = photo_parts(&rig);
+    let read = features::PhotoFeatures.reads(&rig.manifest);
+    parts.retain(|part| read.iter().any(|reads| reads.table == part.table));
+    let record = rig
+        .run(&features::PhotoFeatures, &Partition::bucket(0), parts)
+        .expect("encoded");
+    (rig.rows(&record).expect("rows"), record)
+}
+
+#[test]
+fn features_are_of_the_face_or_of_the_whole_photo() {
+    let (whole, record) = features("whole");
+    assert_eq!(
+        whole.iter().map(|row| row.image_id.0).collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert_eq!(record.accounts[0].rows_in, 2);
+    let (face, record) = features("face");
+    assert_eq!(
+        face.iter().map(|row| row.image_id.0).collect::<Vec<_>>(),
+        [1]
+    );
+    assert_eq!(
+        (record.accounts[0].rows_in, record.accounts[0].rows_out),
+        (2, 1)
+    );
+    assert_ne!(face[0].features, whole[0].features);
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = feature_rig(folder.path(), "face").manifest;
+    let files: laioncele_encoder::ImageEncoderFiles =
+        manifest.model("image_encoders").expect("a section");
+    let encoders = files.load().expect("encoders");
+    let crop = laioncele_encoder::Crop::Face.apply(&picture(1), [20.0, 20.0, 40.0, 44.0]);
+    assert_eq!(
+        face[0].features.0,
+        encoders.feature(&crop).expect("features")
+    );
+}
