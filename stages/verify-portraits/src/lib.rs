@@ -1,1 +1,24 @@
-//! Not written yet.
+//! Stage 5, verify-portraits: keeps the names that SDXL really knows, those whose four portraits show one person.
+//!
+//! Two steps: `score-portraits` runs the face networks and knows no threshold; `verify-portraits` decides on the stored
+//! faces, so that another `same_person` runs no network.
+
+mod faces;
+mod score;
+mod settings;
+mod verify;
+
+use laioncele_core::Step;
+
+pub use settings::Settings;
+
+/// The steps of this stage.
+pub fn steps() -> Vec<Box<dyn Step>> {
+    vec![
+        Box::new(score::ScorePortraits),
+        Box::new(verify::VerifyPortraits),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use laioncele_core::ledger::Record;
+use laioncele_core::stage::Partition;
+use laioncele_core::table::{Dropped, FaceBox, FaceVector, FaceVectors, KnownName, Landmarks};
+use laioncele_core::testing::Rig;
+use proptest::prelude::*;
+
+use super::*;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// A name id, an image id and a similarity.
+type Found = (u64, u64, f32);
+
+fn bucket() -> Partition {
+    Partition::bucket(0)
+}
+
+fn matching(&(name, image, similarity): &Found) -> Match {
+    Match {
+        name_id: NameId(name),
+        image_id: ImageId(image),
+        similarity,
+        faces: 1,
+        face_box: FaceBox(vec![image as f32; 4]),
+        landmarks: Landmarks(vec![0.0; 10]),
+    }
+}
+
+fn known(name: u64) -> KnownName {
+    let face = FaceVector(vec![0.5; 4]);
+    KnownName {
+        name_id: NameId(name),
+        name: format!("Name {name}"),
+        faces: FaceVectors(vec![face.clone(); 4]),
+        mean_face: face,
+        min_similarity: 0.9,
+        mean_similarity: 0.9,
+    }
+}
+
+/// The stage's task on matches in several parts and names 1 to 4.
+fn run(root: &Path, keys: &str, parts: &[&[Found]]) -> Result<(Rig, Record), StageError> {
+    let rig = Rig::new(root, &format!("[filter_counts]\n{keys}\n"))?;
+    let mut inputs = vec![rig.part(&bucket(), (1..5).map(known).collect())?];
+    for part in parts {
+        inputs.push(rig.part(&bucket(), part.iter().map(matching).collect())?);
+    }
+    let record = rig.run(&FilterCounts, &bucket(), inputs)?;
+    Ok((rig, record))
+}
+
+fn ids(rig: &Rig, record: &Record) -> Vec<(u64, u64)> {
+    let rows: Vec<Identity> = rig.rows(record).expect("identities");
+    rows.iter()
+        .map(|row| (row.name_id.0, row.image_id.0))
+        .collect()
+}
+
+/// Unit, id and reason of what was dropped.
+fn dropped(rig: &Rig, record: &Record) -> Vec<(String, u64, String)> {
+    let rows: Vec<Dropped> = rig.rows(record).expect("dropped");
+    rows.into_iter()
+        .map(|row| (row.unit, row.id, row.reason))
+        .collect()
+}
+
+#[test]
+fn names_with_enough_photos_become_identities() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let parts: [&[Found]; 3] = [
+        &[(2, 22, 0.5), (1, 11, 0.6), (1, 13, 0.9)],
+        &[],
+        &[(1, 12, 0.7), (2, 21, 0.5), (4, 41, 0.8)],
+    ];
+    let (rig, record) = run(folder.path(), "min_images = 3", &parts)?;
+    let rows: Vec<Identity> = rig.rows(&record)?;
+    assert_eq!(ids(&rig, &record), [(1, 11), (1, 12), (1, 13)]);
+    assert_eq!((rows[1].name.as_str(), rows[1].similarity), ("Name 1", 0.7));
+    assert_eq!(rows[1].face_box.0, [12.0; 4]);
+    let few = |unit: &str, id| (unit.to_owned(), id, "too_few_images".to_owned());
+    assert_eq!(
+        dropped(&rig, &record),
+        [
+            few("name", 2),
+            few("name", 3),
+            few("name", 4),
+            few("image", 21),
+            few("image", 22),
+            few("image", 41)
+        ]
+    );
+    let details: Vec<_> = rig
+        .rows::<Dropped>(&record)?
+        .into_iter()
+        .map(|d| d.detail)
+        .collect();
+    assert_eq!(details[..3], ["2", "0", "1"].map(|n| Some(n.to_owned())));
+    let accounts: Vec<_> = record
+        .accounts
+        .iter()
+        .map(|a| (a.unit, a.rows_in, a.rows_out))
+        .collect();
+    assert_eq!(accounts, [(Unit::Name, 4, 1), (Unit::Image, 6, 3)]);
+    Ok(())
+}
+
+#[test]
+fn a_cap_keeps_the_best_matches() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let photos: [Found; 5] = [
+        (1, 15, 0.6),
+        (1, 11, 0.5),
+        (1, 14, 0.6),
+        (1, 13, 0.9),
+        (1, 12, 0.6),
+    ];
+    let keys = "min_images = 2\nmax_images = 3";
+    let (rig, record) = run(folder.path(), keys, &[&photos[..2], &photos[2..]])?;
+    assert_eq!(
+        ids(&rig, &record),
+        [(1, 12), (1, 13), (1, 14)],
+        "the smaller id of equal matches"
+    );
+    let capped: Vec<_> = dropped(&rig, &record)
+        .into_iter()
+        .filter(|d| d.0 == "image")
+        .collect();
+    let above = |id| ("image".to_owned(), id, "above_cap".to_owned());
+    assert_eq!(capped, [above(11), above(15)]);
+    Ok(())
+}
+
+#[test]
+fn nothing_in_is_nothing_out() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (rig, record) = run(folder.path(), "", &[&[]])?;
+    assert!(ids(&rig, &record).is_empty());
+    assert_eq!(
+        record.outputs_of(TableId::Identities).count(),
+        1,
+        "the table exists"
+    );
+    assert_eq!(dropped(&rig, &record).len(), 4);
+    Ok(())
+}
+
+#[test]
+fn wrong_settings_and_damaged_tables_are_named() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for wrong in [
+        "min_images = 0",
+        "max_images = 4",
+        "max_image = 9",
+        "min_images = \"five\"",
+    ] {
+        let error = run(folder.path(), wrong, &[&[]])
+            .err()
+            .expect(wrong)
+            .to_string();
+        assert!(error.contains("[filter_counts]"), "{error}");
+    }
+    let stranger: [Found; 1] = [(77, 1, 0.9)];
+    let error = run(folder.path(), "min_images = 1", &[&stranger])
+        .err()
+        .expect("a stranger");
+    assert!(
+        matches!(&error, StageError::Data(text) if text.contains("known_names")),
+        "{error}"
+    );
+
+    let rig = Rig::new(folder.path(), "")?;
+    let names = rig.part(&bucket(), vec![known(1)])?;
+    let mut broken = rig.part(&bucket(), vec![matching(&(1, 1, 0.5))])?;
+    broken.path = "tables/matches/broken.parquet".to_owned();
+    rig.store.put(&broken.path, b"no Parquet".to_vec())?;
+    let error = rig
+        .run(&FilterCounts, &bucket(), vec![names, broken])
+        .expect_err("no Parquet");
+    assert!(error.to_string().contains("broken.parquet"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn the_key_holds_the_settings() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let rig = Rig::new(folder.path(), "")?;
+    let expected = serde_json::json!({ "min_images": 5, "max_images": null });
+    assert_eq!(FilterCounts.settings(&rig.manifest)?, expected);
+    Ok(())
+}
+
+/// What the settings say, without polars.
+fn expected(photos: &BTreeMap<(u64, u64), f32>, min: usize, cap: Option<usize>) -> Vec<(u64, u64)> {
+    let mut kept = Vec::new();
+    for name in 1..5 {
+        let mut own: Vec<_> = photos.iter().filter(|(key, _)| key.0 == name).collect();
+        own.sort_by(|a, b| b.1.total_cmp(a.1).then(a.0.cmp(b.0)));
+        if own.len() >= min {
+            own.truncate(cap.unwrap_or(usize::MAX));
+            kept.extend(own.into_iter().map(|(key, _)| *key));
+        }
+    }
+    kept.sort_unstable();
+    kept
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever the matches, their order and the parts they are in: the best of names with enough stay.
+    #[test]
+    fn the_best_of_enough_stay(photos in prop::collection::btree_map((1u64..5, 0u64..12), (0u8..4).prop_map(|v| f32::from(v) / 4.0), 0..40), min in 1usize..8, over in prop::option::of(0usize..4), backwards: bool) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cap = over.map(|over| min + over);
+        let mut keys = format!("min_images = {min}\n");
+        if let Some(cap) = cap {
+            keys += &format!("max_images = {cap}\n");
+        }
+        let mut rows: Vec<Found> = photos.iter().map(|(key, s)| (key.0, key.1, *s)).collect();
+        if backwards {
+            rows.reverse();
+        }
+        let (first, second) = rows.split_at(rows.len() / 3);
+        let (rig, record) = run(folder.path(), &keys, &[first, second]).expect("a run");
+        prop_assert_eq!(ids(&rig, &record), expected(&photos, min, cap));
+    }
+}

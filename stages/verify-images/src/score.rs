@@ -1,0 +1,140 @@
+//! Step `score-photos`: the face of each unique photo that is most like its name's portraits. It depends on no
+//! threshold.
+
+use std::collections::{BTreeSet, HashMap};
+
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::{FaceVectors, KnownName, Photo, PhotoFace, UniquePhoto};
+use laioncele_core::{
+    CoreError, DropReason, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step,
+    TableId, Task, Unit,
+};
+use laioncele_face::FaceNets;
+use laioncele_picture::{Limits, Orientation, decode};
+use rayon::prelude::*;
+use serde_json::Value;
+
+use crate::{faces, matching};
+
+/// Photos that are looked at before progress is told.
+const PHOTOS_AT_ONCE: usize = 64;
+
+type Key = (NameId, ImageId);
+
+/// The step.
+pub struct ScorePhotos;
+
+impl Step for ScorePhotos {
+    fn name(&self) -> &'static str {
+        "score-photos"
+    }
+    fn stage(&self) -> StageName {
+        StageName::VerifyImages
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![
+            Reads::own(TableId::UniquePhotos),
+            Reads::own(TableId::Photos),
+            Reads::own(TableId::KnownNames),
+        ]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::PhotoFaces]
+    }
+    fn settings(&self, _: &Manifest) -> Result<Value, CoreError> {
+        Ok(Value::Null)
+    }
+    fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        let files = faces::files(manifest)?.model_files(ToOwned::to_owned);
+        let labelled = |(label, path)| ModelFiles { label, path };
+        Ok(files.into_iter().map(labelled).collect())
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let known: HashMap<NameId, FaceVectors> = task
+            .read::<KnownName>()?
+            .into_iter()
+            .map(|name| (name.name_id, name.faces))
+            .collect();
+        let rows_in = task.rows_in(TableId::UniquePhotos);
+        let wanted = wanted(task, &known)?;
+        let mut rows = if wanted.is_empty() {
+            Vec::new()
+        } else {
+            score_all(task, &known, wanted)?
+        };
+        rows.sort_by_key(|row| (row.name_id, row.image_id));
+        task.account(Unit::Image, rows_in, rows.len() as u64);
+        task.write(rows)
+    }
+}
+
+/// The unique photos of known names; the others are dropped.
+fn wanted(
+    task: &mut Task,
+    known: &HashMap<NameId, FaceVectors>,
+) -> Result<BTreeSet<Key>, StageError> {
+    let (wanted, others): (BTreeSet<Key>, BTreeSet<Key>) = task
+        .read::<UniquePhoto>()?
+        .into_iter()
+        .map(|photo| (photo.name_id, photo.image_id))
+        .partition(|(name_id, _)| known.contains_key(name_id));
+    for (name_id, image_id) in others {
+        let reason = DropReason::UnknownName;
+        task.drop_row(Unit::Image, image_id.0, Some(name_id), reason, None);
+    }
+    Ok(wanted)
+}
+
+/// Scores the wanted photos part by part, so that one part's pictures are in memory.
+fn score_all(
+    task: &Task,
+    known: &HashMap<NameId, FaceVectors>,
+    mut wanted: BTreeSet<Key>,
+) -> Result<Vec<PhotoFace>, StageError> {
+    let (nets, pool) = (faces::load(task)?, faces::thread_pool(task)?);
+    let (total, mut rows) = (wanted.len() as u64, Vec::new());
+    for part in task.inputs(TableId::Photos) {
+        let mut photos: Vec<Photo> = task.read_part(part)?;
+        photos.retain(|photo| wanted.remove(&(photo.name_id, photo.image_id)));
+        for block in photos.chunks(PHOTOS_AT_ONCE) {
+            let look = |photo| score(&nets, photo, known);
+            let scored: Vec<_> = pool.install(|| block.par_iter().map(look).collect());
+            for row in scored {
+                rows.extend(row?);
+            }
+            task.progress(rows.len() as u64, total, Unit::Image)?;
+        }
+    }
+    match wanted.first() {
+        Some((name_id, image_id)) => Err(StageError::Data(format!(
+            "name {name_id} has the unique photo {image_id}, but `photos` does not hold it"
+        ))),
+        None => Ok(rows),
+    }
+}
+
+/// The row of one photo; `None` where its name is not known, which no wanted photo's is.
+fn score(
+    nets: &FaceNets,
+    photo: &Photo,
+    known: &HashMap<NameId, FaceVectors>,
+) -> Result<Option<PhotoFace>, StageError> {
+    let Some(portraits) = known.get(&photo.name_id) else {
+        return Ok(None);
+    };
+    let which = || format!("photo {} of {}", photo.image_id, photo.url);
+    let picture = decode(&photo.image.bytes, &Limits::default(), Orientation::Upright);
+    // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
+    let picture = picture
+        .map_err(|error| StageError::Data(format!("{} no longer decodes: {error}", which())))?;
+    let found = nets.faces(&picture);
+    let found = found.map_err(|error| StageError::Environment(format!("{}: {error}", which())))?;
+    Ok(Some(matching::best_face(photo, &found, portraits)))
+}

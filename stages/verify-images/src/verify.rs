@@ -1,0 +1,95 @@
+//! Step `verify-images`: which photos show their name's person, by the stored similarities. No network runs here.
+
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::{Match, PhotoFace};
+use laioncele_core::{
+    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
+    Unit,
+};
+use serde_json::Value;
+
+use crate::settings::Settings;
+
+/// The step.
+pub struct VerifyImages;
+
+impl Step for VerifyImages {
+    fn name(&self) -> &'static str {
+        "verify-images"
+    }
+    fn stage(&self) -> StageName {
+        StageName::VerifyImages
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![Reads::own(TableId::PhotoFaces)]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::Matches]
+    }
+    fn settings(&self, manifest: &Manifest) -> Result<Value, CoreError> {
+        let settings = Settings::read(manifest)?;
+        serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
+    }
+    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        Ok(Vec::new())
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let settings = Settings::read(task.manifest())?;
+        let (mut matches, mut rows_in) = (Vec::new(), 0);
+        for row in task.read::<PhotoFace>()? {
+            rows_in += 1;
+            match decide(&row, &settings) {
+                Ok(similarity) => matches.push(Match {
+                    name_id: row.name_id,
+                    image_id: row.image_id,
+                    similarity,
+                    faces: row.faces,
+                    face_box: row.face_box,
+                    landmarks: row.landmarks,
+                }),
+                Err((reason, detail)) => {
+                    let name_id = Some(row.name_id);
+                    task.drop_row(Unit::Image, row.image_id.0, name_id, reason, detail);
+                }
+            }
+        }
+        matches.sort_by_key(|row| (row.name_id, row.image_id));
+        task.account(Unit::Image, rows_in, matches.len() as u64);
+        task.write(matches)
+    }
+}
+
+/// The similarity of a photo that shows its name's person, or why it does not, with the scores.
+pub(crate) fn decide(
+    row: &PhotoFace,
+    settings: &Settings,
+) -> Result<f32, (DropReason, Option<String>)> {
+    let Some(similarity) = row.similarity else {
+        return Err((DropReason::NoFace, None));
+    };
+    let second = (row.second).map_or_else(String::new, |second| format!(", second {second:.4}"));
+    let scores = format!("similarity {similarity:.4}{second}, faces {}", row.faces);
+    let best = f64::from(similarity);
+    let lead = row.second.map(|second| best - f64::from(second));
+    let clear = match (settings.margin, lead) {
+        (Some(margin), Some(lead)) => lead >= margin,
+        _ => true,
+    };
+    // Not `best < same_person_photo`: a similarity that is no number must not count as a match.
+    if !(best >= settings.same_person_photo && clear) {
+        return Err((DropReason::OtherPerson, Some(scores)));
+    }
+    let width = row.face_box.0[2] - row.face_box.0[0];
+    if f64::from(width) < f64::from(settings.min_face) {
+        let detail = format!("{width:.0} pixels wide, {scores}");
+        return Err((DropReason::FaceTooSmall, Some(detail)));
+    }
+    Ok(similarity)
+}

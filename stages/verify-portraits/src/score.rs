@@ -1,0 +1,108 @@
+//! Step `score-portraits`: the face of each portrait. It depends on no threshold.
+
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::{FaceBox, FaceVector, Landmarks, Portrait, PortraitFace};
+use laioncele_core::{
+    CoreError, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit,
+};
+use laioncele_face::FaceNets;
+use laioncele_picture::{Limits, Orientation, decode};
+use rayon::prelude::*;
+use serde_json::Value;
+
+use crate::faces;
+
+/// Portraits that are looked at before progress is told.
+const PORTRAITS_AT_ONCE: usize = 64;
+
+/// The step.
+pub struct ScorePortraits;
+
+impl Step for ScorePortraits {
+    fn name(&self) -> &'static str {
+        "score-portraits"
+    }
+    fn stage(&self) -> StageName {
+        StageName::VerifyPortraits
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![Reads::own(TableId::Portraits)]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::PortraitFaces]
+    }
+    fn settings(&self, _: &Manifest) -> Result<Value, CoreError> {
+        Ok(Value::Null)
+    }
+    fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        let files = faces::files(manifest)?.model_files(ToOwned::to_owned);
+        let labelled = |(label, path)| ModelFiles { label, path };
+        Ok(files.into_iter().map(labelled).collect())
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let total = task.rows_in(TableId::Portraits);
+        let mut rows = if total > 0 {
+            score_all(task, total)?
+        } else {
+            Vec::new()
+        };
+        rows.sort_by_key(|row| (row.name_id, row.index));
+        task.account(Unit::Portrait, total, rows.len() as u64);
+        task.write(rows)
+    }
+}
+
+/// Scores the portraits part by part, so that one part's pictures are in memory.
+fn score_all(task: &Task, total: u64) -> Result<Vec<PortraitFace>, StageError> {
+    let (nets, pool) = (faces::load(task)?, faces::thread_pool(task)?);
+    let mut rows = Vec::new();
+    for part in task.inputs(TableId::Portraits) {
+        let portraits: Vec<Portrait> = task.read_part(part)?;
+        for block in portraits.chunks(PORTRAITS_AT_ONCE) {
+            let look = |portrait| score(&nets, portrait);
+            let scored: Vec<_> = pool.install(|| block.par_iter().map(look).collect());
+            for row in scored {
+                rows.push(row?);
+            }
+            task.progress(rows.len() as u64, total, Unit::Portrait)?;
+        }
+    }
+    Ok(rows)
+}
+
+fn score(nets: &FaceNets, portrait: &Portrait) -> Result<PortraitFace, StageError> {
+    let which = || format!("portrait {} of name {}", portrait.index, portrait.name_id);
+    let picture = decode(
+        &portrait.image.bytes,
+        &Limits::default(),
+        Orientation::Upright,
+    );
+    // generate-portraits encoded it, so this is a damaged table, not a bad portrait.
+    let picture = picture
+        .map_err(|error| StageError::Data(format!("{} no longer decodes: {error}", which())))?;
+    let found = nets.faces(&picture);
+    let found = found.map_err(|error| StageError::Environment(format!("{}: {error}", which())))?;
+    let mut row = PortraitFace {
+        name_id: portrait.name_id,
+        index: portrait.index,
+        faces: u32::try_from(found.len()).unwrap_or(u32::MAX),
+        score: 0.0,
+        face_box: FaceBox(vec![0.0; 4]),
+        landmarks: Landmarks(vec![0.0; 10]),
+        embedding: FaceVector(vec![0.0; nets.width()]),
+    };
+    if let Some(best) = found.into_iter().next() {
+        row.score = best.detection.score;
+        row.face_box = FaceBox(best.detection.bbox.to_vec());
+        row.landmarks = Landmarks(best.detection.landmarks.as_flattened().to_vec());
+        row.embedding = FaceVector(best.vector);
+    }
+    Ok(row)
+}

@@ -1,0 +1,156 @@
+//! Step `verify-portraits`: which names are known, by the stored faces of their portraits. No network runs here.
+
+use std::collections::HashMap;
+
+use laioncele_core::stage::ModelFiles;
+use laioncele_core::table::{FaceVector, FaceVectors, KnownName, NameEmbedding, PortraitFace};
+use laioncele_core::{
+    CoreError, DropReason, Manifest, NameId, Reads, Spread, StageError, StageName, Step, TableId,
+    Task, Unit,
+};
+use laioncele_face::agreement::{self, Sighting, Verdict};
+use serde_json::Value;
+
+use crate::settings::Settings;
+
+/// Portraits that a known name has.
+const PORTRAITS: usize = 4;
+
+/// The step.
+pub struct VerifyPortraits;
+
+impl Step for VerifyPortraits {
+    fn name(&self) -> &'static str {
+        "verify-portraits"
+    }
+    fn stage(&self) -> StageName {
+        StageName::VerifyPortraits
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
+        Ok(Spread::Buckets)
+    }
+    fn reads(&self, _: &Manifest) -> Vec<Reads> {
+        vec![
+            Reads::own(TableId::PortraitFaces),
+            Reads::own(TableId::NameEmbeddings),
+        ]
+    }
+    fn writes(&self) -> Vec<TableId> {
+        vec![TableId::KnownNames]
+    }
+    fn settings(&self, manifest: &Manifest) -> Result<Value, CoreError> {
+        let settings = Settings::read(manifest)?;
+        serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
+    }
+    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        Ok(Vec::new())
+    }
+
+    fn run(&self, task: &mut Task) -> Result<(), StageError> {
+        let same_person = Settings::read(task.manifest())?.same_person;
+        let mut faces: Vec<PortraitFace> = task.read()?;
+        faces.sort_by_key(|face| (face.name_id, face.index));
+        let texts = texts(task)?;
+        let (mut known, mut names) = (Vec::new(), 0);
+        for portraits in faces.chunk_by(|a, b| a.name_id == b.name_id) {
+            names += 1;
+            let name_id = portraits[0].name_id;
+            match decide(portraits, same_person) {
+                Ok([min, mean]) => {
+                    let name = texts.get(&name_id).ok_or_else(|| nameless(name_id))?;
+                    known.push(known_name(portraits, name.clone(), [min, mean]));
+                }
+                Err((reason, detail)) => {
+                    task.drop_row(Unit::Name, name_id.0, Some(name_id), reason, Some(detail));
+                }
+            }
+        }
+        task.account(Unit::Name, names, known.len() as u64);
+        task.write(known)
+    }
+}
+
+/// The names' texts.
+fn texts(task: &Task) -> Result<HashMap<NameId, String>, StageError> {
+    let mut texts = HashMap::new();
+    for part in task.inputs(TableId::NameEmbeddings) {
+        let names = task.read_part::<NameEmbedding>(part)?.into_iter();
+        texts.extend(names.map(|name| (name.name_id, name.name)));
+    }
+    Ok(texts)
+}
+
+/// Portraits were drawn from name embeddings, so a table below was changed by another hand.
+fn nameless(name_id: NameId) -> StageError {
+    StageError::Data(format!(
+        "name {name_id} has portraits, but `name_embeddings` does not hold it"
+    ))
+}
+
+/// A portrait's stored face, as the decision sees it.
+struct Stored<'a>(&'a PortraitFace);
+
+impl Sighting for Stored<'_> {
+    fn faces(&self) -> usize {
+        self.0.faces as usize
+    }
+    fn vector(&self) -> &[f32] {
+        &self.0.embedding.0
+    }
+}
+
+/// Lowest and mean cosine of all pairs of a known name's portraits, or why the name is not known, with the scores.
+pub(crate) fn decide(
+    portraits: &[PortraitFace],
+    same_person: f64,
+) -> Result<[f32; 2], (DropReason, String)> {
+    let stored: Vec<_> = portraits.iter().map(Stored).collect();
+    let counts = || {
+        let counts: Vec<_> = portraits.iter().map(|p| p.faces.to_string()).collect();
+        format!("faces {}", counts.join(" "))
+    };
+    let lowest = |min: f32| {
+        let count = portraits.len();
+        format!("lowest similarity {min:.4} of {count} portraits")
+    };
+    // The same number that generate-portraits compares with: the manifest's, as f32.
+    match agreement::decide(&stored, same_person as f32) {
+        // Drawing stopped at two that disagreed. Another machine's rounding may see the pair just above the threshold.
+        Verdict::Same { min, .. } if portraits.len() < PORTRAITS => {
+            Err((DropReason::DifferentPeople, lowest(min)))
+        }
+        Verdict::Same { min, mean } => Ok([min, mean]),
+        Verdict::NoFace => Err((DropReason::NoFace, counts())),
+        Verdict::SeveralFaces => Err((DropReason::SeveralFaces, counts())),
+        Verdict::Different { min } => Err((DropReason::DifferentPeople, lowest(min))),
+    }
+}
+
+fn known_name(portraits: &[PortraitFace], name: String, [min, mean]: [f32; 2]) -> KnownName {
+    let faces: Vec<_> = portraits.iter().map(|p| p.embedding.clone()).collect();
+    KnownName {
+        name_id: portraits[0].name_id,
+        name,
+        mean_face: mean_face(&faces),
+        faces: FaceVectors(faces),
+        min_similarity: min,
+        mean_similarity: mean,
+    }
+}
+
+/// The mean of unit vectors, of unit length; zeros where they cancel out, which faces that agree do not.
+pub(crate) fn mean_face(faces: &[FaceVector]) -> FaceVector {
+    let width = faces.first().map_or(0, |face| face.0.len());
+    let mut sums = vec![0f64; width];
+    for face in faces {
+        for (sum, value) in sums.iter_mut().zip(&face.0) {
+            *sum += f64::from(*value);
+        }
+    }
+    let length = sums.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let scale = if length > 0.0 { length.recip() } else { 0.0 };
+    FaceVector(sums.iter().map(|v| (v * scale) as f32).collect())
+}
