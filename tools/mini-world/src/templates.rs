@@ -1,0 +1,124 @@
+//! The captions' sentences. `{}` stands for a name.
+//!
+//! The plain ones were chosen by measuring: spaCy's small model finds the whole name in each of them for at least 97 of
+//! 100 invented names (`tests/found.rs` measures it again). The wild ones are as the web writes them, and it finds fewer.
+
+/// Sentences in which the recognizer sees a plain name nearly always.
+pub(crate) const PLAIN: [&str; 40] = [
+    "Actor {} at the premiere",
+    "Director {} at a press conference in Berlin",
+    "Ms. {} told reporters she was happy",
+    "Actor and director {} at the awards show",
+    "Director {} (right) with the crew",
+    "Director {} and the cast of the new series",
+    "Portrait of director {} in London",
+    "A photo of actor {} at home",
+    "Professor {} in the library",
+    "Film director {} wins the prize",
+    "Actor {}, pictured in 2012, at a book launch",
+    "Actor {} (centre) at a dinner",
+    "Director {} attends the Venice Film Festival",
+    "Director {} on set in 2014",
+    "Former actor {} returns to the stage",
+    "Photo of Mr. {} at the opening night",
+    "Mr. {} at a book launch in Paris",
+    "Dr. {} receives an award",
+    "Judge {} leaves the court",
+    "Actor {} won the prize for best actor.",
+    "Actor {} leaves a restaurant in New York",
+    "Director {} poses during a portrait session",
+    "Mr. {} at a gala",
+    "Actor {} on the red carpet",
+    "Ms. {} arrives at the charity gala",
+    "Mrs. {} at a garden party",
+    "Actor {} with his wife",
+    "Actor {} arrives at the premiere of the new film",
+    "Star actor {} joined the cast last year",
+    "Photo: director {} speaks to reporters",
+    "Happy birthday to actor {}!",
+    "Actor {} signs autographs outside the theatre",
+    "Actor {} poses with fans in Toronto",
+    "Professor {} speaks at a conference in Madrid",
+    "Actor {}: biography, age and career",
+    "Director {} talks about the new movie",
+    "Mr. {} said on Tuesday",
+    "Actor {} (left) meets fans",
+    "Professor {} gave a lecture at the university",
+    "Actor {} attends the gala in London",
+];
+
+/// Sentences as the web writes them.
+pub(crate) const WILD: [&str; 14] = [
+    "{}",
+    "{} at the premiere",
+    "{} on the red carpet",
+    "portrait of {}, actor",
+    "{} smiles for photographers",
+    "{} and friends at dinner",
+    "Who is {}? Biography, age and career",
+    "{} net worth and biography",
+    "{} headshot",
+    "{} - official portrait",
+    "Stock photo of {} wearing a black suit",
+    "Close up of {} smiling",
+    "{} | Photos",
+    "🎬 {} ❤️ #premiere #redcarpet",
+];
+
+/// Sentences about something of somebody's.
+pub(crate) const POSSESSIVE: [&str; 6] = [
+    "Actor {}'s smile at the premiere",
+    "Director {}'s new film",
+    "Dr. {}'s speech at the university",
+    "Actor {}'s mother at the gala",
+    "Mr. {}'s house in Paris",
+    "Fans love actor {}’s new look",
+];
+
+/// Sentences with two names.
+pub(crate) const TWO: [&str; 4] = [
+    "Actor {} and director {} at the premiere",
+    "Director {} with actor {}",
+    "Mr. {} and Dr. {} arrive at the gala",
+    "Actors {} and {} backstage",
+];
+
+/// Sentences of other languages with a name.
+pub(crate) const FOREIGN: [&str; 8] = [
+    "{} auf dem roten Teppich",
+    "Schauspieler {} bei der Premiere in Berlin",
+    "L'acteur {} au festival de Venise",
+    "El actor {} en la alfombra roja",
+    "L'attore {} alla prima del film",
+    "Актёр {} на премьере фильма",
+    "俳優の{}が東京で映画祭に登場",
+    "الممثل {} في العرض الأول",
+];
+
+/// Captions that name nobody.
+pub(crate) const NOBODY: [&str; 24] = [
+    "Sunset over the harbour",
+    "Red leather handbag with gold buckle",
+    "How to bake sourdough bread at home",
+    "Modern kitchen with white cabinets",
+    "A bowl of tomato soup with basil",
+    "Mountain lake in the morning mist",
+    "Vintage wooden chair",
+    "2014 blue hatchback, front view",
+    "Two cats sleeping on a sofa",
+    "Free printable calendar",
+    "Waterproof hiking boots, brown",
+    "Black and white photo of an old bridge",
+    "Garden path between lavender beds",
+    "Chocolate cake recipe",
+    "Snow on pine trees",
+    "Man riding a bicycle on a country road",
+    "Woman reading on a park bench",
+    "Sonnenuntergang am See",
+    "Une tasse de café sur la table",
+    "Casa de campo con jardín",
+    "海辺の夕焼け",
+    "Кошка на подоконнике",
+    "قارب في البحر",
+    "IMG_20140512_183045.jpg",
+];
