@@ -1,13 +1,38 @@
 # The whole set-up: `make run` builds laioncele and runs the embedded world, `make test` runs every test.
 
-.PHONY: build test onnxruntime
+MANIFEST ?= manifests/mini.toml
+OUTPUT ?= laioncele-output
+
+.PHONY: run build test soak bench world onnxruntime pyarrow
+
+# Thirteen stages over the embedded world, then what they made of it against the truth.
+run: build
+	cargo run --release --quiet -- run --stage all --manifest $(MANIFEST) --output $(OUTPUT)
+	cargo run --release --quiet -- mini score --manifest $(MANIFEST) --output $(OUTPUT)
 
 build: onnxruntime
 	cargo build --release
+
+test: onnxruntime pyarrow
+	cargo test --release --workspace
+
+# Runs killed at random moments on SOAK more worlds: SOAK=20 make soak
+SOAK ?= 5
+soak: onnxruntime
+	LAIONCELE_SOAK=$(SOAK) cargo test --release --test program soak -- --nocapture
+
+# Times of the whole run, and of its second run with nothing changed.
+bench: build
+	benches/whole-run.sh
+
+# The embedded world of the repository, written again.
+world:
+	cargo run --release --quiet -- mini build --seed 1 --size full manifests
 
 # The face networks' runtime: a shared library, loaded at run time.
 onnxruntime:
 	tools/fetch-onnxruntime.sh
 
-test: onnxruntime
-	cargo test --release --workspace
+# Another reader of the shards, for the test that loads them without our code.
+pyarrow:
+	tools/fetch-pyarrow.sh

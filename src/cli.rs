@@ -60,6 +60,10 @@ enum Command {
     Generate(commands::generate::Generate),
     /// Draw the way from one person to another
     Interpolate(commands::interpolate::Interpolate),
+    /// Print the figures of the last run, or score a folder of pictures
+    Evaluate(commands::evaluate::Evaluate),
+    /// Build, serve or score an embedded world
+    Mini(commands::mini::Mini),
     /// Do tasks read from standard input, or one task alone
     Worker(commands::worker::Worker),
 }
@@ -73,6 +77,8 @@ impl Command {
             Self::Verify(command) => command.execute(),
             Self::Generate(command) => command.execute(),
             Self::Interpolate(command) => command.execute(),
+            Self::Evaluate(command) => command.execute(),
+            Self::Mini(command) => command.execute(),
             Self::Worker(command) => command.execute(talk),
         }
     }
@@ -83,16 +89,14 @@ impl Command {
     }
 }
 
+/// The manifest of commands that are not told another.
+pub const MANIFEST: &str = "manifests/mini.toml";
+
 /// Which run a command is about.
 #[derive(Args, Clone, Debug)]
 pub struct Place {
     /// The manifest: what the run is
-    #[arg(
-        long,
-        short,
-        value_name = "FILE",
-        default_value = "manifests/mini.toml"
-    )]
+    #[arg(long, short, value_name = "FILE", default_value = MANIFEST)]
     pub manifest: PathBuf,
     /// The folder of the run's tables, ledger and results
     #[arg(long, short, value_name = "FOLDER", default_value = "laioncele-output")]

@@ -2,6 +2,7 @@
 
 use laioncele_core::CoreError;
 use laioncele_core::error::chain;
+use laioncele_mini_world::WorldError;
 
 /// What an exit code stands for. Documented in `--help` and the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,15 @@ impl From<CoreError> for Failure {
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
+        }
+    }
+}
+
+impl From<WorldError> for Failure {
+    fn from(error: WorldError) -> Self {
+        match error {
+            WorldError::Core(error) => error.into(),
+            error => Self::new(Exit::Environment, chain(&error)),
         }
     }
 }

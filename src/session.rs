@@ -46,7 +46,7 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder.
     pub fn open(place: &Place, last: StageName, access: Access) -> Result<Self, Failure> {
-        let manifest = load_manifest(place)?;
+        let manifest = load_manifest(&place.manifest)?;
         let steps = registry::steps();
         let there = place.output.is_dir();
         let (store, lock) = match access {
@@ -118,12 +118,12 @@ fn nothing_run(output: &Path) -> Failure {
         .hint("name the run's folder with --output, or begin with `laioncele run`")
 }
 
-/// Loads the manifest of `place`.
+/// Loads the manifest at `path`.
 ///
 /// # Errors
 /// A missing or wrong manifest.
-pub fn load_manifest(place: &Place) -> Result<Manifest, Failure> {
-    Manifest::load(&place.manifest).map_err(|error| {
+pub fn load_manifest(path: &Path) -> Result<Manifest, Failure> {
+    Manifest::load(path).map_err(|error| {
         let missing = matches!(error, CoreError::Missing { .. });
         let failure = Failure::from(error);
         if missing {

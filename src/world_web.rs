@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use laioncele_core::Manifest;
 use laioncele_core::protocol::HostMap;
+use laioncele_mini_world::{HOST_SUFFIX, WebServer};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -19,6 +20,7 @@ struct Settings {
 /// The web of a run, not served before it is needed.
 pub struct WorldWeb {
     description: Option<PathBuf>,
+    server: Option<WebServer>,
 }
 
 impl WorldWeb {
@@ -30,14 +32,32 @@ impl WorldWeb {
         let settings: Settings = manifest.section("mini_world")?;
         Ok(Self {
             description: settings.web.map(|path| manifest.resolve(&path)),
+            server: None,
         })
     }
 
-    /// Where the invented hosts are, the web being served from now on; `None` without one.
+    /// Where the invented hosts are, the web being served on a free port from now on; `None` without one.
     ///
     /// # Errors
     /// A description that cannot be read, a port that cannot be had.
     pub fn host_map(&mut self) -> Result<Option<HostMap>, Failure> {
-        Ok(None)
+        self.serve(0)
+    }
+
+    /// As [`WorldWeb::host_map`], on `port` if it is not served yet.
+    ///
+    /// # Errors
+    /// As [`WorldWeb::host_map`].
+    pub fn serve(&mut self, port: u16) -> Result<Option<HostMap>, Failure> {
+        let Some(description) = &self.description else {
+            return Ok(None);
+        };
+        if self.server.is_none() {
+            self.server = Some(WebServer::start(description, port)?);
+        }
+        Ok(self.server.as_ref().map(|server| HostMap {
+            suffix: HOST_SUFFIX.to_owned(),
+            address: server.address(),
+        }))
     }
 }

@@ -1,8 +1,10 @@
 //! The commands, one file each; thin: they open a session, call what does the work, and print.
 
 mod drawing;
+pub mod evaluate;
 pub mod generate;
 pub mod interpolate;
+pub mod mini;
 pub mod plan;
 pub mod run;
 pub mod status;

@@ -78,7 +78,7 @@ fn driven(talk: &Talk) -> io::Result<()> {
 fn alone(task: &PathBuf, place: &Place) -> Result<(), Failure> {
     let bytes = std::fs::read(task).map_err(|e| CoreError::from_io(task, e))?;
     let spec = worker::read_spec(&task.to_string_lossy(), &bytes)?;
-    let manifest = load_manifest(place)?;
+    let manifest = load_manifest(&place.manifest)?;
     let mut web = WorldWeb::of(&manifest)?;
     let surroundings = Surroundings {
         host_map: web.host_map()?,

@@ -1,5 +1,11 @@
 //! The program through its binary: help and errors, whole runs, interrupted runs, and the data recounted.
 
 mod bad_input;
+mod broken;
+mod figures;
 mod help;
+mod recount;
+mod resume;
 mod sandbox;
+mod shards;
+mod world;

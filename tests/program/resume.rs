@@ -55,7 +55,10 @@ fn killed_and_resumed(seed: u64) {
     let mut dice = Dice(seed);
     for kill in 0..KILLS {
         let patience = straight.mul_f64(dice.roll(1000) as f64 / 1000.0);
-        let mut run = world.command(&["run"], "killed").spawn().expect("the program");
+        let mut run = world
+            .command(&["run"], "killed")
+            .spawn()
+            .expect("the program");
         if kill % 2 == 0 {
             run_out(&mut run, patience);
             // Gone already is as good.
@@ -72,7 +75,11 @@ fn killed_and_resumed(seed: u64) {
     }
     let ended = world.run("killed");
     assert!(ended.status.success(), "seed {seed}: {}", stderr(&ended));
-    assert_eq!(world.digests("killed"), world.digests("straight"), "seed {seed}");
+    assert_eq!(
+        world.digests("killed"),
+        world.digests("straight"),
+        "seed {seed}"
+    );
     sound(&world, "killed");
     nothing_left_to_do(&world, "killed");
 }
@@ -83,7 +90,10 @@ fn a_killed_worker_costs_an_attempt_and_no_run() {
     let finished = World::finished(1);
     let folder = tempfile::tempdir().expect("a folder");
     let world = World::build(folder.path(), 1);
-    let mut run = world.command(&["run"], "output").spawn().expect("the program");
+    let mut run = world
+        .command(&["run"], "output")
+        .spawn()
+        .expect("the program");
     let mut killed = 0;
     while killed < 3 && run.try_wait().expect("its state").is_none() {
         std::thread::sleep(Duration::from_millis(700));
@@ -101,7 +111,10 @@ fn a_killed_worker_costs_an_attempt_and_no_run() {
 fn an_interrupt_ends_a_run_gently() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = World::build(folder.path(), 1);
-    let mut run = world.command(&["run"], "output").spawn().expect("the program");
+    let mut run = world
+        .command(&["run"], "output")
+        .spawn()
+        .expect("the program");
     let ledger = world.join("output/ledger");
     while !ledger.exists() && run.try_wait().expect("its state").is_none() {
         std::thread::sleep(Duration::from_millis(5));
@@ -129,18 +142,24 @@ fn run_out(run: &mut Child, patience: Duration) {
 /// A worker of the coordinator `parent`, if it has one now.
 fn worker_of(parent: u32) -> Option<Pid> {
     let parent = parent.to_string();
-    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-        // pid (name) state parent …; the name may hold blanks and brackets.
-        let after_name = stat.rsplit_once(") ")?.1;
-        let its_parent = after_name.split(' ').nth(1)?;
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        (its_parent == parent).then(|| Pid::from_raw(pid)).flatten()
-    })
+    std::fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .find_map(|entry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // pid (name) state parent …; the name may hold blanks and brackets.
+            let after_name = stat.rsplit_once(") ")?.1;
+            let its_parent = after_name.split(' ').nth(1)?;
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            (its_parent == parent).then(|| Pid::from_raw(pid)).flatten()
+        })
 }
 
 fn sound(world: &World, output: &str) {
-    let verified = world.command(&["verify"], output).output().expect("the program");
+    let verified = world
+        .command(&["verify"], output)
+        .output()
+        .expect("the program");
     assert!(verified.status.success(), "{}", stderr(&verified));
 }
 

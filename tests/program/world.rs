@@ -1,5 +1,4 @@
-//! Tiny embedded worlds: built by the program itself, run to the end once per seed and shared by the tests that only
-//! look.
+//! Embedded worlds: built by the program itself, run to the end once per seed and shared by the tests that only look.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,6 +6,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::UNIX_EPOCH;
 
 use crate::sandbox::{program, stderr, stdout};
+
+/// Where the truth waits for the scoring.
+const TRUTH: &str = "truth-aside.json";
 
 /// A world with its manifest, and the folder of one run on it.
 pub struct World {
@@ -16,32 +18,46 @@ pub struct World {
 impl World {
     /// Builds the tiny world of `seed` in `folder`.
     pub fn build(folder: &Path, seed: u64) -> Self {
+        Self::build_sized(folder, seed, "tiny")
+    }
+
+    fn build_sized(folder: &Path, seed: u64, size: &str) -> Self {
         let seed = seed.to_string();
         let folder = folder.to_owned();
         let built = Command::new(program())
-            .args(["mini", "build", "--seed", &seed, "--size", "tiny"])
+            .args(["mini", "build", "--seed", &seed, "--size", size])
             .arg(&folder)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .expect("the program");
         assert!(built.status.success(), "{}", stderr(&built));
-        // The truth is for scoring only: a run must not need it.
-        fs::remove_file(folder.join("truth.json")).expect("a truth");
+        // The truth is for scoring only: a run must not find it.
+        fs::rename(folder.join("truth.json"), folder.join(TRUTH)).expect("a truth");
         Self { folder }
     }
 
     /// A finished run on the tiny world of `seed`, to look at but not to change. Made by the first test that asks for
     /// it, and again whenever the program changes.
     pub fn finished(seed: u64) -> Self {
+        Self::finished_sized(seed, "tiny")
+    }
+
+    /// As [`World::finished`], the full world.
+    pub fn finished_full(seed: u64) -> Self {
+        Self::finished_sized(seed, "full")
+    }
+
+    fn finished_sized(seed: u64, size: &str) -> Self {
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let folder = cache.join(format!("world-{seed}"));
+        let name = format!("world-{size}-{seed}");
+        let folder = cache.join(&name);
         fs::create_dir_all(cache).expect("the cache");
-        let lock = File::create(cache.join(format!("world-{seed}.lock"))).expect("a lock file");
+        let lock = File::create(cache.join(format!("{name}.lock"))).expect("a lock file");
         lock.lock().expect("the lock");
         let stamp = folder.join("made-by");
         if fs::read_to_string(&stamp).ok() != Some(program_version()) {
             drop(fs::remove_dir_all(&folder));
-            let world = Self::build(&folder, seed);
+            let world = Self::build_sized(&folder, seed, size);
             let ended = world.run("output");
             assert!(ended.status.success(), "{}", stderr(&ended));
             fs::write(stamp, program_version()).expect("the stamp");
@@ -74,6 +90,23 @@ impl World {
     pub fn run(&self, output: &str) -> Output {
         let mut command = self.command(&["run", "--json"], output);
         command.output().expect("the program")
+    }
+
+    /// The world's manifest changed by replacing `from` with `to`, as it is from now on.
+    pub fn change_manifest(&self, from: &str, to: &str) {
+        let path = self.join("mini.toml");
+        let text = fs::read_to_string(&path).expect("a manifest");
+        assert!(text.contains(from), "{from} is not in the manifest");
+        fs::write(path, text.replace(from, to)).expect("the manifest");
+    }
+
+    /// `mini score` of the run in folder `output`.
+    pub fn score(&self, output: &str) -> serde_json::Value {
+        let mut command = self.command(&["mini", "score", "--json"], output);
+        let ended = command.arg("--truth").arg(self.join(TRUTH)).output();
+        let ended = ended.expect("the program");
+        assert!(ended.status.success(), "{}", stderr(&ended));
+        serde_json::from_str(&stdout(&ended)).expect("JSON")
     }
 
     /// `verify --digests` of the run in folder `output`.

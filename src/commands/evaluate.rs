@@ -1,0 +1,276 @@
+//! `laioncele evaluate`: the figures of the last run's samples, or of pictures made by another system.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use laioncele_core::{CoreError, StageName, TableId};
+use laioncele_evaluate::{EvaluateError, FolderReport, Folders, Report, score_folders};
+
+use crate::cli::Place;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::session::{Access, Session, load_manifest};
+use crate::words::{count, table};
+
+const EXAMPLES: &str = "\
+Examples:
+  laioncele evaluate                                      the last run's table
+  laioncele evaluate --json | jq '.scores[] | select(.metric == \"same_person_auc\")'
+  laioncele evaluate --images other/ --references photos/ --prompts prompts.csv --plain plain/
+
+Folders of another system:
+  --references FOLDER  a photo of each person, named after them (ada.jpg), or a sub-folder of photos (ada/1.jpg)
+  --images FOLDER      a sub-folder of pictures for each person, named as their photo: ada/any-name.png
+  --plain FOLDER       pictures of the same prompts by the plain model, without sub-folders: any-name.png
+  --prompts FILE       .csv with a header, or .jsonl with an object a line: `image`, `prompt` and, where wanted,
+                       `group`. `image` is the path below its folder: ada/any-name.png, any-name.png for --plain
+
+Pictures are PNG, JPEG or WebP. One that does not decode is reported and left out. Without --prompts there is no CLIP-TI
+and no difference between seeds; without --plain no Fréchet distance. The manifest says with which networks.";
+
+/// Files that are named at most; the JSON has them all.
+const SHOWN_FILES: usize = 10;
+
+/// `laioncele evaluate`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Evaluate {
+    /// Score these pictures of people instead of showing the last run's table
+    #[arg(long, value_name = "FOLDER", requires = "references")]
+    images: Option<PathBuf>,
+    /// The people's photos
+    #[arg(long, value_name = "FOLDER", requires = "images")]
+    references: Option<PathBuf>,
+    /// What the pictures were drawn from
+    #[arg(long, value_name = "FILE", requires = "images")]
+    prompts: Option<PathBuf>,
+    /// The plain model's pictures, for the Fréchet distance
+    #[arg(long, value_name = "FOLDER", requires = "images")]
+    plain: Option<PathBuf>,
+    /// Threads to score on; 0: as many as the machine has
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "images")]
+    threads: usize,
+    #[command(flatten)]
+    place: Place,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Evaluate {
+    /// Prints the figures.
+    ///
+    /// # Errors
+    /// A run without an evaluation; folders that cannot be scored; missing or wrong models.
+    pub fn execute(self) -> Result<(), Failure> {
+        match (&self.images, &self.references) {
+            (Some(images), Some(references)) => {
+                let folders = Folders {
+                    images: images.clone(),
+                    references: references.clone(),
+                    prompts: self.prompts.clone(),
+                    plain: self.plain.clone(),
+                };
+                self.print_folders(&self.score(&folders)?)
+            }
+            _ => self.print_run(&self.report_of_run()?),
+        }
+    }
+
+    fn report_of_run(&self) -> Result<Report, Failure> {
+        let session = Session::open(&self.place, StageName::Evaluate, Access::Existing)?;
+        let records = session.present()?;
+        let mut tables = records
+            .iter()
+            .flat_map(|r| r.outputs_of(TableId::Evaluation));
+        if tables.next().is_none() {
+            let output = self.place.output.display();
+            let text =
+                format!("{output}: its samples have not been evaluated, or not as they are now");
+            return Err(Failure::new(Exit::Environment, text)
+                .hint("run `laioncele run --stage all` with the same manifest and output"));
+        }
+        let report =
+            laioncele_evaluate::report_of_run(session.store()?, &session.manifest, &records);
+        Ok(report?)
+    }
+
+    fn print_run(&self, report: &Report) -> Result<(), Failure> {
+        if self.json {
+            return output::json(report);
+        }
+        output::data(&render(report))
+    }
+
+    fn score(&self, folders: &Folders) -> Result<FolderReport, Failure> {
+        let manifest = load_manifest(&self.place.manifest)?;
+        let shows = std::io::stderr().is_terminal();
+        let mut tenths = 0;
+        let progress = |done: usize, total: usize| {
+            let reached = done * 10 / total.max(1);
+            if reached > tenths && shows {
+                output::talk(&format!("{done} of {}", count(total, "picture")));
+            }
+            tenths = reached;
+        };
+        score_folders(&manifest, folders, self.threads, progress).map_err(failure)
+    }
+
+    fn print_folders(&self, found: &FolderReport) -> Result<(), Failure> {
+        if self.json {
+            return output::json(found);
+        }
+        remarks(found)
+            .iter()
+            .for_each(|remark| output::talk(remark));
+        output::data(&render(&found.report))
+    }
+}
+
+fn render(report: &Report) -> String {
+    let lines = report.table();
+    let columns = lines.first().map_or(0, Vec::len);
+    let numbers: Vec<usize> = (1..columns).collect();
+    let notes = report.notes.iter().map(|note| format!("\n{note}"));
+    table(&lines, &numbers) + "\n" + &notes.collect::<String>()
+}
+
+/// What is to be said of the folders besides their figures, a line each.
+fn remarks(found: &FolderReport) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let broken = &found.undecodable;
+    for file in broken.iter().take(SHOWN_FILES) {
+        remarks.push(format!(
+            "left out: {}: {}",
+            file.file.display(),
+            file.reason
+        ));
+    }
+    if !broken.is_empty() {
+        let all = count(found.pictures, "picture");
+        remarks.push(format!(
+            "{} of {all} left out: not to be decoded",
+            broken.len()
+        ));
+    }
+    if found.without_prompt > 0 {
+        let pictures = count(found.without_prompt, "picture");
+        remarks.push(format!(
+            "{pictures} without a prompt: in the figures of all pictures only, without CLIP-TI"
+        ));
+    }
+    if found.without_picture > 0 {
+        let prompts = count(found.without_picture, "prompt");
+        remarks.push(format!("{prompts} without a picture"));
+    }
+    remarks
+}
+
+/// An error as the user sees it: wrong folders and files are wrong arguments.
+fn failure(error: EvaluateError) -> Failure {
+    match error {
+        EvaluateError::Core(error @ CoreError::Missing { .. }) => {
+            Failure::new(Exit::Usage, error.to_string())
+        }
+        EvaluateError::Core(error) => error.into(),
+        error @ (EvaluateError::NoPictures { .. }
+        | EvaluateError::UnknownPerson { .. }
+        | EvaluateError::Prompts { .. }) => Failure::new(Exit::Usage, error.to_string())
+            .hint("`laioncele evaluate --help` shows how the folders are laid out"),
+        error => Failure::new(Exit::Environment, laioncele_core::error::chain(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, error::ErrorKind};
+    use laioncele_evaluate::{Score, Undecodable};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        evaluate: Evaluate,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Evaluate, ErrorKind> {
+        let words = std::iter::once("evaluate").chain(arguments.iter().copied());
+        let line = Line::try_parse_from(words).map_err(|e| e.kind())?;
+        Ok(line.evaluate)
+    }
+
+    #[test]
+    fn folders_come_together() {
+        assert!(parse(&[]).is_ok_and(|e| e.images.is_none()));
+        let both = parse(&["--images", "a", "--references", "b", "--plain", "c"]);
+        assert!(both.is_ok_and(|e| e.plain == Some(PathBuf::from("c"))));
+        for alone in [
+            ["--images", "a"],
+            ["--references", "a"],
+            ["--prompts", "a"],
+            ["--plain", "a"],
+        ] {
+            let kind = parse(&alone).expect_err("refused");
+            assert_eq!(kind, ErrorKind::MissingRequiredArgument, "{alone:?}");
+        }
+    }
+
+    fn found(undecodable: Vec<Undecodable>, without_prompt: usize) -> FolderReport {
+        let score = Score {
+            metric: "clip_ti".into(),
+            group: "all".into(),
+            value: 0.25,
+            count: 3,
+        };
+        let report = Report {
+            scores: vec![score],
+            notes: vec!["One.".into(), "Two.".into()],
+        };
+        FolderReport {
+            report,
+            pictures: 12,
+            undecodable,
+            without_prompt,
+            without_picture: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_said() {
+        assert!(remarks(&found(Vec::new(), 0)).is_empty());
+        let file = |k: usize| Undecodable {
+            file: PathBuf::from(format!("{k}.png")),
+            reason: "broken".into(),
+        };
+        let remarks = remarks(&found((0..11).map(file).collect(), 1));
+        assert_eq!(remarks.len(), SHOWN_FILES + 2);
+        assert_eq!(remarks[0], "left out: 0.png: broken");
+        assert!(remarks[SHOWN_FILES].starts_with("11 of 12 pictures left out"));
+        assert!(remarks[SHOWN_FILES + 1].starts_with("1 picture without a prompt"));
+    }
+
+    #[test]
+    fn the_notes_follow_the_table() {
+        let text = render(&found(Vec::new(), 0).report);
+        assert_eq!(
+            text,
+            "figure         all  taken over\nCLIP-TI ↑    25.00           3\n\nOne.\nTwo."
+        );
+    }
+
+    #[test]
+    fn wrong_folders_are_wrong_arguments() {
+        let missing = CoreError::Missing {
+            path: PathBuf::from("nowhere"),
+        };
+        assert_eq!(failure(missing.into()).exit, Exit::Usage);
+        let empty = EvaluateError::NoPictures {
+            folder: PathBuf::from("a"),
+            expected: "pictures",
+        };
+        let shown = failure(empty);
+        assert_eq!((shown.exit, shown.hints.len()), (Exit::Usage, 1));
+    }
+}

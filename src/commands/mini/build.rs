@@ -1,0 +1,66 @@
+//! `laioncele mini build`: writes the world of a seed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use laioncele_mini_world::{BuildOptions, Size, build};
+
+use crate::failure::Failure;
+use crate::output;
+use crate::words::count;
+
+const EXAMPLES: &str = "\
+Examples:
+  laioncele mini build --seed 7 /data/world-7
+  laioncele mini build --seed 7 --size tiny /tmp/tiny --json | jq .captions
+
+The same seed and size give the same files. A world that stands in the folder is replaced.";
+
+/// `laioncele mini build`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Build {
+    /// The folder that takes the world: mini.toml, mini/ and truth.json
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    /// Everything in the world is a function of the seed and the size
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How much of everything: `tiny` runs in seconds, `full` in minutes
+    #[arg(long, value_name = "SIZE", default_value = "full")]
+    size: Size,
+    /// The mini models and the people whom they know
+    #[arg(long, value_name = "FOLDER", default_value = "manifests/mini")]
+    weights: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Build {
+    /// Builds.
+    ///
+    /// # Errors
+    /// Weights that are not there, a folder that cannot be written.
+    pub fn execute(self) -> Result<(), Failure> {
+        let options = BuildOptions {
+            seed: self.seed,
+            size: self.size,
+            weights: self.weights,
+        };
+        let built = build(&options, &self.folder)?;
+        if self.json {
+            return output::json(&built);
+        }
+        output::data(&format!(
+            "{}: {} known and {} unknown, {}, {} on the web with {}, {} to draw from a photo",
+            built.manifest.display(),
+            count(built.known, "name"),
+            built.unknown,
+            count(built.captions, "caption"),
+            count(built.pages, "page"),
+            count(built.traps, "trap"),
+            count(built.unseen, "face"),
+        ))
+    }
+}

@@ -1,0 +1,57 @@
+//! `laioncele mini score`: what a run made of a world, held against its truth.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use laioncele_core::{Part, StageName, TableId};
+use laioncele_mini_world::{Truth, score};
+
+use crate::cli::Place;
+use crate::failure::Failure;
+use crate::output;
+use crate::session::{Access, Session};
+
+const EXAMPLES: &str = "\
+Examples:
+  laioncele mini score
+  laioncele mini score --manifest /data/world-7/mini.toml --output /data/run-7
+  laioncele mini score --json | jq -e .passed          ends with 1 where a target is missed
+
+Figures whose tables the run has not written yet have no value.";
+
+/// `laioncele mini score`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Score {
+    #[command(flatten)]
+    place: Place,
+    /// The world's truth [default: truth.json beside the manifest]
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Score {
+    /// Prints the figures.
+    ///
+    /// # Errors
+    /// A folder without a run, a world without its truth, damaged tables.
+    pub fn execute(self) -> Result<(), Failure> {
+        let session = Session::open(&self.place, StageName::Evaluate, Access::Existing)?;
+        let beside = || self.place.manifest.with_file_name("truth.json");
+        let truth = Truth::load(&self.truth.unwrap_or_else(beside))?;
+        let records = session.present()?;
+        let parts = |table: TableId| -> Vec<Part> {
+            let parts = records.iter().flat_map(|r| r.outputs_of(table));
+            parts.cloned().collect()
+        };
+        let scores = score(session.store()?, &session.manifest.widths, &parts, &truth)?;
+        if self.json {
+            output::json(&scores)
+        } else {
+            output::data(scores.table().trim_end())
+        }
+    }
+}

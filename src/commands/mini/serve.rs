@@ -1,0 +1,60 @@
+//! `laioncele mini serve`: a world's web alone, to look at or to aim another downloader at.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use laioncele_core::CoreError;
+use laioncele_mini_world::HOST_SUFFIX;
+
+use crate::cli::MANIFEST;
+use crate::failure::Failure;
+use crate::output;
+use crate::session::load_manifest;
+use crate::world_web::WorldWeb;
+
+const EXAMPLES: &str = "\
+Examples:
+  laioncele mini serve
+  laioncele mini serve --port 8080 --manifest /data/world-7/mini.toml
+  curl --connect-to ::127.0.0.1:8080 http://HOST.example/PATH
+
+All invented hosts answer at one address; their pages are in the world's web.json. Some pages misbehave: slow, endless,
+cut off, in circles. Ctrl-C ends it.";
+
+/// `laioncele mini serve`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Serve {
+    /// The world's manifest
+    #[arg(long, short, value_name = "FILE", default_value = MANIFEST)]
+    manifest: PathBuf,
+    /// The port on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    port: u16,
+}
+
+impl Serve {
+    /// Serves until the process is ended.
+    ///
+    /// # Errors
+    /// A manifest without a web, a port that is taken.
+    pub fn execute(self) -> Result<(), Failure> {
+        let manifest = load_manifest(&self.manifest)?;
+        let mut web = WorldWeb::of(&manifest)?;
+        let Some(map) = web.serve(self.port)? else {
+            let text = "[mini_world] names no web: this is not the manifest of an embedded world";
+            return Err(CoreError::Manifest {
+                path: self.manifest,
+                reason: text.to_owned(),
+            }
+            .into());
+        };
+        output::data(&format!(
+            "hosts *{HOST_SUFFIX} at http://{}, until Ctrl-C",
+            map.address
+        ))?;
+        loop {
+            std::thread::park();
+        }
+    }
+}

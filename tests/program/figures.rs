@@ -1,0 +1,104 @@
+//! What the program must show on the embedded world, held against its truth.
+
+use serde_json::Value;
+
+use crate::sandbox::{stderr, stdout};
+use crate::world::World;
+
+fn missed(scores: &Value) -> Vec<String> {
+    let figures = scores["figures"].as_array().expect("figures");
+    let missed = figures.iter().filter(|f| f["met"] == false);
+    missed.map(|f| f.to_string()).collect()
+}
+
+/// The figures of the world that the repository ships, at its full size.
+#[test]
+fn the_full_world_meets_every_target() {
+    let scores = World::finished_full(1).score("output");
+    let missed = missed(&scores);
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    assert_eq!(scores["passed"], true);
+    let targets = scores["figures"].as_array().expect("figures");
+    let targets = targets.iter().filter(|f| !f["target"].is_null()).count();
+    assert!(targets >= 15, "{targets} targets");
+}
+
+/// A tiny world has too few of everything for rates; what must hold without exception holds there too.
+#[test]
+fn tiny_worlds_have_no_exceptions() {
+    for seed in [1, 2] {
+        let scores = World::finished(seed).score("output");
+        for name in ["wrong_merges", "identities_below_five", "traps_classed"] {
+            let figures = scores["figures"].as_array().expect("figures");
+            let figure = figures.iter().find(|f| f["name"] == name);
+            let figure = figure.unwrap_or_else(|| panic!("no figure {name}"));
+            assert_eq!(figure["met"], true, "seed {seed}: {figure}");
+        }
+    }
+}
+
+/// Tasks that ran of each step.
+fn ran(world: &World, output: &str) -> Vec<(String, u64)> {
+    let ended = world.run(output);
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    let summary: Value = serde_json::from_str(&stdout(&ended)).expect("JSON");
+    let steps = summary["steps"].as_array().expect("steps").iter();
+    let step = |s: &Value| (s["step"].to_string(), s["ran"].as_u64().expect("a count"));
+    steps.map(step).collect()
+}
+
+/// A changed threshold is decided on the stored scores: no step with a model or the network runs up to the shards.
+#[test]
+fn a_changed_threshold_re_decides_without_a_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = World::build(folder.path(), 3);
+    assert!(ran(&world, "output").iter().all(|(_, ran)| *ran > 0));
+    world.change_manifest("same_person_photo = ", "same_person_photo = 0.9 # ");
+    let steps = ran(&world, "output");
+    let quiet = [
+        "extract-names",
+        "merge-names",
+        "encode-names",
+        "generate-portraits",
+        "score-portraits",
+        "verify-portraits",
+        "download-images",
+        "dedupe-images",
+        "score-photos",
+        "photo-features",
+    ];
+    for (step, ran) in &steps {
+        let step = step.trim_matches('"');
+        if quiet.contains(&step) {
+            assert_eq!(*ran, 0, "{step} ran");
+        }
+        if step == "verify-images" {
+            assert!(*ran > 0, "{step} did not run");
+        }
+    }
+    assert_eq!(steps.len(), 16, "{steps:?}");
+}
+
+/// Lazy portraits keep the same names with fewer pictures.
+#[test]
+fn lazy_portraits_change_no_decision() {
+    let lazy = World::finished(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let eager = World::build(folder.path(), 1);
+    eager.change_manifest("[generate_portraits]", "[generate_portraits]\nlazy = false");
+    let mut run = eager.command(&["run", "--stage", "..verify-portraits"], "output");
+    let ended = run.output().expect("the program");
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    let line = |world: &World, table: &str| {
+        let digests = world.digests("output");
+        let line = digests.lines().find(|l| l.starts_with(table));
+        line.unwrap_or_else(|| panic!("no {table}")).to_owned()
+    };
+    assert_eq!(line(&lazy, "known_names "), line(&eager, "known_names "));
+    let portraits = |world: &World| {
+        let line = line(world, "portraits ");
+        let rows = line.split_whitespace().nth(1).expect("rows");
+        rows.replace(',', "").parse::<u64>().expect("a number")
+    };
+    assert!(portraits(&lazy) < portraits(&eager));
+}
