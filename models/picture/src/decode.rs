@@ -123,13 +123,20 @@ pub fn decode(
     limits: &Limits,
     orientation: Orientation,
 ) -> Result<RgbImage, DecodeError> {
-    let Header { width, height, .. } = header(bytes)?;
+    let Header {
+        format,
+        width,
+        height,
+    } = header(bytes)?;
     if u64::from(width) * u64::from(height) > limits.max_pixels {
         return Err(DecodeError::TooLarge {
             width,
             height,
             max_pixels: limits.max_pixels,
         });
+    }
+    if format == Format::Jpeg && !has_end_of_image(bytes) {
+        return Err(DecodeError::Corrupt("the JPEG is cut off".to_owned()));
     }
     let mut decoder = reader(bytes)?.into_decoder().map_err(corrupt)?;
     let turn = decoder
@@ -140,6 +147,39 @@ pub fn decode(
         picture.apply_orientation(turn);
     }
     Ok(eight_bit_rgb(picture))
+}
+
+/// Whether a JPEG's last scan ends as it should. The decoder itself fills up what is missing with gray, where Pillow
+/// refuses the file. An EOI marker cannot stand within a scan; those of thumbnails stand in segments, which are skipped.
+fn has_end_of_image(bytes: &[u8]) -> bool {
+    const EOI: u8 = 0xd9;
+    let mut at = 2;
+    while let Some(&[0xff, marker]) = bytes.get(at..at + 2) {
+        match (marker, bytes.get(at + 2..at + 4)) {
+            (EOI, _) => return true,
+            // Fill bytes and restart markers have no length.
+            (0xff, _) => at += 1,
+            (0x01 | 0xd0..=0xd8, _) => at += 2,
+            (SOS, Some(length)) => at = end_of_scan(bytes, at + 2 + segment_length(length)),
+            (_, Some(length)) => at += 2 + segment_length(length),
+            (_, None) => return false,
+        }
+    }
+    false
+}
+
+const SOS: u8 = 0xda;
+
+fn segment_length(bytes: &[u8]) -> usize {
+    usize::from(bytes[0]) << 8 | usize::from(bytes[1])
+}
+
+/// Where the marker after the entropy-coded data from `start` on stands; the end of `bytes` without one.
+fn end_of_scan(bytes: &[u8], start: usize) -> usize {
+    let data = bytes.get(start..).unwrap_or_default();
+    let marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff | 0xd0..=0xd7);
+    let found = data.windows(2).position(marker);
+    start + found.unwrap_or(data.len())
 }
 
 fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, DecodeError> {
@@ -250,6 +290,30 @@ mod tests {
             Orientation::Upright,
         );
         assert!(matches!(half, Err(DecodeError::Corrupt(_))));
+    }
+
+    fn jpeg(side: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let picture = RgbImage::from_fn(side, side, |x, y| {
+            image::Rgb([(x * 37 + y * 91) as u8, (x * y) as u8, y as u8])
+        });
+        picture
+            .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Jpeg)
+            .expect("encodes");
+        bytes
+    }
+
+    /// Wherever it is cut; what comes after its end does not matter.
+    #[test]
+    fn a_cut_jpeg_is_broken() {
+        let decoded = |bytes: &[u8]| decode(bytes, &Limits::default(), Orientation::Upright);
+        let mut whole = jpeg(40);
+        for length in 4..whole.len() - 1 {
+            assert!(decoded(&whole[..length]).is_err(), "cut at {length}");
+        }
+        assert!(decoded(&whole).is_ok());
+        whole.extend(b"trailing words");
+        assert!(decoded(&whole).is_ok());
     }
 
     proptest::proptest! {
