@@ -4,8 +4,10 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::imageops::{self, FilterType};
 use image::{ExtendedColorType, ImageEncoder, ImageError, RgbImage};
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::chance;
 use crate::render::{self, Anatomy};
 
 /// Sides in pixels that a picture may have; the web's file is hostile here too.
@@ -22,7 +24,7 @@ pub struct Picture {
     /// Whether the face fills the frame.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub close_up: bool,
-    /// Height in pixels; as wide as high for each person.
+    /// Height in pixels.
     pub side: u32,
     /// JPEG quality, 1 to 100.
     pub quality: u8,
@@ -40,7 +42,19 @@ pub enum PictureError {
 }
 
 impl Picture {
-    /// Draws it. [side × side · people]
+    /// Width in pixels.
+    pub fn width(&self) -> u32 {
+        match self.who.len() {
+            1 => {
+                let [_, _, width, height] =
+                    framing(self.seed.into(), render::SIDE as u32, self.close_up);
+                (width * self.side).div_ceil(height)
+            }
+            people => self.side * people.max(1) as u32,
+        }
+    }
+
+    /// Draws it. [side × width]
     ///
     /// # Errors
     /// [`PictureError::Recipe`].
@@ -58,10 +72,14 @@ impl Picture {
         let side = render::SIDE as u32;
         let whole = match drawn.len() {
             0 => render::landscape(seed, side, side),
+            1 => {
+                let [left, top, width, height] = framing(seed, side, self.close_up);
+                imageops::crop_imm(&drawn[0], left, top, width, height).to_image()
+            }
             _ => side_by_side(&drawn),
         };
-        let width = whole.width() * self.side / whole.height();
-        if whole.height() == self.side {
+        let width = self.width();
+        if whole.dimensions() == (width, self.side) {
             return Ok(whole);
         }
         Ok(imageops::resize(
@@ -93,6 +111,20 @@ impl Picture {
         PngEncoder::new(&mut bytes).write_image(&drawn, width, height, ExtendedColorType::Rgb8)?;
         Ok(bytes)
     }
+}
+
+/// What a photographer shows of a square picture of `side` pixels: left, top, width, height. Some of the surroundings are
+/// left out, the face is seldom in the middle, and hardly any photo is square.
+fn framing(seed: u64, side: u32, close_up: bool) -> [u32; 4] {
+    let mut rng = chance::generator(seed, "framing", 0);
+    // A close-up has nothing left to leave out but some of the hair.
+    let least = if close_up { 85 } else { 70 };
+    let mut cut = || {
+        let shown = rng.random_range(side * least / 100..=side);
+        (rng.random_range(0..=side - shown), shown)
+    };
+    let ((left, width), (top, height)) = (cut(), cut());
+    [left, top, width, height]
 }
 
 fn side_by_side(pictures: &[RgbImage]) -> RgbImage {

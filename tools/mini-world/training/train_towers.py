@@ -5,6 +5,7 @@ Each batch has two photos each of some people, mostly strangers. Three aims: a l
 person agree against all others; the second tower's embedding of a known person still agrees with the text tower's of the name."""
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -64,10 +65,10 @@ def report(towers, pool, head):
 
 if __name__ == "__main__":
     p = argparse.ArgumentParser()
-    p.add_argument("--steps", type=int, default=1500), p.add_argument("--people", type=int, default=24), p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--start", type=Path, default=SHIPPED, help="folder of both towers"), p.add_argument("--steps", type=int, default=1500), p.add_argument("--people", type=int, default=24), p.add_argument("--lr", type=float, default=1e-3)
     a = p.parse_args()
     reproducible(1)
-    pool, towers = Pool(), load_towers()
+    pool, towers = Pool(), load_towers(a.start)
     for t in towers:
         t.train()
     told = F.normalize(Text().encode(names()[0])[1], dim=-1)

@@ -203,7 +203,7 @@ impl Draft {
             .split_once("://")
             .and_then(|(_, key)| self.web.pages.get(key));
         let (width, height) = match page {
-            Some(Page { picture: p, .. }) => (p.side * p.who.len().max(1) as u32, p.side),
+            Some(Page { picture: p, .. }) => (p.width(), p.side),
             None => (rng.random_range(128..1200), rng.random_range(128..1200)),
         };
         let mut row = CaptionRow {
