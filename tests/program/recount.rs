@@ -50,8 +50,8 @@ impl Tables {
         for file in self.files("dropped") {
             let frame = read(&file, &["step", "unit", "reason"]);
             let column = |name| frame.column(name).and_then(|c| c.str()).expect("texts");
-            let steps = column("step").into_iter();
-            let units = column("unit").into_iter();
+            let steps = column("step").iter();
+            let units = column("unit").iter();
             count += steps
                 .zip(units)
                 .filter(|pair| *pair == (Some(step), Some(unit)))

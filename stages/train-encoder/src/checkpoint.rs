@@ -10,7 +10,7 @@ use crate::curve::Point;
 use crate::network::Tensors;
 
 /// The format that this program writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A training run between two steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,9 +30,31 @@ pub struct State {
 struct Progress {
     format: u32,
     steps: u64,
-    curve: Vec<Point>,
-    /// Bits of an f64, so that nothing is rounded.
-    open_loss: u64,
+    curve: Vec<ExactPoint>,
+    open_loss: Bits,
+}
+
+/// The bits of an f64: JSON's readers round.
+type Bits = u64;
+
+/// A [`Point`] with its numbers' bits.
+type ExactPoint = (u64, Bits, Option<Bits>);
+
+fn exact(point: &Point) -> ExactPoint {
+    let Point {
+        step,
+        training,
+        validation,
+    } = *point;
+    (step, training.to_bits(), validation.map(f64::to_bits))
+}
+
+fn point((step, training, validation): ExactPoint) -> Point {
+    Point {
+        step,
+        training: f64::from_bits(training),
+        validation: validation.map(f64::from_bits),
+    }
 }
 
 /// The metadata's one key.
@@ -65,7 +87,7 @@ impl State {
         let progress = Progress {
             format: FORMAT,
             steps: self.adam.steps,
-            curve: self.curve.clone(),
+            curve: self.curve.iter().map(exact).collect(),
             open_loss: self.open_loss.to_bits(),
         };
         let progress = serde_json::to_string(&progress).map_err(|e| text(&e))?;
@@ -94,7 +116,7 @@ impl State {
                 mean: group("mean")?,
                 square: group("square")?,
             },
-            curve: progress.curve,
+            curve: progress.curve.into_iter().map(point).collect(),
             open_loss: f64::from_bits(progress.open_loss),
         })
     }
@@ -144,7 +166,8 @@ mod tests {
         (0..3).for_each(|_| adam.step(&mut parameters, &gradient, 0.1));
         let point = Point {
             step: 2,
-            training: 0.1 + 0.2,
+            // A number that serde_json reads back as its neighbour.
+            training: 0.005_191_643_539_367_116,
             validation: None,
         };
         State {

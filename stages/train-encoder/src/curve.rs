@@ -2,10 +2,8 @@
 
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
-
 /// One point of the curve.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// Steps taken.
     pub step: u64,

@@ -94,10 +94,11 @@ fn words(spelling: &str) -> Vec<String> {
 }
 
 /// What groups of letters sound like in the names of captions, longest first; applied in this order.
-const SOUNDS: [(&str, &str); 20] = [
+const SOUNDS: [(&str, &str); 21] = [
     ("ght", "t"),
     ("ph", "f"),
     ("ck", "k"),
+    ("ae", "e"),
     ("ea", "e"),
     ("ie", "i"),
     ("ei", "i"),
