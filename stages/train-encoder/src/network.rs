@@ -188,6 +188,7 @@ fn slope(activation: Activation, x: f32) -> f32 {
             below + x * density
         }
         Activation::Relu => f32::from(u8::from(x > 0.0)),
+        Activation::None => 1.0,
     }
 }
 
@@ -222,7 +223,7 @@ mod tests {
     /// The analytic gradient is the difference quotient, parameter by parameter.
     #[test]
     fn gradients_are_slopes_of_the_loss() {
-        for activation in [Activation::Gelu, Activation::Relu] {
+        for activation in [Activation::Gelu, Activation::Relu, Activation::None] {
             let (config, parameters, batch) = setup(activation, 4);
             let mut work = Workspace::new(&config, 4);
             let mut gradient = Tensors::zeros(&config);

@@ -20,12 +20,14 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None] * 255
 
 
 def pixels(images, augment=False):
-    """As the preprocessor does it; augmented: other sizes, crops, brightness."""
+    """As the preprocessor does it; augmented: other framings and brightness."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    if augment:
-        s = np.random.randint(112, 125)
-        x = F.interpolate(x, size=(s, s), mode="bilinear", antialias=True)
-        oy, ox = np.random.randint(0, s - 111, 2)
+    if augment:  # framed as the photos of the embedded world's web, shortest side and centre as the preprocessor has them
+        h, w = np.random.randint(90, 129, 2)
+        oy, ox = np.random.randint(0, 129 - h), np.random.randint(0, 129 - w)
+        x, s = x[:, :, oy : oy + h, ox : ox + w], 112 / min(h, w)
+        x = F.interpolate(x, size=(max(112, round(h * s)), max(112, round(w * s))), mode="bicubic", antialias=True).clamp(0, 255)
+        oy, ox = (x.shape[2] - 112) // 2, (x.shape[3] - 112) // 2
         x = x[:, :, oy : oy + 112, ox : ox + 112] * (0.92 + 0.16 * torch.rand(len(x), 1, 1, 1))
     else:
         x = F.interpolate(x, size=(112, 112), mode="bicubic", antialias=True).clamp(0, 255)
