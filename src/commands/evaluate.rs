@@ -256,7 +256,7 @@ mod tests {
         let text = render(&found(Vec::new(), 0).report);
         assert_eq!(
             text,
-            "figure         all  taken over\nCLIP-TI ↑    25.00           3\n\nOne.\nTwo."
+            "figure       all  taken over\nCLIP-TI ↑  25.00           3\n\nOne.\nTwo."
         );
     }
 

@@ -53,7 +53,7 @@ fn a_changed_threshold_re_decides_without_a_model() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = World::build(folder.path(), 3);
     assert!(ran(&world, "output").iter().all(|(_, ran)| *ran > 0));
-    world.change_manifest("same_person_photo = ", "same_person_photo = 0.9 # ");
+    world.change_manifest("same_person_photo = ", "same_person_photo = 0.6 # ");
     let steps = ran(&world, "output");
     let quiet = [
         "extract-names",

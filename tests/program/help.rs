@@ -31,3 +31,26 @@ fn help_of_verify() {
 fn help_of_worker() {
     insta::assert_snapshot!(Sandbox::new().show(&["worker", "--help"]));
 }
+
+#[test]
+fn help_of_generate() {
+    insta::assert_snapshot!(Sandbox::new().show(&["generate", "--help"]));
+}
+
+#[test]
+fn help_of_interpolate() {
+    insta::assert_snapshot!(Sandbox::new().show(&["interpolate", "--help"]));
+}
+
+#[test]
+fn help_of_evaluate() {
+    insta::assert_snapshot!(Sandbox::new().show(&["evaluate", "--help"]));
+}
+
+#[test]
+fn help_of_mini() {
+    for command in ["build", "serve", "score"] {
+        let shown = Sandbox::new().show(&["mini", command, "--help"]);
+        insta::assert_snapshot!(format!("help_of_mini_{command}"), shown);
+    }
+}

@@ -4,9 +4,45 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The smallest manifest: what the frame requires, one caption file, no models.
-pub const FRAME: &str = "[run]\nseed = 1\nbuckets = 2\n\n[source]\npath = \"captions\"\n\n[source.columns]\n\
-    url = \"URL\"\ncaption = \"TEXT\"\n\n[widths]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n";
+/// The smallest manifest: what must be said of a run, one caption file, the mini models (which the sandbox links to).
+pub const FRAME: &str = r#"[run]
+seed = 1
+buckets = 2
+
+[source]
+path = "captions"
+
+[source.columns]
+url = "URL"
+caption = "TEXT"
+
+[widths]
+name_tokens = 8
+name_channels = 128
+face = 512
+features = 128
+
+[models.ner]
+folder = "mini/ner/en_core_web_sm"
+
+[models.sdxl]
+folder = "mini/sdxl-mini"
+
+[models.face]
+detector = "mini/face/retinaface_mobilenet025_dynamic.onnx"
+recognizer = "mini/face/faceplugin_fr_feature_512.onnx"
+gender = "mini/face/face_api_age_gender.onnx"
+
+[models.image_encoders]
+first = "mini/sdxl-mini/image_encoder"
+second = "mini/sdxl-mini/image_encoder_2"
+
+[verify_portraits]
+same_person = 0.5
+
+[generate_samples]
+references = "references"
+"#;
 
 /// A temporary folder in which the program is run.
 pub struct Sandbox {
@@ -14,11 +50,12 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// An empty folder.
+    /// A folder with nothing but the models.
     pub fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/mini");
+        std::os::unix::fs::symlink(models, folder.path().join("mini")).expect("a link");
+        Self { folder }
     }
 
     /// A folder with `manifest.toml` and a source whose one file is only looked at, never read.
@@ -26,6 +63,7 @@ impl Sandbox {
         let sandbox = Self::new();
         sandbox.write("manifest.toml", text);
         sandbox.write("captions/a.parquet", "not read by these tests");
+        sandbox.write("references/somebody.jpg", "neither is this");
         sandbox
     }
 

@@ -35,7 +35,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 pub use error::NerError;
-pub use package::{FILES, Label};
+pub use package::{FILES, Label, SUMS};
 
 use network::{Network, Scratch};
 use tokenizer::{Tokenizer, Words};

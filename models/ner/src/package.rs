@@ -11,6 +11,9 @@ use crate::hash::string_id;
 use crate::lexeme::Norms;
 use crate::tokenizer::ExceptionToken;
 
+/// The list of the files' SHA-256 sums, as `sha256sum` writes it. Where a package has one, its files must be those.
+pub const SUMS: &str = "SHA256SUMS";
+
 /// The files of a package that are needed, relative to its folder.
 pub const FILES: [&str; 4] = ["ner/model", "ner/moves", "tokenizer", "vocab/lookups.bin"];
 
@@ -111,14 +114,31 @@ pub(crate) struct Package {
 
 impl Package {
     pub(crate) fn read(folder: &Path) -> Result<Self, NerError> {
+        let sums = sums(folder)?;
+        let read = |name| File::read(folder, name, &sums);
         let [model, moves, tokenizer, lookups] = FILES;
         Ok(Self {
-            weights: File::read(folder, model)?.parse(weights)?,
-            actions: File::read(folder, moves)?.parse(actions)?,
-            exceptions: File::read(folder, tokenizer)?.parse(exceptions)?,
-            norms: File::read(folder, lookups)?.parse(norms)?,
+            weights: read(model)?.parse(weights)?,
+            actions: read(moves)?.parse(actions)?,
+            exceptions: read(tokenizer)?.parse(exceptions)?,
+            norms: read(lookups)?.parse(norms)?,
         })
     }
+}
+
+/// The listed sums by file name; none where the package has no list.
+fn sums(folder: &Path) -> Result<HashMap<String, String>, NerError> {
+    let path = folder.join(SUMS);
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        other => other.map_err(|source| NerError::Read { path, source })?,
+    };
+    let entry = |line: &str| {
+        let (sum, name) = line.split_once(char::is_whitespace)?;
+        let name = name.trim_start_matches([' ', '*']).trim_start_matches("./");
+        Some((name.trim_end().to_owned(), sum.to_lowercase()))
+    };
+    Ok(text.lines().filter_map(entry).collect())
 }
 
 /// A file in memory.
@@ -128,11 +148,30 @@ struct File {
 }
 
 impl File {
-    fn read(folder: &Path, name: &str) -> Result<Self, NerError> {
+    fn read(folder: &Path, name: &str, sums: &HashMap<String, String>) -> Result<Self, NerError> {
         let path = folder.join(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Self { path, bytes }),
-            Err(source) => Err(NerError::Read { path, source }),
+        let file = match std::fs::read(&path) {
+            Ok(bytes) => Self { path, bytes },
+            Err(source) => return Err(NerError::Read { path, source }),
+        };
+        match sums.get(name) {
+            Some(listed) if *listed != file.sha256() => {
+                Err(file.damaged(format!("{SUMS} has {listed}")))
+            }
+            _ => Ok(file),
+        }
+    }
+
+    fn sha256(&self) -> String {
+        let digest = Sha256::digest(&self.bytes);
+        digest.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    fn damaged(&self, reason: String) -> NerError {
+        NerError::Damaged {
+            path: self.path.clone(),
+            reason,
+            sha256: self.sha256(),
         }
     }
 
@@ -148,14 +187,7 @@ impl File {
         });
         whole
             .and_then(|v| read(&v))
-            .map_err(|reason| NerError::Damaged {
-                path: self.path.clone(),
-                reason,
-                sha256: Sha256::digest(&self.bytes)
-                    .iter()
-                    .map(|b| format!("{b:02x}"))
-                    .collect(),
-            })
+            .map_err(|reason| self.damaged(reason))
     }
 }
 
