@@ -84,6 +84,9 @@ fn killed_and_resumed(seed: u64) {
     nothing_left_to_do(&world, "killed");
 }
 
+/// Attempts that a task has, less one.
+const SPARE_ATTEMPTS: u32 = 2;
+
 /// A run that only a worker's death disturbed ends well by itself.
 #[test]
 fn a_killed_worker_costs_an_attempt_and_no_run() {
@@ -95,7 +98,7 @@ fn a_killed_worker_costs_an_attempt_and_no_run() {
         .spawn()
         .expect("the program");
     let mut killed = 0;
-    while killed < 3 && run.try_wait().expect("its state").is_none() {
+    while killed < SPARE_ATTEMPTS && run.try_wait().expect("its state").is_none() {
         std::thread::sleep(Duration::from_millis(700));
         if let Some(worker) = worker_of(run.id()) {
             killed += u32::from(kill_process(worker, Signal::KILL).is_ok());
