@@ -18,6 +18,10 @@ assert set(features) == set(table.column_names)
 pictures = table["image"].to_pylist()
 jpeg = sum(p["bytes"][:2] == b"\xff\xd8" for p in pictures)
 embedding = table.schema.field("name_embedding").type
+# `datasets` reads pictures as pictures only if the column is declared as it declares one itself.
+image = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+assert table.schema.field("image") == pyarrow.field("image", image), table.schema.field("image")
+assert table.schema.field("face_box") == pyarrow.field("face_box", pyarrow.list_(pyarrow.float32(), 4))
 print(json.dumps(dict(
     rows=table.num_rows,
     people=len(set(table["name_id"].to_pylist())),

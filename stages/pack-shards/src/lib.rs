@@ -78,7 +78,7 @@ impl Step for PackShards {
         StageName::PackShards
     }
     fn version(&self) -> u32 {
-        1
+        2
     }
     fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
         Ok(Spread::Buckets)

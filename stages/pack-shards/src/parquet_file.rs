@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::array::{ArrayRef, RecordBatch, make_array};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 use laioncele_core::table::{LaionCele, Row};
 use laioncele_core::{CoreError, Widths};
 use parquet::arrow::ArrowWriter;
@@ -30,16 +32,38 @@ pub fn encode(
     let features = json!({ "info": { "features": features(&declared) } }).to_string();
     let mut metadata = declared.metadata().clone();
     metadata.insert(HUGGING_FACE.to_owned(), features.clone());
-    let schema = Arc::new(Schema::new_with_metadata(
-        declared.fields().clone(),
-        metadata,
-    ));
-    let batch = batch.with_schema(schema.clone()).map_err(|e| fail(&e))?;
+    let fields: Vec<Field> = declared.fields().iter().map(|f| nullable(f)).collect();
+    let columns = batch.columns().iter().zip(&fields);
+    let columns = columns.map(|(column, field)| retyped(column, field.data_type()));
+    let columns = columns
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| fail(&e))?;
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+    let batch = RecordBatch::try_new(schema.clone(), columns).map_err(|e| fail(&e))?;
     let properties = properties(row_group, features).map_err(|e| fail(&e))?;
     let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties));
     let mut writer = writer.map_err(|e| fail(&e))?;
     writer.write(&batch).map_err(|e| fail(&e))?;
     writer.into_inner().map_err(|e| fail(&e))
+}
+
+/// The field with nothing required, at any depth: `datasets` takes its features from the schema's metadata only where the
+/// columns are to the letter as it would declare them.
+fn nullable(field: &Field) -> Field {
+    let data_type = match field.data_type() {
+        DataType::Struct(parts) => DataType::Struct(parts.iter().map(|f| nullable(f)).collect()),
+        DataType::FixedSizeList(item, length) => {
+            DataType::FixedSizeList(Arc::new(nullable(item)), *length)
+        }
+        other => other.clone(),
+    };
+    Field::new(field.name(), data_type, true)
+}
+
+/// `column` under a type that differs in what may be null only.
+fn retyped(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    let data = column.to_data().into_builder().data_type(data_type.clone());
+    Ok(make_array(data.build()?))
 }
 
 fn properties(row_group: usize, features: String) -> parquet::errors::Result<WriterProperties> {
