@@ -62,6 +62,8 @@ enum Command {
     Interpolate(commands::interpolate::Interpolate),
     /// Print the figures of the last run, or score a folder of pictures
     Evaluate(commands::evaluate::Evaluate),
+    /// Find the entities in captions, a line in, a line out
+    Ner(commands::ner::NerCommand),
     /// Build, serve or score an embedded world
     Mini(commands::mini::Mini),
     /// Do tasks read from standard input, or one task alone
@@ -78,6 +80,7 @@ impl Command {
             Self::Generate(command) => command.execute(),
             Self::Interpolate(command) => command.execute(),
             Self::Evaluate(command) => command.execute(),
+            Self::Ner(command) => command.execute(),
             Self::Mini(command) => command.execute(),
             Self::Worker(command) => command.execute(talk),
         }

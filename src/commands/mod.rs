@@ -5,6 +5,7 @@ pub mod evaluate;
 pub mod generate;
 pub mod interpolate;
 pub mod mini;
+pub mod ner;
 pub mod plan;
 pub mod run;
 pub mod status;

@@ -54,3 +54,8 @@ fn help_of_mini() {
         insta::assert_snapshot!(format!("help_of_mini_{command}"), shown);
     }
 }
+
+#[test]
+fn help_of_ner() {
+    insta::assert_snapshot!(Sandbox::new().show(&["ner", "--help"]));
+}

@@ -4,6 +4,7 @@ mod bad_input;
 mod broken;
 mod figures;
 mod help;
+mod ner;
 mod recount;
 mod resume;
 mod sandbox;

@@ -1,0 +1,199 @@
+//! `laioncele ner`: entities of captions, a line in, a line out.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use laioncele_core::CoreError;
+use laioncele_ner::{Entity, Label, Ner, Token, code_points};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde_json::{Value, json};
+
+use crate::failure::{Exit, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  echo 'Mira Castellan at the premiere in Paris' | laioncele ner
+  laioncele ner captions.txt --entities person --threads 8 > persons.jsonl
+  laioncele ner captions.txt --tokens --offsets bytes | jq -c .tokens
+
+Each line of the input is a caption, each line of the output
+  {\"text\": ..., \"tokens\": [[start, end], ...], \"entities\": [[start, end, \"LABEL\"], ...]}
+in the same order, written as soon as it is known.";
+
+/// Captions that are read together at most, if as many are waiting.
+const BLOCK: usize = 8192;
+/// Bytes of them.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// `laioncele ner`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct NerCommand {
+    /// Captions, one a line; `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    /// Which entities: all eighteen labels, or PERSON alone
+    #[arg(long, value_enum, default_value_t = Entities::All)]
+    entities: Entities,
+    /// Print the tokens too
+    #[arg(long)]
+    tokens: bool,
+    /// What offsets count: Unicode code points, as spaCy does, or UTF-8 bytes
+    #[arg(long, value_enum, default_value_t = Offsets::Chars)]
+    offsets: Offsets,
+    /// Threads [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// The package's folder
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "manifests/mini/ner/en_core_web_sm"
+    )]
+    model: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Entities {
+    All,
+    Person,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Offsets {
+    Chars,
+    Bytes,
+}
+
+impl NerCommand {
+    /// Reads to the end of the input.
+    ///
+    /// # Errors
+    /// A package that does not load, a file that cannot be read, a line that is not UTF-8.
+    pub fn execute(self) -> Result<(), Failure> {
+        let environment = |text: String| Failure::new(Exit::Environment, text);
+        let ner = Ner::load(&self.model).map_err(|e| {
+            environment(laioncele_core::error::chain(&e))
+                .hint("name the folder of an en_core_web_sm package with --model")
+        })?;
+        let threads = self.threads.map_or(0, usize::from);
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|e| environment(format!("threads: {e}")))?;
+        let input: Box<dyn Read> = if self.file == Path::new("-") {
+            Box::new(io::stdin())
+        } else {
+            Box::new(File::open(&self.file).map_err(|e| CoreError::from_io(&self.file, e))?)
+        };
+        let mut output = BufWriter::new(io::stdout().lock());
+        let mut lines = Lines::new(&self.file, input);
+        loop {
+            let captions = lines.block()?;
+            if captions.is_empty() {
+                return Ok(());
+            }
+            let answers = self.answers(&ner, &pool, &captions);
+            match write_all(&mut output, &answers) {
+                Ok(()) => {}
+                // Nobody reads on: that is no error.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => return Err(environment(format!("standard output: {error}"))),
+            }
+        }
+    }
+
+    fn answers(&self, ner: &Ner, pool: &ThreadPool, captions: &[String]) -> Vec<Value> {
+        let texts: Vec<&str> = captions.iter().map(String::as_str).collect();
+        let found = pool.install(|| ner.entities_parallel(&texts));
+        let answer = |(text, entities): (&&str, Vec<Entity>)| self.answer(ner, text, &entities);
+        texts.iter().zip(found).map(answer).collect()
+    }
+
+    fn answer(&self, ner: &Ner, text: &str, entities: &[Entity]) -> Value {
+        let wanted = |e: &&Entity| self.entities == Entities::All || e.label == Label::Person;
+        let entities: Vec<&Entity> = entities.iter().filter(wanted).collect();
+        let spans = self.spans(text, entities.iter().map(|e| (e.start, e.end)));
+        let labelled = spans.iter().zip(&entities);
+        let labelled: Vec<_> = labelled
+            .map(|(span, e)| json!([span[0], span[1], e.label.as_str()]))
+            .collect();
+        let mut answer = json!({ "text": text });
+        if self.tokens {
+            let tokens = ner.tokens(text);
+            let span = |t: &Token| (t.start, t.end);
+            answer["tokens"] = json!(self.spans(text, tokens.iter().map(span)));
+        }
+        answer["entities"] = Value::Array(labelled);
+        answer
+    }
+
+    /// Byte spans in the wanted unit.
+    fn spans(&self, text: &str, spans: impl Iterator<Item = (usize, usize)>) -> Vec<[usize; 2]> {
+        let mut offsets: Vec<usize> = spans.flat_map(|(start, end)| [start, end]).collect();
+        if self.offsets == Offsets::Chars {
+            offsets = code_points(text, offsets);
+        }
+        let (pairs, _) = offsets.as_chunks::<2>();
+        pairs.to_vec()
+    }
+}
+
+fn write_all(output: &mut impl Write, answers: &[Value]) -> io::Result<()> {
+    for answer in answers {
+        writeln!(output, "{answer}")?;
+    }
+    output.flush()
+}
+
+/// The input's lines, block by block.
+struct Lines {
+    name: String,
+    reader: BufReader<Box<dyn Read>>,
+    number: u64,
+}
+
+impl Lines {
+    fn new(file: &Path, input: Box<dyn Read>) -> Self {
+        Self {
+            name: file.display().to_string(),
+            reader: BufReader::with_capacity(BLOCK_BYTES, input),
+            number: 0,
+        }
+    }
+
+    /// The next lines: waits for one, then takes those that are there already. Empty at the end.
+    fn block(&mut self) -> Result<Vec<String>, Failure> {
+        let mut lines = Vec::new();
+        while lines.len() < BLOCK && (lines.is_empty() || self.reader.buffer().contains(&b'\n')) {
+            match self.line()? {
+                Some(line) => lines.push(line),
+                None => break,
+            }
+        }
+        Ok(lines)
+    }
+
+    fn line(&mut self) -> Result<Option<String>, Failure> {
+        let mut bytes = Vec::new();
+        let read = self.reader.read_until(b'\n', &mut bytes);
+        let place = || format!("{}, line {}", self.name, self.number + 1);
+        let read =
+            read.map_err(|e| Failure::new(Exit::Environment, format!("{}: {e}", place())))?;
+        if read == 0 {
+            return Ok(None);
+        }
+        if bytes.ends_with(b"\n") {
+            bytes.pop();
+        }
+        let line = String::from_utf8(bytes).map_err(|e| {
+            let at = e.utf8_error().valid_up_to();
+            Failure::new(
+                Exit::Usage,
+                format!("{}: not UTF-8 from byte {at} on", place()),
+            )
+        })?;
+        self.number += 1;
+        Ok(Some(line))
+    }
+}
