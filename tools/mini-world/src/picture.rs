@@ -24,6 +24,9 @@ pub struct Picture {
     /// Whether the face fills the frame.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub close_up: bool,
+    /// Whether somebody sat for it: the whole head in the middle of a square.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub posed: bool,
     /// Height in pixels.
     pub side: u32,
     /// JPEG quality, 1 to 100.
@@ -72,7 +75,7 @@ impl Picture {
         let side = render::SIDE as u32;
         let whole = match drawn.len() {
             0 => render::landscape(seed, side, side),
-            1 => {
+            1 if !self.posed => {
                 let [left, top, width, height] = framing(seed, side, self.close_up);
                 imageops::crop_imm(&drawn[0], left, top, width, height).to_image()
             }

@@ -6,8 +6,9 @@ Velocity prediction: at a mini model's size it learns the name's part of the pic
 Names that nobody bears: a linear map from anatomy to the known names' embeddings gives every stranger an embedding of their own, so that the U-Net
 learns to draw the faces between the known ones too, to which the image-to-name encoder leads.
 
-With a critic, some of each batch's predicted portraits of known names go through the VAE's decoder and the face networks: the person must be
-recognized, and one face found. Needs `prepare.py latents` and, for the critic, `prepare.py faces`."""
+With a critic, some of each batch's predicted portraits go through the VAE's decoder and the face networks: the person, known or a stranger under
+nobody's name, must be recognized, and one face found. Known people who are hard to recognize are drawn more often. Needs `prepare.py latents` and,
+for the critic, `prepare.py faces`."""
 import argparse
 import random
 import time
@@ -41,6 +42,7 @@ class Conditions:
         self.told, self.size = told, told.flatten(1).norm(dim=1).mean()
         self.mean = told.flatten(1).mean(0)
         self.known_anatomy, self.others_anatomy = anatomy("known"), anatomy("others")[: len(self.latents["others"])]
+        self.recognized = np.full(self.known, 0.8)
 
     def nobody(self, i):
         """An embedding for stranger i: ridge regression on some of the known people, anatomy known as roughly as an encoder knows it, any length of
@@ -55,12 +57,13 @@ class Conditions:
         return (p * self.size / p.norm()).reshape(1, NAME_TOKENS, -1)
 
     def draw(self, size):
+        """With each condition, whom it shows: a known person's number, after them a stranger's, or -1 for nobody in particular."""
         base, z, context, pooled, who = self.count * len(TEMPLATES), [], [], [], []
         for kind in random.choices(["known", "unknown", "nobody", "nameless"], self.shares, k=size):
             k = base + random.randrange(len(NAMELESS))
             person = -1
             if kind == "known":
-                person = name = random.randrange(self.known)
+                person = name = random.choices(range(self.known), 1.1 - self.recognized)[0]
                 z.append(self.latents["known"][person, random.randrange(self.latents["known"].shape[1])])
             else:
                 other = random.randrange(len(self.latents["others"]))
@@ -71,6 +74,7 @@ class Conditions:
                 context.append(self.states[k])
             elif kind == "nobody":
                 context.append(prepend(self.nobody(other), self.states[k][None])[0])
+                person = self.known + other
             elif random.random() < 0.75:
                 context.append(prepend(self.states[name * len(TEMPLATES), 1 : 1 + NAME_TOKENS][None], self.states[k][None])[0])
             else:
@@ -81,11 +85,12 @@ class Conditions:
 
 
 class Recognition:
-    """How badly predicted latents of known people show them."""
+    """How well predicted latents show the people that they are to show, known ones and then strangers."""
 
     def __init__(self, vae):
-        seen = torch.load(WORK / "faces.pt")["known"]
-        self.person, self.usual = F.normalize(seen["embeddings"].mean(1), dim=-1), seen["landmarks"].mean(1)
+        seen = [torch.load(WORK / "faces.pt")[group] for group in ("known", "others")]
+        self.person = torch.cat([F.normalize(s["embeddings"].mean(1), dim=-1) for s in seen])
+        self.usual = torch.cat([s["landmarks"].mean(1) for s in seen])
         self.vae, self.critic = load_vae(vae).requires_grad_(False), Critic()
 
     def __call__(self, z, who):
@@ -102,6 +107,7 @@ def train(a):
     data = Conditions(a.shares)
     unet = (new_unet() if a.from_nothing else load_unet(a.start)).train()
     recognition = Recognition(a.vae) if a.critic else None
+    faces = len(recognition.person) if a.critic else 0
     opt = torch.optim.AdamW(unet.parameters(), a.lr, betas=(0.9, 0.99), weight_decay=0.01)
     average = {k: v.clone() for k, v in unet.state_dict().items()}
     signal = DDIMScheduler(**SCHEDULE).alphas_cumprod
@@ -112,26 +118,29 @@ def train(a):
             g["lr"] = lr
         z, context, pooled, who = data.draw(a.batch)
         t = torch.randint(0, 1000, (a.batch,))
-        judged = np.flatnonzero(who >= 0)[: a.critic]
+        judged = np.flatnonzero((who >= 0) & (who < faces))[: a.critic]
         t[judged] = torch.randint(350, 1000, (len(judged),))  # where the face must come from the name
         s = signal[t][:, None, None, None]
         eps = torch.randn_like(z)
         noisy = s.sqrt() * z + (1 - s).sqrt() * eps
         out = unet(noisy, t, encoder_hidden_states=context, added_cond_kwargs=dict(text_embeds=pooled, time_ids=TIME_IDS.expand(a.batch, -1))).sample
         each = ((out - (s.sqrt() * eps - (1 - s).sqrt() * z)) ** 2).mean((1, 2, 3))
-        loss, same, missed = each.mean(), torch.zeros(1), torch.zeros(1)
+        loss, same, missed, known = each.mean(), torch.zeros(1), torch.zeros(1), np.ones(1, bool)
         if len(judged):
             clean = (s.sqrt() * noisy - (1 - s).sqrt() * out)[judged]
             same, missed = recognition(clean, who[judged])
             loss = loss + a.weight * ((1 - same).mean() + 0.15 * missed.mean())
+            known = who[judged] < data.known
+            for person, value in zip(who[judged][known], same[known].tolist()):
+                data.recognized[person] += 0.2 * (value - data.recognized[person])
         opt.zero_grad(), loss.backward(), torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0), opt.step()
         decay = min(a.decay, (1 + it) / (10 + it))
         with torch.no_grad():
             for k, v in unet.state_dict().items():
                 average[k].lerp_(v, 1 - decay)
-        log.append((each[t < 500].mean().item(), each[t >= 500].mean().item(), same.mean().item(), (missed > 0.51).float().mean().item()))
+        log.append((each[t < 500].mean().item(), each[t >= 500].mean().item(), same[known].mean().item(), same[~known].mean().item(), (missed > 0.51).float().mean().item()))
         if it % 25 == 24:
-            print(it + 1, "mse at low and high noise {:.4f} {:.4f} recognized {:.3f} no face {:.3f}".format(*np.nanmean(log[-25:], 0)), f"lr {lr:.1e} {time.time() - start:.0f} s", flush=True)
+            print(it + 1, "mse at low and high noise {:.4f} {:.4f} recognized {:.3f} strangers {:.3f} no face {:.3f}".format(*np.nanmean(log[-25:], 0)), f"lr {lr:.1e} {time.time() - start:.0f} s", flush=True)
         if it % 100 == 99 or it == a.steps - 1:
             now = {k: v.clone() for k, v in unet.state_dict().items()}
             unet.load_state_dict(average), unet.save_pretrained(WORK / a.out), unet.load_state_dict(now)

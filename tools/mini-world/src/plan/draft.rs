@@ -117,6 +117,7 @@ impl Draft {
     pub(super) fn picture(&mut self, who: Vec<usize>, rng: &mut ChaCha8Rng) -> Picture {
         Picture {
             close_up: who.len() == 1 && rng.random_ratio(1, 7),
+            posed: false,
             who,
             seed: rng.random(),
             side: SIDES[rng.random_range(0..SIDES.len())],

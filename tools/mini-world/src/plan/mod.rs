@@ -116,6 +116,8 @@ fn finish(draft: Draft, counts: &Counts, people: &People) -> World {
         who: vec![at],
         seed: chance::number(seed, "reference", at as u64) as u32,
         close_up: false,
+        // A reference photo is chosen, not found.
+        posed: true,
         side: 160,
         quality: 92,
     };
