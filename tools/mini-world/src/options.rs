@@ -75,7 +75,7 @@ impl Size {
     pub(crate) fn counts(self) -> Counts {
         match self {
             Self::Full => Counts {
-                stocked: 72,
+                stocked: 112,
                 scarce: 8,
                 unknown: 35,
                 namesakes: 2,

@@ -1,8 +1,9 @@
 """Goes on training the two CLIP vision towers, the text towers staying as they are: what they see of a person's anatomy must carry over to people
 whom no network knows, for the image-to-name encoder reads nothing else. Writes work/towers/{image_encoder,image_encoder_2}.
 
-Each batch has two photos each of some people, mostly strangers. Three aims: a linear map of both embeddings tells the anatomy; the photos of one
-person agree against all others; the second tower's embedding of a known person still agrees with the text tower's of the name."""
+Each batch has two photos each of some people, mostly strangers. Three aims: a linear map of both embeddings tells the anatomy, above all what a face
+recognizer sees of it; the photos of one person agree against all others; the second tower's embedding of a known person still agrees with the text
+tower's of the name. Needs `prepare.py faces`."""
 import argparse
 import time
 from pathlib import Path
@@ -43,26 +44,39 @@ def features(towers, x):
 
 
 class Pool:
-    """People of both groups, all their pictures."""
+    """People to train on, the known ones first, and all their pictures."""
 
     def __init__(self):
-        self.sources = [[pictures(g, "photos"), pictures(g, "portraits")] for g in ("known", "others")]
-        self.anatomy = torch.cat([anatomy("known"), anatomy("others")])
+        groups = ("known", "others", "crowd")
+        self.sources = [[pictures(g, "photos"), pictures(g, "portraits")] for g in groups]
+        self.anatomy = torch.cat([anatomy(g) for g in groups])
         self.known = len(self.sources[0][0])
+        self.first = np.cumsum([0] + [len(photos) for photos, _ in self.sources])
 
     def shots(self, person, count):
-        group, at = (0, person) if person < self.known else (1, person - self.known)
-        photos, portraits = self.sources[group]
-        return [photos[at, np.random.randint(photos.shape[1])] if np.random.random() < 0.8 else portraits[at, np.random.randint(portraits.shape[1])] for _ in range(count)]
+        group = np.searchsorted(self.first, person, "right") - 1
+        at, (photos, portraits) = person - self.first[group], self.sources[group]
+        return [photos[at, np.random.randint(photos.shape[1])] if np.random.random() < 0.8 or not portraits.shape[1] else portraits[at, np.random.randint(portraits.shape[1])] for _ in range(count)]
+
+
+def recognizer_view():
+    """Anatomy as the face recognizer sees it: the linear map from anatomy to its embedding, scaled to keep the mean variance."""
+    seen = torch.load(WORK / "faces.pt")
+    embeddings = torch.cat([F.normalize(seen[g]["embeddings"].mean(1), dim=-1) for g in ("known", "others")])
+    people = torch.cat([anatomy(g)[: len(seen[g]["embeddings"])] for g in ("known", "others")])
+    x = people - people.mean(0)
+    view = torch.linalg.solve(x.T @ x + 30 * torch.eye(x.shape[1]), x.T @ (embeddings - embeddings.mean(0)))
+    return view * (x.shape[1] / ((x @ view) ** 2).sum(1).mean()).sqrt()
 
 
 @torch.no_grad()
-def report(towers, pool, head):
-    """How much of the anatomy's variance the head explains, for people never trained on."""
+def report(towers, pool, head, view):
+    """How much of the anatomy's variance the head explains, and of what the recognizer sees of it, for people never trained on."""
     shown = pictures("fresh", "photos")
     f = torch.cat([features(towers, pixels(np.array(p))) for p in shown])
     truth = anatomy("fresh").repeat_interleave(shown.shape[1], 0)
-    return 1 - ((head(f) - truth) ** 2).mean().item() / (truth**2).mean().item()
+    error = head(f) - truth
+    return "{:.3f} {:.3f}".format(*(1 - ((error @ m) ** 2).sum().item() / ((truth @ m) ** 2).sum().item() for m in (torch.eye(len(view)), view)))
 
 
 if __name__ == "__main__":
@@ -70,7 +84,7 @@ if __name__ == "__main__":
     p.add_argument("--start", type=Path, default=SHIPPED, help="folder of both towers"), p.add_argument("--steps", type=int, default=1500), p.add_argument("--people", type=int, default=24), p.add_argument("--lr", type=float, default=1e-3)
     a = p.parse_args()
     reproducible(1)
-    pool, towers = Pool(), load_towers(a.start)
+    pool, towers, view = Pool(), load_towers(a.start), recognizer_view()
     for t in towers:
         t.train()
     told = F.normalize(Text().encode(names()[0])[1], dim=-1)
@@ -87,24 +101,25 @@ if __name__ == "__main__":
     params = [q for m in (*towers, head, alone) for q in m.parameters()]
     opt = torch.optim.AdamW(params, a.lr, weight_decay=0.05)
     sched = torch.optim.lr_scheduler.OneCycleLR(opt, a.lr, a.steps, pct_start=0.08)
-    print(f"at the start, strangers' anatomy explained {report(towers, pool, head):.3f}", flush=True)
+    print(f"at the start, strangers' anatomy explained {report(towers, pool, head, view)}", flush=True)
     start, seen = time.time(), []
     for it in range(a.steps):
         who = np.concatenate([np.random.permutation(pool.known)[: a.people // 4], pool.known + np.random.permutation(len(pool.anatomy) - pool.known)[: a.people - a.people // 4]])
         x = pixels(np.stack([s for i in who for s in pool.shots(i, 2)]), True)
         one, two = (t(x).image_embeds for t in towers)
         f, truth = torch.cat([one, two], -1), pool.anatomy[torch.from_numpy(who)].repeat_interleave(2, 0)
-        error = ((head(f) - truth) ** 2).mean()
+        off = head(f) - truth
+        error, wrong = (off**2).mean(), ((off @ view) ** 2).sum(1).mean() / len(view)
         each = sum(((m(e) - truth) ** 2).mean() for m, e in zip(alone, (one, two)))
         u = F.normalize(torch.cat([F.normalize(one, dim=-1), F.normalize(two, dim=-1)], -1), dim=-1)
         s = 12 * u @ u.T - 1e4 * torch.eye(len(u))
         agree = F.cross_entropy(s, torch.arange(len(u)) ^ 1)
         n = a.people // 4
         named = F.cross_entropy(20 * F.normalize(two[: 2 * n], dim=-1) @ told.T, torch.from_numpy(who[:n]).repeat_interleave(2))
-        opt.zero_grad(), (2 * error + 0.5 * each + 0.15 * agree + 0.1 * named).backward(), nn.utils.clip_grad_norm_(params, 1.0), opt.step(), sched.step()
-        seen.append((error.item(), agree.item(), named.item()))
+        opt.zero_grad(), (0.6 * error + 1.4 * wrong + 0.5 * each + 0.15 * agree + 0.1 * named).backward(), nn.utils.clip_grad_norm_(params, 1.0), opt.step(), sched.step()
+        seen.append((error.item(), wrong.item(), agree.item(), named.item()))
         if it % 100 == 99:
-            print(it + 1, "anatomy {:.3f} agreement {:.3f} names {:.3f}".format(*np.mean(seen[-100:], 0)), f"strangers explained {report(towers, pool, head):.3f} {time.time() - start:.0f} s", flush=True)
+            print(it + 1, "anatomy {:.3f} as recognized {:.3f} agreement {:.3f} names {:.3f}".format(*np.mean(seen[-100:], 0)), f"strangers explained {report(towers, pool, head, view)} {time.time() - start:.0f} s", flush=True)
         if it % 500 == 499 or it == a.steps - 1:
             for tower, folder in zip(towers, ("image_encoder", "image_encoder_2")):
                 tower.save_pretrained(WORK / "towers" / folder)

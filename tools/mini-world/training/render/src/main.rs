@@ -26,7 +26,9 @@ fn seed(group: u64, person: usize, picture: usize) -> u64 {
 }
 
 /// Strangers, for training only.
-const OTHERS: usize = 3000;
+const OTHERS: u64 = 3000;
+/// More of them, for the image towers alone.
+const CROWD: u64 = 12000;
 
 struct Group<'a> {
     name: &'a str,
@@ -54,9 +56,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Group {
             name: "others",
             number: 2,
-            people: (0..OTHERS as u64).map(Anatomy::stranger).collect(),
+            people: (0..OTHERS).map(Anatomy::stranger).collect(),
             portraits: 3,
             photos: 3,
+        },
+        Group {
+            name: "crowd",
+            number: 4,
+            people: (OTHERS..OTHERS + CROWD).map(Anatomy::stranger).collect(),
+            portraits: 0,
+            photos: 2,
         },
         Group {
             name: "fresh",
