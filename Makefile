@@ -3,7 +3,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test soak bench world onnxruntime pyarrow
+.PHONY: run build test soak bench bench-ner world onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -24,6 +24,11 @@ soak: onnxruntime
 # Times of the whole run, and of its second run with nothing changed.
 bench: build
 	benches/whole-run.sh
+
+# spaCy and models/ner on the same captions: BENCH_NER='20000 5' are captions and passes.
+BENCH_NER ?= 20000 5
+bench-ner:
+	benches/ner.sh $(BENCH_NER)
 
 # The embedded world of the repository, written again.
 world:

@@ -24,8 +24,10 @@ pub enum NerError {
         sha256: String,
     },
     /// A whole package, but not one of en_core_web_sm's architecture.
-    #[error("not an en_core_web_sm package: {what} is {found}, expected {expected}")]
+    #[error("{path}: not of en_core_web_sm's architecture: {what} is {found}, expected {expected}")]
     Architecture {
+        /// The file that says so.
+        path: PathBuf,
         /// Which part.
         what: String,
         /// What it should be.

@@ -175,7 +175,7 @@ impl File {
         }
     }
 
-    fn parse<T>(&self, read: impl FnOnce(&ValueRef) -> Result<T, String>) -> Result<T, NerError> {
+    fn parse<T>(&self, read: impl FnOnce(&ValueRef) -> Result<T, Fault>) -> Result<T, NerError> {
         let mut rest = self.bytes.as_slice();
         let value = rmpv::decode::read_value_ref(&mut rest).map_err(|e| e.to_string());
         let whole = value.and_then(|v| {
@@ -185,9 +185,36 @@ impl File {
                 Err("bytes after its end".to_owned())
             }
         });
-        whole
-            .and_then(|v| read(&v))
-            .map_err(|reason| self.damaged(reason))
+        let result = whole.map_err(Fault::Damaged).and_then(|v| read(&v));
+        result.map_err(|fault| match fault {
+            Fault::Damaged(reason) => self.damaged(reason),
+            Fault::Architecture {
+                what,
+                expected,
+                found,
+            } => NerError::Architecture {
+                path: self.path.clone(),
+                what,
+                expected,
+                found,
+            },
+        })
+    }
+}
+
+/// What is wrong with a file's content.
+enum Fault {
+    Damaged(String),
+    Architecture {
+        what: String,
+        expected: String,
+        found: String,
+    },
+}
+
+impl From<String> for Fault {
+    fn from(reason: String) -> Self {
+        Self::Damaged(reason)
     }
 }
 
@@ -233,15 +260,13 @@ fn number(value: &ValueRef) -> Result<u64, String> {
     }
 }
 
-fn norms(file: &ValueRef) -> Result<Norms, String> {
+fn norms(file: &ValueRef) -> Result<Norms, Fault> {
     let entry = |(key, value): &(ValueRef, ValueRef)| Ok((number(key)?, string_id(text(value)?)));
-    map(field(file, "lexeme_norm")?)?
-        .iter()
-        .map(entry)
-        .collect()
+    let entries = map(field(file, "lexeme_norm")?)?.iter().map(entry);
+    Ok(entries.collect::<Result<_, String>>()?)
 }
 
-fn exceptions(file: &ValueRef) -> Result<HashMap<String, Vec<ExceptionToken>>, String> {
+fn exceptions(file: &ValueRef) -> Result<HashMap<String, Vec<ExceptionToken>>, Fault> {
     const ORTH: u64 = 65;
     const NORM: u64 = 67;
     let token = |value: &ValueRef| {
@@ -272,10 +297,11 @@ fn exceptions(file: &ValueRef) -> Result<HashMap<String, Vec<ExceptionToken>>, S
         }
         Ok((whole, tokens))
     };
-    map(field(file, "exceptions")?)?.iter().map(entry).collect()
+    let entries = map(field(file, "exceptions")?)?.iter().map(entry);
+    Ok(entries.collect::<Result<_, String>>()?)
 }
 
-fn actions(file: &ValueRef) -> Result<Actions, String> {
+fn actions(file: &ValueRef) -> Result<Actions, Fault> {
     let moves: HashMap<String, HashMap<String, i64>> =
         serde_json::from_str(text(field(file, "moves")?)?).map_err(|e| e.to_string())?;
     let ordered = |code: &str| {
@@ -294,18 +320,22 @@ fn actions(file: &ValueRef) -> Result<Actions, String> {
         || ordered("5") != [""]
         || !ordered("0").is_empty()
     {
-        return Err(
-            "its actions are not begin, in, last, unit of the same labels, and out".to_owned(),
-        );
+        return Err(Fault::Architecture {
+            what: "the set of actions".to_owned(),
+            expected: "begin, in, last, unit of the same labels, and out".to_owned(),
+            found: format!("begin of {begin:?}, unit of {unit:?}"),
+        });
     }
     let label = |word: &&str| {
         let known = Label::ALL.iter().copied().find(|l| l.as_str() == *word);
         known.ok_or_else(|| format!("unknown label `{word}`"))
     };
-    let labels: Vec<Label> = begin.iter().map(label).collect::<Result<_, _>>()?;
-    labels
-        .try_into()
-        .map_err(|l: Vec<_>| format!("{} labels instead of {LABELS}", l.len()))
+    let labels: Vec<Label> = begin.iter().map(label).collect::<Result<_, String>>()?;
+    labels.try_into().map_err(|l: Vec<_>| Fault::Architecture {
+        what: "the number of labels".to_owned(),
+        expected: LABELS.to_string(),
+        found: l.len().to_string(),
+    })
 }
 
 /// The model's nodes in the file's order.
@@ -317,29 +347,36 @@ struct Nodes<'v, 'a> {
 
 impl Nodes<'_, '_> {
     /// The nodes called `name`, which must be `count`.
-    fn called(&self, name: &str, count: usize) -> Result<Vec<usize>, String> {
+    fn called(&self, name: &str, count: usize) -> Result<Vec<usize>, Fault> {
         let found: Vec<_> = (0..self.names.len())
             .filter(|i| self.names[*i] == name)
             .collect();
         if found.len() == count {
             Ok(found)
         } else {
-            Err(format!(
-                "{} layers `{name}` instead of {count}: another architecture",
-                found.len()
-            ))
+            Err(Fault::Architecture {
+                what: format!("the number of layers `{name}`"),
+                expected: count.to_string(),
+                found: found.len().to_string(),
+            })
         }
     }
 
-    fn array(&self, node: usize, name: &str, shape: &[u64]) -> Result<Vec<f32>, String> {
-        let at = |reason: String| {
-            format!(
-                "{} (node {node}), parameter {name}: {reason}",
-                self.names[node]
-            )
-        };
+    /// The parameter `name` of a node, in `shape`.
+    fn array(&self, node: usize, name: &str, shape: &[u64]) -> Result<Vec<f32>, Fault> {
+        let what = format!("parameter {name} of `{}` (node {node})", self.names[node]);
+        let at = |reason: String| format!("{what}: {reason}");
         let value = field(&self.parameters[node], name).map_err(at)?;
-        array(value, shape).map_err(at)
+        let found = self::shape(value).map_err(at)?;
+        if found == shape {
+            Ok(numbers(value, shape.iter().product()).map_err(at)?)
+        } else {
+            Err(Fault::Architecture {
+                what: format!("the shape of {what}"),
+                expected: format!("{shape:?}"),
+                found: format!("{found:?}"),
+            })
+        }
     }
 
     fn attribute(&self, node: usize, name: &str) -> Result<u64, String> {
@@ -349,18 +386,15 @@ impl Nodes<'_, '_> {
     }
 }
 
-fn array(value: &ValueRef, shape: &[u64]) -> Result<Vec<f32>, String> {
-    let found: Vec<u64> = list(field(value, "shape")?)?
-        .iter()
-        .map(number)
-        .collect::<Result<_, _>>()?;
-    let data = bytes(field(value, "data")?)?;
-    let count: u64 = shape.iter().product();
-    if found != shape || bytes(field(value, "type")?)? != b"<f4" || data.len() as u64 != 4 * count {
-        return Err(format!(
-            "shape {found:?} of {} bytes instead of {shape:?} float32",
-            data.len()
-        ));
+fn shape(array: &ValueRef) -> Result<Vec<u64>, String> {
+    list(field(array, "shape")?)?.iter().map(number).collect()
+}
+
+fn numbers(array: &ValueRef, count: u64) -> Result<Vec<f32>, String> {
+    let data = bytes(field(array, "data")?)?;
+    if bytes(field(array, "type")?)? != b"<f4" || data.len() as u64 != 4 * count {
+        let length = data.len();
+        return Err(format!("{length} bytes instead of {count} float32"));
     }
     let numbers: Vec<f32> = data
         .chunks_exact(4)
@@ -373,7 +407,7 @@ fn array(value: &ValueRef, shape: &[u64]) -> Result<Vec<f32>, String> {
     }
 }
 
-fn weights(file: &ValueRef) -> Result<Weights, String> {
+fn weights(file: &ValueRef) -> Result<Weights, Fault> {
     let nodes = list(field(file, "nodes")?)?;
     let names = nodes
         .iter()
@@ -381,13 +415,16 @@ fn weights(file: &ValueRef) -> Result<Weights, String> {
         .collect::<Result<Vec<_>, String>>()?;
     let (attributes, parameters) = (list(field(file, "attrs")?)?, list(field(file, "params")?)?);
     if attributes.len() != names.len() || parameters.len() != names.len() {
-        return Err("its lists of nodes, attributes and parameters differ in length".to_owned());
+        let reason = "its lists of nodes, attributes and parameters differ in length";
+        return Err(Fault::Damaged(reason.to_owned()));
     }
     let nodes = Nodes {
         names,
         attributes,
         parameters,
     };
+    // Packages with word vectors, as en_core_web_md, have one.
+    nodes.called("static_vectors", 0)?;
     let (w, h) = (WIDTH as u64, HIDDEN as u64);
     let lower = nodes.called("precomputable_affine", 1)?[0];
     // In the file's order the output layer comes before the projection.
@@ -411,13 +448,15 @@ fn weights(file: &ValueRef) -> Result<Weights, String> {
     })
 }
 
-fn embeddings(nodes: &Nodes) -> Result<Vec<HashEmbedding>, String> {
+fn embeddings(nodes: &Nodes) -> Result<Vec<HashEmbedding>, Fault> {
     let mut embeddings = Vec::new();
     for (column, node) in nodes.called("hashembed", 4)?.into_iter().enumerate() {
         if nodes.attribute(node, "column")? != column as u64 {
-            return Err(
-                "its embeddings are not in the order norm, prefix, suffix, shape".to_owned(),
-            );
+            return Err(Fault::Architecture {
+                what: "the order of embeddings".to_owned(),
+                expected: "norm, prefix, suffix, shape".to_owned(),
+                found: format!("column {column} elsewhere"),
+            });
         }
         let rows = [5000, 1000, 2500, 2500][column];
         let rows = nodes.array(node, "E", &[rows, WIDTH as u64])?;
@@ -429,9 +468,9 @@ fn embeddings(nodes: &Nodes) -> Result<Vec<HashEmbedding>, String> {
     Ok(embeddings)
 }
 
-fn maxouts(nodes: &Nodes) -> Result<[Maxout; 5], String> {
+fn maxouts(nodes: &Nodes) -> Result<[Maxout; 5], Fault> {
     let (layers, norms) = (nodes.called("maxout", 5)?, nodes.called("layernorm", 5)?);
-    let layer = |i: usize| -> Result<Maxout, String> {
+    let layer = |i: usize| -> Result<Maxout, Fault> {
         let w = WIDTH as u64;
         let inputs = if i == 0 { 4 * w } else { 3 * w };
         Ok(Maxout {

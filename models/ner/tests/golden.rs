@@ -1,14 +1,16 @@
 //! The whole engine against spaCy's recorded output: tokens and entities equal, offsets in code points.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use laioncele_ner::{FindPersons, Ner, code_points};
 use proptest::prelude::*;
 
+fn package() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/ner/en_core_web_sm")
+}
+
 fn ner() -> Ner {
-    let folder =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/ner/en_core_web_sm");
-    Ner::load(&folder).expect("the shipped package")
+    Ner::load(&package()).expect("the shipped package")
 }
 
 #[derive(serde::Deserialize)]
@@ -97,33 +99,122 @@ fn one_at_a_time_or_one_long_text_give_the_same() {
     );
 }
 
+/// A copy of the package in a temporary folder, its list of sums left out.
+fn copy(to: &Path, change: impl Fn(&str, Vec<u8>) -> Vec<u8>) {
+    for file in laioncele_ner::FILES {
+        let path = to.join(file);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+        let bytes = std::fs::read(package().join(file)).expect("read");
+        std::fs::write(path, change(file, bytes)).expect("written");
+    }
+}
+
+fn refusal(folder: &Path) -> String {
+    Ner::load(folder).err().expect("a refusal").to_string()
+}
+
 #[test]
 fn a_damaged_file_is_named_with_its_digest() {
-    let folder =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/ner/en_core_web_sm");
-    let copy = std::env::temp_dir().join(format!("laioncele-ner-{}", std::process::id()));
-    for file in laioncele_ner::FILES {
-        let path = copy.join(file);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
-        let mut bytes = std::fs::read(folder.join(file)).expect("read");
+    let folder = std::env::temp_dir().join(format!("laioncele-ner-{}", std::process::id()));
+    copy(&folder, |file, mut bytes| {
         if file == "ner/model" {
             bytes.truncate(100_000);
         }
-        std::fs::write(path, bytes).expect("written");
-    }
-    let text = Ner::load(&copy).err().expect("damaged").to_string();
+        bytes
+    });
+    let text = refusal(&folder);
     assert!(
         text.contains("ner/model") && text.contains("SHA-256"),
         "{text}"
     );
-    std::fs::remove_dir_all(&copy).expect("removed");
-    assert!(
-        Ner::load(&copy)
-            .err()
-            .expect("missing")
-            .to_string()
-            .contains("ner/model")
-    );
+    std::fs::remove_dir_all(&folder).expect("removed");
+    assert!(refusal(&folder).contains("ner/model"));
+}
+
+/// What differs is said: en_core_web_md has word vectors, other widths have other shapes.
+#[test]
+fn another_architecture_says_what_differs() {
+    let folder = std::env::temp_dir().join(format!("laioncele-md-{}", std::process::id()));
+    let replaced = |bytes: &[u8], from: &[u8], to: &[u8]| {
+        let at = bytes.windows(from.len()).position(|w| w == from);
+        let at = at.expect("in the file");
+        [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+    };
+    let edits: [(&[u8], &[u8], &str); 2] = [
+        // A layer's name, a string of MessagePack with its length before it.
+        (
+            b"\xa9layernorm",
+            b"\xaestatic_vectors",
+            "the number of layers `static_vectors` is 1, expected 0",
+        ),
+        // A shape: [96, 3] of a maxout layer's bias as [97, 3].
+        (
+            b"\xc4\x05shape\x92\x60\x03",
+            b"\xc4\x05shape\x92\x61\x03",
+            "is [97, 3], expected [96, 3]",
+        ),
+    ];
+    for (from, to, says) in edits {
+        copy(&folder, |file, bytes| match file {
+            "ner/model" => replaced(&bytes, from, to),
+            _ => bytes,
+        });
+        let text = refusal(&folder);
+        assert!(
+            text.contains("architecture") && text.contains(says),
+            "{text}"
+        );
+    }
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+/// Entities on character boundaries, in order and disjoint.
+fn well_formed(text: &str, entities: &[laioncele_ner::Entity]) {
+    let mut at = 0;
+    for entity in entities {
+        assert!(at <= entity.start && entity.start < entity.end);
+        assert!(text.is_char_boundary(entity.start) && text.is_char_boundary(entity.end));
+        at = entity.end;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+
+    /// A megabyte of anything: pieces of arbitrary Unicode, repeated.
+    #[test]
+    fn a_megabyte_of_anything_is_read(pieces in prop::collection::vec(any::<String>(), 1..40), letter in any::<char>()) {
+        let ner = ner();
+        let mut pieces = pieces.concat();
+        pieces.push(letter);
+        let text = pieces.repeat((1 << 20) / pieces.len());
+        well_formed(&text, &ner.entities(&[&text])[0]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Splitting a batch differently changes nothing, whatever the texts and whoever reads them.
+    #[test]
+    fn a_batch_splits_anywhere(
+        texts in prop::collection::vec(any::<String>(), 0..40),
+        golden in prop::collection::vec(0..5000_usize, 0..40),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        thread_local!(static NER: (Ner, Vec<Golden>) = (ner(), self::golden("golden.jsonl")));
+        NER.with(|(ner, cases)| {
+            let captions = golden.iter().map(|i| cases[*i].text.as_str());
+            let texts: Vec<&str> = texts.iter().map(String::as_str).chain(captions).collect();
+            let whole = ner.entities(&texts);
+            let (one, two) = texts.split_at(cut.index(texts.len() + 1));
+            assert_eq!([ner.entities(one), ner.entities(two)].concat(), whole);
+            assert_eq!(ner.entities_parallel(&texts), whole);
+            for (text, entities) in texts.iter().zip(&whole) {
+                well_formed(text, entities);
+            }
+        });
+    }
 }
 
 proptest! {
@@ -141,9 +232,7 @@ proptest! {
                 at = token.end;
             }
             assert!(text[at..].len() <= 1);
-            for entity in &ner.entities(&[&text])[0] {
-                assert!(text.is_char_boundary(entity.start) && text.is_char_boundary(entity.end));
-            }
+            well_formed(&text, &ner.entities(&[&text])[0]);
         });
     }
 }
