@@ -3,7 +3,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test soak bench bench-ner world onnxruntime pyarrow
+.PHONY: run build test soak bench bench-ner bench-captions world onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -23,12 +23,17 @@ soak: onnxruntime
 
 # Times of the whole run, and of its second run with nothing changed.
 bench: build
-	benches/whole-run.sh
+	python3 benches/whole-run.py
 
 # spaCy and models/ner on the same captions: BENCH_NER='20000 5' are captions and passes.
 BENCH_NER ?= 20000 5
 bench-ner:
 	benches/ner.sh $(BENCH_NER)
+
+# extract-names over CAPTIONS captions: captions per second and peak memory.
+CAPTIONS ?= 10000000
+bench-captions: build pyarrow
+	python3 benches/extract-names.py $(CAPTIONS)
 
 # The embedded world of the repository, written again.
 world:

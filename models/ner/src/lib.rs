@@ -15,6 +15,10 @@
 //! What runs is the package's `ner` component alone (`spacy.load(…, enable=["ner"])`). Offsets are bytes and always on
 //! character boundaries; [`code_points`] turns them into spaCy's.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod affix;
 mod chars;
 mod encoder;

@@ -1,0 +1,56 @@
+"""Runs a program and says what it took: seconds, and the most memory that it and its children held together."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+
+
+def laioncele(*arguments):
+    """The command line of the release build."""
+    manifest = os.path.join(ROOT, "Cargo.toml")
+    return ["cargo", "run", "--release", "--quiet", "--manifest-path", manifest, "--", *arguments]
+
+
+def resident(pid):
+    """Resident bytes of a process and its descendants."""
+    total = 0
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            total += int(file.read().split()[1]) * resource.getpagesize()
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            total += sum(resident(int(child)) for child in file.read().split())
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return total
+
+
+def measured(command):
+    """What the program printed, seconds, peak bytes. Ends with the program's exit code where that is not 0."""
+    started, peak, done = time.monotonic(), [0], threading.Event()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+
+    def watch():
+        while not done.wait(0.05):
+            peak[0] = max(peak[0], resident(process.pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    output, _ = process.communicate()
+    done.set()
+    watcher.join()
+    if process.returncode:
+        sys.exit(process.returncode)
+    return output, time.monotonic() - started, peak[0]
+
+
+def run(manifest, output, *arguments):
+    """`laioncele run` with its summary: steps, seconds, peak bytes."""
+    place = ["--manifest", manifest, "--output", output]
+    report, seconds, peak = measured(laioncele("run", "--json", "--quiet", *place, *arguments))
+    return json.loads(report)["steps"], seconds, peak
