@@ -45,6 +45,17 @@ impl Default for Choices {
 }
 
 impl Choices {
+    /// The file if there is one, and what it says.
+    fn read(folder: &Path) -> Result<(Option<JsonFile>, Self)> {
+        let path = folder.join("tokenizer_config.json");
+        if !path.exists() {
+            return Ok((None, Self::default()));
+        }
+        let json = JsonFile::read(&path)?;
+        let choices = json.parse()?;
+        Ok((Some(json), choices))
+    }
+
     fn normalizer(&self) -> Value {
         json!({
             "type": "BertNormalizer",
@@ -58,15 +69,7 @@ impl Choices {
 
 /// Loads `tokenizer.json`, or makes the same of `vocab.txt`.
 pub(crate) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
-    let config_path = folder.join("tokenizer_config.json");
-    let choices_json = match config_path.exists() {
-        true => Some(JsonFile::read(&config_path)?),
-        false => None,
-    };
-    let choices: Choices = match &choices_json {
-        Some(json) => json.parse()?,
-        None => Choices::default(),
-    };
+    let (choices_json, choices) = Choices::read(folder)?;
     if let Some(json) = &choices_json {
         json.require("truncation_side", &["\"right\""])?;
     }

@@ -111,7 +111,8 @@ fn persons_are_the_entities_of_persons() {
     let together = ner.persons(&texts).expect("persons");
     assert!(together.iter().flatten().count() > 30);
     for (text, persons) in texts.iter().zip(together) {
-        assert_eq!(ner.persons(&[text]).expect("persons"), [persons.clone()]);
+        let alone = ner.persons(&[text]).expect("persons").remove(0);
+        assert_eq!(alone, persons);
         let entities = ner.entities(text).expect("entities");
         let of_persons = entities.iter().filter(|e| e.group == "PER");
         let bytes = |spans: &mut dyn Iterator<Item = std::ops::Range<usize>>| -> Vec<usize> {
