@@ -33,6 +33,7 @@ mod package;
 mod tokenizer;
 mod transition;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -64,11 +65,17 @@ pub struct Token {
     pub end: usize,
 }
 
+/// Why an engine gave up on texts: a defect of its weights, never of a text.
+pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Finds the names of persons in texts: what a caption reader needs of an NER engine.
 pub trait FindPersons: Send + Sync {
-    /// The spans of persons in each text, as byte ranges on character boundaries, in order and disjoint. Called from any
-    /// thread; splitting `texts` otherwise changes nothing.
-    fn persons(&self, texts: &[&str]) -> Vec<Vec<std::ops::Range<usize>>>;
+    /// The spans of persons in each text, as byte ranges on character boundaries, in order, disjoint and none empty.
+    /// Called from any thread; splitting `texts` otherwise changes nothing.
+    ///
+    /// # Errors
+    /// What the engine cannot compute, whatever the texts.
+    fn persons(&self, texts: &[&str]) -> Result<Vec<Vec<Range<usize>>>, EngineError>;
 }
 
 /// A loaded package. Cheap to share between threads; each thread that calls in works with caches of its own.
@@ -177,7 +184,7 @@ impl Ner {
 }
 
 impl FindPersons for Ner {
-    fn persons(&self, texts: &[&str]) -> Vec<Vec<std::ops::Range<usize>>> {
+    fn persons(&self, texts: &[&str]) -> Result<Vec<Vec<Range<usize>>>, EngineError> {
         let spans = |entities: Vec<Entity>| {
             entities
                 .into_iter()
@@ -185,10 +192,8 @@ impl FindPersons for Ner {
                 .map(|e| e.start..e.end)
                 .collect()
         };
-        self.entities_parallel(texts)
-            .into_iter()
-            .map(spans)
-            .collect()
+        let found = self.entities_parallel(texts).into_iter();
+        Ok(found.map(spans).collect())
     }
 }
 

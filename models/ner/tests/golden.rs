@@ -86,7 +86,7 @@ fn one_at_a_time_or_one_long_text_give_the_same() {
     // Longer than a block of rows: the parse goes on across its edge.
     let sentence = "Mira Castellan met Jonas Albrecht in Lisbon on Monday . ";
     let long = sentence.repeat(400);
-    let persons = ner.persons(&[&long]).remove(0);
+    let persons = ner.persons(&[&long]).expect("persons").remove(0);
     assert!(persons.len() > 700, "{}", persons.len());
     let inner: Vec<_> = persons
         .iter()

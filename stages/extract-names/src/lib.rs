@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use laioncele_bert_ner::BertNer;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::Mention;
 use laioncele_core::{
@@ -117,7 +118,7 @@ fn extract(
         let (captions, fetched) =
             pool.install(|| rayon::join(|| reader.captions(&batch), || batches.next()));
         next = fetched;
-        for caption in captions {
+        for caption in captions.map_err(|e| StageError::environment(&*e))? {
             output.add(task, caption)?;
         }
         task.progress(output.rows, rows, Unit::Caption)?;
@@ -128,11 +129,12 @@ fn extract(
 fn load_engine(task: &Task) -> Result<Arc<Box<dyn FindPersons>>, StageError> {
     let model = NerModel::read(task.manifest())?;
     let key = format!("{:?} in {}", model.engine, model.folder.display());
-    task.resource(&key, || match model.engine {
-        Engine::Spacy => {
-            let ner = Ner::load(&model.folder).map_err(StageError::environment)?;
-            Ok(Box::new(ner) as Box<dyn FindPersons>)
-        }
+    task.resource(&key, || -> Result<Box<dyn FindPersons>, StageError> {
+        let folder = &model.folder;
+        Ok(match model.engine {
+            Engine::Spacy => Box::new(Ner::load(folder).map_err(StageError::environment)?),
+            Engine::Bert => Box::new(BertNer::load(folder).map_err(StageError::environment)?),
+        })
     })
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use laioncele_core::table::Mention;
 use laioncele_core::{DropReason, ImageId};
-use laioncele_ner::FindPersons;
+use laioncele_ner::{EngineError, FindPersons};
 use rayon::prelude::*;
 
 use crate::judge::{Readable, Refusal, judge};
@@ -26,21 +26,20 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     /// What became of each row of the batch, in its order.
-    pub(crate) fn captions(&self, batch: &SourceBatch) -> Vec<Caption> {
+    pub(crate) fn captions(&self, batch: &SourceBatch) -> Result<Vec<Caption>, EngineError> {
         let rows = batch.rows();
-        let chunks: Vec<Vec<Caption>> = rows.par_chunks(CHUNK).map(|c| self.chunk(c)).collect();
-        chunks.into_iter().flatten().collect()
+        let chunks = rows.par_chunks(CHUNK).map(|c| self.chunk(c));
+        let chunks: Vec<Vec<Caption>> = chunks.collect::<Result<_, _>>()?;
+        Ok(chunks.into_iter().flatten().collect())
     }
 
-    fn chunk(&self, rows: &[SourceRow]) -> Vec<Caption> {
+    fn chunk(&self, rows: &[SourceRow]) -> Result<Vec<Caption>, EngineError> {
         let judged: Vec<_> = rows.iter().map(|row| judge(row, self.filters)).collect();
         let texts: Vec<&str> = judged.iter().flatten().map(|r| r.caption).collect();
-        let mut persons = self.engine.persons(&texts).into_iter();
+        let mut persons = self.engine.persons(&texts)?.into_iter();
         let mut read = |row: Readable| mentions(&row, persons.next().unwrap_or_default());
-        judged
-            .into_iter()
-            .map(|row| row.and_then(&mut read))
-            .collect()
+        let captions = judged.into_iter().map(|row| row.and_then(&mut read));
+        Ok(captions.collect())
     }
 }
 

@@ -71,6 +71,8 @@ pub(crate) enum Engine {
     /// A spaCy package of en_core_web_sm's architecture.
     #[default]
     Spacy,
+    /// A Hugging Face folder of a BertForTokenClassification.
+    Bert,
 }
 
 impl NerModel {
