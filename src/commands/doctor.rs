@@ -15,11 +15,11 @@ use crate::words::{count, table};
 const EXAMPLES: &str = "\
 Examples:
   laioncele doctor --manifest manifests/laion2b-en.toml
-  laioncele doctor --deep                   also that every weight is a finite number, which reads them all
+  laioncele doctor --deep                   also that every weight is a finite number
   laioncele doctor --json | jq -r '.[] | select(.ok | not) | .check'
 
-Settings, captions and their columns, each model's files, configuration, tensors, shapes and stored types, widths that
-must agree, memory. Exit code 3 if something is wrong.";
+Looks at settings, captions and their columns, each model's files, configuration, tensors, shapes
+and stored types, widths that must agree, memory. Exit code 3 if something is wrong.";
 
 /// `laioncele doctor`
 #[derive(Args, Debug)]
@@ -62,7 +62,9 @@ fn render(checks: &[Check]) -> String {
     let row = |check: &Check| {
         let state = if check.ok { "ok" } else { "FAILED" };
         let detail = match &check.path {
-            Some(path) if !check.ok => format!("{}: {}", path.display(), check.detail),
+            Some(path) if !check.ok && !check.detail.contains(&*path.to_string_lossy()) => {
+                format!("{}: {}", path.display(), check.detail)
+            }
             _ => check.detail.clone(),
         };
         vec![state.to_owned(), check.check.clone(), detail]

@@ -19,12 +19,13 @@ use crate::output;
 const EXAMPLES: &str = "\
 Examples:
   laioncele encode-image --model manifests/mini/sdxl-mini photo.jpg
-  laioncele encode-image --model clip-vit-large-patch14 --model CLIP-ViT-bigG-14 *.jpg --into features.safetensors
+  laioncele encode-image --model clip-l --model clip-g *.jpg --into features.safetensors
 
 A line per picture:
   {\"image\": ..., \"image_embeds\": {ENCODER: [...], ...}, \"features\": [...]}
-The embeddings are the projected ones, not of unit length; features are all encoders' side by side, in their order.
-Pixels are taken as they are stored, transparency is laid over white, as transformers does.";
+The embeddings are the projected ones, not of unit length; features are all encoders' side by
+side, in their order. Pixels are taken as they are stored, transparency is laid over white, as
+transformers does.";
 
 /// The image encoders of a folder that has two.
 const PAIR: [&str; 2] = ["image_encoder", "image_encoder_2"];

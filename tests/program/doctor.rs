@@ -63,7 +63,7 @@ fn everything_that_is_missing_is_a_line() {
     let lines = stdout(&ended);
     for words in [
         "did you mean `same_person`?",
-        "captions: captions/a.parquet",
+        "captions/a.parquet: ",
         "nowhere/model_index.json",
         "nowhere/unet/config.json",
         "nowhere/vae/config.json",

@@ -65,15 +65,17 @@ pub struct UNet {
 impl UNet {
     /// Loads `config.json` and `diffusion_pytorch_model.safetensors` of `folder`.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
+        let config = UNetConfig::read(folder)?;
         let w = Weights::open(folder, "diffusion_pytorch_model", options)?;
-        Self::load_from(&w, folder, options)
+        Self::load_from(config, &w, options)
     }
 
     /// Loads `weights`, one safetensors file of a U-Net, under the `config.json` of `folder`: how few-step U-Nets such
     /// as SDXL-Lightning are published.
     pub fn load_file(weights: &Path, folder: &Path, options: &LoadOptions) -> Result<Self> {
+        let config = UNetConfig::read(folder)?;
         let w = Weights::open_file(weights, options)?;
-        Self::load_from(&w, folder, options)
+        Self::load_from(config, &w, options)
     }
 
     /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
@@ -83,8 +85,8 @@ impl UNet {
         Ok(w.wanted())
     }
 
-    fn load_from(w: &Weights, folder: &Path, options: &LoadOptions) -> Result<Self> {
-        let unet = Self::build(UNetConfig::read(folder)?, w, options)?;
+    fn load_from(config: UNetConfig, w: &Weights, options: &LoadOptions) -> Result<Self> {
+        let unet = Self::build(config, w, options)?;
         w.finish(&[])?;
         Ok(unet)
     }
