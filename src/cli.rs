@@ -52,6 +52,8 @@ enum Command {
     Run(commands::run::Run),
     /// Show what `run` would do, and why, without doing it
     Plan(commands::plan::Plan),
+    /// Check that everything a manifest names is there and whole
+    Doctor(commands::doctor::Doctor),
     /// Show what has run: tasks, rows, sizes, seconds
     Status(commands::status::Status),
     /// Check every byte and that names, photos, embeddings and portraits belong together
@@ -60,6 +62,8 @@ enum Command {
     Generate(commands::generate::Generate),
     /// Draw the way from one person to another
     Interpolate(commands::interpolate::Interpolate),
+    /// Print CLIP's features of pictures
+    EncodeImage(commands::encode_image::EncodeImage),
     /// Print the figures of the last run, or score a folder of pictures
     Evaluate(commands::evaluate::Evaluate),
     /// Find the entities in captions, a line in, a line out
@@ -75,10 +79,12 @@ impl Command {
         match self {
             Self::Run(command) => command.execute(talk),
             Self::Plan(command) => command.execute(),
+            Self::Doctor(command) => command.execute(),
             Self::Status(command) => command.execute(),
             Self::Verify(command) => command.execute(),
             Self::Generate(command) => command.execute(),
             Self::Interpolate(command) => command.execute(),
+            Self::EncodeImage(command) => command.execute(),
             Self::Evaluate(command) => command.execute(),
             Self::Ner(command) => command.execute(),
             Self::Mini(command) => command.execute(),

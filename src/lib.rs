@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod doctor;
 mod executor;
 mod failure;
 mod lock;

@@ -10,6 +10,7 @@ use laioncele_core::ledger::Record;
 use laioncele_core::{CoreError, Part, StageError, StageName, TableId};
 use laioncele_generate_samples::draw::{DrawError, Name, Studio};
 use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_sdxl::{Naming, SamplingSettings};
 use serde::Serialize;
 
 use crate::cli::Place;
@@ -44,12 +45,15 @@ pub struct Drawing {
     /// The first picture's seed; the following ones count up
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Sampling steps [default: the manifest's]
+    /// Sampling steps [default: the manifest's; 100 with --model]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     steps: Option<u16>,
-    /// Classifier-free guidance γ [default: the manifest's]
+    /// Classifier-free guidance γ [default: the manifest's; 7 with --model]
     #[arg(long, value_name = "GAMMA")]
     guidance: Option<f32>,
+    /// How the name goes into the prompt: `prepend`, or `substitute` for "a person" and the like
+    #[arg(long, value_name = "HOW", default_value = "prepend")]
+    pub naming: Naming,
     /// The folder that takes the pictures
     #[arg(long, value_name = "FOLDER", default_value = "generated")]
     into: PathBuf,
@@ -65,8 +69,9 @@ pub struct Written {
     pub file: PathBuf,
     /// What was asked for.
     pub prompt: String,
-    /// The noise's seed.
-    pub seed: u64,
+    /// The noise's seed; none where the noise was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// For an interpolation: the second person's share, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<f32>,
@@ -83,16 +88,26 @@ impl Drawing {
         let parts = |table| parts_of(&records, table);
         let mut studio = Studio::open(&session.manifest, session.store()?, &parts)
             .map_err(|e| failure(e, ""))?;
+        self.set(&mut studio.sampling)?;
+        studio.naming = self.naming;
+        Ok(studio)
+    }
+
+    /// Changes `sampling` to what the arguments say.
+    ///
+    /// # Errors
+    /// A guidance that is no number.
+    pub fn set(&self, sampling: &mut SamplingSettings) -> Result<(), Failure> {
         if let Some(steps) = self.steps {
-            studio.sampling.steps = steps.into();
+            sampling.steps = steps.into();
         }
         if let Some(guidance) = self.guidance {
             if !guidance.is_finite() {
                 return Err(Failure::new(Exit::Usage, "--guidance must be a number"));
             }
-            studio.sampling.guidance = guidance;
+            sampling.guidance = guidance;
         }
-        Ok(studio)
+        Ok(())
     }
 
     /// Writes a picture as `NAME.png`.
@@ -185,11 +200,26 @@ pub fn failure(error: DrawError, about: &str) -> Failure {
         DrawError::NoFace | DrawError::NoPhoto | DrawError::NoEncoder | DrawError::NoNames => {
             Failure::new(Exit::Usage, format!("{about}{error}"))
         }
+        DrawError::Sdxl(error) => {
+            let failure = model_failure(&error);
+            Failure::new(failure.exit, format!("{about}{}", failure.message))
+        }
         error => {
             let text = laioncele_core::error::chain(&error);
             Failure::new(Exit::Environment, format!("{about}{text}"))
         }
     }
+}
+
+/// An error of the drawing model as the user sees it: what was asked for is impossible, or the model is wrong.
+pub fn model_failure(error: &laioncele_sdxl::Error) -> Failure {
+    let exit = match error {
+        laioncele_sdxl::Error::Setting { .. } | laioncele_sdxl::Error::Latents { .. } => {
+            Exit::Usage
+        }
+        _ => Exit::Environment,
+    };
+    Failure::new(exit, laioncele_core::error::chain(error))
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
-//! `laioncele generate`: pictures of anybody, from a photo or a name (Algorithm 1 of the paper).
+//! `laioncele generate`: pictures of anybody, from a photo or a name (Algorithm 1 of the paper), or straight from a
+//! model's folder.
 
 use clap::Args;
 use laioncele_generate_samples::draw::Picture;
 
 use super::drawing::{Drawing, Person, Written, failure, name_of};
+use super::from_model::FromModel;
 use crate::cli::Place;
 use crate::failure::Failure;
 
@@ -13,16 +15,27 @@ Examples:
   laioncele generate photos-of-one-person/ --prompt 'a photo of a person at the beach' --images 4
   laioncele generate 'name:Mira Castellan' --prompt 'a portrait of a person' --seed 7 --into mira
   laioncele generate photo.jpg --json | jq -r '.[].file'
+  laioncele generate --model sdxl/ --prompt 'a portrait of a person' --name 'Mira Castellan' \\
+      --scheduler euler --steps 20 --trace trace.safetensors
 
-A photo needs a run whose train-encoder is complete. The prompt speaks of \"a person\": the name is prepended.";
+A photo needs a run whose train-encoder is complete. The prompt speaks of \"a person\": the name is prepended.
+--model needs neither run nor manifest. Its trace holds ids_1, ids_2, embeds, pooled, the same of
+what is guided away from (null_...), noise, time_ids, timesteps, first_output, predictions, states
+(latents at first and after every step) and decoded; with --name also names, name_ids_1,
+name_ids_2, token_count, prompt_embeds, prompt_pooled and np. Given to --initial-latents, it is
+drawn again from the same noise.";
 
 /// `laioncele generate`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Generate {
     /// Who: a photo, a folder of one person's photos, or `name:` and a name that the model may know
-    #[arg(value_name = "PERSON")]
-    person: Person,
+    #[arg(
+        value_name = "PERSON",
+        required_unless_present = "model",
+        conflicts_with = "model"
+    )]
+    person: Option<Person>,
     /// What is drawn; may be given several times
     #[arg(
         long,
@@ -38,6 +51,8 @@ pub struct Generate {
     drawing: Drawing,
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    from_model: FromModel,
 }
 
 impl Generate {
@@ -46,8 +61,17 @@ impl Generate {
     /// # Errors
     /// Missing models or encoder, an unusable photo, a folder that cannot be written.
     pub fn execute(self) -> Result<(), Failure> {
+        let written = match &self.person {
+            Some(person) => self.draw(person)?,
+            None => (self.from_model).draw(&self.prompt, self.images.into(), &self.drawing)?,
+        };
+        self.drawing.print(&written)
+    }
+
+    /// Draws a person with a run's studio.
+    fn draw(&self, person: &Person) -> Result<Vec<Written>, Failure> {
         let studio = self.drawing.studio(&self.place)?;
-        let name = name_of(&studio, &self.person)?;
+        let name = name_of(&studio, person)?;
         let pictures: Vec<Picture<'_>> = self
             .prompt
             .iter()
@@ -71,10 +95,10 @@ impl Generate {
             written.push(Written {
                 file: self.drawing.write(&file, &drawn)?,
                 prompt: picture.prompt.to_owned(),
-                seed: picture.seed,
+                seed: Some(picture.seed),
                 share: None,
             });
         }
-        self.drawing.print(&written)
+        Ok(written)
     }
 }

@@ -58,7 +58,7 @@ impl Interpolate {
             written.push(Written {
                 file: self.drawing.write(&format!("step-{step:02}"), picture)?,
                 prompt: self.prompt.clone(),
-                seed: self.drawing.seed,
+                seed: Some(self.drawing.seed),
                 share: Some(step as f32 / (count - 1) as f32),
             });
         }

@@ -1,7 +1,10 @@
 //! The commands, one file each; thin: they open a session, call what does the work, and print.
 
+pub mod doctor;
 mod drawing;
+pub mod encode_image;
 pub mod evaluate;
+mod from_model;
 pub mod generate;
 pub mod interpolate;
 pub mod mini;

@@ -5,9 +5,10 @@ use laioncele_core::StageName;
 use serde::Serialize;
 
 use crate::cli::{Place, Stages};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::plan::StepPlan;
+use crate::plan::estimate::{Basis, Estimate, Lack};
+use crate::plan::{Plan as AllSteps, StepPlan};
 use crate::session::{Access, Session};
 use crate::words::{grouped, table};
 
@@ -16,6 +17,7 @@ Examples:
   laioncele plan
   laioncele plan --stage verify-images.. --manifest manifests/mini.toml --output /data/mini
   laioncele plan --json | jq '[.[] | .to_run] | add'
+  laioncele plan --estimate --seconds-per-portrait 6.9 --names 42000
 
 A step whose inputs are not known before another has run shows what it waits for.";
 
@@ -31,9 +33,32 @@ pub struct Plan {
     stage: Stages,
     #[command(flatten)]
     place: Place,
-    /// Print JSON
+    /// Add the worker-hours that all portraits of the manifest take
+    #[arg(long)]
+    estimate: bool,
+    /// Seconds that one worker takes for a portrait [default: as the run has measured]
+    #[arg(long, value_name = "SECONDS", requires = "estimate", value_parser = seconds)]
+    seconds_per_portrait: Option<f64>,
+    /// Names to portray [default: those that the run has encoded]
+    #[arg(long, value_name = "N", requires = "estimate")]
+    names: Option<u64>,
+    /// Print JSON; with --estimate an object of `steps` and `estimate`
     #[arg(long)]
     json: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if f64::is_finite(seconds) && seconds > 0.0 => Ok(seconds),
+        _ => Err("a number above 0 is expected".to_owned()),
+    }
+}
+
+/// The plan as JSON, with an estimate.
+#[derive(Debug, Serialize)]
+struct Estimated<'a> {
+    steps: &'a [Line],
+    estimate: Estimate,
 }
 
 /// A step's line.
@@ -69,11 +94,37 @@ impl Plan {
             .iter()
             .filter(|s| self.stage.0.contains(&s.stage));
         let lines: Vec<Line> = wanted.map(Line::of).collect();
-        if self.json {
-            output::json(&lines)
-        } else {
-            output::data(&render(&lines))
+        let estimate = self.estimate.then(|| self.hours(&session, &plan));
+        match (self.json, estimate.transpose()?) {
+            (true, None) => output::json(&lines),
+            (true, Some(estimate)) => {
+                let steps = &lines;
+                output::json(&Estimated { steps, estimate })
+            }
+            (false, None) => output::data(&render(&lines)),
+            (false, Some(estimate)) => {
+                output::data(&format!("{}\n\n{}", render(&lines), estimate.render()))
+            }
         }
+    }
+
+    fn hours(&self, session: &Session, plan: &AllSteps) -> Result<Estimate, Failure> {
+        let settings: laioncele_generate_portraits::Settings =
+            session.manifest.section("generate_portraits")?;
+        let said = Basis {
+            names: self.names,
+            seconds_per_portrait: self.seconds_per_portrait,
+            portraits_per_name: None,
+        };
+        let basis = said.or(Basis::measured(&plan.steps));
+        basis.estimate(settings.lazy).map_err(|lack| {
+            let (what, option) = match lack {
+                Lack::Names => ("how many names there are", "--names"),
+                Lack::Seconds => ("how long a portrait takes", "--seconds-per-portrait"),
+            };
+            let text = format!("the run does not know yet {what}");
+            Failure::new(Exit::Usage, text).hint(format!("say it with {option}"))
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! same plan. [`facts`] gathers the world. A task is done when a record under its key exists; its key is known once
 //! every step that writes a table it reads is complete.
 
+pub mod estimate;
 pub mod facts;
 mod planner;
 mod records;

@@ -59,3 +59,13 @@ fn help_of_mini() {
 fn help_of_ner() {
     insta::assert_snapshot!(Sandbox::new().show(&["ner", "--help"]));
 }
+
+#[test]
+fn help_of_doctor() {
+    insta::assert_snapshot!(Sandbox::new().show(&["doctor", "--help"]));
+}
+
+#[test]
+fn help_of_encode_image() {
+    insta::assert_snapshot!(Sandbox::new().show(&["encode-image", "--help"]));
+}

@@ -2,8 +2,10 @@
 
 mod bad_input;
 mod broken;
+mod doctor;
 mod figures;
 mod help;
+mod models;
 mod ner;
 mod recount;
 mod resume;

@@ -73,10 +73,10 @@ pub enum Error {
         source: Box<candle_core::Error>,
     },
     /// Tensors that do not fit the configuration.
-    #[error("the weights in {folder} do not fit its config.json:\n{report}")]
+    #[error("the weights in {origin} do not fit config.json:\n{report}")]
     Tensors {
-        /// The folder.
-        folder: PathBuf,
+        /// The folder, or the one weight file.
+        origin: PathBuf,
         /// All of the differences.
         report: Box<TensorReport>,
     },

@@ -25,4 +25,4 @@ pub use preprocess::{Preprocessor, flatten_over_white};
 pub use text::{TextConfig, TextModel, TextStates};
 pub use tokenizer::{Encoding, Tokenizer};
 pub use vision::{VisionConfig, VisionModel, VisionStates};
-pub use weights::{LoadOptions, WeightVariant, Weights};
+pub use weights::{LoadOptions, Shapes, WeightVariant, Weights};

@@ -9,7 +9,7 @@ use crate::config::JsonFile;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, LayerConfig};
 use crate::nn::{Activation, LayerNorm, Linear};
-use crate::weights::{LoadOptions, Weights};
+use crate::weights::{LoadOptions, Shapes, Weights};
 
 /// `config.json` of a CLIPTextModel or CLIPTextModelWithProjection.
 #[derive(Debug, Clone, Deserialize)]
@@ -56,6 +56,26 @@ impl Default for TextConfig {
 }
 
 impl TextConfig {
+    /// Reads `folder/config.json`, flat or nested, and whether it is nested.
+    fn read(folder: &Path) -> Result<(Self, bool)> {
+        let json = JsonFile::read(&folder.join("config.json"))?;
+        let whole = json.get("text_config").is_some();
+        let mut config: Self = if whole {
+            json.parse_section("text_config")?
+        } else {
+            json.parse()?
+        };
+        if let (true, Some(width)) = (
+            whole,
+            json.get("projection_dim")
+                .and_then(serde_json::Value::as_u64),
+        ) {
+            config.projection_dim = usize::try_from(width).unwrap_or(usize::MAX);
+        }
+        config.check(&json)?;
+        Ok((config, whole))
+    }
+
     fn layers(&self) -> LayerConfig {
         LayerConfig {
             hidden_size: self.hidden_size,
@@ -112,21 +132,7 @@ pub struct TextModel {
 impl TextModel {
     /// Loads `config.json` and `model.safetensors` of `folder`; a whole CLIPModel folder serves too.
     pub fn load(folder: &Path, with_projection: bool, options: &LoadOptions) -> Result<Self> {
-        let json = JsonFile::read(&folder.join("config.json"))?;
-        let whole = json.get("text_config").is_some();
-        let mut config: TextConfig = if whole {
-            json.parse_section("text_config")?
-        } else {
-            json.parse()?
-        };
-        if let (true, Some(width)) = (
-            whole,
-            json.get("projection_dim")
-                .and_then(serde_json::Value::as_u64),
-        ) {
-            config.projection_dim = usize::try_from(width).unwrap_or(usize::MAX);
-        }
-        config.check(&json)?;
+        let (config, whole) = TextConfig::read(folder)?;
         let weights = Weights::open(folder, "model", options)?;
         let model = Self::build(config, with_projection, &weights)?;
         weights.finish(if whole {
@@ -135,6 +141,14 @@ impl TextModel {
             &[]
         })?;
         Ok(model)
+    }
+
+    /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
+    pub fn shapes(folder: &Path, with_projection: bool) -> Result<Shapes> {
+        let (config, _) = TextConfig::read(folder)?;
+        let weights = Weights::none();
+        Self::build(config, with_projection, &weights)?;
+        Ok(weights.wanted())
     }
 
     fn build(config: TextConfig, with_projection: bool, w: &Weights) -> Result<Self> {

@@ -9,7 +9,7 @@ use crate::config::JsonFile;
 use crate::error::Result;
 use crate::layer::{Layer, LayerConfig};
 use crate::nn::{Activation, LayerNorm, Linear};
-use crate::weights::{LoadOptions, Weights};
+use crate::weights::{LoadOptions, Shapes, Weights};
 
 /// `config.json` of a CLIPVisionModelWithProjection, or `vision_config` of a whole CLIPModel.
 #[derive(Debug, Clone, Deserialize)]
@@ -172,6 +172,15 @@ impl VisionModel {
             dtype: options.dtype,
             config,
         })
+    }
+
+    /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
+    pub fn shapes(folder: &Path) -> Result<Shapes> {
+        let json = JsonFile::read(&folder.join("config.json"))?;
+        let (config, _) = VisionConfig::read(&json)?;
+        let weights = Weights::none();
+        Self::build(config, &weights, &LoadOptions::default())?;
+        Ok(weights.wanted())
     }
 
     /// The configuration as read.

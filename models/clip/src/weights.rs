@@ -34,6 +34,9 @@ pub struct LoadOptions {
     pub dtype: DType,
     /// Which weight files to read.
     pub variant: WeightVariant,
+    /// Hold names, shapes and stored types against the configuration without reading a number: every tensor is then
+    /// zeros that take no memory. What is loaded so is good for nothing but having loaded.
+    pub dry: bool,
 }
 
 impl Default for LoadOptions {
@@ -42,9 +45,13 @@ impl Default for LoadOptions {
             device: Device::Cpu,
             dtype: DType::F32,
             variant: WeightVariant::Any,
+            dry: false,
         }
     }
 }
+
+/// Tensors as a configuration asks for them: name and shape, in the order of loading.
+pub type Shapes = Vec<(String, Vec<usize>)>;
 
 /// The tensors of one module under a name prefix, as its layers ask for them.
 ///
@@ -57,12 +64,14 @@ pub struct Weights {
 }
 
 struct Source {
-    folder: PathBuf,
+    /// The folder, or the one file.
+    origin: PathBuf,
     files: Vec<(PathBuf, MmapedSafetensors)>,
     /// Tensor name → file, shape, stored type. Integer buffers (`position_ids`) are left out.
     tensors: BTreeMap<String, Entry>,
     device: Device,
     dtype: DType,
+    dry: bool,
     progress: Mutex<Progress>,
 }
 
@@ -82,27 +91,52 @@ impl Weights {
     /// Opens `STEM.safetensors`, its half-precision variant or its shards in `folder`.
     pub fn open(folder: &Path, stem: &str, options: &LoadOptions) -> Result<Self> {
         let paths = find_files(folder, stem, options.variant)?;
+        Self::open_files(folder, paths, options)
+    }
+
+    /// Opens one file, whatever its name.
+    pub fn open_file(path: &Path, options: &LoadOptions) -> Result<Self> {
+        Self::open_files(path, vec![path.to_owned()], options)
+    }
+
+    /// No weights at all: everything that layers ask for is missing, and [`Weights::wanted`] lists it.
+    pub fn none() -> Self {
+        Self::over(Path::new(""), Vec::new(), &LoadOptions::default())
+    }
+
+    fn open_files(origin: &Path, paths: Vec<PathBuf>, options: &LoadOptions) -> Result<Self> {
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
             let file = map_file(&path)?;
+            tracing::debug!(path = %path.display(), "weights opened");
             files.push((path, file));
         }
-        let tensors = list_tensors(&files);
-        for (path, _) in &files {
-            tracing::debug!(path = %path.display(), "weights opened");
-        }
+        Ok(Self::over(origin, files, options))
+    }
+
+    fn over(
+        origin: &Path,
+        files: Vec<(PathBuf, MmapedSafetensors)>,
+        options: &LoadOptions,
+    ) -> Self {
         let source = Source {
-            folder: folder.into(),
+            origin: origin.into(),
+            tensors: list_tensors(&files),
             files,
-            tensors,
             device: options.device.clone(),
             dtype: options.dtype,
+            dry: options.dry,
             progress: Mutex::default(),
         };
-        Ok(Self {
+        Self {
             source: Arc::new(source),
             prefix: String::new(),
-        })
+        }
+    }
+
+    /// What was asked for and is not there.
+    pub fn wanted(&self) -> Shapes {
+        self.source.progress().report.missing.clone()
     }
 
     /// The files that were opened.
@@ -178,7 +212,7 @@ impl Weights {
             return Ok(());
         }
         Err(Error::Tensors {
-            folder: source.folder.clone(),
+            origin: source.origin.clone(),
             report: Box::new(report),
         })
     }
@@ -204,6 +238,10 @@ impl Source {
             path: path.clone(),
             source: Box::new(source),
         };
+        let readable = matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32);
+        if self.dry && readable {
+            return self.placeholder(shape);
+        }
         let view = file.get(name).map_err(damaged)?;
         let finite = match entry.dtype {
             Dtype::F16 => all_finite_16(view.data(), 0x7c00),

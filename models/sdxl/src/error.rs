@@ -53,6 +53,14 @@ pub enum Error {
         /// What may help.
         hint: &'static str,
     },
+    /// A file of initial latents that holds none.
+    #[error("{path}: {reason}")]
+    Latents {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A trace file could not be written.
     #[error("cannot write {path}")]
     Write {

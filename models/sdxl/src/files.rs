@@ -16,7 +16,8 @@ use crate::scheduler::SchedulerKind;
 pub struct SdxlFiles {
     /// An SDXL folder in Diffusers layout.
     pub folder: PathBuf,
-    /// A U-Net folder to use instead of the model's own.
+    /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for the model's own
+    /// `unet/config.json`.
     #[serde(default)]
     pub unet: Option<PathBuf>,
     /// The type that the text encoders and the U-Net compute in; the VAE always computes in float32.
@@ -81,8 +82,12 @@ impl SdxlFiles {
     /// What a picture depends on besides its texts: (label, file or folder).
     pub fn picture_files(&self) -> Vec<(String, PathBuf)> {
         let mut files = self.labelled(&["scheduler", "vae"]);
-        let own = || self.folder.join("unet");
-        let unet = self.unet.clone().unwrap_or_else(own);
+        let own = self.folder.join("unet");
+        let unet = self.unet.clone().unwrap_or_else(|| own.clone());
+        if unet.is_file() {
+            let config = own.join("config.json");
+            files.push(("models.sdxl.unet_config".to_owned(), config));
+        }
         files.push(("models.sdxl.unet".to_owned(), unet));
         files
     }

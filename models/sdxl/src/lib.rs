@@ -1,14 +1,24 @@
 //! SDXL in Diffusers folder layout, equal to diffusers in float32: texts to prompt and name embeddings
-//! ([`TextEncoders`]), embeddings and seeds to pictures ([`Sdxl`]), and the arithmetic of the N space
-//! ([`NameEmbedding`]).
+//! ([`TextEncoders`]), embeddings and seeds to pictures ([`Sdxl`]), and the arithmetic of the N space:
+//!
+//! | | |
+//! |---|---|
+//! | [`TextEncoders::encode_name`] | a name → [`NameEmbedding`], [8 × 2048] |
+//! | [`NameEmbedding::interpolate`] | the way from one to another, before the two equations |
+//! | [`NameEmbedding::recentre`] | Equation 4: away from the mean name, by δ |
+//! | [`NameEmbedding::rescale`] | Equation 5: to the length η |
+//! | [`PromptEmbedding::prepend`] | Name Prepending |
+//! | [`PromptEmbedding::substitute`] | name substitution, for comparison |
 //!
 //! Everything is read from the folder's own JSON files; a value that is not implemented is an error that names
 //! its key. No stage and no table is known here.
 
+mod check;
 mod error;
 mod files;
 mod folder;
 mod kernels;
+mod latents;
 mod layers;
 mod name;
 mod noise;
@@ -22,10 +32,12 @@ mod trace;
 mod unet;
 mod vae;
 
+pub use check::{ModelWidths, PartCheck, PartFacts, part_shapes};
 pub use error::{Error, Result};
 pub use files::{SchedulerChoice, SdxlFiles};
 pub use laioncele_clip::{DeviceChoice, LoadOptions, Precision, WeightVariant};
-pub use name::{NAME_TOKENS, NameEmbedding, PromptEmbedding};
+pub use latents::InitialLatents;
+pub use name::{NAME_TOKENS, NameEmbedding, Naming, PromptEmbedding};
 pub use noise::Noise;
 pub use parallel::in_parallel;
 pub use pipeline::{ImageRequest, SamplingSettings, Sdxl, SdxlOptions, SizeConditioning};

@@ -1,9 +1,34 @@
-//! The N space: name embeddings, Name Prepending, and the arithmetic of Equations 4 and 5.
+//! The N space: name embeddings, how a prompt takes one, and the arithmetic of Equations 4 and 5.
+
+use std::ops::Range;
+use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
 /// Rows of a name embedding: the prompt positions 1 to 8 (paper, section 3).
 pub const NAME_TOKENS: usize = 8;
+
+/// How a name goes into a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Naming {
+    /// Name Prepending ([`PromptEmbedding::prepend`]): what the paper does.
+    #[default]
+    Prepend,
+    /// Name substitution ([`PromptEmbedding::substitute`]): what the paper compares it with.
+    Substitute,
+}
+
+impl FromStr for Naming {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "prepend" => Ok(Self::Prepend),
+            "substitute" => Ok(Self::Substitute),
+            other => Err(Error::setting("naming", other, "prepend or substitute")),
+        }
+    }
+}
 
 /// A name as SDXL's text encoders see it: rows 1…8 of the name's own prompt embedding, [8 × width] float32
 /// in row-major order (width 2048 for SDXL). Names of fewer tokens keep the end token and padding rows.
@@ -188,5 +213,99 @@ impl PromptEmbedding {
             embeds,
             ..self.clone()
         })
+    }
+
+    /// Name substitution: the name's rows in place of those of `placeholder` ("a person"), whose positions are given.
+    /// A name of known length brings as many rows as it has tokens, another all eight. What comes after moves up or
+    /// down with its values as they are; a gap at the end repeats the last row, an overhang falls off. The pooled
+    /// vector stays the prompt's.
+    pub fn substitute(&self, name: &NameEmbedding, placeholder: Range<usize>) -> Result<Self> {
+        Error::check_size("a row of the name embedding", name.width, self.width)?;
+        let (tokens, width) = (self.tokens(), self.width);
+        if placeholder.is_empty() || placeholder.start == 0 || placeholder.end >= tokens {
+            let given = format!("{placeholder:?}");
+            let expected = format!("positions after the start token and before {tokens}");
+            return Err(Error::setting("placeholder", given, expected));
+        }
+        let rows = name.token_count.unwrap_or(NAME_TOKENS).min(NAME_TOKENS);
+        let mut embeds = Vec::with_capacity(self.embeds.len() + NAME_TOKENS * width);
+        embeds.extend_from_slice(&self.embeds[..placeholder.start * width]);
+        embeds.extend_from_slice(&name.rows[..rows * width]);
+        embeds.extend_from_slice(&self.embeds[placeholder.end * width..]);
+        let last = &self.embeds[(tokens - 1) * width..];
+        while embeds.len() < self.embeds.len() {
+            embeds.extend_from_slice(last);
+        }
+        embeds.truncate(self.embeds.len());
+        Ok(Self {
+            embeds,
+            ..self.clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twelve tokens of width 1, numbered.
+    fn prompt() -> PromptEmbedding {
+        PromptEmbedding {
+            embeds: (0..12u8).map(f32::from).collect(),
+            width: 1,
+            pooled: vec![7.0],
+            ids: [Vec::new(), Vec::new()],
+            token_count: 6,
+            truncated: false,
+        }
+    }
+
+    fn name() -> NameEmbedding {
+        let rows = (0..8u8).map(|i| 100.0 + f32::from(i)).collect();
+        NameEmbedding::new(rows, 1).expect("a name")
+    }
+
+    #[test]
+    fn a_name_is_prepended_after_the_start_token() {
+        let named = prompt().prepend(&name()).expect("prepended");
+        let expected = [
+            0.0, 100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0, 107.0, 1.0, 2.0, 3.0,
+        ];
+        assert_eq!(named.embeds, expected);
+        assert_eq!(named.pooled, [7.0]);
+    }
+
+    #[test]
+    fn a_long_name_pushes_the_end_out() {
+        let named = prompt().substitute(&name(), 3..5).expect("substituted");
+        let expected = [
+            0.0, 1.0, 2.0, 100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0, 107.0, 5.0,
+        ];
+        assert_eq!(named.embeds, expected);
+        assert_eq!(named.pooled, [7.0]);
+    }
+
+    #[test]
+    fn a_short_name_leaves_a_gap_that_the_last_row_fills() {
+        let one = name().with_token_count(1);
+        let named = prompt().substitute(&one, 3..5).expect("substituted");
+        let expected = [
+            0.0, 1.0, 2.0, 100.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 11.0,
+        ];
+        assert_eq!(named.embeds, expected);
+    }
+
+    #[test]
+    fn a_placeholder_lies_inside_the_prompt() {
+        for wrong in [0..2, 4..4, 10..12] {
+            assert!(prompt().substitute(&name(), wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn namings_have_names() {
+        assert_eq!("prepend".parse::<Naming>().ok(), Some(Naming::default()));
+        let wrong = "replace".parse::<Naming>().expect_err("unknown");
+        assert!(wrong.to_string().contains("substitute"), "{wrong}");
     }
 }

@@ -28,8 +28,11 @@ pub struct SdxlOptions {
     pub vae_dtype: DType,
     /// Which weight files to read.
     pub variant: WeightVariant,
-    /// A U-Net folder to use instead of the model's own.
+    /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for the model's own
+    /// `unet/config.json`.
     pub unet: Option<PathBuf>,
+    /// Hold the weights against the configurations without reading a number ([`LoadOptions::dry`]).
+    pub dry: bool,
 }
 
 impl Default for SdxlOptions {
@@ -40,6 +43,7 @@ impl Default for SdxlOptions {
             vae_dtype: DType::F32,
             variant: WeightVariant::Any,
             unet: None,
+            dry: false,
         }
     }
 }
@@ -133,10 +137,15 @@ impl Sdxl {
             device: options.device.clone(),
             dtype,
             variant: options.variant,
+            dry: options.dry,
         };
         let scheduler = JsonFile::read(&folder.join("scheduler").join("scheduler_config.json"))?;
-        let unet_folder = options.unet.clone().unwrap_or_else(|| folder.join("unet"));
-        let unet = UNet::load(&unet_folder, &load(options.dtype))?;
+        let own = folder.join("unet");
+        let unet = match &options.unet {
+            Some(file) if file.is_file() => UNet::load_file(file, &own, &load(options.dtype))?,
+            Some(other) => UNet::load(other, &load(options.dtype))?,
+            None => UNet::load(&own, &load(options.dtype))?,
+        };
         let vae = Vae::load(&folder.join("vae"), &load(options.vae_dtype))?;
         if vae.channels() != unet.channels() || !unet.is_plain() {
             let (ours, theirs) = (unet.channels(), vae.channels());

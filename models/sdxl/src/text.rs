@@ -1,12 +1,16 @@
 //! Both text encoders of an SDXL folder: texts to prompt embeddings and name embeddings.
 
+use std::ops::Range;
 use std::path::Path;
 
 use laioncele_clip::{LoadOptions, TextEncoder, finite_numbers};
 
 use crate::error::{Error, Result};
 use crate::folder::ModelIndex;
-use crate::name::{NAME_TOKENS, NameEmbedding, PromptEmbedding};
+use crate::name::{NAME_TOKENS, NameEmbedding, Naming, PromptEmbedding};
+
+/// What a name may stand for in a prompt, tried in this order.
+const PLACEHOLDERS: [&str; 6] = ["a person", "a man", "a woman", "person", "man", "woman"];
 
 /// What the picture is guided away from if nothing else is said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -122,10 +126,9 @@ impl TextEncoders {
         let truncated = first.tokenizer().is_truncated(one.token_count)
             || second.tokenizer().is_truncated(two.token_count);
         if truncated {
-            tracing::debug!(
-                tokens = one.token_count,
-                "a text was cut to fit the text encoders"
-            );
+            let (tokens, kept) = (one.token_count, self.tokens() - 2);
+            let beginning: String = text.chars().take(60).collect();
+            tracing::warn!("a text of {tokens} tokens was cut to {kept}: {beginning:?}…");
         }
         Ok(PromptEmbedding {
             embeds: rows
@@ -143,6 +146,39 @@ impl TextEncoders {
     /// Rows 1…8 of the name's own prompt embedding, with the name's token count before truncation.
     pub fn encode_name(&self, name: &str) -> Result<NameEmbedding> {
         self.encode_prompt(name)?.name()
+    }
+
+    /// `prompt` with `name` in it: prepended, or in place of the first of "a person", "a man", "a woman", "person",
+    /// "man" and "woman" that the prompt has.
+    ///
+    /// # Errors
+    /// A name of another width; for a substitution, a prompt without such words.
+    pub fn named(
+        &self,
+        prompt: &PromptEmbedding,
+        name: &NameEmbedding,
+        naming: Naming,
+    ) -> Result<PromptEmbedding> {
+        if naming == Naming::Prepend {
+            return prompt.prepend(name);
+        }
+        let place = PLACEHOLDERS
+            .iter()
+            .find_map(|words| self.locate(prompt, words));
+        let place = place.ok_or_else(|| {
+            let expected = format!("a prompt with one of: {}", PLACEHOLDERS.join(", "));
+            Error::setting("naming", "substitute", expected)
+        })?;
+        prompt.substitute(name, place)
+    }
+
+    /// The positions of `words` in a prompt: the first place where the first tokenizer's ids are theirs.
+    fn locate(&self, prompt: &PromptEmbedding, words: &str) -> Option<Range<usize>> {
+        let words = self.encoders[0].tokenizer().encode(words);
+        let wanted = words.ids.get(1..=words.token_count)?;
+        let places = prompt.ids[0].windows(wanted.len());
+        let start = places.into_iter().position(|ids| ids == wanted)?;
+        Some(start..start + wanted.len())
     }
 
     /// The embedding to guide away from.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use laioncele_clip::config::JsonFile;
 use laioncele_clip::nn::Linear;
-use laioncele_clip::{LoadOptions, Weights, finite_numbers, ops as clip_ops};
+use laioncele_clip::{LoadOptions, Shapes, Weights, finite_numbers, ops as clip_ops};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -353,12 +353,25 @@ impl Vae {
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let config = VaeConfig::read(folder, options.dtype)?;
         let w = Weights::open(folder, "diffusion_pytorch_model", options)?;
+        let vae = Self::build(config, &w, options)?;
+        w.finish(&[])?;
+        Ok(vae)
+    }
+
+    /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
+    pub fn shapes(folder: &Path) -> Result<Shapes> {
+        let (w, options) = (Weights::none(), LoadOptions::default());
+        Self::build(VaeConfig::read(folder, options.dtype)?, &w, &options)?;
+        Ok(w.wanted())
+    }
+
+    fn build(config: VaeConfig, w: &Weights, options: &LoadOptions) -> Result<Self> {
         let latent = config.latent_channels;
         let pointwise = |wanted: bool, name: &str, channels: usize| match wanted {
             true => Conv2d::pointwise(&w.pp(name), channels, channels).map(Some),
             false => Ok(None),
         };
-        let vae = Self {
+        Ok(Self {
             encoder: Encoder::load(&w.pp("encoder"), &config)?,
             quant_conv: pointwise(config.use_quant_conv, "quant_conv", 2 * latent)?,
             post_quant_conv: pointwise(config.use_post_quant_conv, "post_quant_conv", latent)?,
@@ -367,9 +380,7 @@ impl Vae {
             dtype: options.dtype,
             files: w.files().map(Path::to_path_buf).collect(),
             config,
-        };
-        w.finish(&[])?;
-        Ok(vae)
+        })
     }
 
     /// Channels of the latents.

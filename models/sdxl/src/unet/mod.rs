@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use laioncele_clip::nn::silu;
-use laioncele_clip::{LoadOptions, Weights};
+use laioncele_clip::{LoadOptions, Shapes, Weights};
 
 use crate::error::{Error, Result};
 use crate::layers::{Conv2d, GroupNorm, ResNet, ResNetConfig};
@@ -67,7 +67,26 @@ impl UNet {
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let config = UNetConfig::read(folder)?;
         let w = Weights::open(folder, "diffusion_pytorch_model", options)?;
-        let unet = Self::build(config, &w, options)?;
+        Self::load_from(config, &w, options)
+    }
+
+    /// Loads `weights`, one safetensors file of a U-Net, under the `config.json` of `folder`: how few-step U-Nets such
+    /// as SDXL-Lightning are published.
+    pub fn load_file(weights: &Path, folder: &Path, options: &LoadOptions) -> Result<Self> {
+        let config = UNetConfig::read(folder)?;
+        let w = Weights::open_file(weights, options)?;
+        Self::load_from(config, &w, options)
+    }
+
+    /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
+    pub fn shapes(folder: &Path) -> Result<Shapes> {
+        let w = Weights::none();
+        Self::build(UNetConfig::read(folder)?, &w, &LoadOptions::default())?;
+        Ok(w.wanted())
+    }
+
+    fn load_from(config: UNetConfig, w: &Weights, options: &LoadOptions) -> Result<Self> {
+        let unet = Self::build(config, w, options)?;
         w.finish(&[])?;
         Ok(unet)
     }

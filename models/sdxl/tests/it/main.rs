@@ -5,5 +5,7 @@ mod common;
 mod invariants;
 mod mini;
 mod models;
+mod naming;
 mod schedulers;
 mod trajectories;
+mod weights;

@@ -10,8 +10,8 @@ use laioncele_core::{Manifest, Part, StageError, TableId};
 use laioncele_encoder::{CONFIG_FILE, Crop, Encoder, WEIGHTS_FILE};
 use laioncele_face::{FaceNets, FaceOptions};
 use laioncele_sdxl::{
-    ImageRequest, NAME_TOKENS, NameEmbedding, Noise, NullText, PromptEmbedding, SamplingSettings,
-    Sdxl, TextEncoders, in_parallel,
+    ImageRequest, NAME_TOKENS, NameEmbedding, Naming, Noise, NullText, PromptEmbedding,
+    SamplingSettings, Sdxl, TextEncoders, in_parallel,
 };
 
 use super::error::{DrawError, Result};
@@ -61,6 +61,8 @@ pub struct Studio {
     eta: Eta,
     /// How pictures are drawn; as the manifest says at first.
     pub sampling: SamplingSettings,
+    /// How names go into prompts; prepended at first.
+    pub naming: Naming,
     /// Pictures drawn at once on the processor; 0 for as many as the machine has threads.
     pub threads: usize,
     on_cpu: bool,
@@ -111,6 +113,7 @@ impl Studio {
             eta: plan.settings.eta,
             on_cpu: files.device.open()?.is_cpu(),
             threads: 0,
+            naming: Naming::Prepend,
             sdxl,
             texts,
             sampling,
@@ -275,9 +278,11 @@ impl Studio {
 
     fn draw_one(&self, picture: &Picture<'_>, prompt: &PromptEmbedding) -> Result<RgbImage> {
         let name = picture.name.map(|name| self.prepended(name)).transpose()?;
+        let named = name.map(|name| self.texts.named(prompt, &name, self.naming));
+        let named = named.transpose()?;
         let request = ImageRequest {
-            prompt,
-            name: name.as_ref(),
+            prompt: named.as_ref().unwrap_or(prompt),
+            name: None,
             null: &self.null,
             noise: Noise::Seed(picture.seed),
         };

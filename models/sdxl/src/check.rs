@@ -1,0 +1,183 @@
+//! Whether a model's folder holds what it must, before anything is drawn with it.
+
+use std::path::{Path, PathBuf};
+
+use laioncele_clip::config::JsonFile;
+use laioncele_clip::{LoadOptions, Shapes, TextEncoder, TextModel};
+
+use crate::error::{Error, Result};
+use crate::files::SdxlFiles;
+use crate::folder::ModelIndex;
+use crate::pipeline::{Sdxl, SdxlOptions};
+use crate::scheduler::SchedulerConfig;
+use crate::text::TextEncoders;
+use crate::unet::UNet;
+use crate::vae::Vae;
+
+/// The tensors that the parts of an SDXL folder ask for, part by part: `text_encoder`, `text_encoder_2`, `unet`, `vae`.
+/// Only the configurations need to be there.
+///
+/// # Errors
+/// A configuration that is missing or not supported.
+pub fn part_shapes(folder: &Path) -> Result<Vec<(&'static str, Shapes)>> {
+    ModelIndex::read(folder)?;
+    Ok(vec![
+        (
+            "text_encoder",
+            TextModel::shapes(&folder.join("text_encoder"), false)?,
+        ),
+        (
+            "text_encoder_2",
+            TextModel::shapes(&folder.join("text_encoder_2"), true)?,
+        ),
+        ("unet", UNet::shapes(&folder.join("unet"))?),
+        ("vae", Vae::shapes(&folder.join("vae"))?),
+    ])
+}
+
+/// A part of a model, held against its configuration.
+#[derive(Debug)]
+pub struct PartCheck {
+    /// `model_index`, `text_encoder` (with its tokenizer), `text_encoder_2`, `unet`, `vae`, `scheduler`.
+    pub part: &'static str,
+    /// Its file or folder.
+    pub path: PathBuf,
+    /// What it holds, or what is wrong with it.
+    pub found: Result<PartFacts>,
+}
+
+/// What a sound part holds; nothing of a part without weights.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct PartFacts {
+    /// Weight files.
+    pub files: Vec<PathBuf>,
+    /// Numbers.
+    pub parameters: u64,
+    /// Bytes of them in the memory of a process that computes with them.
+    pub bytes: u64,
+}
+
+/// Widths of a whole model, for whoever must fit it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelWidths {
+    /// Of a name's token: 2048 for SDXL.
+    pub name: usize,
+    /// Edge of the model's own pictures in pixels: 1024 for SDXL.
+    pub image_size: usize,
+}
+
+impl SdxlFiles {
+    /// Checks each part: files, configuration, tensors, shapes, stored types; with `deep` also that every number is
+    /// finite, which reads all of the weights.
+    pub fn check(&self, deep: bool) -> Vec<PartCheck> {
+        let folder = &self.folder;
+        let part = |part: &'static str, path: PathBuf, found| PartCheck { part, path, found };
+        let index = ModelIndex::read(folder).map(|_| PartFacts::default());
+        let mut checks = vec![part("model_index", folder.join("model_index.json"), index)];
+        let texts = [
+            ("text_encoder", "tokenizer", false),
+            ("text_encoder_2", "tokenizer_2", true),
+        ];
+        for (name, tokenizer, projection) in texts {
+            let found = self.check_text(name, tokenizer, projection, deep);
+            checks.push(part(name, folder.join(name), found));
+        }
+        let unet = self.unet.clone().unwrap_or_else(|| folder.join("unet"));
+        checks.push(part("unet", unet, self.check_unet(deep)));
+        checks.push(part("vae", folder.join("vae"), self.check_vae(deep)));
+        let scheduler = folder.join("scheduler/scheduler_config.json");
+        let found = check_scheduler(&scheduler);
+        checks.push(part("scheduler", scheduler, found));
+        checks
+    }
+
+    /// Whether the parts fit each other, by their configurations and the names and shapes of their tensors.
+    ///
+    /// # Errors
+    /// The first part that does not load, or [`Error::Mismatch`].
+    pub fn check_together(&self) -> Result<ModelWidths> {
+        let texts = TextEncoders::load(&self.folder, &self.options(false))?;
+        let options = SdxlOptions {
+            dtype: self.precision.dtype(),
+            unet: self.unet.clone(),
+            dry: true,
+            ..SdxlOptions::default()
+        };
+        let sdxl = Sdxl::load(&self.folder, &options)?;
+        let ours = (texts.name_width(), texts.pooled_width());
+        let theirs = (sdxl.name_width(), sdxl.pooled_width());
+        if ours != theirs {
+            let reason = format!(
+                "the text encoders make tokens and pooled vectors of widths {ours:?}, the U-Net takes {theirs:?}"
+            );
+            let folder = self.folder.clone();
+            return Err(Error::Mismatch { folder, reason });
+        }
+        Ok(ModelWidths {
+            name: ours.0,
+            image_size: sdxl.image_size(),
+        })
+    }
+
+    fn options(&self, deep: bool) -> LoadOptions {
+        LoadOptions {
+            dtype: self.precision.dtype(),
+            dry: !deep,
+            ..LoadOptions::default()
+        }
+    }
+
+    fn check_text(
+        &self,
+        part: &str,
+        tokenizer: &str,
+        projection: bool,
+        deep: bool,
+    ) -> Result<PartFacts> {
+        let (tokenizer, folder) = (self.folder.join(tokenizer), self.folder.join(part));
+        let encoder = TextEncoder::load(&tokenizer, &folder, projection, &self.options(deep))?;
+        let shapes = TextModel::shapes(&folder, projection)?;
+        Ok(self.facts(encoder.model().files(), &shapes))
+    }
+
+    fn check_unet(&self, deep: bool) -> Result<PartFacts> {
+        let (own, options) = (self.folder.join("unet"), self.options(deep));
+        let (unet, config) = match &self.unet {
+            Some(file) if file.is_file() => (UNet::load_file(file, &own, &options)?, &own),
+            Some(other) => (UNet::load(other, &options)?, other),
+            None => (UNet::load(&own, &options)?, &own),
+        };
+        Ok(self.facts(unet.files(), &UNet::shapes(config)?))
+    }
+
+    fn check_vae(&self, deep: bool) -> Result<PartFacts> {
+        let folder = self.folder.join("vae");
+        let options = LoadOptions {
+            dtype: SdxlOptions::default().vae_dtype,
+            ..self.options(deep)
+        };
+        let vae = Vae::load(&folder, &options)?;
+        let bytes = options.dtype.size_in_bytes();
+        Ok(facts(vae.files(), &Vae::shapes(&folder)?, bytes))
+    }
+
+    fn facts(&self, files: &[PathBuf], shapes: &Shapes) -> PartFacts {
+        facts(files, shapes, self.precision.dtype().size_in_bytes())
+    }
+}
+
+fn facts(files: &[PathBuf], shapes: &Shapes, bytes: usize) -> PartFacts {
+    let numbers =
+        |(_, shape): &(String, Vec<usize>)| shape.iter().map(|n| *n as u64).product::<u64>();
+    let parameters = shapes.iter().map(numbers).sum();
+    PartFacts {
+        files: files.to_vec(),
+        parameters,
+        bytes: parameters * bytes as u64,
+    }
+}
+
+fn check_scheduler(path: &Path) -> Result<PartFacts> {
+    SchedulerConfig::read(&JsonFile::read(path)?, None)?;
+    Ok(PartFacts::default())
+}

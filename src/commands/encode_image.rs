@@ -1,0 +1,167 @@
+//! `laioncele encode-image`: CLIP's features of pictures, a line each.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use image::RgbImage;
+use laioncele_clip::{ImageEncoder, LoadOptions, flatten_over_white};
+use laioncele_core::CoreError;
+use laioncele_core::error::chain;
+use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_sdxl::{Trace, TraceValues};
+use serde_json::{Map, Value, json};
+
+use super::drawing::model_failure;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  laioncele encode-image --model manifests/mini/sdxl-mini photo.jpg
+  laioncele encode-image --model clip-l --model clip-g *.jpg --into features.safetensors
+
+A line per picture:
+  {\"image\": ..., \"image_embeds\": {ENCODER: [...], ...}, \"features\": [...]}
+The embeddings are the projected ones, not of unit length; features are all encoders' side by
+side, in their order. Pixels are taken as they are stored, transparency is laid over white, as
+transformers does.";
+
+/// The image encoders of a folder that has two.
+const PAIR: [&str; 2] = ["image_encoder", "image_encoder_2"];
+
+/// `laioncele encode-image`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct EncodeImage {
+    /// A CLIP image encoder's folder, or one with image_encoder/ and image_encoder_2/; may be given several times
+    #[arg(long, value_name = "FOLDER", required = true)]
+    model: Vec<PathBuf>,
+    /// Pictures: JPEG, PNG, WebP
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
+    /// Write a safetensors file instead: `ENCODER.image_embeds` [pictures, width] for each, and `features`
+    #[arg(long, value_name = "FILE")]
+    into: Option<PathBuf>,
+}
+
+/// An encoder with the name of its folder.
+struct Tower {
+    name: String,
+    encoder: ImageEncoder,
+}
+
+impl EncodeImage {
+    /// Encodes.
+    ///
+    /// # Errors
+    /// A folder without image encoders, a picture that cannot be read.
+    pub fn execute(self) -> Result<(), Failure> {
+        let mut towers = Vec::new();
+        for folder in self.model.iter().flat_map(|folder| folders(folder)) {
+            towers.push(Tower::load(&folder)?);
+        }
+        let mut trace = Recording::new(&towers);
+        for file in &self.images {
+            let picture = read(file)?;
+            let embed = |tower: &Tower| tower.encoder.image_embeds(&picture);
+            let embeds: Result<Vec<Vec<f32>>, _> = towers.iter().map(embed).collect();
+            let embeds = embeds.map_err(|e| about(file, &chain(&e)))?;
+            match self.into {
+                Some(_) => trace.add(embeds),
+                None => output::data(&line(file, &towers, &embeds))?,
+            }
+        }
+        match &self.into {
+            Some(file) => trace.write(file),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The folders of image encoders that `folder` stands for: those of a pair that are there, or itself.
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let pair = PAIR.map(|part| folder.join(part));
+    let there: Vec<PathBuf> = pair.into_iter().filter(|part| part.is_dir()).collect();
+    if there.is_empty() {
+        vec![folder.to_owned()]
+    } else {
+        there
+    }
+}
+
+impl Tower {
+    fn load(folder: &Path) -> Result<Self, Failure> {
+        let encoder = ImageEncoder::load(folder, &LoadOptions::default()).map_err(|e| {
+            Failure::new(Exit::Environment, chain(&e)).hint(
+                "name a CLIP image encoder's folder with --model, or one with image_encoder/ and image_encoder_2/",
+            )
+        })?;
+        let name = folder.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        Ok(Self { name, encoder })
+    }
+}
+
+fn line(file: &Path, towers: &[Tower], embeds: &[Vec<f32>]) -> String {
+    let named = towers.iter().zip(embeds);
+    let named: Map<String, Value> = named
+        .map(|(tower, embeds)| (tower.name.clone(), json!(embeds)))
+        .collect();
+    let features = embeds.concat();
+    json!({ "image": file, "image_embeds": named, "features": features }).to_string()
+}
+
+/// Embeddings on their way into a file.
+struct Recording {
+    /// Name and width of each encoder, with all pictures' embeddings.
+    towers: Vec<(String, usize, Vec<f32>)>,
+    features: Vec<f32>,
+    pictures: usize,
+}
+
+impl Recording {
+    fn new(towers: &[Tower]) -> Self {
+        let empty = |t: &Tower| (t.name.clone(), t.encoder.width(), Vec::new());
+        Self {
+            towers: towers.iter().map(empty).collect(),
+            features: Vec::new(),
+            pictures: 0,
+        }
+    }
+
+    fn add(&mut self, embeds: Vec<Vec<f32>>) {
+        self.pictures += 1;
+        for ((_, _, all), own) in self.towers.iter_mut().zip(embeds) {
+            self.features.extend_from_slice(&own);
+            all.extend(own);
+        }
+    }
+
+    fn write(self, file: &Path) -> Result<(), Failure> {
+        let mut trace = Trace::default();
+        let width: usize = self.towers.iter().map(|(_, width, _)| width).sum();
+        let shape = [self.pictures, width];
+        trace.record("features", &shape, TraceValues::F32(self.features));
+        for (name, width, embeds) in self.towers {
+            let (name, shape) = (format!("{name}.image_embeds"), [self.pictures, width]);
+            trace.record(&name, &shape, TraceValues::F32(embeds));
+        }
+        trace.write(file).map_err(|e| model_failure(&e))
+    }
+}
+
+/// The pixels of a picture file as CLIP sees them.
+fn read(file: &Path) -> Result<RgbImage, Failure> {
+    let bytes = fs::read(file).map_err(|e| CoreError::from_io(file, e))?;
+    let opaque = decode(&bytes, &Limits::default(), Orientation::AsStored)
+        .map_err(|e| about(file, &e.to_string()))?;
+    match image::load_from_memory(&bytes) {
+        Ok(picture) if picture.color().has_alpha() => Ok(flatten_over_white(&picture)),
+        _ => Ok(opaque),
+    }
+}
+
+fn about(file: &Path, error: &str) -> Failure {
+    Failure::new(Exit::Usage, format!("{}: {error}", file.display()))
+}

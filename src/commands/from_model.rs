@@ -1,0 +1,236 @@
+//! `generate --model`: prompts drawn with an SDXL folder alone, and a trace of everything computed on the way.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use image::RgbImage;
+use laioncele_sdxl::{
+    DeviceChoice, ImageRequest, InitialLatents, Noise, NullText, Precision, PromptEmbedding,
+    SamplingSettings, SchedulerChoice, Sdxl, SdxlFiles, SizeConditioning, TextEncoders, Trace,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::drawing::{Drawing, Written, model_failure};
+use crate::failure::{Exit, Failure};
+
+/// Drawing without a run.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Options with --model")]
+pub struct FromModel {
+    /// An SDXL folder in Diffusers layout, to draw with instead of a run
+    #[arg(long, value_name = "FOLDER")]
+    model: Option<PathBuf>,
+    /// A name to put into the prompt
+    #[arg(long, value_name = "NAME", requires = "model")]
+    name: Option<String>,
+    /// What is guided away from; `''` is the encoded empty text [default: what the folder says, zeros for SDXL]
+    #[arg(long, value_name = "TEXT", requires = "model")]
+    negative_prompt: Option<String>,
+    /// ddim, euler, dpmpp_2m, lcm, or `model` for the folder's own [default: ddim]
+    #[arg(long, value_name = "NAME", requires = "model", value_parser = setting::<SchedulerChoice>)]
+    scheduler: Option<SchedulerChoice>,
+    /// Begin with the tensor `noise` of this safetensors file: standard normal, a picture for each of its rows
+    #[arg(long, value_name = "FILE", requires = "model", conflicts_with_all = ["images", "seed"])]
+    initial_latents: Option<PathBuf>,
+    /// Write everything computed to this safetensors file: ids, embeddings, latents after every step, pixels
+    #[arg(long, value_name = "FILE", requires = "model")]
+    trace: Option<PathBuf>,
+    /// Another U-Net: a folder, or one safetensors file of weights
+    #[arg(long, value_name = "PATH", requires = "model")]
+    unet: Option<PathBuf>,
+    /// Pixels [default: the latents', else the model's own]
+    #[arg(long, value_name = "PIXELS", requires = "model")]
+    height: Option<usize>,
+    /// Pixels
+    #[arg(long, value_name = "PIXELS", requires = "model")]
+    width: Option<usize>,
+    /// Sizes that the U-Net is told of: original height and width, crop top and left, target height and width
+    /// [default: the picture's own, uncropped]
+    #[arg(long, value_name = "H,W,TOP,LEFT,H,W", requires = "model")]
+    time_ids: Option<TimeIds>,
+    /// The type that the text encoders and the U-Net compute in: f32, bf16, f16 [default: f32]
+    #[arg(long, value_name = "TYPE", requires = "model", value_parser = setting::<Precision>)]
+    precision: Option<Precision>,
+}
+
+/// A value named as manifests name it.
+fn setting<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(Value::from(text)).map_err(|e| e.to_string())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TimeIds(SizeConditioning);
+
+impl FromStr for TimeIds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers: Result<Vec<u32>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+        match numbers.as_deref() {
+            Ok(&[height, width, top, left, to_height, to_width]) => Ok(Self(SizeConditioning {
+                original: [height, width],
+                crop: [top, left],
+                target: [to_height, to_width],
+            })),
+            _ => Err("six whole numbers with commas between them are expected".to_owned()),
+        }
+    }
+}
+
+/// The loaded parts of the folder.
+struct Model {
+    texts: TextEncoders,
+    sdxl: Sdxl,
+    null: PromptEmbedding,
+}
+
+/// Where a picture's randomness comes from, and what its file is called after it.
+struct Start {
+    noise: Noise,
+    seed: Option<u64>,
+    label: String,
+}
+
+impl FromModel {
+    /// Draws `images` pictures of each prompt.
+    ///
+    /// # Errors
+    /// A folder that is no SDXL, settings that it cannot meet, files that cannot be read or written.
+    pub fn draw(
+        &self,
+        prompts: &[String],
+        images: u64,
+        drawing: &Drawing,
+    ) -> Result<Vec<Written>, Failure> {
+        if self.trace.is_some() && prompts.len() > 1 {
+            let text = "--trace records one prompt; several were given";
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        let latents = self.initial_latents.as_deref().map(InitialLatents::read);
+        let latents = latents.transpose().map_err(|e| model_failure(&e))?;
+        let model = self.load().map_err(|e| model_failure(&e))?;
+        let mut sampling = self.sampling(&model.sdxl, latents.as_ref());
+        drawing.set(&mut sampling)?;
+        let starts = starts(latents, images, drawing.seed);
+        let mut written = Vec::new();
+        for (at, prompt) in prompts.iter().enumerate() {
+            let drawn = self.draw_prompt(&model, prompt, &starts, &sampling, drawing);
+            let drawn = drawn.map_err(|e| model_failure(&e))?;
+            for (start, picture) in starts.iter().zip(&drawn) {
+                let file = format!("prompt-{at:02}-{}", start.label);
+                written.push(Written {
+                    file: drawing.write(&file, picture)?,
+                    prompt: prompt.clone(),
+                    seed: start.seed,
+                    share: None,
+                });
+            }
+        }
+        Ok(written)
+    }
+
+    fn load(&self) -> laioncele_sdxl::Result<Model> {
+        let files = SdxlFiles {
+            folder: self.model.clone().unwrap_or_default(),
+            unet: self.unet.clone(),
+            precision: self.precision.unwrap_or_default(),
+            device: DeviceChoice::default(),
+        };
+        let texts = TextEncoders::load(&files.folder, &files.text_options()?)?;
+        let null = match &self.negative_prompt {
+            Some(text) => NullText::Text(text.clone()),
+            None => NullText::Model,
+        };
+        Ok(Model {
+            null: texts.encode_null(&null)?,
+            texts,
+            sdxl: Sdxl::load(&files.folder, &files.picture_options()?)?,
+        })
+    }
+
+    fn sampling(&self, sdxl: &Sdxl, latents: Option<&InitialLatents>) -> SamplingSettings {
+        let paper = SamplingSettings::default();
+        let factor = sdxl.vae().factor();
+        SamplingSettings {
+            scheduler: self.scheduler.map_or(paper.scheduler, |choice| choice.0),
+            height: self.height.or(latents.map(|l| l.height * factor)),
+            width: self.width.or(latents.map(|l| l.width * factor)),
+            sizes: self.time_ids.map(|ids| ids.0),
+            ..paper
+        }
+    }
+
+    fn draw_prompt(
+        &self,
+        model: &Model,
+        prompt: &str,
+        starts: &[Start],
+        sampling: &SamplingSettings,
+        drawing: &Drawing,
+    ) -> laioncele_sdxl::Result<Vec<RgbImage>> {
+        let mut trace = Trace::default();
+        let mut prompt = model.texts.encode_prompt(prompt)?;
+        if let Some(name) = &self.name {
+            let text = model.texts.encode_prompt(name)?;
+            let named = model.texts.named(&prompt, &text.name()?, drawing.naming)?;
+            trace.record_name(&text, &prompt, &named)?;
+            prompt = named;
+        }
+        let request = |start: &Start| ImageRequest {
+            prompt: &prompt,
+            name: None,
+            null: &model.null,
+            noise: start.noise.clone(),
+        };
+        let requests: Vec<ImageRequest<'_>> = starts.iter().map(request).collect();
+        let recorded = self.trace.is_some().then_some(&mut trace);
+        let drawn = model.sdxl.generate(&requests, sampling, recorded)?;
+        if let Some(file) = &self.trace {
+            trace.write(file)?;
+        }
+        Ok(drawn)
+    }
+}
+
+fn starts(latents: Option<InitialLatents>, images: u64, seed: u64) -> Vec<Start> {
+    let Some(latents) = latents else {
+        let seeds = (0..images).map(|k| seed.wrapping_add(k));
+        let start = |seed| Start {
+            noise: Noise::Seed(seed),
+            seed: Some(seed),
+            label: format!("seed-{seed}"),
+        };
+        return seeds.map(start).collect();
+    };
+    let given = latents.pictures.into_iter().enumerate();
+    let start = |(k, picture)| Start {
+        noise: Noise::Latents(picture),
+        seed: None,
+        label: format!("latents-{k}"),
+    };
+    given.map(start).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_ids_are_six_numbers() {
+        let ids: TimeIds = "150,170, 6,10,96,128".parse().expect("six numbers");
+        assert_eq!(ids.0.original, [150, 170]);
+        assert_eq!((ids.0.crop, ids.0.target), ([6, 10], [96, 128]));
+        for wrong in ["", "1,2,3", "1,2,3,4,5,-6", "1,2,3,4,5,6,7"] {
+            assert!(wrong.parse::<TimeIds>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn settings_are_named_as_in_manifests() {
+        assert_eq!(setting::<Precision>("bf16"), Ok(Precision::Bf16));
+        let wrong = setting::<SchedulerChoice>("pndm").expect_err("unknown");
+        assert!(wrong.contains("dpmpp_2m"), "{wrong}");
+    }
+}

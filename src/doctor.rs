@@ -1,0 +1,315 @@
+//! What `doctor` looks at: whether everything that a manifest names is there, whole, and of one piece, before hours of
+//! work begin with it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use laioncele_clip::{ImageEncoders, LoadOptions, VisionModel};
+use laioncele_core::error::chain;
+use laioncele_core::{Manifest, Step};
+use laioncele_encoder::ImageEncoderFiles;
+use laioncele_face::{FaceFiles, FaceNets, FaceOptions};
+use laioncele_ner::Ner;
+use laioncele_sdxl::{NAME_TOKENS, SdxlFiles};
+use polars::prelude::{ParquetReader, SerReader};
+use serde::Serialize;
+
+use crate::plan::facts;
+use crate::words::{count, grouped, size};
+
+/// One thing looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What: `source`, `models.sdxl.unet`, `widths`, `memory`, …
+    pub check: String,
+    /// Whether it is as it must be.
+    pub ok: bool,
+    /// Its file or folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// What was found.
+    pub detail: String,
+}
+
+impl Check {
+    fn new(check: &str, path: Option<&Path>, found: Result<String, String>) -> Self {
+        Self {
+            check: check.to_owned(),
+            ok: found.is_ok(),
+            path: path.map(Path::to_owned),
+            detail: found.unwrap_or_else(|error| error),
+        }
+    }
+}
+
+/// Models that have checks of their own; the others must only be there.
+const LOADED: [&str; 4] = [
+    "models.ner",
+    "models.sdxl",
+    "models.face",
+    "models.image_encoders",
+];
+
+/// Looks at everything. `deep` reads all weights of SDXL and of the image encoders.
+pub fn examine(manifest: &Manifest, steps: &[Box<dyn Step>], deep: bool) -> Vec<Check> {
+    let mut checks = settings(manifest, steps);
+    checks.push(source(manifest));
+    checks.extend(files(manifest, steps));
+    let mut memory = Memory::default();
+    checks.extend(sdxl(manifest, deep, &mut memory));
+    checks.push(image_encoders(manifest, deep, &mut memory));
+    checks.push(faces(manifest));
+    checks.push(memory.check());
+    checks
+}
+
+/// Each step's settings; one line if all are well.
+fn settings(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
+    let path = Some(manifest.path());
+    let read = steps
+        .iter()
+        .map(|step| (step, facts::settings(&**step, manifest)));
+    let wrong: Vec<Check> = read
+        .filter_map(|(step, read)| Some((step, read.err()?)))
+        .map(|(step, error)| Check::new(step.name(), path, Err(chain(&error))))
+        .collect();
+    if wrong.is_empty() {
+        let text = format!("{} understood", count(steps.len(), "step"));
+        return vec![Check::new("settings", path, Ok(text))];
+    }
+    wrong
+}
+
+/// The captions' files, and the columns that the manifest maps.
+fn source(manifest: &Manifest) -> Check {
+    let path = manifest.resolve(&manifest.source.path);
+    let found = || {
+        let shards = manifest.shards().map_err(|e| chain(&e))?;
+        let mut bytes = 0;
+        for shard in &shards {
+            let about = |error: String| format!("{}: {error}", shard.path.display());
+            let file = File::open(&shard.path).map_err(|e| about(e.to_string()))?;
+            bytes += file.metadata().map_or(0, |m| m.len());
+            let schema = ParquetReader::new(file).schema();
+            let schema = schema.map_err(|e| about(e.to_string()))?;
+            let columns = manifest.source.columns.values();
+            let absent: Vec<&str> = columns
+                .map(String::as_str)
+                .filter(|column| !schema.contains(column))
+                .collect();
+            if !absent.is_empty() {
+                return Err(about(format!("no column {}", absent.join(", "))));
+            }
+        }
+        Ok(format!("{}, {}", count(shards.len(), "file"), size(bytes)))
+    };
+    Check::new("source", Some(&path), found())
+}
+
+/// The models that are not loaded below: are they there? The NER package knows its own digests.
+fn files(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
+    let models = steps.iter().filter_map(|step| step.models(manifest).ok());
+    let mut models: Vec<(String, PathBuf)> = models.flatten().map(|m| (m.label, m.path)).collect();
+    models.sort();
+    models.dedup();
+    let mut checks = Vec::new();
+    for (label, path) in models {
+        let found = match label.as_str() {
+            "models.ner" => Ner::load(&path)
+                .map(|_| "all files have the known digests".to_owned())
+                .map_err(|e| chain(&e)),
+            other if LOADED.iter().any(|loaded| other.starts_with(loaded)) => continue,
+            _ if path.exists() => Ok("there".to_owned()),
+            _ => Err("missing".to_owned()),
+        };
+        checks.push(Check::new(&label, Some(&path), found));
+    }
+    checks
+}
+
+/// The parts of SDXL, and whether they fit each other and `[widths]`.
+fn sdxl(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Vec<Check> {
+    let files: SdxlFiles = match manifest.model("sdxl") {
+        Ok(files) => files,
+        Err(error) => return vec![Check::new("models.sdxl", None, Err(chain(&error)))],
+    };
+    let files = files.resolved(|path| manifest.resolve(path));
+    memory.on_gpu = files.device.open().map(|device| !device.is_cpu());
+    let parts = files.check(deep);
+    let mut checks: Vec<Check> = parts
+        .iter()
+        .map(|part| {
+            let found = part.found.as_ref().map_err(|e| chain(e)).map(|facts| {
+                memory.needed += facts.bytes;
+                weights(&facts.files, facts.parameters, facts.bytes)
+            });
+            Check::new(
+                &format!("models.sdxl.{}", part.part),
+                Some(&part.path),
+                found,
+            )
+        })
+        .collect();
+    if checks.iter().all(|check| check.ok) {
+        checks.push(Check::new(
+            "widths",
+            Some(manifest.path()),
+            fit(manifest, &files),
+        ));
+    }
+    checks
+}
+
+fn fit(manifest: &Manifest, files: &SdxlFiles) -> Result<String, String> {
+    let found = files.check_together().map_err(|e| chain(&e))?;
+    let widths = &manifest.widths;
+    if (widths.name_tokens, widths.name_channels) != (NAME_TOKENS, found.name) {
+        return Err(format!(
+            "[widths] says {} x {}, but names of [models.sdxl] are {NAME_TOKENS} x {}",
+            widths.name_tokens, widths.name_channels, found.name
+        ));
+    }
+    let edge = found.image_size;
+    Ok(format!(
+        "names of {NAME_TOKENS} x {}, pictures of {edge} x {edge}",
+        found.name
+    ))
+}
+
+fn image_encoders(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Check {
+    let label = "models.image_encoders";
+    let files: ImageEncoderFiles = match manifest.model("image_encoders") {
+        Ok(files) => files,
+        Err(error) => return Check::new(label, None, Err(chain(&error))),
+    };
+    let files = files.resolved(|path| manifest.resolve(path));
+    let options = LoadOptions {
+        dtype: files.precision.dtype(),
+        dry: !deep,
+        ..LoadOptions::default()
+    };
+    let mut found = || {
+        let encoders = ImageEncoders::load(&files.first, &files.second, &options);
+        let width = encoders.map_err(|e| chain(&e))?.width();
+        if width != manifest.widths.features {
+            let said = manifest.widths.features;
+            return Err(format!(
+                "[widths] features = {said}, but the encoders give {width}"
+            ));
+        }
+        let mut parameters = 0;
+        for folder in [&files.first, &files.second] {
+            let shapes = VisionModel::shapes(folder).map_err(|e| chain(&e))?;
+            let numbers = |(_, shape): &(String, Vec<usize>)| shape.iter().product::<usize>();
+            parameters += shapes.iter().map(numbers).sum::<usize>() as u64;
+        }
+        let bytes = parameters * options.dtype.size_in_bytes() as u64;
+        memory.needed += bytes;
+        Ok(weights(&[], parameters, bytes))
+    };
+    let found = found();
+    Check::new(label, Some(&files.first), found)
+}
+
+/// The face networks, each run once.
+fn faces(manifest: &Manifest) -> Check {
+    let label = "models.face";
+    let files: FaceFiles = match manifest.model("face") {
+        Ok(files) => files,
+        Err(error) => return Check::new(label, None, Err(chain(&error))),
+    };
+    let files = files.resolved(|path| manifest.resolve(path));
+    let nets = FaceNets::load(&files, &FaceOptions::default());
+    let found = nets.map_err(|e| chain(&e)).and_then(|nets| {
+        let (width, said) = (nets.width(), manifest.widths.face);
+        if width == said {
+            Ok(format!("embeddings of {width}"))
+        } else {
+            Err(format!(
+                "[widths] face = {said}, but the recognizer gives {width}"
+            ))
+        }
+    });
+    Check::new(label, Some(&files.recognizer), found)
+}
+
+/// `2,567,463,684 numbers, 10.3 GB; model.fp16.safetensors`
+fn weights(files: &[PathBuf], parameters: u64, bytes: u64) -> String {
+    if parameters == 0 {
+        return "understood".to_owned();
+    }
+    let names = files.iter().filter_map(|file| file.file_name());
+    let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+    let text = format!("{} numbers, {} in memory", grouped(parameters), size(bytes));
+    match names.as_slice() {
+        [] => text,
+        names => format!("{text}; {}", names.join(", ")),
+    }
+}
+
+/// What a worker needs to hold, and what there is.
+struct Memory {
+    needed: u64,
+    on_gpu: laioncele_clip::Result<bool>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            needed: 0,
+            on_gpu: Ok(false),
+        }
+    }
+}
+
+impl Memory {
+    fn check(self) -> Check {
+        let needed = format!("a worker's weights take {}", size(self.needed));
+        let found = match (self.on_gpu, available()) {
+            (Err(error), _) => Err(format!("[models.sdxl] device: {}", chain(&error))),
+            (Ok(true), _) => Ok(format!("{needed} of the GPU")),
+            (Ok(false), None) => Ok(needed),
+            (Ok(false), Some(free)) if free < self.needed => {
+                Err(format!("{needed}; {} are free", size(free)))
+            }
+            (Ok(false), Some(free)) => Ok(format!("{needed}; {} are free", size(free))),
+        };
+        Check::new("memory", None, found)
+    }
+}
+
+/// Bytes that processes can still take; none where the system does not say.
+fn available() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("MemAvailable:"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_memory_is_a_failed_check() {
+        let memory = |needed| Memory {
+            needed,
+            ..Memory::default()
+        };
+        assert!(memory(1).check().ok);
+        if available().is_some() {
+            let check = memory(u64::MAX).check();
+            assert!(!check.ok && check.detail.contains("free"), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn weights_are_told_in_numbers_and_bytes() {
+        let files = [PathBuf::from("a/model.fp16.safetensors")];
+        let text = weights(&files, 1_500_000, 3_000_000);
+        let expected = "1,500,000 numbers, 3.0 MB in memory; model.fp16.safetensors";
+        assert_eq!(text, expected);
+    }
+}

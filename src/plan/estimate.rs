@@ -1,0 +1,165 @@
+//! How long the portraits of a manifest take: the longest part of a run with the real SDXL.
+
+use laioncele_core::TableId;
+use serde::Serialize;
+
+use super::StepPlan;
+use crate::words::grouped;
+
+/// Portraits of a name that all agree, and the least that show whether they may.
+const MOST: f64 = 4.0;
+const LEAST: f64 = 2.0;
+
+/// What is known, or said on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Basis {
+    /// Names to portray.
+    pub names: Option<u64>,
+    /// Seconds of one worker per portrait.
+    pub seconds_per_portrait: Option<f64>,
+    /// Portraits drawn per name.
+    pub portraits_per_name: Option<f64>,
+}
+
+/// Worker-hours: GPU-hours where each worker has a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    /// Names to portray.
+    pub names: u64,
+    /// At least and at most so many portraits of each.
+    pub portraits_per_name: [f64; 2],
+    /// Seconds of one worker per portrait.
+    pub seconds_per_portrait: f64,
+    /// At least and at most so many hours of one worker.
+    pub worker_hours: [f64; 2],
+}
+
+/// What an estimate lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The number of names.
+    Names,
+    /// A measured portrait.
+    Seconds,
+}
+
+impl Basis {
+    /// What the run itself has measured so far.
+    pub fn measured(steps: &[StepPlan]) -> Self {
+        let records = |step: &str| {
+            let step = steps.iter().find(|s| s.name == step);
+            step.into_iter().flat_map(StepPlan::records)
+        };
+        let parts = records("encode-names").flat_map(|r| r.outputs_of(TableId::NameEmbeddings));
+        let names: u64 = parts.map(|part| part.rows).sum();
+        let figure = |name: &str| -> f64 {
+            let figures = records("generate-portraits").filter_map(|r| r.figures.get(name));
+            figures.sum()
+        };
+        let seconds: f64 = records("generate-portraits").map(|r| r.seconds).sum();
+        let (there, saved) = (figure("portraits"), figure("portraits_saved"));
+        let drawn = there - figure("portraits_reused");
+        Self {
+            names: (names > 0).then_some(names),
+            seconds_per_portrait: (drawn > 0.0).then(|| seconds / drawn),
+            portraits_per_name: (there > 0.0).then(|| MOST * there / (there + saved)),
+        }
+    }
+
+    /// What is said counts before what was measured.
+    #[must_use]
+    pub fn or(self, measured: Self) -> Self {
+        Self {
+            names: self.names.or(measured.names),
+            seconds_per_portrait: self.seconds_per_portrait.or(measured.seconds_per_portrait),
+            portraits_per_name: self.portraits_per_name.or(measured.portraits_per_name),
+        }
+    }
+
+    /// The hours. Where it is unknown how many names agree, a lazy run draws two to four portraits of each.
+    ///
+    /// # Errors
+    /// What is lacking.
+    pub fn estimate(self, lazy: bool) -> Result<Estimate, Lack> {
+        let names = self.names.ok_or(Lack::Names)?;
+        let seconds = self.seconds_per_portrait.ok_or(Lack::Seconds)?;
+        let portraits = match self.portraits_per_name {
+            _ if !lazy => [MOST; 2],
+            Some(known) => [known; 2],
+            None => [LEAST, MOST],
+        };
+        let hours = |portraits: f64| names as f64 * portraits * seconds / 3600.0;
+        Ok(Estimate {
+            names,
+            portraits_per_name: portraits,
+            seconds_per_portrait: seconds,
+            worker_hours: portraits.map(hours),
+        })
+    }
+}
+
+impl Estimate {
+    /// One line.
+    pub fn render(&self) -> String {
+        let range = |[low, high]: [f64; 2]| {
+            if low == high {
+                format!("{low:.1}")
+            } else {
+                format!("{low:.1} to {high:.1}")
+            }
+        };
+        format!(
+            "portraits: {} names x {} portraits x {:.2} s = {} worker-hours (GPU-hours where each worker has a GPU)",
+            grouped(self.names),
+            range(self.portraits_per_name),
+            self.seconds_per_portrait,
+            range(self.worker_hours),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basis() -> Basis {
+        Basis {
+            names: Some(1000),
+            seconds_per_portrait: Some(3.6),
+            portraits_per_name: None,
+        }
+    }
+
+    #[test]
+    fn a_lazy_run_draws_two_to_four() {
+        let estimate = basis().estimate(true).expect("all is known");
+        assert_eq!(estimate.worker_hours, [2.0, 4.0]);
+        assert_eq!(
+            estimate.render(),
+            "portraits: 1,000 names x 2.0 to 4.0 portraits x 3.60 s = 2.0 to 4.0 worker-hours (GPU-hours where each worker has a GPU)"
+        );
+        let all = basis().estimate(false).expect("all is known");
+        assert_eq!(all.worker_hours, [4.0, 4.0]);
+    }
+
+    #[test]
+    fn what_is_said_counts_before_what_was_measured() {
+        let measured = Basis {
+            names: Some(5),
+            seconds_per_portrait: None,
+            portraits_per_name: Some(2.5),
+        };
+        let estimate = basis().or(measured).estimate(true).expect("all is known");
+        assert_eq!((estimate.names, estimate.worker_hours), (1000, [2.5; 2]));
+    }
+
+    #[test]
+    fn what_is_lacking_is_named() {
+        assert_eq!(Basis::default().estimate(true), Err(Lack::Names));
+        let named = Basis {
+            names: Some(1),
+            ..Basis::default()
+        };
+        assert_eq!(named.estimate(true), Err(Lack::Seconds));
+    }
+}

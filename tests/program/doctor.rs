@@ -1,0 +1,123 @@
+//! `laioncele doctor` and `plan --estimate`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
+use crate::world::World;
+
+fn doctor(world: &World, more: &[&str]) -> (Option<i32>, Vec<Value>) {
+    let manifest = world.join("mini.toml");
+    let manifest = manifest.to_string_lossy();
+    let arguments = [&["doctor", "--json", "--manifest", &manifest], more].concat();
+    let ended = Sandbox::new().run(&arguments);
+    let checks = serde_json::from_str(&stdout(&ended));
+    (
+        ended.status.code(),
+        checks.unwrap_or_else(|e| panic!("{e}: {}", stderr(&ended))),
+    )
+}
+
+fn failed(checks: &[Value]) -> Vec<&str> {
+    let failed = checks.iter().filter(|check| check["ok"] == false);
+    failed.filter_map(|check| check["check"].as_str()).collect()
+}
+
+#[test]
+fn a_sound_world_passes_and_a_changed_one_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = World::build(folder.path(), 1);
+    let (exit, checks) = doctor(&world, &["--deep"]);
+    assert_eq!((exit, failed(&checks)), (Some(0), Vec::new()), "{checks:?}");
+    let names: Vec<&str> = checks.iter().filter_map(|c| c["check"].as_str()).collect();
+    for name in [
+        "settings",
+        "source",
+        "models.ner",
+        "models.sdxl.unet",
+        "widths",
+        "models.face",
+        "memory",
+    ] {
+        assert!(names.contains(&name), "no {name} in {names:?}");
+    }
+
+    world.change_manifest("name_channels = 128", "name_channels = 2048");
+    world.change_manifest("caption = \"TEXT\"", "caption = \"text\"");
+    let (exit, checks) = doctor(&world, &[]);
+    assert_eq!((exit, failed(&checks)), (Some(3), vec!["source", "widths"]));
+    let source = checks.iter().find(|check| check["check"] == "source");
+    let detail = source.expect("the source")["detail"].to_string();
+    assert!(detail.contains("no column text"), "{detail}");
+}
+
+#[test]
+fn everything_that_is_missing_is_a_line() {
+    let text = FRAME
+        .replace("mini/sdxl-mini\"", "nowhere\"")
+        .replace("same_person = 0.5", "same_persons = 0.5");
+    let sandbox = Sandbox::with_manifest(&text);
+    let ended = sandbox.run(&["doctor", "--manifest", "manifest.toml"]);
+    assert_eq!(ended.status.code(), Some(3), "{}", stderr(&ended));
+    let lines = stdout(&ended);
+    for words in [
+        "did you mean `same_person`?",
+        "captions/a.parquet: ",
+        "nowhere/model_index.json",
+        "nowhere/unet/config.json",
+        "nowhere/vae/config.json",
+    ] {
+        let line = lines.lines().find(|line| line.contains(words));
+        let line = line.unwrap_or_else(|| panic!("no `{words}` in {lines}"));
+        assert!(line.starts_with("FAILED"), "{line}");
+    }
+    assert!(lines.contains("ok      models.ner"), "{lines}");
+}
+
+#[test]
+fn broken_weights_are_found_before_a_run() {
+    let sandbox = Sandbox::new();
+    let models = sandbox.join("copy");
+    let mini = sandbox.join("mini");
+    let copied = std::process::Command::new("cp")
+        .arg("-rL")
+        .arg(&mini)
+        .arg(&models)
+        .status();
+    assert!(copied.expect("cp").success());
+    let vae = models.join("sdxl-mini/vae/diffusion_pytorch_model.safetensors");
+    let bytes = fs::read(&vae).expect("weights");
+    fs::write(&vae, &bytes[..bytes.len() - 1]).expect("cut");
+    sandbox.write("manifest.toml", &FRAME.replace("\"mini/", "\"copy/"));
+    sandbox.write("captions/a.parquet", "no Parquet");
+    sandbox.write("references/somebody.jpg", "not looked at");
+    let ended = sandbox.run(&["doctor", "--manifest", "manifest.toml", "--json"]);
+    let checks: Vec<Value> = serde_json::from_str(&stdout(&ended)).expect("JSON");
+    assert_eq!(failed(&checks), ["source", "models.sdxl.vae"]);
+    assert_eq!(ended.status.code(), Some(3));
+}
+
+#[test]
+fn hours_are_estimated_from_what_is_said() {
+    let sandbox = Sandbox::with_manifest(FRAME);
+    let plan = ["plan", "--manifest", "manifest.toml", "--estimate"];
+    let said = ["--names", "42000", "--seconds-per-portrait", "6.9"];
+    let ended = sandbox.run(&[&plan[..], &said].concat());
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    let text = stdout(&ended);
+    let line =
+        "portraits: 42,000 names x 2.0 to 4.0 portraits x 6.90 s = 161.0 to 322.0 worker-hours";
+    assert!(text.contains(line), "{text}");
+    let ended = sandbox.run(&[&plan[..], &said, &["--json"]].concat());
+    let json: Value = serde_json::from_str(&stdout(&ended)).expect("JSON");
+    assert_eq!(json["estimate"]["names"], 42000);
+    assert!(
+        json["steps"]
+            .as_array()
+            .is_some_and(|steps| !steps.is_empty())
+    );
+    let ended = sandbox.run(&plan);
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(stderr(&ended).contains("--names"), "{}", stderr(&ended));
+}
