@@ -19,6 +19,8 @@ mod config;
 mod group;
 mod network;
 mod tokens;
+#[cfg(feature = "rust-bert")]
+mod torch;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ use rayon::prelude::*;
 use tokenizers::{Encoding, Tokenizer};
 
 pub use laioncele_clip::{Error, Result};
+#[cfg(feature = "rust-bert")]
+pub use torch::RustBertNer;
 
 use config::Config;
 use group::{Label, LabelledToken};
@@ -72,14 +76,7 @@ impl BertNer {
     /// # Errors
     /// Missing or damaged files, another architecture, labels none of which is a person's ([`PERSON`]).
     pub fn load(folder: &Path) -> Result<Self> {
-        let json = JsonFile::read(&folder.join("config.json"))?;
-        let config = Config::read(&json)?;
-        let labels = config.labels(&json)?;
-        if !labels.iter().any(|label| is_person(&label.group)) {
-            let words: Vec<&str> = labels.iter().map(|label| label.word.as_str()).collect();
-            let expected = "a label PER or PERSON, with or without B- and I-";
-            return Err(json.unsupported("id2label", words.join(", "), expected));
-        }
+        let (config, labels) = read_config(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
             tokenizer: tokens::load(folder, &config)?,
@@ -139,6 +136,19 @@ impl FindPersons for BertNer {
         });
         Ok(found.collect::<Result<_>>()?)
     }
+}
+
+/// The configuration and the head's labels, one of which at least is a person's.
+fn read_config(folder: &Path) -> Result<(Config, Vec<Label>)> {
+    let json = JsonFile::read(&folder.join("config.json"))?;
+    let config = Config::read(&json)?;
+    let labels = config.labels(&json)?;
+    if !labels.iter().any(|label| is_person(&label.group)) {
+        let words: Vec<&str> = labels.iter().map(|label| label.word.as_str()).collect();
+        let expected = "a label PER or PERSON, with or without B- and I-";
+        return Err(json.unsupported("id2label", words.join(", "), expected));
+    }
+    Ok((config, labels))
 }
 
 fn is_person(group: &str) -> bool {

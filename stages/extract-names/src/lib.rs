@@ -134,6 +134,11 @@ fn load_engine(task: &Task) -> Result<Arc<Box<dyn FindPersons>>, StageError> {
         Ok(match model.engine {
             Engine::Spacy => Box::new(Ner::load(folder).map_err(StageError::environment)?),
             Engine::Bert => Box::new(BertNer::load(folder).map_err(StageError::environment)?),
+            #[cfg(feature = "rust-bert")]
+            Engine::RustBert => {
+                let ner = laioncele_bert_ner::RustBertNer::load(folder);
+                Box::new(ner.map_err(StageError::environment)?)
+            }
         })
     })
 }

@@ -66,13 +66,16 @@ pub(crate) struct NerModel {
 
 /// What reads captions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Engine {
     /// A spaCy package of en_core_web_sm's architecture.
     #[default]
     Spacy,
     /// A Hugging Face folder of a BertForTokenClassification.
     Bert,
+    /// The same folder read by rust-bert.
+    #[cfg(feature = "rust-bert")]
+    RustBert,
 }
 
 impl NerModel {
