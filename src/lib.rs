@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod error_rates;
 mod executor;
 mod failure;
 mod lock;

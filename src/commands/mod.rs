@@ -1,7 +1,9 @@
 //! The commands, one file each; thin: they open a session, call what does the work, and print.
 
+pub mod calibrate;
 mod drawing;
 pub mod evaluate;
+pub mod faces;
 pub mod generate;
 pub mod interpolate;
 pub mod mini;

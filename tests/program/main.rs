@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod broken;
+mod calibrate;
+mod faces;
 mod figures;
 mod help;
 mod ner;
