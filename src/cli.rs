@@ -68,6 +68,10 @@ enum Command {
     Evaluate(commands::evaluate::Evaluate),
     /// Find the entities in captions, a line in, a line out
     Ner(commands::ner::NerCommand),
+    /// Find the faces of pictures, or compare two
+    Faces(commands::faces::Faces),
+    /// Measure what thresholds of the face recognizer stand for
+    Calibrate(commands::calibrate::Calibrate),
     /// Build, serve or score an embedded world
     Mini(commands::mini::Mini),
     /// Do tasks read from standard input, or one task alone
@@ -87,6 +91,8 @@ impl Command {
             Self::EncodeImage(command) => command.execute(),
             Self::Evaluate(command) => command.execute(),
             Self::Ner(command) => command.execute(),
+            Self::Faces(command) => command.execute(),
+            Self::Calibrate(command) => command.execute(),
             Self::Mini(command) => command.execute(),
             Self::Worker(command) => command.execute(talk),
         }

@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod doctor;
+mod error_rates;
 mod executor;
 mod failure;
 mod lock;

@@ -1,9 +1,11 @@
 //! The commands, one file each; thin: they open a session, call what does the work, and print.
 
+pub mod calibrate;
 pub mod doctor;
 mod drawing;
 pub mod encode_image;
 pub mod evaluate;
+pub mod faces;
 mod from_model;
 pub mod generate;
 pub mod interpolate;

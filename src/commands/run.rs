@@ -9,6 +9,7 @@ use laioncele_core::ledger::Record;
 use laioncele_core::protocol::{FailureKind, TaskSpec};
 
 use crate::cli::{Place, Stages};
+use crate::error_rates::ErrorRates;
 use crate::executor::launch::Local;
 use crate::executor::{self, Executor, Failed, Options, Outcome};
 use crate::failure::{Exit, Failure};
@@ -103,6 +104,7 @@ struct RunAtWork {
     executor: Executor,
     reporter: Box<dyn Reporter>,
     web: WorldWeb,
+    error_rates: Option<ErrorRates>,
     summary: Summary,
     place: Place,
 }
@@ -121,6 +123,7 @@ impl RunAtWork {
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
         Ok(Self {
             web: WorldWeb::of(&session.manifest)?,
+            error_rates: ErrorRates::of(&session.manifest)?,
             session,
             executor,
             reporter: reporter(talk.quiet),
@@ -164,7 +167,19 @@ impl RunAtWork {
         if !outcome.failed.is_empty() {
             return Err(self.tasks_failed(&planned, &outcome.failed));
         }
+        self.say_error_rates(&planned)?;
         self.publish(&planned)
+    }
+
+    /// What the threshold of a step that compares faces stands for, where that was measured.
+    fn say_error_rates(&mut self, planned: &StepPlan) -> Result<(), Failure> {
+        let Some(rates) = &self.error_rates else {
+            return Ok(());
+        };
+        if let Some(line) = rates.line(&self.session.manifest, &planned.name)? {
+            self.reporter.note(&line);
+        }
+        Ok(())
     }
 
     fn planned(&self, at: usize) -> Result<StepPlan, Failure> {

@@ -53,6 +53,12 @@ fn a_changed_threshold_re_decides_without_a_model() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = World::build(folder.path(), 3);
     assert!(ran(&world, "output").iter().all(|(_, ran)| *ran > 0));
+    world.change_manifest("same_person_photo = ", "same_person_photo = 0.55 # ");
+    // Without the runtime's library no session can be made.
+    let mut run = world.command(&["run", "--stage", "verify-images"], "output");
+    let ended = run.env("ORT_DYLIB_PATH", "/nowhere").output();
+    let ended = ended.expect("the program");
+    assert!(ended.status.success(), "{}", stderr(&ended));
     world.change_manifest("same_person_photo = ", "same_person_photo = 0.6 # ");
     let steps = ran(&world, "output");
     let quiet = [

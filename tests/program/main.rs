@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod broken;
+mod calibrate;
 mod doctor;
+mod faces;
 mod figures;
 mod help;
 mod models;

@@ -9,7 +9,7 @@ pub(crate) const SIDE: u32 = 112;
 
 /// Where the landmarks lie in an aligned face: the eye on the picture's left, the other eye, the nose's tip, the
 /// mouth's corner on the picture's left, the other corner.
-const TEMPLATE: [[f32; 2]; 5] = [
+pub(crate) const TEMPLATE: [[f32; 2]; 5] = [
     [38.2946, 51.6963],
     [73.5318, 51.5014],
     [56.0252, 71.7366],
@@ -30,10 +30,10 @@ pub(crate) struct Similarity {
 }
 
 impl Similarity {
-    /// The least-squares transform from `landmarks` to the template (Umeyama's, which never mirrors); `None` where they
-    /// are not finite or coincide.
-    pub(crate) fn to_template(landmarks: &[[f32; 2]; 5]) -> Option<Self> {
-        let (from, to) = (landmarks.map(double), TEMPLATE.map(double));
+    /// The least-squares transform from `landmarks` to `template` (Umeyama's, which never mirrors); `None` where the
+    /// landmarks are not finite or coincide.
+    pub(crate) fn to_template(landmarks: &[[f32; 2]; 5], template: &[[f32; 2]; 5]) -> Option<Self> {
+        let (from, to) = (landmarks.map(double), template.map(double));
         let (from_mean, to_mean) = (mean(&from), mean(&to));
         let (mut dot, mut cross, mut spread) = (0.0, 0.0, 0.0);
         for (p, q) in from.iter().zip(&to) {
@@ -106,20 +106,21 @@ fn mean(points: &[[f64; 2]; 5]) -> [f64; 2] {
     std::array::from_fn(|axis| points.iter().map(|p| p[axis]).sum::<f64>() / 5.0)
 }
 
-/// The 112 × 112 picture that `transform` maps `picture` to, bilinear, black outside (OpenCV's `warpAffine`). A picture
+/// The `side` × `side` picture that `transform` maps `picture` to, bilinear, black outside (OpenCV's `warpAffine`). A picture
 /// much larger than the result is averaged down by a whole factor first, so that no pixel is left out.
-pub(crate) fn warp(picture: &RgbImage, transform: Similarity) -> RgbImage {
+pub(crate) fn warp(picture: &RgbImage, transform: Similarity, side: u32) -> RgbImage {
     let times = (0.5 / transform.scale()) as u32;
     if transform.scale() >= COARSEST || picture.width() < times || picture.height() < times {
-        return warp_bilinear(picture, &transform);
+        return warp_bilinear(picture, &transform, side);
     }
     let small = resize::shrink(picture, picture.width() / times, picture.height() / times);
-    warp_bilinear(&small, &transform.after_scaling(1.0 / f64::from(times)))
+    let transform = transform.after_scaling(1.0 / f64::from(times));
+    warp_bilinear(&small, &transform, side)
 }
 
-fn warp_bilinear(picture: &RgbImage, transform: &Similarity) -> RgbImage {
+fn warp_bilinear(picture: &RgbImage, transform: &Similarity, side: u32) -> RgbImage {
     let [to_x, to_y] = transform.inverse();
-    RgbImage::from_fn(SIDE, SIDE, |x, y| {
+    RgbImage::from_fn(side, side, |x, y| {
         let at = |m: [f32; 3]| x as f32 * m[0] + y as f32 * m[1] + m[2];
         sample(picture, at(to_x), at(to_y))
     })
@@ -160,6 +161,10 @@ mod tests {
 
     use super::*;
 
+    fn to_template(landmarks: &[[f32; 2]; 5]) -> Option<Similarity> {
+        Similarity::to_template(landmarks, &TEMPLATE)
+    }
+
     /// The check of the model card.
     #[test]
     fn the_model_cards_transform() {
@@ -170,7 +175,7 @@ mod tests {
             [108.0, 205.0],
             [175.0, 203.0],
         ];
-        let found = Similarity::to_template(&marks).expect("spread out");
+        let found = to_template(&marks).expect("spread out");
         let expected = Similarity {
             a: 0.460795,
             b: 0.007328,
@@ -197,9 +202,8 @@ mod tests {
         let marks: [[f32; 2]; 5] =
             serde_json::from_value(recorded["first-a.png"][0]["landmarks"].clone())?;
         let large = resize::enlarge(&open("first-a.png")?, 320, 320);
-        let transform =
-            Similarity::to_template(&marks.map(|p| p.map(|v| v * 2.5))).ok_or("degenerate")?;
-        let (found, expected) = (warp(&large, transform), open("aligned.png")?);
+        let transform = to_template(&marks.map(|p| p.map(|v| v * 2.5))).ok_or("degenerate")?;
+        let (found, expected) = (warp(&large, transform, SIDE), open("aligned.png")?);
         let steps: Vec<_> = found
             .as_raw()
             .iter()
@@ -217,10 +221,10 @@ mod tests {
 
     #[test]
     fn degenerate_landmarks_have_no_transform() {
-        assert_eq!(Similarity::to_template(&[[5.0, 5.0]; 5]), None);
-        assert_eq!(Similarity::to_template(&[[f32::NAN, 1.0]; 5]), None);
+        assert_eq!(to_template(&[[5.0, 5.0]; 5]), None);
+        assert_eq!(to_template(&[[f32::NAN, 1.0]; 5]), None);
         assert_eq!(
-            Similarity::to_template(&[
+            to_template(&[
                 [f32::MAX, 1.0],
                 [0.0, 0.0],
                 [1.0, 1.0],
@@ -238,7 +242,7 @@ mod tests {
         fn a_moved_template_is_brought_back(turn in -3.0f64..3.0, scale in 0.05f64..20.0, x in -500.0f64..500.0, y in -500.0f64..500.0) {
             let (cos, sin) = (turn.cos() * scale, turn.sin() * scale);
             let moved = TEMPLATE.map(double).map(|[u, v]| [(cos * u - sin * v + x) as f32, (sin * u + cos * v + y) as f32]);
-            let back = Similarity::to_template(&moved).expect("spread out");
+            let back = to_template(&moved).expect("spread out");
             for (p, q) in moved.iter().zip(TEMPLATE) {
                 let [px, py] = double(*p);
                 prop_assert!((back.a * px - back.b * py + back.c - f64::from(q[0])).abs() < 0.02);
@@ -250,7 +254,7 @@ mod tests {
         #[test]
         fn any_square_of_any_picture(x in -1e9f64..1e9, y in -1e9f64..1e9, side in 1e-3f64..1e9, w in 0u32..9, h in 0u32..9) {
             if let Some(transform) = Similarity::of_square(x, y, side) {
-                prop_assert_eq!(warp(&RgbImage::new(w, h), transform).dimensions(), (SIDE, SIDE));
+                prop_assert_eq!(warp(&RgbImage::new(w, h), transform, SIDE).dimensions(), (SIDE, SIDE));
             }
         }
     }

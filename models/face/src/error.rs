@@ -49,6 +49,26 @@ pub enum FaceError {
         /// What the network has instead.
         found: String,
     },
+    /// A model card names a tensor that the network does not have.
+    #[error("{path} has no {what} `{name}`, which its card names; it has {found}")]
+    WrongName {
+        /// The ONNX file.
+        path: PathBuf,
+        /// `input` or `output`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The tensors that it has.
+        found: String,
+    },
+    /// A model card is not one.
+    #[error("{path}: {reason}")]
+    Card {
+        /// The TOML file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
     /// Age and gender were asked for, but no network for them was loaded.
     #[error("no network for age and gender: set `gender` in [models.face]")]
     NoGenderNetwork,

@@ -5,13 +5,23 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 /// `[models.face]`: the ONNX files, as written in a manifest or as paths of this process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaceFiles {
-    /// RetinaFace: picture → boxes, scores, five landmarks.
+    /// Picture → boxes, scores, five landmarks.
     pub detector: PathBuf,
-    /// Aligned 112 × 112 face → embedding.
+    /// How the detector is used (TOML, see the README of this crate); without one as the shipped RetinaFace.
+    #[serde(default)]
+    pub detector_card: Option<PathBuf>,
+    /// Aligned face → embedding.
     pub recognizer: PathBuf,
+    /// How the recognizer is used (TOML); without one as the shipped one.
+    #[serde(default)]
+    pub recognizer_card: Option<PathBuf>,
+    /// Error rates of the recognizer's thresholds, as `laioncele calibrate` writes them. No result depends on it, so
+    /// that it is in no key.
+    #[serde(default)]
+    pub calibration: Option<PathBuf>,
     /// 112 × 112 crop → age and gender. Only those who ask for it need it.
     #[serde(default)]
     pub gender: Option<PathBuf>,
@@ -22,7 +32,10 @@ impl FaceFiles {
     pub fn resolved(&self, resolve: impl Fn(&Path) -> PathBuf) -> Self {
         Self {
             detector: resolve(&self.detector),
+            detector_card: self.detector_card.as_deref().map(&resolve),
             recognizer: resolve(&self.recognizer),
+            recognizer_card: self.recognizer_card.as_deref().map(&resolve),
+            calibration: self.calibration.as_deref().map(&resolve),
             gender: self.gender.as_deref().map(resolve),
         }
     }
@@ -42,7 +55,9 @@ impl FaceFiles {
     ) -> Vec<(String, PathBuf)> {
         let all = [
             ("detector", Some(&self.detector)),
+            ("detector_card", self.detector_card.as_ref()),
             ("recognizer", Some(&self.recognizer)),
+            ("recognizer_card", self.recognizer_card.as_ref()),
             ("gender", self.gender.as_ref()),
         ];
         let present = all
@@ -55,8 +70,21 @@ impl FaceFiles {
 
     /// What loaded networks may be kept under: the files' paths.
     pub fn resource_key(&self) -> String {
-        format!("models.face {self:?}")
+        format!("models.face {:?}", self.model_files(Path::to_owned))
     }
+}
+
+/// How hard faces are looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Search {
+    /// One look, at the working size.
+    Once,
+    /// Where that finds nothing, another at half the size within a margin: for faces that fill the frame.
+    #[default]
+    WithMargin,
+    /// Where that finds nothing either, looks at larger sizes, up to the picture's own, for small faces, and at a
+    /// quarter of the size within a margin. Wherever the looks before find a face, they alone decide.
+    EverySize,
 }
 
 /// How faces are looked for. The defaults are those of the shipped detector's model card.

@@ -1,4 +1,4 @@
-//! Faces in pictures: found by RetinaFace, aligned on five landmarks, embedded by a recognizer, compared by cosine; and a
+//! Faces in pictures: found by a detector (RetinaFace, YuNet or SCRFD), aligned on five landmarks, embedded by a recognizer, compared by cosine; and a
 //! guess at age and gender.
 //!
 //! The networks are ONNX files that the ONNX Runtime runs (its library is loaded at the first use, see
@@ -8,16 +8,20 @@
 
 pub mod agreement;
 mod align;
+pub mod calibration;
+mod card;
+mod decode;
 mod error;
 mod files;
 mod nets;
 mod network;
+mod recognizer;
 mod resize;
-mod retinaface;
 mod runtime;
+mod search;
 
 pub use error::FaceError;
-pub use files::{FaceFiles, FaceOptions};
+pub use files::{FaceFiles, FaceOptions, Search};
 pub use nets::FaceNets;
 
 /// A found face.
@@ -70,6 +74,22 @@ pub struct GenderAge {
     pub age: f32,
 }
 
+impl GenderAge {
+    /// How sure one side must be to be said.
+    pub const SURE: f32 = 0.8;
+
+    /// A guess in a word: `man`, `woman`, or `person` where neither side reaches [`GenderAge::SURE`].
+    pub fn word(&self) -> &'static str {
+        if self.male >= Self::SURE {
+            "man"
+        } else if 1.0 - self.male >= Self::SURE {
+            "woman"
+        } else {
+            "person"
+        }
+    }
+}
+
 /// The cosine of two embeddings of unit length, in [−1, 1] but for rounding; NaN for different lengths.
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     if a.len() != b.len() {
@@ -77,4 +97,18 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     }
     let products = a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y));
     products.sum::<f64>() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unsure_guess_is_a_person() {
+        let word = |male| GenderAge { male, age: 30.0 }.word();
+        let words = [0.0, 0.19, 0.3, 0.5, 0.79, 0.8, 1.0].map(word);
+        let expected = ["woman", "woman", "person", "person", "person", "man", "man"];
+        assert_eq!(words, expected);
+        assert_eq!(word(f32::NAN), "person");
+    }
 }

@@ -1,21 +1,23 @@
-//! The three networks together: picture → faces, and the resizing and padding around detection.
+//! The three networks together: picture → faces.
 
 use std::borrow::Cow;
 
 use image::RgbImage;
 
 use crate::align::{self, SIDE, Similarity};
+use crate::card::{DetectorCard, Names, RecognizerCard};
+use crate::decode::Detector;
 use crate::network::Network;
-use crate::{Detection, Face, FaceError, FaceFiles, FaceOptions, GenderAge, resize, retinaface};
+use crate::recognizer::Recognizer;
+use crate::search;
+use crate::{Detection, Face, FaceError, FaceFiles, FaceOptions, GenderAge, Search, resize};
 
 /// The loaded networks. Every call is a pure function of its picture, from any number of threads; each runs on the
 /// calling thread alone.
 pub struct FaceNets {
-    detector: Network,
-    recognizer: Network,
+    detector: Detector,
+    recognizer: Recognizer,
     gender: Option<Network>,
-    options: FaceOptions,
-    width: usize,
 }
 
 /// A picture at the size that detection works on.
@@ -26,55 +28,71 @@ struct Working<'a> {
 }
 
 impl FaceNets {
-    /// Loads the networks and runs each once, so that a wrong file shows here. About 0.1 s.
+    /// Loads the networks and runs each once, so that a wrong file shows here. About 0.1 s. `options` are for detectors
+    /// whose card does not say otherwise.
     ///
     /// # Errors
-    /// [`FaceError::Read`], [`FaceError::TooLarge`], [`FaceError::Runtime`], [`FaceError::Network`] (not an ONNX file) or
-    /// [`FaceError::WrongShape`] (an ONNX file of another kind of network).
+    /// [`FaceError::Read`], [`FaceError::TooLarge`], [`FaceError::Runtime`], [`FaceError::Network`] (not an ONNX file),
+    /// [`FaceError::WrongShape`] (an ONNX file of another kind of network), [`FaceError::WrongName`] (a tensor that the
+    /// card names is missing) or [`FaceError::Card`].
     pub fn load(files: &FaceFiles, options: &FaceOptions) -> Result<Self, FaceError> {
-        let mut nets = Self {
-            detector: Network::load(&files.detector)?,
-            recognizer: Network::load(&files.recognizer)?,
-            gender: files.gender.as_deref().map(Network::load).transpose()?,
-            options: *options,
-            width: 0,
+        let card = DetectorCard::load(files.detector_card.as_deref(), options)?;
+        let detector = Detector::load(&files.detector, card)?;
+        let card = RecognizerCard::load(files.recognizer_card.as_deref())?;
+        let gender = |path| Network::load(path, &Names::default());
+        let nets = Self {
+            detector,
+            recognizer: Recognizer::load(&files.recognizer, card)?,
+            gender: files.gender.as_deref().map(gender).transpose()?,
         };
-        retinaface::detect(&nets.detector, &RgbImage::new(64, 32), options)?;
-        let blank = RgbImage::new(SIDE, SIDE);
-        nets.width = recognize(&nets.recognizer, &blank)?.len();
         if let Some(gender) = &nets.gender {
-            guess(gender, &blank)?;
+            guess(gender, &RgbImage::new(SIDE, SIDE))?;
         }
         Ok(nets)
     }
 
     /// Numbers in an embedding (512 with the shipped recognizer).
     pub fn width(&self) -> usize {
-        self.width
+        self.recognizer.width()
     }
 
-    /// The faces of a picture with their embeddings, the most prominent (area × score) first. Empty where none is found,
-    /// also for an empty picture.
+    /// The faces of a picture with their embeddings, the most prominent (area × score) first, as
+    /// [`Search::WithMargin`] finds them. Empty where none is found, also for an empty picture.
     ///
     /// # Errors
     /// [`FaceError::Network`], [`FaceError::NotFinite`].
     pub fn faces(&self, image: &RgbImage) -> Result<Vec<Face>, FaceError> {
+        self.faces_by(image, Search::WithMargin)
+    }
+
+    /// As [`FaceNets::faces`], by another search.
+    ///
+    /// # Errors
+    /// [`FaceError::Network`], [`FaceError::NotFinite`].
+    pub fn faces_by(&self, image: &RgbImage, search: Search) -> Result<Vec<Face>, FaceError> {
         let working = self.working(image);
         let mut faces = Vec::new();
-        for detection in self.detect_in(&working)? {
+        for detection in self.detect_in(image, &working, search)? {
             let vector = self.embed_in(image, &working, &detection.landmarks)?;
             faces.push(Face { detection, vector });
         }
         Ok(faces)
     }
 
-    /// The faces of a picture, the most prominent (area × score) first. Where none is found at the working size, the
-    /// picture is tried again at half of it within a margin: faces that fill the frame are larger than the detector's anchors.
+    /// The faces of a picture, the most prominent (area × score) first, as [`Search::WithMargin`] finds them.
     ///
     /// # Errors
     /// [`FaceError::Network`].
     pub fn detect(&self, image: &RgbImage) -> Result<Vec<Detection>, FaceError> {
-        self.detect_in(&self.working(image))
+        self.detect_by(image, Search::WithMargin)
+    }
+
+    /// As [`FaceNets::detect`], by another search.
+    ///
+    /// # Errors
+    /// [`FaceError::Network`].
+    pub fn detect_by(&self, image: &RgbImage, search: Search) -> Result<Vec<Detection>, FaceError> {
+        self.detect_in(image, &self.working(image), search)
     }
 
     /// The embedding of the face with these landmarks (pixels of `image`; the eye on the picture's left, the other eye,
@@ -106,17 +124,15 @@ impl FaceNets {
         let corner = |low: f64, high: f64| (low + high - side) / 2.0;
         let square = Similarity::of_square(corner(x0, x1), corner(y0, y1), side)
             .ok_or(FaceError::BadLandmarks)?;
-        guess(network, &align::warp(image, square))
+        guess(network, &align::warp(image, square, SIDE))
     }
 
     /// Brings the longest side into the options' range: bicubic up, area averages down.
     fn working<'a>(&self, image: &'a RgbImage) -> Working<'a> {
         let (width, height) = image.dimensions();
         let longest = width.max(height);
-        let target = longest.clamp(
-            self.options.min_side,
-            self.options.max_side.max(self.options.min_side),
-        );
+        let options = &self.detector.card.options;
+        let target = longest.clamp(options.min_side, options.max_side.max(options.min_side));
         if width == 0 || height == 0 || target == longest {
             return Working {
                 picture: Cow::Borrowed(image),
@@ -143,40 +159,33 @@ impl FaceNets {
     }
 
     /// Detections in pixels of the original.
-    fn detect_in(&self, working: &Working) -> Result<Vec<Detection>, FaceError> {
-        if working.picture.width() == 0 || working.picture.height() == 0 {
+    fn detect_in(
+        &self,
+        image: &RgbImage,
+        working: &Working,
+        search: Search,
+    ) -> Result<Vec<Detection>, FaceError> {
+        let picture = working.picture.as_ref();
+        if picture.width() == 0 || picture.height() == 0 {
             return Ok(Vec::new());
         }
-        let mut found = retinaface::detect(&self.detector, &working.picture, &self.options)?;
-        if found.is_empty() {
-            found = self.detect_with_margin(&working.picture)?;
+        let mut found = self.detector.detect(picture)?;
+        if found.is_empty() && search != Search::Once {
+            found = search::within_margin(&self.detector, picture, 2)?;
+        }
+        if found.is_empty() && search == Search::EverySize {
+            found = search::within_margin(&self.detector, picture, 4)?;
         }
         let [fx, fy] = working.factor;
         for detection in &mut found {
             detection.map(|[x, y]| [x / fx, y / fy]);
         }
-        // Landmarks in one point cannot be aligned; no face has them.
-        found.retain(|d| Similarity::to_template(&d.landmarks).is_some());
-        found.sort_by(|a, b| b.prominence().total_cmp(&a.prominence()));
-        Ok(found)
-    }
-
-    /// Looks again at half the size in the middle of the detector's mean colour.
-    fn detect_with_margin(&self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
-        let (width, height) = picture.dimensions();
-        let small = resize::shrink(picture, (width / 2).max(1), (height / 2).max(1));
-        let (left, top) = ((width - small.width()) / 2, (height - small.height()) / 2);
-        let [blue, green, red] = retinaface::MEAN_BGR.map(|v| v as u8);
-        let mut canvas = RgbImage::from_pixel(width, height, image::Rgb([red, green, blue]));
-        image::imageops::replace(&mut canvas, &small, i64::from(left), i64::from(top));
-        let mut found = retinaface::detect(&self.detector, &canvas, &self.options)?;
-        let times = [
-            width as f32 / small.width() as f32,
-            height as f32 / small.height() as f32,
-        ];
-        for detection in &mut found {
-            detection.map(|[x, y]| [(x - left as f32) * times[0], (y - top as f32) * times[1]]);
+        if found.is_empty() && search == Search::EverySize {
+            found = search::at_larger_sizes(&self.detector, image)?;
         }
+        // Landmarks in one point cannot be aligned; no face has them.
+        found.retain(|d| self.recognizer.can_align(&d.landmarks));
+        found.sort_by(|a, b| b.prominence().total_cmp(&a.prominence()));
         Ok(found)
     }
 
@@ -197,42 +206,8 @@ impl FaceNets {
         } else {
             (image, *landmarks)
         };
-        let transform = Similarity::to_template(&marks).ok_or(FaceError::BadLandmarks)?;
-        recognize(&self.recognizer, &align::warp(picture, transform))
+        self.recognizer.embed(picture, &marks)
     }
-}
-
-/// The unit vector of an aligned face: blue, green, red, each less 127 and over 128.
-fn recognize(network: &Network, face: &RgbImage) -> Result<Vec<f32>, FaceError> {
-    const KIND: &str = "face recognizer ([1, 3, 112, 112] → [1, numbers])";
-    let plane = |channel: usize| {
-        face.pixels()
-            .map(move |p| (f32::from(p[2 - channel]) - 127.0) / 128.0)
-    };
-    let input: Vec<f32> = (0..3).flat_map(plane).collect();
-    let outputs = network.run([SIDE as usize; 2], &input)?;
-    let [output] = outputs.as_slice() else {
-        return Err(network.wrong(KIND, format!("it has {} outputs", outputs.len())));
-    };
-    if output.shape.len() != 2 || output.shape[0] != 1 || output.values.is_empty() {
-        return Err(network.wrong(KIND, format!("its output is {:?}", output.shape)));
-    }
-    let length = output
-        .values
-        .iter()
-        .map(|v| f64::from(*v).powi(2))
-        .sum::<f64>()
-        .sqrt();
-    if !length.is_finite() || length == 0.0 {
-        return Err(FaceError::NotFinite {
-            path: network.path().to_owned(),
-        });
-    }
-    Ok(output
-        .values
-        .iter()
-        .map(|v| (f64::from(*v) / length) as f32)
-        .collect())
 }
 
 /// Age and gender of a square crop: red, green, blue as they are.
@@ -278,13 +253,13 @@ mod tests {
         let files = FaceFiles {
             detector: network("retinaface_mobilenet025_dynamic.onnx"),
             recognizer: network("faceplugin_fr_feature_512.onnx"),
-            gender: None,
+            ..FaceFiles::default()
         };
         let nets = FaceNets::load(&files, &FaceOptions::default())?;
         let close_up = image::open(root.join("tests/fixtures/close-up.png"))?.to_rgb8();
         let working = nets.working(&close_up);
         assert_eq!(working.picture.dimensions(), (269, 320));
-        assert!(retinaface::detect(&nets.detector, &working.picture, &nets.options)?.is_empty());
+        assert!(nets.detect_by(&close_up, Search::Once)?.is_empty());
         let found = nets.detect(&close_up)?;
         assert_eq!(found.len(), 1);
         let [width, height] = found[0].size();

@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::TensorRef;
+use ort::value::{DynValue, Outlet, TensorRef, ValueType};
 
+use crate::card::Names;
 use crate::{FaceError, runtime};
 
 /// The most bytes that are read as a network.
@@ -18,6 +19,12 @@ const MAX_BYTES: u64 = 1 << 30;
 pub(crate) struct Network {
     path: PathBuf,
     file: Vec<u8>,
+    /// The outputs that are read, in this order; all in the file's order where it is empty.
+    wanted: Vec<String>,
+    /// Height and width that the file declares for its input, where it declares them.
+    sides: [Option<u32>; 2],
+    /// Its tensors in words.
+    tensors: String,
     idle: Mutex<Vec<Session>>,
 }
 
@@ -28,22 +35,46 @@ pub(crate) struct Output {
 }
 
 impl Network {
-    /// Reads a network with one input.
-    pub(crate) fn load(path: &Path) -> Result<Self, FaceError> {
-        let network = Self {
+    /// Reads a network with one input, which has the tensors of these names.
+    pub(crate) fn load(path: &Path, names: &Names) -> Result<Self, FaceError> {
+        let mut network = Self {
             path: path.to_owned(),
             file: read(path)?,
+            wanted: names.outputs.clone(),
+            sides: [None; 2],
+            tensors: String::new(),
             idle: Mutex::default(),
         };
         let session = network.session()?;
-        if session.inputs().len() != 1 {
-            return Err(network.wrong(
-                "network with one input",
-                format!("it has {} inputs", session.inputs().len()),
-            ));
+        network.tensors = describe(&session);
+        let [input] = session.inputs() else {
+            let count = session.inputs().len();
+            return Err(network.wrong("network with one input", format!("it has {count}")));
+        };
+        if let Some(name) = names.input.as_deref().filter(|name| *name != input.name()) {
+            return Err(network.lacks("input", name));
         }
+        let has = |name: &String| session.outputs().iter().any(|o| o.name() == name);
+        if let Some(name) = network.wanted.iter().find(|name| !has(name)) {
+            return Err(network.lacks("output", name));
+        }
+        network.sides = sides(input.dtype());
         network.put_back(session);
         Ok(network)
+    }
+
+    /// Height and width that the file declares for its input; `None` for one that is free.
+    pub(crate) fn input_sides(&self) -> [Option<u32>; 2] {
+        self.sides
+    }
+
+    fn lacks(&self, what: &'static str, name: &str) -> FaceError {
+        FaceError::WrongName {
+            path: self.path.clone(),
+            what,
+            name: name.to_owned(),
+            found: self.tensors.clone(),
+        }
     }
 
     /// The file it came from.
@@ -56,7 +87,7 @@ impl Network {
         FaceError::WrongShape {
             path: self.path.clone(),
             expected,
-            found,
+            found: format!("{found}; the file has {}", self.tensors),
         }
     }
 
@@ -90,21 +121,13 @@ impl Network {
         let found = session
             .run(ort::inputs![input])
             .map_err(|e| self.failed(e))?;
-        let mut outputs = Vec::new();
-        for value in found.values() {
-            let (shape, values) = value
-                .try_extract_tensor::<f32>()
-                .map_err(|e| self.failed(e))?;
-            let shape = shape
-                .iter()
-                .map(|n| usize::try_from(*n).unwrap_or(0))
-                .collect();
-            outputs.push(Output {
-                shape,
-                values: values.to_vec(),
-            });
+        if self.wanted.is_empty() {
+            let all = found.values().map(|value| output(&value));
+            return all.collect::<Result<_, _>>().map_err(|e| self.failed(e));
         }
-        Ok(outputs)
+        let named = self.wanted.iter().filter_map(|name| found.get(name));
+        let named: Result<_, _> = named.map(output).collect();
+        named.map_err(|e| self.failed(e))
     }
 
     fn session(&self) -> Result<Session, FaceError> {
@@ -132,6 +155,46 @@ impl Network {
             source,
         }
     }
+}
+
+fn output(value: &DynValue) -> Result<Output, ort::Error> {
+    let (shape, values) = value.try_extract_tensor::<f32>()?;
+    let extent = |n: &i64| usize::try_from(*n).unwrap_or(0);
+    Ok(Output {
+        shape: shape.iter().map(extent).collect(),
+        values: values.to_vec(),
+    })
+}
+
+/// Inputs and outputs as the file declares them: ``input `input` f32 [1, 3, 112, 112]; …``, `?` for what is free.
+fn describe(session: &Session) -> String {
+    let tensors = |what: &'static str, all: &[Outlet]| {
+        let tensor = move |o: &Outlet| format!("{what} `{}` {}", o.name(), kind(o.dtype()));
+        all.iter().map(tensor).collect::<Vec<_>>()
+    };
+    let mut all = tensors("input", session.inputs());
+    all.extend(tensors("output", session.outputs()));
+    all.join(", ")
+}
+
+fn kind(value: &ValueType) -> String {
+    let ValueType::Tensor { ty, shape, .. } = value else {
+        return value.to_string();
+    };
+    let extent = |n: &i64| match n {
+        -1 => "?".to_owned(),
+        n => n.to_string(),
+    };
+    let extents: Vec<_> = shape.iter().map(extent).collect();
+    format!("{ty} [{}]", extents.join(", "))
+}
+
+/// Height and width of an input [1, 3, height, width].
+fn sides(value: &ValueType) -> [Option<u32>; 2] {
+    let ValueType::Tensor { shape, .. } = value else {
+        return [None; 2];
+    };
+    [2, 3].map(|axis| shape.get(axis).and_then(|n| u32::try_from(*n).ok()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FaceError> {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 use laioncele_face::agreement::{Verdict, decide};
-use laioncele_face::{Detection, Face, FaceError, FaceFiles, FaceNets, FaceOptions, cosine};
+use laioncele_face::{
+    Detection, Face, FaceError, FaceFiles, FaceNets, FaceOptions, Search, cosine,
+};
 use serde::Deserialize;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -31,6 +33,7 @@ fn files() -> FaceFiles {
         detector: folder.join("retinaface_mobilenet025_dynamic.onnx"),
         recognizer: folder.join("faceplugin_fr_feature_512.onnx"),
         gender: Some(folder.join("face_api_age_gender.onnx")),
+        ..FaceFiles::default()
     }
 }
 
@@ -159,6 +162,7 @@ fn no_picture_is_a_panic() -> Outcome {
         (1, 1),
         (2, 1),
         (1, 3000),
+        (1, 10_000),
         (5000, 1),
         (3, 900),
         (33, 31),
@@ -169,7 +173,7 @@ fn no_picture_is_a_panic() -> Outcome {
             RgbImage::from_fn(width, height, noise),
             RgbImage::from_pixel(width, height, Rgb([255; 3])),
         ] {
-            for face in nets.faces(&picture)? {
+            for face in nets.faces_by(&picture, Search::EverySize)? {
                 assert!(
                     face.vector.iter().all(|v| v.is_finite()),
                     "{width} × {height}"

@@ -171,9 +171,15 @@ fn judged_by(
     let Some(judge) = judge else {
         return face;
     };
+    // A card belongs to its network: the judge's own are used as the shipped ones.
+    let (detector, detector_card) = match &judge.detector {
+        Some(detector) => (resolve(detector), None),
+        None => (face.detector, face.detector_card),
+    };
     FaceFiles {
         recognizer: resolve(&judge.recognizer),
-        detector: judge.detector.as_deref().map_or(face.detector, resolve),
-        gender: None,
+        detector,
+        detector_card,
+        ..FaceFiles::default()
     }
 }

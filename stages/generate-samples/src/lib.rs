@@ -42,7 +42,7 @@ impl Step for GenerateSamples {
         StageName::GenerateSamples
     }
     fn version(&self) -> u32 {
-        1
+        2
     }
     fn spread(&self, manifest: &Manifest) -> Result<Spread, CoreError> {
         let people = Plan::read(manifest)?.people(manifest)?;

@@ -9,7 +9,7 @@ use laioncele_core::{
     CoreError, DropReason, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step,
     TableId, Task, Unit,
 };
-use laioncele_face::FaceNets;
+use laioncele_face::{FaceNets, Search};
 use laioncele_picture::{Limits, Orientation, decode};
 use rayon::prelude::*;
 use serde_json::Value;
@@ -32,7 +32,7 @@ impl Step for ScorePhotos {
         StageName::VerifyImages
     }
     fn version(&self) -> u32 {
-        1
+        2
     }
     fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
         Ok(Spread::Buckets)
@@ -134,7 +134,7 @@ fn score(
     // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
     let picture = picture
         .map_err(|error| StageError::Data(format!("{} no longer decodes: {error}", which())))?;
-    let found = nets.faces(&picture);
+    let found = nets.faces_by(&picture, Search::EverySize);
     let found = found.map_err(|error| StageError::Environment(format!("{}: {error}", which())))?;
     Ok(Some(matching::best_face(photo, &found, portraits)))
 }

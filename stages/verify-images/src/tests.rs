@@ -27,7 +27,7 @@ fn network(folder: &Path) -> FaceFiles {
     FaceFiles {
         detector: folder.join("retinaface_mobilenet025_dynamic.onnx"),
         recognizer: folder.join("faceplugin_fr_feature_512.onnx"),
-        gender: None,
+        ..FaceFiles::default()
     }
 }
 

@@ -177,8 +177,8 @@ impl Studio {
         })
     }
 
-    /// The word for a photo's person: `man` or `woman` as the gender network guesses, `person` without such a network, a
-    /// face, or the setting.
+    /// The word for a photo's person: `man` or `woman` as the gender network guesses, `person` where it is unsure and
+    /// without such a network, a face, or the setting.
     ///
     /// # Errors
     /// A network's error.
@@ -189,8 +189,7 @@ impl Studio {
         let Some(face) = nets.detect(photo)?.into_iter().next() else {
             return Ok("person");
         };
-        let male = nets.gender_age(photo, &face)?.male;
-        Ok(if male >= 0.5 { "man" } else { "woman" })
+        Ok(nets.gender_age(photo, &face)?.word())
     }
 
     /// The words that plain pictures take turns with.

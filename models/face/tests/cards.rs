@@ -1,0 +1,261 @@
+//! Networks by their cards: tiny SCRFD, YuNet and recognizer graphs against what `tools/record-face/record_cards.py` saw
+//! with them; tensors that a file does not have; and pictures with fifty faces, or small ones in large pictures.
+
+use std::path::{Path, PathBuf};
+
+use image::{Rgb, RgbImage, imageops};
+use laioncele_face::{Detection, FaceError, FaceFiles, FaceNets, FaceOptions, Search, cosine};
+use serde::Deserialize;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+#[derive(Deserialize)]
+struct Recorded {
+    scrfd: Vec<Seen>,
+    yunet: Vec<Seen>,
+    embedder: Embedded,
+}
+
+#[derive(Deserialize)]
+struct Seen {
+    bbox: [f32; 4],
+    landmarks: [[f32; 2]; 5],
+    score: f32,
+}
+
+#[derive(Deserialize)]
+struct Embedded {
+    landmarks: [[f32; 2]; 5],
+    vector: Vec<f32>,
+}
+
+fn fixture(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join("tests/fixtures").join(name)
+}
+
+fn recorded() -> Result<Recorded, Box<dyn std::error::Error>> {
+    Ok(serde_json::from_slice(&std::fs::read(fixture(
+        "cards.json",
+    ))?)?)
+}
+
+fn shipped() -> FaceFiles {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/face");
+    FaceFiles {
+        detector: folder.join("retinaface_mobilenet025_dynamic.onnx"),
+        recognizer: folder.join("faceplugin_fr_feature_512.onnx"),
+        ..FaceFiles::default()
+    }
+}
+
+fn load(files: &FaceFiles) -> Result<FaceNets, FaceError> {
+    FaceNets::load(files, &FaceOptions::default())
+}
+
+/// Writes a card and gives its path.
+fn card(folder: &tempfile::TempDir, text: &str) -> std::io::Result<Option<PathBuf>> {
+    let path = folder.path().join("card.toml");
+    std::fs::write(&path, text)?;
+    Ok(Some(path))
+}
+
+fn near(found: &Detection, expected: &Seen) -> bool {
+    let marks = found.landmarks.as_flattened().iter();
+    let marks = marks.zip(expected.landmarks.as_flattened());
+    let mut pairs = found.bbox.iter().zip(&expected.bbox).chain(marks);
+    pairs.all(|(a, b)| (a - b).abs() <= 0.5) && (found.score - expected.score).abs() <= 0.005
+}
+
+/// Each of both sides has its counterpart, but for scores that rounding may take over the threshold.
+fn agree(found: &[Detection], expected: &[Seen], threshold: f32) {
+    let clear = |score: f32| score > threshold + 0.005;
+    for seen in expected.iter().filter(|seen| clear(seen.score)) {
+        assert!(
+            found.iter().any(|f| near(f, seen)),
+            "{:?} is missing",
+            seen.bbox
+        );
+    }
+    for face in found.iter().filter(|face| clear(face.score)) {
+        assert!(
+            expected.iter().any(|seen| near(face, seen)),
+            "{face:?} is new"
+        );
+    }
+    assert!(found.iter().filter(|face| clear(face.score)).count() > 20);
+}
+
+fn seen_by(network: &str, text: &str) -> Result<Vec<Detection>, Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let files = FaceFiles {
+        detector: fixture(network),
+        detector_card: card(&folder, text)?,
+        ..shipped()
+    };
+    let picture = image::open(fixture("two.png"))?.to_rgb8();
+    Ok(load(&files)?.detect_by(&picture, Search::Once)?)
+}
+
+#[test]
+fn scrfd_is_decoded_as_insightface_does() -> Outcome {
+    let found = seen_by("scrfd.onnx", "decoder = \"scrfd\"\n")?;
+    agree(&found, &recorded()?.scrfd, 0.5);
+    Ok(())
+}
+
+#[test]
+fn yunet_is_decoded_as_opencv_does() -> Outcome {
+    let found = seen_by("yunet.onnx", "decoder = \"yunet\"\n")?;
+    agree(&found, &recorded()?.yunet, 0.7);
+    Ok(())
+}
+
+const EMBEDDER: &str = "side = 96\nchannels = \"rgb\"\nmean = [123.7, 116.3, 103.5]\nscale = [58.4, 57.1, 57.4]\n\
+                        input = \"data\"\noutput = \"fc1\"\n";
+
+#[test]
+fn a_recognizer_of_another_kind_is_used_as_its_card_says() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let files = |card| FaceFiles {
+        recognizer: fixture("embedder.onnx"),
+        recognizer_card: card,
+        ..shipped()
+    };
+    let nets = load(&files(card(&folder, EMBEDDER)?))?;
+    let Embedded { landmarks, vector } = recorded()?.embedder;
+    let picture = image::open(fixture("two.png"))?.to_rgb8();
+    assert_eq!(nets.width(), vector.len());
+    let similarity = cosine(&nets.embed(&picture, &landmarks)?, &vector);
+    assert!(similarity > 0.9999, "{similarity}");
+    // The channels' order and the numbers of the card matter.
+    let other = EMBEDDER.replace("rgb", "bgr").replace("58.4", "8.4");
+    let other = load(&files(card(&folder, &other)?))?;
+    let similarity = cosine(&other.embed(&picture, &landmarks)?, &vector);
+    assert!(similarity < 0.99, "{similarity}");
+    Ok(())
+}
+
+/// A card that says what the shipped networks want changes nothing.
+#[test]
+fn the_shipped_networks_cards_can_be_written_down() -> Outcome {
+    let (first, second) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let detector = "decoder = \"retinaface\"\nchannels = \"bgr\"\nmean = [104, 117, 123]\nscale = 1\ninput = \"input\"\n\
+                    outputs = [\"landmarks\", \"loc\", \"conf\"]\n";
+    let recognizer = "side = 112\nmean = 127\nscale = 128\nmetric = \"cosine\"\n";
+    let files = FaceFiles {
+        detector_card: card(&first, detector)?,
+        recognizer_card: card(&second, recognizer)?,
+        ..shipped()
+    };
+    let picture = image::open(fixture("two.png"))?.to_rgb8();
+    assert_eq!(
+        load(&files)?.faces(&picture)?,
+        load(&shipped())?.faces(&picture)?
+    );
+    Ok(())
+}
+
+#[test]
+fn a_tensor_that_is_not_there_is_refused_with_those_that_are() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for (text, name) in [
+        ("input = \"data\"\n", "data"),
+        ("output = \"fc1\"\n", "fc1"),
+    ] {
+        let files = FaceFiles {
+            recognizer_card: card(&folder, text)?,
+            ..shipped()
+        };
+        let error = load(&files).err().ok_or("it loads")?;
+        assert!(matches!(error, FaceError::WrongName { .. }), "{error}");
+        let text = error.to_string();
+        for word in [
+            name,
+            "faceplugin",
+            "`input` f32 [1, 3, 112, 112]",
+            "`output` f32 [1, 512]",
+        ] {
+            assert!(text.contains(word), "no {word} in: {text}");
+        }
+    }
+    let files = FaceFiles {
+        recognizer_card: card(&folder, "side = 96\n")?,
+        ..shipped()
+    };
+    let text = load(&files).err().ok_or("it loads")?.to_string();
+    assert!(
+        text.contains("side = 96") && text.contains("112, 112"),
+        "{text}"
+    );
+    let files = FaceFiles {
+        detector_card: card(&folder, "decoder = \"scrfd\"\n")?,
+        ..shipped()
+    };
+    let text = load(&files).err().ok_or("it loads")?.to_string();
+    assert!(text.contains("SCRFD") && text.contains("`loc`"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn fifty_faces_are_fifty() -> Outcome {
+    let mut crowd = RgbImage::new(1280, 640);
+    for (k, (x, y)) in (0..10)
+        .flat_map(|x| (0..5).map(move |y| (x, y)))
+        .enumerate()
+    {
+        let name = ["first-a.png", "first-b.png", "second-a.png"][k % 3];
+        let face = image::open(fixture(name))?.to_rgb8();
+        imageops::replace(&mut crowd, &face, x * 128, y * 128);
+    }
+    let nets = load(&shipped())?;
+    let found = nets.faces_by(&crowd, Search::EverySize)?;
+    assert_eq!(found.len(), 50);
+    assert!(found.iter().all(|f| f.vector.len() == nets.width()));
+    Ok(())
+}
+
+/// A face of about 40 pixels in a photo of 2,000: lost at one size, found by the search over all.
+#[test]
+fn a_small_face_in_a_large_photo_needs_the_larger_sizes() -> Outcome {
+    let face = image::open(fixture("first-a.png"))?.to_rgb8();
+    let small = imageops::resize(&face, 66, 66, imageops::FilterType::Triangle);
+    let mut photo = RgbImage::from_pixel(2000, 1500, Rgb([120, 130, 140]));
+    imageops::replace(&mut photo, &small, 1400, 900);
+    let nets = load(&shipped())?;
+    assert!(nets.detect_by(&photo, Search::WithMargin)?.is_empty());
+    let found = nets.faces_by(&photo, Search::EverySize)?;
+    assert_eq!(found.len(), 1);
+    let [x0, y0, x1, y1] = found[0].detection.bbox;
+    assert!(
+        x0 > 1400.0 && y0 > 900.0 && x1 < 1466.0 && y1 < 966.0,
+        "{found:?}"
+    );
+    let near = nets.faces(&face)?;
+    let similarity = cosine(&near[0].vector, &found[0].vector);
+    assert!(similarity > 0.6, "{similarity}");
+    Ok(())
+}
+
+/// Where the first look finds a face, the search over all sizes changes nothing.
+#[test]
+fn what_the_first_look_finds_stays_bit_for_bit() -> Outcome {
+    let nets = load(&shipped())?;
+    for name in [
+        "first-a.png",
+        "first-photo.png",
+        "second-photo.png",
+        "two.png",
+        "close-up.png",
+    ] {
+        let picture = image::open(fixture(name))?.to_rgb8();
+        let first = nets.detect_by(&picture, Search::Once)?;
+        let margin = nets.faces(&picture)?;
+        assert_eq!(nets.faces_by(&picture, Search::EverySize)?, margin);
+        if !first.is_empty() {
+            let boxes = margin.into_iter().map(|f| f.detection);
+            assert_eq!(boxes.collect::<Vec<_>>(), first);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Similarities of labelled pairs of pictures, by the manifest's networks.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use laioncele_core::{CoreError, Manifest};
+use laioncele_face::calibration::{Curve, Tally};
+use laioncele_face::{FaceNets, Search, cosine};
+use polars::prelude::{DataFrame, ParquetReader, SerReader};
+use rayon::prelude::*;
+
+use super::Measured;
+use crate::commands::faces;
+use crate::failure::{Exit, Failure};
+use crate::words::count;
+
+/// A row of the file.
+struct Pair {
+    a: String,
+    b: String,
+    same: bool,
+}
+
+/// A picture's position among all, and the vector of its most prominent face.
+type Seen = BTreeMap<String, (usize, Option<Vec<f32>>)>;
+
+/// Measures the pairs of `file`.
+pub fn measure(manifest: &Manifest, file: &Path) -> Result<Measured, Failure> {
+    let pairs = read(file)?;
+    let nets = faces::load(manifest)?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let seen = look(&nets, folder, &pairs)?;
+    let (mut same, mut different) = (Tally::new(seen.len()), Tally::new(seen.len()));
+    let mut faceless = 0;
+    for pair in &pairs {
+        match (&seen[&pair.a], &seen[&pair.b]) {
+            ((a, Some(first)), (b, Some(second))) => {
+                let tally = if pair.same { &mut same } else { &mut different };
+                tally.add([*a, *b], cosine(first, second));
+            }
+            _ => faceless += 1,
+        }
+    }
+    if same.pairs() == 0 || different.pairs() == 0 {
+        let text = format!("{}: no pair of one person, or none of two", file.display());
+        return Err(Failure::new(Exit::Environment, text));
+    }
+    Ok(Measured {
+        from: format!(
+            "{} of {}, {faceless} of them left out for a picture without a face",
+            count(pairs.len(), "pair"),
+            count(seen.len(), "picture"),
+        ),
+        pair: Curve::new(&same, &different),
+        portraits: None,
+    })
+}
+
+/// Embeds each picture once.
+fn look(nets: &FaceNets, folder: &Path, pairs: &[Pair]) -> Result<Seen, Failure> {
+    let mut files: Vec<&String> = pairs.iter().flat_map(|p| [&p.a, &p.b]).collect();
+    files.sort();
+    files.dedup();
+    let embed = |name: &&String| {
+        let picture = faces::open(&folder.join(name))?;
+        let found = nets.faces_by(&picture, Search::EverySize);
+        let found = found.map_err(|e| faces::failed(&e))?;
+        Ok(found.into_iter().next().map(|face| face.vector))
+    };
+    let vectors: Result<Vec<_>, Failure> = files.par_iter().map(embed).collect();
+    let numbered = files.into_iter().zip(vectors?).enumerate();
+    Ok(numbered
+        .map(|(at, (name, vector))| (name.clone(), (at, vector)))
+        .collect())
+}
+
+fn read(file: &Path) -> Result<Vec<Pair>, Failure> {
+    let open = File::open(file).map_err(|e| CoreError::from_io(file, e))?;
+    let wrong = |e: &dyn std::fmt::Display| {
+        let text = format!("{}: {e}", file.display());
+        Failure::new(Exit::Environment, text)
+            .hint("the columns are `a` and `b`, texts, and `same`, a boolean")
+    };
+    let frame = ParquetReader::new(open).finish().map_err(|e| wrong(&e))?;
+    let pairs = rows(&frame).map_err(|e| wrong(&e))?;
+    match pairs {
+        Some(pairs) => Ok(pairs),
+        None => Err(wrong(&"a value is null")),
+    }
+}
+
+/// The rows; `None` where a value is null.
+fn rows(frame: &DataFrame) -> polars::prelude::PolarsResult<Option<Vec<Pair>>> {
+    let (a, b) = (frame.column("a")?.str()?, frame.column("b")?.str()?);
+    let same = frame.column("same")?.bool()?;
+    let row = |((a, b), same): ((Option<&str>, Option<&str>), Option<bool>)| {
+        Some(Pair {
+            a: a?.to_owned(),
+            b: b?.to_owned(),
+            same: same?,
+        })
+    };
+    Ok(a.iter().zip(b.iter()).zip(same.iter()).map(row).collect())
+}

@@ -1,0 +1,109 @@
+//! What the manifest's thresholds stand for, by the calibration that `[models.face]` names.
+
+use std::path::PathBuf;
+
+use laioncele_core::digest::FileDigests;
+use laioncele_core::error::chain;
+use laioncele_core::{CoreError, Manifest};
+use laioncele_face::FaceFiles;
+use laioncele_face::calibration::{Calibration, Curve, Point};
+
+use crate::failure::{Exit, Failure};
+
+/// A calibration that belongs to the manifest's recognizer.
+pub struct ErrorRates {
+    file: PathBuf,
+    calibration: Calibration,
+}
+
+impl ErrorRates {
+    /// The manifest's calibration; `None` where it names none, or no face networks.
+    ///
+    /// # Errors
+    /// A calibration that cannot be read, or of another recognizer.
+    pub fn of(manifest: &Manifest) -> Result<Option<Self>, Failure> {
+        let Ok(files) = manifest.model::<FaceFiles>("face") else {
+            return Ok(None);
+        };
+        let files = files.resolved(|path| manifest.resolve(path));
+        let Some(file) = &files.calibration else {
+            return Ok(None);
+        };
+        let fail = |text: String| {
+            Failure::new(Exit::Environment, text).hint(
+                "take `calibration` out of [models.face], or measure again: `laioncele calibrate --write FILE`",
+            )
+        };
+        let calibration = Calibration::load(file).map_err(|e| fail(chain(&e)))?;
+        let found = digest(&files)?;
+        if calibration.recognizer == found {
+            return Ok(Some(Self {
+                file: file.clone(),
+                calibration,
+            }));
+        }
+        Err(fail(format!(
+            "{}: the calibration of another recognizer than {}",
+            file.display(),
+            files.recognizer.display()
+        )))
+    }
+
+    /// What a threshold on two faces stands for.
+    pub fn of_pair(&self, threshold: f64) -> Option<Point> {
+        self.calibration.pair.at(threshold)
+    }
+
+    /// In a sentence, what `step`'s threshold stands for; `None` for a step that compares no faces.
+    ///
+    /// # Errors
+    /// A wrong section of the manifest.
+    pub fn line(&self, manifest: &Manifest, step: &str) -> Result<Option<String>, CoreError> {
+        let calibration = &self.calibration;
+        let (key, threshold, curve, what) = match step {
+            "verify-portraits" => {
+                let settings = laioncele_verify_portraits::Settings::read(manifest)?;
+                (
+                    "same_person",
+                    settings.same_person,
+                    &calibration.pair,
+                    "pairs",
+                )
+            }
+            "verify-images" => {
+                let settings = laioncele_verify_images::Settings::read(manifest)?;
+                let (curve, what) = match &calibration.portraits {
+                    Some(curve) => (curve, "faces against portraits"),
+                    None => (&calibration.pair, "pairs"),
+                };
+                ("same_person_photo", settings.same_person_photo, curve, what)
+            }
+            _ => return Ok(None),
+        };
+        let sentence = sentence(curve, threshold, what);
+        let file = self.file.display();
+        Ok(sentence.map(|s| format!("{step}: {key} = {threshold} {s} ({file})")))
+    }
+}
+
+/// `accepts … of two people's pairs and rejects … of one person's`
+pub fn sentence(curve: &Curve, threshold: f64, what: &str) -> Option<String> {
+    let point = curve.at(threshold)?;
+    Some(format!(
+        "accepts {} of two people's {what} and rejects {} of one person's",
+        point.false_accepts, point.false_rejects
+    ))
+}
+
+/// The digest by which a calibration knows its recognizer: of the network and, where there is one, of its card.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn digest(files: &FaceFiles) -> Result<String, CoreError> {
+    let digests = FileDigests::open(None);
+    let network = digests.of(&files.recognizer)?.to_string();
+    match &files.recognizer_card {
+        Some(card) => Ok(format!("{network}+{}", digests.of(card)?)),
+        None => Ok(network),
+    }
+}

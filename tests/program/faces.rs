@@ -1,0 +1,191 @@
+//! `laioncele faces`: pictures in, a JSON object each out; and two pictures compared.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
+
+fn fixture(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join("models/face/tests/fixtures").join(name)
+}
+
+/// A sandbox with these of the face crate's pictures.
+fn with_pictures(names: &[&str]) -> Sandbox {
+    let sandbox = Sandbox::with_manifest(FRAME);
+    for name in names {
+        fs::copy(fixture(name), sandbox.join(name)).expect("a picture");
+    }
+    sandbox
+}
+
+fn faces(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = sandbox.command(&["faces"]);
+    command.args(arguments).args(["-m", "manifest.toml"]);
+    let suffix = std::env::consts::DLL_SUFFIX;
+    let library = root.join(format!(".onnxruntime/libonnxruntime{suffix}"));
+    command.env("ORT_DYLIB_PATH", library);
+    command.output().expect("the program")
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    let parse = |line| serde_json::from_str(line).expect("JSON");
+    text.lines().map(parse).collect()
+}
+
+#[test]
+fn each_picture_has_its_line_with_what_the_reference_found() {
+    let names = ["two.png", "nobody.png", "first-a.png"];
+    let sandbox = with_pictures(&names);
+    let mut given = names.to_vec();
+    given.push("--embed");
+    let ended = faces(&sandbox, &given);
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    let recorded = fs::read_to_string(fixture("faces.json")).expect("recorded faces");
+    let recorded: Value = serde_json::from_str(&recorded).expect("JSON");
+    let found = lines(&stdout(&ended));
+    assert_eq!(found.len(), names.len());
+    for (line, name) in found.iter().zip(names) {
+        assert_eq!(line["image"], name);
+        let (seen, expected) = (&line["faces"], recorded[name].as_array().expect("faces"));
+        assert_eq!(
+            seen.as_array().map(Vec::len),
+            Some(expected.len()),
+            "{line}"
+        );
+        for (face, expected) in seen.as_array().into_iter().flatten().zip(expected) {
+            let corner = |face: &Value, key: &str| face[key][0].as_f64().expect("a number");
+            assert!((corner(face, "box") - corner(expected, "bbox")).abs() < 0.5);
+            assert_eq!(face["embedding"].as_array().map(Vec::len), Some(512));
+            assert_eq!(face["landmarks"].as_array().map(Vec::len), Some(5));
+            let male = expected["male"].as_f64().expect("a number");
+            let word = match male {
+                m if m >= 0.8 => "man",
+                m if m <= 0.2 => "woman",
+                _ => "person",
+            };
+            assert_eq!(face["gender_guess"], word);
+        }
+    }
+    let bare = faces(&sandbox, &["first-a.png"]);
+    assert!(
+        lines(&stdout(&bare))[0]["faces"][0]
+            .get("embedding")
+            .is_none()
+    );
+}
+
+/// A runtime as old as 1.10, as far as the loader looks at it.
+const OLD: &str = r#"
+    #[repr(C)]
+    pub struct Base {
+        api: extern "C" fn(u32) -> usize,
+        version: extern "C" fn() -> *const u8,
+    }
+    extern "C" fn api(_: u32) -> usize {
+        0
+    }
+    extern "C" fn version() -> *const u8 {
+        b"1.10.0\0".as_ptr()
+    }
+    static BASE: Base = Base { api, version };
+    #[unsafe(no_mangle)]
+    pub extern "C" fn OrtGetApiBase() -> *const Base {
+        &BASE
+    }
+"#;
+
+#[test]
+fn a_missing_wrong_or_old_runtime_library_says_how_it_comes() {
+    let sandbox = with_pictures(&["first-a.png"]);
+    sandbox.write("words.so", "not a library");
+    sandbox.write("old.rs", OLD);
+    let mut compiler = std::process::Command::new("rustc");
+    compiler.args(["--edition", "2024", "--crate-type", "cdylib", "-o"]);
+    compiler
+        .arg(sandbox.join("old.so"))
+        .arg(sandbox.join("old.rs"));
+    assert!(compiler.status().expect("a compiler").success());
+    for (library, words) in [
+        ("none.so", &["none.so", "is no file"][..]),
+        ("words.so", &["words.so"]),
+        ("old.so", &["old.so", "1.10.0", "1.22"]),
+    ] {
+        let mut command = sandbox.command(&["faces", "first-a.png", "-m", "manifest.toml"]);
+        command.env("ORT_DYLIB_PATH", sandbox.join(library));
+        let ended = command.output().expect("the program");
+        let text = stderr(&ended);
+        assert_eq!(ended.status.code(), Some(3), "{text}");
+        for word in words.iter().chain(&["make onnxruntime"]) {
+            assert!(text.contains(word), "no {word} in: {text}");
+        }
+    }
+}
+
+#[test]
+fn two_pictures_are_compared() {
+    let sandbox = with_pictures(&["first-a.png", "first-b.png", "second-a.png", "nobody.png"]);
+    let compare = |arguments: &[&str]| {
+        let mut all = vec!["compare"];
+        all.extend(arguments);
+        faces(&sandbox, &all)
+    };
+    let same = compare(&["first-a.png", "first-b.png", "--threshold", "0.7"]);
+    assert!(
+        stdout(&same).starts_with("one person: similarity 0."),
+        "{same:?}"
+    );
+    let other = compare(&[
+        "first-a.png",
+        "second-a.png",
+        "--threshold",
+        "0.7",
+        "--json",
+    ]);
+    let other: Value = serde_json::from_str(&stdout(&other)).expect("JSON");
+    assert_eq!(
+        (&other["same"], &other["threshold"]),
+        (&false.into(), &0.7.into())
+    );
+    let itself = compare(&["first-a.png", "first-a.png", "--json"]);
+    let itself: Value = serde_json::from_str(&stdout(&itself)).expect("JSON");
+    assert_eq!(
+        (&itself["same"], &itself["threshold"]),
+        (&true.into(), &0.35.into())
+    );
+    assert!(itself["similarity"].as_f64().is_some_and(|s| s > 0.999));
+    let nobody = compare(&["first-a.png", "nobody.png"]);
+    assert_eq!(nobody.status.code(), Some(3));
+    assert_eq!(stderr(&nobody), "error: nobody.png: no face was found\n");
+    let far = compare(&["first-a.png", "first-b.png", "--threshold", "40"]);
+    assert_eq!(far.status.code(), Some(2));
+}
+
+/// What cannot be read has its line too, and the others are looked at.
+#[test]
+fn broken_pictures_are_named_and_the_others_go_on() {
+    let sandbox = with_pictures(&["first-a.png"]);
+    sandbox.write("words.jpg", "no picture at all");
+    let whole = fs::read(fixture("first-b.png")).expect("a picture");
+    fs::write(sandbox.join("cut.png"), &whole[..whole.len() / 2]).expect("a file");
+    let ended = faces(
+        &sandbox,
+        &["words.jpg", "none.png", "cut.png", "first-a.png"],
+    );
+    assert_eq!(ended.status.code(), Some(3));
+    let found = lines(&stdout(&ended));
+    assert_eq!(found.len(), 4);
+    assert!(
+        found[..3].iter().all(|l| l["error"].is_string()),
+        "{found:?}"
+    );
+    assert_eq!(found[3]["faces"].as_array().map(Vec::len), Some(1));
+    assert!(
+        stderr(&ended).contains("3 of 4 pictures"),
+        "{}",
+        stderr(&ended)
+    );
+}

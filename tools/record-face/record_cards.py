@@ -1,0 +1,165 @@
+"""Makes tiny SCRFD, YuNet and recognizer networks and records what they see in a picture, for the card tests of models/face.
+
+    pip install numpy==2.4.6 opencv-python-headless==5.0.0.93 onnxruntime==1.32.0 onnx==1.23.0
+    python record_cards.py ../../models/face/tests/fixtures
+
+The networks are random: they know no face, but their outputs have the families' names, shapes and ranges. Decoding is written here
+after InsightFace's scrfd.py and OpenCV's face_detect.cpp, and is the reference for the Rust.
+"""
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from record import TEMPLATE, numbers, overlap, similarity_transform
+
+STRIDES = 8, 16, 32
+POOL = 4
+SIDE, MEAN, STD = 96, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
+MARKS = np.array([[110.0, 120], [190, 116], [150, 165], [118, 205], [180, 203]])
+
+
+class Graph:
+    """Heads on an average-pooled picture: a convolution for each stride and output."""
+
+    def __init__(self, seed, gain):
+        self.rng, self.gain = np.random.default_rng(seed), gain
+        self.nodes = [helper.make_node("AveragePool", ["input"], ["pooled"], kernel_shape=[POOL, POOL], strides=[POOL, POOL])]
+        self.weights, self.outputs = [], []
+
+    def constant(self, name, value):
+        self.weights.append(numpy_helper.from_array(value, name))
+        return name
+
+    def head(self, name, stride, anchors, width, shape, bias=0.0, squash=None):
+        k = stride // POOL
+        w = (self.rng.standard_normal((anchors * width, 3, k, k)) * self.gain / k).astype(np.float32)
+        last = f"{name}_rows"
+        self.nodes += [
+            helper.make_node("Conv", ["pooled", self.constant(name + "_w", w), self.constant(name + "_b", np.full(anchors * width, bias, np.float32))],
+                             [name + "_map"], kernel_shape=[k, k], strides=[k, k]),
+            helper.make_node("Transpose", [name + "_map"], [name + "_last"], perm=[0, 2, 3, 1]),
+            helper.make_node("Reshape", [name + "_last", self.constant(name + "_shape", np.array(shape + (-1, width), np.int64))],
+                             [last if squash else name]),
+        ]
+        if squash:
+            self.nodes.append(helper.make_node(squash, [last], [name]))
+        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [*shape, None, width]))
+
+    def save(self, path, order):
+        by_name = {o.name: o for o in self.outputs}
+        picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, None, None])
+        write(path, helper.make_graph(self.nodes, "heads", [picture], [by_name[n] for n in order], self.weights))
+
+
+def write(path, graph):
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def scrfd(path):
+    graph = Graph(11, 2.5)
+    for s in STRIDES:
+        graph.head(f"score_{s}", s, 2, 1, (), -1.5, "Sigmoid")
+        graph.head(f"bbox_{s}", s, 2, 4, (), 1.0, "Softplus")
+        graph.head(f"kps_{s}", s, 2, 10, ())
+    graph.save(path, [f"{n}_{s}" for n in ("score", "bbox", "kps") for s in STRIDES])
+
+
+def yunet(path):
+    graph = Graph(12, 0.6 / 128)
+    for s in STRIDES:
+        graph.head(f"cls_{s}", s, 1, 1, (1,), -0.2, "Sigmoid")
+        graph.head(f"obj_{s}", s, 1, 1, (1,), 0.0, "Sigmoid")
+        graph.head(f"bbox_{s}", s, 1, 4, (1,), 0.3)
+        graph.head(f"kps_{s}", s, 1, 10, (1,))
+    graph.save(path, [f"{n}_{s}" for n in ("cls", "obj", "bbox", "kps") for s in STRIDES])
+
+
+def embedder(path):
+    weights = np.random.default_rng(13).standard_normal((3 * 12 * 12, 16)).astype(np.float32)
+    nodes = [
+        helper.make_node("AveragePool", ["data"], ["pooled"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["fc1"]),
+    ]
+    picture = helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    vector = helper.make_tensor_value_info("fc1", TensorProto.FLOAT, [1, 16])
+    write(path, helper.make_graph(nodes, "embedder", [picture], [vector], [numpy_helper.from_array(weights, "w")]))
+
+
+def run(path, tensor):
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    return dict(zip(names, session.run(None, {session.get_inputs()[0].name: tensor.astype(np.float32)})))
+
+
+def padded(bgr):
+    h, w = bgr.shape[:2]
+    return cv2.copyMakeBorder(bgr, 0, -h % 32, 0, -w % 32, cv2.BORDER_CONSTANT, value=(127, 127, 127))
+
+
+def see_scrfd(path, bgr, threshold=0.5):
+    """InsightFace: anchor centres at the cells' corners, distances times the stride."""
+    picture = padded(bgr)
+    out = run(path, cv2.dnn.blobFromImage(picture, 1 / 128, picture.shape[1::-1], (127.5, 127.5, 127.5), swapRB=True))
+    for s in STRIDES:
+        yy, xx = np.mgrid[: picture.shape[0] // s, : picture.shape[1] // s]
+        centres = np.repeat(np.stack([xx, yy], -1).reshape(-1, 2) * s, 2, axis=0)
+        for c, score, d, k in zip(centres, out[f"score_{s}"][:, 0], out[f"bbox_{s}"] * s, out[f"kps_{s}"] * s):
+            if score >= threshold:
+                yield np.concatenate([c - d[:2], c + d[2:]]), c + k.reshape(5, 2), float(score)
+
+
+def see_yunet(path, bgr, threshold=0.7):
+    """OpenCV's FaceDetectorYN::postProcess."""
+    h, w = bgr.shape[:2]
+    picture = cv2.copyMakeBorder(bgr, 0, -h % 32, 0, -w % 32, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    out = run(path, cv2.dnn.blobFromImage(picture))
+    for s in STRIDES:
+        cls, obj, box, kps = (out[f"{n}_{s}"][0] for n in ("cls", "obj", "bbox", "kps"))
+        columns = picture.shape[1] // s
+        for i in range(len(cls)):
+            score = float(np.sqrt(np.clip(cls[i, 0], 0, 1) * np.clip(obj[i, 0], 0, 1)))
+            if score >= threshold:
+                cell = np.array([i % columns, i // columns])
+                centre, size = (cell + box[i, :2]) * s, np.exp(box[i, 2:]) * s
+                yield np.concatenate([centre - size / 2, centre + size / 2]), (kps[i].reshape(5, 2) + cell) * s, score
+
+
+def suppress(found, limit):
+    kept, found = [], list(found)
+    print(len(found), "candidates")
+    for face in sorted(found, key=lambda f: -f[2]):
+        if all(overlap(face[0], k[0]) <= limit for k in kept):
+            kept.append(face)
+    return kept
+
+
+def recorded(found, factor):
+    return [dict(bbox=numbers((b.reshape(2, 2) / factor).ravel()), landmarks=[numbers(k) for k in m / factor], score=s) for b, m, s in found]
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    original = cv2.imread(str(out / "two.png"))
+    size = (640, int(np.floor(original.shape[0] * 640 / original.shape[1] + 0.5)))
+    picture = cv2.resize(original, size, interpolation=cv2.INTER_AREA)
+    factor = np.array(size) / np.array(original.shape[1::-1])
+    seen = {}
+    for name, make, see, limit in (("scrfd", scrfd, see_scrfd, 0.4), ("yunet", yunet, see_yunet, 0.3)):
+        make(out / f"{name}.onnx")
+        seen[name] = recorded(suppress(see(out / f"{name}.onnx", picture), limit), factor)
+        print(name, len(seen[name]), [round(f["score"], 3) for f in seen[name]][:5], "...", round(seen[name][-1]["score"], 4))
+    embedder(out / "embedder.onnx")
+    face = cv2.warpAffine(original, similarity_transform(MARKS, TEMPLATE * SIDE / 112), (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+    tensor = ((face[..., ::-1].astype(np.float32) - np.float32(MEAN)) / np.float32(STD)).transpose(2, 0, 1)[None]
+    vector = run(out / "embedder.onnx", tensor)["fc1"][0]
+    seen["embedder"] = dict(landmarks=MARKS.tolist(), vector=numbers(vector / np.linalg.norm(vector), 6))
+    (out / "cards.json").write_text(json.dumps(seen) + "\n")
