@@ -18,6 +18,9 @@ use serde_json::Value;
 use crate::sandbox::{FRAME, Sandbox, program, stderr, stdout};
 use crate::world::World;
 
+/// The embedded world's `[verify_portraits] same_person`.
+const SAME_PERSON: f64 = 0.55;
+
 /// The face vectors of each name's portraits with one face, by name and index.
 fn portraits(world: &World) -> BTreeMap<u64, BTreeMap<u32, Vec<f32>>> {
     let store = Store::local(&world.join("output")).expect("a store");
@@ -76,7 +79,7 @@ fn a_worlds_error_rates_are_those_recomputed_from_its_tables() {
         .expect("the program");
     assert!(ended.status.success(), "{}", stderr(&ended));
     let found: Value = serde_json::from_str(&stdout(&ended)).expect("JSON");
-    let [same, different] = similarities(&world, 0.45);
+    let [same, different] = similarities(&world, SAME_PERSON);
     assert!(
         same.len() >= 3 && different.len() > 100,
         "{} {}",
@@ -111,7 +114,7 @@ fn a_worlds_error_rates_are_those_recomputed_from_its_tables() {
             .as_f64()
             .is_some_and(|s| s <= 0.05)
     );
-    assert_eq!(pair["set"]["threshold"], 0.45);
+    assert_eq!(pair["set"]["threshold"], SAME_PERSON);
     the_run_says_what_its_thresholds_stand_for(&world, &file);
     fs::remove_file(file).expect("it was there");
 }
@@ -138,7 +141,7 @@ fn the_run_says_what_its_thresholds_stand_for(world: &World, file: &Path) {
     assert!(ended.status.success(), "{text}");
     assert!(stdout(&ended).contains("\n0 of "), "{}", stdout(&ended));
     for start in [
-        "verify-portraits: same_person = 0.45 accepts",
+        &format!("verify-portraits: same_person = {SAME_PERSON} accepts"),
         "verify-images: same_person_photo = ",
     ] {
         assert!(text.contains(start), "no {start} in: {text}");

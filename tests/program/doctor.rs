@@ -11,7 +11,7 @@ fn doctor(world: &World, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     let manifest = world.join("mini.toml");
     let manifest = manifest.to_string_lossy();
     let arguments = [&["doctor", "--json", "--manifest", &manifest], more].concat();
-    let ended = Sandbox::new().run(&arguments);
+    let ended = Sandbox::new().with_runtime().run(&arguments);
     let checks = serde_json::from_str(&stdout(&ended));
     (
         ended.status.code(),
@@ -77,7 +77,7 @@ fn everything_that_is_missing_is_a_line() {
 
 #[test]
 fn broken_weights_are_found_before_a_run() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().with_runtime();
     let models = sandbox.join("copy");
     let mini = sandbox.join("mini");
     let copied = std::process::Command::new("cp")

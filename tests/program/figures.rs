@@ -7,7 +7,7 @@ use crate::world::World;
 
 /// The one target that the mini SDXL is still too weak for: 90 % of the right photos at 3 % of the wrong ones. What it
 /// reaches is held here; `mini score` goes on calling it missed.
-const RIGHT_PHOTOS_REACHED: f64 = 0.86;
+const RIGHT_PHOTOS_REACHED: f64 = 0.84;
 
 fn missed(scores: &Value) -> Vec<String> {
     let figures = scores["figures"].as_array().expect("figures");

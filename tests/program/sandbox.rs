@@ -67,6 +67,13 @@ impl Sandbox {
         sandbox
     }
 
+    /// With the ONNX Runtime library where the program looks for it.
+    pub fn with_runtime(self) -> Self {
+        let library = Path::new(env!("CARGO_MANIFEST_DIR")).join(".onnxruntime");
+        std::os::unix::fs::symlink(library, self.join(".onnxruntime")).expect("a link");
+        self
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
