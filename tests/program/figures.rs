@@ -5,19 +5,27 @@ use serde_json::Value;
 use crate::sandbox::{stderr, stdout};
 use crate::world::World;
 
-/// The one target that the mini SDXL is still too weak for: 90 % of the right photos at 3 % of the wrong ones. What it
-/// reaches is held here; `mini score` goes on calling it missed.
-const RIGHT_PHOTOS_REACHED: f64 = 0.84;
+/// The target that the mini SDXL is still too weak for: 90 % of the right photos at 3 % of the wrong ones. What it reaches
+/// is held here, near both; `mini score` goes on calling a miss a miss.
+const RIGHT_PHOTOS_REACHED: f64 = 0.88;
+const WRONG_PHOTOS_REACHED: f64 = 0.045;
 
+fn reached(figure: &Value) -> bool {
+    let value = figure["value"].as_f64();
+    match figure["name"].as_str() {
+        Some("right_photos_kept") => value.is_some_and(|v| v >= RIGHT_PHOTOS_REACHED),
+        Some("wrong_photos_kept") => value.is_some_and(|v| v <= WRONG_PHOTOS_REACHED),
+        _ => figure["met"] == true,
+    }
+}
+
+/// The figures with a target that is not reached.
 fn missed(scores: &Value) -> Vec<String> {
     let figures = scores["figures"].as_array().expect("figures");
-    let missed = figures.iter().filter(|f| f["met"] == false);
-    let reached = |f: &Value| {
-        f["name"] == "right_photos_kept" && f["value"].as_f64() >= Some(RIGHT_PHOTOS_REACHED)
-    };
-    missed
+    let targets = figures.iter().filter(|f| !f["target"].is_null());
+    targets
         .filter(|f| !reached(f))
-        .map(|f| f.to_string())
+        .map(Value::to_string)
         .collect()
 }
 
