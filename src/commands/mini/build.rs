@@ -12,7 +12,7 @@ use crate::words::count;
 const EXAMPLES: &str = "\
 Examples:
   laioncele mini build --seed 7 /data/world-7
-  laioncele mini build --seed 7 --size tiny /tmp/tiny --json | jq .captions
+  laioncele mini build --seed 7 --size tiny tiny-world --json | jq .captions
 
 The same seed and size give the same files. A world that stands in the folder is replaced.";
 
