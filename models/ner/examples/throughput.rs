@@ -1,6 +1,6 @@
 //! The worker of `make bench-ner`: reads captions (a JSON string a line) once, then does a pass over all of them for each
 //! line of standard input and answers with one line of JSON: seconds by the wall clock and of the processors, tokens and
-//! entities found, peak memory. A line `dump FILE` writes the entities instead.
+//! entities found, the share of tokens whose embedding was in the cache, peak memory. A line `dump FILE` writes the entities instead.
 //!
 //!     throughput MODEL_FOLDER CAPTIONS THREADS
 
@@ -8,7 +8,7 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use laioncele_ner::{Entity, Ner};
+use laioncele_ner::{CacheUse, Entity, Ner};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -32,6 +32,7 @@ fn main() -> Result<(), Failure> {
             dump(&ner, &texts, file)?;
         }
         let (wall, busy) = (Instant::now(), processor_seconds()?);
+        let before = ner.cache_use();
         let found = match threads {
             1 => ner.entities(&texts),
             _ => pool.install(|| ner.entities_parallel(&texts)),
@@ -41,6 +42,7 @@ fn main() -> Result<(), Failure> {
             "busy": processor_seconds()? - busy,
             "tokens": tokens,
             "entities": found.iter().map(Vec::len).sum::<usize>(),
+            "cached": hit_rate(before, ner.cache_use()),
             "peak_memory": peak_memory()?,
         });
         writeln!(std::io::stdout(), "{report}")?;
@@ -59,6 +61,12 @@ fn dump(ner: &Ner, texts: &[&str], file: &str) -> Result<(), Failure> {
         writeln!(out, "{}", serde_json::to_string(&spans)?)?;
     }
     Ok(out.flush()?)
+}
+
+/// The share of tokens whose embedding was found.
+fn hit_rate(before: CacheUse, after: CacheUse) -> f64 {
+    let looked_up = after.looked_up - before.looked_up;
+    (after.found - before.found) as f64 / looked_up as f64
 }
 
 /// Seconds that processors spent on this process, in steps of 10 ms.

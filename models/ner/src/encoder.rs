@@ -1,170 +1,173 @@
 //! Hash embeddings and the four encoder layers, for a block of rows at a time.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use foldhash::HashMap;
 
 use crate::hash::embedding_keys;
-use crate::layer::{Convolution, Layer, Norm, TILE, TileScratch, matrix};
+use crate::layer::{Convolution, Layer, Row, TILE, TileScratch, ZERO};
 use crate::lexeme::Features;
-use crate::matmul::{Loops, Rows, product, vectorized};
-use crate::package::{HashEmbedding, WIDE, WIDTH, Weights};
+use crate::package::{HashEmbedding, WIDTH, Weights};
 
 /// How far the four layers see; also the zero rows between texts.
 pub(crate) const PAD: usize = 4;
-/// Numbers kept per distinct features: the mixed embedding and its three products with layer 1.
-const SLOT: usize = WIDTH + 3 * WIDE;
-/// Distinct features that a thread keeps (63 MB); the cache starts anew when it is full.
-const CACHED: usize = 1 << 14;
+/// The four hash embeddings side by side.
+const EMBEDDED: usize = 4 * WIDTH;
+/// Distinct features in one generation of a thread's cache (12.6 MB of vectors).
+const GENERATION: usize = 1 << 15;
 
 /// The encoder of one package.
 pub(crate) struct Encoder {
-    mix: Layer,
-    /// Layer 1's matrix cut by window position, side by side: [96 × 3 × 288].
-    first_parts: Vec<f32>,
-    first_norm: Norm,
-    others: [Convolution; 3],
+    mix: Layer<EMBEDDED>,
+    layers: [Convolution; 4],
 }
 
 /// A thread's memory.
+#[derive(Default)]
 pub(crate) struct EncoderScratch {
-    slots: HashMap<Features, u32>,
-    /// [slots × 960]; slot 0 is the zero row.
-    cache: Vec<f32>,
-    wide: Vec<f32>,
-    x: Vec<f32>,
-    y: Vec<f32>,
+    cache: Cache,
+    x: Vec<Row>,
+    y: Vec<Row>,
     tiles: TileScratch,
 }
 
-impl Default for EncoderScratch {
-    fn default() -> Self {
-        let (wide, x, y, tiles) = Default::default();
-        Self {
-            slots: HashMap::new(),
-            cache: vec![0.0; SLOT],
-            wide,
-            x,
-            y,
-            tiles,
-        }
+/// How many tokens' embeddings were looked up, and how many of them had been mixed before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheUse {
+    /// Tokens.
+    pub looked_up: u64,
+    /// Tokens whose features had been met.
+    pub found: u64,
+}
+
+impl std::iter::Sum for CacheUse {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            looked_up: sum.looked_up + one.looked_up,
+            found: sum.found + one.found,
+        })
     }
+}
+
+/// Mixed embeddings of features, in two generations: when the young one is full it becomes the old one, and what is
+/// still asked for moves over, so that frequent words stay.
+#[derive(Default)]
+struct Cache {
+    young: Generation,
+    old: Generation,
+    /// Features without a vector yet, and their places in the young generation.
+    new: Vec<(Features, usize)>,
+    inputs: Vec<[f32; EMBEDDED]>,
+    usage: CacheUse,
+}
+
+#[derive(Default)]
+struct Generation {
+    places: HashMap<Features, u32>,
+    vectors: Vec<Row>,
 }
 
 impl Encoder {
     pub(crate) fn new(weights: &Weights) -> Self {
-        let [mix, first, others @ ..] = &weights.maxouts;
-        let one = WIDTH * WIDE;
-        let (parts, first_norm) = (matrix(first), Layer::new(first).norm);
-        let row = |c: usize| (0..3).map(move |j| j * one + c * WIDE);
-        let first_parts = (0..WIDTH)
-            .flat_map(row)
-            .flat_map(|at| parts[at..at + WIDE].iter().copied())
-            .collect();
+        let [mix, layers @ ..] = &weights.maxouts;
         Self {
             mix: Layer::new(mix),
-            first_parts,
-            first_norm,
-            others: others.each_ref().map(Convolution::new),
+            layers: layers.each_ref().map(Convolution::new),
         }
     }
 
-    /// The vectors of `rows` without the first and last [`PAD`]: [(rows - 8) × 96]. A row is a token's features, or
-    /// none for a zero row.
+    /// The vectors of `rows` without the first and last [`PAD`]. A row is a token's features, or none for a zero row.
     pub(crate) fn encode<'s>(
         &self,
         embeddings: &[HashEmbedding],
         rows: &[Option<&Features>],
         scratch: &'s mut EncoderScratch,
-    ) -> &'s [f32] {
-        let slots = self.slots(embeddings, rows, scratch);
-        let EncoderScratch {
-            cache,
-            wide,
-            x,
-            y,
-            tiles,
-            ..
-        } = scratch;
-        // Each layer makes whole tiles, from rows behind the last where there are no others; nothing comes of those.
+    ) -> &'s [Row] {
+        let EncoderScratch { cache, x, y, tiles } = scratch;
+        self.mixed(embeddings, rows, cache, x);
         let count = rows.len() - 2 * PAD;
-        let made = |layers_after: usize| count.next_multiple_of(TILE) + TILE * layers_after;
-        let first = rows.len() - 2;
-        x.clear();
-        x.resize((made(2) + 2).max(first) * WIDTH, 0.0);
-        wide.resize(first * WIDE, 0.0);
-        vectorized(FirstLayer {
-            norm: &self.first_norm,
-            slots: &slots,
-            cache,
-            wide,
-            x: &mut x[..first * WIDTH],
-        });
-        for (i, layer) in self.others.iter().enumerate() {
-            let rows = made(2 - i);
-            y.resize(rows * WIDTH, 0.0);
-            layer.forward(x, &mut y[..rows * WIDTH], tiles);
+        for (layer, layers_after) in self.layers.iter().zip((0..PAD).rev()) {
+            // Whole tiles, from rows behind the last where there are no others; nothing comes of those.
+            let made = (count + 2 * layers_after).next_multiple_of(TILE);
+            x.resize(made + 2, ZERO);
+            y.resize(made, ZERO);
+            layer.forward(x, y, tiles);
             std::mem::swap(x, y);
         }
-        &x[..count * WIDTH]
+        &x[..count]
     }
 
-    /// The cache's slot of each row; computes those that are new.
-    fn slots(
+    /// The mixed embeddings of `rows`; computes those that are new.
+    fn mixed(
         &self,
         embeddings: &[HashEmbedding],
         rows: &[Option<&Features>],
-        scratch: &mut EncoderScratch,
-    ) -> Vec<usize> {
-        if scratch.slots.len() >= CACHED {
-            scratch.slots.clear();
-            scratch.cache.truncate(SLOT);
+        cache: &mut Cache,
+        out: &mut Vec<Row>,
+    ) {
+        cache.age();
+        let places: Vec<_> = rows
+            .iter()
+            .map(|row| row.map(|features| cache.place(features)))
+            .collect();
+        let embed = |(features, _): &(Features, usize)| embed(embeddings, features);
+        cache.inputs.clear();
+        cache.inputs.extend(cache.new.iter().map(embed));
+        out.resize(cache.new.len(), ZERO);
+        self.mix.forward(&cache.inputs, out);
+        for ((_, place), mixed) in cache.new.drain(..).zip(&*out) {
+            cache.young.vectors[place] = *mixed;
         }
-        let mut new = Vec::new();
-        let mut slot = |row: &Option<&Features>| {
-            let Some(features) = *row else { return 0 };
-            let next = scratch.slots.len() as u32 + 1;
-            let slot = *scratch.slots.entry(*features).or_insert(next);
-            if slot == next {
-                new.push(*features);
-            }
-            slot as usize
-        };
-        let slots = rows.iter().map(&mut slot).collect();
-        if !new.is_empty() {
-            self.fill_slots(embeddings, &new, scratch);
+        let vector = |place: Option<usize>| place.map_or(ZERO, |at| cache.young.vectors[at]);
+        out.clear();
+        out.extend(places.into_iter().map(vector));
+    }
+}
+
+impl EncoderScratch {
+    pub(crate) fn cache_use(&self) -> CacheUse {
+        self.cache.usage
+    }
+}
+
+impl Cache {
+    fn age(&mut self) {
+        if self.young.vectors.len() >= GENERATION {
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.places.clear();
+            self.young.vectors.clear();
         }
-        slots
     }
 
-    fn fill_slots(
-        &self,
-        embeddings: &[HashEmbedding],
-        new: &[Features],
-        scratch: &mut EncoderScratch,
-    ) {
-        let EncoderScratch {
-            cache, wide, x, y, ..
-        } = scratch;
-        let rows = |data, width| Rows {
-            data,
-            count: new.len(),
-            stride: width,
-            width,
+    /// The place of the features' vector in the young generation, where it may have to be computed yet.
+    fn place(&mut self, features: &Features) -> usize {
+        self.usage.looked_up += 1;
+        let next = self.young.vectors.len();
+        let entry = match self.young.places.entry(*features) {
+            Entry::Occupied(entry) => {
+                self.usage.found += 1;
+                return *entry.get() as usize;
+            }
+            Entry::Vacant(entry) => entry,
         };
-        x.clear();
-        x.extend(new.iter().flat_map(|features| embed(embeddings, features)));
-        self.mix.forward(rows(x, 4 * WIDTH), wide, y);
-        wide.resize(new.len() * 3 * WIDE, 0.0);
-        product(rows(y, WIDTH), &self.first_parts, 3 * WIDE, wide);
-        for (mixed, parts) in y.chunks_exact(WIDTH).zip(wide.chunks_exact(3 * WIDE)) {
-            cache.extend_from_slice(mixed);
-            cache.extend_from_slice(parts);
+        entry.insert(next as u32);
+        match self.old.places.get(features) {
+            Some(place) => {
+                self.usage.found += 1;
+                self.young.vectors.push(self.old.vectors[*place as usize]);
+            }
+            None => {
+                self.new.push((*features, next));
+                self.young.vectors.push(ZERO);
+            }
         }
+        next
     }
 }
 
 /// The four hash embeddings side by side.
-pub(crate) fn embed(embeddings: &[HashEmbedding], features: &Features) -> [f32; 4 * WIDTH] {
-    let mut vector = [0.0; 4 * WIDTH];
+pub(crate) fn embed(embeddings: &[HashEmbedding], features: &Features) -> [f32; EMBEDDED] {
+    let mut vector = [0.0; EMBEDDED];
     let outs = vector.chunks_exact_mut(WIDTH);
     for ((embedding, id), out) in embeddings.iter().zip(features).zip(outs) {
         let rows = embedding.rows.len() / WIDTH;
@@ -174,32 +177,4 @@ pub(crate) fn embed(embeddings: &[HashEmbedding], features: &Features) -> [f32; 
         }
     }
     vector
-}
-
-/// Layer 1 from the cached products: all rows but the first and the last.
-struct FirstLayer<'a> {
-    norm: &'a Norm,
-    slots: &'a [usize],
-    cache: &'a [f32],
-    wide: &'a mut [f32],
-    x: &'a mut [f32],
-}
-
-impl Loops for FirstLayer<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let wide: &mut [[f32; WIDE]] = self.wide.as_chunks_mut().0;
-        let x: &mut [[f32; WIDTH]] = self.x.as_chunks_mut().0;
-        for ((window, wide), x) in self.slots.windows(3).zip(wide).zip(x) {
-            let part = |j: usize| &self.cache[window[j] * SLOT + WIDTH + j * WIDE..][..WIDE];
-            let (left, middle, right) = (part(0), part(1), part(2));
-            for o in 0..WIDE {
-                wide[o] = left[o] + middle[o] + right[o];
-            }
-            x.copy_from_slice(&self.cache[window[1] * SLOT..][..WIDTH]);
-            self.norm.add(wide, x);
-        }
-    }
 }

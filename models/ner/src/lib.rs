@@ -39,6 +39,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+pub use encoder::CacheUse;
 pub use error::NerError;
 pub use package::{FILES, Label, SUMS};
 
@@ -154,6 +155,15 @@ impl Ner {
             .unwrap_or_else(PoisonError::into_inner)
             .push(session);
         spans
+    }
+
+    /// What the caches of word forms were good for so far: the sum over all threads that are not at work just now.
+    pub fn cache_use(&self) -> CacheUse {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions
+            .iter()
+            .map(|session| session.scratch.cache_use())
+            .sum()
     }
 
     fn session(&self) -> Session {

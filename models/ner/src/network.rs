@@ -5,10 +5,10 @@
 //! far as the layers see, so that memory stays flat however long a text is.
 
 use crate::Entity;
-use crate::encoder::{Encoder, EncoderScratch, PAD};
+use crate::encoder::{CacheUse, Encoder, EncoderScratch, PAD};
 use crate::exact;
 use crate::lexeme::Features;
-use crate::package::{Actions, WIDTH, Weights};
+use crate::package::{Actions, Weights};
 use crate::tokenizer::TokenAt;
 use crate::transition::{Input, Parser, ParserScratch, State};
 
@@ -28,6 +28,13 @@ pub(crate) struct Network {
 pub(crate) struct Scratch {
     encoder: EncoderScratch,
     parser: ParserScratch,
+}
+
+impl Scratch {
+    /// What the encoder's cache was good for so far.
+    pub(crate) fn cache_use(&self) -> CacheUse {
+        self.encoder.cache_use()
+    }
 }
 
 /// A row of the array: a token of a text, or zero.
@@ -72,8 +79,7 @@ impl Network {
                 .encoder
                 .encode(&self.weights.embeddings, &features, encoder);
             self.parser.prepare(encoded, parser);
-            let vectors = encoded.chunks_exact(WIDTH);
-            for (row, (place, vector)) in rows[start..end].iter().zip(vectors).enumerate() {
+            for (row, (place, vector)) in rows[start..end].iter().zip(encoded).enumerate() {
                 let Row::Token {
                     text,
                     at,

@@ -1,6 +1,6 @@
 //! spaCy's English tokenizer: chunks between blanks, affixes, exceptions, and the pass that joins exceptions again.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use crate::affix::{infixes, is_url, prefix_len, suffix_len};
 use crate::chars::TABLES;
@@ -78,7 +78,10 @@ pub(crate) struct Tokenizer {
 type Sequences = HashMap<Box<str>, Vec<Vec<Box<str>>>>;
 
 impl Tokenizer {
-    pub(crate) fn new(exceptions: HashMap<String, Vec<ExceptionToken>>, norms: Norms) -> Self {
+    pub(crate) fn new(
+        exceptions: std::collections::HashMap<String, Vec<ExceptionToken>>,
+        norms: Norms,
+    ) -> Self {
         let mut tokenizer = Self {
             norms,
             exceptions: HashMap::new(),
@@ -148,10 +151,11 @@ impl Tokenizer {
     }
 
     fn push_chunk(&self, chunk: &str, start: usize, tokens: &mut Vec<TokenAt>, words: &mut Words) {
-        if let Some(pieces) = self
-            .exceptions
+        // Exceptions are never cached, so either may be asked first: most chunks have been met.
+        if let Some(pieces) = words
+            .chunks
             .get(chunk)
-            .or_else(|| words.chunks.get(chunk))
+            .or_else(|| self.exceptions.get(chunk))
         {
             return place(pieces, start, tokens);
         }
@@ -251,6 +255,9 @@ impl Tokenizer {
                     matches.push((i, i + 1 + rest.len()));
                 }
             }
+        }
+        if matches.is_empty() {
+            return matches;
         }
         matches.sort_unstable_by_key(|(i, j)| (std::cmp::Reverse(j - i), *i));
         let (mut marked, mut kept) = (vec![false; tokens.len()], Vec::new());

@@ -3,12 +3,18 @@
 //! A state's hidden layer is a sum of three products, each of a token's vector with a matrix of its own: of the next
 //! token, of the open entity's first token, of the token before. The last two are made only when an entity is open.
 
-use crate::layer::larger;
-use crate::matmul::{Loops, Rows, product, transposed, vectorized};
+use pulp::Simd;
+
+use crate::layer::{Row, larger};
+use crate::matmul::{LANES, Line, Loops, Packed, product, vectorized};
 use crate::package::{ACTIONS, HIDDEN, LABELS, WIDTH, Weights};
 
-/// Both pieces of a parser state's hidden layer: 64 numbers of the first, then 64 of the second.
+/// Both pieces of a parser state's hidden layer: the two of the first sixteen numbers, of the next sixteen, and so on.
 const STATE: usize = 2 * HIDDEN;
+/// The two pieces of sixteen numbers.
+type Pieces = [Line; 2];
+/// A state's panels of them.
+const PANELS: usize = HIDDEN / LANES;
 /// Actions that are possible while no entity is open: begin and unit of each label, out.
 const CLOSED: usize = 2 * LABELS + 1;
 /// Decisions closer than this are taken again in double precision. The scores here and those of exact arithmetic differ
@@ -18,14 +24,14 @@ pub(crate) const MARGIN: f32 = 1e-3;
 /// The parser of one package.
 pub(crate) struct Parser {
     /// Projection and lower layer in one, cut by feature: [96 × 128] for the next token, the first, the one before.
-    next: Vec<f32>,
-    first: Vec<f32>,
-    before: Vec<f32>,
+    next: Packed<WIDTH, 2>,
+    first: Packed<WIDTH, { 2 * PANELS }>,
+    before: Packed<WIDTH, { 2 * PANELS }>,
     /// What is added to the sum of a state's products, with and without an open entity: [128].
-    open_bias: Vec<f32>,
-    closed_bias: Vec<f32>,
+    open_bias: [Pieces; PANELS],
+    closed_bias: [Pieces; PANELS],
     /// [64 × 37]: begin, unit, out.
-    closed_w: Vec<f32>,
+    closed_w: Packed<HIDDEN, 3>,
     closed_b: Vec<f32>,
     /// [74 × 64]
     upper_w: Vec<f32>,
@@ -35,11 +41,11 @@ pub(crate) struct Parser {
 /// A thread's memory.
 #[derive(Default)]
 pub(crate) struct ParserScratch {
-    /// The products for the next token: [rows × 128].
-    next: Vec<f32>,
-    hidden: Vec<f32>,
-    /// Scores of the closed actions without their biases: [rows × 37].
-    closed: Vec<f32>,
+    /// The products for the next token: [4 × rows].
+    next: Vec<Pieces>,
+    hidden: Vec<[f32; HIDDEN]>,
+    /// Scores of the closed actions without their biases, 37 of each row's 48 numbers.
+    closed: Vec<[Line; 3]>,
 }
 
 /// A token as the transition system sees it.
@@ -49,7 +55,7 @@ pub(crate) struct Input<'a> {
     /// Its number in the block that was prepared.
     pub(crate) row: usize,
     /// Its encoded vector.
-    pub(crate) vector: &'a [f32],
+    pub(crate) vector: &'a Row,
     pub(crate) is_space: bool,
     /// Whether it is its text's last token.
     pub(crate) is_last: bool,
@@ -74,9 +80,9 @@ struct Open {
     start: usize,
     label: usize,
     /// The product for its first token: [128].
-    first: [f32; STATE],
+    first: [Pieces; PANELS],
     /// The vector of the last token so far.
-    before: [f32; WIDTH],
+    before: Row,
 }
 
 /// The scores of all actions for token `at` with the entity that starts at `start` open, in double precision.
@@ -87,51 +93,44 @@ impl Parser {
         let [lower_w, lower_b, pad] = &weights.lower;
         let [upper_w, upper_b] = weights.upper.clone();
         let (w, b) = fold(lower_w, &weights.projection);
-        let part = |j: usize| transposed(&w[j * STATE * WIDTH..][..STATE * WIDTH], WIDTH);
-        let (lower_b, pad) = (planes(lower_b), planes(pad));
-        let bias = |i: usize, others: &[f32]| {
-            lower_b[i] + b[i] + others[STATE + i] + others[2 * STATE + i]
+        let part = |feature: usize| {
+            let rows = &w[feature * STATE * WIDTH..];
+            move |k: usize, i: usize| rows[i * WIDTH + k]
         };
-        let closed = closed_actions();
-        let row = |i: usize| upper_w[i * HIDDEN..][..HIDDEN].iter().copied();
-        let closed_w: Vec<f32> = closed.clone().flat_map(row).collect();
+        let bias = |others: &dyn Fn(usize) -> f32| {
+            panels(|i| lower_b[place(i)] + b[i] + others(STATE + i) + others(2 * STATE + i))
+        };
+        let closed: Vec<usize> = closed_actions().collect();
         Self {
-            next: part(0),
-            first: part(1),
-            before: part(2),
-            open_bias: (0..STATE).map(|i| bias(i, &b)).collect(),
-            closed_bias: (0..STATE).map(|i| bias(i, &pad)).collect(),
-            closed_w: transposed(&closed_w, HIDDEN),
-            closed_b: closed.map(|i| upper_b[i]).collect(),
+            next: Packed::new(STATE, part(0)),
+            first: Packed::new(STATE, part(1)),
+            before: Packed::new(STATE, part(2)),
+            open_bias: bias(&|i| b[i]),
+            closed_bias: bias(&|i| pad[place(i)]),
+            closed_w: Packed::new(CLOSED, |k, i| upper_w[closed[i] * HIDDEN + k]),
+            closed_b: closed.iter().map(|i| upper_b[*i]).collect(),
             upper_w,
             upper_b,
         }
     }
 
     /// Scores the closed actions for all encoded rows of a block.
-    pub(crate) fn prepare(&self, encoded: &[f32], scratch: &mut ParserScratch) {
+    pub(crate) fn prepare(&self, encoded: &[Row], scratch: &mut ParserScratch) {
         let ParserScratch {
             next,
             hidden,
             closed,
         } = scratch;
-        let count = encoded.len() / WIDTH;
-        let rows = |data, width| Rows {
-            data,
-            count,
-            stride: width,
-            width,
-        };
-        next.resize(count * STATE, 0.0);
-        product(rows(encoded, WIDTH), &self.next, STATE, next);
-        hidden.resize(count * HIDDEN, 0.0);
-        vectorized(ClosedHidden {
+        next.resize(PANELS * encoded.len(), Default::default());
+        hidden.resize(encoded.len(), [0.0; HIDDEN]);
+        closed.resize(encoded.len(), Default::default());
+        vectorized(Prepare {
+            parser: self,
+            encoded,
             next,
-            bias: &self.closed_bias,
             hidden,
+            closed,
         });
-        closed.resize(count * CLOSED, 0.0);
-        product(rows(hidden, HIDDEN), &self.closed_w, CLOSED, closed);
     }
 
     /// Takes the best possible action for a token; the lower number wins a tie. Returns the entity that it closes.
@@ -145,7 +144,7 @@ impl Parser {
         let at = input.at;
         if let Some(open) = &mut state.open {
             if !input.is_last && self.goes_on(open, input, scratch, exact) {
-                open.before.copy_from_slice(input.vector);
+                open.before = *input.vector;
                 return None;
             }
             let (start, label) = (open.start, open.label);
@@ -171,19 +170,12 @@ impl Parser {
     }
 
     fn open(&self, label: usize, input: &Input) -> Open {
-        let mut open = Open {
+        Open {
             start: input.at,
             label,
-            first: [0.0; STATE],
-            before: [0.0; WIDTH],
-        };
-        open.before.copy_from_slice(input.vector);
-        vectorized(AddProduct {
-            vector: &open.before,
-            matrix: &self.first,
-            out: &mut open.first,
-        });
-        open
+            first: vectorized(Product(input.vector, &self.first)),
+            before: *input.vector,
+        }
     }
 
     /// The best of the closed actions by its number among them.
@@ -193,7 +185,7 @@ impl Parser {
         }
         // An entity cannot begin with the last token.
         let least = if input.is_last { LABELS } else { 0 };
-        let scores = &scratch.closed[input.row * CLOSED..][..CLOSED];
+        let scores = scratch.closed[input.row].as_flattened();
         let (best, lead) = best(least, |i| scores[i] + self.closed_b[i]);
         if lead >= MARGIN {
             return best;
@@ -205,15 +197,17 @@ impl Parser {
 
     /// Whether the open entity goes on behind this token rather than ends with it.
     fn goes_on(&self, open: &Open, input: &Input, scratch: &ParserScratch, exact: &Scores) -> bool {
-        let mut sums = open.first;
-        vectorized(AddProduct {
-            vector: &open.before,
-            matrix: &self.before,
-            out: &mut sums,
+        let before = vectorized(Product(&open.before, &self.before));
+        let rows = scratch.hidden.len();
+        let hidden: [f32; HIDDEN] = std::array::from_fn(|o| {
+            let (panel, lane) = (o / LANES, o % LANES);
+            let next = &scratch.next[panel * rows + input.row];
+            let sum = |piece: usize| {
+                let own = open.first[panel][piece][lane] + before[panel][piece][lane];
+                own + next[piece][lane] + self.open_bias[panel][piece][lane]
+            };
+            larger(sum(0), sum(1))
         });
-        let next = &scratch.next[input.row * STATE..][..STATE];
-        let sum = |i: usize| sums[i] + next[i] + self.open_bias[i];
-        let hidden: [f32; HIDDEN] = std::array::from_fn(|o| larger(sum(o), sum(HIDDEN + o)));
         let (goes_on, ends) = (LABELS + open.label, 2 * LABELS + open.label);
         let lead = self.score(&hidden, goes_on) - self.score(&hidden, ends);
         if lead.abs() >= MARGIN {
@@ -257,72 +251,69 @@ fn best_of(least: usize, score: impl Fn(usize) -> f64) -> usize {
     (least + 1..CLOSED).fold(least, better)
 }
 
-/// The hidden layer of states without an open entity.
-struct ClosedHidden<'a> {
-    next: &'a [f32],
-    bias: &'a [f32],
-    hidden: &'a mut [f32],
+/// What [`Parser::prepare`] does.
+struct Prepare<'a> {
+    parser: &'a Parser,
+    encoded: &'a [Row],
+    next: &'a mut [Pieces],
+    hidden: &'a mut [[f32; HIDDEN]],
+    closed: &'a mut [[Line; 3]],
 }
 
-impl Loops for ClosedHidden<'_> {
+impl Loops for Prepare<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Some(bias) = self.bias.first_chunk::<STATE>() else {
-            return;
-        };
-        let next: &[[f32; STATE]] = self.next.as_chunks().0;
-        let hidden: &mut [[f32; HIDDEN]] = self.hidden.as_chunks_mut().0;
-        for (next, hidden) in next.iter().zip(hidden) {
-            for o in 0..HIDDEN {
-                hidden[o] = larger(next[o] + bias[o], next[HIDDEN + o] + bias[HIDDEN + o]);
-            }
-        }
-    }
-}
-
-/// Adds to `out` the product of a vector with a matrix [96 × 128].
-struct AddProduct<'a> {
-    vector: &'a [f32; WIDTH],
-    matrix: &'a [f32],
-    out: &'a mut [f32; STATE],
-}
-
-impl Loops for AddProduct<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        /// Sums that fit into the processor's registers.
-        const LANES: usize = 32;
-        for (part, out) in self.out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            let mut sums = *out;
-            for (v, row) in self.vector.iter().zip(self.matrix.chunks_exact(STATE)) {
-                let row: &[[f32; LANES]] = row.as_chunks().0;
-                for (sum, w) in sums.iter_mut().zip(&row[part]) {
-                    *sum += v * w;
+    fn with_simd<S: Simd>(self, simd: S) {
+        let rows = self.encoded.len();
+        for (panel, weights) in self.parser.next.panels().iter().enumerate() {
+            let next = &mut self.next[panel * rows..][..rows];
+            product(simd, self.encoded, weights, next);
+            let bias = &self.parser.closed_bias[panel];
+            for (next, hidden) in next.iter().zip(&mut *self.hidden) {
+                let hidden = &mut hidden[panel * LANES..][..LANES];
+                for (lane, hidden) in hidden.iter_mut().enumerate() {
+                    *hidden = larger(next[0][lane] + bias[0][lane], next[1][lane] + bias[1][lane]);
                 }
             }
-            *out = sums;
+        }
+        for weights in self.parser.closed_w.panels() {
+            product(simd, self.hidden, weights, self.closed);
         }
     }
 }
 
-/// [… × 64 × 2] with the two pieces side by side → [… × 2 × 64].
-fn planes(pairs: &[f32]) -> Vec<f32> {
-    (0..pairs.len()).map(|i| pairs[unplaned(i)]).collect()
+/// A vector's product with a matrix [96 × 128].
+struct Product<'a>(&'a Row, &'a Packed<WIDTH, { 2 * PANELS }>);
+
+impl Loops for Product<'_> {
+    type Output = [Pieces; PANELS];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let mut out = [[[0.0; LANES]; 2 * PANELS]];
+        for weights in self.1.panels() {
+            product(simd, std::slice::from_ref(self.0), weights, &mut out);
+        }
+        std::array::from_fn(|panel| [out[0][2 * panel], out[0][2 * panel + 1]])
+    }
 }
 
-/// Where number `i` of [… × 2 × 64] lies in [… × 64 × 2].
-fn unplaned(i: usize) -> usize {
-    let (feature, piece, o) = (i / STATE, i % STATE / HIDDEN, i % HIDDEN);
-    feature * STATE + 2 * o + piece
+/// A state of `value(i)`.
+fn panels(value: impl Fn(usize) -> f32) -> [Pieces; PANELS] {
+    let line = |first: usize| std::array::from_fn(|lane| value(first + lane));
+    std::array::from_fn(|panel| [0, 1].map(|piece| line((2 * panel + piece) * LANES)))
 }
 
-/// The lower layer after the projection as one layer, in planes: [3 × 128 × 96] and bias [3 × 128].
+/// Where number `i` of the states of all features lies in [… × 64 × 2].
+fn place(i: usize) -> usize {
+    let (panel, piece, lane) = (i / (2 * LANES), i / LANES % 2, i % LANES);
+    (panel * LANES + lane) * 2 + piece
+}
+
+/// The lower layer after the projection as one layer: [3 × 128 × 96] and bias [3 × 128].
 fn fold(lower: &[f32], [projection, bias]: &[Vec<f32>; 2]) -> (Vec<f32>, Vec<f32>) {
-    let row = |i: usize| &lower[unplaned(i) * HIDDEN..][..HIDDEN];
+    let row = |i: usize| &lower[place(i) * HIDDEN..][..HIDDEN];
     let dot = |row: &[f32], column: &dyn Fn(usize) -> f32| {
         let products = row.iter().enumerate();
         let sum: f64 = products
