@@ -46,8 +46,9 @@ def write(folder, count, per_file):
     schema = pa.schema([("URL", pa.string()), ("TEXT", pa.string()), ("WIDTH", pa.int64()), ("HEIGHT", pa.int64())])
     for first in range(0, count, per_file):
         with pq.ParquetWriter(os.path.join(folder, f"part-{first // per_file:05}.parquet"), schema) as writer:
-            for _ in range(first, min(first + per_file, count), GROUP):
-                rows = min(GROUP, count - at)
+            last = min(first + per_file, count)
+            for _ in range(first, last, GROUP):
+                rows = min(GROUP, last - at)
                 urls = [f"https://pictures.example/{n}.jpg" for n in range(at, at + rows)]
                 texts = [caption(after, chance) for _ in range(rows)]
                 sides = [512] * rows
