@@ -4,6 +4,7 @@ mod bad_input;
 mod broken;
 mod calibrate;
 mod doctor;
+mod extract_names;
 mod faces;
 mod figures;
 mod help;
