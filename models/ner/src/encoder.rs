@@ -178,3 +178,34 @@ pub(crate) fn embed(embeddings: &[HashEmbedding], features: &Features) -> [f32; 
     }
     vector
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vector of features `n`, computed where it is new.
+    fn vector(cache: &mut Cache, n: u64) -> Row {
+        cache.age();
+        let place = cache.place(&[n; 4]);
+        for (features, place) in cache.new.drain(..) {
+            cache.young.vectors[place] = [features[0] as f32; WIDTH];
+        }
+        cache.young.vectors[place]
+    }
+
+    #[test]
+    fn what_is_asked_for_outlives_its_generation() {
+        let mut cache = Cache::default();
+        let forms = 3 * GENERATION as u64;
+        for n in 1..=forms {
+            assert_eq!(vector(&mut cache, n), [n as f32; WIDTH]);
+            assert_eq!(vector(&mut cache, 1), [1.0; WIDTH]);
+        }
+        // Every form but the first was new once.
+        let (looked_up, found) = (2 * forms, forms);
+        assert_eq!(cache.usage, CacheUse { looked_up, found });
+        vector(&mut cache, 2);
+        assert_eq!(cache.usage.found, found, "nobody asked for it");
+        assert!(cache.young.vectors.len() <= GENERATION && cache.old.vectors.len() <= GENERATION);
+    }
+}
