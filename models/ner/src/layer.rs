@@ -67,8 +67,8 @@ impl Norm {
             squares[o] = (y[o] - mean) * (y[o] - mean);
         }
         let scale = (sum(&squares) / WIDTH as f32 + 1e-8).sqrt().recip();
-        for o in 0..WIDTH {
-            y[o] = (y[o] - mean) * scale * self.gain[o] + self.shift[o];
+        for (o, y) in y.iter_mut().enumerate() {
+            *y = (*y - mean) * scale * self.gain[o] + self.shift[o];
         }
     }
 }
