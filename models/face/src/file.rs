@@ -21,8 +21,8 @@ impl FaceNets {
     ///
     /// A JPEG more than twice as large as detection works on is decoded at reduced size. What is found there stands
     /// where each face has more pixels than the recognizer is given; else the whole picture is decoded and looked at. In
-    /// what stands, boxes and landmarks differ from those of the whole picture by a pixel of the working size at most,
-    /// embeddings by a cosine of 0.99 at least.
+    /// what stands, boxes and landmarks are within a pixel of the working size of those of the whole picture, embeddings
+    /// within a cosine of 0.98.
     ///
     /// # Errors
     /// [`FileError`].
