@@ -3,7 +3,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test soak bench bench-ner bench-captions world onnxruntime pyarrow
+.PHONY: run build test soak bench bench-ner bench-faces bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -30,6 +30,11 @@ BENCH_NER ?= 20000 5
 bench-ner:
 	benches/ner.sh $(BENCH_NER)
 
+# OpenCV with Python's ONNX Runtime and models/face, from JPEG bytes to embeddings: BENCH_FACES=5 are passes.
+BENCH_FACES ?= 5
+bench-faces: onnxruntime
+	benches/faces.sh $(BENCH_FACES)
+
 # extract-names over CAPTIONS captions: captions per second and peak memory.
 CAPTIONS ?= 10000000
 bench-captions: build pyarrow
@@ -38,6 +43,11 @@ bench-captions: build pyarrow
 # The embedded world of the repository, written again.
 world:
 	cargo run --release --quiet -- mini build --seed 1 --size full manifests
+
+# What its face thresholds stand for, measured again on its portraits: after other weights of its mini SDXL.
+calibration: build
+	cargo run --release --quiet -- run --stage ..verify-portraits --manifest manifests/mini.toml --output $(OUTPUT)
+	cargo run --release --quiet -- calibrate --manifest manifests/mini.toml --output $(OUTPUT) --write manifests/mini/calibration.toml
 
 # The face networks' runtime: a shared library, loaded at run time.
 onnxruntime:

@@ -189,3 +189,62 @@ fn broken_pictures_are_named_and_the_others_go_on() {
         stderr(&ended)
     );
 }
+
+/// A JPEG that claims to be of this size, which a decoder takes from two numbers of its header.
+fn claiming(width: u16, height: u16) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let picture = image::RgbImage::from_pixel(8, 8, image::Rgb([90, 120, 60]));
+    let written = picture.write_to(&mut bytes, image::ImageFormat::Jpeg);
+    written.expect("a JPEG");
+    let mut bytes = bytes.into_inner();
+    let frame = bytes.windows(2).position(|w| w == [0xff, 0xc0]);
+    let size = frame.expect("a frame header") + 5;
+    bytes[size..size + 2].copy_from_slice(&height.to_be_bytes());
+    bytes[size + 2..size + 4].copy_from_slice(&width.to_be_bytes());
+    bytes
+}
+
+/// A size beyond the limit is refused by its header; thin and tiny pictures have no face.
+#[test]
+fn pictures_of_extreme_sizes_have_their_line() {
+    let sandbox = with_pictures(&[]);
+    fs::write(sandbox.join("vast.jpg"), claiming(20_000, 20_000)).expect("a file");
+    for (name, width, height) in [("dot.png", 1, 1), ("line.jpg", 1, 10_000)] {
+        let picture = image::RgbImage::from_pixel(width, height, image::Rgb([200, 160, 140]));
+        picture.save(sandbox.join(name)).expect("a picture");
+    }
+    let ended = faces(&sandbox, &["vast.jpg", "dot.png", "line.jpg"]);
+    assert_eq!(ended.status.code(), Some(3), "{}", stderr(&ended));
+    let found = lines(&stdout(&ended));
+    let refused = found[0]["error"].as_str().expect("an error");
+    assert!(
+        refused.contains("20000 × 20000 pixels, more than 100000000"),
+        "{refused}"
+    );
+    for line in &found[1..] {
+        assert_eq!(line["faces"], serde_json::json!([]), "{line}");
+    }
+    assert_eq!(found[2]["height"], 10_000);
+}
+
+/// The library that `make onnxruntime` brings is one for the processor: a GPU that is insisted on is refused with the way
+/// to one, and `auto` does without.
+#[test]
+fn a_gpu_is_used_only_where_the_library_has_one() {
+    let sandbox = with_pictures(&["first-a.png"]);
+    let on = |device: &str| {
+        let line = format!("[models.face]\ndevice = \"{device}\"");
+        sandbox.write("manifest.toml", &FRAME.replace("[models.face]", &line));
+        faces(&sandbox, &["first-a.png"])
+    };
+    let ended = on("cuda");
+    assert_eq!(ended.status.code(), Some(3));
+    let text = stderr(&ended);
+    for word in ["CUDA", "ORT_DYLIB_PATH", "device = \"cpu\""] {
+        assert!(text.contains(word), "no {word} in: {text}");
+    }
+    let ended = on("auto");
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    assert_eq!(stdout(&ended), stdout(&on("cpu")));
+    assert_eq!(on("tpu").status.code(), Some(2));
+}

@@ -1,10 +1,11 @@
 """Makes tiny SCRFD, YuNet and recognizer networks and records what they see in a picture, for the card tests of models/face.
 
-    pip install numpy==2.4.6 opencv-python-headless==5.0.0.93 onnxruntime==1.32.0 onnx==1.23.0
+    pip install numpy==2.4.6 opencv-python-headless==5.0.0.93 onnxruntime==1.32.0 onnx==1.23.0 scipy scikit-image tqdm requests
+    pip install --no-deps insightface==2.1
     python record_cards.py ../../models/face/tests/fixtures
 
-The networks are random: they know no face, but their outputs have the families' names, shapes and ranges. Decoding is written here
-after InsightFace's scrfd.py and OpenCV's face_detect.cpp, and is the reference for the Rust.
+The networks are random: they know no face, but their outputs have the families' names, shapes and ranges. Decoding and suppression are
+those of OpenCV's FaceDetectorYN and InsightFace's SCRFD themselves.
 """
 import json
 import sys
@@ -14,9 +15,10 @@ import cv2
 import numpy as np
 import onnx
 import onnxruntime as ort
+from insightface.model_zoo.scrfd import SCRFD
 from onnx import TensorProto, helper, numpy_helper
 
-from record import TEMPLATE, numbers, overlap, similarity_transform
+from record import TEMPLATE, numbers, similarity_transform
 
 STRIDES = 8, 16, 32
 POOL = 4
@@ -94,56 +96,28 @@ def embedder(path):
     write(path, helper.make_graph(nodes, "embedder", [picture], [vector], [numpy_helper.from_array(weights, "w")]))
 
 
-def run(path, tensor):
+def see_scrfd(path, bgr):
+    """Boxes, landmarks and scores by InsightFace's own SCRFD, at the picture's size."""
+    detector = SCRFD(str(path), static_shape_sessions=False)
+    detector.prepare(-1, nms_thresh=0.4, det_thresh=0.5)
+    h, w = bgr.shape[:2]
+    boxes, marks = detector.detect(bgr, input_size=(w + -w % 32, h + -h % 32))
+    return [(b[:4], m, b[4]) for b, m in zip(boxes, marks)]
+
+
+def see_yunet(path, bgr):
+    """Boxes, landmarks and scores by OpenCV's own FaceDetectorYN, at the picture's size."""
+    detector = cv2.FaceDetectorYN.create(str(path), "", bgr.shape[1::-1], 0.7, 0.3, 5000)
+    return [(np.append(f[:2], f[:2] + f[2:4]), f[4:14].reshape(5, 2), f[14]) for f in detector.detect(bgr)[1]]
+
+
+def embed(path, tensor):
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [o.name for o in session.get_outputs()]
-    return dict(zip(names, session.run(None, {session.get_inputs()[0].name: tensor.astype(np.float32)})))
-
-
-def padded(bgr):
-    h, w = bgr.shape[:2]
-    return cv2.copyMakeBorder(bgr, 0, -h % 32, 0, -w % 32, cv2.BORDER_CONSTANT, value=(127, 127, 127))
-
-
-def see_scrfd(path, bgr, threshold=0.5):
-    """InsightFace: anchor centres at the cells' corners, distances times the stride."""
-    picture = padded(bgr)
-    out = run(path, cv2.dnn.blobFromImage(picture, 1 / 128, picture.shape[1::-1], (127.5, 127.5, 127.5), swapRB=True))
-    for s in STRIDES:
-        yy, xx = np.mgrid[: picture.shape[0] // s, : picture.shape[1] // s]
-        centres = np.repeat(np.stack([xx, yy], -1).reshape(-1, 2) * s, 2, axis=0)
-        for c, score, d, k in zip(centres, out[f"score_{s}"][:, 0], out[f"bbox_{s}"] * s, out[f"kps_{s}"] * s):
-            if score >= threshold:
-                yield np.concatenate([c - d[:2], c + d[2:]]), c + k.reshape(5, 2), float(score)
-
-
-def see_yunet(path, bgr, threshold=0.7):
-    """OpenCV's FaceDetectorYN::postProcess."""
-    h, w = bgr.shape[:2]
-    picture = cv2.copyMakeBorder(bgr, 0, -h % 32, 0, -w % 32, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    out = run(path, cv2.dnn.blobFromImage(picture))
-    for s in STRIDES:
-        cls, obj, box, kps = (out[f"{n}_{s}"][0] for n in ("cls", "obj", "bbox", "kps"))
-        columns = picture.shape[1] // s
-        for i in range(len(cls)):
-            score = float(np.sqrt(np.clip(cls[i, 0], 0, 1) * np.clip(obj[i, 0], 0, 1)))
-            if score >= threshold:
-                cell = np.array([i % columns, i // columns])
-                centre, size = (cell + box[i, :2]) * s, np.exp(box[i, 2:]) * s
-                yield np.concatenate([centre - size / 2, centre + size / 2]), (kps[i].reshape(5, 2) + cell) * s, score
-
-
-def suppress(found, limit):
-    kept, found = [], list(found)
-    print(len(found), "candidates")
-    for face in sorted(found, key=lambda f: -f[2]):
-        if all(overlap(face[0], k[0]) <= limit for k in kept):
-            kept.append(face)
-    return kept
+    return session.run(None, {"data": tensor.astype(np.float32)})[0][0]
 
 
 def recorded(found, factor):
-    return [dict(bbox=numbers((b.reshape(2, 2) / factor).ravel()), landmarks=[numbers(k) for k in m / factor], score=s) for b, m, s in found]
+    return [dict(bbox=numbers((b.reshape(2, 2) / factor).ravel()), landmarks=[numbers(k) for k in m / factor], score=float(s)) for b, m, s in found]
 
 
 if __name__ == "__main__":
@@ -153,13 +127,13 @@ if __name__ == "__main__":
     picture = cv2.resize(original, size, interpolation=cv2.INTER_AREA)
     factor = np.array(size) / np.array(original.shape[1::-1])
     seen = {}
-    for name, make, see, limit in (("scrfd", scrfd, see_scrfd, 0.4), ("yunet", yunet, see_yunet, 0.3)):
+    for name, make, see in (("scrfd", scrfd, see_scrfd), ("yunet", yunet, see_yunet)):
         make(out / f"{name}.onnx")
-        seen[name] = recorded(suppress(see(out / f"{name}.onnx", picture), limit), factor)
+        seen[name] = recorded(see(out / f"{name}.onnx", picture), factor)
         print(name, len(seen[name]), [round(f["score"], 3) for f in seen[name]][:5], "...", round(seen[name][-1]["score"], 4))
     embedder(out / "embedder.onnx")
     face = cv2.warpAffine(original, similarity_transform(MARKS, TEMPLATE * SIDE / 112), (SIDE, SIDE), flags=cv2.INTER_LINEAR)
     tensor = ((face[..., ::-1].astype(np.float32) - np.float32(MEAN)) / np.float32(STD)).transpose(2, 0, 1)[None]
-    vector = run(out / "embedder.onnx", tensor)["fc1"][0]
+    vector = embed(out / "embedder.onnx", tensor)
     seen["embedder"] = dict(landmarks=MARKS.tolist(), vector=numbers(vector / np.linalg.norm(vector), 6))
     (out / "cards.json").write_text(json.dumps(seen) + "\n")

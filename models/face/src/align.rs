@@ -75,7 +75,8 @@ impl Similarity {
         finite && self.scale() > 1e-9 && self.scale() < 1e9
     }
 
-    fn scale(&self) -> f64 {
+    /// Pixels of the result per pixel of the source.
+    pub(crate) fn scale(&self) -> f64 {
         self.a.hypot(self.b)
     }
 

@@ -48,14 +48,14 @@ pub(crate) struct Pixels {
 impl Pixels {
     /// The planes of `picture`, row-major.
     pub(crate) fn planes(&self, picture: &image::RgbImage) -> Vec<f32> {
-        let plane = |k: usize| {
-            let (mean, scale) = (self.mean[k], self.scale[k]);
-            let channel = self.channel(k);
-            picture
-                .pixels()
-                .map(move |p| (f32::from(p[channel]) - mean) / scale)
-        };
-        (0..3).flat_map(plane).collect()
+        let mut planes = Vec::with_capacity(picture.as_raw().len());
+        for k in 0..3 {
+            let (mean, scale, channel) = (self.mean[k], self.scale[k], self.channel(k));
+            let number: [f32; 256] = std::array::from_fn(|value| (value as f32 - mean) / scale);
+            let pixels = picture.as_raw().chunks_exact(3);
+            planes.extend(pixels.map(|pixel| number[usize::from(pixel[channel])]));
+        }
+        planes
     }
 
     /// The colour that becomes zeros, as near as bytes come.

@@ -11,7 +11,7 @@ use image::{GenericImage, RgbImage};
 
 use crate::card::{Decoder, DetectorCard};
 use crate::network::{Network, Output};
-use crate::{Detection, FaceError};
+use crate::{Detection, Device, FaceError};
 
 /// Strides of all three families, in pixels.
 const STRIDES: [u32; 3] = [8, 16, 32];
@@ -35,12 +35,12 @@ struct Tensors<'a> {
 
 impl Detector {
     /// Loads the network and runs it once.
-    pub(crate) fn load(path: &Path, card: DetectorCard) -> Result<Self, FaceError> {
+    pub(crate) fn load(path: &Path, card: DetectorCard, device: Device) -> Result<Self, FaceError> {
         let mut names = card.names.clone();
         if names.outputs.is_empty() && card.decoder == Decoder::YuNet {
             names.outputs = yunet::OUTPUTS.map(str::to_owned).to_vec();
         }
-        let network = Network::load(path, &names)?;
+        let network = Network::load(path, &names, device)?;
         let detector = Self { network, card };
         let [height, width] = detector.network.input_sides();
         detector.detect(&RgbImage::new(width.unwrap_or(64), height.unwrap_or(32)))?;
@@ -60,7 +60,7 @@ impl Detector {
         let planes = self.card.pixels.planes(picture);
         let outputs = self
             .network
-            .run([height as usize, width as usize], &planes)?;
+            .run(1, [height as usize, width as usize], &planes)?;
         let tensors = Tensors {
             network: &self.network,
             outputs: &outputs,
@@ -78,14 +78,15 @@ impl Detector {
         Ok(suppress(found, self.card.options.max_overlap))
     }
 
-    /// The picture with its right and lower edge padded; `None` where its sides are multiples already.
+    /// The picture with black added on the right and below, as OpenCV and InsightFace do it; `None` where its sides are
+    /// multiples already.
     fn padded(&self, picture: &RgbImage) -> Option<RgbImage> {
         let (width, height) = picture.dimensions();
         let up = |side: u32| side.next_multiple_of(self.card.multiple);
         if (up(width), up(height)) == (width, height) {
             return None;
         }
-        let mut canvas = RgbImage::from_pixel(up(width), up(height), self.card.pixels.neutral());
+        let mut canvas = RgbImage::new(up(width), up(height));
         // It fits: the canvas is no smaller.
         canvas.copy_from(picture, 0, 0).ok()?;
         Some(canvas)

@@ -31,6 +31,14 @@ pub enum FaceError {
         /// Where it was looked for, or what the loader said.
         reason: String,
     },
+    /// `device = "cuda"`, but the ONNX Runtime library is one for the processor, or finds no GPU.
+    #[error(
+        "no CUDA for the face networks: {reason}: set ORT_DYLIB_PATH to the library of a GPU build with its CUDA provider beside it, or device = \"cpu\" in [models.face]"
+    )]
+    NoCuda {
+        /// What the library said.
+        reason: String,
+    },
     /// The ONNX Runtime refuses a network, or fails while running it.
     #[error("{path}: {source}")]
     Network {

@@ -25,6 +25,22 @@ pub struct FaceFiles {
     /// 112 × 112 crop → age and gender. Only those who ask for it need it.
     #[serde(default)]
     pub gender: Option<PathBuf>,
+    /// Where the networks run. Numbers differ in their last digits between devices; it is in no key.
+    #[serde(default)]
+    pub device: Device,
+}
+
+/// Where networks run, as `[models.face] device` says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// On the calling thread.
+    #[default]
+    Cpu,
+    /// On the first GPU, by the ONNX Runtime's CUDA execution provider, which only its GPU build has.
+    Cuda,
+    /// On the GPU if the library has that provider and it starts, else on the calling thread.
+    Auto,
 }
 
 impl FaceFiles {
@@ -37,6 +53,7 @@ impl FaceFiles {
             recognizer_card: self.recognizer_card.as_deref().map(&resolve),
             calibration: self.calibration.as_deref().map(&resolve),
             gender: self.gender.as_deref().map(resolve),
+            device: self.device,
         }
     }
 
@@ -68,9 +85,10 @@ impl FaceFiles {
             .collect()
     }
 
-    /// What loaded networks may be kept under: the files' paths.
+    /// What loaded networks may be kept under: the files' paths and the device.
     pub fn resource_key(&self) -> String {
-        format!("models.face {:?}", self.model_files(Path::to_owned))
+        let files = self.model_files(Path::to_owned);
+        format!("models.face {files:?} {:?}", self.device)
     }
 }
 

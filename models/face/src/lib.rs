@@ -1,5 +1,5 @@
-//! Faces in pictures: found by a detector (RetinaFace, YuNet or SCRFD), aligned on five landmarks, embedded by a recognizer, compared by cosine; and a
-//! guess at age and gender.
+//! Faces in pictures: found by a detector (RetinaFace, YuNet or SCRFD), aligned on five landmarks, embedded by a
+//! recognizer, compared by cosine; and a guess at age and gender.
 //!
 //! The networks are ONNX files that the ONNX Runtime runs (its library is loaded at the first use, see
 //! [`FaceError::Runtime`]). What stands between them — resizing, anchors, suppression, alignment — is here, equal to the
@@ -12,6 +12,7 @@ pub mod calibration;
 mod card;
 mod decode;
 mod error;
+mod file;
 mod files;
 mod nets;
 mod network;
@@ -21,7 +22,8 @@ mod runtime;
 mod search;
 
 pub use error::FaceError;
-pub use files::{FaceFiles, FaceOptions, Search};
+pub use file::FileError;
+pub use files::{Device, FaceFiles, FaceOptions, Search};
 pub use nets::FaceNets;
 
 /// A found face.

@@ -37,12 +37,13 @@ impl FaceNets {
     /// card names is missing) or [`FaceError::Card`].
     pub fn load(files: &FaceFiles, options: &FaceOptions) -> Result<Self, FaceError> {
         let card = DetectorCard::load(files.detector_card.as_deref(), options)?;
-        let detector = Detector::load(&files.detector, card)?;
+        let device = files.device;
+        let detector = Detector::load(&files.detector, card, device)?;
         let card = RecognizerCard::load(files.recognizer_card.as_deref())?;
-        let gender = |path| Network::load(path, &Names::default());
+        let gender = |path| Network::load(path, &Names::default(), device);
         let nets = Self {
             detector,
-            recognizer: Recognizer::load(&files.recognizer, card)?,
+            recognizer: Recognizer::load(&files.recognizer, card, device)?,
             gender: files.gender.as_deref().map(gender).transpose()?,
         };
         if let Some(gender) = &nets.gender {
@@ -71,12 +72,27 @@ impl FaceNets {
     /// [`FaceError::Network`], [`FaceError::NotFinite`].
     pub fn faces_by(&self, image: &RgbImage, search: Search) -> Result<Vec<Face>, FaceError> {
         let working = self.working(image);
-        let mut faces = Vec::new();
-        for detection in self.detect_in(image, &working, search)? {
-            let vector = self.embed_in(image, &working, &detection.landmarks)?;
-            faces.push(Face { detection, vector });
+        let found = self.detect_in(image, &working, search)?;
+        self.embed_found(image, &working, found)
+    }
+
+    /// As [`FaceNets::faces`], but `None` where there is none, or one so small that aligning would enlarge it.
+    pub(crate) fn faces_with_detail(
+        &self,
+        image: &RgbImage,
+    ) -> Result<Option<Vec<Face>>, FaceError> {
+        let working = self.working(image);
+        let found = self.detect_in(image, &working, Search::WithMargin)?;
+        let detailed = |d: &Detection| self.recognizer.has_detail(&d.landmarks);
+        if found.is_empty() || !found.iter().all(detailed) {
+            return Ok(None);
         }
-        Ok(faces)
+        self.embed_found(image, &working, found).map(Some)
+    }
+
+    /// The longest side, in pixels, that the first look works on.
+    pub(crate) fn largest_working_side(&self) -> u32 {
+        self.detector.card.options.max_side
     }
 
     /// The faces of a picture, the most prominent (area × score) first, as [`Search::WithMargin`] finds them.
@@ -105,7 +121,8 @@ impl FaceNets {
         image: &RgbImage,
         landmarks: &[[f32; 2]; 5],
     ) -> Result<Vec<f32>, FaceError> {
-        self.embed_in(image, &self.working(image), landmarks)
+        let aligned = self.align_in(image, &self.working(image), landmarks)?;
+        Ok(self.recognizer.embed_all(&[aligned])?.concat())
     }
 
     /// A guess at age and gender from a square crop around the detection's box.
@@ -190,12 +207,12 @@ impl FaceNets {
     }
 
     /// Aligns in the enlarged picture where there is one, else in the original, which has more detail than a shrunk one.
-    fn embed_in(
+    fn align_in(
         &self,
         image: &RgbImage,
         working: &Working,
         landmarks: &[[f32; 2]; 5],
-    ) -> Result<Vec<f32>, FaceError> {
+    ) -> Result<RgbImage, FaceError> {
         let [fx, fy] = working.factor;
         let enlarged = fx > 1.0 || fy > 1.0;
         let (picture, marks) = if enlarged {
@@ -206,7 +223,24 @@ impl FaceNets {
         } else {
             (image, *landmarks)
         };
-        self.recognizer.embed(picture, &marks)
+        self.recognizer.align(picture, &marks)
+    }
+
+    /// The faces of these detections.
+    fn embed_found(
+        &self,
+        image: &RgbImage,
+        working: &Working,
+        found: Vec<Detection>,
+    ) -> Result<Vec<Face>, FaceError> {
+        let aligned = (found.iter()).map(|d| self.align_in(image, working, &d.landmarks));
+        let vectors = self
+            .recognizer
+            .embed_all(&aligned.collect::<Result<Vec<_>, _>>()?)?;
+        let faces = found.into_iter().zip(vectors);
+        Ok(faces
+            .map(|(detection, vector)| Face { detection, vector })
+            .collect())
     }
 }
 
@@ -216,7 +250,7 @@ fn guess(network: &Network, crop: &RgbImage) -> Result<GenderAge, FaceError> {
         "network for age and gender ([1, 3, 112, 112] → [1, 1] years, [1, 2] male and female)";
     let plane = |channel: usize| crop.pixels().map(move |p| f32::from(p[channel]));
     let input: Vec<f32> = (0..3).flat_map(plane).collect();
-    let outputs = network.run([SIDE as usize; 2], &input)?;
+    let outputs = network.run(1, [SIDE as usize; 2], &input)?;
     let find = |width: usize| {
         outputs
             .iter()

@@ -1,28 +1,31 @@
 //! One ONNX file as a function from a float tensor to float tensors, callable from any number of threads.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ort::ep::{CUDA, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, Outlet, TensorRef, ValueType};
 
 use crate::card::Names;
-use crate::{FaceError, runtime};
+use crate::{Device, FaceError, runtime};
 
 /// The most bytes that are read as a network.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// A network. Each call runs on one thread of its own session, so that a result never depends on what runs beside it;
-/// sessions are made as callers need them and kept.
+/// A network. On the processor each call runs on one thread of its own session, so that a result never depends on what
+/// runs beside it; sessions are made as callers need them and kept, so that there are as many as callers at once. On a
+/// GPU there is one session, for which callers wait.
 pub(crate) struct Network {
     path: PathBuf,
     file: Vec<u8>,
     /// The outputs that are read, in this order; all in the file's order where it is empty.
     wanted: Vec<String>,
-    /// Height and width that the file declares for its input, where it declares them.
-    sides: [Option<u32>; 2],
+    /// Batch, height and width that the file declares for its input, where it declares them.
+    extents: [Option<u32>; 3],
+    device: Device,
     /// Its tensors in words.
     tensors: String,
     idle: Mutex<Vec<Session>>,
@@ -36,12 +39,13 @@ pub(crate) struct Output {
 
 impl Network {
     /// Reads a network with one input, which has the tensors of these names.
-    pub(crate) fn load(path: &Path, names: &Names) -> Result<Self, FaceError> {
+    pub(crate) fn load(path: &Path, names: &Names, device: Device) -> Result<Self, FaceError> {
         let mut network = Self {
             path: path.to_owned(),
             file: read(path)?,
             wanted: names.outputs.clone(),
-            sides: [None; 2],
+            extents: [None; 3],
+            device,
             tensors: String::new(),
             idle: Mutex::default(),
         };
@@ -58,14 +62,20 @@ impl Network {
         if let Some(name) = network.wanted.iter().find(|name| !has(name)) {
             return Err(network.lacks("output", name));
         }
-        network.sides = sides(input.dtype());
-        network.put_back(session);
+        network.extents = extents(input.dtype());
+        network.idle().push(session);
         Ok(network)
     }
 
     /// Height and width that the file declares for its input; `None` for one that is free.
     pub(crate) fn input_sides(&self) -> [Option<u32>; 2] {
-        self.sides
+        let [_, height, width] = self.extents;
+        [height, width]
+    }
+
+    /// Whether the file lets more than one picture in at once.
+    pub(crate) fn takes_batches(&self) -> bool {
+        self.extents[0].is_none()
     }
 
     fn lacks(&self, what: &'static str, name: &str) -> FaceError {
@@ -91,24 +101,31 @@ impl Network {
         }
     }
 
-    /// Runs the network on one tensor [1, 3, `height`, `width`].
+    /// Runs the network on one tensor [`count`, 3, `height`, `width`].
     pub(crate) fn run(
         &self,
+        count: usize,
         [height, width]: [usize; 2],
         pixels: &[f32],
     ) -> Result<Vec<Output>, FaceError> {
-        let taken = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let mut session = match taken {
-            Some(session) => session,
-            None => self.session()?,
-        };
-        let outputs = self.run_session(&mut session, [1, 3, height, width], pixels);
-        self.put_back(session);
-        outputs
+        let shape = [count, 3, height, width];
+        let mut idle = self.idle();
+        if self.device == Device::Cpu {
+            let taken = idle.pop();
+            drop(idle);
+            let mut session = taken.map_or_else(|| self.session(), Ok)?;
+            let outputs = self.run_session(&mut session, shape, pixels);
+            self.idle().push(session);
+            return outputs;
+        }
+        if idle.is_empty() {
+            idle.push(self.session()?);
+        }
+        self.run_session(&mut idle[0], shape, pixels)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run_session(
@@ -137,16 +154,22 @@ impl Network {
             .and_then(|b| b.with_intra_threads(1))
             .and_then(|b| b.with_optimization_level(GraphOptimizationLevel::Level3));
         let mut builder = configured.map_err(|e| self.failed(e.into()))?;
+        self.choose_device(&mut builder)?;
         builder
             .commit_from_memory(&self.file)
             .map_err(|e| self.failed(e))
     }
 
-    fn put_back(&self, session: Session) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(session);
+    fn choose_device(&self, builder: &mut SessionBuilder) -> Result<(), FaceError> {
+        if self.device == Device::Cpu {
+            return Ok(());
+        }
+        match (CUDA::default().register(builder), self.device) {
+            (Err(error), Device::Cuda) => Err(FaceError::NoCuda {
+                reason: error.to_string(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn failed(&self, source: ort::Error) -> FaceError {
@@ -189,12 +212,12 @@ fn kind(value: &ValueType) -> String {
     format!("{ty} [{}]", extents.join(", "))
 }
 
-/// Height and width of an input [1, 3, height, width].
-fn sides(value: &ValueType) -> [Option<u32>; 2] {
+/// Batch, height and width of an input [batch, 3, height, width].
+fn extents(value: &ValueType) -> [Option<u32>; 3] {
     let ValueType::Tensor { shape, .. } = value else {
-        return [None; 2];
+        return [None; 3];
     };
-    [2, 3].map(|axis| shape.get(axis).and_then(|n| u32::try_from(*n).ok()))
+    [0, 2, 3].map(|axis| shape.get(axis).and_then(|n| u32::try_from(*n).ok()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FaceError> {

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use image::RgbImage;
 
-use crate::FaceError;
 use crate::align::{self, Similarity};
 use crate::card::RecognizerCard;
 use crate::network::Network;
+use crate::{Device, FaceError};
+
+/// Faces that a network which takes batches is given at once.
+const BATCH: usize = 32;
 
 const KIND: &str = "face recognizer ([1, 3, side, side] → [1, numbers])";
 
@@ -20,8 +23,12 @@ pub(crate) struct Recognizer {
 
 impl Recognizer {
     /// Loads the network and runs it once.
-    pub(crate) fn load(path: &Path, card: RecognizerCard) -> Result<Self, FaceError> {
-        let network = Network::load(path, &card.names)?;
+    pub(crate) fn load(
+        path: &Path,
+        card: RecognizerCard,
+        device: Device,
+    ) -> Result<Self, FaceError> {
+        let network = Network::load(path, &card.names, device)?;
         let side = card.side;
         if network
             .input_sides()
@@ -36,7 +43,8 @@ impl Recognizer {
             card,
             width: 0,
         };
-        recognizer.width = recognizer.recognize(&RgbImage::new(side, side))?.len();
+        let vectors = recognizer.embed_all(&[RgbImage::new(side, side)])?;
+        recognizer.width = vectors[0].len();
         Ok(recognizer)
     }
 
@@ -50,36 +58,58 @@ impl Recognizer {
         Similarity::to_template(landmarks, &self.card.template).is_some()
     }
 
-    /// The unit vector of the face of `picture` with these landmarks.
-    pub(crate) fn embed(
+    /// Whether a face with these landmarks has at least as many pixels as the network is given.
+    pub(crate) fn has_detail(&self, landmarks: &[[f32; 2]; 5]) -> bool {
+        Similarity::to_template(landmarks, &self.card.template).is_some_and(|t| t.scale() <= 1.0)
+    }
+
+    /// The face of `picture` with these landmarks, aligned.
+    pub(crate) fn align(
         &self,
         picture: &RgbImage,
         landmarks: &[[f32; 2]; 5],
-    ) -> Result<Vec<f32>, FaceError> {
+    ) -> Result<RgbImage, FaceError> {
         let transform = Similarity::to_template(landmarks, &self.card.template);
         let transform = transform.ok_or(FaceError::BadLandmarks)?;
-        self.recognize(&align::warp(picture, transform, self.card.side))
+        Ok(align::warp(picture, transform, self.card.side))
     }
 
-    /// The unit vector of an aligned face.
-    fn recognize(&self, face: &RgbImage) -> Result<Vec<f32>, FaceError> {
+    /// The unit vectors of aligned faces, as many at once as the network takes.
+    pub(crate) fn embed_all(&self, faces: &[RgbImage]) -> Result<Vec<Vec<f32>>, FaceError> {
+        let at_once = if self.network.takes_batches() {
+            BATCH
+        } else {
+            1
+        };
+        let batches = faces.chunks(at_once).map(|batch| self.embed_batch(batch));
+        Ok(batches.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    fn embed_batch(&self, faces: &[RgbImage]) -> Result<Vec<Vec<f32>>, FaceError> {
         let network = &self.network;
-        let input = self.card.pixels.planes(face);
-        let outputs = network.run([self.card.side as usize; 2], &input)?;
+        let input = faces.iter().flat_map(|face| self.card.pixels.planes(face));
+        let input: Vec<f32> = input.collect();
+        let outputs = network.run(faces.len(), [self.card.side as usize; 2], &input)?;
         let [output] = outputs.as_slice() else {
             return Err(network.wrong(KIND, format!("it has {} outputs", outputs.len())));
         };
-        if output.shape.len() != 2 || output.shape[0] != 1 || output.values.is_empty() {
+        let rows = output.shape.first().copied();
+        if output.shape.len() != 2 || rows != Some(faces.len()) || output.values.is_empty() {
             return Err(network.wrong(KIND, format!("its output is {:?}", output.shape)));
         }
-        let squares = output.values.iter().map(|v| f64::from(*v).powi(2));
+        let rows = output.values.chunks_exact(output.shape[1]);
+        rows.map(|row| self.unit(row)).collect()
+    }
+
+    fn unit(&self, row: &[f32]) -> Result<Vec<f32>, FaceError> {
+        let squares = row.iter().map(|v| f64::from(*v).powi(2));
         let length = squares.sum::<f64>().sqrt();
         if !length.is_finite() || length == 0.0 {
             return Err(FaceError::NotFinite {
-                path: network.path().to_owned(),
+                path: self.network.path().to_owned(),
             });
         }
         let unit = |v: &f32| (f64::from(*v) / length) as f32;
-        Ok(output.values.iter().map(unit).collect())
+        Ok(row.iter().map(unit).collect())
     }
 }

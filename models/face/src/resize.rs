@@ -91,16 +91,21 @@ pub(crate) fn shrink(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
 fn average_blocks(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
     let (across, down) = (picture.width() / width, picture.height() / height);
     let scale = 1.0 / (across * down) as f32;
-    RgbImage::from_fn(width, height, |x, y| {
-        let mut sums = [0u32; 3];
-        for row in y * down..(y + 1) * down {
-            for column in x * across..(x + 1) * across {
-                let pixel = picture.get_pixel(column, row);
-                (0..3).for_each(|channel| sums[channel] += u32::from(pixel[channel]));
+    let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
+    let row = picture.width() as usize * 3;
+    for rows in picture.as_raw().chunks_exact(row * down as usize) {
+        let mut sums = vec![[0u32; 3]; width as usize];
+        for row in rows.chunks_exact(row) {
+            for (sum, block) in sums.iter_mut().zip(row.chunks_exact(across as usize * 3)) {
+                for pixel in block.chunks_exact(3) {
+                    (0..3).for_each(|channel| sum[channel] += u32::from(pixel[channel]));
+                }
             }
         }
-        image::Rgb(sums.map(|sum| (sum as f32 * scale).round_ties_even() as u8))
-    })
+        let means = sums.as_flattened().iter();
+        pixels.extend(means.map(|sum| (*sum as f32 * scale).round_ties_even() as u8));
+    }
+    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
 
 /// For each of `to` places the first source place it covers and the share of each place from there; shares sum to 1.

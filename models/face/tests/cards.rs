@@ -1,5 +1,6 @@
-//! Networks by their cards: tiny SCRFD, YuNet and recognizer graphs against what `tools/record-face/record_cards.py` saw
-//! with them; tensors that a file does not have; and pictures with fifty faces, or small ones in large pictures.
+//! Networks by their cards: tiny SCRFD, YuNet and recognizer graphs against what InsightFace's SCRFD, OpenCV's
+//! FaceDetectorYN and NumPy made of them (`tools/record-face/record_cards.py`); tensors that a file does not have; and
+//! pictures with fifty faces, or small ones in large pictures.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ struct Recorded {
     embedder: Embedded,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Seen {
     bbox: [f32; 4],
     landmarks: [[f32; 2]; 5],
@@ -60,33 +61,58 @@ fn card(folder: &tempfile::TempDir, text: &str) -> std::io::Result<Option<PathBu
     Ok(Some(path))
 }
 
-fn near(found: &Detection, expected: &Seen) -> bool {
-    let marks = found.landmarks.as_flattened().iter();
-    let marks = marks.zip(expected.landmarks.as_flattened());
-    let mut pairs = found.bbox.iter().zip(&expected.bbox).chain(marks);
-    pairs.all(|(a, b)| (a - b).abs() <= 0.5) && (found.score - expected.score).abs() <= 0.005
+impl From<Detection> for Seen {
+    fn from(found: Detection) -> Self {
+        Self {
+            bbox: found.bbox,
+            landmarks: found.landmarks,
+            score: found.score,
+        }
+    }
 }
 
-/// Each of both sides has its counterpart, but for scores that rounding may take over the threshold.
-fn agree(found: &[Detection], expected: &[Seen], threshold: f32) {
-    let clear = |score: f32| score > threshold + 0.005;
-    for seen in expected.iter().filter(|seen| clear(seen.score)) {
-        assert!(
-            found.iter().any(|f| near(f, seen)),
-            "{:?} is missing",
-            seen.bbox
-        );
-    }
-    for face in found.iter().filter(|face| clear(face.score)) {
-        assert!(
-            expected.iter().any(|seen| near(face, seen)),
-            "{face:?} is new"
-        );
-    }
-    assert!(found.iter().filter(|face| clear(face.score)).count() > 20);
+fn near(a: &Seen, b: &Seen) -> bool {
+    let marks = a.landmarks.as_flattened().iter();
+    let marks = marks.zip(b.landmarks.as_flattened());
+    let mut pairs = a.bbox.iter().zip(&b.bbox).chain(marks);
+    pairs.all(|(a, b)| (a - b).abs() <= 0.5) && (a.score - b.score).abs() <= 0.005
 }
 
-fn seen_by(network: &str, text: &str) -> Result<Vec<Detection>, Box<dyn std::error::Error>> {
+fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
+    let side = |axis: usize| (a[axis + 2].min(b[axis + 2]) - a[axis].max(b[axis])).max(0.0);
+    let area = |r: &[f32; 4]| (r[2] - r[0]) * (r[3] - r[1]);
+    let shared = side(0) * side(1);
+    shared / (area(a) + area(b) - shared)
+}
+
+/// Each of both sides has its counterpart, but for those whose score, or overlap with a better one, is so near to the
+/// limit that rounding decides (OpenCV suppresses boxes of whole pixels, InsightFace adds a pixel to each side), and
+/// those that such a one suppresses.
+fn agree(found: &[Seen], expected: &[Seen], [min_score, max_overlap]: [f32; 2]) {
+    let lone = |one: &[Seen], other: &[Seen]| -> Vec<usize> {
+        let alone = |k: &usize| !other.iter().any(|f| near(f, &one[*k]));
+        (0..one.len()).filter(alone).collect()
+    };
+    let (new, missing) = (lone(found, expected), lone(expected, found));
+    assert!(new.len() <= 5 && missing.len() <= 5, "{new:?} {missing:?}");
+    let new = new.iter().map(|k| &found[*k]);
+    let lone: Vec<&Seen> = new.chain(missing.iter().map(|k| &expected[*k])).collect();
+    for face in &lone {
+        let better = |f: &&Seen| f.score > face.score;
+        let shared = |f: &Seen| overlap(&f.bbox, &face.bbox);
+        let mut all = found.iter().chain(expected).filter(better);
+        let close = all.any(|f| (shared(f) - max_overlap).abs() < 0.05);
+        let mut lone = lone.iter().copied().filter(better);
+        let follows = lone.any(|f| shared(f) > max_overlap);
+        assert!(
+            close || follows || face.score < min_score + 0.005,
+            "{face:?} is on one side"
+        );
+    }
+    assert!(expected.len() >= 80);
+}
+
+fn seen_by(network: &str, text: &str) -> Result<Vec<Seen>, Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let files = FaceFiles {
         detector: fixture(network),
@@ -94,20 +120,21 @@ fn seen_by(network: &str, text: &str) -> Result<Vec<Detection>, Box<dyn std::err
         ..shipped()
     };
     let picture = image::open(fixture("two.png"))?.to_rgb8();
-    Ok(load(&files)?.detect_by(&picture, Search::Once)?)
+    let found = load(&files)?.detect_by(&picture, Search::Once)?;
+    Ok(found.into_iter().map(Seen::from).collect())
 }
 
 #[test]
-fn scrfd_is_decoded_as_insightface_does() -> Outcome {
+fn scrfd_sees_what_insightface_sees() -> Outcome {
     let found = seen_by("scrfd.onnx", "decoder = \"scrfd\"\n")?;
-    agree(&found, &recorded()?.scrfd, 0.5);
+    agree(&found, &recorded()?.scrfd, [0.5, 0.4]);
     Ok(())
 }
 
 #[test]
-fn yunet_is_decoded_as_opencv_does() -> Outcome {
+fn yunet_sees_what_opencv_sees() -> Outcome {
     let found = seen_by("yunet.onnx", "decoder = \"yunet\"\n")?;
-    agree(&found, &recorded()?.yunet, 0.7);
+    agree(&found, &recorded()?.yunet, [0.7, 0.3]);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use image::metadata::Orientation as Turn;
 use image::{
     ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage,
 };
@@ -123,11 +124,20 @@ pub fn decode(
     limits: &Limits,
     orientation: Orientation,
 ) -> Result<RgbImage, DecodeError> {
-    let Header {
-        format,
-        width,
-        height,
-    } = header(bytes)?;
+    admit(bytes, limits)?;
+    let mut decoder = reader(bytes)?.into_decoder().map_err(corrupt)?;
+    let turn = decoder.orientation().unwrap_or(Turn::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
+    if orientation == Orientation::Upright {
+        picture.apply_orientation(turn);
+    }
+    Ok(eight_bit_rgb(picture))
+}
+
+/// The header of a file that may be decoded: not too large, and, where that shows, not cut off.
+pub(crate) fn admit(bytes: &[u8], limits: &Limits) -> Result<Header, DecodeError> {
+    let header = header(bytes)?;
+    let Header { width, height, .. } = header;
     if u64::from(width) * u64::from(height) > limits.max_pixels {
         return Err(DecodeError::TooLarge {
             width,
@@ -135,18 +145,16 @@ pub fn decode(
             max_pixels: limits.max_pixels,
         });
     }
-    if format == Format::Jpeg && !has_end_of_image(bytes) {
+    if header.format == Format::Jpeg && !has_end_of_image(bytes) {
         return Err(DecodeError::Corrupt("the JPEG is cut off".to_owned()));
     }
+    Ok(header)
+}
+
+/// How the pixels must be turned to be looked at.
+pub(crate) fn turn(bytes: &[u8]) -> Result<Turn, DecodeError> {
     let mut decoder = reader(bytes)?.into_decoder().map_err(corrupt)?;
-    let turn = decoder
-        .orientation()
-        .unwrap_or(image::metadata::Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
-    if orientation == Orientation::Upright {
-        picture.apply_orientation(turn);
-    }
-    Ok(eight_bit_rgb(picture))
+    Ok(decoder.orientation().unwrap_or(Turn::NoTransforms))
 }
 
 /// Whether a JPEG's last scan ends as it should. The decoder itself fills up what is missing with gray, where Pillow

@@ -4,8 +4,10 @@
 
 mod decode;
 mod gray;
+mod reduced;
 mod resample;
 
 pub use decode::{DecodeError, Format, Header, Limits, Orientation, decode, header, sniff};
 pub use gray::gray;
+pub use reduced::{Reduced, decode_reduced};
 pub use resample::{Filter, resample};

@@ -9,8 +9,8 @@ use laioncele_core::{
     CoreError, DropReason, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step,
     TableId, Task, Unit,
 };
-use laioncele_face::{FaceNets, Search};
-use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_face::{FaceNets, FileError};
+use laioncele_picture::Limits;
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ impl Step for ScorePhotos {
         StageName::VerifyImages
     }
     fn version(&self) -> u32 {
-        2
+        3
     }
     fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
         Ok(Spread::Buckets)
@@ -130,11 +130,13 @@ fn score(
         return Ok(None);
     };
     let which = || format!("photo {} of {}", photo.image_id, photo.url);
-    let picture = decode(&photo.image.bytes, &Limits::default(), Orientation::Upright);
-    // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
-    let picture = picture
-        .map_err(|error| StageError::Data(format!("{} no longer decodes: {error}", which())))?;
-    let found = nets.faces_by(&picture, Search::EverySize);
-    let found = found.map_err(|error| StageError::Environment(format!("{}: {error}", which())))?;
+    let found = nets.faces_in_file(&photo.image.bytes, &Limits::default());
+    let found = found.map_err(|error| match error {
+        // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
+        FileError::Picture(error) => {
+            StageError::Data(format!("{} no longer decodes: {error}", which()))
+        }
+        FileError::Networks(error) => StageError::Environment(format!("{}: {error}", which())),
+    })?;
     Ok(Some(matching::best_face(photo, &found, portraits)))
 }

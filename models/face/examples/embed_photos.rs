@@ -1,0 +1,102 @@
+//! The worker of `make bench-faces`: reads photos once, then for a line `pass K` on standard input embeds the faces of the
+//! photos of group K, from their files' bytes, and answers with one line of JSON: seconds by the wall clock and of the
+//! processors, faces found. A line `dump FILE` writes boxes and embeddings of all photos instead.
+//!
+//!     embed_photos FACE_MODELS PHOTOS.json THREADS
+//!
+//! PHOTOS.json: `[[file, …], …]`, a list for each group.
+
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use laioncele_face::{Face, FaceFiles, FaceNets, FaceOptions};
+use laioncele_picture::Limits;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use serde_json::json;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, photos, threads] = arguments.as_slice() else {
+        return Err("usage: embed_photos FACE_MODELS PHOTOS.json THREADS".into());
+    };
+    let nets = load(Path::new(folder))?;
+    let groups: Vec<Vec<PathBuf>> = serde_json::from_slice(&std::fs::read(photos)?)?;
+    let read = |files: Vec<PathBuf>| files.into_iter().map(std::fs::read).collect();
+    let groups: Vec<Vec<Vec<u8>>> = groups.into_iter().map(read).collect::<Result<_, _>>()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?);
+    let pool = pool.build()?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let answer = match line.split_once(' ') {
+            Some(("pass", group)) => pass(&nets, &pool, &groups[group.parse::<usize>()?])?,
+            Some(("dump", file)) => dump(&nets, &pool, &groups, file)?,
+            _ => return Err(format!("neither pass nor dump: {line}").into()),
+        };
+        writeln!(std::io::stdout(), "{answer}")?;
+    }
+    Ok(())
+}
+
+fn load(folder: &Path) -> Result<FaceNets, Failure> {
+    let files = FaceFiles {
+        detector: folder.join("retinaface_mobilenet025_dynamic.onnx"),
+        recognizer: folder.join("faceplugin_fr_feature_512.onnx"),
+        ..FaceFiles::default()
+    };
+    Ok(FaceNets::load(&files, &FaceOptions::default())?)
+}
+
+/// The faces of each photo, on the pool's threads.
+fn embed(
+    nets: &FaceNets,
+    pool: &ThreadPool,
+    photos: &[Vec<u8>],
+) -> Result<Vec<Vec<Face>>, Failure> {
+    let look = |bytes: &Vec<u8>| nets.faces_in_file(bytes, &Limits::default());
+    let found: Result<Vec<_>, _> = pool.install(|| photos.par_iter().map(look).collect());
+    Ok(found?)
+}
+
+fn pass(
+    nets: &FaceNets,
+    pool: &ThreadPool,
+    photos: &[Vec<u8>],
+) -> Result<serde_json::Value, Failure> {
+    let (wall, busy) = (Instant::now(), processor_seconds()?);
+    let found = embed(nets, pool, photos)?;
+    Ok(json!({
+        "wall": wall.elapsed().as_secs_f64(),
+        "busy": processor_seconds()? - busy,
+        "faces": found.iter().map(Vec::len).sum::<usize>(),
+    }))
+}
+
+fn dump(
+    nets: &FaceNets,
+    pool: &ThreadPool,
+    groups: &[Vec<Vec<u8>>],
+    file: &str,
+) -> Result<serde_json::Value, Failure> {
+    let mut all = Vec::new();
+    for photos in groups {
+        for faces in embed(nets, pool, photos)? {
+            let face = |f: &Face| json!([f.detection.bbox, f.vector]);
+            all.push(faces.iter().map(face).collect::<Vec<_>>());
+        }
+    }
+    std::fs::write(file, serde_json::to_vec(&all)?)?;
+    Ok(json!({}))
+}
+
+/// Seconds that processors spent on this process, in steps of 10 ms.
+fn processor_seconds() -> Result<f64, Failure> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = |field: Option<&str>| field.unwrap_or_default().parse::<f64>();
+    let mut fields = after_name.split_whitespace().skip(11);
+    Ok((ticks(fields.next())? + ticks(fields.next())?) / 100.0)
+}

@@ -1,0 +1,203 @@
+//! JPEGs decoded at a half, a quarter or an eighth of their size, by leaving out what the finer sizes need (DCT scaling):
+//! each pixel is nearly the mean of those that it stands for, at a fraction of the time and memory.
+
+use image::metadata::Orientation as Turn;
+use image::{DynamicImage, GrayImage, RgbImage};
+use jpeg_decoder::{Decoder, PixelFormat};
+
+use crate::decode::{DecodeError, Format, Limits, Orientation, admit, turn};
+
+/// A picture that was decoded smaller than it is.
+#[derive(Clone, Debug)]
+pub struct Reduced {
+    /// Its pixels.
+    pub picture: RgbImage,
+    /// Width and height of the whole picture, in the orientation of `picture`.
+    pub whole: [u32; 2],
+}
+
+/// A JPEG, more than twice as large as wanted, at the smallest size whose longest side is at least `longest` pixels;
+/// `None` for every other file, and for JPEGs that are not of 8-bit gray or three colours: [`decode`](crate::decode)
+/// them. Means differ from those of the whole picture by less than 1 of 255, single pixels by some.
+///
+/// # Errors
+/// As [`decode`](crate::decode), as far as the header and the end of the file show it.
+pub fn decode_reduced(
+    bytes: &[u8],
+    limits: &Limits,
+    orientation: Orientation,
+    longest: u32,
+) -> Result<Option<Reduced>, DecodeError> {
+    let header = admit(bytes, limits)?;
+    let side = header.width.max(header.height);
+    let fits = |times: &u32| side > 2 * longest && side.div_ceil(*times) >= longest;
+    let times = [8, 4, 2].into_iter().find(fits);
+    let (Format::Jpeg, Some(times)) = (header.format, times) else {
+        return Ok(None);
+    };
+    let size = [header.width, header.height];
+    let Some(picture) = scaled(bytes, limits, size.map(|side| side.div_ceil(times))) else {
+        return Ok(None);
+    };
+    let turn = match orientation {
+        Orientation::AsStored => Turn::NoTransforms,
+        Orientation::Upright => turn(bytes)?,
+    };
+    let mut picture = DynamicImage::from(picture);
+    picture.apply_orientation(turn);
+    let mut whole = size;
+    if matches!(
+        turn,
+        Turn::Rotate90 | Turn::Rotate270 | Turn::Rotate90FlipH | Turn::Rotate270FlipH
+    ) {
+        whole.reverse();
+    }
+    let picture = picture.into_rgb8();
+    Ok(Some(Reduced { picture, whole }))
+}
+
+/// The JPEG at exactly this size, which is a half, a quarter or an eighth of its own, rounded up.
+fn scaled(bytes: &[u8], limits: &Limits, [width, height]: [u32; 2]) -> Option<RgbImage> {
+    let mut decoder = Decoder::new(bytes);
+    let bytes_at_most = usize::try_from(limits.max_pixels.saturating_mul(3));
+    decoder.set_max_decoding_buffer_size(bytes_at_most.unwrap_or(usize::MAX));
+    let asked = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
+    // A picture thinner than eight pixels would come smaller than asked.
+    if decoder.scale(asked.0, asked.1).ok()? != asked {
+        return None;
+    }
+    let pixels = decoder.decode().ok()?;
+    match decoder.info()?.pixel_format {
+        PixelFormat::RGB24 => RgbImage::from_raw(width, height, pixels),
+        PixelFormat::L8 => {
+            let gray = GrayImage::from_raw(width, height, pixels)?;
+            Some(DynamicImage::from(gray).into_rgb8())
+        }
+        PixelFormat::L16 | PixelFormat::CMYK32 => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{ImageEncoder, Rgb};
+
+    use super::*;
+    use crate::decode;
+
+    /// Waves with fine grain.
+    fn scene(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| {
+            let wave = |over: f32| ((x as f32 / over).sin() + (y as f32 / over).cos()) * 50.0;
+            let grain = (x * 7919 + y * 104_729) % 13;
+            Rgb([wave(31.0), wave(17.0), wave(9.0)].map(|v| (v + 120.0) as u8 + grain as u8))
+        })
+    }
+
+    /// As a JPEG whose EXIF orientation is this number.
+    fn jpeg(picture: &RgbImage, turned: u8) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = JpegEncoder::new_with_quality(Cursor::new(&mut bytes), 92);
+        let exif = [
+            &b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..],
+            &[turned],
+            &[0; 7],
+        ];
+        encoder
+            .set_exif_metadata(exif.concat())
+            .expect("takes EXIF");
+        let (width, height) = picture.dimensions();
+        let written = encoder.write_image(picture, width, height, image::ExtendedColorType::Rgb8);
+        written.expect("encodes");
+        bytes
+    }
+
+    fn reduced(bytes: &[u8], longest: u32) -> Option<Reduced> {
+        let found = decode_reduced(bytes, &Limits::default(), Orientation::Upright, longest);
+        found.expect("decodes")
+    }
+
+    /// The mean of the whole picture's pixels that one stands for.
+    fn mean(whole: &RgbImage, x: u32, y: u32, times: u32) -> [f32; 3] {
+        let mut sums = [0.0; 3];
+        let (right, below) = (
+            whole.width().min((x + 1) * times),
+            whole.height().min((y + 1) * times),
+        );
+        let places = (y * times..below).flat_map(|y| (x * times..right).map(move |x| (x, y)));
+        let count = ((right - x * times) * (below - y * times)) as f32;
+        for (x, y) in places {
+            (0..3).for_each(|c| sums[c] += f32::from(whole.get_pixel(x, y)[c]) / count);
+        }
+        sums
+    }
+
+    #[test]
+    fn pixels_are_nearly_the_means_of_the_whole() {
+        let bytes = jpeg(&scene(403, 301), 1);
+        let whole = decode(&bytes, &Limits::default(), Orientation::Upright).expect("decodes");
+        for (longest, times) in [(200, 2), (102, 2), (101, 4), (40, 8)] {
+            let found = reduced(&bytes, longest).expect("it is large");
+            let size = (403_u32.div_ceil(times), 301_u32.div_ceil(times));
+            assert_eq!(
+                (found.picture.dimensions(), found.whole),
+                (size, [403, 301])
+            );
+            let steps = found.picture.enumerate_pixels().flat_map(|(x, y, pixel)| {
+                let mean = mean(&whole, x, y, times);
+                std::array::from_fn::<f32, 3, _>(|c| (f32::from(pixel[c]) - mean[c]).abs())
+            });
+            let steps: Vec<f32> = steps.collect();
+            let average = steps.iter().sum::<f32>() / steps.len() as f32;
+            assert!(average < 1.0, "{average} at 1/{times}");
+        }
+    }
+
+    #[test]
+    fn a_turned_picture_is_upright_and_knows_its_size() {
+        let picture = scene(640, 400);
+        let found = reduced(&jpeg(&picture, 6), 100).expect("it is large");
+        assert_eq!(
+            (found.picture.dimensions(), found.whole),
+            ((100, 160), [400, 640])
+        );
+        let whole = decode(&jpeg(&picture, 6), &Limits::default(), Orientation::Upright);
+        let whole = whole.expect("decodes");
+        for (x, y) in [(10, 20), (90, 20), (50, 150)] {
+            let (found, mean) = (found.picture.get_pixel(x, y), mean(&whole, x, y, 4));
+            let near = |c: usize| (f32::from(found[c]) - mean[c]).abs() < 12.0;
+            assert!((0..3).all(near), "{found:?}, not {mean:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_small_or_no_jpeg_is_left_to_the_whole() {
+        let bytes = jpeg(&scene(400, 300), 1);
+        assert!(reduced(&bytes, 200).is_none());
+        assert!(reduced(&bytes, 199).is_some());
+        // One pixel wide, half of it cannot be asked for.
+        assert!(reduced(&jpeg(&scene(1, 3000), 1), 1400).is_none());
+        let mut png = Vec::new();
+        let written = scene(400, 300).write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png);
+        written.expect("encodes");
+        assert!(reduced(&png, 50).is_none());
+        let cut = decode_reduced(&bytes[..900], &Limits::default(), Orientation::Upright, 50);
+        assert!(matches!(cut, Err(DecodeError::Corrupt(_))));
+        let few = Limits { max_pixels: 1000 };
+        let large = decode_reduced(&bytes, &few, Orientation::Upright, 50);
+        assert!(matches!(large, Err(DecodeError::TooLarge { .. })));
+    }
+
+    proptest::proptest! {
+        /// Damage in the middle of a JPEG gives pixels, nothing or an error, never a panic.
+        #[test]
+        fn no_damage_panics(at in 2usize..2000, bytes in proptest::collection::vec(0u8.., 1..30)) {
+            let mut file = jpeg(&scene(64, 48), 1);
+            let at = at.min(file.len() - bytes.len());
+            file[at..at + bytes.len()].copy_from_slice(&bytes);
+            let _ = decode_reduced(&file, &Limits { max_pixels: 100_000 }, Orientation::Upright, 20);
+        }
+    }
+}
