@@ -3,7 +3,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test soak bench bench-ner bench-captions world onnxruntime pyarrow
+.PHONY: run build test soak bench bench-ner bench-sdxl bench-captions world onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -29,6 +29,11 @@ bench: build
 BENCH_NER ?= 20000 5
 bench-ner:
 	benches/ner.sh $(BENCH_NER)
+
+# diffusers and models/sdxl on the same models, on a GPU too where there is one: BENCH_SDXL='5 20' are passes and steps.
+BENCH_SDXL ?= 5 20
+bench-sdxl:
+	benches/sdxl.sh $(BENCH_SDXL)
 
 # extract-names over CAPTIONS captions: captions per second and peak memory.
 CAPTIONS ?= 10000000
