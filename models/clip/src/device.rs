@@ -7,7 +7,7 @@ use candle_core::utils::cuda_is_available;
 use candle_core::{DType, Device};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A floating-point type, as settings name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

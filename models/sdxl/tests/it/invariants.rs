@@ -123,7 +123,7 @@ fn a_batch_equals_its_pictures_one_by_one() {
                     if let (Some(ours), Some(theirs)) = (trace.floats(key), expected.floats(key)) {
                         let pairs = ours.iter().zip(theirs);
                         let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                        assert!(worst <= 1e-4, "{key} of batches of {batch}: off by {worst}");
+                        assert!(worst <= 5e-4, "{key} of batches of {batch}: off by {worst}");
                     }
                 }
                 let mut overlapped = Vec::new();
