@@ -33,7 +33,7 @@ class Diffusers:
         dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[precision]
         half = os.path.exists(os.path.join(folder, "unet", "diffusion_pytorch_model.fp16.safetensors"))
         pipe = StableDiffusionXLPipeline.from_pretrained(
-            folder, torch_dtype=dtype, add_watermarker=False, variant="fp16" if half else None
+            folder, dtype=dtype, add_watermarker=False, variant="fp16" if half else None
         )
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
         pipe.set_progress_bar_config(disable=True)
