@@ -16,7 +16,7 @@ if ! "$python" -c 'import diffusers, torch, transformers' 2>/dev/null; then
 fi
 target=${CARGO_TARGET_DIR:-target}
 # The whole workspace's features, so that nothing is compiled a second time.
-cargo build --release --quiet --workspace --example throughput-sdxl
+cargo build --release --quiet --workspace --example throughput-sdxl --bin random-sdxl
 "$python" benches/sdxl/bench.py cpu "$target/release/examples/throughput-sdxl" manifests/mini/sdxl-mini \
     models/clip/tests/fixtures/tiny-a/model --passes "$passes" --steps "$steps"
 echo
@@ -31,5 +31,5 @@ if ! command -v nvcc >/dev/null && [ -z "${CUDA_HOME:-}" ]; then
 fi
 cargo build --release --quiet --target-dir "$target/cuda" --package laioncele-sdxl --features cudnn --example throughput-sdxl
 folder=$target/bench-sdxl-full
-[ -f "$folder/model_index.json" ] || cargo run --release --quiet --package laioncele-random-sdxl -- "$folder"
+[ -f "$folder/model_index.json" ] || "$target/release/random-sdxl" "$folder"
 "$python" benches/sdxl/bench.py gpu "$target/cuda/release/examples/throughput-sdxl" "$folder" --passes 3
