@@ -3,7 +3,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test soak bench bench-ner bench-faces bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test soak bench bench-ner bench-faces bench-sdxl bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -34,6 +34,11 @@ bench-ner:
 BENCH_FACES ?= 5
 bench-faces: onnxruntime
 	benches/faces.sh $(BENCH_FACES)
+
+# diffusers and models/sdxl on the same models, on a GPU too where there is one: BENCH_SDXL='5 20' are passes and steps.
+BENCH_SDXL ?= 5 20
+bench-sdxl:
+	benches/sdxl.sh $(BENCH_SDXL)
 
 # extract-names over CAPTIONS captions: captions per second and peak memory.
 CAPTIONS ?= 10000000

@@ -1,5 +1,6 @@
 //! `generate --model`: prompts drawn with an SDXL folder alone, and a trace of everything computed on the way.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -31,8 +32,14 @@ pub struct FromModel {
     /// ddim, euler, dpmpp_2m, lcm, or `model` for the folder's own [default: ddim]
     #[arg(long, value_name = "NAME", requires = "model", value_parser = setting::<SchedulerChoice>)]
     scheduler: Option<SchedulerChoice>,
-    /// Begin with the tensor `noise` of this safetensors file: standard normal, a picture for each of its rows
-    #[arg(long, value_name = "FILE", requires = "model", conflicts_with_all = ["images", "seed"])]
+    /// Begin with the tensor `noise` of this safetensors file: standard normal, a picture for each of its rows. What lcm
+    /// draws later is the file's `step_noise`, or comes from --seed
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "model",
+        conflicts_with = "images"
+    )]
     initial_latents: Option<PathBuf>,
     /// Write everything computed to this safetensors file: ids, embeddings, latents after every step, pixels
     #[arg(long, value_name = "FILE", requires = "model")]
@@ -53,6 +60,12 @@ pub struct FromModel {
     /// The type that the text encoders and the U-Net compute in: f32, bf16, f16 [default: f32]
     #[arg(long, value_name = "TYPE", requires = "model", value_parser = setting::<Precision>)]
     precision: Option<Precision>,
+    /// auto, cpu, cuda or cuda:N [default: auto: the first GPU if there is one and laioncele was built for it]
+    #[arg(long, value_name = "WHERE", requires = "model")]
+    device: Option<DeviceChoice>,
+    /// Pictures that go through the U-Net at once [default: 4 on a GPU; drawn beside each other on the processor]
+    #[arg(long, value_name = "N", requires = "model")]
+    batch: Option<NonZeroUsize>,
 }
 
 /// A value named as manifests name it.
@@ -79,11 +92,11 @@ impl FromStr for TimeIds {
     }
 }
 
-/// The loaded parts of the folder.
-struct Model {
-    texts: TextEncoders,
-    sdxl: Sdxl,
+/// What the text encoders made of the arguments.
+struct Texts {
     null: PromptEmbedding,
+    /// Each prompt, its name in it, and what is recorded of the way there.
+    prompts: Vec<(PromptEmbedding, Trace)>,
 }
 
 /// Where a picture's randomness comes from, and what its file is called after it.
@@ -110,13 +123,27 @@ impl FromModel {
         }
         let latents = self.initial_latents.as_deref().map(InitialLatents::read);
         let latents = latents.transpose().map_err(|e| model_failure(&e))?;
-        let model = self.load().map_err(|e| model_failure(&e))?;
-        let mut sampling = self.sampling(&model.sdxl, latents.as_ref());
+        let files = self.files();
+        let texts = self.encode(&files, prompts, drawing);
+        let Texts {
+            null,
+            prompts: encoded,
+        } = texts.map_err(|e| model_failure(&e))?;
+        let load = || Sdxl::load(&files.folder, &files.picture_options()?);
+        let sdxl = load().map_err(|e| model_failure(&e))?;
+        let mut sampling = self.sampling(&sdxl, latents.as_ref());
         drawing.set(&mut sampling)?;
         let starts = starts(latents, images, drawing.seed);
         let mut written = Vec::new();
-        for (at, prompt) in prompts.iter().enumerate() {
-            let drawn = self.draw_prompt(&model, prompt, &starts, &sampling, drawing);
+        for (at, (prompt, (embedding, mut trace))) in prompts.iter().zip(encoded).enumerate() {
+            let request = |start: &Start| ImageRequest {
+                prompt: &embedding,
+                name: None,
+                null: &null,
+                noise: start.noise.clone(),
+            };
+            let requests: Vec<ImageRequest<'_>> = starts.iter().map(request).collect();
+            let drawn = self.draw_prompt(&sdxl, &requests, &sampling, &mut trace);
             let drawn = drawn.map_err(|e| model_failure(&e))?;
             for (start, picture) in starts.iter().zip(&drawn) {
                 let file = format!("prompt-{at:02}-{}", start.label);
@@ -131,22 +158,45 @@ impl FromModel {
         Ok(written)
     }
 
-    fn load(&self) -> laioncele_sdxl::Result<Model> {
-        let files = SdxlFiles {
+    fn files(&self) -> SdxlFiles {
+        SdxlFiles {
             folder: self.model.clone().unwrap_or_default(),
             unet: self.unet.clone(),
             precision: self.precision.unwrap_or_default(),
-            device: DeviceChoice::default(),
-        };
-        let texts = TextEncoders::load(&files.folder, &files.text_options()?)?;
+            device: self.device.unwrap_or_default(),
+            batch: self.batch,
+        }
+    }
+
+    /// All texts, before anything else is loaded: the encoders' memory is free again when the U-Net comes.
+    fn encode(
+        &self,
+        files: &SdxlFiles,
+        prompts: &[String],
+        drawing: &Drawing,
+    ) -> laioncele_sdxl::Result<Texts> {
+        let encoders = TextEncoders::load(&files.folder, &files.text_options()?)?;
         let null = match &self.negative_prompt {
             Some(text) => NullText::Text(text.clone()),
             None => NullText::Model,
         };
-        Ok(Model {
-            null: texts.encode_null(&null)?,
-            texts,
-            sdxl: Sdxl::load(&files.folder, &files.picture_options()?)?,
+        let encode = |prompt: &String| {
+            let mut trace = Trace::default();
+            let prompt = encoders.encode_prompt(prompt)?;
+            let Some(name) = &self.name else {
+                return Ok((prompt, trace));
+            };
+            let text = encoders.encode_prompt(name)?;
+            let named = encoders.named(&prompt, &text.name()?, drawing.naming)?;
+            trace.record_name(&text, &prompt, &named)?;
+            Ok((named, trace))
+        };
+        Ok(Texts {
+            null: encoders.encode_null(&null)?,
+            prompts: prompts
+                .iter()
+                .map(encode)
+                .collect::<laioncele_sdxl::Result<_>>()?,
         })
     }
 
@@ -164,33 +214,22 @@ impl FromModel {
 
     fn draw_prompt(
         &self,
-        model: &Model,
-        prompt: &str,
-        starts: &[Start],
+        sdxl: &Sdxl,
+        requests: &[ImageRequest<'_>],
         sampling: &SamplingSettings,
-        drawing: &Drawing,
+        trace: &mut Trace,
     ) -> laioncele_sdxl::Result<Vec<RgbImage>> {
-        let mut trace = Trace::default();
-        let mut prompt = model.texts.encode_prompt(prompt)?;
-        if let Some(name) = &self.name {
-            let text = model.texts.encode_prompt(name)?;
-            let named = model.texts.named(&prompt, &text.name()?, drawing.naming)?;
-            trace.record_name(&text, &prompt, &named)?;
-            prompt = named;
-        }
-        let request = |start: &Start| ImageRequest {
-            prompt: &prompt,
-            name: None,
-            null: &model.null,
-            noise: start.noise.clone(),
-        };
-        let requests: Vec<ImageRequest<'_>> = starts.iter().map(request).collect();
-        let recorded = self.trace.is_some().then_some(&mut trace);
-        let drawn = model.sdxl.generate(&requests, sampling, recorded)?;
         if let Some(file) = &self.trace {
+            let drawn = sdxl.generate(requests, sampling, Some(trace))?;
             trace.write(file)?;
+            return Ok(drawn);
         }
-        Ok(drawn)
+        let mut drawn: Vec<Option<RgbImage>> = vec![None; requests.len()];
+        sdxl.draw_each(requests, sampling, 0, |index, image| {
+            drawn[index] = Some(image?);
+            Ok::<(), laioncele_sdxl::Error>(())
+        })?;
+        Ok(drawn.into_iter().flatten().collect())
     }
 }
 
@@ -204,13 +243,13 @@ fn starts(latents: Option<InitialLatents>, images: u64, seed: u64) -> Vec<Start>
         };
         return seeds.map(start).collect();
     };
-    let given = latents.pictures.into_iter().enumerate();
-    let start = |(k, picture)| Start {
-        noise: Noise::Latents(picture),
+    let start = |(k, noise)| Start {
+        noise,
         seed: None,
         label: format!("latents-{k}"),
     };
-    given.map(start).collect()
+    let noises = latents.noises(seed).into_iter();
+    noises.enumerate().map(start).collect()
 }
 
 #[cfg(test)]

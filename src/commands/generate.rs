@@ -21,9 +21,9 @@ Examples:
 A photo needs a run whose train-encoder is complete. The prompt speaks of \"a person\": the name is prepended.
 --model needs neither run nor manifest. Its trace holds ids_1, ids_2, embeds, pooled, the same of
 what is guided away from (null_...), noise, time_ids, timesteps, first_output, predictions, states
-(latents at first and after every step) and decoded; with --name also names, name_ids_1,
-name_ids_2, token_count, prompt_embeds, prompt_pooled and np. Given to --initial-latents, it is
-drawn again from the same noise.";
+(latents at first and after every step) and decoded; with lcm also step_noise; with --name also
+names, name_ids_1, name_ids_2, token_count, prompt_embeds, prompt_pooled and np. Given to
+--initial-latents, it is drawn again from the same noise.";
 
 /// `laioncele generate`
 #[derive(Args, Debug)]

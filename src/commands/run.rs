@@ -44,9 +44,12 @@ pub struct Run {
     stage: Stages,
     #[command(flatten)]
     place: Place,
-    /// Worker processes [default: one per two processors]
+    /// Worker processes [default: one per GPU of --gpus, else one per two processors]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
+    /// GPUs that the workers take turns to get, one each: numbers as CUDA counts them
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
+    gpus: Vec<u16>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -76,11 +79,16 @@ impl Run {
 
     fn options(&self, talk: &Talk) -> Result<Options, Failure> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = self.workers.map_or((cpus / 2).max(1), usize::from);
+        let usual = match self.gpus.len() {
+            0 => (cpus / 2).max(1),
+            gpus => gpus,
+        };
+        let workers = self.workers.map_or(usual, usize::from);
         let full = |path: &PathBuf| absolute(path).map_err(|e| CoreError::from_io(path, e));
         Ok(Options {
             workers,
             threads_per_worker: (cpus / workers).max(1),
+            gpus: self.gpus.iter().map(ToString::to_string).collect(),
             manifest: full(&self.place.manifest)?,
             output: full(&self.place.output)?,
             log_filter: talk.filter(),

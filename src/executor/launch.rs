@@ -14,6 +14,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 pub struct Need {
     /// Threads it may use.
     pub threads: usize,
+    /// The one GPU that it sees, as CUDA_VISIBLE_DEVICES names it; all of the machine's without one.
+    pub gpu: Option<String>,
     /// File that takes its standard error, for after a crash.
     pub log: PathBuf,
     /// Levels of the log lines that it sends.
@@ -74,7 +76,11 @@ impl Launch for Local {
             .append(true)
             .open(&need.log)?;
         let threads = need.threads.to_string();
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(gpu) = &need.gpu {
+            command.env("CUDA_VISIBLE_DEVICES", gpu);
+        }
+        let mut child = command
             .arg("worker")
             .env("RUST_LOG", &need.log_filter)
             .env("RAYON_NUM_THREADS", &threads)

@@ -39,6 +39,8 @@ pub struct Pool {
 }
 
 struct Worker {
+    /// Its place among the workers, from 0; a worker that replaces it gets the same.
+    place: usize,
     input: Option<Box<dyn Write + Send>>,
     process: Box<dyn Process>,
     heart: Heartbeat,
@@ -68,24 +70,26 @@ impl Pool {
         self.started + 1
     }
 
-    /// Starts workers until there are `count`, each with the threads that `need` says. Workers with another number of
-    /// threads leave first.
+    /// Starts workers until there are `count`, each with what `need` says for its number and its place among the workers.
+    /// Workers with another number of threads leave first.
     ///
     /// # Errors
     /// What the launcher says.
-    pub fn fill(&mut self, count: usize, need: impl Fn(WorkerId) -> Need) -> io::Result<()> {
-        let threads = need(0).threads;
+    pub fn fill(&mut self, count: usize, need: impl Fn(WorkerId, usize) -> Need) -> io::Result<()> {
+        let threads = need(0, 0).threads;
         if threads != self.threads {
             self.dismiss();
             self.threads = threads;
         }
         while self.workers.len() < count {
             let id = self.next_worker();
+            let taken = |place: &usize| self.workers.values().any(|w| w.place == *place);
+            let place = (0..).find(|place| !taken(place)).unwrap_or(0);
             let Started {
                 input,
                 output,
                 process,
-            } = self.launcher.start(&need(id))?;
+            } = self.launcher.start(&need(id, place))?;
             self.started = id;
             let events = self.sender.clone();
             std::thread::Builder::new()
@@ -96,6 +100,7 @@ impl Pool {
             self.workers.insert(
                 id,
                 Worker {
+                    place,
                     input,
                     process,
                     heart,
@@ -245,4 +250,54 @@ fn listen(id: WorkerId, output: impl io::Read, events: &Sender<Event>) {
     };
     // Nobody listens any more when the pool is gone.
     drop(events.send(Event::Ended(id, reason)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::path::PathBuf;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// Starts nothing and remembers which GPU it was asked for.
+    struct Remember(Rc<RefCell<Vec<Option<String>>>>);
+
+    struct Nothing;
+
+    impl Process for Nothing {
+        fn kill(&mut self) {}
+        fn wait(&mut self, _: Duration) -> Option<String> {
+            Some("ended".to_owned())
+        }
+    }
+
+    impl Launch for Remember {
+        fn start(&self, need: &Need) -> io::Result<Started> {
+            self.0.borrow_mut().push(need.gpu.clone());
+            Ok(Started {
+                input: Box::new(io::sink()),
+                output: Box::new(io::empty()),
+                process: Box::new(Nothing),
+            })
+        }
+    }
+
+    #[test]
+    fn a_worker_takes_the_place_of_the_one_that_it_replaces() {
+        let asked = Rc::new(RefCell::new(Vec::new()));
+        let mut pool = Pool::new(Box::new(Remember(asked.clone())));
+        let need = |_, place: usize| Need {
+            threads: 1,
+            gpu: Some(format!("{}", place % 2)),
+            log: PathBuf::new(),
+            log_filter: String::new(),
+        };
+        pool.fill(3, need).expect("started");
+        pool.bury(2, None);
+        pool.fill(3, need).expect("started");
+        let asked = asked.borrow();
+        let gpus: Vec<&str> = asked.iter().flatten().map(String::as_str).collect();
+        assert_eq!(gpus, ["0", "1", "0", "1"]);
+    }
 }

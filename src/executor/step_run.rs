@@ -32,6 +32,8 @@ pub struct Options {
     pub workers: usize,
     /// Threads of each, in steps with at least as many tasks as workers.
     pub threads_per_worker: usize,
+    /// GPUs that they take turns to get; none are given out without any.
+    pub gpus: Vec<String>,
     /// The manifest file.
     pub manifest: PathBuf,
     /// The run's folder.
@@ -151,8 +153,9 @@ impl Executor {
         let wanted = step.workers.min(self.pool.len() + step.queue.waiting());
         let options = &self.options;
         let threads = step.surroundings.threads;
-        let filled = self.pool.fill(wanted, |id| Need {
+        let filled = self.pool.fill(wanted, |id, place| Need {
             threads,
+            gpu: options.gpus.iter().cycle().nth(place).cloned(),
             log: worker_log(&options.output, id),
             log_filter: options.log_filter.clone(),
         });

@@ -230,6 +230,7 @@ impl Rig {
         let options = Options {
             workers,
             threads_per_worker: 1,
+            gpus: Vec::new(),
             manifest: self.folder.path().join("manifest.toml"),
             output: self.output(),
             log_filter: String::new(),

@@ -210,6 +210,57 @@ fn the_shipped_weights_draw_what_diffusers_draws() {
     );
 }
 
+/// LCM draws noise after every step: that of a file that another implementation wrote, or the seed's, which the trace
+/// hands on.
+#[test]
+fn an_lcm_run_is_repeated_from_its_noise() {
+    let recorded = repository("models/sdxl/tests/fixtures/mini");
+    let golden = tensors(&recorded.join("lcm.safetensors"));
+    let sandbox = Sandbox::new();
+    let draw = |latents: &Path, more: &[&str]| {
+        let latents = latents.to_string_lossy();
+        let mut arguments = vec![
+            "--name",
+            "Maria Johnson",
+            "--scheduler",
+            "lcm",
+            "--steps",
+            "4",
+            "--guidance",
+            "1",
+            "--initial-latents",
+            &latents,
+        ];
+        arguments.extend(more);
+        trace(
+            &sandbox,
+            &repository("manifests/mini/sdxl-mini"),
+            &arguments,
+        )
+    };
+    let traced = draw(&recorded.join("lcm.safetensors"), &[]);
+    for (key, tolerance) in [
+        ("noise", 0.0),
+        ("timesteps", 0.0),
+        ("step_noise", 0.0),
+        ("states", 1e-3),
+    ] {
+        assert_eq!(traced[key].0, golden[key].0, "{key}");
+        assert_close(key, &traced[key].1, &golden[key].1, tolerance);
+    }
+
+    let noise = sandbox.join("noise.safetensors");
+    let (shape, numbers) = &golden["noise"];
+    let bytes = numbers.iter().flat_map(|v| (*v as f32).to_le_bytes());
+    let bytes: Vec<u8> = bytes.collect();
+    let view = TensorView::new(Dtype::F32, shape.clone(), &bytes).expect("a tensor");
+    safetensors::serialize_to_file([("noise", view)], None, &noise).expect("written");
+    let seeded = draw(&noise, &["--seed", "5"]);
+    assert_ne!(seeded["step_noise"], golden["step_noise"]);
+    fs::rename(sandbox.join("trace.safetensors"), &noise).expect("renamed");
+    assert_eq!(draw(&noise, &["--seed", "6"])["states"], seeded["states"]);
+}
+
 /// Seeds give the same pictures alone and together, and substitution another than prepending.
 #[test]
 fn seeds_namings_and_the_list_of_pictures() {

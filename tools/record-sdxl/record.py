@@ -4,8 +4,9 @@
     pip install torch diffusers transformers safetensors pillow numpy
     python tools/record-sdxl/record.py            # from the repository's root; run it again after retraining
 
-Reads manifests/mini/sdxl-mini, writes models/sdxl/tests/fixtures/mini/recorded.safetensors and recorded.json (the
-cases, the versions, and the digests of the weights that were used). Float32 on one CPU thread, seeded.
+Reads manifests/mini/sdxl-mini, writes models/sdxl/tests/fixtures/mini/recorded.safetensors, lcm.safetensors (a few-step
+run with the noise that its scheduler drew) and recorded.json (the cases, the versions, and the digests of the weights
+that were used). Float32 on one CPU thread, seeded.
 """
 import hashlib
 import json
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 import diffusers
+import diffusers.schedulers.scheduling_lcm as scheduling_lcm
 import numpy as np
 import torch
 import transformers
@@ -26,6 +28,7 @@ NAME = "Maria Johnson"
 STEPS = 20
 GUIDANCE = 4.0
 TIMESTEP = 501
+LCM_STEPS = 4
 
 torch.set_num_threads(1)
 torch.set_grad_enabled(False)
@@ -50,6 +53,27 @@ def draw(pipe, out, embeds, pooled, null, null_pooled, noise):
     out["run.noise"], out["run.latents"] = noise, states[-1]
     out["run.image"] = torch.from_numpy(np.array(image))
     return image
+
+
+def draw_lcm(pipe, embeds, pooled, noise, random):
+    """A run of the LCM scheduler without guidance, and the noise that it drew after every step but the last."""
+    pipe.scheduler = diffusers.LCMScheduler.from_config(pipe.scheduler.config)
+    states, drawn = [noise], []
+
+    def draw_noise(shape, **_):
+        drawn.append(torch.randn(shape, generator=random))
+        return drawn[-1].clone()
+
+    def keep(_pipe, _step, _timestep, tensors):
+        states.append(tensors["latents"].clone())
+        return tensors
+
+    scheduling_lcm.randn_tensor = draw_noise
+    image = pipe(
+        prompt_embeds=embeds, pooled_prompt_embeds=pooled, latents=noise.clone(), num_inference_steps=LCM_STEPS, guidance_scale=1.0,
+        output_type="pil", callback_on_step_end=keep, callback_on_step_end_tensor_inputs=["latents"]).images[0]
+    return {"noise": noise, "step_noise": torch.stack(drawn), "states": torch.stack(states),
+            "timesteps": pipe.scheduler.timesteps.to(torch.float64), "image": torch.from_numpy(np.array(image))}
 
 
 def main(root):
@@ -89,12 +113,14 @@ def main(root):
         processor = CLIPImageProcessorPil.from_pretrained(model / part)
         out[f"{part}.image_embeds"] = tower(processor(image, return_tensors="pt").pixel_values).image_embeds
 
+    lcm = draw_lcm(pipe, embeds, pooled, torch.randn(sample.shape, generator=random), random)
     target.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.contiguous() for key, value in out.items()}, target / "recorded.safetensors")
+    for name, tensors in {"recorded": out, "lcm": lcm}.items():
+        save_file({key: value.contiguous() for key, value in tensors.items()}, target / f"{name}.safetensors")
     weights = {str(path.relative_to(model)): hashlib.sha256(path.read_bytes()).hexdigest()
                for path in sorted(model.glob("*/*.safetensors"))}
     record = {
-        "prompt": PROMPT, "name": NAME, "steps": STEPS, "guidance": GUIDANCE, "timestep": TIMESTEP, "weights": weights,
+        "prompt": PROMPT, "name": NAME, "steps": STEPS, "guidance": GUIDANCE, "timestep": TIMESTEP, "lcm_steps": LCM_STEPS, "weights": weights,
         "versions": {"diffusers": diffusers.__version__, "transformers": transformers.__version__,
                      "torch": torch.__version__, "pillow": Image.__version__}}
     (target / "recorded.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -1,9 +1,13 @@
 //! In which type and where to compute, as settings name them.
 
-use candle_core::{DType, Device};
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
-use crate::error::{Error, Result};
+use candle_core::utils::cuda_is_available;
+use candle_core::{DType, Device};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::Result;
 
 /// A floating-point type, as settings name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,17 +22,16 @@ pub enum Precision {
     F16,
 }
 
-/// Where to compute, as settings name it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// Where to compute, as settings name it: `auto`, `cpu`, `cuda`, `cuda:1`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first GPU if this program was built for one and there is one, else the processor.
     #[default]
     Auto,
     /// The processor.
     Cpu,
-    /// The first GPU that this process sees.
-    Cuda,
+    /// The GPU of this number, of those that this process sees.
+    Cuda(usize),
 }
 
 impl Precision {
@@ -43,15 +46,73 @@ impl Precision {
 }
 
 impl DeviceChoice {
-    /// The device itself.
+    /// The device itself. A GPU comes with a stream of its own, so that any thread may use its tensors, one at a time, and
+    /// so that what is opened twice can compute at once; tensors of two openings do not mix.
     ///
     /// # Errors
-    /// [`DeviceChoice::Cuda`] without a GPU.
+    /// [`DeviceChoice::Cuda`] without that GPU.
     pub fn open(self) -> Result<Device> {
+        // candle's plain `new_cuda` has a stream for each thread, without order between them.
         match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(Device::cuda_if_available(0)?),
-            Self::Cuda => Device::new_cuda(0).map_err(Error::from),
+            Self::Cuda(number) => Ok(Device::new_cuda_with_stream(number)?),
+            Self::Auto if cuda_is_available() => Ok(Device::new_cuda_with_stream(0)?),
+            Self::Auto | Self::Cpu => Ok(Device::Cpu),
         }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        let number = match name {
+            "auto" => return Ok(Self::Auto),
+            "cpu" => return Ok(Self::Cpu),
+            "cuda" => Some(0),
+            other => other.strip_prefix("cuda:").and_then(|n| n.parse().ok()),
+        };
+        let unknown = || format!("`{name}` is none of auto, cpu, cuda, cuda:0, cuda:1, …");
+        number.map(Self::Cuda).ok_or_else(unknown)
+    }
+}
+
+impl Serialize for DeviceChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DeviceChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_have_names() {
+        for name in ["auto", "cpu", "cuda:0", "cuda:7"] {
+            let choice: DeviceChoice = name.parse().expect("a device");
+            assert_eq!(choice.to_string(), name);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        for wrong in ["gpu", "cuda:", "cuda:-1", "CPU"] {
+            assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
+        }
+        assert!(DeviceChoice::Cpu.open().is_ok_and(|device| device.is_cpu()));
     }
 }

@@ -1,6 +1,10 @@
-//! The residual layer that CLIP's text and image towers share.
+//! What CLIP's text and image towers share: the residual layer, and where their configuration is.
+
+use std::path::Path;
 
 use candle_core::Tensor;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::config::JsonFile;
 use crate::error::Result;
@@ -25,6 +29,34 @@ impl LayerConfig {
         json.check_dimension("intermediate_size", self.intermediate_size)?;
         json.check_count("num_hidden_layers", self.num_hidden_layers, 256)?;
         json.check_multiple("hidden_size", self.hidden_size, self.num_attention_heads)
+    }
+}
+
+/// The configuration of a tower: a `config.json` of its own, or a section of a whole CLIPModel's.
+pub(crate) trait TowerConfig: DeserializeOwned {
+    /// Its key in a whole CLIPModel's file.
+    const SECTION: &'static str;
+
+    /// Takes the width that a whole CLIPModel gives both of its towers.
+    fn set_projection(&mut self, width: usize);
+
+    /// Refuses what cannot be.
+    fn check(&self, json: &JsonFile) -> Result<()>;
+
+    /// Reads `folder/config.json`, and whether it is a whole CLIPModel's.
+    fn read(folder: &Path) -> Result<(Self, bool)> {
+        let json = JsonFile::read(&folder.join("config.json"))?;
+        let whole = json.get(Self::SECTION).is_some();
+        let mut config: Self = match whole {
+            true => json.parse_section(Self::SECTION)?,
+            false => json.parse()?,
+        };
+        let width = json.get("projection_dim").and_then(Value::as_u64);
+        if let Some(width) = width.filter(|_| whole) {
+            config.set_projection(usize::try_from(width).unwrap_or(usize::MAX));
+        }
+        config.check(&json)?;
+        Ok((config, whole))
     }
 }
 

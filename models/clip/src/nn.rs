@@ -37,6 +37,11 @@ impl Linear {
         Self { weight, bias }
     }
 
+    /// Its bias [out], if it has one.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     /// [rows, in] → [rows, out], or [batch, tokens, in] → [batch, tokens, out].
     pub fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         match x.rank() {

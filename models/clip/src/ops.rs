@@ -1,7 +1,7 @@
 //! Tensor operations with two bodies: fused float32 kernels on the processor, plain candle elsewhere.
 
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail,
 };
 
 use crate::kernels::{self, AttentionShape, Matrix, MatrixMut};
@@ -172,6 +172,10 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
             .contiguous()?
             .apply_op3_no_bwd(weight, bias, &LayerNormOp { eps });
     }
+    if x.device().is_cuda() {
+        // One kernel, which sums in float32 too.
+        return candle_nn::ops::layer_norm(&x.contiguous()?, weight, bias, eps as f32);
+    }
     let dtype = x.dtype();
     let x = x.to_dtype(DType::F32)?;
     let width = x.dim(candle_core::D::Minus1)? as f64;
@@ -215,6 +219,10 @@ impl CustomOp3 for LayerNormOp {
     }
 }
 
+/// Scores that are in memory at once where attention is not fused: 256 MB of them in float32. Those of a whole picture
+/// of 1024 pixels would be gigabytes.
+const SCORES: usize = 1 << 26;
+
 /// Multi-head attention: q [batch, queries, width], k and v [batch, keys, width] → [batch, queries, width].
 /// `causal` lets a token see only itself and those before it.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> Result<Tensor> {
@@ -232,20 +240,35 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool)
             .transpose(1, 2)?
             .contiguous()
     };
-    let (q, k, v) = (split(q, queries)?, split(k, keys)?, split(v, keys)?);
+    // Scaled before the product, which would leave float16's range.
     let scale = 1.0 / ((width / heads) as f64).sqrt();
-    let mut scores = (q.matmul(&k.t()?)?.to_dtype(DType::F32)? * scale)?;
-    if causal {
-        let mask: Vec<f32> = (0..queries)
-            .flat_map(|i| (0..keys).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
-            .collect();
-        scores = scores.broadcast_add(&Tensor::from_vec(mask, (queries, keys), q.device())?)?;
-    }
-    let weights = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(v.dtype())?;
-    weights
-        .matmul(&v)?
+    let q = (split(q, queries)? * scale)?;
+    let (k, v) = (split(k, keys)?.t()?, split(v, keys)?);
+    let rows = (SCORES / (batch * heads * keys).max(1)).clamp(1, queries.max(1));
+    let attend = |first: usize| {
+        let rows = rows.min(queries - first);
+        let q = q.narrow(2, first, rows)?.contiguous()?;
+        let mut scores = q.matmul(&k)?.to_dtype(DType::F32)?;
+        if causal {
+            scores = scores.broadcast_add(&causal_mask(first, rows, keys, q.device())?)?;
+        }
+        let weights = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(v.dtype())?;
+        weights.matmul(&v)
+    };
+    let parts: Vec<Tensor> = (0..queries)
+        .step_by(rows)
+        .map(attend)
+        .collect::<Result<_>>()?;
+    Tensor::cat(&parts, 2)?
         .transpose(1, 2)?
         .reshape((batch, queries, width))
+}
+
+/// −∞ for the keys after each of `rows` queries from `first`, 0 for the others.
+fn causal_mask(first: usize, rows: usize, keys: usize, device: &Device) -> Result<Tensor> {
+    let row = |i: usize| (0..keys).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 });
+    let mask: Vec<f32> = (first..first + rows).flat_map(row).collect();
+    Tensor::from_vec(mask, (rows, keys), device)
 }
 
 struct AttentionOp {

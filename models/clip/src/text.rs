@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::JsonFile;
 use crate::error::{Error, Result};
-use crate::layer::{Layer, LayerConfig};
+use crate::layer::{Layer, LayerConfig, TowerConfig};
 use crate::nn::{Activation, LayerNorm, Linear};
 use crate::weights::{LoadOptions, Shapes, Weights};
 
@@ -56,26 +56,6 @@ impl Default for TextConfig {
 }
 
 impl TextConfig {
-    /// Reads `folder/config.json`, flat or nested, and whether it is nested.
-    fn read(folder: &Path) -> Result<(Self, bool)> {
-        let json = JsonFile::read(&folder.join("config.json"))?;
-        let whole = json.get("text_config").is_some();
-        let mut config: Self = if whole {
-            json.parse_section("text_config")?
-        } else {
-            json.parse()?
-        };
-        if let (true, Some(width)) = (
-            whole,
-            json.get("projection_dim")
-                .and_then(serde_json::Value::as_u64),
-        ) {
-            config.projection_dim = usize::try_from(width).unwrap_or(usize::MAX);
-        }
-        config.check(&json)?;
-        Ok((config, whole))
-    }
-
     fn layers(&self) -> LayerConfig {
         LayerConfig {
             hidden_size: self.hidden_size,
@@ -85,6 +65,14 @@ impl TextConfig {
             hidden_act: self.hidden_act,
             layer_norm_eps: self.layer_norm_eps,
         }
+    }
+}
+
+impl TowerConfig for TextConfig {
+    const SECTION: &'static str = "text_config";
+
+    fn set_projection(&mut self, width: usize) {
+        self.projection_dim = width;
     }
 
     fn check(&self, json: &JsonFile) -> Result<()> {

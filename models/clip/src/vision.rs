@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::JsonFile;
 use crate::error::Result;
-use crate::layer::{Layer, LayerConfig};
+use crate::layer::{Layer, LayerConfig, TowerConfig};
 use crate::nn::{Activation, LayerNorm, Linear};
 use crate::weights::{LoadOptions, Shapes, Weights};
 
@@ -56,25 +56,6 @@ impl Default for VisionConfig {
 }
 
 impl VisionConfig {
-    /// Reads `folder/config.json`, flat or nested.
-    fn read(json: &JsonFile) -> Result<(Self, bool)> {
-        let whole = json.get("vision_config").is_some();
-        let mut config: Self = if whole {
-            json.parse_section("vision_config")?
-        } else {
-            json.parse()?
-        };
-        if let (true, Some(width)) = (
-            whole,
-            json.get("projection_dim")
-                .and_then(serde_json::Value::as_u64),
-        ) {
-            config.projection_dim = usize::try_from(width).unwrap_or(usize::MAX);
-        }
-        config.check(json)?;
-        Ok((config, whole))
-    }
-
     fn layers(&self) -> LayerConfig {
         LayerConfig {
             hidden_size: self.hidden_size,
@@ -84,6 +65,18 @@ impl VisionConfig {
             hidden_act: self.hidden_act,
             layer_norm_eps: self.layer_norm_eps,
         }
+    }
+
+    fn patches_per_side(&self) -> usize {
+        self.image_size / self.patch_size
+    }
+}
+
+impl TowerConfig for VisionConfig {
+    const SECTION: &'static str = "vision_config";
+
+    fn set_projection(&mut self, width: usize) {
+        self.projection_dim = width;
     }
 
     fn check(&self, json: &JsonFile) -> Result<()> {
@@ -96,10 +89,6 @@ impl VisionConfig {
             return Err(json.unsupported("num_channels", self.num_channels, "3"));
         }
         Ok(())
-    }
-
-    fn patches_per_side(&self) -> usize {
-        self.image_size / self.patch_size
     }
 }
 
@@ -131,8 +120,7 @@ pub struct VisionModel {
 impl VisionModel {
     /// Loads `config.json` and `model.safetensors` of `folder`: a CLIPVisionModelWithProjection or a whole CLIPModel.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
-        let json = JsonFile::read(&folder.join("config.json"))?;
-        let (config, whole) = VisionConfig::read(&json)?;
+        let (config, whole) = VisionConfig::read(folder)?;
         let weights = Weights::open(folder, "model", options)?;
         let model = Self::build(config, &weights, options)?;
         weights.finish(if whole {
@@ -176,8 +164,7 @@ impl VisionModel {
 
     /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
     pub fn shapes(folder: &Path) -> Result<Shapes> {
-        let json = JsonFile::read(&folder.join("config.json"))?;
-        let (config, _) = VisionConfig::read(&json)?;
+        let (config, _) = VisionConfig::read(folder)?;
         let weights = Weights::none();
         Self::build(config, &weights, &LoadOptions::default())?;
         Ok(weights.wanted())

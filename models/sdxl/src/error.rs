@@ -53,6 +53,17 @@ pub enum Error {
         /// What may help.
         hint: &'static str,
     },
+    /// The device's memory does not hold a batch, and it cannot be halved (again).
+    #[error(
+        "out of memory with {pictures} at once: take fewer (`batch` of [models.sdxl]), smaller pictures, a 16-bit precision, or a device with more memory"
+    )]
+    OutOfMemory {
+        /// Pictures of the batch.
+        pictures: usize,
+        /// What the device said.
+        #[source]
+        source: Box<Error>,
+    },
     /// A file of initial latents that holds none.
     #[error("{path}: {reason}")]
     Latents {
@@ -84,12 +95,14 @@ impl Error {
         let text = match self {
             Self::Candle(error) => error.to_string(),
             Self::Load(error) => error.to_string(),
+            Self::OutOfMemory { .. } => return true,
             _ => return false,
         };
-        // The driver's error reaches us as text only: CUDA_ERROR_OUT_OF_MEMORY, "out of memory".
-        text.to_lowercase()
-            .replace('_', " ")
-            .contains("out of memory")
+        // The libraries' errors reach us as text only: CUDA_ERROR_OUT_OF_MEMORY, CUBLAS_STATUS_ALLOC_FAILED.
+        let text = text.to_lowercase().replace('_', " ");
+        ["out of memory", "alloc failed", "allocation failed"]
+            .iter()
+            .any(|words| text.contains(words))
     }
 
     /// A [`Error::Setting`].

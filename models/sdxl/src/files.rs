@@ -1,5 +1,6 @@
 //! What a manifest says of an SDXL model: where its files are, and in which type and where to compute.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -26,6 +27,9 @@ pub struct SdxlFiles {
     /// Where to compute.
     #[serde(default)]
     pub device: DeviceChoice,
+    /// Pictures that a GPU draws at once ([`SdxlOptions::batch`]); half of it where its memory does not hold them.
+    #[serde(default)]
+    pub batch: Option<NonZeroUsize>,
 }
 
 /// A scheduler as settings name it: `model` for the one that the folder names, else a [`SchedulerKind`]'s name.
@@ -128,9 +132,12 @@ impl SdxlFiles {
     /// [`DeviceChoice::Cuda`] without a GPU.
     pub fn picture_options(&self) -> Result<SdxlOptions> {
         Ok(SdxlOptions {
+            // Opened twice, so that decoding and denoising have a stream each.
+            vae_device: Some(self.device.open()?),
             device: self.device.open()?,
             dtype: self.precision.dtype(),
             unet: self.unet.clone(),
+            batch: self.batch.map(NonZeroUsize::get),
             ..SdxlOptions::default()
         })
     }

@@ -1,19 +1,24 @@
-//! Initial latents from a file, so that two implementations can start from the same noise.
+//! Noise from a file, so that two implementations can start from the same latents and draw the same later.
 
 use std::path::Path;
 
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::noise::{LaterNoise, Noise};
 
-/// The tensor that is read where a file holds several: what a [`crate::Trace`] calls it.
-const TENSOR: &str = "noise";
+/// The tensors as a [`crate::Trace`] calls them.
+const FIRST: &str = "noise";
+const LATER: &str = "step_noise";
 
 /// Standard normal latents of one or more pictures, before the scheduler scales them (diffusers' `latents`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct InitialLatents {
     /// Each picture's [channels × height × width].
     pub pictures: Vec<Vec<f32>>,
+    /// For each picture what a scheduler that draws more (LCM) gets, step by step; `None` if the file has none.
+    pub later: Option<Vec<Vec<Vec<f32>>>>,
     /// Rows of the latents: a picture's height / 8 for SDXL.
     pub height: usize,
     /// Columns.
@@ -22,11 +27,11 @@ pub struct InitialLatents {
 
 impl InitialLatents {
     /// Reads the float32 tensor `noise` of a safetensors file, or its only tensor: [pictures, channels, height, width],
-    /// or without the first dimension.
+    /// or without the first dimension; and `step_noise` [steps, pictures, channels, height, width] where there is one.
     ///
     /// # Errors
     /// [`Error::Latents`]
-    pub fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path) -> crate::Result<Self> {
         let wrong = |reason: String| Error::Latents {
             path: path.into(),
             reason,
@@ -36,15 +41,15 @@ impl InitialLatents {
         let names = file.names();
         let name = match names.as_slice() {
             [only] => only,
-            _ => TENSOR,
+            _ => FIRST,
         };
         let view = file.tensor(name).map_err(|_| {
             let found = names.len();
-            wrong(format!("no tensor `{TENSOR}` among its {found}"))
+            wrong(format!("no tensor `{FIRST}` among its {found}"))
         })?;
-        let (count, height, width) = match *view.shape() {
-            [count, _, height, width] => (count, height, width),
-            [_, height, width] => (1, height, width),
+        let (count, latent) = match *view.shape() {
+            [count, ref latent @ ..] if latent.len() == 3 => (count, latent),
+            ref latent if latent.len() == 3 => (1, latent),
             ref other => {
                 let expected = "[pictures, channels, height, width]";
                 return Err(wrong(format!(
@@ -52,32 +57,85 @@ impl InitialLatents {
                 )));
             }
         };
-        if view.dtype() != Dtype::F32 || count == 0 || view.data().is_empty() {
-            let (dtype, shape) = (view.dtype(), view.shape());
-            return Err(wrong(format!(
-                "`{name}` is {dtype:?} {shape:?} instead of float32"
-            )));
-        }
-        let floats = view.data().as_chunks::<4>().0;
-        let floats: Vec<f32> = floats
-            .iter()
-            .map(|four| f32::from_le_bytes(*four))
-            .collect();
-        if !floats.iter().all(|v| v.is_finite()) {
-            return Err(wrong(format!("`{name}` holds values that are not finite")));
-        }
-        let one = floats.len() / count;
+        let first = floats(name, &view).map_err(wrong)?;
+        let pictures = split(&first, count);
+        let later = match file.tensor(LATER) {
+            Ok(later) => Some(read_later(&later, count, latent).map_err(wrong)?),
+            Err(_) => None,
+        };
         Ok(Self {
-            pictures: floats.chunks_exact(one).map(<[f32]>::to_vec).collect(),
-            height,
-            width,
+            pictures,
+            later,
+            height: latent[1],
+            width: latent[2],
         })
+    }
+
+    /// Each picture's noise; where the file does not say what comes after its latents, it is that of `seed`, of the
+    /// picture after it of `seed` + 1.
+    pub fn noises(self, seed: u64) -> Vec<Noise> {
+        let mut given = self.later.map(Vec::into_iter);
+        let noise = |(k, first)| {
+            let later = given.as_mut().and_then(Iterator::next);
+            let seeded = LaterNoise::Seed(seed.wrapping_add(k));
+            let later = later.map_or(seeded, LaterNoise::Given);
+            Noise::Latents { first, later }
+        };
+        (0u64..).zip(self.pictures).map(noise).collect()
+    }
+}
+
+/// Per picture, per step, of a tensor [steps, pictures, …].
+fn read_later(
+    view: &TensorView<'_>,
+    pictures: usize,
+    latent: &[usize],
+) -> Result<Vec<Vec<Vec<f32>>>, String> {
+    let [steps, ref rest @ ..] = *view.shape() else {
+        return Err(format!("`{LATER}` has no dimensions"));
+    };
+    if *rest != [&[pictures][..], latent].concat() {
+        let shape = view.shape();
+        return Err(format!(
+            "`{LATER}` is {shape:?} instead of [steps, {pictures}] and {latent:?} as `{FIRST}`"
+        ));
+    }
+    let numbers = floats(LATER, view)?;
+    let steps: Vec<_> = (split(&numbers, steps).iter())
+        .map(|step| split(step, pictures))
+        .collect();
+    Ok((0..pictures)
+        .map(|picture| steps.iter().map(|step| step[picture].clone()).collect())
+        .collect())
+}
+
+/// `count` equal parts.
+fn split(numbers: &[f32], count: usize) -> Vec<Vec<f32>> {
+    let one = numbers.len() / count;
+    numbers.chunks_exact(one).map(<[f32]>::to_vec).collect()
+}
+
+/// The numbers of a float32 tensor, all finite and at least one.
+fn floats(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, String> {
+    if view.dtype() != Dtype::F32 || view.data().is_empty() {
+        let (dtype, shape) = (view.dtype(), view.shape());
+        return Err(format!(
+            "`{name}` is {dtype:?} {shape:?} instead of float32"
+        ));
+    }
+    let numbers = view.data().as_chunks::<4>().0.iter();
+    let numbers: Vec<f32> = numbers.map(|four| f32::from_le_bytes(*four)).collect();
+    if numbers.iter().all(|v| v.is_finite()) {
+        Ok(numbers)
+    } else {
+        Err(format!("`{name}` holds values that are not finite"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Result;
     use crate::trace::{Trace, TraceValues};
 
     /// Name, shape and numbers of a tensor.
@@ -103,6 +161,27 @@ mod tests {
         assert_eq!(both.pictures[1], [6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
         let alone = read(&[("latents", &[1, 2, 3], numbers(6))]).expect("latents");
         assert_eq!(alone.pictures.len(), 1);
+    }
+
+    #[test]
+    fn later_noise_is_given_or_seeded() {
+        let numbers = |n: u8| TraceValues::F32((0..n).map(f32::from).collect());
+        let first = ("noise", &[2, 1, 1, 2][..], numbers(4));
+        let later = ("step_noise", &[3, 2, 1, 1, 2][..], numbers(12));
+        let given = read(&[first.clone(), later]).expect("latents").noises(5);
+        let expected = Noise::Latents {
+            first: vec![2.0, 3.0],
+            later: LaterNoise::Given(vec![vec![2.0, 3.0], vec![6.0, 7.0], vec![10.0, 11.0]]),
+        };
+        assert_eq!(given[1], expected);
+        let seeded = read(std::slice::from_ref(&first))
+            .expect("latents")
+            .noises(5);
+        let later = LaterNoise::Seed(6);
+        assert!(matches!(&seeded[1], Noise::Latents { later: found, .. } if *found == later));
+        let other = ("step_noise", &[3, 2, 1, 2, 1][..], numbers(12));
+        let error = read(&[first, other]).expect_err("another shape");
+        assert!(error.to_string().contains("step_noise"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! Everything is read from the folder's own JSON files; a value that is not implemented is an error that names
 //! its key. No stage and no table is known here.
 
+mod batch;
 mod check;
 mod error;
 mod files;
@@ -26,19 +27,21 @@ mod ops;
 mod parallel;
 mod pipeline;
 mod recorder;
+mod run;
 pub mod scheduler;
 mod text;
 mod trace;
 mod unet;
 mod vae;
 
+pub use batch::BatchSize;
 pub use check::{ModelWidths, PartCheck, PartFacts, part_shapes};
 pub use error::{Error, Result};
 pub use files::{SchedulerChoice, SdxlFiles};
 pub use laioncele_clip::{DeviceChoice, LoadOptions, Precision, WeightVariant};
 pub use latents::InitialLatents;
 pub use name::{NAME_TOKENS, NameEmbedding, Naming, PromptEmbedding};
-pub use noise::Noise;
+pub use noise::{LaterNoise, Noise};
 pub use parallel::in_parallel;
 pub use pipeline::{ImageRequest, SamplingSettings, Sdxl, SdxlOptions, SizeConditioning};
 pub use scheduler::SchedulerKind;

@@ -1,5 +1,7 @@
 //! Where an image's randomness comes from: one stream per image, never per batch.
 
+use std::collections::VecDeque;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -14,27 +16,56 @@ pub enum Noise {
     /// What `torch.Generator("cpu").manual_seed(seed)` gives (within 3e-7), so that a diffusers user sees the
     /// same picture. torch uses the low 32 bits of the seed.
     Torch(u64),
-    /// The standard normal latents themselves, [channels × h × w]. LCM, which draws more later, refuses them.
-    Latents(Vec<f32>),
+    /// The standard normal latents themselves, [channels × h × w], and what a scheduler gets that draws more (LCM).
+    Latents {
+        /// What the run begins with.
+        first: Vec<f32>,
+        /// What is drawn after it.
+        later: LaterNoise,
+    },
+}
+
+/// What follows given latents.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LaterNoise {
+    /// The stream of [`Noise::Seed`], from its beginning.
+    Seed(u64),
+    /// Each draw's numbers, in their order and of the latents' size. One draw more is an error.
+    Given(Vec<Vec<f32>>),
+}
+
+impl From<Vec<f32>> for Noise {
+    /// Given latents, and [`LaterNoise::Seed`] of 0.
+    fn from(first: Vec<f32>) -> Self {
+        let later = LaterNoise::Seed(0);
+        Self::Latents { first, later }
+    }
 }
 
 /// An image's noise, being drawn.
 pub(crate) enum NoiseStream<'a> {
     Seed(Box<ChaCha8Rng>),
     Torch(Box<MersenneTwister>),
-    Latents(Option<&'a [f32]>),
+    /// Numbers that are given, then a stream.
+    Given(VecDeque<&'a [f32]>, Option<Box<ChaCha8Rng>>),
 }
 
 impl Noise {
     pub(crate) fn stream(&self) -> NoiseStream<'_> {
         match self {
-            Self::Seed(seed) => {
-                let mut key = [0u8; 32];
-                key[..8].copy_from_slice(&seed.to_le_bytes());
-                NoiseStream::Seed(Box::new(ChaCha8Rng::from_seed(key)))
-            }
+            Self::Seed(seed) => NoiseStream::Seed(own_stream(*seed)),
             Self::Torch(seed) => NoiseStream::Torch(Box::new(MersenneTwister::new(*seed as u32))),
-            Self::Latents(latents) => NoiseStream::Latents(Some(latents)),
+            Self::Latents { first, later } => {
+                let mut given = VecDeque::from([first.as_slice()]);
+                let stream = match later {
+                    LaterNoise::Seed(seed) => Some(own_stream(*seed)),
+                    LaterNoise::Given(draws) => {
+                        given.extend(draws.iter().map(Vec::as_slice));
+                        None
+                    }
+                };
+                NoiseStream::Given(given, stream)
+            }
         }
     }
 
@@ -52,16 +83,26 @@ impl NoiseStream<'_> {
         match self {
             Self::Seed(rng) => fill_normal(rng, values),
             Self::Torch(twister) => twister.fill_normal(values),
-            Self::Latents(latents) => {
-                let given = latents
-                    .take()
-                    .ok_or_else(|| Error::setting("scheduler", "lcm", "noise from a seed"))?;
-                Error::check_size("the initial latents", given.len(), values.len())?;
-                values.copy_from_slice(given);
-            }
+            Self::Given(given, stream) => match (given.pop_front(), stream) {
+                (Some(given), _) => {
+                    Error::check_size("the given noise", given.len(), values.len())?;
+                    values.copy_from_slice(given);
+                }
+                (None, Some(rng)) => fill_normal(rng, values),
+                (None, None) => {
+                    let expected = "no more steps than there is noise given for";
+                    return Err(Error::setting("scheduler", "lcm", expected));
+                }
+            },
         }
         Ok(())
     }
+}
+
+fn own_stream(seed: u64) -> Box<ChaCha8Rng> {
+    let mut key = [0u8; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    Box::new(ChaCha8Rng::from_seed(key))
 }
 
 fn fill_normal(rng: &mut ChaCha8Rng, values: &mut [f32]) {
@@ -194,12 +235,24 @@ mod tests {
     }
 
     #[test]
-    fn given_latents_serve_once() {
-        let noise = Noise::Latents(vec![1.0, 2.0]);
+    fn given_noise_comes_first() {
+        let with = |later| Noise::Latents {
+            first: vec![1.0, 2.0],
+            later,
+        };
+        let noise = with(LaterNoise::Seed(42));
         assert_eq!(noise.draw(2).expect("noise"), [1.0, 2.0]);
         assert!(noise.draw(3).is_err());
+        let (mut stream, mut drawn) = (noise.stream(), [0.0; 2]);
+        stream.fill(&mut drawn).expect("the latents");
+        stream.fill(&mut drawn).expect("the seed's");
+        assert_eq!(drawn[..], Noise::Seed(42).draw(2).expect("noise"));
+
+        let noise = with(LaterNoise::Given(vec![vec![3.0, 4.0]]));
         let mut stream = noise.stream();
-        stream.fill(&mut [0.0; 2]).expect("noise");
-        assert!(stream.fill(&mut [0.0; 2]).is_err());
+        stream.fill(&mut drawn).expect("the latents");
+        stream.fill(&mut drawn).expect("the given step");
+        assert_eq!(drawn, [3.0, 4.0]);
+        assert!(stream.fill(&mut drawn).is_err(), "no third");
     }
 }

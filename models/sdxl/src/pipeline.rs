@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use image::RgbImage;
 use laioncele_clip::config::JsonFile;
-use laioncele_clip::{LoadOptions, WeightVariant, finite_numbers};
+use laioncele_clip::{LoadOptions, WeightVariant};
 
+use crate::batch::BatchSize;
 use crate::error::{Error, Result};
 use crate::folder::ModelIndex;
 use crate::name::{NameEmbedding, PromptEmbedding};
 use crate::noise::Noise;
+use crate::parallel::in_parallel;
 use crate::recorder::Recorder;
-use crate::scheduler::{Memory, Schedule, SchedulerConfig, SchedulerKind};
+use crate::run::Run;
+use crate::scheduler::{Schedule, SchedulerConfig, SchedulerKind};
 use crate::trace::Trace;
-use crate::unet::{Conditioning, StepBiases, TimeIds, UNet};
+use crate::unet::UNet;
 use crate::vae::Vae;
 
 /// How to load an SDXL folder.
@@ -22,6 +25,8 @@ use crate::vae::Vae;
 pub struct SdxlOptions {
     /// Where to compute.
     pub device: Device,
+    /// Where the VAE computes, if not there: another stream, another GPU.
+    pub vae_device: Option<Device>,
     /// The U-Net's type.
     pub dtype: DType,
     /// The VAE's type; f16 only for a VAE whose `force_upcast` is false.
@@ -31,6 +36,9 @@ pub struct SdxlOptions {
     /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for the model's own
     /// `unet/config.json`.
     pub unet: Option<PathBuf>,
+    /// Pictures that go through the U-Net at once. `None` is one on the processor, where pictures are drawn beside each
+    /// other on threads instead, and [`SdxlOptions::GPU_BATCH`] on a GPU.
+    pub batch: Option<usize>,
     /// Hold the weights against the configurations without reading a number ([`LoadOptions::dry`]).
     pub dry: bool,
 }
@@ -39,13 +47,20 @@ impl Default for SdxlOptions {
     fn default() -> Self {
         Self {
             device: Device::Cpu,
+            vae_device: None,
             dtype: DType::F32,
             vae_dtype: DType::F32,
             variant: WeightVariant::Any,
             unet: None,
+            batch: None,
             dry: false,
         }
     }
+}
+
+impl SdxlOptions {
+    /// Pictures at once on a GPU: eight rows of the U-Net with guidance, as many as a name's portraits.
+    pub const GPU_BATCH: usize = 4;
 }
 
 /// The sizes that SDXL is told of, in pixels, each height first.
@@ -90,7 +105,8 @@ impl Default for SamplingSettings {
     }
 }
 
-/// One picture to draw.
+/// One picture to draw. It depends on this alone, never on what is drawn before or beside it: to the byte where pictures
+/// are drawn one at a time, within rounding in a batch.
 #[derive(Debug, Clone)]
 pub struct ImageRequest<'a> {
     /// The prompt.
@@ -106,27 +122,11 @@ pub struct ImageRequest<'a> {
 /// SDXL's U-Net, VAE and schedulers.
 #[derive(Debug)]
 pub struct Sdxl {
-    unet: UNet,
-    vae: Vae,
+    pub(crate) unet: UNet,
+    pub(crate) vae: Vae,
     scheduler: JsonFile,
-}
-
-/// What a run's pictures share.
-struct Run {
-    schedule: Schedule,
-    /// Latent height and width.
-    height: usize,
-    width: usize,
-    time_ids: TimeIds,
-    guidance: f32,
-}
-
-/// A request's texts as the U-Net takes them: kept for the requests that follow, if theirs are the same.
-struct Texts {
-    prompt: PromptEmbedding,
-    null: PromptEmbedding,
-    conditioning: Conditioning,
-    steps: Vec<StepBiases>,
+    /// `None` draws one picture at a time.
+    pub(crate) batch: Option<BatchSize>,
 }
 
 impl Sdxl {
@@ -146,7 +146,15 @@ impl Sdxl {
             Some(other) => UNet::load(other, &load(options.dtype))?,
             None => UNet::load(&own, &load(options.dtype))?,
         };
-        let vae = Vae::load(&folder.join("vae"), &load(options.vae_dtype))?;
+        let vae_options = LoadOptions {
+            device: options
+                .vae_device
+                .as_ref()
+                .unwrap_or(&options.device)
+                .clone(),
+            ..load(options.vae_dtype)
+        };
+        let vae = Vae::load(&folder.join("vae"), &vae_options)?;
         if vae.channels() != unet.channels() || !unet.is_plain() {
             let (ours, theirs) = (unet.channels(), vae.channels());
             let reason =
@@ -156,10 +164,12 @@ impl Sdxl {
                 reason,
             });
         }
+        let on_gpu = (!options.device.is_cpu()).then_some(SdxlOptions::GPU_BATCH);
         Ok(Self {
             unet,
             vae,
             scheduler,
+            batch: options.batch.or(on_gpu).map(BatchSize::new),
         })
     }
 
@@ -193,8 +203,15 @@ impl Sdxl {
         self.run(settings).map(drop)
     }
 
-    /// Draws the pictures. Each is drawn by itself, its guided pair of rows as one batch of the U-Net, so that
-    /// on one machine its bytes depend on its own request alone, never on what is drawn before or beside it.
+    /// Pictures that go through the U-Net at once: [`SdxlOptions::batch`], or half of it after memory ran out.
+    pub fn batch(&self) -> usize {
+        self.batch.as_ref().map_or(1, BatchSize::get)
+    }
+
+    /// Draws the pictures, in their order; with a trace, records what they compute.
+    ///
+    /// # Errors
+    /// What fails for all of them, or numbers of one that are not finite.
     pub fn generate(
         &self,
         requests: &[ImageRequest<'_>],
@@ -203,33 +220,53 @@ impl Sdxl {
     ) -> Result<Vec<RgbImage>> {
         let run = self.run(settings)?;
         let mut recorder = trace.is_some().then(Recorder::default);
-        let mut texts: Option<Texts> = None;
         let mut images = Vec::with_capacity(requests.len());
-        for request in requests {
-            let texts = self.texts(request, &run, &mut texts)?;
-            let latents = self.denoise(request, texts, &run, recorder.as_mut())?;
-            let unscaled = self.vae.unscale(&latents, run.height * run.width);
-            let decoded = self.vae.decode(&unscaled, run.height, run.width)?;
-            let (height, width) = (
-                run.height * self.vae.factor(),
-                run.width * self.vae.factor(),
-            );
-            images.push(to_bytes(&decoded, height, width)?);
-            if let Some(recorder) = &mut recorder {
-                recorder.decoded(&texts.prompt, &texts.null, &decoded, [height, width]);
-            }
-        }
+        self.draw_in_turn(requests, &run, &mut recorder, |_, image| {
+            images.push(image?);
+            Ok::<(), Error>(())
+        })?;
         if let (Some(trace), Some(recorder)) = (trace, recorder) {
             let latent = [self.vae.channels(), run.height, run.width];
+            let guided = run.guidance > 1.0;
             recorder.finish(
                 trace,
                 &latent,
                 run.schedule.timesteps(),
                 &run.time_ids,
-                run.guidance > 1.0,
+                guided,
             );
         }
         Ok(images)
+    }
+
+    /// Draws the pictures and hands each with its number to `each` as it comes: on the processor one a thread, `threads`
+    /// at once (0 for as many as there are); on a GPU in batches, each decoded while the next is denoised. A picture
+    /// whose numbers are not finite comes as [`Error::NotFinite`] and leaves the others alone.
+    ///
+    /// # Errors
+    /// What fails for all of them; what `each` returns, which stops the rest.
+    pub fn draw_each<Stop: From<Error>>(
+        &self,
+        requests: &[ImageRequest<'_>],
+        settings: &SamplingSettings,
+        threads: usize,
+        mut each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
+    ) -> std::result::Result<(), Stop> {
+        let run = self.run(settings)?;
+        match &self.batch {
+            Some(batch) => self.draw_in_batches(requests, &run, batch, each),
+            None => {
+                let draw = |request: &ImageRequest<'_>| {
+                    let drawn = self.generate(std::slice::from_ref(request), settings, None);
+                    drawn.map(|mut images| images.pop())
+                };
+                in_parallel(threads, requests, draw, |index, drawn| match drawn {
+                    Ok(image) => image.map_or(Ok(()), |image| each(index, Ok(image))),
+                    Err(error @ Error::NotFinite { .. }) => each(index, Err(error)),
+                    Err(error) => Err(error.into()),
+                })
+            }
+        }
     }
 
     fn run(&self, settings: &SamplingSettings) -> Result<Run> {
@@ -270,137 +307,4 @@ impl Sdxl {
             guidance: settings.guidance,
         })
     }
-
-    /// The texts of a request, computed anew only if they differ from those of the request before.
-    fn texts<'t>(
-        &self,
-        request: &ImageRequest<'_>,
-        run: &Run,
-        last: &'t mut Option<Texts>,
-    ) -> Result<&'t Texts> {
-        let prompt = match request.name {
-            Some(name) => request.prompt.prepend(name)?,
-            None => request.prompt.clone(),
-        };
-        let same = |texts: &Texts| texts.prompt == prompt && texts.null == *request.null;
-        let texts = match last.take().filter(same) {
-            Some(texts) => texts,
-            None => self.new_texts(prompt, request.null.clone(), run)?,
-        };
-        Ok(last.insert(texts))
-    }
-
-    fn new_texts(
-        &self,
-        prompt: PromptEmbedding,
-        null: PromptEmbedding,
-        run: &Run,
-    ) -> Result<Texts> {
-        Error::check_size("a prompt embedding's row", prompt.width, self.name_width())?;
-        Error::check_size("the null embedding", null.embeds.len(), prompt.embeds.len())?;
-        Error::check_size(
-            "the null embedding's pooled vector",
-            null.pooled.len(),
-            prompt.pooled.len(),
-        )?;
-        let guided = run.guidance > 1.0;
-        let join = |null: &[f32], text: &[f32]| {
-            if guided {
-                [null, text].concat()
-            } else {
-                text.to_vec()
-            }
-        };
-        let context = join(&null.embeds, &prompt.embeds);
-        let pooled = join(&null.pooled, &prompt.pooled);
-        let time_ids = vec![run.time_ids; if guided { 2 } else { 1 }];
-        let conditioning = self.unet.condition(&context, &pooled, &time_ids)?;
-        let steps = self
-            .unet
-            .step_table(run.schedule.timesteps(), &conditioning)?;
-        Ok(Texts {
-            prompt,
-            null,
-            conditioning,
-            steps,
-        })
-    }
-
-    /// Noise → the last latents [channels × height × width].
-    fn denoise(
-        &self,
-        request: &ImageRequest<'_>,
-        texts: &Texts,
-        run: &Run,
-        mut recorder: Option<&mut Recorder>,
-    ) -> Result<Vec<f32>> {
-        let shape = (1, self.unet.channels(), run.height, run.width);
-        let count = self.unet.channels() * run.height * run.width;
-        let mut stream = request.noise.stream();
-        let mut latents = vec![0f32; count];
-        stream.fill(&mut latents)?;
-        if let Some(recorder) = &mut recorder {
-            recorder.noise(&latents);
-        }
-        let sigma = run.schedule.init_noise_sigma();
-        latents.iter_mut().for_each(|x| *x *= sigma);
-        let mut memory = Memory::default();
-        for (i, biases) in texts.steps.iter().enumerate() {
-            let input = run.schedule.scale_model_input(i, &latents);
-            let (input, rows) = if run.guidance > 1.0 {
-                (input.repeat(2), 2)
-            } else {
-                (input, 1)
-            };
-            let sample = self
-                .unet
-                .tensor(&input, (rows, shape.1, shape.2, shape.3))?;
-            let output = self.unet.forward(&sample, biases, &texts.conditioning)?;
-            let output = finite_numbers(&output, "the U-Net's prediction").map_err(|_| {
-                Error::NotFinite {
-                    what: format!("the U-Net's prediction at step {}", i + 1),
-                    hint: "check the weights and the embeddings, or compute in f32 or bf16",
-                }
-            })?;
-            let guided = guide(&output, run.guidance);
-            if let Some(recorder) = &mut recorder {
-                recorder.step(i, &latents, &output, &guided);
-            }
-            run.schedule
-                .step(i, &mut latents, &guided, &mut memory, &mut |noise| {
-                    stream.fill(noise)
-                })?;
-        }
-        if let Some(recorder) = &mut recorder {
-            recorder.last(&latents);
-        }
-        Ok(latents)
-    }
-}
-
-/// ε_null + γ (ε_text − ε_null) of [null, text]; the output itself without guidance.
-fn guide(output: &[f32], guidance: f32) -> Vec<f32> {
-    if guidance <= 1.0 {
-        return output.to_vec();
-    }
-    let (null, text) = output.split_at(output.len() / 2);
-    null.iter()
-        .zip(text)
-        .map(|(null, text)| null + guidance * (text - null))
-        .collect()
-}
-
-/// Pixels around [-1, 1], [3 × height × width] → bytes, rounded half to even.
-fn to_bytes(decoded: &[f32], height: usize, width: usize) -> Result<RgbImage> {
-    let plane = height * width;
-    let byte = |v: f32| ((v * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
-    let pixels = (0..plane)
-        .flat_map(|i| [decoded[i], decoded[plane + i], decoded[2 * plane + i]])
-        .map(byte)
-        .collect();
-    RgbImage::from_raw(width as u32, height as u32, pixels).ok_or(Error::Size {
-        what: "the decoded picture",
-        found: decoded.len(),
-        expected: 3 * plane,
-    })
 }

@@ -12,6 +12,7 @@ pub(crate) struct Recorder {
     /// Per picture, per step.
     predictions: Vec<Vec<Vec<f32>>>,
     states: Vec<Vec<Vec<f32>>>,
+    step_noise: Vec<Vec<Vec<f32>>>,
     prompts: Vec<PromptEmbedding>,
     nulls: Vec<PromptEmbedding>,
     decoded: Vec<Vec<f32>>,
@@ -19,28 +20,63 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn noise(&mut self, noise: &[f32]) {
-        self.noise.push(noise.to_vec());
-        self.predictions.push(Vec::new());
-        self.states.push(Vec::new());
+    /// Drops all but the first `pictures`: a batch that did not fit the memory is drawn again.
+    pub(crate) fn keep(&mut self, pictures: usize) {
+        for lists in [&mut self.noise, &mut self.first_outputs, &mut self.decoded] {
+            lists.truncate(pictures);
+        }
+        for lists in [
+            &mut self.predictions,
+            &mut self.states,
+            &mut self.step_noise,
+        ] {
+            lists.truncate(pictures);
+        }
+        self.prompts.truncate(pictures);
+        self.nulls.truncate(pictures);
     }
 
-    pub(crate) fn step(&mut self, i: usize, latents: &[f32], output: &[f32], guided: &[f32]) {
+    /// Begins a batch; `one` is the length of a picture's latents, here and below.
+    pub(crate) fn noise(&mut self, noise: &[f32], one: usize) {
+        self.noise
+            .extend(noise.chunks_exact(one).map(<[f32]>::to_vec));
+        for lists in [
+            &mut self.predictions,
+            &mut self.states,
+            &mut self.step_noise,
+        ] {
+            lists.resize(self.noise.len(), Vec::new());
+        }
+    }
+
+    /// A step of the batch: `output` has all null rows, then all text rows.
+    pub(crate) fn step(
+        &mut self,
+        i: usize,
+        latents: &[f32],
+        output: &[f32],
+        guided: &[f32],
+        one: usize,
+    ) {
+        let pictures = latents.len() / one;
         if i == 0 {
-            self.first_outputs.push(output.to_vec());
+            let of_picture = |picture: usize| {
+                let rows = output.chunks_exact(one).skip(picture).step_by(pictures);
+                rows.flatten().copied().collect()
+            };
+            self.first_outputs.extend((0..pictures).map(of_picture));
         }
-        if let (Some(predictions), Some(states)) =
-            (self.predictions.last_mut(), self.states.last_mut())
-        {
-            predictions.push(guided.to_vec());
-            states.push(latents.to_vec());
-        }
+        append(&mut self.predictions, guided, one);
+        append(&mut self.states, latents, one);
     }
 
-    pub(crate) fn last(&mut self, latents: &[f32]) {
-        if let Some(states) = self.states.last_mut() {
-            states.push(latents.to_vec());
-        }
+    /// What the scheduler drew for the batch's step.
+    pub(crate) fn step_noise(&mut self, noise: &[f32], one: usize) {
+        append(&mut self.step_noise, noise, one);
+    }
+
+    pub(crate) fn last(&mut self, latents: &[f32], one: usize) {
+        append(&mut self.states, latents, one);
     }
 
     pub(crate) fn decoded(
@@ -70,6 +106,11 @@ impl Recorder {
         let steps = |count: usize| [&[count, pictures], &latent[..]].concat();
         let floats = TraceValues::F32;
         trace.record("noise", &batch(pictures), floats(self.noise.concat()));
+        let draws = self.step_noise.first().map_or(0, Vec::len);
+        if draws > 0 {
+            let noise = floats(steps_first(&self.step_noise));
+            trace.record("step_noise", &steps(draws), noise);
+        }
         trace.record(
             "timesteps",
             &[timesteps.len()],
@@ -138,6 +179,14 @@ fn record_texts(trace: &mut Trace, prefix: &str, texts: &[PromptEmbedding]) {
                 TraceValues::I32(ids),
             );
         }
+    }
+}
+
+/// Adds a step of the last pictures to their lists.
+fn append(lists: &mut [Vec<Vec<f32>>], batch: &[f32], one: usize) {
+    let first = lists.len().saturating_sub(batch.len() / one);
+    for (list, part) in lists[first..].iter_mut().zip(batch.chunks_exact(one)) {
+        list.push(part.to_vec());
     }
 }
 

@@ -37,6 +37,7 @@ pub enum TraceValues {
 /// | `embeds`, `pooled`: the prompt, its name in it | [B, 77, W], [B, P] |
 /// | `null_ids_1`, `null_ids_2`, `null_embeds`, `null_pooled`: what is guided away from (ids only of a text) | the same |
 /// | `noise`: standard normal, before the scheduler scales it | [B, 4, h, w] |
+/// | `step_noise`: standard normal, what LCM adds after every step but the last; of no other scheduler | [S − 1, B, 4, h, w] |
 /// | `time_ids`: what the U-Net is told of sizes | [1, 6] |
 /// | `timesteps` (float64) | [S] |
 /// | `first_output`: the U-Net's first, null rows before text rows | [2 B or B, 4, h, w] |

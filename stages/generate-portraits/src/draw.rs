@@ -1,7 +1,8 @@
-//! The portraits of one name: which are drawn, which are taken from earlier, and the look at the first two.
+//! The portraits of some names: which are drawn, which are taken from earlier, and the look at each name's first two.
 
 use std::collections::HashMap;
 use std::io::Cursor;
+use std::ops::Range;
 
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageFormat, RgbImage};
@@ -31,6 +32,8 @@ pub struct Portraitist<'a> {
     pub prompt: &'a PromptEmbedding,
     pub null: &'a PromptEmbedding,
     pub sampling: &'a SamplingSettings,
+    /// Pictures drawn beside each other on the processor.
+    pub threads: usize,
     /// The face networks; `None` draws all portraits.
     pub nets: Option<&'a FaceNets>,
     /// Portraits of earlier runs by name and index, whatever they were drawn with.
@@ -49,152 +52,242 @@ pub enum Outcome {
     Bad(String),
 }
 
-/// A portrait with its pixels.
+/// A name whose portraits are being drawn.
+struct Sitter<'a> {
+    name: &'a NameEmbedding,
+    embedding: Embedding,
+    /// Digest of what its portraits depend on.
+    settings: String,
+    portraits: Vec<Drawn>,
+    look: Option<Look>,
+    bad: Option<String>,
+}
+
 struct Drawn {
     row: Portrait,
-    pixels: RgbImage,
+    /// Until it was looked at.
+    pixels: Option<RgbImage>,
     reused: bool,
 }
 
+/// What the first two portraits look like.
+#[derive(Clone, Copy)]
+struct Look {
+    agree: bool,
+    /// Their faces' cosine where each has one face.
+    similarity: Option<f32>,
+}
+
+/// A portrait to draw.
+struct Missing {
+    sitter: usize,
+    index: u32,
+    seed: u64,
+}
+
 impl Portraitist<'_> {
-    /// Draws what has to be drawn of a name's portraits.
+    /// Draws what has to be drawn of the names' portraits: the first two of all names, then the others of those whose
+    /// two agree, so that a GPU's batches are full. `progress` hears how many names are finished.
     ///
     /// # Errors
-    /// What concerns every name: a model that does not fit, memory.
-    pub fn portray(&self, name: &NameEmbedding) -> Result<Outcome, StageError> {
-        match self.try_portray(name) {
-            Ok(outcome) => Ok(outcome),
-            Err(Failure::NotFinite(what)) => Ok(Outcome::Bad(what)),
-            Err(Failure::Task(error)) => Err(error),
-        }
+    /// What concerns every name: a model that does not fit, memory; what `progress` returns.
+    pub fn portray(
+        &self,
+        names: &[NameEmbedding],
+        mut progress: impl FnMut(usize) -> Result<(), StageError>,
+    ) -> Result<Vec<Outcome>, StageError> {
+        let sitters = names.iter().map(|name| self.sitter(name));
+        let mut sitters = sitters.collect::<Result<Vec<_>, _>>()?;
+        let first = match self.nets {
+            Some(_) => LOOKED_AT,
+            None => PORTRAITS,
+        };
+        self.draw(&mut sitters, 0..first, &mut progress)?;
+        self.draw(&mut sitters, first..PORTRAITS, &mut progress)?;
+        Ok(sitters.into_iter().map(Sitter::outcome).collect())
     }
 
-    fn try_portray(&self, name: &NameEmbedding) -> Result<Outcome, Failure> {
-        let settings = self.plan.digest(self.key, self.version, name).to_string();
+    fn sitter<'n>(&self, name: &'n NameEmbedding) -> Result<Sitter<'n>, StageError> {
         let rows = name.embedding.0.iter().map(|v| v.to_f32()).collect();
-        let embedding = Embedding::new(rows, self.sdxl.name_width())?;
-        let draw = |from, to| self.draw(name.name_id, from..to, &embedding, &settings);
-        let Some(nets) = self.nets else {
-            return Ok(Self::outcome(draw(0, PORTRAITS)?, None));
-        };
-        let mut portraits = draw(0, LOOKED_AT)?;
-        let (agree, similarity) = self.look(nets, &portraits)?;
-        if agree {
-            portraits.extend(draw(LOOKED_AT, PORTRAITS)?);
-        }
-        let pair = PortraitPair {
-            name_id: name.name_id,
-            similarity,
-            drawn: if agree { PORTRAITS } else { LOOKED_AT },
-        };
-        Ok(Self::outcome(portraits, Some(pair)))
-    }
-
-    fn outcome(portraits: Vec<Drawn>, pair: Option<PortraitPair>) -> Outcome {
-        let reused = portraits.iter().filter(|p| p.reused).count();
-        let portraits = portraits.into_iter().map(|p| p.row).collect();
-        Outcome::Drawn {
-            portraits,
-            pair,
-            reused,
-        }
-    }
-
-    /// Whether the first two portraits show one person, and their faces' cosine where each has one face.
-    fn look(&self, nets: &FaceNets, portraits: &[Drawn]) -> Result<(bool, Option<f32>), Failure> {
-        let mut faces = Vec::with_capacity(portraits.len());
-        for portrait in portraits {
-            let found = nets.faces(&portrait.pixels);
-            faces.push(found.map_err(|e| Failure::Task(StageError::environment(e)))?);
-        }
-        let same_person = self.plan.look.as_ref().map_or(0.0, |look| look.same_person);
-        Ok(match agreement::decide(&faces, same_person) {
-            Verdict::Same { min, .. } => (true, Some(min)),
-            Verdict::Different { min } => (false, Some(min)),
-            Verdict::NoFace | Verdict::SeveralFaces => (false, None),
+        let embedding = Embedding::new(rows, self.sdxl.name_width());
+        Ok(Sitter {
+            name,
+            embedding: embedding.map_err(crate::failure)?,
+            settings: self.plan.digest(self.key, self.version, name).to_string(),
+            portraits: Vec::new(),
+            look: None,
+            bad: None,
         })
     }
 
-    /// Portraits `range` of a name, in order: those of earlier runs that were drawn alike, the others drawn now.
+    /// Portraits `range` of the names that are to have them: those of earlier runs that were drawn alike, the others
+    /// drawn now.
     fn draw(
         &self,
-        name_id: NameId,
-        range: std::ops::Range<u32>,
-        name: &Embedding,
-        settings: &str,
-    ) -> Result<Vec<Drawn>, Failure> {
-        let mut portraits = Vec::new();
+        sitters: &mut [Sitter<'_>],
+        range: Range<u32>,
+        progress: &mut impl FnMut(usize) -> Result<(), StageError>,
+    ) -> Result<(), StageError> {
+        let missing = self.take_earlier(sitters, range);
+        for sitter in &mut *sitters {
+            self.look(sitter).map_err(|Stop(error)| error)?;
+        }
+        let embeddings: Vec<Embedding> = missing
+            .iter()
+            .map(|m| sitters[m.sitter].embedding.clone())
+            .collect();
+        let request = |(missing, name)| {
+            let Missing { seed, .. }: &Missing = missing;
+            ImageRequest {
+                prompt: self.prompt,
+                name: Some(name),
+                null: self.null,
+                noise: Noise::Seed(*seed),
+            }
+        };
+        let requests: Vec<_> = missing.iter().zip(&embeddings).map(request).collect();
+        let drawn = |at: usize, picture: Result<RgbImage, SdxlError>| {
+            let missing = &missing[at];
+            let sitter = &mut sitters[missing.sitter];
+            match picture {
+                Ok(pixels) => sitter.add(missing, pixels)?,
+                Err(SdxlError::NotFinite { what, .. }) => sitter.bad = Some(what),
+                Err(error) => return Err(Stop(crate::failure(error))),
+            }
+            self.look(sitter)?;
+            let finished = sitters.iter().filter(|sitter| sitter.is_finished());
+            progress(finished.count()).map_err(Stop)
+        };
+        let ended = (self.sdxl).draw_each(&requests, self.sampling, self.threads, drawn);
+        ended.map_err(|Stop(error)| error)
+    }
+
+    /// Gives every name that is to have portraits `range` what is left of them from earlier runs; the rest is missing.
+    fn take_earlier(&self, sitters: &mut [Sitter<'_>], range: Range<u32>) -> Vec<Missing> {
         let mut missing = Vec::new();
-        for index in range {
-            match self.earlier_portrait(name_id, index, settings) {
-                Some(portrait) => portraits.push(portrait),
-                None => missing.push((index, self.plan.seed(name_id, index))),
+        for (at, sitter) in sitters.iter_mut().enumerate() {
+            if sitter.is_finished() {
+                continue;
+            }
+            for index in range.clone() {
+                let seed = self.plan.seed(sitter.name.name_id, index);
+                match self.earlier_portrait(sitter, index, seed) {
+                    Some(portrait) => sitter.portraits.push(portrait),
+                    None => missing.push(Missing {
+                        sitter: at,
+                        index,
+                        seed,
+                    }),
+                }
             }
         }
-        let request = |&(_, seed): &(u32, u64)| ImageRequest {
-            prompt: self.prompt,
-            name: Some(name),
-            null: self.null,
-            noise: Noise::Seed(seed),
+        missing
+    }
+
+    /// Looks at a name's first two portraits as soon as they are there.
+    fn look(&self, sitter: &mut Sitter<'_>) -> Result<(), Stop> {
+        let Some(nets) = self.nets else {
+            sitter.forget_pixels();
+            return Ok(());
         };
-        let requests: Vec<_> = missing.iter().map(request).collect();
-        let pictures = self.sdxl.generate(&requests, self.sampling, None)?;
-        for ((index, seed), pixels) in missing.into_iter().zip(pictures) {
-            let image = Image {
-                bytes: encode_png(&pixels)?,
-                path: format!("{name_id}-{index}.png"),
-            };
-            let settings = settings.to_owned();
-            portraits.push(Drawn {
-                row: Portrait {
-                    name_id,
-                    index,
-                    seed,
-                    image,
-                    settings,
-                },
-                pixels,
-                reused: false,
-            });
+        if sitter.look.is_some() || sitter.portraits.len() < LOOKED_AT as usize {
+            return Ok(());
         }
-        portraits.sort_by_key(|portrait| portrait.row.index);
-        Ok(portraits)
+        sitter.portraits.sort_by_key(|portrait| portrait.row.index);
+        let mut faces = Vec::with_capacity(sitter.portraits.len());
+        for pixels in sitter.portraits.iter().filter_map(|p| p.pixels.as_ref()) {
+            let found = nets.faces(pixels);
+            faces.push(found.map_err(|e| Stop(StageError::environment(e)))?);
+        }
+        let same_person = self.plan.look.as_ref().map_or(0.0, |look| look.same_person);
+        let (agree, similarity) = match agreement::decide(&faces, same_person) {
+            Verdict::Same { min, .. } => (true, Some(min)),
+            Verdict::Different { min } => (false, Some(min)),
+            Verdict::NoFace | Verdict::SeveralFaces => (false, None),
+        };
+        sitter.look = Some(Look { agree, similarity });
+        sitter.forget_pixels();
+        Ok(())
     }
 
     /// A portrait of an earlier run with the same seed, drawn by the same models and settings.
-    fn earlier_portrait(&self, name_id: NameId, index: u32, settings: &str) -> Option<Drawn> {
-        let seed = self.plan.seed(name_id, index);
-        let same = |row: &&Portrait| row.seed == seed && row.settings == settings;
-        let row = self.earlier.get(&(name_id, index))?.iter().find(same)?;
+    fn earlier_portrait(&self, sitter: &Sitter<'_>, index: u32, seed: u64) -> Option<Drawn> {
+        let same = |row: &&Portrait| row.seed == seed && row.settings == sitter.settings;
+        let rows = self.earlier.get(&(sitter.name.name_id, index))?;
+        let row = rows.iter().find(same)?;
         let pixels = decode_png(&row.image.bytes)?;
         Some(Drawn {
             row: row.clone(),
-            pixels,
+            pixels: Some(pixels),
             reused: true,
         })
     }
 }
 
-/// Why a name's portraits could not be drawn.
-enum Failure {
-    NotFinite(String),
-    Task(StageError),
-}
+impl Sitter<'_> {
+    /// Whether no more portraits are drawn of it.
+    fn is_finished(&self) -> bool {
+        let rejected = self.look.is_some_and(|look| !look.agree);
+        self.bad.is_some() || rejected || self.portraits.len() == PORTRAITS as usize
+    }
 
-impl From<SdxlError> for Failure {
-    fn from(error: SdxlError) -> Self {
-        match error {
-            SdxlError::NotFinite { what, .. } => Self::NotFinite(what),
-            error => Self::Task(crate::failure(error)),
+    fn add(&mut self, missing: &Missing, pixels: RgbImage) -> Result<(), Stop> {
+        let name_id = self.name.name_id;
+        let image = Image {
+            bytes: encode_png(&pixels)?,
+            path: format!("{name_id}-{}.png", missing.index),
+        };
+        self.portraits.push(Drawn {
+            row: Portrait {
+                name_id,
+                index: missing.index,
+                seed: missing.seed,
+                image,
+                settings: self.settings.clone(),
+            },
+            pixels: Some(pixels),
+            reused: false,
+        });
+        Ok(())
+    }
+
+    fn forget_pixels(&mut self) {
+        let portraits = self.portraits.iter_mut();
+        portraits.for_each(|portrait| portrait.pixels = None);
+    }
+
+    fn outcome(mut self) -> Outcome {
+        if let Some(what) = self.bad {
+            return Outcome::Bad(what);
+        }
+        self.portraits.sort_by_key(|portrait| portrait.row.index);
+        let pair = self.look.map(|look| PortraitPair {
+            name_id: self.name.name_id,
+            similarity: look.similarity,
+            drawn: self.portraits.len() as u32,
+        });
+        Outcome::Drawn {
+            pair,
+            reused: self.portraits.iter().filter(|p| p.reused).count(),
+            portraits: self.portraits.into_iter().map(|p| p.row).collect(),
         }
     }
 }
 
-fn encode_png(pixels: &RgbImage) -> Result<Vec<u8>, Failure> {
+/// Why drawing stops for all names.
+struct Stop(StageError);
+
+impl From<SdxlError> for Stop {
+    fn from(error: SdxlError) -> Self {
+        Self(crate::failure(error))
+    }
+}
+
+fn encode_png(pixels: &RgbImage) -> Result<Vec<u8>, Stop> {
     let mut bytes = Vec::new();
     pixels
         .write_with_encoder(PngEncoder::new(&mut bytes))
-        .map_err(|error| Failure::Task(StageError::environment(error)))?;
+        .map_err(|error| Stop(StageError::environment(error)))?;
     Ok(bytes)
 }
 

@@ -20,7 +20,6 @@ use laioncele_core::{
 use laioncele_face::{FaceNets, FaceOptions};
 use laioncele_sdxl::{
     Error as SdxlError, NAME_TOKENS, NullText, PromptEmbedding, Sdxl, SdxlFiles, TextEncoders,
-    in_parallel,
 };
 
 use draw::{Outcome, PORTRAITS, Portraitist};
@@ -139,7 +138,6 @@ struct Models {
     prompt: PromptEmbedding,
     null: PromptEmbedding,
     nets: Option<Arc<FaceNets>>,
-    threads: usize,
 }
 
 fn portray_all(
@@ -161,21 +159,17 @@ fn portray_all(
         prompt: &models.prompt,
         null: &models.null,
         sampling: &sampling,
+        threads: task.surroundings().threads,
         nets: models.nets.as_deref(),
         earlier: earlier_portraits(task)?,
     };
     let (mut done, total) = (0, names.len() as u64);
     for block in names.chunks(NAMES_AT_ONCE) {
-        let mut outcomes: Vec<Option<Outcome>> = block.iter().map(|_| None).collect();
-        let work = |name: &NameEmbedding| portraitist.portray(name);
-        in_parallel(models.threads, block, work, |index, outcome| {
-            outcomes[index] = Some(outcome?);
-            done += 1;
-            task.progress(done, total, Unit::Name)
-        })?;
-        let outcomes = block.iter().zip(outcomes);
-        let in_order = outcomes.filter_map(|(name, outcome)| Some((name.name_id, outcome?)));
-        output.add(task, in_order.collect())?;
+        let progress = |finished| task.progress(done + finished as u64, total, Unit::Name);
+        let outcomes = portraitist.portray(block, progress)?;
+        done += block.len() as u64;
+        let names = block.iter().map(|name| name.name_id);
+        output.add(task, names.zip(outcomes).collect())?;
     }
     Ok(())
 }
@@ -199,8 +193,6 @@ fn load_models(task: &Task, plan: &Plan) -> Result<Models, StageError> {
         )));
     }
     let encoders = load_texts(task, &plan.sdxl)?;
-    let device = plan.sdxl.device.open();
-    let on_cpu = device.map_err(StageError::environment)?.is_cpu();
     let look = plan.look.as_ref();
     Ok(Models {
         sdxl,
@@ -209,12 +201,6 @@ fn load_models(task: &Task, plan: &Plan) -> Result<Models, StageError> {
             .map_err(failure)?,
         null: encoders.encode_null(&NullText::Model).map_err(failure)?,
         nets: look.map(|look| load_faces(task, look)).transpose()?,
-        // A GPU has one owner thread.
-        threads: if on_cpu {
-            task.surroundings().threads
-        } else {
-            1
-        },
     })
 }
 

@@ -26,9 +26,51 @@ pub type TimeIds = [f32; 6];
 /// What a run's texts and sizes come to, for a fixed batch of rows.
 #[derive(Debug)]
 pub struct Conditioning {
+    /// One for each cross-attention, in the U-Net's order, of the rows after `zeros`; empty if there are none.
     key_values: Vec<KeyValue>,
-    /// The added condition [batch, time embedding width].
+    /// The first rows whose context is zeros: their cross-attention needs no keys and values.
+    zeros: usize,
+    /// The added condition [rows, time embedding width].
     added: Tensor,
+}
+
+impl Conditioning {
+    /// A batch whose row i has the texts of row `rows[i]` here: what several pictures share is computed once.
+    pub fn spread(&self, rows: &[usize]) -> Result<Self> {
+        let zeros = rows.iter().take_while(|row| **row < self.zeros).count();
+        let device = self.added.device();
+        let index = |rows: &[usize], less: usize| {
+            let numbers = rows
+                .iter()
+                .map(|row| row.checked_sub(less).map(|r| r as u32));
+            let numbers: Option<Vec<u32>> = numbers.collect();
+            let numbers = numbers.ok_or_else(|| {
+                candle_core::Error::Msg("rows with a text of zeros come first".into())
+            })?;
+            Tensor::from_vec(numbers, rows.len(), device)
+        };
+        let texts = &rows[zeros..];
+        let key_values = match texts.is_empty() {
+            true => Vec::new(),
+            false => {
+                let texts = index(texts, self.zeros)?;
+                let selected = self.key_values.iter().map(|text| text.select(&texts));
+                selected.collect::<Result<_>>()?
+            }
+        };
+        Ok(Self {
+            key_values,
+            zeros,
+            added: self.added.index_select(&index(rows, 0)?, 0)?,
+        })
+    }
+
+    /// The keys and values of the next `depth` cross-attentions; none where all texts are zeros.
+    fn next<'a>(left: &mut &'a [KeyValue], depth: usize) -> &'a [KeyValue] {
+        let (next, rest) = left.split_at(depth.min(left.len()));
+        *left = rest;
+        next
+    }
 }
 
 /// What one timestep adds to every ResNet's channels, each [batch, channels], in the U-Net's order.
@@ -162,10 +204,17 @@ impl UNet {
             pooled.len(),
             rows * self.config.pooled_width,
         )?;
-        let context = self.tensor(context, (rows, tokens, width))?;
+        let texts = context.chunks_exact((tokens * width).max(1));
+        let zeros = texts
+            .take_while(|text| text.iter().all(|v| *v == 0.0))
+            .count();
         let mut key_values = Vec::new();
-        for transformer in self.stages().flat_map(|stage| &stage.attentions) {
-            key_values.extend(transformer.key_values(&context)?);
+        if zeros < rows {
+            let context = &context[zeros * tokens * width..];
+            let context = self.tensor(context, (rows - zeros, tokens, width))?;
+            for transformer in self.stages().flat_map(|stage| &stage.attentions) {
+                key_values.extend(transformer.key_values(&context)?);
+            }
         }
         let mut joined = Vec::with_capacity(
             rows * (self.config.pooled_width + 6 * self.config.addition_time_embed_dim),
@@ -184,7 +233,11 @@ impl UNet {
         let added = self
             .add_embedding
             .forward(&self.tensor(&joined, (rows, columns))?)?;
-        Ok(Conditioning { key_values, added })
+        Ok(Conditioning {
+            key_values,
+            zeros,
+            added,
+        })
     }
 
     /// What each of `timesteps` adds to the ResNets under `conditioning`.
@@ -228,7 +281,10 @@ impl UNet {
         conditioning: &Conditioning,
     ) -> Result<Tensor> {
         let mut biases = step.0.iter();
-        let mut text = conditioning.key_values.iter();
+        let mut texts = conditioning.key_values.as_slice();
+        let mut attend = |transformer: &Transformer, x: &Tensor| {
+            transformer.forward(x, Conditioning::next(&mut texts, transformer.depth()))
+        };
         let (.., height, width) = sample.dims4()?;
         let factor = 1usize << (self.config.levels.len() - 1);
         // Sizes that do not halve evenly come back through the skips' sizes instead of doubling.
@@ -239,7 +295,7 @@ impl UNet {
             for (i, resnet) in stage.resnets.iter().enumerate() {
                 x = resnet.forward(&x, biases.next())?;
                 if let Some(attention) = stage.attentions.get(i) {
-                    x = attention.forward(&x, &mut text)?;
+                    x = attend(attention, &x)?;
                 }
                 skips.push(x.clone());
             }
@@ -249,7 +305,7 @@ impl UNet {
             }
         }
         x = self.mid_block.resnets[0].forward(&x, biases.next())?;
-        x = self.mid_block.attentions[0].forward(&x, &mut text)?;
+        x = attend(&self.mid_block.attentions[0], &x)?;
         x = self.mid_block.resnets[1].forward(&x, biases.next())?;
         for stage in &self.up_blocks {
             for (i, resnet) in stage.resnets.iter().enumerate() {
@@ -258,7 +314,7 @@ impl UNet {
                     .ok_or_else(|| candle_core::Error::Msg("more ResNets than skips".into()))?;
                 x = resnet.forward(&Tensor::cat(&[&x, &skip], 1)?, biases.next())?;
                 if let Some(attention) = stage.attentions.get(i) {
-                    x = attention.forward(&x, &mut text)?;
+                    x = attend(attention, &x)?;
                 }
             }
             if let Some(upsampler) = &stage.resample {

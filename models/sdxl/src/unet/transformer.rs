@@ -24,11 +24,21 @@ pub(super) struct TransformerConfig {
     pub linear_projection: bool,
 }
 
-/// Keys and values of the text for one cross-attention, each [batch, tokens, channels].
+/// Keys and values for one attention, each [rows, tokens, channels].
 #[derive(Debug, Clone)]
 pub(super) struct KeyValue {
     key: Tensor,
     value: Tensor,
+}
+
+impl KeyValue {
+    /// Row `rows[i]` as row i.
+    pub(super) fn select(&self, rows: &Tensor) -> Result<Self> {
+        Ok(Self {
+            key: self.key.index_select(rows, 0)?,
+            value: self.value.index_select(rows, 0)?,
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -97,12 +107,37 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: &Tensor, text: &KeyValue) -> Result<Tensor> {
+    /// `text` is of the last rows of x; the rows before them have a text of zeros.
+    fn forward(&self, x: &Tensor, text: Option<&KeyValue>) -> Result<Tensor> {
         let y = self.norm1.forward(x)?;
         let x = (x + self.attn1.forward(&y, &self.attn1.key_value(&y)?)?)?;
-        let x = (&x + self.attn2.forward(&self.norm2.forward(&x)?, text)?)?;
+        let x = self.attend_text(&x, text)?;
         let gated = ops::geglu(&self.ff_in.forward(&self.norm3.forward(&x)?)?)?;
         Ok((&x + self.ff_out.forward(&gated)?)?)
+    }
+
+    /// x + attn2(norm2 x). Keys and values have no bias, so that those of zeros are zeros: all that such a row gets is
+    /// the output's bias.
+    fn attend_text(&self, x: &Tensor, text: Option<&KeyValue>) -> Result<Tensor> {
+        let rows = x.dim(0)?;
+        let zeros = match text {
+            Some(text) => rows - text.key.dim(0)?,
+            None => rows,
+        };
+        let bias = self.attn2.to_out.bias();
+        let without = |x: &Tensor| bias.map_or_else(|| Ok(x.clone()), |bias| x.broadcast_add(bias));
+        let Some(text) = text else {
+            return Ok(without(x)?);
+        };
+        let with = x.narrow(0, zeros, rows - zeros)?;
+        let with = (&with + self.attn2.forward(&self.norm2.forward(&with)?, text)?)?;
+        if zeros == 0 {
+            return Ok(with);
+        }
+        Ok(Tensor::cat(
+            &[&without(&x.narrow(0, 0, zeros)?)?, &with],
+            0,
+        )?)
     }
 }
 
@@ -132,7 +167,12 @@ impl Transformer {
         })
     }
 
-    /// The text's keys and values for every block: context [batch, tokens, context width].
+    /// How many keys and values of the text it takes.
+    pub(super) fn depth(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// The text's keys and values for every block: context [rows, tokens, context width].
     pub(super) fn key_values(&self, context: &Tensor) -> Result<Vec<KeyValue>> {
         self.blocks
             .iter()
@@ -140,12 +180,8 @@ impl Transformer {
             .collect()
     }
 
-    /// [batch, channels, h, w] → the same; takes as many of `text` as it has blocks.
-    pub(super) fn forward<'a>(
-        &self,
-        x: &Tensor,
-        text: &mut impl Iterator<Item = &'a KeyValue>,
-    ) -> Result<Tensor> {
+    /// [batch, channels, h, w] → the same; `text` has as many as there are blocks, or none where all texts are zeros.
+    pub(super) fn forward(&self, x: &Tensor, text: &[KeyValue]) -> Result<Tensor> {
         let (batch, channels, height, width) = x.dims4()?;
         let tokens = self
             .norm
@@ -153,10 +189,8 @@ impl Transformer {
             .reshape((batch, channels, height * width))?
             .transpose(1, 2)?;
         let mut h = self.proj_in.forward(&tokens)?;
-        // zip would take one of `text` too many at its end.
-        for block in &self.blocks {
-            let Some(text) = text.next() else { break };
-            h = block.forward(&h, text)?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            h = block.forward(&h, text.get(i))?;
         }
         let h = self
             .proj_out

@@ -214,7 +214,7 @@ fn inputs_of_the_wrong_size_are_refused() {
         ),
         Err(Error::Size { .. })
     ));
-    let short = Noise::Latents(vec![0.0; 3]);
+    let short = Noise::from(vec![0.0; 3]);
     assert!(matches!(
         draw(
             &ImageRequest {

@@ -1,12 +1,13 @@
 //! What must hold without a reference: a picture depends on its own request alone.
 
+use image::RgbImage;
 use laioncele_sdxl::{
-    ImageRequest, LoadOptions, NameEmbedding, Noise, NullText, SamplingSettings, SchedulerKind,
-    Sdxl, SdxlOptions, TextEncoders,
+    BatchSize, Error, ImageRequest, LoadOptions, NameEmbedding, Noise, NullText, SamplingSettings,
+    SchedulerKind, Sdxl, SdxlOptions, TextEncoders, Trace, UNet,
 };
 use proptest::prelude::*;
 
-use crate::common::fixture;
+use crate::common::{fixture, numbers};
 
 fn settings() -> SamplingSettings {
     SamplingSettings {
@@ -66,6 +67,150 @@ fn a_picture_does_not_depend_on_its_companions() {
             "the name matters"
         );
     }
+}
+
+/// A model that draws `batch` pictures at once.
+fn sdxl_in_batches(batch: usize) -> Sdxl {
+    let options = SdxlOptions {
+        batch: Some(batch),
+        ..SdxlOptions::default()
+    };
+    Sdxl::load(&fixture("model"), &options).expect("SDXL")
+}
+
+/// The largest difference of two pictures' bytes.
+fn apart(a: &RgbImage, b: &RgbImage) -> u8 {
+    let pairs = a.as_raw().iter().zip(b.as_raw());
+    pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
+}
+
+#[test]
+fn a_batch_equals_its_pictures_one_by_one() {
+    let encoders =
+        TextEncoders::load(&fixture("model"), &LoadOptions::default()).expect("text encoders");
+    let one = Sdxl::load(&fixture("model"), &SdxlOptions::default()).expect("SDXL");
+    let prompt = |text| encoders.encode_prompt(text).expect("encoded");
+    let prompts = [prompt("a portrait of a person"), prompt("a watercolor")];
+    let name = encoders.encode_name("Maria Johnson").expect("a name");
+    for null in [NullText::Empty, NullText::Zeros] {
+        let null = encoders.encode_null(&null).expect("null");
+        // Texts that repeat, and not side by side.
+        let request = |seed: u64| ImageRequest {
+            prompt: &prompts[seed as usize % 2],
+            name: (seed > 3).then_some(&name),
+            null: &null,
+            noise: Noise::Seed(seed),
+        };
+        let requests: Vec<_> = (1..=5).map(request).collect();
+        for (scheduler, guidance) in [(SchedulerKind::Ddim, 5.0), (SchedulerKind::Lcm, 1.0)] {
+            let settings = SamplingSettings {
+                scheduler: Some(scheduler),
+                guidance,
+                ..settings()
+            };
+            let mut expected = Trace::default();
+            let singles = one
+                .generate(&requests, &settings, Some(&mut expected))
+                .expect("pictures");
+            for batch in [2, 8] {
+                let sdxl = sdxl_in_batches(batch);
+                let mut trace = Trace::default();
+                let together = sdxl
+                    .generate(&requests, &settings, Some(&mut trace))
+                    .expect("pictures");
+                for (key, tensor) in expected.tensors() {
+                    assert_eq!(trace.tensors()[key].shape, tensor.shape, "{key}");
+                    if let (Some(ours), Some(theirs)) = (trace.floats(key), expected.floats(key)) {
+                        let pairs = ours.iter().zip(theirs);
+                        let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                        assert!(worst <= 5e-4, "{key} of batches of {batch}: off by {worst}");
+                    }
+                }
+                let mut overlapped = Vec::new();
+                sdxl.draw_each(&requests, &settings, 1, |index, image| {
+                    assert_eq!(index, overlapped.len(), "in their order");
+                    overlapped.push(image?);
+                    Ok::<(), Error>(())
+                })
+                .expect("pictures");
+                assert_eq!(overlapped, together, "decoded beside the next batch");
+                let pairs = singles.iter().zip(&together);
+                assert!(pairs.map(|(a, b)| apart(a, b)).max() <= Some(1));
+            }
+        }
+    }
+}
+
+/// Text keys and values of zeros need no attention: what is left out must be exactly nothing.
+#[test]
+fn a_null_text_of_zeros_is_only_skipped() {
+    let unet = UNet::load(&fixture("model/unet"), &LoadOptions::default()).expect("a U-Net");
+    let (tokens, width, pooled) = (77, unet.context_width(), unet.pooled_width());
+    let text: Vec<f32> = Noise::Seed(1).draw(tokens * width).expect("noise");
+    // The smallest number is no zero, but its products are.
+    let tiny = vec![f32::from_bits(1); tokens * width];
+    let sample = Noise::Seed(2)
+        .draw(2 * unet.channels() * 64)
+        .expect("noise");
+    let sample = unet
+        .tensor(&sample, (2, unet.channels(), 8, 8))
+        .expect("a tensor");
+    let predict = |null: &[f32]| {
+        let context = [null, text.as_slice()].concat();
+        let sizes = [[64.0, 64.0, 0.0, 0.0, 64.0, 64.0]; 2];
+        let conditioning = unet
+            .condition(&context, &vec![0.5; 2 * pooled], &sizes)
+            .expect("conditioned");
+        let steps = unet.step_table(&[501.0], &conditioning).expect("a table");
+        let output = unet.forward(&sample, &steps[0], &conditioning);
+        numbers(&output.expect("a prediction"))
+    };
+    assert_eq!(predict(&vec![0.0; tokens * width]), predict(&tiny));
+}
+
+/// Memory that ends: pictures are drawn in halves, then the run ends with an error that says what to do.
+#[test]
+fn out_of_memory_halves_the_batch_and_then_fails() {
+    let encoders =
+        TextEncoders::load(&fixture("model"), &LoadOptions::default()).expect("text encoders");
+    let sdxl = Sdxl::load(&fixture("model"), &SdxlOptions::default()).expect("SDXL");
+    let prompt = encoders.encode_prompt("a person").expect("encoded");
+    let null = encoders.encode_null(&NullText::Zeros).expect("null");
+    let request = |seed| ImageRequest {
+        prompt: &prompt,
+        name: None,
+        null: &null,
+        noise: Noise::Seed(seed),
+    };
+    let requests: Vec<_> = (0..6).map(request).collect();
+    let all = sdxl.generate(&requests, &settings(), None).expect("drawn");
+    let run = |size: &BatchSize, room: usize| {
+        let draw = |batch: &[ImageRequest<'_>]| {
+            if batch.len() > room {
+                // As candle hands on what the driver says.
+                let text = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
+                return Err(Error::Candle(candle_core::Error::Msg(text.into())));
+            }
+            sdxl.generate(batch, &settings(), None)
+        };
+        let mut drawn = Vec::new();
+        size.run(&requests, draw, |first, images| {
+            assert_eq!(first, drawn.len());
+            drawn.extend(images);
+            Ok::<(), Error>(())
+        })?;
+        Ok::<_, Error>(drawn)
+    };
+    let size = BatchSize::new(4);
+    assert_eq!(run(&size, 2).expect("in halves"), all);
+    assert_eq!(size.get(), 2);
+    let error = run(&size, 1).expect_err("halved before");
+    assert!(error.is_out_of_memory());
+    let text = error.to_string();
+    assert!(
+        text.contains("2 at once") && text.contains("batch"),
+        "{text}"
+    );
 }
 
 #[test]

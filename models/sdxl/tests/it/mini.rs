@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use laioncele_clip::ImageEncoders;
 use laioncele_sdxl::{
-    ImageRequest, LoadOptions, Noise, NullText, SamplingSettings, SchedulerKind, Sdxl, SdxlOptions,
-    TextEncoders, Trace, UNet,
+    ImageRequest, InitialLatents, LoadOptions, Noise, NullText, SamplingSettings, SchedulerKind,
+    Sdxl, SdxlOptions, TextEncoders, Trace, UNet,
 };
 use sha2::{Digest, Sha256};
 
@@ -150,7 +150,7 @@ fn a_whole_portrait_matches() {
         .encode_name(cases["name"].as_str().expect("a name"))
         .expect("encoded");
     let null = encoders.encode_null(&NullText::Model).expect("null");
-    let noise = Noise::Latents(numbers(&golden["run.noise"]));
+    let noise = Noise::from(numbers(&golden["run.noise"]));
     let settings = SamplingSettings {
         scheduler: Some(SchedulerKind::Ddim),
         steps: cases["steps"].as_u64().expect("steps") as usize,
@@ -188,6 +188,67 @@ fn a_whole_portrait_matches() {
         "mean error {total} / {}",
         expected.len()
     );
+}
+
+/// Another implementation's run of a scheduler that draws noise at every step, from a file of that noise.
+#[test]
+fn an_lcm_run_matches_given_its_noise() {
+    let path = recorded_file("lcm.safetensors");
+    let golden = candle_core::safetensors::load(&path, &Device::Cpu).expect("the recording");
+    let (cases, encoders) = (cases(), encoders());
+    let sdxl = Sdxl::load(&model(), &SdxlOptions::default()).expect("SDXL");
+    let prompt = encoders
+        .encode_prompt(cases["prompt"].as_str().expect("a prompt"))
+        .expect("encoded");
+    let name = encoders
+        .encode_name(cases["name"].as_str().expect("a name"))
+        .expect("encoded");
+    let null = encoders.encode_null(&NullText::Model).expect("null");
+    let settings = SamplingSettings {
+        scheduler: Some(SchedulerKind::Lcm),
+        steps: cases["lcm_steps"].as_u64().expect("steps") as usize,
+        guidance: 1.0,
+        ..SamplingSettings::default()
+    };
+    let draw = |noise| {
+        let request = ImageRequest {
+            prompt: &prompt,
+            name: Some(&name),
+            null: &null,
+            noise,
+        };
+        let mut trace = Trace::default();
+        let images = sdxl.generate(&[request], &settings, Some(&mut trace));
+        (images.expect("a picture").remove(0), trace)
+    };
+    let latents = InitialLatents::read(&path).expect("latents");
+    assert!(latents.later.is_some());
+    let noise = latents.clone().noises(0).remove(0);
+    let (image, trace) = draw(noise);
+    for (key, tolerance) in [("noise", 0.0), ("step_noise", 0.0), ("states", 1e-3)] {
+        assert_close(key, trace.floats(key).expect(key), &golden[key], tolerance);
+    }
+    let expected: Vec<u8> = golden["image"]
+        .flatten_all()
+        .and_then(|t| t.to_vec1())
+        .expect("bytes");
+    let unequal = image.as_raw().iter().zip(&expected);
+    let unequal: Vec<u8> = unequal.map(|(a, b)| a.abs_diff(*b)).collect();
+    assert!(unequal.iter().all(|levels| *levels <= 1));
+
+    // Without `step_noise` it comes from the seed: recorded, so that the run can be repeated from its trace.
+    let seeded = InitialLatents {
+        later: None,
+        ..latents
+    };
+    let (drawn, trace) = draw(seeded.clone().noises(5).remove(0));
+    assert_ne!(drawn, image);
+    assert_ne!(drawn, draw(seeded.noises(6).remove(0)).0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace.safetensors");
+    trace.write(&path).expect("written");
+    let again = InitialLatents::read(&path).expect("the trace");
+    assert_eq!(draw(again.noises(0).remove(0)).0, drawn);
 }
 
 #[test]

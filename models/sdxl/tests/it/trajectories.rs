@@ -40,7 +40,7 @@ fn trajectories_match() {
                 prompt: &prompt,
                 name: name.as_ref(),
                 null: &null,
-                noise: Noise::Latents(numbers(&noise.get(i).expect("noise"))),
+                noise: Noise::from(numbers(&noise.get(i).expect("noise"))),
             })
             .collect();
         let target = pair(&case["target_size"]);

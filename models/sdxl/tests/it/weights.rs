@@ -198,6 +198,7 @@ fn files(unet: Option<PathBuf>) -> SdxlFiles {
         unet,
         precision: Precision::Bf16,
         device: DeviceChoice::Cpu,
+        batch: None,
     }
 }
 

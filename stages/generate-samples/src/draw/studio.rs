@@ -11,7 +11,7 @@ use laioncele_encoder::{CONFIG_FILE, Crop, Encoder, WEIGHTS_FILE};
 use laioncele_face::{FaceNets, FaceOptions};
 use laioncele_sdxl::{
     ImageRequest, NAME_TOKENS, NameEmbedding, Naming, Noise, NullText, PromptEmbedding,
-    SamplingSettings, Sdxl, TextEncoders, in_parallel,
+    SamplingSettings, Sdxl, TextEncoders,
 };
 
 use super::error::{DrawError, Result};
@@ -65,7 +65,15 @@ pub struct Studio {
     pub naming: Naming,
     /// Pictures drawn at once on the processor; 0 for as many as the machine has threads.
     pub threads: usize,
-    on_cpu: bool,
+}
+
+/// What stops [`Studio::draw_each`], on its way through the model.
+struct Stopped<Stop>(Stop);
+
+impl<Stop: From<DrawError>> From<laioncele_sdxl::Error> for Stopped<Stop> {
+    fn from(error: laioncele_sdxl::Error) -> Self {
+        Self(DrawError::from(error).into())
+    }
 }
 
 impl Studio {
@@ -111,7 +119,6 @@ impl Studio {
             gendered: plan.face.as_ref().is_some_and(|face| face.gender.is_some()),
             delta: plan.settings.delta,
             eta: plan.settings.eta,
-            on_cpu: files.device.open()?.is_cpu(),
             threads: 0,
             naming: Naming::Prepend,
             sdxl,
@@ -253,14 +260,14 @@ impl Studio {
         Ok(drawn.into_iter().flatten().collect())
     }
 
-    /// Draws pictures, several at once, handing each with its number to `each` as it comes.
+    /// Draws pictures, several at once ([`Sdxl::draw_each`]), handing each with its number to `each` as it comes.
     ///
     /// # Errors
     /// What `each` returns, which stops the rest; texts that cannot be encoded.
     pub fn draw_each<Stop: From<DrawError>>(
         &self,
         pictures: &[Picture<'_>],
-        each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
+        mut each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
     ) -> std::result::Result<(), Stop> {
         let mut prompts: BTreeMap<&str, PromptEmbedding> = BTreeMap::new();
         for picture in pictures {
@@ -269,24 +276,28 @@ impl Studio {
                 prompts.insert(picture.prompt, prompt.map_err(DrawError::from)?);
             }
         }
-        // A GPU has one owner thread.
-        let threads = if self.on_cpu { self.threads } else { 1 };
-        let work = |picture: &Picture<'_>| self.draw_one(picture, &prompts[picture.prompt]);
-        in_parallel(threads, pictures, work, each)
-    }
-
-    fn draw_one(&self, picture: &Picture<'_>, prompt: &PromptEmbedding) -> Result<RgbImage> {
-        let name = picture.name.map(|name| self.prepended(name)).transpose()?;
-        let named = name.map(|name| self.texts.named(prompt, &name, self.naming));
-        let named = named.transpose()?;
-        let request = ImageRequest {
-            prompt: named.as_ref().unwrap_or(prompt),
+        let named = pictures.iter().map(|picture| {
+            let name = picture.name.map(|name| self.prepended(name)).transpose()?;
+            let name = name.map(|name| {
+                self.texts
+                    .named(&prompts[picture.prompt], &name, self.naming)
+            });
+            Ok(name.transpose()?)
+        });
+        let named: Vec<Option<PromptEmbedding>> = named.collect::<Result<_>>()?;
+        let request = |(picture, named): (&Picture<'_>, _)| ImageRequest {
+            prompt: Option::unwrap_or(named, &prompts[picture.prompt]),
             name: None,
             null: &self.null,
             noise: Noise::Seed(picture.seed),
         };
-        let mut drawn = self.sdxl.generate(&[request], &self.sampling, None)?;
-        drawn.pop().ok_or(DrawError::NoPhoto)
+        let named = named.iter().map(Option::as_ref);
+        let requests: Vec<_> = pictures.iter().zip(named).map(request).collect();
+        let each = |index, image: laioncele_sdxl::Result<RgbImage>| {
+            each(index, image.map_err(DrawError::from)).map_err(Stopped)
+        };
+        let drawn = (self.sdxl).draw_each(&requests, &self.sampling, self.threads, each);
+        drawn.map_err(|Stopped(stop)| stop)
     }
 
     /// Pictures of `steps` mixtures of two names from the first to the second (at least 2), all with one seed.

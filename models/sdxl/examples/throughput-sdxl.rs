@@ -1,0 +1,127 @@
+//! The worker of `make bench-sdxl`: loads a model, then draws what each line of standard input asks for (a JSON object) and
+//! answers with one line: seconds by the wall clock and of the processors, peak memory.
+//!
+//!     throughput MODEL_FOLDER PRECISION DEVICE
+//!     {"pictures": 4, "steps": 20, "size": 128, "guidance": 7, "threads": 2, "seed": 0, "into": "FILE of RGB bytes"}
+//!
+//! The texts are encoded before, so that a line measures the way from embeddings to bytes. `"batch"` sets how many pictures
+//! go through the U-Net at once, for which the model is loaded anew.
+
+use std::io::{BufRead, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use laioncele_sdxl::{
+    ImageRequest, Noise, NullText, PromptEmbedding, SamplingSettings, SchedulerKind, Sdxl,
+    SdxlFiles, TextEncoders,
+};
+use serde::Deserialize;
+
+type Failure = Box<dyn std::error::Error>;
+
+#[derive(Deserialize)]
+struct Order {
+    pictures: u64,
+    steps: usize,
+    size: usize,
+    guidance: f32,
+    threads: usize,
+    seed: u64,
+    batch: Option<NonZeroUsize>,
+    into: Option<PathBuf>,
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, precision, device] = arguments.as_slice() else {
+        return Err("usage: throughput MODEL_FOLDER PRECISION DEVICE".into());
+    };
+    let mut files: SdxlFiles = serde_json::from_value(serde_json::json!({
+        "folder": folder, "precision": precision, "device": device,
+    }))?;
+    let (prompt, null) = texts(&files)?;
+    let mut sdxl = load(&files)?;
+    for line in std::io::stdin().lock().lines() {
+        let order: Order = serde_json::from_str(&line?)?;
+        if files.batch != order.batch {
+            files.batch = order.batch;
+            drop(sdxl);
+            sdxl = load(&files)?;
+        }
+        let (wall, busy) = (Instant::now(), processor_seconds()?);
+        let pictures = draw(&sdxl, &prompt, &null, &order)?;
+        let report = serde_json::json!({
+            "wall": wall.elapsed().as_secs_f64(),
+            "busy": processor_seconds()? - busy,
+            "batch": sdxl.batch(),
+            "peak_memory": peak_memory()?,
+        });
+        if let Some(into) = order.into {
+            std::fs::write(into, pictures.concat())?;
+        }
+        writeln!(std::io::stdout(), "{report}")?;
+    }
+    Ok(())
+}
+
+fn load(files: &SdxlFiles) -> Result<Sdxl, Failure> {
+    Ok(Sdxl::load(&files.folder, &files.picture_options()?)?)
+}
+
+/// A prompt with a name in it, and the encoded empty text.
+fn texts(files: &SdxlFiles) -> Result<(PromptEmbedding, PromptEmbedding), Failure> {
+    let encoders = TextEncoders::load(Path::new(&files.folder), &files.text_options()?)?;
+    let name = encoders.encode_name("Maria Johnson")?;
+    let prompt = encoders.encode_prompt("a portrait of a person")?;
+    let null = encoders.encode_null(&NullText::Empty)?;
+    Ok((prompt.prepend(&name)?, null))
+}
+
+/// The RGB bytes of each picture.
+fn draw(
+    sdxl: &Sdxl,
+    prompt: &PromptEmbedding,
+    null: &PromptEmbedding,
+    order: &Order,
+) -> Result<Vec<Vec<u8>>, Failure> {
+    let settings = SamplingSettings {
+        scheduler: Some(SchedulerKind::Ddim),
+        steps: order.steps,
+        guidance: order.guidance,
+        height: Some(order.size),
+        width: Some(order.size),
+        sizes: None,
+    };
+    let request = |seed| ImageRequest {
+        prompt,
+        name: None,
+        null,
+        noise: Noise::Torch(seed),
+    };
+    let seeds = (0..order.pictures).map(|k| order.seed + k);
+    let requests: Vec<ImageRequest<'_>> = seeds.map(request).collect();
+    let mut pictures = vec![Vec::new(); requests.len()];
+    sdxl.draw_each(&requests, &settings, order.threads, |index, image| {
+        pictures[index] = image?.into_raw();
+        Ok::<(), laioncele_sdxl::Error>(())
+    })?;
+    Ok(pictures)
+}
+
+/// Seconds that processors spent on this process, in steps of 10 ms.
+fn processor_seconds() -> Result<f64, Failure> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = |field: Option<&str>| field.unwrap_or_default().parse::<f64>();
+    let mut fields = after_name.split_whitespace().skip(11);
+    Ok((ticks(fields.next())? + ticks(fields.next())?) / 100.0)
+}
+
+/// The most memory that this process ever held, in bytes.
+fn peak_memory() -> Result<u64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kilobytes = line.unwrap_or_default().trim().trim_end_matches(" kB");
+    Ok(kilobytes.parse::<u64>()? * 1024)
+}
