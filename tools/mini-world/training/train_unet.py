@@ -7,7 +7,8 @@ Names that nobody bears: a linear map from anatomy to the known names' embedding
 learns to draw the faces between the known ones too, to which the image-to-name encoder leads.
 
 With a critic, some of each batch's predicted portraits go through the VAE's decoder and the face networks: the person, known or a stranger under
-nobody's name, must be recognized, and one face found. Known people who are hard to recognize are drawn more often. Needs `prepare.py latents` and,
+nobody's name, must be recognized, and sooner than anybody else, and one face found. With `--drawn` so do portraits of known names that the U-Net
+draws itself, by Name Prepending and with guidance, up to a step of the sampler that is then trained. Known people who are hard to recognize are drawn more often. Needs `prepare.py latents` and,
 for the critic, `prepare.py faces`."""
 import argparse
 import random
@@ -18,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
-from common import NAME_TOKENS, NAMELESS, SCHEDULE, SHIPPED, TEMPLATES, TIME_IDS, WORK, Text, anatomy, load_unet, load_vae, names, prepend, reproducible
+from common import NAME_TOKENS, NAMELESS, PROMPT, SCHEDULE, SHIPPED, TEMPLATES, TIME_IDS, WORK, Text, anatomy, load_unet, load_vae, names, prepend, reproducible
 from faces import Critic
 
 
@@ -85,7 +86,10 @@ class Conditions:
 
 
 class Recognition:
-    """How well predicted latents show the people that they are to show, known ones and then strangers."""
+    """How well predicted latents show the people that they are to show, known ones and then strangers: likeness to the person, cross entropy of
+    the person among everybody (so that a portrait of the average face pleases nobody), surprise at the face."""
+
+    TEMPERATURE = 0.1
 
     def __init__(self, vae):
         seen = [torch.load(WORK / "faces.pt")[group] for group in ("known", "others")]
@@ -98,8 +102,40 @@ class Recognition:
         conf, found = self.critic.scores(view)
         best = conf.max(1).values
         marks = [k if b > 0.05 else self.usual[w].numpy() for k, b, w in zip(found, best, who)]
-        same = (self.critic.embed(view, marks) * self.person[torch.from_numpy(who)]).sum(1)
-        return same, -(best.clamp(min=1e-6).log()).clamp(max=6)
+        likeness, who = self.critic.embed(view, marks) @ self.person.T, torch.from_numpy(who)
+        same, mistaken = likeness[torch.arange(len(who)), who], F.cross_entropy(likeness / self.TEMPERATURE, who, reduction="none")
+        return same, mistaken, -(best.clamp(min=1e-6).log()).clamp(max=6)
+
+
+class OwnDrawings:
+    """Portraits of known names on the way that generate-portraits takes, seen at some step."""
+
+    def __init__(self, data, guidance, steps=20):
+        self.data, self.guidance, self.steps = data, guidance, steps
+        base = data.count * len(TEMPLATES)
+        self.prompt, self.null = base + NAMELESS.index(PROMPT), base + len(NAMELESS)
+
+    def __call__(self, unet, count):
+        """Predicted clean latents (with gradient through the last step alone) and whom they show."""
+        data = self.data
+        who = np.array(random.choices(range(data.known), 1.1 - data.recognized, k=count))
+        text = prepend(data.told[torch.from_numpy(who)], data.states[self.prompt].expand(count, -1, -1))
+        context = torch.cat([data.states[self.null].expand(count, -1, -1), text])
+        pooled = torch.cat([data.pooled[k].expand(count, -1) for k in (self.null, self.prompt)])
+        added = dict(text_embeds=pooled, time_ids=TIME_IDS.expand(2 * count, -1))
+
+        def velocity(z, t):
+            null, text = unet(torch.cat([z, z]), t, encoder_hidden_states=context, added_cond_kwargs=added).sample.chunk(2)
+            return null + self.guidance * (text - null)
+
+        ddim, z = DDIMScheduler(**SCHEDULE), torch.randn(count, 16, 16, 16)
+        ddim.set_timesteps(self.steps)
+        last = random.randrange(self.steps // 4, self.steps)
+        with torch.no_grad():
+            for t in ddim.timesteps[:last]:
+                z = ddim.step(velocity(z, t), t, z).prev_sample
+        t = ddim.timesteps[last]
+        return ddim.step(velocity(z, t), t, z).pred_original_sample, who
 
 
 def train(a):
@@ -108,6 +144,7 @@ def train(a):
     unet = (new_unet() if a.from_nothing else load_unet(a.start)).train()
     recognition = Recognition(a.vae) if a.critic else None
     faces = len(recognition.person) if a.critic else 0
+    drawings = OwnDrawings(data, a.guidance)
     opt = torch.optim.AdamW(unet.parameters(), a.lr, betas=(0.9, 0.99), weight_decay=0.01)
     average = {k: v.clone() for k, v in unet.state_dict().items()}
     signal = DDIMScheduler(**SCHEDULE).alphas_cumprod
@@ -127,11 +164,14 @@ def train(a):
         each = ((out - (s.sqrt() * eps - (1 - s).sqrt() * z)) ** 2).mean((1, 2, 3))
         loss, same, missed, known = each.mean(), torch.zeros(1), torch.zeros(1), np.ones(1, bool)
         if len(judged):
-            clean = (s.sqrt() * noisy - (1 - s).sqrt() * out)[judged]
-            same, missed = recognition(clean, who[judged])
-            loss = loss + a.weight * ((1 - same).mean() + 0.15 * missed.mean())
-            known = who[judged] < data.known
-            for person, value in zip(who[judged][known], same[known].tolist()):
+            clean, who = (s.sqrt() * noisy - (1 - s).sqrt() * out)[judged], who[judged]
+            if a.drawn:
+                own, whose = drawings(unet, a.drawn)
+                clean, who = torch.cat([clean, own]), np.concatenate([who, whose])
+            same, mistaken, missed = recognition(clean, who)
+            loss = loss + a.weight * ((1 - same).mean() + 0.1 * mistaken.mean() + 0.15 * missed.mean())
+            known = who < data.known
+            for person, value in zip(who[known], same[known].tolist()):
                 data.recognized[person] += 0.2 * (value - data.recognized[person])
         opt.zero_grad(), loss.backward(), torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0), opt.step()
         decay = min(a.decay, (1 + it) / (10 + it))
@@ -151,5 +191,6 @@ if __name__ == "__main__":
     p.add_argument("--start", default=SHIPPED / "unet"), p.add_argument("--from-nothing", action="store_true"), p.add_argument("--vae", default=SHIPPED / "vae"), p.add_argument("--out", default="unet")
     p.add_argument("--steps", type=int, default=600), p.add_argument("--lr", type=float, default=3e-4), p.add_argument("--batch", type=int, default=20), p.add_argument("--warm-up", type=int, default=30), p.add_argument("--decay", type=float, default=0.98), p.add_argument("--seed", type=int, default=7)
     p.add_argument("--critic", type=int, default=4, help="how many of a batch the face networks judge"), p.add_argument("--weight", type=float, default=0.1)
+    p.add_argument("--drawn", type=int, default=0, help="portraits that the U-Net draws itself and the face networks judge, with each batch"), p.add_argument("--guidance", type=float, default=3.0, help="of those")
     p.add_argument("--shares", type=float, nargs=4, default=[0.6, 0.12, 0.2, 0.08], help="of known, unknown, nobody's and no names")
     train(p.parse_args())
