@@ -25,6 +25,7 @@ pub struct StepProgress {
     /// Tasks' worth of work done in the tasks at work.
     pub fraction: f64,
     units: Option<(Unit, u64)>,
+    found: Option<(Unit, u64)>,
     started: Instant,
 }
 
@@ -36,16 +37,19 @@ impl StepProgress {
             tasks_done: 0,
             fraction: 0.0,
             units: None,
+            found: None,
             started: Instant::now(),
         }
     }
 
     /// Notes `new` more units done. A step that counts in several units shows the one it began with.
     pub fn add_units(&mut self, unit: Unit, new: u64) {
-        let (counted, sum) = self.units.get_or_insert((unit, 0));
-        if *counted == unit {
-            *sum += new;
-        }
+        add(&mut self.units, unit, new);
+    }
+
+    /// Notes `new` more units found in those done.
+    pub fn add_found(&mut self, unit: Unit, new: u64) {
+        add(&mut self.found, unit, new);
     }
 
     /// What is done, from 0 to 1.
@@ -63,15 +67,29 @@ impl StepProgress {
         if let Some((unit, sum)) = self.units {
             parts.push(format!(
                 "{}, {}/s",
-                count(usize::try_from(sum).unwrap_or(usize::MAX), unit.as_str()),
+                counted(unit, sum),
                 rate(sum as f64 / elapsed.as_secs_f64().max(0.001))
             ));
+        }
+        if let Some((unit, sum)) = self.found {
+            parts.push(counted(unit, sum));
         }
         if let Some(left) = remaining(self.done(), elapsed) {
             parts.push(format!("{} left", duration(left)));
         }
         parts.join(", ")
     }
+}
+
+fn add(units: &mut Option<(Unit, u64)>, unit: Unit, new: u64) {
+    let (counted, sum) = units.get_or_insert((unit, 0));
+    if *counted == unit {
+        *sum += new;
+    }
+}
+
+fn counted(unit: Unit, sum: u64) -> String {
+    count(usize::try_from(sum).unwrap_or(usize::MAX), unit.as_str())
 }
 
 fn rate(per_second: f64) -> String {
@@ -218,6 +236,19 @@ mod tests {
         progress.add_units(Unit::Name, 7);
         let text = progress.describe(Duration::from_secs(100));
         assert_eq!(text, "1 of 4 tasks, 3,000 images, 30/s, 1:40 left");
+    }
+
+    #[test]
+    fn what_is_found_stands_beside_what_is_done() {
+        let mut progress = StepProgress::new(2);
+        progress.fraction = 0.5;
+        progress.add_units(Unit::Caption, 9000);
+        progress.add_found(Unit::Mention, 1);
+        let text = progress.describe(Duration::from_secs(3));
+        assert_eq!(
+            text,
+            "0 of 2 tasks, 9,000 captions, 3,000/s, 1 mention, 9.00 s left"
+        );
     }
 
     #[test]

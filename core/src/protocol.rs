@@ -105,6 +105,20 @@ pub enum FailureKind {
     Internal,
 }
 
+/// How far a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Units done.
+    pub done: u64,
+    /// Units in all.
+    pub total: u64,
+    /// Of what.
+    pub unit: Unit,
+    /// What was found in them so far, where that is another unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<(Unit, u64)>,
+}
+
 /// A line from a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -126,12 +140,9 @@ pub enum FromWorker {
     Progress {
         /// The assignment.
         id: u64,
-        /// Units done.
-        done: u64,
-        /// Units in all.
-        total: u64,
-        /// Of what.
-        unit: Unit,
+        /// How far it is.
+        #[serde(flatten)]
+        progress: Progress,
     },
     /// A line for the log.
     Log {

@@ -15,7 +15,7 @@ use crate::error::{CoreError, StageError};
 use crate::ledger::{Account, KeyParts, Ledger, RECORD_FORMAT, Record};
 use crate::manifest::Manifest;
 use crate::part::{self, Part};
-use crate::protocol::{Surroundings, TaskSpec};
+use crate::protocol::{Progress, Surroundings, TaskSpec};
 use crate::resources::Resources;
 use crate::stage::Partition;
 use crate::store::Store;
@@ -23,15 +23,15 @@ use crate::table::{Dropped, Row, TableId, Widths};
 
 /// Hears how far a task is. Called often; the receiver thins out.
 pub trait Report: Send {
-    /// `done` of `total` units.
-    fn progress(&self, done: u64, total: u64, unit: Unit);
+    /// It is this far.
+    fn progress(&self, progress: Progress);
 }
 
 /// A report to nobody.
 pub struct Silent;
 
 impl Report for Silent {
-    fn progress(&self, _: u64, _: u64, _: Unit) {}
+    fn progress(&self, _: Progress) {}
 }
 
 /// What a worker lends to the tasks it runs.
@@ -326,7 +326,20 @@ impl Task {
     /// # Errors
     /// [`StageError::Cancelled`] when the run was asked to stop.
     pub fn progress(&self, done: u64, total: u64, unit: Unit) -> Result<(), StageError> {
-        self.report.progress(done, total, unit);
+        self.report_progress(Progress {
+            done,
+            total,
+            unit,
+            found: None,
+        })
+    }
+
+    /// As [`Task::progress`], for a task that also tells what it found.
+    ///
+    /// # Errors
+    /// [`StageError::Cancelled`] when the run was asked to stop.
+    pub fn report_progress(&self, progress: Progress) -> Result<(), StageError> {
+        self.report.progress(progress);
         if self.bench.cancelled.load(Ordering::Relaxed) {
             Err(StageError::Cancelled)
         } else {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use laioncele_core::CoreError;
 use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::protocol::{
-    FailureKind, FromWorker, HostMap, Surroundings, TaskSpec, ToWorker,
+    FailureKind, FromWorker, HostMap, Progress, Surroundings, TaskSpec, ToWorker,
 };
 use laioncele_core::store::Store;
-use laioncele_core::{CoreError, Unit};
 
 use super::launch::{Launch, Need};
 use super::pool::{Event, Pool};
@@ -212,12 +212,7 @@ impl Executor {
         message: FromWorker,
     ) -> Result<(), Failure> {
         match message {
-            FromWorker::Progress {
-                id,
-                done,
-                total,
-                unit,
-            } => step.note_progress(worker, id, done, total, unit),
+            FromWorker::Progress { id, progress } => step.note_progress(worker, id, progress),
             FromWorker::Log { level, text } => wire_log::relay(worker, &level, &text),
             FromWorker::Done { id, .. } => {
                 self.stillborn = 0;
@@ -347,24 +342,34 @@ struct StepRun<'a> {
     workers: usize,
 }
 
+#[derive(Clone, Copy, Default)]
 struct Running {
     done: u64,
+    found: u64,
     fraction: f64,
 }
 
 impl StepRun<'_> {
-    fn note_progress(&mut self, worker: WorkerId, id: u64, done: u64, total: u64, unit: Unit) {
+    fn note_progress(&mut self, worker: WorkerId, id: u64, said: Progress) {
         if self.queue.task_of(worker, id).is_none() {
             return;
         }
-        let fraction = if total == 0 {
-            0.0
-        } else {
-            (done as f64 / total as f64).min(1.0)
+        let fraction = match said.total {
+            0 => 0.0,
+            total => (said.done as f64 / total as f64).min(1.0),
         };
-        let before = self.running.insert(id, Running { done, fraction });
-        let new = done.saturating_sub(before.map_or(0, |b| b.done));
-        self.progress.add_units(unit, new);
+        let now = Running {
+            done: said.done,
+            found: said.found.map_or(0, |(_, found)| found),
+            fraction,
+        };
+        let before = self.running.insert(id, now).unwrap_or_default();
+        let units = now.done.saturating_sub(before.done);
+        self.progress.add_units(said.unit, units);
+        if let Some((unit, _)) = said.found {
+            let found = now.found.saturating_sub(before.found);
+            self.progress.add_found(unit, found);
+        }
         self.progress.fraction = self.running.values().map(|r| r.fraction).sum();
     }
 

@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::{
-    FailureKind, FromWorker, PROTOCOL, Surroundings, TaskSpec, ToWorker,
+    FailureKind, FromWorker, PROTOCOL, Progress, Surroundings, TaskSpec, ToWorker,
 };
 use laioncele_core::resources::Resources;
 use laioncele_core::store::Store;
 use laioncele_core::task::{Bench, Report, host_name};
-use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task, Unit};
+use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task};
 
 use super::lines;
 use crate::plan::facts;
@@ -318,16 +318,14 @@ impl Throttled {
 }
 
 impl Report for Throttled {
-    fn progress(&self, done: u64, total: u64, unit: Unit) {
+    fn progress(&self, progress: Progress) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.is_none_or(|at| at.elapsed() >= TELL_EVERY);
         if due {
             *last = Some(Instant::now());
             self.voice.say(&FromWorker::Progress {
                 id: self.id,
-                done,
-                total,
-                unit,
+                progress,
             });
         }
     }

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use laioncele_bert_ner::BertNer;
+use laioncele_core::protocol::Progress;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::Mention;
 use laioncele_core::{
@@ -121,7 +122,12 @@ fn extract(
         for caption in captions.map_err(|e| StageError::environment(&*e))? {
             output.add(task, caption)?;
         }
-        task.progress(output.rows, rows, Unit::Caption)?;
+        task.report_progress(Progress {
+            done: output.rows,
+            total: rows,
+            unit: Unit::Caption,
+            found: Some((Unit::Mention, output.mentions)),
+        })?;
     }
     Ok(())
 }

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use half::f16;
 use image::{ImageFormat, Rgb, RgbImage};
 use laioncele_core::ledger::{KeyParts, Record};
-use laioncele_core::protocol::TaskSpec;
+use laioncele_core::protocol::{Progress, TaskSpec};
 use laioncele_core::table::{
     Dropped, FaceBox, FeatureVector, Image, LaionCele, Landmarks, NameVector, Photo, PhotoFace,
     PhotoFeature, UniquePhoto,
 };
 use laioncele_core::task::{Bench, Report};
 use laioncele_core::testing::Rig;
-use laioncele_core::{ImageId, Manifest, NameId, Part, Partition, StageError, TableId, Task, Unit};
+use laioncele_core::{ImageId, Manifest, NameId, Part, Partition, StageError, TableId, Task};
 use laioncele_encoder::Encoder;
 
 use super::*;
@@ -153,7 +153,7 @@ struct StopAfter {
 }
 
 impl Report for StopAfter {
-    fn progress(&self, _: u64, _: u64, _: Unit) {
+    fn progress(&self, _: Progress) {
         let mut left = self.left.lock().expect("the lock");
         *left = left.saturating_sub(1);
         self.cancelled.store(*left == 0, Ordering::Relaxed);
