@@ -22,7 +22,7 @@ TFLOP = {1024: (13.52, 10.5), 512: (3.18, 2.6)}
 
 
 class Diffusers:
-    """diffusers under the protocol of the example `throughput`."""
+    """diffusers under the protocol of the example `throughput-sdxl`."""
 
     def __init__(self, folder, precision, device, compiled=False):
         import torch

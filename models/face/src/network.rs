@@ -25,6 +25,7 @@ pub(crate) struct Network {
     wanted: Vec<String>,
     /// Batch, height and width that the file declares for its input, where it declares them.
     extents: [Option<u32>; 3],
+    /// Never [`Device::Auto`] once it is loaded.
     device: Device,
     /// Its tensors in words.
     tensors: String,
@@ -49,7 +50,7 @@ impl Network {
             tensors: String::new(),
             idle: Mutex::default(),
         };
-        let session = network.session()?;
+        let session = network.first_session()?;
         network.tensors = describe(&session);
         let [input] = session.inputs() else {
             let count = session.inputs().len();
@@ -73,9 +74,10 @@ impl Network {
         [height, width]
     }
 
-    /// Whether the file lets more than one picture in at once.
+    /// Whether more than one picture is given to it at once: on a GPU, where that pays, if the file says that it may be.
+    /// Some files say so and cannot.
     pub(crate) fn takes_batches(&self) -> bool {
-        self.extents[0].is_none()
+        self.device == Device::Cuda && self.extents[0].is_none()
     }
 
     fn lacks(&self, what: &'static str, name: &str) -> FaceError {
@@ -147,6 +149,18 @@ impl Network {
         named.map_err(|e| self.failed(e))
     }
 
+    /// Settles where [`Device::Auto`] runs.
+    fn first_session(&mut self) -> Result<Session, FaceError> {
+        if self.device == Device::Auto {
+            self.device = Device::Cuda;
+            if let Ok(session) = self.session() {
+                return Ok(session);
+            }
+            self.device = Device::Cpu;
+        }
+        self.session()
+    }
+
     fn session(&self) -> Result<Session, FaceError> {
         let builder = Session::builder(&runtime::environment()?).map_err(|e| self.failed(e))?;
         let configured = builder
@@ -164,12 +178,10 @@ impl Network {
         if self.device == Device::Cpu {
             return Ok(());
         }
-        match (CUDA::default().register(builder), self.device) {
-            (Err(error), Device::Cuda) => Err(FaceError::NoCuda {
-                reason: error.to_string(),
-            }),
-            _ => Ok(()),
-        }
+        let registered = CUDA::default().register(builder);
+        registered.map_err(|error| FaceError::NoCuda {
+            reason: error.to_string(),
+        })
     }
 
     fn failed(&self, source: ort::Error) -> FaceError {

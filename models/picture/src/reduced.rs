@@ -1,5 +1,5 @@
 //! JPEGs decoded at a half, a quarter or an eighth of their size, by leaving out what the finer sizes need (DCT scaling):
-//! each pixel is nearly the mean of those that it stands for, at a fraction of the time and memory.
+//! each pixel is nearly the mean of those that it stands for, at a fraction of the time and, but for progressive files, memory.
 
 use image::metadata::Orientation as Turn;
 use image::{DynamicImage, GrayImage, RgbImage};
@@ -17,8 +17,8 @@ pub struct Reduced {
 }
 
 /// A JPEG, more than twice as large as wanted, at the smallest size whose longest side is at least `longest` pixels;
-/// `None` for every other file, and for JPEGs that are not of 8-bit gray or three colours: [`decode`](crate::decode)
-/// them. Means differ from those of the whole picture by less than 1 of 255, single pixels by some.
+/// `None` for every other file, and for JPEGs that are not of 8-bit gray or three colours, have an Adobe marker or more
+/// than a hundred scans: [`decode`](crate::decode) them. Means differ from those of the whole picture by less than 1 of 255, single pixels by some.
 ///
 /// # Errors
 /// As [`decode`](crate::decode), as far as the header and the end of the file show it.
@@ -56,8 +56,23 @@ pub fn decode_reduced(
     Ok(Some(Reduced { picture, whole }))
 }
 
+/// Scans that a JPEG may have here. Each costs a pass over the whole picture, and the decoder takes any number; the
+/// decoder of whole pictures has this limit itself.
+const MAX_SCANS: usize = 100;
+
+/// Whether the JPEG is left to the decoder of whole pictures: it has more scans than any honest file, or an Adobe marker,
+/// whose word on the colours the two decoders weigh differently.
+fn is_unusual(bytes: &[u8]) -> bool {
+    let scans = bytes.windows(2).filter(|b| *b == [0xff, 0xda]).count();
+    let adobe = |b: &[u8]| b[..2] == [0xff, 0xee] && b[4..] == *b"Adobe";
+    scans > MAX_SCANS || bytes.windows(9).any(adobe)
+}
+
 /// The JPEG at exactly this size, which is a half, a quarter or an eighth of its own, rounded up.
 fn scaled(bytes: &[u8], limits: &Limits, [width, height]: [u32; 2]) -> Option<RgbImage> {
+    if is_unusual(bytes) {
+        return None;
+    }
     let mut decoder = Decoder::new(bytes);
     let bytes_at_most = usize::try_from(limits.max_pixels.saturating_mul(3));
     decoder.set_max_decoding_buffer_size(bytes_at_most.unwrap_or(usize::MAX));
@@ -188,6 +203,35 @@ mod tests {
         let few = Limits { max_pixels: 1000 };
         let large = decode_reduced(&bytes, &few, Orientation::Upright, 50);
         assert!(matches!(large, Err(DecodeError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn gray_is_reduced_and_adobes_colours_are_left_to_the_whole() {
+        let gray = DynamicImage::from(scene(403, 301)).into_luma8();
+        let mut bytes = Vec::new();
+        let encoder = JpegEncoder::new_with_quality(Cursor::new(&mut bytes), 92);
+        let written = encoder.write_image(&gray, 403, 301, image::ExtendedColorType::L8);
+        written.expect("encodes");
+        let whole = decode(&bytes, &Limits::default(), Orientation::Upright).expect("decodes");
+        let found = reduced(&bytes, 101).expect("it is large");
+        let (found, mean) = (found.picture.get_pixel(50, 40), mean(&whole, 50, 40, 4));
+        assert!((0..3).all(|c| (f32::from(found[c]) - mean[c]).abs() < 12.0));
+        let mut adobe = jpeg(&scene(403, 301), 1);
+        adobe.splice(2..2, *b"\xff\xee\x00\x0eAdobe\0\x64\0\0\0\0\x01");
+        assert!(reduced(&adobe, 101).is_none());
+    }
+
+    /// Each of these costs a decoder without a limit a pass over the picture.
+    #[test]
+    fn a_bomb_of_scans_is_left_to_the_whole() {
+        let mut bytes = jpeg(&scene(403, 301), 1);
+        let end = bytes.split_off(bytes.len() - 2);
+        let scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00";
+        (0..200).for_each(|_| bytes.extend_from_slice(scan));
+        bytes.extend(end);
+        assert!(is_unusual(&bytes));
+        let found = decode_reduced(&bytes, &Limits::default(), Orientation::Upright, 101);
+        assert!(!matches!(found, Ok(Some(_))));
     }
 
     proptest::proptest! {

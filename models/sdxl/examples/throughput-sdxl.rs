@@ -1,7 +1,7 @@
 //! The worker of `make bench-sdxl`: loads a model, then draws what each line of standard input asks for (a JSON object) and
 //! answers with one line: seconds by the wall clock and of the processors, peak memory.
 //!
-//!     throughput MODEL_FOLDER PRECISION DEVICE
+//!     throughput-sdxl MODEL_FOLDER PRECISION DEVICE
 //!     {"pictures": 4, "steps": 20, "size": 128, "guidance": 7, "threads": 2, "seed": 0, "into": "FILE of RGB bytes"}
 //!
 //! The texts are encoded before, so that a line measures the way from embeddings to bytes. `"batch"` sets how many pictures
@@ -35,7 +35,7 @@ struct Order {
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, precision, device] = arguments.as_slice() else {
-        return Err("usage: throughput MODEL_FOLDER PRECISION DEVICE".into());
+        return Err("usage: throughput-sdxl MODEL_FOLDER PRECISION DEVICE".into());
     };
     let mut files: SdxlFiles = serde_json::from_value(serde_json::json!({
         "folder": folder, "precision": precision, "device": device,

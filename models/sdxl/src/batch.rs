@@ -82,6 +82,20 @@ impl BatchSize {
         Ok(())
     }
 
+    /// As [`BatchSize::halve`], where pictures were decoded beside the batch that failed: a batch of one is then drawn
+    /// again with nothing beside it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if memory ran out before.
+    pub(crate) fn halve_or_draw_alone(&self, size: usize, error: Error) -> Result<()> {
+        if size > 1 || self.was_halved() {
+            return self.halve(size, error);
+        }
+        tracing::warn!(%error, "the memory does not hold a picture beside another's decoding: going on without that");
+        self.state().halved = true;
+        Ok(())
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         let state = self.state.lock();
         // A state is written whole: a panic elsewhere leaves it as it was.
@@ -159,5 +173,14 @@ mod tests {
                 .is_err()
         );
         assert_eq!((batch.get(), batch.was_halved()), (8, false));
+    }
+
+    #[test]
+    fn one_picture_beside_another_is_drawn_alone_once() {
+        let batch = BatchSize::new(1);
+        batch.halve_or_draw_alone(1, refusal()).expect("goes on");
+        assert_eq!((batch.get(), batch.was_halved()), (1, true));
+        let again = batch.halve_or_draw_alone(1, refusal());
+        assert!(matches!(again, Err(Error::OutOfMemory { pictures: 1, .. })));
     }
 }

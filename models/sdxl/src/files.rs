@@ -27,7 +27,8 @@ pub struct SdxlFiles {
     /// Where to compute.
     #[serde(default)]
     pub device: DeviceChoice,
-    /// Pictures that a GPU draws at once ([`SdxlOptions::batch`]); half of it where its memory does not hold them.
+    /// Pictures that a GPU draws at once ([`SdxlOptions::batch`]); half of it where its memory does not hold them. Without
+    /// a GPU it is not asked: there pictures do not depend on their neighbours.
     #[serde(default)]
     pub batch: Option<NonZeroUsize>,
 }
@@ -131,13 +132,15 @@ impl SdxlFiles {
     /// # Errors
     /// [`DeviceChoice::Cuda`] without a GPU.
     pub fn picture_options(&self) -> Result<SdxlOptions> {
+        let device = self.device.open()?;
+        let batch = self.batch.filter(|_| !device.is_cpu());
         Ok(SdxlOptions {
             // Opened twice, so that decoding and denoising have a stream each.
             vae_device: Some(self.device.open()?),
-            device: self.device.open()?,
+            device,
             dtype: self.precision.dtype(),
             unet: self.unet.clone(),
-            batch: self.batch.map(NonZeroUsize::get),
+            batch: batch.map(NonZeroUsize::get),
             ..SdxlOptions::default()
         })
     }

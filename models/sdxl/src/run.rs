@@ -101,7 +101,7 @@ impl Sdxl {
             match outcome {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_out_of_memory() => {
-                    size.halve(pictures.min(requests.len()), error)?;
+                    size.halve_or_draw_alone(pictures.min(requests.len()), error)?;
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -59,7 +59,7 @@ impl Step for Evaluate {
         StageName::Evaluate
     }
     fn version(&self) -> u32 {
-        1
+        2
     }
     fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
         Ok(Spread::Once)

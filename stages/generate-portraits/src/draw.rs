@@ -129,8 +129,10 @@ impl Portraitist<'_> {
         progress: &mut impl FnMut(usize) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
         let missing = self.take_earlier(sitters, range);
-        for sitter in &mut *sitters {
-            self.look(sitter).map_err(|Stop(error)| error)?;
+        for at in 0..sitters.len() {
+            self.look(&mut sitters[at]).map_err(|Stop(error)| error)?;
+            let finished = sitters.iter().filter(|sitter| sitter.is_finished());
+            progress(finished.count())?;
         }
         let embeddings: Vec<Embedding> = missing
             .iter()
@@ -190,7 +192,11 @@ impl Portraitist<'_> {
             sitter.forget_pixels();
             return Ok(());
         };
-        if sitter.look.is_some() || sitter.portraits.len() < LOOKED_AT as usize {
+        if sitter.look.is_some() {
+            sitter.forget_pixels();
+            return Ok(());
+        }
+        if sitter.portraits.len() < LOOKED_AT as usize {
             return Ok(());
         }
         sitter.portraits.sort_by_key(|portrait| portrait.row.index);

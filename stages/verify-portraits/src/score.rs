@@ -26,7 +26,7 @@ impl Step for ScorePortraits {
         StageName::VerifyPortraits
     }
     fn version(&self) -> u32 {
-        1
+        2
     }
     fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
         Ok(Spread::Buckets)
