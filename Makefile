@@ -3,7 +3,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test soak bench bench-ner bench-faces bench-sdxl bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test soak bench bench-ner bench-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -39,6 +39,10 @@ bench-faces: onnxruntime
 BENCH_SDXL ?= 5 20
 bench-sdxl:
 	benches/sdxl.sh $(BENCH_SDXL)
+
+# An SDXL of the real size: FULL_SIZE=FOLDER keeps the weights.
+bench-full-size: build
+	python3 benches/full-size.py $(FULL_SIZE)
 
 # extract-names over CAPTIONS captions: captions per second and peak memory.
 CAPTIONS ?= 10000000

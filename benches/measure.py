@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import threading
@@ -17,27 +16,28 @@ def laioncele(*arguments):
     return ["cargo", "run", "--release", "--quiet", "--manifest-path", manifest, "--", *arguments]
 
 
-def resident(pid):
-    """Resident bytes of a process and its descendants."""
+def resident(pid, kind="VmRSS"):
+    """Resident bytes of a process and its descendants; of kind `RssAnon`, those that no file backs."""
     total = 0
     try:
-        with open(f"/proc/{pid}/statm") as file:
-            total += int(file.read().split()[1]) * resource.getpagesize()
+        with open(f"/proc/{pid}/status") as file:
+            kilobytes = next((line.split()[1] for line in file if line.startswith(f"{kind}:")), 0)
+        total += int(kilobytes) * 1024
         with open(f"/proc/{pid}/task/{pid}/children") as file:
-            total += sum(resident(int(child)) for child in file.read().split())
+            total += sum(resident(int(child), kind) for child in file.read().split())
     except (FileNotFoundError, ProcessLookupError):
         pass
     return total
 
 
-def measured(command):
-    """What the program printed, seconds, peak bytes. Ends with the program's exit code where that is not 0."""
+def measured(command, kind="VmRSS"):
+    """What the program printed, seconds, peak bytes (see `resident`). Ends with the program's exit code where that is not 0."""
     started, peak, done = time.monotonic(), [0], threading.Event()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
 
     def watch():
         while not done.wait(0.05):
-            peak[0] = max(peak[0], resident(process.pid))
+            peak[0] = max(peak[0], resident(process.pid, kind))
 
     watcher = threading.Thread(target=watch)
     watcher.start()

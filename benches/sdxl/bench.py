@@ -26,8 +26,12 @@ class Diffusers:
 
     def __init__(self, folder, precision, device, compiled=False):
         import torch
-        from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+        import transformers
+        from diffusers import DDIMScheduler, StableDiffusionXLPipeline, logging
 
+        for library in (logging, transformers.logging):
+            library.set_verbosity_error()
+            library.disable_progress_bar()
         self.torch, self.device = torch, device
         torch.set_grad_enabled(False)
         dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[precision]
@@ -157,7 +161,7 @@ def cpu(program, folders, passes, steps):
                          "threads": threads, "seed": 1}
                 apart = difference((ours, theirs), order)
                 wall, their_wall, busy, their_busy = best_of((ours, theirs), order, passes)
-                name = os.path.basename(os.path.normpath(folder))
+                name = [part for part in os.path.normpath(folder).split(os.sep) if part != "model"][-1]
                 print(f"{name:12} {order['size']:5} {threads:7} {pictures:8} {pictures / wall:10.3f}"
                       f" {pictures / their_wall:10.3f} {their_wall / wall:6.2f} {their_busy / max(busy, 0.01):15.2f} {apart:13.4f}",
                       flush=True)
