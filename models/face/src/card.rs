@@ -1,6 +1,7 @@
 //! Model cards: what a detector or a recognizer wants to be given and how its numbers are read, as TOML files that
 //! `[models.face]` names. Without a card a network is one of those that the repository ships.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -13,6 +14,13 @@ use crate::{FaceError, FaceOptions};
 const MAX_BYTES: u64 = 1 << 20;
 /// Sides of an aligned face that make sense, in pixels.
 const SIDES: std::ops::RangeInclusive<u32> = 16..=1024;
+
+/// Numbers that a thread keeps memory for: planes of a megapixel.
+const MOST_KEPT: usize = 3 << 20;
+
+thread_local! {
+    static PLANES: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
 
 /// How a detector's outputs are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -46,16 +54,39 @@ pub(crate) struct Pixels {
 }
 
 impl Pixels {
-    /// The planes of `picture`, row-major.
-    pub(crate) fn planes(&self, picture: &image::RgbImage) -> Vec<f32> {
-        let mut planes = Vec::with_capacity(picture.as_raw().len());
+    /// Bytes as they are: red, green, blue.
+    pub(crate) const RAW: Self = Self {
+        channels: Channels::Rgb,
+        mean: [0.0; 3],
+        scale: [1.0; 3],
+    };
+
+    /// What `work` makes of the planes of `pictures`, one picture after the other, row-major. The thread keeps their memory:
+    /// fresh pages for each picture take longer than filling them.
+    pub(crate) fn with_planes<T>(
+        &self,
+        pictures: &[&image::RgbImage],
+        work: impl FnOnce(&[f32]) -> T,
+    ) -> T {
+        let mut planes = PLANES.take();
+        planes.clear();
+        for picture in pictures {
+            self.add_planes(picture, &mut planes);
+        }
+        let made = work(&planes);
+        if planes.capacity() <= MOST_KEPT {
+            PLANES.set(planes);
+        }
+        made
+    }
+
+    fn add_planes(&self, picture: &image::RgbImage, planes: &mut Vec<f32>) {
         for k in 0..3 {
             let (mean, scale, channel) = (self.mean[k], self.scale[k], self.channel(k));
             let number: [f32; 256] = std::array::from_fn(|value| (value as f32 - mean) / scale);
-            let pixels = picture.as_raw().chunks_exact(3);
-            planes.extend(pixels.map(|pixel| number[usize::from(pixel[channel])]));
+            let (pixels, _) = picture.as_raw().as_chunks::<3>();
+            planes.extend(pixels.iter().map(|p| number[usize::from(p[channel])]));
         }
-        planes
     }
 
     /// The colour that becomes zeros, as near as bytes come.
@@ -418,11 +449,9 @@ mod tests {
             mean: [1.0, 2.0, 3.0],
             scale: [1.0, 2.0, 3.0],
         };
-        assert_eq!(pixels(Channels::Rgb).planes(&picture), [9.0, 9.0, 9.0]);
-        assert_eq!(
-            pixels(Channels::Bgr).planes(&picture),
-            [29.0, 9.0, 7.0 / 3.0]
-        );
+        let planes = |channels| pixels(channels).with_planes(&[&picture], <[f32]>::to_vec);
+        assert_eq!(planes(Channels::Rgb), [9.0, 9.0, 9.0]);
+        assert_eq!(planes(Channels::Bgr), [29.0, 9.0, 7.0 / 3.0]);
         assert_eq!(pixels(Channels::Bgr).neutral().0, [3, 2, 1]);
     }
 }

@@ -16,6 +16,8 @@ mod file;
 mod files;
 mod nets;
 mod network;
+mod prelu;
+mod protobuf;
 mod recognizer;
 mod resize;
 mod runtime;
