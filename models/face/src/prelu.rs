@@ -300,8 +300,8 @@ mod tests {
         let graph = Field::all(graph.expect("a graph").bytes().expect("a message"));
         let graph = graph.expect("fields");
         let nodes = graph.iter().filter(|f| f.number == GRAPH_NODE);
-        let node = |f: &Field| Node::of(f.bytes().expect("a message")).expect("a node");
-        nodes.filter(|f| node(f).is(operator)).count()
+        let nodes = nodes.map(|f| Node::of(f.bytes().expect("a message")).expect("a node"));
+        nodes.filter(|node| node.is(operator)).count()
     }
 
     #[test]
