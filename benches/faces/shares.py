@@ -1,7 +1,7 @@
 """Says where the time of `make bench-faces` goes: samples both sides with Linux's perf on one thread, and prints the
 milliseconds that a photo of each size takes in each part.
 
-    profile.py EMBED_PHOTOS_PROGRAM FACE_MODELS [SECONDS]
+    shares.py EMBED_PHOTOS_PROGRAM FACE_MODELS [SECONDS]
 """
 
 import json
