@@ -131,33 +131,29 @@ fn warp_bilinear(picture: &RgbImage, transform: &Similarity, side: u32) -> RgbIm
 fn sample(picture: &RgbImage, x: f32, y: f32) -> image::Rgb<u8> {
     let (left, top) = (x.floor(), y.floor());
     let (right_share, lower_share) = (x - left, y - top);
-    let corners = corners(picture, left, top).map(|pixel| pixel.map(f32::from));
+    // `as` saturates, and adding stays in 64 bits, so that places far outside are just black.
+    let (left, top) = (left as i64, top as i64);
+    let pixel = |x: i64, y: i64| -> [f32; 3] {
+        let inside =
+            x >= 0 && y >= 0 && x < i64::from(picture.width()) && y < i64::from(picture.height());
+        if inside {
+            picture.get_pixel(x as u32, y as u32).0.map(f32::from)
+        } else {
+            [0.0; 3]
+        }
+    };
+    let (next_x, next_y) = (left.saturating_add(1), top.saturating_add(1));
+    let corners = [
+        pixel(left, top),
+        pixel(next_x, top),
+        pixel(left, next_y),
+        pixel(next_x, next_y),
+    ];
     image::Rgb(std::array::from_fn(|channel| {
         let [a, b, c, d] = corners.map(|p| p[channel]);
         let (upper, lower) = (a + right_share * (b - a), c + right_share * (d - c));
-        resize::to_byte(upper + lower_share * (lower - upper))
+        (upper + lower_share * (lower - upper)).round_ties_even() as u8
     }))
-}
-
-/// The pixel at this whole place, its right neighbour, and the two below.
-fn corners(picture: &RgbImage, left: f32, top: f32) -> [[u8; 3]; 4] {
-    let (width, height) = picture.dimensions();
-    // `as` saturates, and adding stays in 64 bits, so that places far outside are just black.
-    let (left, top) = (left as i64, top as i64);
-    let (right, below) = (left.saturating_add(1), top.saturating_add(1));
-    let inside =
-        |x: i64, y: i64| (0..i64::from(width)).contains(&x) && (0..i64::from(height)).contains(&y);
-    if inside(left, top) && inside(right, below) {
-        let (pixels, _) = picture.as_raw().as_chunks::<3>();
-        let first = top as usize * width as usize + left as usize;
-        let second = first + width as usize;
-        return [first, first + 1, second, second + 1].map(|at| pixels[at]);
-    }
-    let pixel = |(x, y)| match inside(x, y) {
-        true => picture.get_pixel(x as u32, y as u32).0,
-        false => [0; 3],
-    };
-    [(left, top), (right, top), (left, below), (right, below)].map(pixel)
 }
 
 #[cfg(test)]

@@ -1,26 +1,19 @@
 //! Model cards: what a detector or a recognizer wants to be given and how its numbers are read, as TOML files that
 //! `[models.face]` names. Without a card a network is one of those that the repository ships.
 
-use std::cell::Cell;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::align::{SIDE, TEMPLATE};
+use crate::pixels::{Channels, Pixels};
 use crate::{FaceError, FaceOptions};
 
 /// The most bytes that are read as a card.
 const MAX_BYTES: u64 = 1 << 20;
 /// Sides of an aligned face that make sense, in pixels.
 const SIDES: std::ops::RangeInclusive<u32> = 16..=1024;
-
-/// Numbers that a thread keeps memory for: planes of a megapixel.
-const MOST_KEPT: usize = 3 << 20;
-
-thread_local! {
-    static PLANES: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
 
 /// How a detector's outputs are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -33,77 +26,6 @@ pub(crate) enum Decoder {
     YuNet,
     /// Two anchors per cell, distances to the box's edges (InsightFace).
     Scrfd,
-}
-
-/// Order of the colours in a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Channels {
-    /// Red, green, blue.
-    Rgb,
-    /// Blue, green, red.
-    Bgr,
-}
-
-/// From pixels to a tensor's numbers: (value in 0…255 − mean) / scale, channel by channel in the tensor's order.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Pixels {
-    pub(crate) channels: Channels,
-    pub(crate) mean: [f32; 3],
-    pub(crate) scale: [f32; 3],
-}
-
-impl Pixels {
-    /// Bytes as they are: red, green, blue.
-    pub(crate) const RAW: Self = Self {
-        channels: Channels::Rgb,
-        mean: [0.0; 3],
-        scale: [1.0; 3],
-    };
-
-    /// What `work` makes of the planes of `pictures`, one picture after the other, row-major. The thread keeps their memory:
-    /// fresh pages for each picture take longer than filling them.
-    pub(crate) fn with_planes<T>(
-        &self,
-        pictures: &[&image::RgbImage],
-        work: impl FnOnce(&[f32]) -> T,
-    ) -> T {
-        let mut planes = PLANES.take();
-        planes.clear();
-        for picture in pictures {
-            self.add_planes(picture, &mut planes);
-        }
-        let made = work(&planes);
-        if planes.capacity() <= MOST_KEPT {
-            PLANES.set(planes);
-        }
-        made
-    }
-
-    fn add_planes(&self, picture: &image::RgbImage, planes: &mut Vec<f32>) {
-        for k in 0..3 {
-            let (mean, scale, channel) = (self.mean[k], self.scale[k], self.channel(k));
-            let number: [f32; 256] = std::array::from_fn(|value| (value as f32 - mean) / scale);
-            let (pixels, _) = picture.as_raw().as_chunks::<3>();
-            planes.extend(pixels.iter().map(|p| number[usize::from(p[channel])]));
-        }
-    }
-
-    /// The colour that becomes zeros, as near as bytes come.
-    pub(crate) fn neutral(&self) -> image::Rgb<u8> {
-        let mut colour = [0; 3];
-        for k in 0..3 {
-            colour[self.channel(k)] = self.mean[k] as u8;
-        }
-        image::Rgb(colour)
-    }
-
-    fn channel(&self, k: usize) -> usize {
-        match self.channels {
-            Channels::Rgb => k,
-            Channels::Bgr => 2 - k,
-        }
-    }
 }
 
 /// A number for all channels, or one for each.
@@ -439,19 +361,5 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn colours_come_in_the_tensors_order() {
-        let picture = image::RgbImage::from_pixel(1, 1, image::Rgb([10, 20, 30]));
-        let pixels = |channels| Pixels {
-            channels,
-            mean: [1.0, 2.0, 3.0],
-            scale: [1.0, 2.0, 3.0],
-        };
-        let planes = |channels| pixels(channels).with_planes(&[&picture], <[f32]>::to_vec);
-        assert_eq!(planes(Channels::Rgb), [9.0, 9.0, 9.0]);
-        assert_eq!(planes(Channels::Bgr), [29.0, 9.0, 7.0 / 3.0]);
-        assert_eq!(pixels(Channels::Bgr).neutral().0, [3, 2, 1]);
     }
 }

@@ -16,6 +16,7 @@ mod file;
 mod files;
 mod nets;
 mod network;
+mod pixels;
 mod prelu;
 mod protobuf;
 mod recognizer;

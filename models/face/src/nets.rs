@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use image::RgbImage;
 
 use crate::align::{self, SIDE, Similarity};
-use crate::card::{DetectorCard, Names, Pixels, RecognizerCard};
+use crate::card::{DetectorCard, Names, RecognizerCard};
 use crate::decode::Detector;
 use crate::network::Network;
+use crate::pixels::Pixels;
 use crate::recognizer::Recognizer;
 use crate::search;
 use crate::{Detection, Face, FaceError, FaceFiles, FaceOptions, GenderAge, Search, resize};

@@ -30,7 +30,7 @@ pub(crate) fn enlarge(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
 
 /// The nearest byte of a number in [0, 255], ties to even. Added to 2²³, a float has no room for fractions, and its lowest
 /// bits are the byte: what every processor does on many numbers at once, where `round_ties_even` is a call for each.
-pub(crate) fn to_byte(value: f32) -> u8 {
+fn to_byte(value: f32) -> u8 {
     (value + 8_388_608.0).to_bits() as u8
 }
 
@@ -105,9 +105,6 @@ pub(crate) fn shrink(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
 /// Means of whole blocks: OpenCV adds integers here, and ties round otherwise than with weighted sums.
 fn average_blocks(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
     let (across, down) = (picture.width() / width, picture.height() / height);
-    if (across, down) == (2, 2) {
-        return average_fours(picture, width, height);
-    }
     let scale = 1.0 / (across * down) as f32;
     let row = picture.width() as usize * 3;
     let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
@@ -127,28 +124,6 @@ fn average_blocks(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
             }
         }
         pixels.extend(blocks.iter().map(|sum| to_byte(*sum as f32 * scale)));
-    }
-    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
-}
-
-/// As [`average_blocks`] at half the size, which is the most frequent: twice as fast.
-fn average_fours(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
-    // To the nearest, ties to even.
-    let quarter = |sum: u16| ((sum + 1 + (sum >> 2 & 1)) >> 2) as u8;
-    let row = width as usize * 6;
-    let mut pixels = vec![0; width as usize * height as usize * 3];
-    let means = pixels.chunks_exact_mut(width as usize * 3);
-    for (means, rows) in means.zip(picture.as_raw().chunks_exact(row * 2)) {
-        let (upper, lower) = rows.split_at(row);
-        let pairs = upper
-            .as_chunks::<6>()
-            .0
-            .iter()
-            .zip(lower.as_chunks::<6>().0);
-        for (mean, (a, b)) in means.as_chunks_mut::<3>().0.iter_mut().zip(pairs) {
-            let value = |k: usize| u16::from(a[k]) + u16::from(b[k]);
-            *mean = std::array::from_fn(|channel| quarter(value(channel) + value(channel + 3)));
-        }
     }
     RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
@@ -259,7 +234,7 @@ mod tests {
             }
         }
 
-        /// A half is what blocks of two by two are in general.
+        /// Whole blocks are averaged exactly, ties to even.
         #[test]
         fn a_half_is_the_mean_of_fours(w in 1u32..9, h in 1u32..9, seed: u32) {
             let noise = |x: u32, y: u32| (seed ^ (x * 40_503 + y * 9_973)).wrapping_mul(2_654_435_761) >> 24;
