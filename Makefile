@@ -3,7 +3,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test soak bench bench-ner bench-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test soak bench bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -34,6 +34,10 @@ bench-ner:
 BENCH_FACES ?= 5
 bench-faces: onnxruntime
 	benches/faces.sh $(BENCH_FACES)
+
+# Where the time of both goes, by perf.
+profile-faces: onnxruntime
+	benches/faces.sh profile
 
 # diffusers and models/sdxl on the same models, on a GPU too where there is one: BENCH_SDXL='5 20' are passes and steps.
 BENCH_SDXL ?= 5 20

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Measures OpenCV with Python's ONNX Runtime and laioncele-face on the same photos: benches/faces.sh [PASSES]
+# Says where the time goes (needs Linux's perf): benches/faces.sh profile [SECONDS]
 # Makes a virtual environment with them in benches/.venv-faces where there is none.
 set -eu
 
@@ -12,4 +13,9 @@ if ! "$venv/bin/python" -c 'import cv2, onnxruntime' 2>/dev/null; then
 fi
 cargo build --release --quiet --workspace --example embed_photos
 target=${CARGO_TARGET_DIR:-target}
-"$venv/bin/python" benches/faces/bench.py "$target/release/examples/embed_photos" manifests/mini/face "$@"
+script=bench.py
+if [ "${1:-}" = profile ]; then
+    script=shares.py
+    shift
+fi
+"$venv/bin/python" "benches/faces/$script" "$target/release/examples/embed_photos" manifests/mini/face "$@"

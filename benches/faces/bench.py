@@ -172,8 +172,9 @@ def report(workers, groups, count, cores):
     for name, chosen in [*((name, [k]) for k, name in enumerate(groups)), ("all", range(len(groups)))]:
         photos = count * len(chosen)
         theirs, ours = (photos / w.seconds("busy", chosen) for w in (reference, one))
-        together = photos / every.seconds("wall", chosen)
-        linear = together / (photos / one.seconds("wall", chosen)) / cores
+        # A pass on several threads does the photos as many times.
+        together = photos * cores / every.seconds("wall", chosen)
+        linear = one.seconds("wall", chosen) / every.seconds("wall", chosen)
         print(f"{name:>14} {theirs:9.1f} {ours:10.1f} {ours / theirs:6.2f} {together:11.1f} {linear:10.0%}")
 
 

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use image::RgbImage;
 use laioncele_core::error::chain;
 use laioncele_core::{CoreError, Manifest};
-use laioncele_face::{Face, FaceError, FaceFiles, FaceNets, FaceOptions, Search};
+use laioncele_face::{Detection, Face, FaceError, FaceFiles, FaceNets, FaceOptions, Search};
 use laioncele_picture::{Limits, Orientation, decode};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
@@ -79,7 +79,8 @@ impl Faces {
         let mut broken = 0;
         for block in self.images.chunks(BLOCK) {
             let look = |path: &PathBuf| self.look(&nets, path);
-            let lines: Vec<_> = pool.install(|| block.par_iter().map(look).collect());
+            let pictures = block.par_iter().with_max_len(1);
+            let lines: Vec<_> = pool.install(|| pictures.map(look).collect());
             for line in lines {
                 let line = line?;
                 broken += usize::from(line.get("error").is_some());
@@ -103,11 +104,7 @@ impl Faces {
             Ok(picture) => picture,
             Err(failure) => return Ok(json!({ "image": path, "error": failure.message })),
         };
-        let mut faces = Vec::new();
-        let found = nets.faces_by(&picture, Search::EverySize);
-        for face in found.map_err(|e| failed(&e))? {
-            faces.push(self.face(nets, &picture, &face)?);
-        }
+        let faces = self.see(nets, &picture).map_err(|e| failed(&e))?;
         Ok(json!({
             "image": path,
             "width": picture.width(),
@@ -116,27 +113,40 @@ impl Faces {
         }))
     }
 
-    fn face(&self, nets: &FaceNets, picture: &RgbImage, face: &Face) -> Result<Value, Failure> {
-        let found = &face.detection;
-        let mut object = json!({
-            "box": found.bbox,
-            "score": found.score,
-            "landmarks": found.landmarks,
-        });
-        match nets.gender_age(picture, found) {
-            Ok(guess) => {
-                object["age"] = json!(guess.age);
-                object["male"] = json!(guess.male);
-                object["gender_guess"] = json!(guess.word());
-            }
-            Err(FaceError::NoGenderNetwork) => {}
-            Err(error) => return Err(failed(&error)),
+    /// The picture's faces as objects. Only those whose embeddings are asked for are put to the recognizer.
+    fn see(&self, nets: &FaceNets, picture: &RgbImage) -> Result<Vec<Value>, FaceError> {
+        let object = |found: &Detection| object(nets, picture, found);
+        if !self.embed {
+            let found = nets.detect_by(picture, Search::EverySize)?;
+            return found.iter().map(object).collect();
         }
-        if self.embed {
+        let found = nets.faces_by(picture, Search::EverySize)?;
+        let embedded = |face: &Face| {
+            let mut object = object(&face.detection)?;
             object["embedding"] = json!(face.vector);
-        }
-        Ok(object)
+            Ok(object)
+        };
+        found.iter().map(embedded).collect()
     }
+}
+
+/// What is printed of a face, but for its embedding.
+fn object(nets: &FaceNets, picture: &RgbImage, found: &Detection) -> Result<Value, FaceError> {
+    let mut object = json!({
+        "box": found.bbox,
+        "score": found.score,
+        "landmarks": found.landmarks,
+    });
+    match nets.gender_age(picture, found) {
+        Ok(guess) => {
+            object["age"] = json!(guess.age);
+            object["male"] = json!(guess.male);
+            object["gender_guess"] = json!(guess.word());
+        }
+        Err(FaceError::NoGenderNetwork) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(object)
 }
 
 /// The networks of `[models.face]`.

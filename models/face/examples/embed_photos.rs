@@ -1,6 +1,6 @@
 //! The worker of `make bench-faces`: reads photos once, then for a line `pass K` on standard input embeds the faces of the
-//! photos of group K, from their files' bytes, and answers with one line of JSON: seconds by the wall clock and of the
-//! processors, faces found. A line `dump FILE` writes boxes and embeddings of all photos instead.
+//! photos of group K, from their files' bytes, as many times as it has threads, and answers with one line of JSON: seconds
+//! by the wall clock and of the processors, faces found. A line `dump FILE` writes boxes and embeddings of all photos instead.
 //!
 //!     embed_photos FACE_MODELS PHOTOS.json THREADS
 //!
@@ -50,24 +50,28 @@ fn load(folder: &Path) -> Result<FaceNets, Failure> {
     Ok(FaceNets::load(&files, &FaceOptions::default())?)
 }
 
-/// The faces of each photo, on the pool's threads.
+/// The faces of each photo, on the pool's threads, in as many rounds over all.
 fn embed(
     nets: &FaceNets,
     pool: &ThreadPool,
     photos: &[Vec<u8>],
+    rounds: usize,
 ) -> Result<Vec<Vec<Face>>, Failure> {
-    let look = |bytes: &Vec<u8>| nets.faces_in_file(bytes, &Limits::default());
-    let found: Result<Vec<_>, _> = pool.install(|| photos.par_iter().map(look).collect());
+    let look = |k: usize| nets.faces_in_file(&photos[k % photos.len()], &Limits::default());
+    // One at a time, so that no thread is left with several at the end.
+    let turns = (0..photos.len() * rounds).into_par_iter().with_max_len(1);
+    let found: Result<Vec<_>, _> = pool.install(|| turns.map(look).collect());
     Ok(found?)
 }
 
+/// As many rounds as threads: a thread's share is a whole round, so that a pass takes as long on any number of them.
 fn pass(
     nets: &FaceNets,
     pool: &ThreadPool,
     photos: &[Vec<u8>],
 ) -> Result<serde_json::Value, Failure> {
     let (wall, busy) = (Instant::now(), processor_seconds()?);
-    let found = embed(nets, pool, photos)?;
+    let found = embed(nets, pool, photos, pool.current_num_threads())?;
     Ok(json!({
         "wall": wall.elapsed().as_secs_f64(),
         "busy": processor_seconds()? - busy,
@@ -83,7 +87,7 @@ fn dump(
 ) -> Result<serde_json::Value, Failure> {
     let mut all = Vec::new();
     for photos in groups {
-        for faces in embed(nets, pool, photos)? {
+        for faces in embed(nets, pool, photos, 1)? {
             let face = |f: &Face| json!([f.detection.bbox, f.vector]);
             all.push(faces.iter().map(face).collect::<Vec<_>>());
         }

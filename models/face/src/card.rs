@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::align::{SIDE, TEMPLATE};
+use crate::pixels::{Channels, Pixels};
 use crate::{FaceError, FaceOptions};
 
 /// The most bytes that are read as a card.
@@ -25,54 +26,6 @@ pub(crate) enum Decoder {
     YuNet,
     /// Two anchors per cell, distances to the box's edges (InsightFace).
     Scrfd,
-}
-
-/// Order of the colours in a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Channels {
-    /// Red, green, blue.
-    Rgb,
-    /// Blue, green, red.
-    Bgr,
-}
-
-/// From pixels to a tensor's numbers: (value in 0…255 − mean) / scale, channel by channel in the tensor's order.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Pixels {
-    pub(crate) channels: Channels,
-    pub(crate) mean: [f32; 3],
-    pub(crate) scale: [f32; 3],
-}
-
-impl Pixels {
-    /// The planes of `picture`, row-major.
-    pub(crate) fn planes(&self, picture: &image::RgbImage) -> Vec<f32> {
-        let mut planes = Vec::with_capacity(picture.as_raw().len());
-        for k in 0..3 {
-            let (mean, scale, channel) = (self.mean[k], self.scale[k], self.channel(k));
-            let number: [f32; 256] = std::array::from_fn(|value| (value as f32 - mean) / scale);
-            let pixels = picture.as_raw().chunks_exact(3);
-            planes.extend(pixels.map(|pixel| number[usize::from(pixel[channel])]));
-        }
-        planes
-    }
-
-    /// The colour that becomes zeros, as near as bytes come.
-    pub(crate) fn neutral(&self) -> image::Rgb<u8> {
-        let mut colour = [0; 3];
-        for k in 0..3 {
-            colour[self.channel(k)] = self.mean[k] as u8;
-        }
-        image::Rgb(colour)
-    }
-
-    fn channel(&self, k: usize) -> usize {
-        match self.channels {
-            Channels::Rgb => k,
-            Channels::Bgr => 2 - k,
-        }
-    }
 }
 
 /// A number for all channels, or one for each.
@@ -408,21 +361,5 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn colours_come_in_the_tensors_order() {
-        let picture = image::RgbImage::from_pixel(1, 1, image::Rgb([10, 20, 30]));
-        let pixels = |channels| Pixels {
-            channels,
-            mean: [1.0, 2.0, 3.0],
-            scale: [1.0, 2.0, 3.0],
-        };
-        assert_eq!(pixels(Channels::Rgb).planes(&picture), [9.0, 9.0, 9.0]);
-        assert_eq!(
-            pixels(Channels::Bgr).planes(&picture),
-            [29.0, 9.0, 7.0 / 3.0]
-        );
-        assert_eq!(pixels(Channels::Bgr).neutral().0, [3, 2, 1]);
     }
 }

@@ -57,10 +57,9 @@ impl Detector {
         let padded = self.padded(picture);
         let picture = padded.as_ref().unwrap_or(picture);
         let (width, height) = picture.dimensions();
-        let planes = self.card.pixels.planes(picture);
-        let outputs = self
-            .network
-            .run(1, [height as usize, width as usize], &planes)?;
+        let size = [height as usize, width as usize];
+        let run = |planes: &[f32]| self.network.run(1, size, planes);
+        let outputs = self.card.pixels.with_planes(&[picture], run)?;
         let tensors = Tensors {
             network: &self.network,
             outputs: &outputs,

@@ -8,6 +8,7 @@ use crate::align::{self, SIDE, Similarity};
 use crate::card::{DetectorCard, Names, RecognizerCard};
 use crate::decode::Detector;
 use crate::network::Network;
+use crate::pixels::Pixels;
 use crate::recognizer::Recognizer;
 use crate::search;
 use crate::{Detection, Face, FaceError, FaceFiles, FaceOptions, GenderAge, Search, resize};
@@ -248,9 +249,8 @@ impl FaceNets {
 fn guess(network: &Network, crop: &RgbImage) -> Result<GenderAge, FaceError> {
     const KIND: &str =
         "network for age and gender ([1, 3, 112, 112] → [1, 1] years, [1, 2] male and female)";
-    let plane = |channel: usize| crop.pixels().map(move |p| f32::from(p[channel]));
-    let input: Vec<f32> = (0..3).flat_map(plane).collect();
-    let outputs = network.run(1, [SIDE as usize; 2], &input)?;
+    let run = |planes: &[f32]| network.run(1, [SIDE as usize; 2], planes);
+    let outputs = Pixels::RAW.with_planes(&[crop], run)?;
     let find = |width: usize| {
         outputs
             .iter()

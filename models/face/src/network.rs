@@ -10,7 +10,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, Outlet, TensorRef, ValueType};
 
 use crate::card::Names;
-use crate::{Device, FaceError, runtime};
+use crate::{Device, FaceError, prelu, runtime};
 
 /// The most bytes that are read as a network.
 const MAX_BYTES: u64 = 1 << 30;
@@ -20,6 +20,7 @@ const MAX_BYTES: u64 = 1 << 30;
 /// GPU there is one session, for which callers wait.
 pub(crate) struct Network {
     path: PathBuf,
+    /// What sessions are made of.
     file: Vec<u8>,
     /// The outputs that are read, in this order; all in the file's order where it is empty.
     wanted: Vec<String>,
@@ -149,7 +150,7 @@ impl Network {
         named.map_err(|e| self.failed(e))
     }
 
-    /// Settles where [`Device::Auto`] runs.
+    /// Settles where [`Device::Auto`] runs, and of what operators the network is made there.
     fn first_session(&mut self) -> Result<Session, FaceError> {
         if self.device == Device::Auto {
             self.device = Device::Cuda;
@@ -157,6 +158,13 @@ impl Network {
                 return Ok(session);
             }
             self.device = Device::Cpu;
+        }
+        // The blocked layout, for which this is done, is x86's.
+        if cfg!(target_arch = "x86_64")
+            && self.device == Device::Cpu
+            && let Some(file) = prelu::replaced(&self.file)
+        {
+            self.file = file;
         }
         self.session()
     }

@@ -87,9 +87,9 @@ impl Recognizer {
 
     fn embed_batch(&self, faces: &[RgbImage]) -> Result<Vec<Vec<f32>>, FaceError> {
         let network = &self.network;
-        let input = faces.iter().flat_map(|face| self.card.pixels.planes(face));
-        let input: Vec<f32> = input.collect();
-        let outputs = network.run(faces.len(), [self.card.side as usize; 2], &input)?;
+        let size = [self.card.side as usize; 2];
+        let run = |planes: &[f32]| network.run(faces.len(), size, planes);
+        let outputs = (self.card.pixels).with_planes(&faces.iter().collect::<Vec<_>>(), run)?;
         let [output] = outputs.as_slice() else {
             return Err(network.wrong(KIND, format!("it has {} outputs", outputs.len())));
         };

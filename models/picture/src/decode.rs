@@ -6,6 +6,7 @@ use image::metadata::Orientation as Turn;
 use image::{
     ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage,
 };
+use memchr::memchr_iter;
 
 /// A format that this crate decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,8 +186,9 @@ fn segment_length(bytes: &[u8]) -> usize {
 /// Where the marker after the entropy-coded data from `start` on stands; the end of `bytes` without one.
 fn end_of_scan(bytes: &[u8], start: usize) -> usize {
     let data = bytes.get(start..).unwrap_or_default();
-    let marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff | 0xd0..=0xd7);
-    let found = data.windows(2).position(marker);
+    let is_data = |next: &u8| matches!(next, 0x00 | 0xff | 0xd0..=0xd7);
+    let marker = |at: &usize| data.get(at + 1).is_some_and(|next| !is_data(next));
+    let found = memchr_iter(0xff, data).find(marker);
     start + found.unwrap_or(data.len())
 }
 

@@ -4,6 +4,7 @@
 use image::metadata::Orientation as Turn;
 use image::{DynamicImage, GrayImage, RgbImage};
 use jpeg_decoder::{Decoder, PixelFormat};
+use memchr::memchr_iter;
 
 use crate::decode::{DecodeError, Format, Limits, Orientation, admit, turn};
 
@@ -63,9 +64,15 @@ const MAX_SCANS: usize = 100;
 /// Whether the JPEG is left to the decoder of whole pictures: it has more scans than any honest file, or an Adobe marker,
 /// whose word on the colours the two decoders weigh differently.
 fn is_unusual(bytes: &[u8]) -> bool {
-    let scans = bytes.windows(2).filter(|b| *b == [0xff, 0xda]).count();
-    let adobe = |b: &[u8]| b[..2] == [0xff, 0xee] && b[4..] == *b"Adobe";
-    scans > MAX_SCANS || bytes.windows(9).any(adobe)
+    let mut scans = 0;
+    memchr_iter(0xff, bytes).any(|at| match bytes.get(at + 1) {
+        Some(0xda) => {
+            scans += 1;
+            scans > MAX_SCANS
+        }
+        Some(0xee) => bytes.get(at + 4..at + 9) == Some(b"Adobe"),
+        _ => false,
+    })
 }
 
 /// The JPEG at exactly this size, which is a half, a quarter or an eighth of its own, rounded up.
@@ -160,30 +167,81 @@ mod tests {
                 (found.picture.dimensions(), found.whole),
                 (size, [403, 301])
             );
-            let steps = found.picture.enumerate_pixels().flat_map(|(x, y, pixel)| {
-                let mean = mean(&whole, x, y, times);
-                std::array::from_fn::<f32, 3, _>(|c| (f32::from(pixel[c]) - mean[c]).abs())
-            });
-            let steps: Vec<f32> = steps.collect();
-            let average = steps.iter().sum::<f32>() / steps.len() as f32;
+            let average = distance(&found.picture, &whole, times);
             assert!(average < 1.0, "{average} at 1/{times}");
         }
     }
 
+    /// How far numbers of `found` are on average from the means of the pixels of `whole` that they stand for.
+    fn distance(found: &RgbImage, whole: &RgbImage, times: u32) -> f32 {
+        let steps = found.enumerate_pixels().flat_map(|(x, y, pixel)| {
+            let mean = mean(whole, x, y, times);
+            std::array::from_fn::<f32, 3, _>(|c| (f32::from(pixel[c]) - mean[c]).abs())
+        });
+        steps.sum::<f32>() / found.as_raw().len() as f32
+    }
+
+    /// By each of the eight EXIF orientations, at each reduction: the upright whole picture's means within 1 of 255 on
+    /// average. Any other turn is far from them.
     #[test]
-    fn a_turned_picture_is_upright_and_knows_its_size() {
+    fn a_turned_picture_is_upright_as_the_whole_one() {
         let picture = scene(640, 400);
-        let found = reduced(&jpeg(&picture, 6), 100).expect("it is large");
-        assert_eq!(
-            (found.picture.dimensions(), found.whole),
-            ((100, 160), [400, 640])
-        );
-        let whole = decode(&jpeg(&picture, 6), &Limits::default(), Orientation::Upright);
-        let whole = whole.expect("decodes");
-        for (x, y) in [(10, 20), (90, 20), (50, 150)] {
-            let (found, mean) = (found.picture.get_pixel(x, y), mean(&whole, x, y, 4));
-            let near = |c: usize| (f32::from(found[c]) - mean[c]).abs() < 12.0;
-            assert!((0..3).all(near), "{found:?}, not {mean:?}");
+        let upright = |bytes: &[u8]| decode(bytes, &Limits::default(), Orientation::Upright);
+        let wholes: Vec<RgbImage> = (1..=8)
+            .map(|turned| upright(&jpeg(&picture, turned)).expect("decodes"))
+            .collect();
+        for (turned, own) in (1..=8).zip(&wholes) {
+            for (longest, times) in [(300, 2), (150, 4), (80, 8)] {
+                let found = reduced(&jpeg(&picture, turned), longest).expect("it is large");
+                let size: [u32; 2] = own.dimensions().into();
+                assert_eq!(found.whole, size, "{turned}");
+                assert_eq!(size, if turned < 5 { [640, 400] } else { [400, 640] });
+                let small: [u32; 2] = found.picture.dimensions().into();
+                assert_eq!(small, size.map(|side| side / times));
+                for whole in wholes.iter().filter(|w| w.dimensions() == own.dimensions()) {
+                    let average = distance(&found.picture, whole, times);
+                    assert_eq!(
+                        average < 1.0,
+                        whole == own,
+                        "{average}: {turned}, 1/{times}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Where blocks at the edges are cut, the upright pixels are those of the picture as it is stored, turned.
+    #[test]
+    fn turning_takes_the_cut_blocks_along() {
+        let picture = scene(403, 301);
+        for turned in 1..=8 {
+            let bytes = jpeg(&picture, turned);
+            let decoded = |orientation| {
+                let found = decode_reduced(&bytes, &Limits::default(), orientation, 101);
+                found.expect("decodes").expect("it is large")
+            };
+            let stored = decoded(Orientation::AsStored);
+            assert_eq!(
+                (stored.picture.dimensions(), stored.whole),
+                ((101, 76), [403, 301])
+            );
+            let upright = decoded(Orientation::Upright);
+            let (width, height) = (101, 76);
+            for (x, y, pixel) in stored.picture.enumerate_pixels() {
+                let (right, below) = (width - 1 - x, height - 1 - y);
+                // Where a stored pixel is looked at, by the EXIF standard's table of orientations.
+                let (x, y) = match turned {
+                    1 => (x, y),
+                    2 => (right, y),
+                    3 => (right, below),
+                    4 => (x, below),
+                    5 => (y, x),
+                    6 => (below, x),
+                    7 => (below, right),
+                    _ => (y, right),
+                };
+                assert_eq!(upright.picture.get_pixel(x, y), pixel, "{turned}");
+            }
         }
     }
 
