@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use laioncele_core::CoreError;
 use laioncele_ner::{Entity, Label, Ner, Token, code_points};
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::{Value, json};
 
@@ -22,6 +23,8 @@ Each line of the input is a caption, each line of the output
   {\"text\": ..., \"tokens\": [[start, end], ...], \"entities\": [[start, end, \"LABEL\"], ...]}
 in the same order, written as soon as it is known.";
 
+/// The file's name that means standard input.
+const STDIN: &str = "-";
 /// Captions that are read together at most, if as many are waiting.
 const BLOCK: usize = 8192;
 /// Bytes of them.
@@ -32,7 +35,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 #[command(after_help = EXAMPLES)]
 pub struct NerCommand {
     /// Captions, one a line; `-` is standard input
-    #[arg(value_name = "FILE", default_value = "-")]
+    #[arg(value_name = "FILE", default_value = STDIN)]
     file: PathBuf,
     /// Which entities: all eighteen labels, or PERSON alone
     #[arg(long, value_enum, default_value_t = Entities::All)]
@@ -81,7 +84,7 @@ impl NerCommand {
         let threads = self.threads.map_or(0, usize::from);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| environment(format!("threads: {e}")))?;
-        let input: Box<dyn Read> = if self.file == Path::new("-") {
+        let input: Box<dyn Read> = if self.file == Path::new(STDIN) {
             Box::new(io::stdin())
         } else {
             Box::new(File::open(&self.file).map_err(|e| CoreError::from_io(&self.file, e))?)
@@ -105,9 +108,11 @@ impl NerCommand {
 
     fn answers(&self, ner: &Ner, pool: &ThreadPool, captions: &[String]) -> Vec<Value> {
         let texts: Vec<&str> = captions.iter().map(String::as_str).collect();
-        let found = pool.install(|| ner.entities_parallel(&texts));
         let answer = |(text, entities): (&&str, Vec<Entity>)| self.answer(ner, text, &entities);
-        texts.iter().zip(found).map(answer).collect()
+        pool.install(|| {
+            let found = ner.entities_parallel(&texts);
+            texts.par_iter().zip(found).map(answer).collect()
+        })
     }
 
     fn answer(&self, ner: &Ner, text: &str, entities: &[Entity]) -> Value {
@@ -151,24 +156,41 @@ struct Lines {
     name: String,
     reader: BufReader<Box<dyn Read>>,
     number: u64,
+    /// Why the next block cannot be read.
+    failure: Option<Failure>,
 }
 
 impl Lines {
     fn new(file: &Path, input: Box<dyn Read>) -> Self {
+        let name = if file == Path::new(STDIN) {
+            "standard input".to_owned()
+        } else {
+            file.display().to_string()
+        };
         Self {
-            name: file.display().to_string(),
+            name,
             reader: BufReader::with_capacity(BLOCK_BYTES, input),
             number: 0,
+            failure: None,
         }
     }
 
-    /// The next lines: waits for one, then takes those that are there already. Empty at the end.
+    /// The next lines: waits for one, then takes those that are there already. Empty at the end. An error comes after
+    /// the lines before it.
     fn block(&mut self) -> Result<Vec<String>, Failure> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         let mut lines = Vec::new();
         while lines.len() < BLOCK && (lines.is_empty() || self.reader.buffer().contains(&b'\n')) {
-            match self.line()? {
-                Some(line) => lines.push(line),
-                None => break,
+            match self.line() {
+                Ok(Some(line)) => lines.push(line),
+                Ok(None) => break,
+                Err(failure) if lines.is_empty() => return Err(failure),
+                Err(failure) => {
+                    self.failure = Some(failure);
+                    break;
+                }
             }
         }
         Ok(lines)
