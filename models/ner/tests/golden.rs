@@ -104,7 +104,8 @@ fn one_at_a_time_or_one_long_text_give_the_same() {
 #[test]
 fn a_megabyte_of_marks_is_cut_into_them() {
     let ner = ner();
-    let cases: [(&str, fn(usize) -> usize); 5] = [
+    type Tokens = fn(usize) -> usize;
+    let cases: [(&str, Tokens); 5] = [
         ("(", |count| count),
         (")", |count| count),
         ("!?", |count| 2 * count),
