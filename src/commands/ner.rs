@@ -9,7 +9,7 @@ use laioncele_core::CoreError;
 use laioncele_ner::{Entity, Label, Ner, Token, code_points};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
 
@@ -70,6 +70,15 @@ enum Offsets {
     Bytes,
 }
 
+/// A line of output.
+#[derive(Serialize)]
+struct Answer<'a> {
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<Vec<[usize; 2]>>,
+    entities: Vec<(usize, usize, &'static str)>,
+}
+
 impl NerCommand {
     /// Reads to the end of the input.
     ///
@@ -97,6 +106,7 @@ impl NerCommand {
                 return Ok(());
             }
             let answers = self.answers(&ner, &pool, &captions);
+            let answers = answers.map_err(|e| environment(format!("an answer: {e}")))?;
             match write_all(&mut output, &answers) {
                 Ok(()) => {}
                 // Nobody reads on: that is no error.
@@ -106,31 +116,39 @@ impl NerCommand {
         }
     }
 
-    fn answers(&self, ner: &Ner, pool: &ThreadPool, captions: &[String]) -> Vec<Value> {
+    /// A line of output for each caption.
+    fn answers(
+        &self,
+        ner: &Ner,
+        pool: &ThreadPool,
+        captions: &[String],
+    ) -> serde_json::Result<Vec<String>> {
         let texts: Vec<&str> = captions.iter().map(String::as_str).collect();
-        let answer = |(text, entities): (&&str, Vec<Entity>)| self.answer(ner, text, &entities);
         pool.install(|| {
             let found = ner.entities_parallel(&texts);
-            texts.par_iter().zip(found).map(answer).collect()
+            let answers = texts.par_iter().zip(found);
+            let lines = answers.map(|(text, found)| self.answer(ner, text, &found));
+            lines.map(|answer| serde_json::to_string(&answer)).collect()
         })
     }
 
-    fn answer(&self, ner: &Ner, text: &str, entities: &[Entity]) -> Value {
+    fn answer<'a>(&self, ner: &Ner, text: &'a str, entities: &[Entity]) -> Answer<'a> {
         let wanted = |e: &&Entity| self.entities == Entities::All || e.label == Label::Person;
         let entities: Vec<&Entity> = entities.iter().filter(wanted).collect();
         let spans = self.spans(text, entities.iter().map(|e| (e.start, e.end)));
-        let labelled = spans.iter().zip(&entities);
-        let labelled: Vec<_> = labelled
-            .map(|(span, e)| json!([span[0], span[1], e.label.as_str()]))
-            .collect();
-        let mut answer = json!({ "text": text });
-        if self.tokens {
+        let labelled = spans.into_iter().zip(entities);
+        let tokens = self.tokens.then(|| {
             let tokens = ner.tokens(text);
             let span = |t: &Token| (t.start, t.end);
-            answer["tokens"] = json!(self.spans(text, tokens.iter().map(span)));
+            self.spans(text, tokens.iter().map(span))
+        });
+        Answer {
+            text,
+            tokens,
+            entities: labelled
+                .map(|([start, end], e)| (start, end, e.label.as_str()))
+                .collect(),
         }
-        answer["entities"] = Value::Array(labelled);
-        answer
     }
 
     /// Byte spans in the wanted unit.
@@ -144,7 +162,7 @@ impl NerCommand {
     }
 }
 
-fn write_all(output: &mut impl Write, answers: &[Value]) -> io::Result<()> {
+fn write_all(output: &mut impl Write, answers: &[String]) -> io::Result<()> {
     for answer in answers {
         writeln!(output, "{answer}")?;
     }

@@ -68,7 +68,12 @@ fn persons_alone_in_bytes() {
         &["--entities", "person", "--offsets", "bytes"],
         "Zoë Kravitz and Barack Obama in Paris\n".as_bytes(),
     );
-    let found: Value = serde_json::from_str(&stdout(&ended)).expect("JSON");
+    let line = stdout(&ended);
+    assert!(
+        line.starts_with("{\"text\":\"Zoë"),
+        "in the order of --help: {line}"
+    );
+    let found: Value = serde_json::from_str(&line).expect("JSON");
     assert!(found.get("tokens").is_none());
     for entity in found["entities"].as_array().expect("entities") {
         assert_eq!(entity[2], "PERSON");
