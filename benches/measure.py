@@ -1,13 +1,55 @@
-"""Runs a program and says what it took: seconds, and the most memory that it and its children held together."""
+"""Runs a program and says what it took: seconds, and the most memory that it and its children held together. And the
+protocol of the benches that hold two programs against each other: a worker answers each line of its standard input, an
+order, with a line of JSON."""
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
 import time
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+
+
+class Worker:
+    """A program that does what it is asked, line by line; `variables` are added to its environment."""
+
+    def __init__(self, name, command, **variables):
+        self.name = name
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ, **variables)
+        )
+
+    def ask(self, order):
+        self.process.stdin.write(order + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            sys.exit(f"{self.name} ended: exit code {self.process.wait()}")
+        return json.loads(answer)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(answer):
+    """The other side: `answer` makes what is reported of each order."""
+    for order in sys.stdin:
+        print(json.dumps(answer(order.rstrip("\n"))), flush=True)
+
+
+def clocked(work):
+    """What `work` returns, and a report of this process: seconds by the wall clock and of the processors, peak bytes."""
+    wall, busy = time.monotonic(), time.process_time()
+    done = work()
+    return done, {
+        "wall": time.monotonic() - wall,
+        "busy": time.process_time() - busy,
+        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
 
 
 def laioncele(*arguments):

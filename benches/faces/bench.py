@@ -9,20 +9,19 @@ per second of one core by size, the ratio, how it grows with the cores, and what
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 
 import cv2
 import numpy as np
 import onnxruntime as ort
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "tools", "record-face"))
+sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "..", "tools", "record-face")]
+import measure  # noqa: E402
 from record import LEVELS, MEAN_BGR, TEMPLATE, overlap, session, similarity_transform, warp  # noqa: E402
 
-PEOPLE = os.path.join(HERE, "..", "..", "manifests", "mini", "references")
+PEOPLE = os.path.join(measure.ROOT, "manifests", "mini", "references")
 # Width, height, and the person's height in the photo.
 SIZES = {"640 x 480": (640, 480, 0.7), "1280 x 960": (1280, 960, 0.6), "2400 x 1800": (2400, 1800, 0.6), "4000 x 3000": (4000, 3000, 0.5)}
 
@@ -113,34 +112,25 @@ def reference_worker(folder, listing):
     cv2.setNumThreads(1)
     nets = Reference(folder)
     groups = [[open(file, "rb").read() for file in files] for files in json.load(open(listing))]
-    for line in sys.stdin:
-        command, argument = line.split()
+
+    def answer(order):
+        command, argument = order.split()
         if command == "dump":
             found = [[(b.tolist(), v.tolist()) for b, v in nets.faces(data)] for group in groups for data in group]
             json.dump(found, open(argument, "w"))
-            print("{}", flush=True)
-            continue
-        wall, busy = time.monotonic(), time.process_time()
-        count = sum(len(list(nets.faces(data))) for data in groups[int(argument)])
-        report = {"wall": time.monotonic() - wall, "busy": time.process_time() - busy, "faces": count}
-        print(json.dumps(report), flush=True)
+            return {}
+        count, report = measure.clocked(lambda: sum(len(list(nets.faces(data))) for data in groups[int(argument)]))
+        return report | {"faces": count}
+
+    measure.serve(answer)
 
 
-class Worker:
-    """A program that does passes on demand."""
+class Worker(measure.Worker):
+    """A worker with its best seconds for each group of photos."""
 
     def __init__(self, name, command):
-        environment = dict(os.environ, OMP_NUM_THREADS="1")
-        self.name, self.best = name, {}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            sys.exit(f"{self.name} ended: exit code {self.process.wait()}")
-        return json.loads(answer)
+        super().__init__(name, command, OMP_NUM_THREADS="1")
+        self.best = {}
 
     def do_pass(self, group):
         report = self.ask(f"pass {group}")

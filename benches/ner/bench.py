@@ -9,14 +9,13 @@ the ratios, and compares the entities of every caption.
 import json
 import os
 import random
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-GOLDEN = os.path.join(ROOT, "models", "ner", "tests", "fixtures", "golden.jsonl")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import measure  # noqa: E402
+
+GOLDEN = os.path.join(measure.ROOT, "models", "ner", "tests", "fixtures", "golden.jsonl")
 BATCH = 256
 
 
@@ -38,42 +37,30 @@ def spacy_worker(package, file):
     nlp = spacy.load(package, enable=["ner"])
     with open(file, encoding="utf-8", newline="\n") as lines:
         texts = [json.loads(line) for line in lines]
-    for line in sys.stdin:
-        command = line.split()
-        if command[0] == "dump":
-            with open(command[1], "w", encoding="utf-8") as out:
+
+    def entities(doc):
+        return [[e.start_char, e.end_char, e.label_] for e in doc.ents]
+
+    def answer(order):
+        if order.startswith("dump "):
+            with open(order.removeprefix("dump "), "w", encoding="utf-8") as out:
                 for doc in nlp.pipe(texts, batch_size=BATCH):
-                    spans = [[e.start_char, e.end_char, e.label_] for e in doc.ents]
-                    out.write(json.dumps(spans, separators=(",", ":")) + "\n")
-        wall, busy = time.monotonic(), time.process_time()
-        docs = [(len(doc), len(doc.ents)) for doc in nlp.pipe(texts, batch_size=BATCH)]
-        report = {
-            "wall": time.monotonic() - wall,
-            "busy": time.process_time() - busy,
-            "tokens": sum(tokens for tokens, _ in docs),
-            "entities": sum(entities for _, entities in docs),
-            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        }
-        print(json.dumps(report), flush=True)
+                    out.write(json.dumps(entities(doc), separators=(",", ":")) + "\n")
+        docs, report = measure.clocked(
+            lambda: [(len(doc), len(doc.ents)) for doc in nlp.pipe(texts, batch_size=BATCH)]
+        )
+        tokens, found = map(sum, zip(*docs))
+        return report | {"tokens": tokens, "entities": found}
+
+    measure.serve(answer)
 
 
-class Worker:
-    """A program that does passes on demand."""
+class Worker(measure.Worker):
+    """A worker with the reports of its passes."""
 
     def __init__(self, name, command):
-        environment = dict(os.environ, OMP_NUM_THREADS="1", BLIS_NUM_THREADS="1")
-        self.name, self.passes = name, []
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            sys.exit(f"{self.name} ended: exit code {self.process.wait()}")
-        return json.loads(answer)
+        super().__init__(name, command, OMP_NUM_THREADS="1", BLIS_NUM_THREADS="1")
+        self.passes = []
 
     def best(self, clock):
         return min(one[clock] for one in self.passes)

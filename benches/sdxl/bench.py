@@ -10,11 +10,11 @@ Run with the interpreter that has diffusers. `gpu` says so and measures nothing 
 import argparse
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import measure  # noqa: E402
 
 PROMPT, NAME = "a portrait of a person", "Maria Johnson"
 # TFLOP of a step of a guided picture and of its decoding, counted on the real network (a multiply-add is two).
@@ -60,14 +60,8 @@ class Diffusers:
         names = ("prompt_embeds", "pooled_prompt_embeds", "negative_prompt_embeds", "negative_pooled_prompt_embeds")
         return dict(zip(names, (prompt, pooled, null, null_pooled)))
 
-    def draw(self, order):
-        import numpy
-
-        torch, count = self.torch, order["pictures"]
-        if order["threads"]:
-            torch.set_num_threads(order["threads"])
-        wall, busy = time.monotonic(), time.process_time()
-        pictures = []
+    def pictures(self, order):
+        torch, count, pictures = self.torch, order["pictures"], []
         batch = order.get("batch") or count
         for first in range(0, count, batch):
             part = min(batch, count - first)
@@ -78,11 +72,14 @@ class Diffusers:
                 **texts, num_inference_steps=order["steps"], guidance_scale=order["guidance"],
                 height=order["size"], width=order["size"], generator=noise, output_type="pil",
             ).images
-        report = {
-            "wall": time.monotonic() - wall,
-            "busy": time.process_time() - busy,
-            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        }
+        return pictures
+
+    def draw(self, order):
+        import numpy
+
+        if order["threads"]:
+            self.torch.set_num_threads(order["threads"])
+        pictures, report = measure.clocked(lambda: self.pictures(order))
         if order.get("into"):
             with open(order["into"], "wb") as file:
                 for picture in pictures:
@@ -90,29 +87,15 @@ class Diffusers:
         return report
 
 
-class Worker:
-    """A program that draws on demand."""
+class Worker(measure.Worker):
+    """A worker that draws, on so many threads, or as it likes if 0."""
 
     def __init__(self, name, command, threads):
-        environment = dict(os.environ)
-        if threads:
-            environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(threads))
-        self.name = name
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+        super().__init__(name, command, **dict.fromkeys(names if threads else (), str(threads)))
 
     def ask(self, order):
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            sys.exit(f"{self.name} ended: exit code {self.process.wait()}")
-        return json.loads(answer)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+        return super().ask(json.dumps(order))
 
 
 def peer(folder, precision, device, *flags):
@@ -217,8 +200,7 @@ def gpu(program, folder, passes):
 
 def serve(folder, precision, device, *flags):
     worker = Diffusers(folder, precision, device, compiled="--compile" in flags)
-    for line in sys.stdin:
-        print(json.dumps(worker.draw(json.loads(line))), flush=True)
+    measure.serve(lambda order: worker.draw(json.loads(order)))
 
 
 def main():

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use laioncele_core::CoreError;
 use laioncele_ner::{Entity, Label, Ner, Token, code_points};
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
 
@@ -22,6 +23,8 @@ Each line of the input is a caption, each line of the output
   {\"text\": ..., \"tokens\": [[start, end], ...], \"entities\": [[start, end, \"LABEL\"], ...]}
 in the same order, written as soon as it is known.";
 
+/// The file's name that means standard input.
+const STDIN: &str = "-";
 /// Captions that are read together at most, if as many are waiting.
 const BLOCK: usize = 8192;
 /// Bytes of them.
@@ -32,7 +35,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 #[command(after_help = EXAMPLES)]
 pub struct NerCommand {
     /// Captions, one a line; `-` is standard input
-    #[arg(value_name = "FILE", default_value = "-")]
+    #[arg(value_name = "FILE", default_value = STDIN)]
     file: PathBuf,
     /// Which entities: all eighteen labels, or PERSON alone
     #[arg(long, value_enum, default_value_t = Entities::All)]
@@ -67,6 +70,15 @@ enum Offsets {
     Bytes,
 }
 
+/// A line of output.
+#[derive(Serialize)]
+struct Answer<'a> {
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<Vec<[usize; 2]>>,
+    entities: Vec<(usize, usize, &'static str)>,
+}
+
 impl NerCommand {
     /// Reads to the end of the input.
     ///
@@ -81,7 +93,7 @@ impl NerCommand {
         let threads = self.threads.map_or(0, usize::from);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| environment(format!("threads: {e}")))?;
-        let input: Box<dyn Read> = if self.file == Path::new("-") {
+        let input: Box<dyn Read> = if self.file == Path::new(STDIN) {
             Box::new(io::stdin())
         } else {
             Box::new(File::open(&self.file).map_err(|e| CoreError::from_io(&self.file, e))?)
@@ -94,6 +106,7 @@ impl NerCommand {
                 return Ok(());
             }
             let answers = self.answers(&ner, &pool, &captions);
+            let answers = answers.map_err(|e| environment(format!("an answer: {e}")))?;
             match write_all(&mut output, &answers) {
                 Ok(()) => {}
                 // Nobody reads on: that is no error.
@@ -103,29 +116,39 @@ impl NerCommand {
         }
     }
 
-    fn answers(&self, ner: &Ner, pool: &ThreadPool, captions: &[String]) -> Vec<Value> {
+    /// A line of output for each caption.
+    fn answers(
+        &self,
+        ner: &Ner,
+        pool: &ThreadPool,
+        captions: &[String],
+    ) -> serde_json::Result<Vec<String>> {
         let texts: Vec<&str> = captions.iter().map(String::as_str).collect();
-        let found = pool.install(|| ner.entities_parallel(&texts));
-        let answer = |(text, entities): (&&str, Vec<Entity>)| self.answer(ner, text, &entities);
-        texts.iter().zip(found).map(answer).collect()
+        pool.install(|| {
+            let found = ner.entities_parallel(&texts);
+            let answers = texts.par_iter().zip(found);
+            let lines = answers.map(|(text, found)| self.answer(ner, text, &found));
+            lines.map(|answer| serde_json::to_string(&answer)).collect()
+        })
     }
 
-    fn answer(&self, ner: &Ner, text: &str, entities: &[Entity]) -> Value {
+    fn answer<'a>(&self, ner: &Ner, text: &'a str, entities: &[Entity]) -> Answer<'a> {
         let wanted = |e: &&Entity| self.entities == Entities::All || e.label == Label::Person;
         let entities: Vec<&Entity> = entities.iter().filter(wanted).collect();
         let spans = self.spans(text, entities.iter().map(|e| (e.start, e.end)));
-        let labelled = spans.iter().zip(&entities);
-        let labelled: Vec<_> = labelled
-            .map(|(span, e)| json!([span[0], span[1], e.label.as_str()]))
-            .collect();
-        let mut answer = json!({ "text": text });
-        if self.tokens {
+        let labelled = spans.into_iter().zip(entities);
+        let tokens = self.tokens.then(|| {
             let tokens = ner.tokens(text);
             let span = |t: &Token| (t.start, t.end);
-            answer["tokens"] = json!(self.spans(text, tokens.iter().map(span)));
+            self.spans(text, tokens.iter().map(span))
+        });
+        Answer {
+            text,
+            tokens,
+            entities: labelled
+                .map(|([start, end], e)| (start, end, e.label.as_str()))
+                .collect(),
         }
-        answer["entities"] = Value::Array(labelled);
-        answer
     }
 
     /// Byte spans in the wanted unit.
@@ -139,7 +162,7 @@ impl NerCommand {
     }
 }
 
-fn write_all(output: &mut impl Write, answers: &[Value]) -> io::Result<()> {
+fn write_all(output: &mut impl Write, answers: &[String]) -> io::Result<()> {
     for answer in answers {
         writeln!(output, "{answer}")?;
     }
@@ -151,24 +174,41 @@ struct Lines {
     name: String,
     reader: BufReader<Box<dyn Read>>,
     number: u64,
+    /// Why the next block cannot be read.
+    failure: Option<Failure>,
 }
 
 impl Lines {
     fn new(file: &Path, input: Box<dyn Read>) -> Self {
+        let name = if file == Path::new(STDIN) {
+            "standard input".to_owned()
+        } else {
+            file.display().to_string()
+        };
         Self {
-            name: file.display().to_string(),
+            name,
             reader: BufReader::with_capacity(BLOCK_BYTES, input),
             number: 0,
+            failure: None,
         }
     }
 
-    /// The next lines: waits for one, then takes those that are there already. Empty at the end.
+    /// The next lines: waits for one, then takes those that are there already. Empty at the end. An error comes after
+    /// the lines before it.
     fn block(&mut self) -> Result<Vec<String>, Failure> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         let mut lines = Vec::new();
         while lines.len() < BLOCK && (lines.is_empty() || self.reader.buffer().contains(&b'\n')) {
-            match self.line()? {
-                Some(line) => lines.push(line),
-                None => break,
+            match self.line() {
+                Ok(Some(line)) => lines.push(line),
+                Ok(None) => break,
+                Err(failure) if lines.is_empty() => return Err(failure),
+                Err(failure) => {
+                    self.failure = Some(failure);
+                    break;
+                }
             }
         }
         Ok(lines)

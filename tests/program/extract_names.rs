@@ -1,5 +1,5 @@
 //! extract-names through the binary, its tables read by polars: with a Hugging Face BERT token classifier in the manifest
-//! the mentions are what transformers' pipeline found; captions that nobody meant are read or dropped with their reason.
+//! (also one run by rust-bert, in a program that was built with it) the mentions are what transformers' pipeline found; captions that nobody meant are read or dropped with their reason.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -139,15 +139,21 @@ fn mentions(sandbox: &Sandbox) -> Persons {
     found
 }
 
-#[test]
-fn a_bert_in_the_manifest_reads_the_captions() {
-    let sandbox = with_bert("bert");
+/// Runs extract-names with a BERT engine and holds its mentions against transformers'.
+fn read_by(engine: &str) -> Sandbox {
+    let sandbox = with_bert(engine);
     let ended = sandbox.run(&RUN);
     assert!(ended.status.success(), "{}", stderr(&ended));
     let mut expected = recorded();
     expected.retain(|caption, persons| !caption.trim().is_empty() && !persons.is_empty());
     assert!(expected.len() > 30, "{}", expected.len());
     assert_eq!(mentions(&sandbox), expected);
+    sandbox
+}
+
+#[test]
+fn a_bert_in_the_manifest_reads_the_captions() {
+    let sandbox = read_by("bert");
 
     // The engine is in the key: done with this one is not done with another.
     let plan = || -> Value {
@@ -171,6 +177,12 @@ fn a_damaged_bert_stops_the_stage_with_its_file() {
     assert!(!ended.status.success());
     let text = stderr(&ended);
     assert!(text.contains("bert/model.safetensors"), "{text}");
+}
+
+#[cfg(feature = "rust-bert")]
+#[test]
+fn rust_bert_in_the_manifest_reads_the_captions() {
+    read_by("rust-bert");
 }
 
 /// The engine exists only in a program that was built with it.

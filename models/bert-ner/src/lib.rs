@@ -32,12 +32,10 @@ use rayon::prelude::*;
 use tokenizers::{Encoding, Tokenizer};
 
 pub use laioncele_clip::{Error, Result};
-#[cfg(feature = "rust-bert")]
-pub use torch::RustBertNer;
 
 use config::Config;
 use group::{Label, LabelledToken};
-use network::Network;
+use network::{Network, TokenNetwork};
 
 /// The groups that stand for a person.
 pub const PERSON: [&str; 2] = ["PER", "PERSON"];
@@ -66,7 +64,7 @@ pub struct Logits {
 pub struct BertNer {
     folder: PathBuf,
     tokenizer: Tokenizer,
-    network: Network,
+    network: Box<dyn TokenNetwork>,
     labels: Vec<Label>,
 }
 
@@ -76,11 +74,33 @@ impl BertNer {
     /// # Errors
     /// Missing or damaged files, another architecture, labels none of which is a person's ([`PERSON`]).
     pub fn load(folder: &Path) -> Result<Self> {
-        let (config, labels) = read_config(folder)?;
+        Self::with(folder, |_, config, labels| {
+            Network::load(folder, config, labels, &LoadOptions::default())
+        })
+    }
+
+    /// Loads a model folder whose network rust-bert is to run, with libtorch. Tokens and spans are made alike.
+    ///
+    /// # Errors
+    /// As [`BertNer::load`], and a `layer_norm_eps` that is not rust-bert's 1e-12.
+    #[cfg(feature = "rust-bert")]
+    pub fn load_rust_bert(folder: &Path) -> Result<Self> {
+        Self::with(folder, |json, config, labels| {
+            torch::RustBert::load(folder, json, config, labels)
+        })
+    }
+
+    /// The folder with the network that `load` makes of `config.json` and the number of labels.
+    fn with<N: TokenNetwork + 'static>(
+        folder: &Path,
+        load: impl FnOnce(&JsonFile, &Config, usize) -> Result<N>,
+    ) -> Result<Self> {
+        let json = JsonFile::read(&folder.join("config.json"))?;
+        let (config, labels) = read_config(&json)?;
         Ok(Self {
             folder: folder.to_owned(),
             tokenizer: tokens::load(folder, &config)?,
-            network: Network::load(folder, &config, labels.len(), &LoadOptions::default())?,
+            network: Box::new(load(&json, &config, labels.len())?),
             labels,
         })
     }
@@ -139,10 +159,9 @@ impl FindPersons for BertNer {
 }
 
 /// The configuration and the head's labels, one of which at least is a person's.
-fn read_config(folder: &Path) -> Result<(Config, Vec<Label>)> {
-    let json = JsonFile::read(&folder.join("config.json"))?;
-    let config = Config::read(&json)?;
-    let labels = config.labels(&json)?;
+fn read_config(json: &JsonFile) -> Result<(Config, Vec<Label>)> {
+    let config = Config::read(json)?;
+    let labels = config.labels(json)?;
     if !labels.iter().any(|label| is_person(&label.group)) {
         let words: Vec<&str> = labels.iter().map(|label| label.word.as_str()).collect();
         let expected = "a label PER or PERSON, with or without B- and I-";

@@ -8,6 +8,13 @@ use laioncele_clip::{LoadOptions, Result, Weights, ops};
 
 use crate::config::Config;
 
+/// What a network says of tokens, whoever runs it.
+pub(crate) trait TokenNetwork: Send + Sync {
+    /// Logits [tokens × labels] of token ids below `vocab_size`, between one and `max_position_embeddings` of them.
+    fn logits(&self, ids: &[u32]) -> Result<Vec<f32>>;
+}
+
+/// The network in candle.
 pub(crate) struct Network {
     words: Tensor,
     positions: Tensor,
@@ -44,9 +51,10 @@ impl Network {
         weights.finish(&["bert.pooler."])?;
         Ok(network)
     }
+}
 
-    /// Logits [tokens × labels] of token ids below `vocab_size`, between one and `max_position_embeddings` of them.
-    pub(crate) fn logits(&self, ids: &[u32]) -> Result<Vec<f32>> {
+impl TokenNetwork for Network {
+    fn logits(&self, ids: &[u32]) -> Result<Vec<f32>> {
         let tokens = ids.len();
         let ids = Tensor::new(ids, self.words.device())?;
         let x = self.words.embedding(&ids)?;

@@ -25,10 +25,10 @@ const LEAST_TOKENS: usize = 3;
 /// `tokenizer_config.json`: what BertTokenizer is made with.
 #[derive(Deserialize)]
 #[serde(default)]
-pub(crate) struct Choices {
-    pub(crate) do_lower_case: bool,
+struct Choices {
+    do_lower_case: bool,
     tokenize_chinese_chars: bool,
-    pub(crate) strip_accents: Option<bool>,
+    strip_accents: Option<bool>,
     /// 1e30 where it is not limited.
     model_max_length: f64,
 }
@@ -46,7 +46,7 @@ impl Default for Choices {
 
 impl Choices {
     /// The file if there is one, and what it says.
-    pub(crate) fn read(folder: &Path) -> Result<(Option<JsonFile>, Self)> {
+    fn read(folder: &Path) -> Result<(Option<JsonFile>, Self)> {
         let path = folder.join("tokenizer_config.json");
         if !path.exists() {
             return Ok((None, Self::default()));

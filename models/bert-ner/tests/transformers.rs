@@ -11,6 +11,13 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use tempfile::TempDir;
 
+/// How a folder is loaded for each engine that was built.
+const ENGINES: &[fn(&Path) -> Result<BertNer, Error>] = &[
+    BertNer::load,
+    #[cfg(feature = "rust-bert")]
+    BertNer::load_rust_bert,
+];
+
 /// A line of captions.jsonl; spans are code points and group.
 #[derive(Deserialize)]
 struct Recorded {
@@ -59,11 +66,19 @@ fn in_code_points(text: &str, entity: &Entity) -> (usize, usize, String) {
     (offsets[0], offsets[1], entity.group.to_owned())
 }
 
+/// Each model by each engine, with its kind's name.
+fn models() -> impl Iterator<Item = (&'static str, BertNer)> {
+    ["cased", "uncased"].into_iter().flat_map(|kind| {
+        let folder = folder(kind);
+        ENGINES
+            .iter()
+            .map(move |load| (kind, load(folder.path()).expect("a model")))
+    })
+}
+
 #[test]
 fn tokens_and_spans_are_the_pipelines() {
-    for kind in ["cased", "uncased"] {
-        let folder = folder(kind);
-        let ner = BertNer::load(folder.path()).expect("a model");
+    for (kind, ner) in models() {
         let captions = recorded(kind);
         assert!(captions.len() > 50);
         for Recorded { text, ids, spans } in captions {
@@ -81,9 +96,7 @@ fn tokens_and_spans_are_the_pipelines() {
 
 #[test]
 fn logits_are_transformers() {
-    for kind in ["cased", "uncased"] {
-        let folder = folder(kind);
-        let ner = BertNer::load(folder.path()).expect("a model");
+    for (kind, ner) in models() {
         let captions = recorded(kind);
         let logits = recorded_logits(kind);
         let longest = logits.values().map(|t| t.dims()[0]).max();
@@ -105,7 +118,12 @@ fn logits_are_transformers() {
 
 #[test]
 fn persons_are_the_entities_of_persons() {
-    let ner = BertNer::load(&fixture("cased")).expect("a model");
+    for load in ENGINES {
+        persons_are_the_entities_of(&load(&fixture("cased")).expect("a model"));
+    }
+}
+
+fn persons_are_the_entities_of(ner: &BertNer) {
     let captions = recorded("cased");
     let texts: Vec<&str> = captions.iter().map(|c| c.text.as_str()).collect();
     let together = ner.persons(&texts).expect("persons");
@@ -180,8 +198,14 @@ fn edit(folder: &TempDir, file: &str, from: &str, to: &str) {
 fn refusal(kind: &str, file: &str, from: &str, to: &str) -> String {
     let folder = folder(kind);
     edit(&folder, file, from, to);
-    let error = BertNer::load(folder.path()).err().expect("refused");
-    let text = error.to_string();
+    let refusals = ENGINES.iter().map(|load| {
+        let error = load(folder.path()).err().expect("refused");
+        error.to_string()
+    });
+    let mut texts: Vec<String> = refusals.collect();
+    texts.dedup();
+    assert_eq!(texts.len(), 1, "every engine says the same: {texts:?}");
+    let text = texts.remove(0);
     assert!(text.contains(&*folder.path().to_string_lossy()), "{text}");
     text
 }
@@ -217,6 +241,20 @@ fn other_models_are_refused_by_key_and_value() {
         text.contains(
             "missing bert.encoder.layer.2.attention.self.query.weight: expected [16, 16]"
         ),
+        "{text}"
+    );
+}
+
+#[cfg(feature = "rust-bert")]
+#[test]
+fn rust_bert_refuses_what_it_would_not_read() {
+    let folder = folder("cased");
+    edit(&folder, "config.json", "1e-12", "1e-5");
+    BertNer::load(folder.path()).expect("candle reads it");
+    let error = BertNer::load_rust_bert(folder.path()).err();
+    let text = error.expect("refused").to_string();
+    assert!(
+        text.contains("layer_norm_eps = 0.00001") && text.contains("expected 1e-12"),
         "{text}"
     );
 }

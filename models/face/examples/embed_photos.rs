@@ -1,15 +1,19 @@
 //! The worker of `make bench-faces`: reads photos once, then for a line `pass K` on standard input embeds the faces of the
 //! photos of group K, from their files' bytes, as many times as it has threads, and answers with one line of JSON: seconds
-//! by the wall clock and of the processors, faces found. A line `dump FILE` writes boxes and embeddings of all photos instead.
+//! by the wall clock and of the processors, faces found, peak memory. A line `dump FILE` writes boxes and embeddings of all
+//! photos instead.
 //!
 //!     embed_photos FACE_MODELS PHOTOS.json THREADS
 //!
 //! PHOTOS.json: `[[file, …], …]`, a list for each group.
 
+#[path = "../../../benches/clocks.rs"]
+mod clocks;
+
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
+use clocks::Clocks;
 use laioncele_face::{Face, FaceFiles, FaceNets, FaceOptions};
 use laioncele_picture::Limits;
 use rayon::ThreadPool;
@@ -70,13 +74,11 @@ fn pass(
     pool: &ThreadPool,
     photos: &[Vec<u8>],
 ) -> Result<serde_json::Value, Failure> {
-    let (wall, busy) = (Instant::now(), processor_seconds()?);
+    let clocks = Clocks::start()?;
     let found = embed(nets, pool, photos, pool.current_num_threads())?;
-    Ok(json!({
-        "wall": wall.elapsed().as_secs_f64(),
-        "busy": processor_seconds()? - busy,
-        "faces": found.iter().map(Vec::len).sum::<usize>(),
-    }))
+    let mut report = clocks.report()?;
+    report["faces"] = json!(found.iter().map(Vec::len).sum::<usize>());
+    Ok(report)
 }
 
 fn dump(
@@ -94,13 +96,4 @@ fn dump(
     }
     std::fs::write(file, serde_json::to_vec(&all)?)?;
     Ok(json!({}))
-}
-
-/// Seconds that processors spent on this process, in steps of 10 ms.
-fn processor_seconds() -> Result<f64, Failure> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = |field: Option<&str>| field.unwrap_or_default().parse::<f64>();
-    let mut fields = after_name.split_whitespace().skip(11);
-    Ok((ticks(fields.next())? + ticks(fields.next())?) / 100.0)
 }

@@ -4,11 +4,15 @@
 //!
 //!     throughput MODEL_FOLDER CAPTIONS THREADS
 
+#[path = "../../../benches/clocks.rs"]
+mod clocks;
+
 use std::io::{BufRead, Write};
 use std::path::Path;
-use std::time::Instant;
 
+use clocks::Clocks;
 use laioncele_ner::{CacheUse, Entity, Ner};
+use serde_json::json;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -31,20 +35,15 @@ fn main() -> Result<(), Failure> {
         if let Some(file) = line?.strip_prefix("dump ") {
             dump(&ner, &texts, file)?;
         }
-        let (wall, busy) = (Instant::now(), processor_seconds()?);
-        let before = ner.cache_use();
+        let (clocks, before) = (Clocks::start()?, ner.cache_use());
         let found = match threads {
             1 => ner.entities(&texts),
             _ => pool.install(|| ner.entities_parallel(&texts)),
         };
-        let report = serde_json::json!({
-            "wall": wall.elapsed().as_secs_f64(),
-            "busy": processor_seconds()? - busy,
-            "tokens": tokens,
-            "entities": found.iter().map(Vec::len).sum::<usize>(),
-            "cached": hit_rate(before, ner.cache_use()),
-            "peak_memory": peak_memory()?,
-        });
+        let mut report = clocks.report()?;
+        report["tokens"] = json!(tokens);
+        report["entities"] = json!(found.iter().map(Vec::len).sum::<usize>());
+        report["cached"] = json!(hit_rate(before, ner.cache_use()));
         writeln!(std::io::stdout(), "{report}")?;
     }
     Ok(())
@@ -67,21 +66,4 @@ fn dump(ner: &Ner, texts: &[&str], file: &str) -> Result<(), Failure> {
 fn hit_rate(before: CacheUse, after: CacheUse) -> f64 {
     let looked_up = after.looked_up - before.looked_up;
     (after.found - before.found) as f64 / looked_up as f64
-}
-
-/// Seconds that processors spent on this process, in steps of 10 ms.
-fn processor_seconds() -> Result<f64, Failure> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = |field: Option<&str>| field.unwrap_or_default().parse::<f64>();
-    let mut fields = after_name.split_whitespace().skip(11);
-    Ok((ticks(fields.next())? + ticks(fields.next())?) / 100.0)
-}
-
-/// The most memory that this process ever held, in bytes.
-fn peak_memory() -> Result<u64, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    let kilobytes = line.unwrap_or_default().trim().trim_end_matches(" kB");
-    Ok(kilobytes.parse::<u64>()? * 1024)
 }

@@ -5,7 +5,8 @@ use crate::encoder::{PAD, embed};
 use crate::package::{ACTIONS, HIDDEN, Maxout, WIDTH, Weights};
 use crate::tokenizer::TokenAt;
 
-type Vector = [f64; WIDTH];
+/// A token's encoded vector.
+pub(crate) type Vector = [f64; WIDTH];
 
 /// The scores of all actions for token `next` with the entity that starts at `start` open.
 pub(crate) fn scores(
@@ -14,12 +15,18 @@ pub(crate) fn scores(
     next: usize,
     start: Option<usize>,
 ) -> [f64; ACTIONS] {
-    let [_, bias, pad] = &weights.lower;
     let before = start.and_then(|_| next.checked_sub(1));
+    let vector = |token: Option<usize>| token.map(|at| encode(weights, tokens, at));
+    scores_of(weights, [Some(next), start, before].map(vector))
+}
+
+/// The scores of all actions for the next token with an entity's first token and the token before, where one is open.
+pub(crate) fn scores_of(weights: &Weights, state: [Option<Vector>; 3]) -> [f64; ACTIONS] {
+    let [_, bias, pad] = &weights.lower;
     let mut sums: Vec<f64> = bias.iter().map(|b| f64::from(*b)).collect();
-    for (feature, token) in [Some(next), start, before].into_iter().enumerate() {
-        match token {
-            Some(at) => add_state(weights, feature, &encode(weights, tokens, at), &mut sums),
+    for (feature, vector) in state.iter().enumerate() {
+        match vector {
+            Some(vector) => add_state(weights, feature, vector, &mut sums),
             None => {
                 let pad = pad[feature * 2 * HIDDEN..].iter();
                 sums.iter_mut()
@@ -47,7 +54,7 @@ fn add_state(weights: &Weights, feature: usize, vector: &Vector, sums: &mut [f64
 }
 
 /// The encoded vector of token `at`.
-fn encode(weights: &Weights, tokens: &[TokenAt], at: usize) -> Vector {
+pub(crate) fn encode(weights: &Weights, tokens: &[TokenAt], at: usize) -> Vector {
     let [mix, layers @ ..] = &weights.maxouts;
     let row = |i: usize| {
         let token = (at + i).checked_sub(PAD).and_then(|i| tokens.get(i));

@@ -119,6 +119,10 @@ pub(crate) use pulp::WithSimd as Loops;
 
 /// Does `work` with the widest vector instructions that the processor has.
 pub(crate) fn vectorized<W: Loops>(work: W) -> W::Output {
+    #[cfg(test)]
+    if let Some(kernel) = tests::CHOSEN.get() {
+        return kernel.run(work);
+    }
     #[cfg(target_arch = "x86_64")]
     {
         if let Some(avx512) = pulp::x86::V4::try_new() {
@@ -133,7 +137,55 @@ pub(crate) fn vectorized<W: Loops>(work: W) -> W::Output {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    /// Vector instructions.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    pub(crate) enum Kernel {
+        /// The widest of this processor.
+        Widest,
+        #[cfg(target_arch = "x86_64")]
+        Avx2,
+        /// None, as on a processor without any of ours.
+        Plain,
+    }
+
+    thread_local! {
+        /// What this thread computes with if it is not the widest.
+        pub(super) static CHOSEN: Cell<Option<Kernel>> = const { Cell::new(None) };
+    }
+
+    impl Kernel {
+        /// Every kernel that this processor can run.
+        pub(crate) fn all() -> Vec<Self> {
+            let mut all = vec![Self::Widest, Self::Plain];
+            #[cfg(target_arch = "x86_64")]
+            all.extend(pulp::x86::V3::try_new().map(|_| Self::Avx2));
+            all
+        }
+
+        /// Does `work`, which may call [`vectorized`] as it likes, with these instructions.
+        pub(crate) fn within<T>(self, work: impl FnOnce() -> T) -> T {
+            let before = CHOSEN.replace(Some(self).filter(|kernel| *kernel != Self::Widest));
+            let done = work();
+            CHOSEN.set(before);
+            done
+        }
+
+        pub(super) fn run<W: Loops>(self, work: W) -> W::Output {
+            match self {
+                Self::Widest => vectorized(work),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2 => {
+                    let avx2 = pulp::x86::V3::try_new().expect("only where it is listed");
+                    Simd::vectorize(avx2, work)
+                }
+                Self::Plain => Simd::vectorize(pulp::Scalar, work),
+            }
+        }
+    }
 
     /// Numbers in -1..1.
     pub(crate) fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -168,12 +220,11 @@ pub(crate) mod tests {
         let rows: &[[f32; K]] = data.as_chunks().0;
         let packed = Packed::new(COLUMNS, |k, column| matrix[k * COLUMNS + column]);
         for count in 0..=rows.len() {
-            let work = || Product(&rows[..count], &packed);
-            let mut kernels = vec![vectorized(work()), Simd::vectorize(pulp::Scalar, work())];
-            #[cfg(target_arch = "x86_64")]
-            if let Some(avx2) = pulp::x86::V3::try_new() {
-                kernels.push(Simd::vectorize(avx2, work()));
-                assert_eq!(kernels[0], kernels[2], "AVX-512 rounds as AVX2 does");
+            let product =
+                |kernel: Kernel| kernel.within(|| vectorized(Product(&rows[..count], &packed)));
+            let kernels: Vec<_> = Kernel::all().into_iter().map(product).collect();
+            if let Some(avx2) = kernels.get(2) {
+                assert_eq!(kernels[0], *avx2, "AVX-512 rounds as AVX2 does");
             }
             for (r, row) in rows[..count].iter().enumerate() {
                 for column in 0..3 * LANES {

@@ -46,6 +46,22 @@ impl TokenAt {
     fn text<'t>(&self, text: &'t str) -> &'t str {
         &text[self.start..self.end()]
     }
+
+    /// A token of no text that the network sees so.
+    #[cfg(test)]
+    pub(crate) fn seen_as(features: Features) -> Self {
+        let piece = Piece {
+            length: 1,
+            features,
+            is_space: false,
+            starts_sequence: false,
+        };
+        Self {
+            start: 0,
+            piece,
+            space_after: false,
+        }
+    }
 }
 
 /// An exception's token as the package has it.
@@ -64,13 +80,16 @@ pub(crate) struct Words {
 
 /// Chunks that a thread keeps; the cache starts anew when it is full.
 const CACHED_CHUNKS: usize = 50_000;
-/// Longer chunks, in bytes, are not kept.
+/// Chunks of more bytes, or of more tokens, are not kept.
 const CACHED_LENGTH: usize = 64;
+const CACHED_TOKENS: usize = 8;
 
 /// The tokenizer of one package.
 pub(crate) struct Tokenizer {
     norms: Norms,
     exceptions: HashMap<Box<str>, Box<[Piece]>>,
+    /// Bytes of the longest of them.
+    longest_exception: usize,
     sequences: Sequences,
 }
 
@@ -85,6 +104,7 @@ impl Tokenizer {
         let mut tokenizer = Self {
             norms,
             exceptions: HashMap::new(),
+            longest_exception: 0,
             sequences: Sequences::new(),
         };
         tokenizer.sequences = tokenizer.find_sequences(exceptions.keys());
@@ -95,6 +115,7 @@ impl Tokenizer {
             }
             piece
         };
+        tokenizer.longest_exception = exceptions.keys().map(String::len).max().unwrap_or(0);
         tokenizer.exceptions = exceptions
             .iter()
             .map(|(text, tokens)| {
@@ -161,7 +182,7 @@ impl Tokenizer {
         }
         let pieces = self.split_chunk(chunk);
         place(&pieces, start, tokens);
-        if chunk.len() <= CACHED_LENGTH {
+        if chunk.len() <= CACHED_LENGTH && pieces.len() <= CACHED_TOKENS {
             if words.chunks.len() >= CACHED_CHUNKS {
                 words.chunks.clear();
             }
@@ -190,7 +211,9 @@ impl Tokenizer {
     fn strip<'t>(&self, chunk: &'t str) -> Affixes<'t> {
         let (mut t, mut last) = (chunk, usize::MAX);
         let (mut prefixes, mut suffixes) = (Vec::new(), Vec::new());
-        let is_exception = |t: &str| self.exceptions.contains_key(t);
+        // A megabyte of brackets is asked for as often as there are brackets: only what may be one is hashed.
+        let is_exception =
+            |t: &str| t.len() <= self.longest_exception && self.exceptions.contains_key(t);
         while !t.is_empty() && t.len() != last && !is_exception(t) {
             last = t.len();
             let p = prefix_len(t);

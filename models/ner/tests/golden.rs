@@ -99,6 +99,27 @@ fn one_at_a_time_or_one_long_text_give_the_same() {
     );
 }
 
+/// Marks that are cut off one by one, and hosts that might follow each `@`: work that grows no faster than the text. spaCy
+/// makes as many tokens of shorter ones.
+#[test]
+fn a_megabyte_of_marks_is_cut_into_them() {
+    let ner = ner();
+    type Tokens = fn(usize) -> usize;
+    let cases: [(&str, Tokens); 5] = [
+        ("(", |count| count),
+        (")", |count| count),
+        ("!?", |count| 2 * count),
+        ("a.b@", |_| 1),
+        ("://", |_| 2),
+    ];
+    for (piece, tokens) in cases {
+        for count in [3, 50, (1 << 20) / piece.len()] {
+            let found = ner.tokens(&piece.repeat(count)).len();
+            assert_eq!(found, tokens(count), "{count} times {piece}");
+        }
+    }
+}
+
 /// A copy of the package in a temporary folder, its list of sums left out.
 fn copy(to: &Path, change: impl Fn(&str, Vec<u8>) -> Vec<u8>) {
     for file in laioncele_ner::FILES {

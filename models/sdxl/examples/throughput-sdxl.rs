@@ -7,11 +7,14 @@
 //! The texts are encoded before, so that a line measures the way from embeddings to bytes. `"batch"` sets how many pictures
 //! go through the U-Net at once, for which the model is loaded anew.
 
+#[path = "../../../benches/clocks.rs"]
+mod clocks;
+
 use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
+use clocks::Clocks;
 use laioncele_sdxl::{
     ImageRequest, Noise, NullText, PromptEmbedding, SamplingSettings, SchedulerKind, Sdxl,
     SdxlFiles, TextEncoders,
@@ -49,14 +52,10 @@ fn main() -> Result<(), Failure> {
             drop(sdxl);
             sdxl = load(&files)?;
         }
-        let (wall, busy) = (Instant::now(), processor_seconds()?);
+        let clocks = Clocks::start()?;
         let pictures = draw(&sdxl, &prompt, &null, &order)?;
-        let report = serde_json::json!({
-            "wall": wall.elapsed().as_secs_f64(),
-            "busy": processor_seconds()? - busy,
-            "batch": sdxl.batch(),
-            "peak_memory": peak_memory()?,
-        });
+        let mut report = clocks.report()?;
+        report["batch"] = serde_json::json!(sdxl.batch());
         if let Some(into) = order.into {
             std::fs::write(into, pictures.concat())?;
         }
@@ -107,21 +106,4 @@ fn draw(
         Ok::<(), laioncele_sdxl::Error>(())
     })?;
     Ok(pictures)
-}
-
-/// Seconds that processors spent on this process, in steps of 10 ms.
-fn processor_seconds() -> Result<f64, Failure> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = |field: Option<&str>| field.unwrap_or_default().parse::<f64>();
-    let mut fields = after_name.split_whitespace().skip(11);
-    Ok((ticks(fields.next())? + ticks(fields.next())?) / 100.0)
-}
-
-/// The most memory that this process ever held, in bytes.
-fn peak_memory() -> Result<u64, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    let kilobytes = line.unwrap_or_default().trim().trim_end_matches(" kB");
-    Ok(kilobytes.parse::<u64>()? * 1024)
 }

@@ -142,8 +142,7 @@ fn load_engine(task: &Task) -> Result<Arc<Box<dyn FindPersons>>, StageError> {
             Engine::Bert => Box::new(BertNer::load(folder).map_err(StageError::environment)?),
             #[cfg(feature = "rust-bert")]
             Engine::RustBert => {
-                let ner = laioncele_bert_ner::RustBertNer::load(folder);
-                Box::new(ner.map_err(StageError::environment)?)
+                Box::new(BertNer::load_rust_bert(folder).map_err(StageError::environment)?)
             }
         })
     })

@@ -73,7 +73,7 @@ pub(crate) enum Engine {
     Spacy,
     /// A Hugging Face folder of a BertForTokenClassification.
     Bert,
-    /// The same folder read by rust-bert.
+    /// The same folder, its network run by rust-bert.
     #[cfg(feature = "rust-bert")]
     RustBert,
 }

@@ -74,10 +74,23 @@ fn write(file: &Path, captions: &[(String, Vec<String>)]) -> Part {
     }
 }
 
+/// The engines for such a folder that were built.
+const ENGINES: &[&str] = &[
+    "bert",
+    #[cfg(feature = "rust-bert")]
+    "rust-bert",
+];
+
 #[test]
 fn mentions_are_the_persons_that_transformers_finds() {
+    for engine in ENGINES {
+        mentions_are_transformers(engine);
+    }
+}
+
+fn mentions_are_transformers(engine: &str) {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), &fixtures(), "bert");
+    let rig = rig(folder.path(), &fixtures(), engine);
     let captions = recorded();
     let part = write(&folder.path().join("0.parquet"), &captions);
     let record = rig.run(&*step(), &Partition::shard("0"), vec![part]);

@@ -1,0 +1,150 @@
+//! What becomes of captions, of bad values and of repetitions, however the work is divided.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn captions_become_mentions() {
+    let bench = Bench::new(&format!("{URLS}hash = \"md5\"\n"), "");
+    let captions = [
+        "Müller-Straße: Mira Castellan met Jonas Albrecht in Lisbon",
+        "Red shoes on sale",
+        MIRA,
+    ];
+    let record = bench.run_columns(vec![
+        ("URL", urls(3)),
+        ("TEXT", texts(captions)),
+        (
+            "md5",
+            Arc::new(StringArray::from(vec![Some("aa"), None, None])),
+        ),
+        ("ignored", urls(3)),
+    ]);
+    let mentions = bench.mentions(&record);
+    let names: Vec<&str> = mentions.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["Mira Castellan", "Jonas Albrecht", "Mira Castellan"]
+    );
+    for mention in &mentions {
+        let span = mention.start as usize..mention.end as usize;
+        assert_eq!(mention.caption[span], mention.name);
+        assert_eq!(
+            mention.caption_id,
+            CaptionId::of(&mention.url, &mention.caption)
+        );
+        assert_eq!(mention.image_id, laioncele_core::ImageId::of(&mention.url));
+    }
+    let hashes: Vec<_> = mentions.iter().map(|m| m.hash.as_deref()).collect();
+    assert_eq!(hashes, [Some("aa"), Some("aa"), None]);
+    assert_eq!(bench.drops(&record), pairs(&[("no_person", "")]));
+    let account = &record.accounts[0];
+    assert_eq!((account.rows_in, account.rows_out), (3, 2));
+    assert_eq!(record.figures["mentions"], 3.0);
+}
+
+#[test]
+fn one_bad_value_costs_its_row_only() {
+    let bench = Bench::new(URLS, "");
+    let file = bench.file("0.parquet");
+    let url = |i: u8| format!("https://a.example/{i}.jpg").into_bytes();
+    let rows = [
+        (url(0), Some(b"Mira \xff Castellan".to_vec())),
+        (url(1), None),
+        (url(2), Some(b" \t\n\xc2\xa0".to_vec())),
+        (url(3), Some(MIRA.into())),
+        (b"ftp://a.example/x.jpg".to_vec(), Some(MIRA.into())),
+        (b"photo.jpg".to_vec(), Some(MIRA.into())),
+        (b"http://a.example/\xe2\x28".to_vec(), Some(MIRA.into())),
+        (url(4), Some(b"\x00\x07\x1b[31m".to_vec())),
+        (url(5), Some("x".repeat(2 << 20).into_bytes())),
+    ];
+    write_text(&file, &rows);
+    let record = bench.run(&file).expect("extracted");
+    let expected = [
+        ("empty_caption", "not UTF-8 at byte 5"),
+        ("empty_caption", "null"),
+        ("empty_caption", "blank"),
+        ("bad_url", "scheme ftp"),
+        ("bad_url", "relative URL without a base"),
+        ("bad_url", "not UTF-8 at byte 17"),
+        ("no_person", ""),
+        ("no_person", ""),
+    ];
+    assert_eq!(bench.drops(&record), pairs(&expected));
+    assert_eq!(bench.mentions(&record).len(), 1);
+}
+
+#[test]
+fn the_same_caption_of_the_same_image_counts_once() {
+    let bench = Bench::new(URLS, "");
+    let (a, b) = ("http://a.example/a.jpg", "http://a.example/b.jpg");
+    let record = bench.run_columns(vec![
+        ("URL", texts([a, a, b, a])),
+        (
+            "TEXT",
+            texts([MIRA, MIRA, MIRA, "Jonas Albrecht in Lisbon"]),
+        ),
+    ]);
+    assert_eq!(bench.mentions(&record).len(), 3);
+    let drops: Vec<Dropped> = bench.rig.rows(&record).expect("drops");
+    assert_eq!(drops[0].reason, "repeated_caption");
+    assert_eq!(drops[0].id, CaptionId::of(a, MIRA).0);
+}
+
+#[test]
+fn threads_and_batches_change_nothing() {
+    // More mentions than one part takes, and more rows than one batch.
+    let count = STEP.part_rows / 2 + 4000;
+    let caption = ["Mira Castellan met Jonas Albrecht in Lisbon"];
+    let captions = texts(caption.into_iter().cycle().take(count));
+    let columns = vec![("URL", urls(count)), ("TEXT", captions)];
+    let mut outputs: Vec<BTreeMap<u64, Digest>> = Vec::new();
+    for threads in [1, 3] {
+        let mut bench = Bench::new(URLS, "");
+        bench.rig.surroundings.threads = threads;
+        let record = bench.run_columns(columns.clone());
+        let parts = record.outputs_of(TableId::Mentions);
+        outputs.push(parts.map(|p| (p.rows, p.digest)).collect());
+        assert_eq!(record.accounts[0].rows_out, count as u64);
+    }
+    assert_eq!(outputs[0].len(), 2, "two parts of different size");
+    assert_eq!(outputs[0], outputs[1]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the bytes: no panic, balanced books (the commit sees to that), offsets on character boundaries.
+    #[test]
+    fn any_bytes_are_a_caption(rows in prop::collection::vec(any_caption(), 1..20)) {
+        thread_local!(static BENCH: Bench = Bench::new(URLS, ""));
+        BENCH.with(|bench| {
+            let url = |i| format!("http://a.example/{i}.jpg").into_bytes();
+            let rows: Vec<_> = rows.into_iter().enumerate().map(|(i, text)| (url(i), text)).collect();
+            let file = bench.file("any.parquet");
+            write_text(&file, &rows);
+            let record = bench.run(&file).expect("extracted");
+            for mention in bench.mentions(&record) {
+                let span = mention.start as usize..mention.end as usize;
+                assert_eq!(mention.caption.get(span), Some(mention.name.as_str()));
+                assert!(!mention.name.is_empty());
+            }
+            prop_assert_eq!(record.accounts[0].rows_in, rows.len() as u64);
+            Ok(())
+        })?;
+    }
+}
+
+fn any_caption() -> impl Strategy<Value = Option<Vec<u8>>> {
+    let text = "[\\PC\\s]{0,40}Mira Castellan[\\PC\\s]{0,40}";
+    prop_oneof![
+        Just(None),
+        prop::collection::vec(any::<u8>(), 0..60).prop_map(Some),
+        any::<String>().prop_map(|s| Some(s.into_bytes())),
+        text.prop_map(|s| Some(s.into_bytes())),
+    ]
+}

@@ -1,0 +1,42 @@
+//! The filters and their settings.
+
+use super::*;
+
+#[test]
+fn every_filter_drops_with_its_reason() {
+    let all = "min_width = 64\nmin_height = 64\nmax_punsafe = 0.8\nmax_pwatermark = 0.8\nmin_similarity = 0.2";
+    let bench = Bench::new(ALL, all);
+    let record = bench.run_columns(spoilt_rows());
+    let expected = [
+        ("too_small", "63 x 64"),
+        ("too_small", "64 x -1"),
+        ("unsafe", "0.81"),
+        ("watermarked", "0.9"),
+        ("low_similarity", "null"),
+        ("too_small", "null x null"),
+    ];
+    assert_eq!(bench.drops(&record), pairs(&expected));
+    assert_eq!(bench.mentions(&record).len(), 1);
+}
+
+#[test]
+fn filters_are_off_unless_set() {
+    let bench = Bench::new(ALL, "");
+    let record = bench.run_columns(spoilt_rows());
+    assert_eq!(bench.mentions(&record).len(), 7);
+    let one = Bench::new(ALL, "min_similarity = -0.5");
+    let record = one.run_columns(spoilt_rows());
+    let expected = [("low_similarity", "null"), ("low_similarity", "null")];
+    assert_eq!(one.drops(&record), pairs(&expected));
+}
+
+#[test]
+fn wrong_settings_are_refused() {
+    let error = |columns, sections| {
+        let bench = Bench::try_new(columns, sections);
+        bench.err().expect("refused").to_string()
+    };
+    assert!(error(ALL, "min_widht = 3").contains("did you mean `min_width`?"));
+    assert!(error(URLS, "max_punsafe = 0.5").contains("map it in [source.columns]"));
+    assert!(error(ALL, "min_similarity = nan").contains("must be a number"));
+}

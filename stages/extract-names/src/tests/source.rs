@@ -1,0 +1,112 @@
+//! Files as others write them: types of columns, and what is wrong with a file.
+
+use arrow::array::{
+    BinaryArray, Float64Array, Int64Array, LargeStringArray, StringViewArray, UInt64Array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+
+use super::*;
+
+#[test]
+fn columns_may_be_of_any_fitting_type() {
+    let captions = texts([MIRA, "Jonas Albrecht in Lisbon"]);
+    let large: LargeStringArray = [Some(MIRA), Some("Jonas Albrecht in Lisbon")]
+        .into_iter()
+        .collect();
+    let view: StringViewArray = [Some(MIRA), Some("Jonas Albrecht in Lisbon")]
+        .into_iter()
+        .collect();
+    let bytes: BinaryArray = [Some(MIRA), Some("Jonas Albrecht in Lisbon")]
+        .into_iter()
+        .collect();
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let dictionary = cast(&captions, &dictionary).expect("a dictionary");
+    let forms: [ArrayRef; 5] = [
+        captions,
+        Arc::new(large),
+        Arc::new(view),
+        Arc::new(bytes),
+        dictionary,
+    ];
+    let sizes: [ArrayRef; 3] = [
+        Arc::new(UInt64Array::from(vec![64, 10])),
+        Arc::new(Int64Array::from(vec![64, 10])),
+        Arc::new(Float64Array::from(vec![64.0, 10.0])),
+    ];
+    let bench = Bench::new(&format!("{URLS}width = \"WIDTH\"\n"), "min_width = 64");
+    for (text, size) in forms.iter().zip(sizes.iter().cycle()) {
+        let columns = vec![
+            ("WIDTH", size.clone()),
+            ("TEXT", text.clone()),
+            ("URL", urls(2)),
+        ];
+        let record = bench.run_columns(columns);
+        assert_eq!(bench.mentions(&record).len(), 1, "{text:?}");
+        let dropped = bench.drops(&record);
+        assert_eq!(dropped, pairs(&[("too_small", "10 x null")]), "{size:?}");
+    }
+}
+
+#[test]
+fn unusable_files_are_named_with_what_is_wrong() {
+    let bench = Bench::new(ALL, "");
+    let file = bench.file("1.parquet");
+    std::fs::write(&file, "PAR1 this is none").expect("written");
+    let text = bench.error(&file);
+    assert!(text.contains("1.parquet: not a Parquet file"), "{text}");
+
+    write(&file, vec![("URL", urls(1)), ("TEXTS", urls(1))]);
+    let text = bench.error(&file);
+    let expected =
+        "no column `TEXT`, which [source.columns] maps to `caption`: did you mean `TEXTS`?";
+    assert!(
+        text.contains("1.parquet") && text.contains(expected),
+        "{text}"
+    );
+
+    let mut columns = spoilt_rows();
+    columns[1].1 = Arc::new(Int64Array::from(vec![1; 7]));
+    write(&file, columns);
+    let text = bench.error(&file);
+    assert!(
+        text.contains("`TEXT`") && text.contains("expected text or bytes, found Int64"),
+        "{text}"
+    );
+
+    let mut columns = spoilt_rows();
+    columns[4].1 = texts(["0.1"; 7]);
+    write(&file, columns);
+    let text = bench.error(&file);
+    assert!(
+        text.contains("`punsafe`") && text.contains("floating-point number, found text"),
+        "{text}"
+    );
+}
+
+#[test]
+fn all_files_of_the_source_are_checked_before_the_run() {
+    let bench = Bench::new(URLS, "");
+    write(
+        &bench.file("0.parquet"),
+        vec![("URL", urls(1)), ("TEXT", urls(1))],
+    );
+    check_source(&bench.rig.manifest).expect("as it must be");
+    write(&bench.file("1.parquet"), vec![("URL", urls(1))]);
+    let text = check_source(&bench.rig.manifest)
+        .expect_err("no TEXT")
+        .to_string();
+    assert!(text.contains("1.parquet"), "{text}");
+}
+
+#[test]
+fn a_damaged_page_is_an_error_that_names_the_file() {
+    let bench = Bench::new(URLS, "");
+    let file = bench.file("0.parquet");
+    write(&file, vec![("URL", urls(4000)), ("TEXT", urls(4000))]);
+    let mut bytes = std::fs::read(&file).expect("read");
+    bytes[4..2000].fill(0xff);
+    std::fs::write(&file, bytes).expect("written");
+    let text = bench.error(&file);
+    assert!(text.contains("0.parquet: after row 0"), "{text}");
+}
