@@ -1,5 +1,8 @@
 //! GPUs that are asked for: on machines with and without them, in programs built with CUDA and without it.
 
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
@@ -91,4 +94,66 @@ fn doctor_says_where_pictures_are_drawn() {
     assert!(ok && detail == "\"the processor\"", "{detail}");
     let (ok, detail) = device(&format!("device = \"cuda:{ABSENT}\""));
     assert!(!ok && detail.contains("no cuda:4096 here"), "{detail}");
+}
+
+/// The driver's functions are called in the library that the loader finds, here one that stands for it; those that candle
+/// calls too.
+#[test]
+fn the_driver_is_found_when_the_program_starts() {
+    let sandbox = Sandbox::with_manifest(FRAME);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/driver.c");
+    let library = sandbox.join("libcuda.so.1");
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(source);
+    assert!(compiler.status().expect("a C compiler").success());
+    let run = |arguments: &[&str]| {
+        let others = std::env::var("LD_LIBRARY_PATH").unwrap_or_default();
+        let libraries = format!("{}:{others}", sandbox.path().display());
+        let mut command = sandbox.command(arguments);
+        command.env_remove("CUDA_VISIBLE_DEVICES");
+        command
+            .env("LD_LIBRARY_PATH", libraries)
+            .output()
+            .expect("the program")
+    };
+    let run_on = |gpus: &str| {
+        run(&[
+            "run",
+            "--manifest",
+            "manifest.toml",
+            "--output",
+            "out",
+            "--gpus",
+            gpus,
+        ])
+    };
+    let text = stderr(&run_on("0,1"));
+    assert!(
+        text.contains("--gpus: there is no GPU 1; the last is 0"),
+        "{text}"
+    );
+    assert!(!stderr(&run_on("0")).contains("--gpus"));
+
+    let checks = stdout(&run(&["doctor", "--manifest", "manifest.toml"]));
+    let found = match cfg!(feature = "cuda") {
+        true => "cuda:0, A GPU of C, 24.0 GB",
+        false => "the processor: laioncele was built without CUDA",
+    };
+    assert!(checks.contains(found), "{checks}");
+    if cfg!(feature = "cuda") {
+        let folder = sandbox.join("mini/sdxl-mini");
+        let folder = folder.to_string_lossy();
+        let ended = run(&[
+            "generate", "--model", &folder, "--prompt", "a person", "--device", "cuda:0",
+        ]);
+        let text = stderr(&ended);
+        assert_eq!(ended.status.code(), Some(3), "{text}");
+        assert!(
+            text.contains("CUDA_ERROR_OUT_OF_MEMORY, \"what the driver says\""),
+            "{text}"
+        );
+    }
 }

@@ -88,7 +88,8 @@ impl DeviceChoice {
         match self.place()? {
             Place::Gpu(number, _) => open_gpu(number).map_err(|error| Error::NoGpu {
                 device: Self::Cuda(number),
-                reason: error.to_string(),
+                // Without the backtrace that may follow.
+                reason: error.to_string().lines().take(1).collect(),
             }),
             Place::Processor(why) => {
                 static SAID: Once = Once::new();

@@ -18,7 +18,8 @@ pub(crate) struct Geometry {
     pub stride: usize,
     pub before: usize,
     pub after: usize,
-    /// [`laioncele_clip::LoadOptions::tf32`]; only cuDNN does anything else then.
+    /// [`laioncele_clip::LoadOptions::tf32`], which only cuDNN heeds.
+    #[cfg_attr(not(feature = "cudnn"), expect(dead_code))]
     pub tf32: bool,
 }
 
