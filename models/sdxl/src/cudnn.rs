@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use candle_core::backend::BackendStorage;
@@ -11,14 +12,14 @@ use candle_core::cuda_backend::cudarc::cudnn::sys::{
     cudnnMathType_t as MathType, cudnnTensorFormat_t as Format,
 };
 use candle_core::cuda_backend::cudarc::cudnn::{ConvForward, Cudnn, CudnnDataType};
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr};
 use candle_core::cuda_backend::{CudaStorageSlice, DeviceId};
 use candle_core::{
     CpuStorage, CudaDevice, CudaStorage, CustomOp2, DType, Layout, Result, Shape, WithDType, bail,
 };
 
 /// A convolution without bias: stride and zero padding alike on all sides; x and weight contiguous.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Convolution {
     pub stride: usize,
     pub padding: usize,
@@ -26,8 +27,15 @@ pub(crate) struct Convolution {
     pub tf32: bool,
 }
 
-/// What a plan depends on: [batch, in, height, width, out, kernel, stride, padding], type, TF32.
-type PlanKey = ([usize; 8], DType, bool);
+/// A convolution of tensors of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct SizedConvolution {
+    how: Convolution,
+    /// [batch, in, height, width]
+    x: [usize; 4],
+    /// [out, in, kernel, kernel]
+    w: [usize; 4],
+}
 
 /// The chosen algorithm and the bytes that it works in.
 type Plan = (Algorithm, usize);
@@ -35,7 +43,7 @@ type Plan = (Algorithm, usize);
 /// A device's handle, which knows the device's stream, and what was planned with it.
 struct Planner {
     handle: Arc<Cudnn>,
-    plans: HashMap<PlanKey, Plan>,
+    plans: HashMap<(SizedConvolution, DType), Plan>,
 }
 
 thread_local! {
@@ -43,9 +51,91 @@ thread_local! {
     static PLANNERS: RefCell<HashMap<DeviceId, Planner>> = RefCell::default();
 }
 
+impl SizedConvolution {
+    fn new(how: Convolution, xl: &Layout, wl: &Layout) -> Result<Self> {
+        let (x, w) = (xl.shape().dims4()?.into(), wl.shape().dims4()?.into());
+        let sized = Self { how, x, w };
+        let [_, depth, kernel, other] = w;
+        if x[1] != depth || kernel != other || sized.output().contains(&0) {
+            bail!("a convolution of {:?} with {:?}", xl.shape(), wl.shape());
+        }
+        Ok(sized)
+    }
+
+    /// [batch, out, height', width']
+    fn output(&self) -> [usize; 4] {
+        let Convolution {
+            stride, padding, ..
+        } = self.how;
+        let ([batch, _, height, width], [out, _, kernel, _]) = (self.x, self.w);
+        let edge = |size: usize| (size + 2 * padding + stride).saturating_sub(kernel) / stride;
+        [batch, out, edge(height), edge(width)]
+    }
+
+    fn math(&self, dtype: DType) -> MathType {
+        match (dtype, self.how.tf32) {
+            (DType::F32, false) => MathType::CUDNN_FMA_MATH,
+            (DType::F32, true) => MathType::CUDNN_DEFAULT_MATH,
+            _ => MathType::CUDNN_TENSOR_OP_MATH,
+        }
+    }
+}
+
+impl Planner {
+    fn new(device: &CudaDevice) -> Result<Self> {
+        Ok(Self {
+            handle: Cudnn::new(device.cuda_stream())?,
+            plans: HashMap::new(),
+        })
+    }
+
+    /// # Safety
+    /// The slices have the lengths that `sized` says.
+    unsafe fn convolve<T>(
+        &mut self,
+        sized: SizedConvolution,
+        (x, w): (CudaView<'_, T>, CudaView<'_, T>),
+        y: &mut CudaSlice<T>,
+        device: &CudaDevice,
+    ) -> Result<()>
+    where
+        T: WithDType + DeviceRepr + CudnnDataType,
+    {
+        let (cudnn, format) = (&self.handle, Format::CUDNN_TENSOR_NCHW);
+        let numbers = |sizes: [usize; 4]| sizes.map(|size| size as i32);
+        let (stride, padding) = (sized.how.stride as i32, sized.how.padding as i32);
+        let mode = Mode::CUDNN_CROSS_CORRELATION;
+        // Sums in float32 whatever the type.
+        let mut conv = cudnn.create_conv2d::<f32>([padding; 2], [stride; 2], [1; 2], mode)?;
+        conv.set_math_type(sized.math(T::DTYPE))?;
+        let forward = ConvForward {
+            conv: &conv,
+            x: &cudnn.create_4d_tensor::<T>(format, numbers(sized.x))?,
+            w: &cudnn.create_4d_filter::<T>(format, numbers(sized.w))?,
+            y: &cudnn.create_4d_tensor::<T>(format, numbers(sized.output()))?,
+        };
+        let (algorithm, bytes) = match self.plans.entry((sized, T::DTYPE)) {
+            Entry::Occupied(plan) => *plan.get(),
+            Entry::Vacant(place) => {
+                let algorithm = forward.pick_algorithm()?;
+                *place.insert((algorithm, forward.get_workspace_size(algorithm)?))
+            }
+        };
+        let mut workspace = match bytes {
+            0 => None,
+            // SAFETY: the algorithm writes what it reads of it.
+            some => Some(unsafe { device.alloc::<u8>(some)? }),
+        };
+        let scales = (T::from_f64(1.0), T::from_f64(0.0));
+        // SAFETY: type and order of each slice are those of its descriptor, and so is its length.
+        unsafe { forward.launch(algorithm, workspace.as_mut(), scales, &x, &w, y)? };
+        Ok(())
+    }
+}
+
 impl Convolution {
     fn run<T>(
-        &self,
+        self,
         (x, xl): (&CudaSlice<T>, &Layout),
         (w, wl): (&CudaSlice<T>, &Layout),
         device: &CudaDevice,
@@ -53,92 +143,26 @@ impl Convolution {
     where
         T: WithDType + DeviceRepr + CudnnDataType,
     {
-        let (batch, channels, height, width) = xl.shape().dims4()?;
-        let (out, depth, kernel, other) = wl.shape().dims4()?;
-        let extent = |size: usize| (size + 2 * self.padding + self.stride).saturating_sub(kernel);
-        let (out_height, out_width) = (extent(height) / self.stride, extent(width) / self.stride);
+        let sized = SizedConvolution::new(self, xl, wl)?;
         let (Some((x_begin, x_end)), Some((w_begin, w_end))) =
             (xl.contiguous_offsets(), wl.contiguous_offsets())
         else {
             bail!("a convolution through cuDNN needs contiguous tensors");
         };
-        if depth != channels || other != kernel || batch * out_height * out_width == 0 {
-            bail!("a convolution of {:?} with {:?}", xl.shape(), wl.shape());
-        }
-        let (x, w) = (x.slice(x_begin..x_end), w.slice(w_begin..w_end));
-        let shape = (batch, out, out_height, out_width);
-        let sizes = [batch, channels, height, width, out, kernel];
+        let inputs = (x.slice(x_begin..x_end), w.slice(w_begin..w_end));
+        let shape = Shape::from(&sized.output());
         // SAFETY: the convolution below writes every number of it.
-        let mut y = unsafe { device.alloc::<T>(batch * out * out_height * out_width)? };
-        with_planner(device, |planner| {
-            let cudnn = &planner.handle;
-            let numbers = |sizes: [usize; 4]| sizes.map(|size| size as i32);
-            let format = Format::CUDNN_TENSOR_NCHW;
-            let x_facts =
-                cudnn.create_4d_tensor::<T>(format, numbers([batch, channels, height, width]))?;
-            let w_facts =
-                cudnn.create_4d_filter::<T>(format, numbers([out, channels, kernel, kernel]))?;
-            let y_facts = cudnn.create_4d_tensor::<T>(format, numbers(shape.into()))?;
-            let both = |size: usize| [size as i32; 2];
-            // Sums in float32 whatever the type.
-            let mut conv = cudnn.create_conv2d::<f32>(
-                both(self.padding),
-                both(self.stride),
-                both(1),
-                Mode::CUDNN_CROSS_CORRELATION,
-            )?;
-            conv.set_math_type(match (T::DTYPE, self.tf32) {
-                (DType::F32, false) => MathType::CUDNN_FMA_MATH,
-                (DType::F32, true) => MathType::CUDNN_DEFAULT_MATH,
-                _ => MathType::CUDNN_TENSOR_OP_MATH,
-            })?;
-            let forward = ConvForward {
-                conv: &conv,
-                x: &x_facts,
-                w: &w_facts,
-                y: &y_facts,
+        let mut y = unsafe { device.alloc::<T>(shape.elem_count())? };
+        PLANNERS.with_borrow_mut(|planners| {
+            let planner = match planners.entry(device.id()) {
+                Entry::Occupied(planner) => planner.into_mut(),
+                Entry::Vacant(place) => place.insert(Planner::new(device)?),
             };
-            let [a, b, c, d, e, f] = sizes;
-            let key = (
-                [a, b, c, d, e, f, self.stride, self.padding],
-                T::DTYPE,
-                self.tf32,
-            );
-            let (algorithm, bytes) = match planner.plans.get(&key) {
-                Some(plan) => *plan,
-                None => {
-                    let algorithm = forward.pick_algorithm()?;
-                    let plan = (algorithm, forward.get_workspace_size(algorithm)?);
-                    planner.plans.insert(key, plan);
-                    plan
-                }
-            };
-            // SAFETY: bytes that the algorithm writes before it reads them.
-            let mut workspace = unsafe { device.alloc::<u8>(bytes)? };
-            let workspace = (bytes > 0).then_some(&mut workspace);
-            let scales = (T::from_f64(1.0), T::from_f64(0.0));
-            // SAFETY: type, shape and order of each slice are those of its descriptor, from which its length was computed.
-            unsafe { forward.launch(algorithm, workspace, scales, &x, &w, &mut y)? };
-            Ok(())
+            // SAFETY: a contiguous layout's range has as many numbers as its shape, and so has `y`.
+            unsafe { planner.convolve(sized, inputs, &mut y, device) }
         })?;
-        Ok((y, shape.into()))
+        Ok((y, shape))
     }
-}
-
-fn with_planner<R>(device: &CudaDevice, act: impl FnOnce(&mut Planner) -> Result<R>) -> Result<R> {
-    PLANNERS.with_borrow_mut(|planners| {
-        if !planners.contains_key(&device.id()) {
-            let planner = Planner {
-                handle: Cudnn::new(device.cuda_stream())?,
-                plans: HashMap::new(),
-            };
-            planners.insert(device.id(), planner);
-        }
-        match planners.get_mut(&device.id()) {
-            Some(planner) => act(planner),
-            None => bail!("no cuDNN handle"),
-        }
-    })
 }
 
 impl CustomOp2 for Convolution {

@@ -107,6 +107,7 @@ fn the_vae_matches() {
 
 #[test]
 fn trajectories_match() {
+    gpu();
     let files = files(Precision::F32, 1);
     let encoders = TextEncoders::load(&files.folder, &files.text_options().expect("a GPU"));
     let sdxl = Sdxl::load(&files.folder, &files.picture_options().expect("a GPU"));
@@ -116,6 +117,7 @@ fn trajectories_match() {
 /// Pictures of two names in batches, decoded on a stream of their own beside the next batch, are those of one at a time.
 #[test]
 fn overlapped_batches_equal_single_pictures() {
+    gpu();
     for precision in ALL {
         let texts = files(precision, 1).text_options().expect("a GPU");
         let encoders = TextEncoders::load(&fixture("model"), &texts).expect("encoders");
