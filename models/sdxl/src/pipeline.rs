@@ -133,6 +133,10 @@ pub struct Sdxl {
 impl Sdxl {
     /// Loads `unet`, `vae` and `scheduler` of an SDXL folder.
     pub fn load(folder: &Path, options: &SdxlOptions) -> Result<Self> {
+        Self::load_parts(folder, options).map_err(|error| error.of_loading(folder))
+    }
+
+    fn load_parts(folder: &Path, options: &SdxlOptions) -> Result<Self> {
         ModelIndex::read(folder)?;
         let load = |dtype| LoadOptions {
             device: options.device.clone(),
