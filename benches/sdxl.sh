@@ -24,12 +24,8 @@ if ! nvidia-smi >/dev/null 2>&1; then
     echo "no GPU here: not measured"
     exit 0
 fi
-if ! command -v nvcc >/dev/null && [ -z "${CUDA_HOME:-}" ]; then
-    tools/fetch-cuda.sh
-    CUDA_HOME=$PWD/.cuda
-    export CUDA_HOME LD_LIBRARY_PATH="$CUDA_HOME/lib:${LD_LIBRARY_PATH:-}"
-fi
-cargo build --release --quiet --target-dir "$target/cuda" --package laioncele-sdxl --features cudnn --example throughput-sdxl
+tools/with-cuda.sh cargo build --release --quiet --target-dir "$target/cuda" --workspace --features laioncele/cudnn \
+    --example throughput-sdxl
 folder=$target/bench-sdxl-full
 [ -f "$folder/model_index.json" ] || "$target/release/random-sdxl" "$folder"
 "$python" benches/sdxl/bench.py gpu "$target/cuda/release/examples/throughput-sdxl" "$folder" --passes 3

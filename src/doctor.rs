@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use laioncele_clip::{ImageEncoders, LoadOptions, VisionModel};
+use laioncele_clip::{DeviceChoice, ImageEncoders, LoadOptions, Place, VisionModel};
 use laioncele_core::error::chain;
 use laioncele_core::{Manifest, Step};
 use laioncele_encoder::ImageEncoderFiles;
@@ -134,7 +134,6 @@ fn sdxl(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Vec<Check> {
         Err(error) => return vec![Check::new("models.sdxl", None, Err(chain(&error)))],
     };
     let files = files.resolved(|path| manifest.resolve(path));
-    memory.on_gpu = files.device.open().map(|device| !device.is_cpu());
     let parts = files.check(deep);
     let mut checks: Vec<Check> = parts
         .iter()
@@ -157,7 +156,22 @@ fn sdxl(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Vec<Check> {
             fit(manifest, &files),
         ));
     }
+    checks.push(device(files.device, memory));
     checks
+}
+
+/// Where pictures are drawn.
+fn device(choice: DeviceChoice, memory: &mut Memory) -> Check {
+    let found = match choice.place() {
+        Ok(Place::Gpu(number, gpu)) => {
+            memory.of_gpu = Some(gpu.memory);
+            let memory = size(gpu.memory);
+            Ok(format!("{}, {memory}", Place::Gpu(number, gpu)))
+        }
+        Ok(processor) => Ok(processor.to_string()),
+        Err(error) => Err(chain(&error)),
+    };
+    Check::new("models.sdxl.device", None, found)
 }
 
 fn fit(manifest: &Manifest, files: &SdxlFiles) -> Result<String, String> {
@@ -247,32 +261,27 @@ fn weights(files: &[PathBuf], parameters: u64, bytes: u64) -> String {
     }
 }
 
-/// What a worker needs to hold, and what there is.
+/// What a worker needs to hold.
+#[derive(Default)]
 struct Memory {
     needed: u64,
-    on_gpu: laioncele_clip::Result<bool>,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self {
-            needed: 0,
-            on_gpu: Ok(false),
-        }
-    }
+    /// What the GPU has that it is held on.
+    of_gpu: Option<u64>,
 }
 
 impl Memory {
-    fn check(self) -> Check {
+    fn check(&self) -> Check {
         let needed = format!("a worker's weights take {}", size(self.needed));
-        let found = match (self.on_gpu, available()) {
-            (Err(error), _) => Err(format!("[models.sdxl] device: {}", chain(&error))),
-            (Ok(true), _) => Ok(format!("{needed} of the GPU")),
-            (Ok(false), None) => Ok(needed),
-            (Ok(false), Some(free)) if free < self.needed => {
+        let found = match (self.of_gpu, available()) {
+            (Some(all), _) if all < self.needed => {
+                Err(format!("{needed}; the GPU has {}", size(all)))
+            }
+            (Some(all), _) => Ok(format!("{needed} of the GPU's {}", size(all))),
+            (None, None) => Ok(needed),
+            (None, Some(free)) if free < self.needed => {
                 Err(format!("{needed}; {} are free", size(free)))
             }
-            (Ok(false), Some(free)) => Ok(format!("{needed}; {} are free", size(free))),
+            (None, Some(free)) => Ok(format!("{needed}; {} are free", size(free))),
         };
         Check::new("memory", None, found)
     }
@@ -303,6 +312,10 @@ mod tests {
             let check = memory(u64::MAX).check();
             assert!(!check.ok && check.detail.contains("free"), "{check:?}");
         }
+        let of_gpu = Some(1_000_000);
+        let on_gpu = |needed| Memory { needed, of_gpu }.check();
+        assert!(on_gpu(1_000_000).ok);
+        assert!(!on_gpu(1_000_001).ok);
     }
 
     #[test]

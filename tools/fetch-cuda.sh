@@ -10,7 +10,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$root/.cuda}
 toolkit="nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96
     nvidia-cuda-cccl==13.0.85 nvidia-cuda-nvrtc==13.0.88 nvidia-cublas==13.0.2.14 nvidia-curand==10.4.0.35
-    nvidia-cudnn-cu13==9.13.1.26"
+    nvidia-cudnn-cu13==9.21.1.3"
 
 if [ -f "$folder/version" ] && [ "$(cat "$folder/version")" = "$toolkit" ]; then
     exit 0

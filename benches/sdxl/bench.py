@@ -17,6 +17,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import measure  # noqa: E402
 
 PROMPT, NAME = "a portrait of a person", "Maria Johnson"
+# Our libraries are not torch's, which brings its own.
+WITH_CUDA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/with-cuda.sh")
 # TFLOP of a step of a guided picture and of its decoding, counted on the real network (a multiply-add is two).
 TFLOP = {1024: (13.52, 10.5), 512: (3.18, 2.6)}
 
@@ -105,7 +107,9 @@ def peer(folder, precision, device, *flags):
 def best_of(workers, order, passes):
     """Each worker's best seconds of `passes` passes in turn, after one that is not counted."""
     for worker in workers:
-        worker.ask(order)
+        batch = worker.ask(order).get("batch")
+        if batch and order.get("batch") and batch != order["batch"]:
+            print(f"{worker.name}: the memory holds {batch} pictures at once, not {order['batch']}", flush=True)
     reports = [[worker.ask(order) for worker in workers] for _ in range(passes)]
     return [min(report[clock] for report in column) for clock in ("wall", "busy") for column in zip(*reports)]
 
@@ -175,7 +179,7 @@ def gpu(program, folder, passes):
         print("no GPU here: not measured")
         return
     peak = matrix_peak()
-    print(f"{torch.cuda.get_device_name(0)}, float16, VAE in float32; a matrix product reaches {peak:.0f} TFLOP/s\n")
+    print(f"{torch.cuda.get_device_name(0)}, float16, VAE in float32 with TF32 convolutions; a matrix product reaches {peak:.0f} TFLOP/s\n")
     print(f"{'size':>5} {'steps':>5} {'batch':>5} {'laioncele':>10} {'eager':>10} {'compiled':>10} {'x eager':>8}"
           f" {'x compiled':>10} {'of the peak':>11} {'levels apart':>13}")
     for size in (1024, 512):
@@ -184,7 +188,7 @@ def gpu(program, folder, passes):
             for batch in (1, 4, 8):
                 order = {"pictures": batch, "steps": steps, "size": size, "guidance": 7.0, "threads": 0,
                          "seed": 1, "batch": batch}
-                ours = Worker("laioncele", [program, folder, "f16", "cuda:0"], 0)
+                ours = Worker("laioncele", [WITH_CUDA, program, folder, "f16", "cuda:0"], 0)
                 eager = Worker("diffusers", peer(folder, "f16", "cuda"), 0)
                 fast = Worker("diffusers, compiled", peer(folder, "f16", "cuda", "--compile"), 0)
                 apart = difference((ours, eager), order)

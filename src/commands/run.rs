@@ -78,6 +78,7 @@ impl Run {
     }
 
     fn options(&self, talk: &Talk) -> Result<Options, Failure> {
+        check_gpus(&self.gpus)?;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let usual = match self.gpus.len() {
             0 => (cpus / 2).max(1),
@@ -95,6 +96,24 @@ impl Run {
             run_name: run_name(),
         })
     }
+}
+
+/// A GPU that is not there, before anything is done.
+fn check_gpus(asked: &[u16]) -> Result<(), Failure> {
+    let Some(last) = asked.iter().max() else {
+        return Ok(());
+    };
+    // Numbers are CUDA's own, also where this process sees some of the GPUs only.
+    let all = std::env::var_os("CUDA_VISIBLE_DEVICES").is_none();
+    let problem = match laioncele_clip::gpus() {
+        Ok(gpus) if all && usize::from(*last) >= gpus.len() => {
+            format!("there is no GPU {last}; the last is {}", gpus.len() - 1)
+        }
+        Ok(_) => return Ok(()),
+        Err(reason) => reason.to_owned(),
+    };
+    let failure = Failure::new(Exit::Environment, format!("--gpus: {problem}"));
+    Err(failure.hint("without --gpus, workers compute where the manifest's `device` says"))
 }
 
 /// A name that no other run on this folder has: it becomes part of the names of parts.

@@ -7,6 +7,7 @@ mod doctor;
 mod extract_names;
 mod faces;
 mod figures;
+mod gpu;
 mod help;
 mod models;
 mod ner;

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Once;
 
-use candle_core::utils::cuda_is_available;
 use candle_core::{DType, Device};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, gpus};
 
 /// A floating-point type, as settings name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,18 +46,91 @@ impl Precision {
     }
 }
 
+/// Where a [`DeviceChoice`] leads on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The processor, and what keeps [`DeviceChoice::Auto`] from a GPU.
+    Processor(Option<String>),
+    /// The GPU of this number.
+    Gpu(usize, &'static Gpu),
+}
+
 impl DeviceChoice {
+    /// Where it leads; nothing is opened yet.
+    ///
+    /// # Errors
+    /// [`Error::NoGpu`] of [`DeviceChoice::Cuda`] without that GPU, or in a program that was built without CUDA.
+    pub fn place(self) -> Result<Place> {
+        let gpu = |number| match gpus() {
+            _ if !cfg!(feature = "cuda") => Err(NO_CUDA.to_owned()),
+            Err(reason) => Err(reason.to_owned()),
+            Ok(gpus) => match gpus.get(number) {
+                Some(gpu) => Ok(Place::Gpu(number, gpu)),
+                None => Err(format!("the last GPU here is cuda:{}", gpus.len() - 1)),
+            },
+        };
+        match self {
+            Self::Cpu => Ok(Place::Processor(None)),
+            Self::Auto => Ok(gpu(0).unwrap_or_else(|reason| Place::Processor(Some(reason)))),
+            Self::Cuda(number) => gpu(number).map_err(|reason| Error::NoGpu {
+                device: self,
+                reason,
+            }),
+        }
+    }
+
     /// The device itself. A GPU comes with a stream of its own, so that any thread may use its tensors, one at a time, and
     /// so that what is opened twice can compute at once; tensors of two openings do not mix.
     ///
     /// # Errors
-    /// [`DeviceChoice::Cuda`] without that GPU.
+    /// As [`DeviceChoice::place`]; a GPU that refuses to be opened.
     pub fn open(self) -> Result<Device> {
-        // candle's plain `new_cuda` has a stream for each thread, without order between them.
+        match self.place()? {
+            Place::Gpu(number, _) => open_gpu(number).map_err(|error| Error::NoGpu {
+                device: Self::Cuda(number),
+                // Without the backtrace that may follow.
+                reason: error.to_string().lines().take(1).collect(),
+            }),
+            Place::Processor(why) => {
+                static SAID: Once = Once::new();
+                if let Some(why) = why.filter(|_| cfg!(feature = "cuda")) {
+                    SAID.call_once(|| tracing::warn!("computing on the processor: {why}"));
+                }
+                Ok(Device::Cpu)
+            }
+        }
+    }
+}
+
+const NO_CUDA: &str =
+    "laioncele was built without CUDA (its README, \"On a GPU\", says how to build it with it)";
+
+#[cfg(not(feature = "cuda"))]
+fn open_gpu(_: usize) -> candle_core::Result<Device> {
+    candle_core::bail!("{NO_CUDA}")
+}
+
+#[cfg(feature = "cuda")]
+#[allow(unsafe_code)]
+fn open_gpu(number: usize) -> candle_core::Result<Device> {
+    if let Ok(driver) = crate::gpu::driver() {
+        crate::driver::take(driver);
+    }
+    // candle's plain `new_cuda` has a stream for each thread, without order between them.
+    let device = Device::new_cuda_with_stream(number)?;
+    // Two events for every tensor and a wait for every use of it would take longer than a small kernel.
+    // SAFETY: they order the uses of a tensor on different streams. All tensors of this device are allocated, used and freed
+    // on its one stream: candle refuses operations over two devices, and nothing moves a tensor between two of them.
+    unsafe { device.as_cuda_device()?.disable_event_tracking() };
+    Ok(device)
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cuda(number) => Ok(Device::new_cuda_with_stream(number)?),
-            Self::Auto if cuda_is_available() => Ok(Device::new_cuda_with_stream(0)?),
-            Self::Auto | Self::Cpu => Ok(Device::Cpu),
+            Self::Processor(None) => f.write_str("the processor"),
+            Self::Processor(Some(why)) => write!(f, "the processor: {why}"),
+            Self::Gpu(number, gpu) => write!(f, "cuda:{number}, {}", gpu.name),
         }
     }
 }
@@ -114,5 +188,18 @@ mod tests {
             assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
         }
         assert!(DeviceChoice::Cpu.open().is_ok_and(|device| device.is_cpu()));
+    }
+
+    /// On a machine with GPUs and on one without, with CUDA and without it.
+    #[test]
+    fn auto_always_opens_and_a_gpu_that_is_not_there_never() {
+        let device = DeviceChoice::Auto.open().expect("a device");
+        assert_eq!(device.is_cuda(), cfg!(feature = "cuda") && gpus().is_ok());
+        let error = DeviceChoice::Cuda(4096).open().expect_err("no such GPU");
+        let text = error.to_string();
+        for words in ["cuda:4096", "device = \"cpu\""] {
+            assert!(text.contains(words), "{text}");
+        }
+        assert_eq!(text.contains("built without"), !cfg!(feature = "cuda"));
     }
 }

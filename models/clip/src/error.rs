@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::device::DeviceChoice;
+
 /// Why a CLIP folder could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -117,6 +119,14 @@ pub enum Error {
     NotFiniteResult {
         /// The result.
         what: String,
+    },
+    /// A GPU was asked for that there is not.
+    #[error("no {device} here: {reason}; device = \"cpu\" or \"auto\" computes on the processor")]
+    NoGpu {
+        /// What was asked for.
+        device: DeviceChoice,
+        /// What stands in the way.
+        reason: String,
     },
     /// A tensor operation failed.
     #[error(transparent)]

@@ -6,8 +6,13 @@
 
 pub mod config;
 mod device;
+#[cfg(all(feature = "cuda", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod driver;
 mod encoders;
 mod error;
+#[cfg(feature = "cuda")]
+mod fused;
+mod gpu;
 pub mod kernels;
 mod layer;
 pub mod nn;
@@ -18,9 +23,10 @@ mod tokenizer;
 mod vision;
 mod weights;
 
-pub use device::{DeviceChoice, Precision};
+pub use device::{DeviceChoice, Place, Precision};
 pub use encoders::{ImageEncoder, ImageEncoders, TextEncoder, cosine, finite_numbers};
 pub use error::{Error, Result, TensorReport};
+pub use gpu::{Gpu, gpus};
 pub use preprocess::{Preprocessor, flatten_over_white};
 pub use text::{TextConfig, TextModel, TextStates};
 pub use tokenizer::{Encoding, Tokenizer};

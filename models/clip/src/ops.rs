@@ -233,6 +233,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool)
             &AttentionOp { heads, causal },
         );
     }
+    #[cfg(feature = "cuda")]
+    if !causal && let Some(attended) = crate::fused::attention(q, k, v, heads)? {
+        return Ok(attended);
+    }
     let (batch, queries, width) = q.dims3()?;
     let keys = k.dim(1)?;
     let split = |x: &Tensor, tokens: usize| {

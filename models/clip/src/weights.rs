@@ -32,6 +32,9 @@ pub struct LoadOptions {
     pub device: Device,
     /// In which type to compute; weights are converted to it while they are read.
     pub dtype: DType,
+    /// Whether a GPU may round the factors of float32 convolutions to 11 bits (TF32), as PyTorch lets it: several times as
+    /// fast through cuDNN.
+    pub tf32: bool,
     /// Which weight files to read.
     pub variant: WeightVariant,
     /// Hold names, shapes and stored types against the configuration without reading a number: every tensor is then
@@ -44,6 +47,7 @@ impl Default for LoadOptions {
         Self {
             device: Device::Cpu,
             dtype: DType::F32,
+            tf32: false,
             variant: WeightVariant::Any,
             dry: false,
         }
@@ -71,6 +75,7 @@ struct Source {
     tensors: BTreeMap<String, Entry>,
     device: Device,
     dtype: DType,
+    tf32: bool,
     dry: bool,
     progress: Mutex<Progress>,
 }
@@ -125,6 +130,7 @@ impl Weights {
             files,
             device: options.device.clone(),
             dtype: options.dtype,
+            tf32: options.tf32,
             dry: options.dry,
             progress: Mutex::default(),
         };
@@ -142,6 +148,11 @@ impl Weights {
     /// The files that were opened.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.source.files.iter().map(|(path, _)| path.as_path())
+    }
+
+    /// [`LoadOptions::tf32`]
+    pub fn tf32(&self) -> bool {
+        self.source.tf32
     }
 
     /// The tensors below `name`.

@@ -1,6 +1,6 @@
 //! The one error type of this crate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why an SDXL folder could not be loaded, or a picture not be made.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,17 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// The device's memory does not hold the weights.
+    #[error(
+        "the model in {folder} does not fit into the device's memory: take a 16-bit precision, or a device with more memory"
+    )]
+    DoesNotFit {
+        /// The model folder.
+        folder: PathBuf,
+        /// What the device said.
+        #[source]
+        source: Box<Error>,
+    },
     /// A file of initial latents that holds none.
     #[error("{path}: {reason}")]
     Latents {
@@ -95,7 +106,7 @@ impl Error {
         let text = match self {
             Self::Candle(error) => error.to_string(),
             Self::Load(error) => error.to_string(),
-            Self::OutOfMemory { .. } => return true,
+            Self::OutOfMemory { .. } | Self::DoesNotFit { .. } => return true,
             _ => return false,
         };
         // The libraries' errors reach us as text only: CUDA_ERROR_OUT_OF_MEMORY, CUBLAS_STATUS_ALLOC_FAILED.
@@ -103,6 +114,17 @@ impl Error {
         ["out of memory", "alloc failed", "allocation failed"]
             .iter()
             .any(|words| text.contains(words))
+    }
+
+    /// What it means while the model in `folder` is loaded.
+    pub(crate) fn of_loading(self, folder: &Path) -> Self {
+        match self.is_out_of_memory() {
+            true => Self::DoesNotFit {
+                folder: folder.into(),
+                source: Box::new(self),
+            },
+            false => self,
+        }
     }
 
     /// A [`Error::Setting`].

@@ -18,57 +18,32 @@ pub(crate) struct Conv2d {
 impl Conv2d {
     /// 3 × 3 with one pixel of padding: the same size.
     pub(crate) fn same(w: &Weights, input: usize, output: usize) -> Result<Self> {
-        Self::load(
-            w,
-            input,
-            output,
-            3,
-            Geometry {
-                stride: 1,
-                before: 1,
-                after: 1,
-            },
-        )
+        Self::load(w, (input, output), 3, (1, 1, 1))
     }
 
     /// 1 × 1.
     pub(crate) fn pointwise(w: &Weights, input: usize, output: usize) -> Result<Self> {
-        Self::load(
-            w,
-            input,
-            output,
-            1,
-            Geometry {
-                stride: 1,
-                before: 0,
-                after: 0,
-            },
-        )
+        Self::load(w, (input, output), 1, (1, 0, 0))
     }
 
     /// 3 × 3 with stride 2: half the size.
     pub(crate) fn halving(w: &Weights, channels: usize, before: usize) -> Result<Self> {
-        Self::load(
-            w,
-            channels,
-            channels,
-            3,
-            Geometry {
-                stride: 2,
-                before,
-                after: 1,
-            },
-        )
+        Self::load(w, (channels, channels), 3, (2, before, 1))
     }
 
     fn load(
         w: &Weights,
-        input: usize,
-        output: usize,
+        (input, output): (usize, usize),
         kernel: usize,
-        geometry: Geometry,
+        (stride, before, after): (usize, usize, usize),
     ) -> Result<Self> {
         let weight = w.get((output, input, kernel, kernel), "weight")?;
+        let geometry = Geometry {
+            stride,
+            before,
+            after,
+            tf32: w.tf32(),
+        };
         Ok(Self {
             weight,
             bias: w.get(output, "bias")?,

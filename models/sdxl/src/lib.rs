@@ -15,6 +15,10 @@
 
 mod batch;
 mod check;
+#[cfg(feature = "cudnn")]
+#[allow(unsafe_code)]
+mod cudnn;
+mod draw;
 mod error;
 mod files;
 mod folder;

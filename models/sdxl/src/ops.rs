@@ -12,12 +12,15 @@ thread_local! {
     static COLUMNS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Stride and zero padding of a convolution.
+/// Stride and zero padding of a convolution, and how it may be computed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Geometry {
     pub stride: usize,
     pub before: usize,
     pub after: usize,
+    /// [`laioncele_clip::LoadOptions::tf32`], which only cuDNN heeds.
+    #[cfg_attr(not(feature = "cudnn"), expect(dead_code))]
+    pub tf32: bool,
 }
 
 /// x [batch, in, h, w] with weight [out, in, k, k] → [batch, out, h', w']; bias is [out], or [batch, out] for
@@ -33,22 +36,42 @@ pub(crate) fn conv2d(
             .contiguous()?
             .apply_op3_no_bwd(weight, bias, &ConvOp(geometry));
     }
-    let Geometry {
-        stride,
-        before,
-        after,
-    } = geometry;
+    let Geometry { before, after, .. } = geometry;
     let y = if before == after {
-        x.conv2d(weight, before, stride, 1, 1)?
+        plain_conv2d(x, weight, geometry)?
     } else {
         let padded = x
             .pad_with_zeros(2, before, after)?
             .pad_with_zeros(3, before, after)?;
-        padded.conv2d(weight, 0, stride, 1, 1)?
+        let (before, after) = (0, 0);
+        plain_conv2d(
+            &padded,
+            weight,
+            Geometry {
+                before,
+                after,
+                ..geometry
+            },
+        )?
     };
     let out = weight.dim(0)?;
     let rows = if bias.rank() == 2 { bias.dim(0)? } else { 1 };
     y.broadcast_add(&bias.reshape((rows, out, 1, 1))?)
+}
+
+/// Without bias, and with `before` of padding on all sides.
+fn plain_conv2d(x: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<Tensor> {
+    let Geometry { stride, before, .. } = geometry;
+    #[cfg(feature = "cudnn")]
+    if x.device().is_cuda() {
+        let convolution = crate::cudnn::Convolution {
+            stride,
+            padding: before,
+            tf32: geometry.tf32,
+        };
+        return x.contiguous()?.apply_op2_no_bwd(weight, &convolution);
+    }
+    x.conv2d(weight, before, stride, 1, 1)
 }
 
 struct ConvOp(Geometry);
@@ -73,6 +96,7 @@ impl CustomOp3 for ConvOp {
             stride,
             before,
             after,
+            ..
         } = self.0;
         let shape = ConvShape {
             channels,

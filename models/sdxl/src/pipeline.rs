@@ -8,6 +8,7 @@ use laioncele_clip::config::JsonFile;
 use laioncele_clip::{LoadOptions, WeightVariant};
 
 use crate::batch::BatchSize;
+use crate::draw;
 use crate::error::{Error, Result};
 use crate::folder::ModelIndex;
 use crate::name::{NameEmbedding, PromptEmbedding};
@@ -126,16 +127,21 @@ pub struct Sdxl {
     pub(crate) vae: Vae,
     scheduler: JsonFile,
     /// `None` draws one picture at a time.
-    pub(crate) batch: Option<BatchSize>,
+    batch: Option<BatchSize>,
 }
 
 impl Sdxl {
     /// Loads `unet`, `vae` and `scheduler` of an SDXL folder.
     pub fn load(folder: &Path, options: &SdxlOptions) -> Result<Self> {
+        Self::load_parts(folder, options).map_err(|error| error.of_loading(folder))
+    }
+
+    fn load_parts(folder: &Path, options: &SdxlOptions) -> Result<Self> {
         ModelIndex::read(folder)?;
         let load = |dtype| LoadOptions {
             device: options.device.clone(),
             dtype,
+            tf32: false,
             variant: options.variant,
             dry: options.dry,
         };
@@ -152,6 +158,8 @@ impl Sdxl {
                 .as_ref()
                 .unwrap_or(&options.device)
                 .clone(),
+            // Latents out of 16 bits are less exact than that.
+            tf32: options.dtype != DType::F32,
             ..load(options.vae_dtype)
         };
         let vae = Vae::load(&folder.join("vae"), &vae_options)?;
@@ -221,7 +229,9 @@ impl Sdxl {
         let run = self.run(settings)?;
         let mut recorder = trace.is_some().then(Recorder::default);
         let mut images = Vec::with_capacity(requests.len());
-        self.draw_in_turn(requests, &run, &mut recorder, |_, image| {
+        let single = BatchSize::new(1);
+        let size = self.batch.as_ref().unwrap_or(&single);
+        draw::in_turn(self, requests, &run, size, &mut recorder, |_, image| {
             images.push(image?);
             Ok::<(), Error>(())
         })?;
@@ -254,7 +264,7 @@ impl Sdxl {
     ) -> std::result::Result<(), Stop> {
         let run = self.run(settings)?;
         match &self.batch {
-            Some(batch) => self.draw_in_batches(requests, &run, batch, each),
+            Some(size) => draw::in_batches(self, requests, &run, size, each),
             None => {
                 let draw = |request: &ImageRequest<'_>| {
                     let drawn = self.generate(std::slice::from_ref(request), settings, None);
@@ -269,7 +279,7 @@ impl Sdxl {
         }
     }
 
-    fn run(&self, settings: &SamplingSettings) -> Result<Run> {
+    pub(crate) fn run(&self, settings: &SamplingSettings) -> Result<Run> {
         let config = SchedulerConfig::read(&self.scheduler, settings.scheduler)?;
         if !settings.guidance.is_finite() {
             return Err(Error::setting(

@@ -1,12 +1,9 @@
-//! A run of one or more pictures: their texts, noise to latents step by step, latents to pixels, batch by batch.
-
-use std::cell::Cell;
-use std::sync::mpsc;
+//! What a batch of pictures goes through: their texts, noise to latents step by step, latents to pixels.
 
 use candle_core::{DType, Tensor};
 use image::RgbImage;
 
-use crate::batch::BatchSize;
+use crate::draw::{Artist, Latents};
 use crate::error::{Error, Result};
 use crate::name::PromptEmbedding;
 use crate::pipeline::{ImageRequest, Sdxl};
@@ -31,140 +28,15 @@ impl Run {
 }
 
 /// A batch's texts as the U-Net takes them: kept for the batches that follow, if theirs are the same.
-struct Texts {
+pub(crate) struct Texts {
     /// With their names.
-    prompts: Vec<PromptEmbedding>,
-    null: PromptEmbedding,
+    pub prompts: Vec<PromptEmbedding>,
+    pub null: PromptEmbedding,
     conditioning: Conditioning,
     steps: Vec<StepBiases>,
 }
 
-/// A picture's last latents [channels × height × width], or why there are none.
-type Latents = Result<Vec<f32>>;
-
-impl Sdxl {
-    /// Draws batch after batch, decoding each before the next.
-    pub(crate) fn draw_in_turn<Stop: From<Error>>(
-        &self,
-        requests: &[ImageRequest<'_>],
-        run: &Run,
-        recorder: &mut Option<Recorder>,
-        mut each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
-    ) -> std::result::Result<(), Stop> {
-        let single = BatchSize::new(1);
-        let size = self.batch.as_ref().unwrap_or(&single);
-        let (mut texts, drawn) = (None, Cell::new(0));
-        for group in requests.chunk_by(|a, b| a.null == b.null) {
-            let draw = |batch: &[ImageRequest<'_>]| {
-                if let Some(recorder) = recorder.as_mut() {
-                    recorder.keep(drawn.get());
-                }
-                let texts = self.texts(batch, run, &mut texts)?;
-                let latents = self.denoise(batch, texts, run, recorder.as_mut())?;
-                let decode = |(latents, prompt): (Latents, &PromptEmbedding)| {
-                    let (image, decoded) = self.decode(&latents?, run)?;
-                    if let Some(recorder) = recorder.as_mut() {
-                        let size = [image.height() as usize, image.width() as usize];
-                        recorder.decoded(prompt, &texts.null, &decoded, size);
-                    }
-                    Ok(image)
-                };
-                let images = latents.into_iter().zip(&texts.prompts).map(decode);
-                images.map(of_one_picture).collect::<Result<Vec<_>>>()
-            };
-            size.run(group, draw, |_, images| {
-                images.into_iter().try_for_each(|image| {
-                    drawn.set(drawn.get() + 1);
-                    each(drawn.get() - 1, image)
-                })
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Draws batches, each decoded on a thread of its own while the next is denoised. Where memory runs out, what is
-    /// left is drawn in turn, in batches of half the size.
-    pub(crate) fn draw_in_batches<Stop: From<Error>>(
-        &self,
-        requests: &[ImageRequest<'_>],
-        run: &Run,
-        size: &BatchSize,
-        mut each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
-    ) -> std::result::Result<(), Stop> {
-        let mut drawn = 0;
-        if !size.was_halved() {
-            let pictures = size.get();
-            let outcome = self.draw_overlapped(requests, run, pictures, |image| {
-                drawn += 1;
-                each(drawn - 1, image)
-            })?;
-            match outcome {
-                Ok(()) => return Ok(()),
-                Err(error) if error.is_out_of_memory() => {
-                    size.halve_or_draw_alone(pictures.min(requests.len()), error)?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let left = &requests[drawn..];
-        self.draw_in_turn(left, run, &mut None, |index, image| {
-            each(drawn + index, image)
-        })
-    }
-
-    /// The inner result is the model's error, which ended the drawing after the pictures that `each` got, in order.
-    fn draw_overlapped<Stop>(
-        &self,
-        requests: &[ImageRequest<'_>],
-        run: &Run,
-        pictures: usize,
-        mut each: impl FnMut(Result<RgbImage>) -> std::result::Result<(), Stop>,
-    ) -> std::result::Result<Result<()>, Stop> {
-        // At most one batch waits for the decoder, one picture for the receiver: each costs memory.
-        let (to_decoder, latents) = mpsc::sync_channel::<Result<Vec<Latents>>>(1);
-        let (to_receiver, images) = mpsc::sync_channel(1);
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let mut texts = None;
-                let groups = requests.chunk_by(|a, b| a.null == b.null);
-                for batch in groups.flat_map(|group| group.chunks(pictures)) {
-                    let denoised = self
-                        .texts(batch, run, &mut texts)
-                        .and_then(|texts| self.denoise(batch, texts, run, None));
-                    let failed = denoised.is_err();
-                    if to_decoder.send(denoised).is_err() || failed {
-                        break;
-                    }
-                }
-            });
-            scope.spawn(move || {
-                for batch in latents {
-                    let decoded: Box<dyn Iterator<Item = Result<RgbImage>>> = match batch {
-                        Ok(batch) => Box::new(batch.into_iter().map(|latents| {
-                            let (image, _) = self.decode(&latents?, run)?;
-                            Ok(image)
-                        })),
-                        Err(error) => Box::new(std::iter::once(Err(error))),
-                    };
-                    for image in decoded.map(of_one_picture) {
-                        let failed = image.is_err();
-                        if to_receiver.send(image).is_err() || failed {
-                            return;
-                        }
-                    }
-                }
-            });
-            for image in images {
-                match image {
-                    Err(error) => return Ok(Err(error)),
-                    Ok(image) => each(image)?,
-                }
-            }
-            Ok(Ok(()))
-        })
-    }
-
-    /// The texts of a batch with one null text, computed anew only if they differ from those of the batch before.
+impl Artist for Sdxl {
     fn texts<'t>(
         &self,
         batch: &[ImageRequest<'_>],
@@ -185,57 +57,6 @@ impl Sdxl {
         Ok(last.insert(texts))
     }
 
-    /// The null text and every prompt once, then one row for each picture of both: the null rows first.
-    fn new_texts(
-        &self,
-        prompts: Vec<PromptEmbedding>,
-        null: PromptEmbedding,
-        run: &Run,
-    ) -> Result<Texts> {
-        let mut texts: Vec<&PromptEmbedding> = run.guided().then_some(&null).into_iter().collect();
-        let mut rows = vec![0; if run.guided() { prompts.len() } else { 0 }];
-        let first = texts.len();
-        for prompt in &prompts {
-            self.check_text(prompt, &null)?;
-            let known = texts[first..].iter().position(|text| *text == prompt);
-            rows.push(first + known.unwrap_or(texts.len() - first));
-            if known.is_none() {
-                texts.push(prompt);
-            }
-        }
-        let join = |part: fn(&PromptEmbedding) -> &[f32]| {
-            let parts: Vec<&[f32]> = texts.iter().map(|text| part(text)).collect();
-            parts.concat()
-        };
-        let (context, pooled) = (join(|text| &text.embeds), join(|text| &text.pooled));
-        let time_ids = vec![run.time_ids; texts.len()];
-        let conditioning = self.unet.condition(&context, &pooled, &time_ids)?;
-        let conditioning = match rows.iter().copied().eq(0..texts.len()) {
-            true => conditioning,
-            false => conditioning.spread(&rows)?,
-        };
-        let steps = self
-            .unet
-            .step_table(run.schedule.timesteps(), &conditioning)?;
-        Ok(Texts {
-            prompts,
-            null,
-            conditioning,
-            steps,
-        })
-    }
-
-    fn check_text(&self, prompt: &PromptEmbedding, null: &PromptEmbedding) -> Result<()> {
-        Error::check_size("a prompt embedding's row", prompt.width, self.name_width())?;
-        Error::check_size("the null embedding", null.embeds.len(), prompt.embeds.len())?;
-        Error::check_size(
-            "the null embedding's pooled vector",
-            null.pooled.len(),
-            prompt.pooled.len(),
-        )
-    }
-
-    /// Noise → each picture's last latents.
     fn denoise(
         &self,
         batch: &[ImageRequest<'_>],
@@ -298,7 +119,6 @@ impl Sdxl {
             .collect())
     }
 
-    /// One picture's latents → its bytes, and its pixels around [-1, 1].
     fn decode(&self, latents: &[f32], run: &Run) -> Result<(RgbImage, Vec<f32>)> {
         let unscaled = self.vae.unscale(latents, run.height * run.width);
         let decoded = self.vae.decode(&unscaled, run.height, run.width)?;
@@ -308,11 +128,55 @@ impl Sdxl {
     }
 }
 
-/// An error of one picture alone inside, any other outside.
-fn of_one_picture<T>(result: Result<T>) -> Result<Result<T>> {
-    match result {
-        Err(error @ Error::NotFinite { .. }) => Ok(Err(error)),
-        other => other.map(Ok),
+impl Sdxl {
+    /// The null text and every prompt once, then one row for each picture of both: the null rows first.
+    fn new_texts(
+        &self,
+        prompts: Vec<PromptEmbedding>,
+        null: PromptEmbedding,
+        run: &Run,
+    ) -> Result<Texts> {
+        let mut texts: Vec<&PromptEmbedding> = run.guided().then_some(&null).into_iter().collect();
+        let mut rows = vec![0; if run.guided() { prompts.len() } else { 0 }];
+        let first = texts.len();
+        for prompt in &prompts {
+            self.check_text(prompt, &null)?;
+            let known = texts[first..].iter().position(|text| *text == prompt);
+            rows.push(first + known.unwrap_or(texts.len() - first));
+            if known.is_none() {
+                texts.push(prompt);
+            }
+        }
+        let join = |part: fn(&PromptEmbedding) -> &[f32]| {
+            let parts: Vec<&[f32]> = texts.iter().map(|text| part(text)).collect();
+            parts.concat()
+        };
+        let (context, pooled) = (join(|text| &text.embeds), join(|text| &text.pooled));
+        let time_ids = vec![run.time_ids; texts.len()];
+        let conditioning = self.unet.condition(&context, &pooled, &time_ids)?;
+        let conditioning = match rows.iter().copied().eq(0..texts.len()) {
+            true => conditioning,
+            false => conditioning.spread(&rows)?,
+        };
+        let steps = self
+            .unet
+            .step_table(run.schedule.timesteps(), &conditioning)?;
+        Ok(Texts {
+            prompts,
+            null,
+            conditioning,
+            steps,
+        })
+    }
+
+    fn check_text(&self, prompt: &PromptEmbedding, null: &PromptEmbedding) -> Result<()> {
+        Error::check_size("a prompt embedding's row", prompt.width, self.name_width())?;
+        Error::check_size("the null embedding", null.embeds.len(), prompt.embeds.len())?;
+        Error::check_size(
+            "the null embedding's pooled vector",
+            null.pooled.len(),
+            prompt.pooled.len(),
+        )
     }
 }
 

@@ -58,9 +58,10 @@ impl TextEncoders {
                 options,
             )
         };
+        let of_loading = |error| Error::from(error).of_loading(folder);
         let encoders = [
-            load("tokenizer", "text_encoder", false)?,
-            load("tokenizer_2", "text_encoder_2", true)?,
+            load("tokenizer", "text_encoder", false).map_err(of_loading)?,
+            load("tokenizer_2", "text_encoder_2", true).map_err(of_loading)?,
         ];
         let lengths = [
             encoders[0].tokenizer().length(),

@@ -1,5 +1,8 @@
 //! What the fixture tests share: reading goldens and comparing with a stated tolerance.
 
+// The tests on a GPU use less of it.
+#![allow(dead_code)]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! The SDXL crate against its fixtures, in one program.
 
 mod bad_input;
+mod checks;
 mod common;
 mod invariants;
 mod mini;
