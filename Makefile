@@ -3,7 +3,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-gpu soak bench bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test test-gpu test-attention soak bench bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -19,6 +19,10 @@ test: onnxruntime pyarrow
 # The fixtures on the first GPU, in float32 and in 16 bits; fails where there is none.
 test-gpu:
 	tools/with-cuda.sh cargo test --release --target-dir $${CARGO_TARGET_DIR:-target}/cuda --workspace --features laioncele/cudnn --test gpu
+
+# The GPU's attention kernel held against the definition, on the processor.
+test-attention:
+	tools/emulate-attention/run.sh
 
 # Runs killed at random moments on SOAK more worlds: SOAK=20 make soak
 SOAK ?= 5

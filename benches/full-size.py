@@ -2,7 +2,7 @@
 
     full-size.py [FOLDER]
 
-Writes the folder first (6.5 GB, by default in a temporary folder, which is removed again) unless it is there.
+Writes the folder first (6.9 GB, by default in a temporary folder, which is removed again) unless it is there.
 """
 
 import os
@@ -34,7 +34,7 @@ def draw(folder, into):
 
 
 def main(folder=None):
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         folder = folder or os.path.join(scratch, "random-sdxl")
         if not os.path.exists(os.path.join(folder, "model_index.json")):
             write(folder)

@@ -9,6 +9,7 @@ set -eu
 if [ -z "${CUDA_HOME:-}" ]; then
     if nvcc=$(command -v nvcc); then
         CUDA_HOME=$(dirname "$(dirname "$(readlink -f "$nvcc")")")
+        in_path=yes
     elif [ -x /usr/local/cuda/bin/nvcc ]; then
         CUDA_HOME=/usr/local/cuda
     else
@@ -18,5 +19,7 @@ if [ -z "${CUDA_HOME:-}" ]; then
     fi
 fi
 export CUDA_HOME
-export PATH="$CUDA_HOME/bin:$PATH" LD_LIBRARY_PATH="$CUDA_HOME/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+# An nvcc that is found stays where it is found: of a distribution its folder holds other programs too.
+[ -n "${in_path:-}" ] || PATH=$CUDA_HOME/bin:$PATH
+export PATH LD_LIBRARY_PATH="$CUDA_HOME/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 exec "$@"

@@ -22,7 +22,7 @@ PARTS = {
     "JPEG decoding": ["zune_jpeg", "jpeg_decoder"],
     "shrinking": ["resize::"],
     "aligning": ["align::"],
-    "tensors' planes": ["card::Pixels"],
+    "tensors' planes": ["pixels::Pixels"],
     "copying and allocation (libc)": ["libc.so", "libc-2"],
     "Python and NumPy": ["python", "numpy", "openblas"],
 }
@@ -47,6 +47,8 @@ def profile(worker, group, photos, seconds, data):
     worker.ask(f"pass {group}")
     perf = subprocess.Popen(["perf", "record", "-q", "-F", "1999", "-p", str(worker.process.pid), "-o", data])
     time.sleep(0.5)
+    if perf.poll() is not None:
+        sys.exit("perf record ended: /proc/sys/kernel/perf_event_paranoid may forbid it")
     busy, passes = 0.0, 0
     while busy < seconds:
         busy += worker.ask(f"pass {group}")["busy"]
@@ -75,6 +77,7 @@ def main(program, folder, seconds=10):
             worker, found = Worker(name, command), []
             for group, photos in enumerate(groups):
                 found.append(profile(worker, group, len(photos), float(seconds), os.path.join(scratch, "perf.data")))
+            worker.close()
             print(f"\n{name}, milliseconds of a photo{'':12}" + "".join(f"{size:>13}" for size in SIZES))
             for row in [*PARTS, "the rest"]:
                 print(f"{row:>40}" + "".join(f"{parts.get(row, 0.0):13.2f}" for parts, _ in found))

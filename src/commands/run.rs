@@ -103,10 +103,17 @@ fn check_gpus(asked: &[u16]) -> Result<(), Failure> {
     let Some(last) = asked.iter().max() else {
         return Ok(());
     };
-    // Numbers are CUDA's own, also where this process sees some of the GPUs only.
-    let all = std::env::var_os("CUDA_VISIBLE_DEVICES").is_none();
+    if !cfg!(feature = "cuda") {
+        tracing::warn!(
+            "--gpus: laioncele was built without CUDA: pictures are drawn on the processor"
+        );
+    }
+    // Numbers are CUDA's own, and this process may see some of the GPUs only: workers get the variable anew.
+    if std::env::var_os("CUDA_VISIBLE_DEVICES").is_some() {
+        return Ok(());
+    }
     let problem = match laioncele_clip::gpus() {
-        Ok(gpus) if all && usize::from(*last) >= gpus.len() => {
+        Ok(gpus) if usize::from(*last) >= gpus.len() => {
             format!("there is no GPU {last}; the last is {}", gpus.len() - 1)
         }
         Ok(_) => return Ok(()),

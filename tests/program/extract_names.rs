@@ -1,5 +1,6 @@
 //! extract-names through the binary, its tables read by polars: with a Hugging Face BERT token classifier in the manifest
-//! (also one run by rust-bert, in a program that was built with it) the mentions are what transformers' pipeline found; captions that nobody meant are read or dropped with their reason.
+//! (also one run by rust-bert, in a program that was built with it) the mentions are what transformers' pipeline found;
+//! captions that nobody meant are read or dropped with their reason.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -102,7 +102,12 @@ fn emulated(sandbox: &Sandbox) -> PathBuf {
     let folder = sandbox.join("emulated");
     std::fs::create_dir(&folder).expect("a folder");
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/emulated");
-    let libraries = ["libcublas.so.13", "libcudnn.so.9", "libcurand.so.10"];
+    let libraries = [
+        "libcublas.so.12",
+        "libcublas.so.13",
+        "libcudnn.so.9",
+        "libcurand.so.10",
+    ];
     let libraries = libraries.map(|library| (library, "libraries.c"));
     for (library, source) in [("libcuda.so.1", "gpu.c")].into_iter().chain(libraries) {
         let mut compiler = Command::new("cc");
@@ -121,9 +126,7 @@ fn run_emulated(
 ) -> Output {
     let others = std::env::var("LD_LIBRARY_PATH").unwrap_or_default();
     let mut command = sandbox.command(arguments);
-    command
-        .env_remove("CUDA_VISIBLE_DEVICES")
-        .env("RUST_BACKTRACE", "0");
+    command.env("RUST_BACKTRACE", "0");
     command.env(
         "LD_LIBRARY_PATH",
         format!("{}:{others}", libraries.display()),

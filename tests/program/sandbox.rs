@@ -100,6 +100,7 @@ impl Sandbox {
             .args(arguments)
             .current_dir(self.path())
             .env_remove("RUST_LOG")
+            .env_remove("CUDA_VISIBLE_DEVICES")
             .stdin(Stdio::null());
         command
     }

@@ -61,13 +61,16 @@ impl DeviceChoice {
     /// # Errors
     /// [`Error::NoGpu`] of [`DeviceChoice::Cuda`] without that GPU, or in a program that was built without CUDA.
     pub fn place(self) -> Result<Place> {
-        let gpu = |number| match gpus() {
-            _ if !cfg!(feature = "cuda") => Err(NO_CUDA.to_owned()),
-            Err(reason) => Err(reason.to_owned()),
-            Ok(gpus) => match gpus.get(number) {
+        let gpu = |number| {
+            // A program that cannot use it does not wake the driver.
+            if !cfg!(feature = "cuda") {
+                return Err(NO_CUDA.to_owned());
+            }
+            let gpus = gpus()?;
+            match gpus.get(number) {
                 Some(gpu) => Ok(Place::Gpu(number, gpu)),
                 None => Err(format!("the last GPU here is cuda:{}", gpus.len() - 1)),
-            },
+            }
         };
         match self {
             Self::Cpu => Ok(Place::Processor(None)),
@@ -113,6 +116,10 @@ fn open_gpu(_: usize) -> candle_core::Result<Device> {
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code)]
 fn open_gpu(number: usize) -> candle_core::Result<Device> {
+    #[cfg(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    ))]
     if let Ok(driver) = crate::gpu::driver() {
         crate::driver::take(driver);
     }

@@ -121,7 +121,7 @@ pub enum Error {
         what: String,
     },
     /// A GPU was asked for that there is not.
-    #[error("no {device} here: {reason}; device = \"cpu\" or \"auto\" computes on the processor")]
+    #[error("no {device} here: {reason}; device = \"cpu\" computes on the processor")]
     NoGpu {
         /// What was asked for.
         device: DeviceChoice,

@@ -6,7 +6,11 @@
 
 pub mod config;
 mod device;
-#[cfg(all(feature = "cuda", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(all(
+    feature = "cuda",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod driver;
 mod encoders;
 mod error;

@@ -47,6 +47,8 @@ impl Pixels {
     ) -> T {
         let mut planes = PLANES.take();
         planes.clear();
+        // Grown by doubling, it would soon be too large to keep.
+        planes.reserve_exact(pictures.iter().map(|p| p.as_raw().len()).sum());
         for picture in pictures {
             self.add_planes(picture, &mut planes);
         }

@@ -1,6 +1,7 @@
 //! PReLU said in words that the ONNX Runtime is fast at. On x86 it computes convolutions in a blocked layout, knows no PReLU
 //! there, and goes back to planes for each: half the time of a recognizer. The same function of a channel with slope a is
 //! a·x + (1 − a)·ReLU(x), which are depthwise convolutions of one pixel, a ReLU and a sum, all known to the blocked layout.
+//! Slopes stay as they are where they are so steep, or no numbers, that the sum would lose what x was.
 
 use std::collections::HashMap;
 
@@ -28,6 +29,13 @@ const TENSOR_LOCATION: u64 = 14;
 const INTEGER: u64 = 2;
 const FLOAT: u64 = 1;
 
+/// The steepest slope that is replaced: of a·x + (1 − a)·x no more than four bits are lost.
+const STEEPEST: f32 = 16.0;
+/// What the nodes of a small graph may take besides, in bytes.
+const ROOM: usize = 1 << 16;
+/// Fields of a tensor that is looked at: an honest one has few, its numbers being one of them.
+const MOST_TENSOR_FIELDS: usize = 64;
+
 /// The ONNX file with each PReLU on a convolution's channels replaced; `None` where it has none, or where the file is not
 /// as expected, which the runtime then says better.
 pub(crate) fn replaced(file: &[u8]) -> Option<Vec<u8>> {
@@ -36,7 +44,8 @@ pub(crate) fn replaced(file: &[u8]) -> Option<Vec<u8>> {
     let (Some(graph), None) = (graphs.next(), graphs.next()) else {
         return None;
     };
-    let graph = Graph::of(graph.bytes()?)?.without_prelu()?;
+    let graph = graph.bytes()?;
+    let graph = Graph::of(graph)?.without_prelu(graph.len())?;
     let mut written = Vec::with_capacity(file.len() + file.len() / 16);
     for field in &model {
         if field.number == MODEL_GRAPH {
@@ -51,14 +60,15 @@ pub(crate) fn replaced(file: &[u8]) -> Option<Vec<u8>> {
 /// A graph whose nodes and initial values can be looked up.
 struct Graph<'a> {
     fields: Vec<Field<'a>>,
-    /// By the name of each output.
-    makers: HashMap<&'a [u8], Node<'a>>,
+    nodes: Vec<Node<'a>>,
+    /// Which node makes the output of this name.
+    makers: HashMap<&'a [u8], usize>,
     /// The initial values, whole tensor messages.
     tensors: HashMap<&'a [u8], Vec<Field<'a>>>,
 }
 
 /// What is read of a node.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Node<'a> {
     operator: &'a [u8],
     domain: &'a [u8],
@@ -97,18 +107,20 @@ impl<'a> Node<'a> {
 impl<'a> Graph<'a> {
     fn of(message: &'a [u8]) -> Option<Self> {
         let fields = Field::all(message)?;
-        let (mut makers, mut tensors) = (HashMap::new(), HashMap::new());
+        let (mut nodes, mut makers, mut tensors) = (Vec::new(), HashMap::new(), HashMap::new());
         for field in &fields {
             match field.number {
                 GRAPH_NODE => {
                     let node = Node::of(field.bytes()?)?;
-                    let outputs = node.outputs.clone();
-                    makers.extend(outputs.into_iter().map(|name| (name, node.clone())));
+                    makers.extend(node.outputs.iter().map(|name| (*name, nodes.len())));
+                    nodes.push(node);
                 }
                 GRAPH_INITIALIZER => {
                     let tensor = Field::all(field.bytes()?)?;
                     let name = tensor.iter().find(|f| f.number == TENSOR_NAME);
-                    if let Some(name) = name {
+                    if let Some(name) = name
+                        && tensor.len() <= MOST_TENSOR_FIELDS
+                    {
                         tensors.insert(name.bytes()?, tensor);
                     }
                 }
@@ -117,26 +129,37 @@ impl<'a> Graph<'a> {
         }
         Some(Self {
             fields,
+            nodes,
             makers,
             tensors,
         })
     }
 
-    /// The graph's message with other nodes in the PReLUs' places; `None` without any.
-    fn without_prelu(&self) -> Option<Vec<u8>> {
-        let (mut written, mut slopes, mut count) = (Vec::new(), Vec::new(), 0);
+    /// The graph's message with other nodes in the PReLUs' places; `None` without any, or where it would grow out of
+    /// proportion to its `size`, as by long names and slopes that many share.
+    fn without_prelu(&self, size: usize) -> Option<Vec<u8>> {
+        let (mut written, mut slopes) = (Vec::new(), Vec::new());
+        let mut nodes = self.nodes.iter();
         for field in &self.fields {
-            let node = (field.number == GRAPH_NODE).then(|| Node::of(field.bytes()?));
-            if let Some(prelu) = node.flatten().and_then(|node| self.prelu(&node)) {
+            let node = (field.number == GRAPH_NODE).then(|| nodes.next());
+            if let Some(prelu) = node.flatten().and_then(|node| self.prelu(node)) {
                 prelu.put_nodes(&mut written);
                 prelu.put_slopes(&mut slopes);
-                count += 1;
             } else {
                 written.extend_from_slice(field.whole);
             }
+            if written.len() + slopes.len() > 2 * size + ROOM {
+                return None;
+            }
         }
+        let found = !slopes.is_empty();
         written.extend(slopes);
-        (count > 0).then_some(written)
+        found.then_some(written)
+    }
+
+    /// What makes the tensor of this name.
+    fn maker(&self, name: &[u8]) -> Option<&Node<'a>> {
+        self.nodes.get(*self.makers.get(name)?)
     }
 
     /// The node as a PReLU of a convolution's channels, one slope for each.
@@ -159,9 +182,9 @@ impl<'a> Graph<'a> {
 
     /// Channels of a tensor that a two-dimensional convolution gives, normalized or not.
     fn channels(&self, name: &[u8]) -> Option<u64> {
-        let mut node = self.makers.get(name)?;
+        let mut node = self.maker(name)?;
         if node.is("BatchNormalization") {
-            node = self.makers.get(*node.inputs.first()?)?;
+            node = self.maker(node.inputs.first()?)?;
         }
         let filters = self.tensors.get(*node.inputs.get(1)?)?;
         match extents(filters)?[..] {
@@ -185,7 +208,8 @@ impl<'a> Graph<'a> {
             return None;
         };
         let values: Vec<f32> = bytes.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        (values.len() as u64 == channels).then_some(values)
+        let gentle = values.iter().all(|slope| slope.abs() <= STEEPEST);
+        (gentle && values.len() as u64 == channels).then_some(values)
     }
 }
 
@@ -216,7 +240,7 @@ impl Prelu<'_> {
             "Conv",
             &[self.input, &slopes],
             &scaled,
-            self.groups(),
+            Some(self.groups()),
         );
         put_node(graph, "Relu", &[self.input], &positive, None);
         put_node(
@@ -224,7 +248,7 @@ impl Prelu<'_> {
             "Conv",
             &[&positive, &complements],
             &rest,
-            self.groups(),
+            Some(self.groups()),
         );
         put_node(graph, "Add", &[&rest, &scaled], self.output, None);
     }
@@ -236,8 +260,8 @@ impl Prelu<'_> {
         put_filters(graph, &self.name("complements"), &complements);
     }
 
-    fn groups(&self) -> Option<u64> {
-        Some(self.slopes.len() as u64)
+    fn groups(&self) -> u64 {
+        self.slopes.len() as u64
     }
 }
 
@@ -337,16 +361,27 @@ mod tests {
 
     /// A model with one node of this operator on a convolution of two filters, and slopes of these extents.
     fn model(operator: &str, extents: &[u64], data_type: u64) -> Vec<u8> {
+        model_of(&[operator], extents, data_type, 0.25)
+    }
+
+    /// The same with more nodes beside each other, and slopes of this value.
+    fn model_of(operators: &[&str], extents: &[u64], data_type: u64, slope: f32) -> Vec<u8> {
         let mut graph = Vec::new();
         put_node(&mut graph, "Conv", &[b"x", b"filters"], b"y", None);
-        put_node(&mut graph, operator, &[b"y", b"slopes"], b"z", None);
+        for operator in operators {
+            put_node(&mut graph, operator, &[b"y", b"slopes"], b"z", None);
+        }
         for (name, extents) in [(&b"filters"[..], &[2, 1, 3, 3][..]), (b"slopes", extents)] {
             let mut tensor = Vec::new();
             (extents.iter()).for_each(|n| put_number(&mut tensor, TENSOR_EXTENT, *n));
             put_number(&mut tensor, TENSOR_TYPE, data_type);
             put_bytes(&mut tensor, TENSOR_NAME, name);
             let numbers = extents.iter().product::<u64>() as usize;
-            put_bytes(&mut tensor, TENSOR_RAW, &vec![0; numbers * 4]);
+            put_bytes(
+                &mut tensor,
+                TENSOR_RAW,
+                &slope.to_le_bytes().repeat(numbers),
+            );
             put_bytes(&mut graph, GRAPH_INITIALIZER, &tensor);
         }
         let mut model = Vec::new();
@@ -370,8 +405,41 @@ mod tests {
         }
         assert_eq!(replaced(&model("Relu", &[2, 1, 1], FLOAT)), None);
         assert_eq!(replaced(&model("PRelu", &[2, 1, 1], 10)), None);
+        for (slope, fits) in [(-16.0, true), (16.5, false), (f32::NAN, false)] {
+            let found = replaced(&model_of(&["PRelu"], &[2, 1, 1], FLOAT, slope));
+            assert_eq!(found.is_some(), fits, "{slope}");
+        }
         assert_eq!(replaced(b""), None);
         assert_eq!(replaced(b"not a network"), None);
+    }
+
+    #[test]
+    fn what_would_grow_out_of_proportion_stays_as_it_is() {
+        assert!(replaced(&model_of(&["PRelu"; 20], &[2, 1, 1], FLOAT, 0.5)).is_some());
+        // Each would bring a long name five times.
+        let mut graph = Vec::new();
+        put_node(&mut graph, "Conv", &[b"x", b"filters"], b"y", None);
+        for _ in 0..4 {
+            put_node(
+                &mut graph,
+                "PRelu",
+                &[b"y", b"slopes"],
+                &[b'z'; 1 << 15],
+                None,
+            );
+        }
+        put_filters(&mut graph, b"filters", &[0.0; 2]);
+        let mut tensor = Vec::new();
+        [2, 1, 1]
+            .into_iter()
+            .for_each(|n| put_number(&mut tensor, TENSOR_EXTENT, n));
+        put_number(&mut tensor, TENSOR_TYPE, FLOAT);
+        put_bytes(&mut tensor, TENSOR_NAME, b"slopes");
+        put_bytes(&mut tensor, TENSOR_RAW, &[0; 8]);
+        put_bytes(&mut graph, GRAPH_INITIALIZER, &tensor);
+        let mut model = Vec::new();
+        put_bytes(&mut model, MODEL_GRAPH, &graph);
+        assert_eq!(replaced(&model), None);
     }
 
     proptest! {

@@ -7,6 +7,9 @@ const EIGHT: u64 = 1;
 const BYTES: u64 = 2;
 const FOUR: u64 = 5;
 
+/// Fields of a message that are read: more than any network has, and no more memory than is there.
+const MOST_FIELDS: usize = 1 << 20;
+
 /// A field of a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Field<'a> {
@@ -24,7 +27,7 @@ enum Content<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The fields of a message in their order; `None` for bytes that are no message.
+    /// The fields of a message in their order; `None` for bytes that are no message, and for one of more than a million.
     pub(crate) fn all(message: &'a [u8]) -> Option<Vec<Self>> {
         let (mut fields, mut rest) = (Vec::new(), message);
         while !rest.is_empty() {
@@ -40,6 +43,9 @@ impl<'a> Field<'a> {
                 FOUR => take(&mut rest, 4).map(|_| Content::Fixed)?,
                 _ => return None,
             };
+            if fields.len() == MOST_FIELDS {
+                return None;
+            }
             fields.push(Self {
                 number: tag >> 3,
                 whole: &start[..start.len() - rest.len()],

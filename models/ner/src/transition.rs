@@ -17,8 +17,8 @@ type Pieces = [Line; 2];
 const PANELS: usize = HIDDEN / LANES;
 /// Actions that are possible while no entity is open: begin and unit of each label, out.
 const CLOSED: usize = 2 * LABELS + 1;
-/// Decisions closer than this are taken again in double precision. The lead of the shipped weights' scores strays less than
-/// a fourth of it from that in double precision: `margin.rs` looks for the farthest (1.1e-4 in recorded captions, 1.7e-4
+/// Decisions closer than this are taken again in double precision. No lead of the shipped weights that was
+/// found strays by more than a fourth of it from that in double precision: `margin.rs` looks for the farthest (1.1e-4 in recorded captions, 1.7e-4
 /// after long climbs from them).
 pub(crate) const MARGIN: f32 = 1e-3;
 

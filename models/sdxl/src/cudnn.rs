@@ -1,10 +1,9 @@
 //! Convolutions through cuDNN. candle's own sum float16 numbers in float16, keep tensor cores out of 16 bits and in float32
 //! let them round, and choose an algorithm anew for every call.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::cudnn::sys::{
@@ -46,10 +45,14 @@ struct Planner {
     plans: HashMap<(SizedConvolution, DType), Plan>,
 }
 
-thread_local! {
-    /// cuDNN allows a handle to one thread at a time.
-    static PLANNERS: RefCell<HashMap<DeviceId, Planner>> = RefCell::default();
-}
+// SAFETY: its mutex gives the handle to one thread at a time, which is what cuDNN asks for.
+#[allow(unsafe_code)]
+unsafe impl Send for Planner {}
+
+/// Of each opened device. They stay until the program ends: cudarc panics where a handle cannot be closed, as after an error
+/// of the device, which is to be reported instead.
+static PLANNERS: LazyLock<Mutex<HashMap<DeviceId, Arc<Mutex<Planner>>>>> =
+    LazyLock::new(Mutex::default);
 
 impl SizedConvolution {
     fn new(how: Convolution, xl: &Layout, wl: &Layout) -> Result<Self> {
@@ -82,11 +85,18 @@ impl SizedConvolution {
 }
 
 impl Planner {
-    fn new(device: &CudaDevice) -> Result<Self> {
-        Ok(Self {
+    /// The device's.
+    fn of(device: &CudaDevice) -> Result<Arc<Mutex<Self>>> {
+        let mut planners = PLANNERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(planner) = planners.get(&device.id()) {
+            return Ok(planner.clone());
+        }
+        let planner = Arc::new(Mutex::new(Self {
             handle: Cudnn::new(device.cuda_stream())?,
             plans: HashMap::new(),
-        })
+        }));
+        planners.insert(device.id(), planner.clone());
+        Ok(planner)
     }
 
     /// # Safety
@@ -153,14 +163,10 @@ impl Convolution {
         let shape = Shape::from(&sized.output());
         // SAFETY: the convolution below writes every number of it.
         let mut y = unsafe { device.alloc::<T>(shape.elem_count())? };
-        PLANNERS.with_borrow_mut(|planners| {
-            let planner = match planners.entry(device.id()) {
-                Entry::Occupied(planner) => planner.into_mut(),
-                Entry::Vacant(place) => place.insert(Planner::new(device)?),
-            };
-            // SAFETY: a contiguous layout's range has as many numbers as its shape, and so has `y`.
-            unsafe { planner.convolve(sized, inputs, &mut y, device) }
-        })?;
+        let planner = Planner::of(device)?;
+        let mut planner = planner.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: a contiguous layout's range has as many numbers as its shape, and so has `y`.
+        unsafe { planner.convolve(sized, inputs, &mut y, device)? };
         Ok((y, shape))
     }
 }
