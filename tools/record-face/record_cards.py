@@ -84,15 +84,16 @@ def yunet(path):
     graph.save(path, [f"{n}_{s}" for n in ("cls", "obj", "bbox", "kps") for s in STRIDES])
 
 
-def embedder(path):
-    weights = np.random.default_rng(13).standard_normal((3 * 12 * 12, 16)).astype(np.float32)
+def embedder(path, numbers=np.float32):
+    weights = np.random.default_rng(13).standard_normal((3 * 12 * 12, 16)).astype(numbers)
+    kind = helper.np_dtype_to_tensor_dtype(weights.dtype)
     nodes = [
         helper.make_node("AveragePool", ["data"], ["pooled"], kernel_shape=[8, 8], strides=[8, 8]),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
         helper.make_node("MatMul", ["flat", "w"], ["fc1"]),
     ]
-    picture = helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
-    vector = helper.make_tensor_value_info("fc1", TensorProto.FLOAT, [1, 16])
+    picture = helper.make_tensor_value_info("data", kind, [1, 3, SIDE, SIDE])
+    vector = helper.make_tensor_value_info("fc1", kind, [1, 16])
     write(path, helper.make_graph(nodes, "embedder", [picture], [vector], [numpy_helper.from_array(weights, "w")]))
 
 
@@ -132,6 +133,7 @@ if __name__ == "__main__":
         seen[name] = recorded(see(out / f"{name}.onnx", picture), factor)
         print(name, len(seen[name]), [round(f["score"], 3) for f in seen[name]][:5], "...", round(seen[name][-1]["score"], 4))
     embedder(out / "embedder.onnx")
+    embedder(out / "embedder-f16.onnx", np.float16)
     face = cv2.warpAffine(original, similarity_transform(MARKS, TEMPLATE * SIDE / 112), (SIDE, SIDE), flags=cv2.INTER_LINEAR)
     tensor = ((face[..., ::-1].astype(np.float32) - np.float32(MEAN)) / np.float32(STD)).transpose(2, 0, 1)[None]
     vector = embed(out / "embedder.onnx", tensor)

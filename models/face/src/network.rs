@@ -1,13 +1,15 @@
-//! One ONNX file as a function from a float tensor to float tensors, callable from any number of threads.
+//! One ONNX file as a function from a float tensor to float tensors, callable from any number of threads. A file in half
+//! precision is given and gives halves, which only a GPU is fast at.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use half::f16;
 use ort::ep::{CUDA, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::value::{DynValue, Outlet, TensorRef, ValueType};
+use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 
 use crate::card::Names;
 use crate::{Device, FaceError, prelu, runtime};
@@ -26,6 +28,8 @@ pub(crate) struct Network {
     wanted: Vec<String>,
     /// Batch, height and width that the file declares for its input, where it declares them.
     extents: [Option<u32>; 3],
+    /// Whether its input is of halves.
+    halves: bool,
     /// Never [`Device::Auto`] once it is loaded.
     device: Device,
     /// Its tensors in words.
@@ -47,6 +51,7 @@ impl Network {
             file: read(path)?,
             wanted: names.outputs.clone(),
             extents: [None; 3],
+            halves: false,
             device,
             tensors: String::new(),
             idle: Mutex::default(),
@@ -65,6 +70,13 @@ impl Network {
             return Err(network.lacks("output", name));
         }
         network.extents = extents(input.dtype());
+        network.halves = matches!(
+            input.dtype(),
+            ValueType::Tensor {
+                ty: TensorElementType::Float16,
+                ..
+            }
+        );
         network.idle().push(session);
         Ok(network)
     }
@@ -137,10 +149,15 @@ impl Network {
         shape: [usize; 4],
         pixels: &[f32],
     ) -> Result<Vec<Output>, FaceError> {
-        let input = TensorRef::from_array_view((shape, pixels)).map_err(|e| self.failed(e))?;
-        let found = session
-            .run(ort::inputs![input])
-            .map_err(|e| self.failed(e))?;
+        let found = if self.halves {
+            let halves: Vec<f16> = pixels.iter().map(|value| f16::from_f32(*value)).collect();
+            TensorRef::from_array_view((shape, halves.as_slice()))
+                .and_then(|input| session.run(ort::inputs![input]))
+        } else {
+            TensorRef::from_array_view((shape, pixels))
+                .and_then(|input| session.run(ort::inputs![input]))
+        };
+        let found = found.map_err(|e| self.failed(e))?;
         if self.wanted.is_empty() {
             let all = found.values().map(|value| output(&value));
             return all.collect::<Result<_, _>>().map_err(|e| self.failed(e));
@@ -206,12 +223,16 @@ impl Network {
 }
 
 fn output(value: &DynValue) -> Result<Output, ort::Error> {
-    let (shape, values) = value.try_extract_tensor::<f32>()?;
+    let (shape, values) = match value.try_extract_tensor::<f16>() {
+        Ok((shape, halves)) => (shape, halves.iter().map(|half| half.to_f32()).collect()),
+        Err(_) => {
+            let (shape, values) = value.try_extract_tensor::<f32>()?;
+            (shape, values.to_vec())
+        }
+    };
     let extent = |n: &i64| usize::try_from(*n).unwrap_or(0);
-    Ok(Output {
-        shape: shape.iter().map(extent).collect(),
-        values: values.to_vec(),
-    })
+    let shape = shape.iter().map(extent).collect();
+    Ok(Output { shape, values })
 }
 
 /// Inputs and outputs as the file declares them: ``input `input` f32 [1, 3, 112, 112]; …``, `?` for what is free.

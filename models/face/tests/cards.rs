@@ -163,6 +163,22 @@ fn a_recognizer_of_another_kind_is_used_as_its_card_says() -> Outcome {
     Ok(())
 }
 
+/// Against float32: 16 bits of a random network's sums.
+#[test]
+fn a_recognizer_in_half_precision_gives_the_same_within_its_bits() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let files = FaceFiles {
+        recognizer: fixture("embedder-f16.onnx"),
+        recognizer_card: card(&folder, EMBEDDER)?,
+        ..shipped()
+    };
+    let Embedded { landmarks, vector } = recorded()?.embedder;
+    let picture = image::open(fixture("two.png"))?.to_rgb8();
+    let similarity = cosine(&load(&files)?.embed(&picture, &landmarks)?, &vector);
+    assert!(similarity > 0.9999, "{similarity}");
+    Ok(())
+}
+
 /// A card that says what the shipped networks want changes nothing.
 #[test]
 fn the_shipped_networks_cards_can_be_written_down() -> Outcome {
