@@ -157,7 +157,10 @@ fn the_driver_is_found_when_the_program_starts() {
         text.contains("--gpus: there is no GPU 1; the last is 0"),
         "{text}"
     );
-    assert!(!stderr(&run_on("0")).contains("--gpus"));
+    let text = stderr(&run_on("0"));
+    assert!(!text.contains("there is no GPU"), "{text}");
+    let built_without = text.contains("--gpus: laioncele was built without CUDA");
+    assert_eq!(built_without, !cfg!(feature = "cuda"), "{text}");
     let checks = stdout(&run(&["doctor", "--manifest", "manifest.toml"]));
     let found = match cfg!(feature = "cuda") {
         true => "cuda:0, Emulated GPU, 24.0 GB",
