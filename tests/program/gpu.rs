@@ -54,18 +54,22 @@ fn auto_draws_anywhere_and_says_where_if_it_is_not_the_gpu() {
     assert!(ended.status.success() && !stderr(&ended).contains("processor"));
 }
 
-#[test]
-fn a_run_on_gpus_that_are_not_there_does_not_begin() {
-    let sandbox = Sandbox::with_manifest(FRAME);
-    let arguments = [
+fn run_on(gpus: &str) -> [&str; 7] {
+    [
         "run",
         "--manifest",
         "manifest.toml",
         "--output",
         "out",
         "--gpus",
-    ];
-    let ended = sandbox.run(&[&arguments[..], &[ABSENT]].concat());
+        gpus,
+    ]
+}
+
+#[test]
+fn a_run_on_gpus_that_are_not_there_does_not_begin() {
+    let sandbox = Sandbox::with_manifest(FRAME);
+    let ended = sandbox.run(&run_on(ABSENT));
     let text = stderr(&ended);
     assert_eq!(ended.status.code(), Some(3), "{text}");
     assert!(
@@ -141,23 +145,12 @@ fn the_driver_is_found_when_the_program_starts() {
     let sandbox = Sandbox::with_manifest(FRAME);
     let libraries = emulated(&sandbox);
     let run = |arguments: &[&str]| run_emulated(&sandbox, &libraries, None, arguments);
-    let run_on = |gpus| {
-        run(&[
-            "run",
-            "--manifest",
-            "manifest.toml",
-            "--output",
-            "out",
-            "--gpus",
-            gpus,
-        ])
-    };
-    let text = stderr(&run_on("0,1"));
+    let text = stderr(&run(&run_on("0,1")));
     assert!(
         text.contains("--gpus: there is no GPU 1; the last is 0"),
         "{text}"
     );
-    let text = stderr(&run_on("0"));
+    let text = stderr(&run(&run_on("0")));
     assert!(!text.contains("there is no GPU"), "{text}");
     let built_without = text.contains("--gpus: laioncele was built without CUDA");
     assert_eq!(built_without, !cfg!(feature = "cuda"), "{text}");

@@ -18,6 +18,8 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionXLPipeline
 from safetensors.torch import save_file
 
+from record import encode
+
 PROMPT, NAME = "a portrait of a person", "Maria Johnson"
 STEPS, GUIDANCE, HEIGHT, WIDTH = 3, 5.0, 96, 64
 # Only every so many pixels of a picture are kept.
@@ -35,11 +37,6 @@ def write_model(program, tiny, changes, folder):
         path.write_text(json.dumps(json.loads(path.read_text()) | keys))
     subprocess.run([program, "--like", like, "--dtype", "f32", folder / "model"], check=True, stderr=subprocess.DEVNULL)
     return folder / "model"
-
-
-def encode(pipe, text):
-    embeds, _, pooled, _ = pipe.encode_prompt(text, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False)
-    return embeds, pooled
 
 
 def record(model):
@@ -63,8 +60,6 @@ def record(model):
 
 
 def main(program, root):
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
     fixtures, tiny = root / "tools/random-sdxl/tests/fixtures", root / "models/clip/tests/fixtures/tiny-a/model"
     tensors = {}
     for name, changes in json.loads((fixtures / "configurations.json").read_text()).items():

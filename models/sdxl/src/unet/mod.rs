@@ -36,6 +36,9 @@ pub struct Conditioning {
 
 impl Conditioning {
     /// A batch whose row i has the texts of row `rows[i]` here: what several pictures share is computed once.
+    ///
+    /// # Errors
+    /// A row whose text is zeros after one whose is not: null texts come first, and no encoder gives zeros for another.
     pub fn spread(&self, rows: &[usize]) -> Result<Self> {
         let zeros = rows.iter().take_while(|row| **row < self.zeros).count();
         let device = self.added.device();
