@@ -9,7 +9,7 @@ use image::RgbImage;
 use laioncele_core::ledger::Record;
 use laioncele_core::{CoreError, Part, StageError, StageName, TableId};
 use laioncele_generate_samples::draw::{DrawError, Name, Studio};
-use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_image::{Limits, Orientation, decode};
 use laioncele_sdxl::{Naming, SamplingSettings};
 use serde::Serialize;
 

@@ -8,7 +8,7 @@ use image::RgbImage;
 use laioncele_clip::{ImageEncoder, LoadOptions, flatten_over_white};
 use laioncele_core::CoreError;
 use laioncele_core::error::chain;
-use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_image::{Limits, Orientation, decode};
 use laioncele_sdxl::{Trace, TraceValues};
 use serde_json::{Map, Value, json};
 

@@ -9,7 +9,7 @@ use image::RgbImage;
 use laioncele_core::error::chain;
 use laioncele_core::{CoreError, Manifest};
 use laioncele_face::{Detection, Face, FaceError, FaceFiles, FaceNets, FaceOptions, Search};
-use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_image::{Limits, Orientation, decode};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde_json::{Value, json};

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use clocks::Clocks;
 use laioncele_face::{Face, FaceFiles, FaceNets, FaceOptions};
-use laioncele_picture::Limits;
+use laioncele_image::Limits;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde_json::json;

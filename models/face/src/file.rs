@@ -1,7 +1,7 @@
 //! Faces straight from a picture file, decoded no larger than its faces need.
 
 use image::RgbImage;
-use laioncele_picture::{DecodeError, Limits, Orientation, Reduced, decode, decode_reduced};
+use laioncele_image::{DecodeError, Limits, Orientation, Reduced, decode, decode_reduced};
 
 use crate::{Face, FaceError, FaceNets, Search};
 

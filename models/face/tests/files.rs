@@ -6,7 +6,7 @@ use std::path::Path;
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage, imageops};
 use laioncele_face::{Face, FaceFiles, FaceNets, FaceOptions, FileError, Search, cosine};
-use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_image::{Limits, Orientation, decode};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 

@@ -1,6 +1,6 @@
 //! The average hash, bit for bit as Python's imagehash computes it with Pillow.
 
-use laioncele_picture::{DecodeError, Filter, Limits, Orientation, decode, gray, resample};
+use laioncele_image::{DecodeError, Filter, Limits, Orientation, decode, gray, resample};
 
 /// The 64-bit average hash of an encoded picture: Pillow's ITU-R 601 gray, Lanczos to 8 × 8, one bit per pixel that is
 /// above the mean, row-major, the first pixel in the highest bit (`str(imagehash.average_hash(…))` is its hexadecimal).

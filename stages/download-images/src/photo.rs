@@ -2,7 +2,7 @@
 
 use laioncele_core::DropReason;
 use laioncele_core::table::{Candidate, Image, Photo};
-use laioncele_picture::{DecodeError, Limits, Orientation, decode, header};
+use laioncele_image::{DecodeError, Limits, Orientation, decode, header};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use image::RgbImage;
 use laioncele_clip::cosine;
-use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_image::{Limits, Orientation, decode};
 use rayon::prelude::*;
 
 use crate::error::Result;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use laioncele_core::CoreError;
-use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_image::{Limits, Orientation, decode};
 
 use crate::error::Result;
 use crate::networks::Networks;

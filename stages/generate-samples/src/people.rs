@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use laioncele_core::{CoreError, DropReason};
-use laioncele_picture::{DecodeError, Limits, Orientation, decode};
+use laioncele_image::{DecodeError, Limits, Orientation, decode};
 
 /// The largest reference photo that is read.
 const MAX_BYTES: u64 = 256 << 20;

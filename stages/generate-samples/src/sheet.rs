@@ -9,7 +9,7 @@ use laioncele_core::ledger::Record;
 use laioncele_core::store::Store;
 use laioncele_core::table::Sample;
 use laioncele_core::{CoreError, KeyHasher, Manifest, Part, TableId, part};
-use laioncele_picture::{Filter, Limits, Orientation, decode, resample};
+use laioncele_image::{Filter, Limits, Orientation, decode, resample};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Plan;

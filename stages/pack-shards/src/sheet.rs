@@ -9,7 +9,7 @@ use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
 use laioncele_core::table::{LaionCele, Portrait};
 use laioncele_core::{CoreError, NameId, Part, TableId, Widths};
-use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_image::{Limits, Orientation, decode};
 use rayon::prelude::*;
 
 use crate::lineage::Lineage;

@@ -13,7 +13,7 @@ use laioncele_core::{
     TableId, Task, Unit,
 };
 use laioncele_encoder::{Crop, ImageEncoderFiles};
-use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_image::{Limits, Orientation, decode};
 use rayon::prelude::*;
 use serde_json::json;
 

@@ -10,7 +10,7 @@ use laioncele_core::{
     TableId, Task, Unit,
 };
 use laioncele_face::{FaceNets, FileError};
-use laioncele_picture::Limits;
+use laioncele_image::Limits;
 use rayon::prelude::*;
 use serde_json::Value;
 

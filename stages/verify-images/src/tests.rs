@@ -61,10 +61,10 @@ fn picture(file: &str) -> Vec<u8> {
 fn known(name: u64, portraits: &[&str]) -> KnownName {
     let nets = FaceNets::load(&network(&networks()), &FaceOptions::default()).expect("networks");
     let vector = |file: &&str| {
-        let pixels = laioncele_picture::decode(
+        let pixels = laioncele_image::decode(
             &picture(file),
-            &laioncele_picture::Limits::default(),
-            laioncele_picture::Orientation::Upright,
+            &laioncele_image::Limits::default(),
+            laioncele_image::Orientation::Upright,
         );
         let found = nets.faces(&pixels.expect("a picture")).expect("faces");
         FaceVector(found.into_iter().next().expect("a face").vector)

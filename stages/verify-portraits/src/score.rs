@@ -6,7 +6,7 @@ use laioncele_core::{
     CoreError, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit,
 };
 use laioncele_face::FaceNets;
-use laioncele_picture::{Limits, Orientation, decode};
+use laioncele_image::{Limits, Orientation, decode};
 use rayon::prelude::*;
 use serde_json::Value;
 
