@@ -95,15 +95,15 @@ pub fn sentence(curve: &Curve, threshold: f64, what: &str) -> Option<String> {
     ))
 }
 
-/// The digest by which a calibration knows its recognizer: of the network and, where there is one, of its card.
+/// The digest by which a calibration knows its recognizer: of the network and, where there is one, of its spec.
 ///
 /// # Errors
 /// A file that cannot be read.
 pub fn digest(files: &FaceFiles) -> Result<String, CoreError> {
     let digests = FileDigests::open(None);
     let network = digests.of(&files.recognizer)?.to_string();
-    match &files.recognizer_card {
-        Some(card) => Ok(format!("{network}+{}", digests.of(card)?)),
+    match &files.recognizer_spec {
+        Some(spec) => Ok(format!("{network}+{}", digests.of(spec)?)),
         None => Ok(network),
     }
 }

@@ -211,13 +211,13 @@ impl Calibration {
     /// Reads a calibration.
     ///
     /// # Errors
-    /// [`FaceError::Read`] or [`FaceError::Card`].
+    /// [`FaceError::Read`] or [`FaceError::Spec`].
     pub fn load(path: &Path) -> Result<Self, FaceError> {
         let read = |source| FaceError::Read {
             path: path.to_owned(),
             source,
         };
-        let wrong = |reason: String| FaceError::Card {
+        let wrong = |reason: String| FaceError::Spec {
             path: path.to_owned(),
             reason,
         };

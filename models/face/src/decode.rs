@@ -9,8 +9,8 @@ use std::path::Path;
 
 use image::{GenericImage, RgbImage};
 
-use crate::card::{Decoder, DetectorCard};
 use crate::network::{Network, Output};
+use crate::spec::{Decoder, DetectorSpec};
 use crate::{Detection, Device, FaceError};
 
 /// Strides of all three families, in pixels.
@@ -18,10 +18,10 @@ const STRIDES: [u32; 3] = [8, 16, 32];
 /// Candidates that suppression looks at, best first: it compares all pairs.
 const MAX_CANDIDATES: usize = 1000;
 
-/// A detector with its card.
+/// A detector with its spec.
 pub(crate) struct Detector {
     network: Network,
-    pub(crate) card: DetectorCard,
+    pub(crate) spec: DetectorSpec,
 }
 
 /// What a decoder is given: the outputs of one picture, padded size included.
@@ -35,13 +35,13 @@ struct Tensors<'a> {
 
 impl Detector {
     /// Loads the network and runs it once.
-    pub(crate) fn load(path: &Path, card: DetectorCard, device: Device) -> Result<Self, FaceError> {
-        let mut names = card.names.clone();
-        if names.outputs.is_empty() && card.decoder == Decoder::YuNet {
+    pub(crate) fn load(path: &Path, spec: DetectorSpec, device: Device) -> Result<Self, FaceError> {
+        let mut names = spec.names.clone();
+        if names.outputs.is_empty() && spec.decoder == Decoder::YuNet {
             names.outputs = yunet::OUTPUTS.map(str::to_owned).to_vec();
         }
         let network = Network::load(path, &names, device)?;
-        let detector = Self { network, card };
+        let detector = Self { network, spec };
         let [height, width] = detector.network.input_sides();
         detector.detect(&RgbImage::new(width.unwrap_or(64), height.unwrap_or(32)))?;
         Ok(detector)
@@ -59,29 +59,29 @@ impl Detector {
         let (width, height) = picture.dimensions();
         let size = [height as usize, width as usize];
         let run = |planes: &[f32]| self.network.run(1, size, planes);
-        let outputs = self.card.pixels.with_planes(&[picture], run)?;
+        let outputs = self.spec.pixels.with_planes(&[picture], run)?;
         let tensors = Tensors {
             network: &self.network,
             outputs: &outputs,
             width,
             height,
-            min_score: self.card.options.min_score,
+            min_score: self.spec.options.min_score,
         };
-        let mut found = match self.card.decoder {
+        let mut found = match self.spec.decoder {
             Decoder::RetinaFace => retinaface::candidates(&tensors)?,
             Decoder::YuNet => yunet::candidates(&tensors)?,
             Decoder::Scrfd => scrfd::candidates(&tensors)?,
         };
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
         found.truncate(MAX_CANDIDATES);
-        Ok(suppress(found, self.card.options.max_overlap))
+        Ok(suppress(found, self.spec.options.max_overlap))
     }
 
     /// The picture with black added on the right and below, as OpenCV and InsightFace do it; `None` where its sides are
     /// multiples already.
     fn padded(&self, picture: &RgbImage) -> Option<RgbImage> {
         let (width, height) = picture.dimensions();
-        let up = |side: u32| side.next_multiple_of(self.card.multiple);
+        let up = |side: u32| side.next_multiple_of(self.spec.multiple);
         if (up(width), up(height)) == (width, height) {
             return None;
         }

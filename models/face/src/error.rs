@@ -57,8 +57,8 @@ pub enum FaceError {
         /// What the network has instead.
         found: String,
     },
-    /// A model card names a tensor that the network does not have.
-    #[error("{path} has no {what} `{name}`, which its card names; it has {found}")]
+    /// A model spec names a tensor that the network does not have.
+    #[error("{path} has no {what} `{name}`, which its spec names; it has {found}")]
     WrongName {
         /// The ONNX file.
         path: PathBuf,
@@ -69,9 +69,9 @@ pub enum FaceError {
         /// The tensors that it has.
         found: String,
     },
-    /// A model card is not one.
+    /// A model spec is not one.
     #[error("{path}: {reason}")]
-    Card {
+    Spec {
         /// The TOML file.
         path: PathBuf,
         /// What is wrong in it.

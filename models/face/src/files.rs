@@ -11,13 +11,13 @@ pub struct FaceFiles {
     /// Picture → boxes, scores, five landmarks.
     pub detector: PathBuf,
     /// How the detector is used (TOML, see the README of this crate); without one as the shipped RetinaFace.
-    #[serde(default)]
-    pub detector_card: Option<PathBuf>,
+    #[serde(default, alias = "detector_card")]
+    pub detector_spec: Option<PathBuf>,
     /// Aligned face → embedding.
     pub recognizer: PathBuf,
     /// How the recognizer is used (TOML); without one as the shipped one.
-    #[serde(default)]
-    pub recognizer_card: Option<PathBuf>,
+    #[serde(default, alias = "recognizer_card")]
+    pub recognizer_spec: Option<PathBuf>,
     /// Error rates of the recognizer's thresholds, as `laioncele calibrate` writes them. No result depends on it, so
     /// that it is in no key.
     #[serde(default)]
@@ -48,9 +48,9 @@ impl FaceFiles {
     pub fn resolved(&self, resolve: impl Fn(&Path) -> PathBuf) -> Self {
         Self {
             detector: resolve(&self.detector),
-            detector_card: self.detector_card.as_deref().map(&resolve),
+            detector_spec: self.detector_spec.as_deref().map(&resolve),
             recognizer: resolve(&self.recognizer),
-            recognizer_card: self.recognizer_card.as_deref().map(&resolve),
+            recognizer_spec: self.recognizer_spec.as_deref().map(&resolve),
             calibration: self.calibration.as_deref().map(&resolve),
             gender: self.gender.as_deref().map(resolve),
             device: self.device,
@@ -72,9 +72,9 @@ impl FaceFiles {
     ) -> Vec<(String, PathBuf)> {
         let all = [
             ("detector", Some(&self.detector)),
-            ("detector_card", self.detector_card.as_ref()),
+            ("detector_spec", self.detector_spec.as_ref()),
             ("recognizer", Some(&self.recognizer)),
-            ("recognizer_card", self.recognizer_card.as_ref()),
+            ("recognizer_spec", self.recognizer_spec.as_ref()),
             ("gender", self.gender.as_ref()),
         ];
         let present = all
@@ -105,7 +105,7 @@ pub enum Search {
     EverySize,
 }
 
-/// How faces are looked for. The defaults are those of the shipped detector's model card.
+/// How faces are looked for. The defaults are the shipped detector's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaceOptions {
     /// Lowest detection score in [0, 1].

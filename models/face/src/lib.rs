@@ -9,7 +9,6 @@
 pub mod agreement;
 mod align;
 pub mod calibration;
-mod card;
 mod decode;
 mod error;
 mod file;
@@ -23,6 +22,7 @@ mod recognizer;
 mod resize;
 mod runtime;
 mod search;
+mod spec;
 
 pub use error::FaceError;
 pub use file::FileError;

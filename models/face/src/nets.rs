@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use image::RgbImage;
 
 use crate::align::{self, SIDE, Similarity};
-use crate::card::{DetectorCard, Names, RecognizerCard};
 use crate::decode::Detector;
 use crate::network::Network;
 use crate::pixels::Pixels;
 use crate::recognizer::Recognizer;
 use crate::search;
+use crate::spec::{DetectorSpec, Names, RecognizerSpec};
 use crate::{Detection, Face, FaceError, FaceFiles, FaceOptions, GenderAge, Search, resize};
 
 /// The loaded networks. Every call is a pure function of its picture, from any number of threads; each runs on the
@@ -30,21 +30,21 @@ struct Working<'a> {
 
 impl FaceNets {
     /// Loads the networks and runs each once, so that a wrong file shows here. About 0.1 s. `options` are for detectors
-    /// whose card does not say otherwise.
+    /// whose spec does not say otherwise.
     ///
     /// # Errors
     /// [`FaceError::Read`], [`FaceError::TooLarge`], [`FaceError::Runtime`], [`FaceError::Network`] (not an ONNX file),
     /// [`FaceError::WrongShape`] (an ONNX file of another kind of network), [`FaceError::WrongName`] (a tensor that the
-    /// card names is missing) or [`FaceError::Card`].
+    /// spec names is missing) or [`FaceError::Spec`].
     pub fn load(files: &FaceFiles, options: &FaceOptions) -> Result<Self, FaceError> {
-        let card = DetectorCard::load(files.detector_card.as_deref(), options)?;
+        let spec = DetectorSpec::load(files.detector_spec.as_deref(), options)?;
         let device = files.device;
-        let detector = Detector::load(&files.detector, card, device)?;
-        let card = RecognizerCard::load(files.recognizer_card.as_deref())?;
+        let detector = Detector::load(&files.detector, spec, device)?;
+        let spec = RecognizerSpec::load(files.recognizer_spec.as_deref())?;
         let gender = |path| Network::load(path, &Names::default(), device);
         let nets = Self {
             detector,
-            recognizer: Recognizer::load(&files.recognizer, card, device)?,
+            recognizer: Recognizer::load(&files.recognizer, spec, device)?,
             gender: files.gender.as_deref().map(gender).transpose()?,
         };
         if let Some(gender) = &nets.gender {
@@ -93,7 +93,7 @@ impl FaceNets {
 
     /// The longest side, in pixels, that the first look works on.
     pub(crate) fn largest_working_side(&self) -> u32 {
-        self.detector.card.options.max_side
+        self.detector.spec.options.max_side
     }
 
     /// The faces of a picture, the most prominent (area × score) first, as [`Search::WithMargin`] finds them.
@@ -149,7 +149,7 @@ impl FaceNets {
     fn working<'a>(&self, image: &'a RgbImage) -> Working<'a> {
         let (width, height) = image.dimensions();
         let longest = width.max(height);
-        let options = &self.detector.card.options;
+        let options = &self.detector.spec.options;
         let target = longest.clamp(options.min_side, options.max_side.max(options.min_side));
         if width == 0 || height == 0 || target == longest {
             return Working {

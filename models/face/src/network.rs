@@ -11,7 +11,7 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 
-use crate::card::Names;
+use crate::spec::Names;
 use crate::{Device, FaceError, prelu, runtime};
 
 /// The most bytes that are read as a network.

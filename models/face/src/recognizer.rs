@@ -1,12 +1,12 @@
-//! The recognizer: five landmarks → aligned face → embedding, as its card says.
+//! The recognizer: five landmarks → aligned face → embedding, as its spec says.
 
 use std::path::Path;
 
 use image::RgbImage;
 
 use crate::align::{self, Similarity};
-use crate::card::RecognizerCard;
 use crate::network::Network;
+use crate::spec::RecognizerSpec;
 use crate::{Device, FaceError};
 
 /// Faces that a network which takes batches is given at once.
@@ -14,10 +14,10 @@ const BATCH: usize = 32;
 
 const KIND: &str = "face recognizer ([1, 3, side, side] → [1, numbers])";
 
-/// A recognizer with its card.
+/// A recognizer with its spec.
 pub(crate) struct Recognizer {
     network: Network,
-    card: RecognizerCard,
+    spec: RecognizerSpec,
     width: usize,
 }
 
@@ -25,22 +25,22 @@ impl Recognizer {
     /// Loads the network and runs it once.
     pub(crate) fn load(
         path: &Path,
-        card: RecognizerCard,
+        spec: RecognizerSpec,
         device: Device,
     ) -> Result<Self, FaceError> {
-        let network = Network::load(path, &card.names, device)?;
-        let side = card.side;
+        let network = Network::load(path, &spec.names, device)?;
+        let side = spec.side;
         if network
             .input_sides()
             .into_iter()
             .flatten()
             .any(|s| s != side)
         {
-            return Err(network.wrong(KIND, format!("its card has side = {side}")));
+            return Err(network.wrong(KIND, format!("its spec has side = {side}")));
         }
         let mut recognizer = Self {
             network,
-            card,
+            spec,
             width: 0,
         };
         let vectors = recognizer.embed_all(&[RgbImage::new(side, side)])?;
@@ -55,12 +55,12 @@ impl Recognizer {
 
     /// Whether a face can be aligned on these landmarks.
     pub(crate) fn can_align(&self, landmarks: &[[f32; 2]; 5]) -> bool {
-        Similarity::to_template(landmarks, &self.card.template).is_some()
+        Similarity::to_template(landmarks, &self.spec.template).is_some()
     }
 
     /// Whether a face with these landmarks has at least as many pixels as the network is given.
     pub(crate) fn has_detail(&self, landmarks: &[[f32; 2]; 5]) -> bool {
-        Similarity::to_template(landmarks, &self.card.template).is_some_and(|t| t.scale() <= 1.0)
+        Similarity::to_template(landmarks, &self.spec.template).is_some_and(|t| t.scale() <= 1.0)
     }
 
     /// The face of `picture` with these landmarks, aligned.
@@ -69,9 +69,9 @@ impl Recognizer {
         picture: &RgbImage,
         landmarks: &[[f32; 2]; 5],
     ) -> Result<RgbImage, FaceError> {
-        let transform = Similarity::to_template(landmarks, &self.card.template);
+        let transform = Similarity::to_template(landmarks, &self.spec.template);
         let transform = transform.ok_or(FaceError::BadLandmarks)?;
-        Ok(align::warp(picture, transform, self.card.side))
+        Ok(align::warp(picture, transform, self.spec.side))
     }
 
     /// The unit vectors of aligned faces, as many at once as the network takes.
@@ -87,9 +87,9 @@ impl Recognizer {
 
     fn embed_batch(&self, faces: &[RgbImage]) -> Result<Vec<Vec<f32>>, FaceError> {
         let network = &self.network;
-        let size = [self.card.side as usize; 2];
+        let size = [self.spec.side as usize; 2];
         let run = |planes: &[f32]| network.run(faces.len(), size, planes);
-        let outputs = (self.card.pixels).with_planes(&faces.iter().collect::<Vec<_>>(), run)?;
+        let outputs = (self.spec.pixels).with_planes(&faces.iter().collect::<Vec<_>>(), run)?;
         let [output] = outputs.as_slice() else {
             return Err(network.wrong(KIND, format!("it has {} outputs", outputs.len())));
         };

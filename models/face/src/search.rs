@@ -18,7 +18,7 @@ pub(crate) fn within_margin(
     let (width, height) = picture.dimensions();
     let small = resize::shrink(picture, (width / times).max(1), (height / times).max(1));
     let (left, top) = ((width - small.width()) / 2, (height - small.height()) / 2);
-    let mut canvas = RgbImage::from_pixel(width, height, detector.card.pixels.neutral());
+    let mut canvas = RgbImage::from_pixel(width, height, detector.spec.pixels.neutral());
     image::imageops::replace(&mut canvas, &small, i64::from(left), i64::from(top));
     let mut found = detector.detect(&canvas)?;
     let back = [
@@ -40,7 +40,7 @@ pub(crate) fn at_larger_sizes(
     if !detector.takes_every_size() {
         return Ok(Vec::new());
     }
-    for size in larger_sizes(detector.card.options.max_side, image.dimensions()) {
+    for size in larger_sizes(detector.spec.options.max_side, image.dimensions()) {
         let found = look_at(detector, image, size)?;
         if !found.is_empty() {
             return Ok(found);

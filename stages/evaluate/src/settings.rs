@@ -171,15 +171,15 @@ fn judged_by(
     let Some(judge) = judge else {
         return face;
     };
-    // A card belongs to its network: the judge's own are used as the shipped ones.
-    let (detector, detector_card) = match &judge.detector {
+    // A spec belongs to its network: the judge's own are used as the shipped ones.
+    let (detector, detector_spec) = match &judge.detector {
         Some(detector) => (resolve(detector), None),
-        None => (face.detector, face.detector_card),
+        None => (face.detector, face.detector_spec),
     };
     FaceFiles {
         recognizer: resolve(&judge.recognizer),
         detector,
-        detector_card,
+        detector_spec,
         ..FaceFiles::default()
     }
 }

@@ -1,7 +1,7 @@
 //! What the face networks make of rendered people: how many faces of each size are found, by each search, and how often
 //! the guess at gender is right. Prints the tables of models/face/README.md.
 //!
-//!     cargo run --release --workspace --example faces -- [PEOPLE [DETECTOR.onnx CARD.toml]]
+//!     cargo run --release --workspace --example faces -- [PEOPLE [DETECTOR.onnx SPEC.toml]]
 
 mod scenes;
 
@@ -21,10 +21,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let people: Vec<Anatomy> = (0..count).map(Anatomy::stranger).collect();
     let shipped = FaceNets::load(&scenes::shipped(), &FaceOptions::default())?;
     let nets = match &arguments[..] {
-        [_, detector, card] => &FaceNets::load(
+        [_, detector, spec] => &FaceNets::load(
             &FaceFiles {
                 detector: detector.into(),
-                detector_card: Some(card.into()),
+                detector_spec: Some(spec.into()),
                 ..scenes::shipped()
             },
             &FaceOptions::default(),

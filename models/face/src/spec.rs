@@ -1,5 +1,5 @@
-//! Model cards: what a detector or a recognizer wants to be given and how its numbers are read, as TOML files that
-//! `[models.face]` names. Without a card a network is one of those that the repository ships.
+//! Model specs: what a detector or a recognizer wants to be given and how its numbers are read, as TOML files that
+//! `[models.face]` names. Without a spec a network is one of those that the repository ships.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::align::{SIDE, TEMPLATE};
 use crate::pixels::{Channels, Pixels};
 use crate::{FaceError, FaceOptions};
 
-/// The most bytes that are read as a card.
+/// The most bytes that are read as a spec.
 const MAX_BYTES: u64 = 1 << 20;
 /// Sides of an aligned face that make sense, in pixels.
 const SIDES: std::ops::RangeInclusive<u32> = 16..=1024;
@@ -54,7 +54,7 @@ pub(crate) struct Names {
 
 /// What is known of a detector.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct DetectorCard {
+pub(crate) struct DetectorSpec {
     pub(crate) decoder: Decoder,
     pub(crate) pixels: Pixels,
     /// Width and height are padded to multiples of it.
@@ -65,7 +65,7 @@ pub(crate) struct DetectorCard {
 
 /// What is known of a recognizer.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RecognizerCard {
+pub(crate) struct RecognizerSpec {
     /// Side of its input in pixels.
     pub(crate) side: u32,
     pub(crate) pixels: Pixels,
@@ -146,16 +146,16 @@ impl Decoder {
     }
 }
 
-impl DetectorCard {
-    /// The card at `path`, or the shipped detector's; `options` where the card says nothing.
+impl DetectorSpec {
+    /// The spec at `path`, or the shipped detector's; `options` where the spec says nothing.
     pub(crate) fn load(path: Option<&Path>, options: &FaceOptions) -> Result<Self, FaceError> {
         let Some(path) = path else {
             return Ok(Self::of(DetectorFile::default(), options));
         };
         let file: DetectorFile = read(path)?;
-        let card = Self::of(file, options);
-        card.check().map_err(|reason| wrong(path, reason))?;
-        Ok(card)
+        let spec = Self::of(file, options);
+        spec.check().map_err(|reason| wrong(path, reason))?;
+        Ok(spec)
     }
 
     fn of(file: DetectorFile, options: &FaceOptions) -> Self {
@@ -203,15 +203,15 @@ impl DetectorCard {
     }
 }
 
-impl RecognizerCard {
-    /// The card at `path`, or the shipped recognizer's.
+impl RecognizerSpec {
+    /// The spec at `path`, or the shipped recognizer's.
     pub(crate) fn load(path: Option<&Path>) -> Result<Self, FaceError> {
         let Some(path) = path else {
             return Ok(Self::of(RecognizerFile::default()));
         };
-        let card = Self::of(read(path)?);
-        card.check().map_err(|reason| wrong(path, reason))?;
-        Ok(card)
+        let spec = Self::of(read(path)?);
+        spec.check().map_err(|reason| wrong(path, reason))?;
+        Ok(spec)
     }
 
     fn of(file: RecognizerFile) -> Self {
@@ -285,7 +285,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, FaceError> {
 }
 
 fn wrong(path: &Path, reason: String) -> FaceError {
-    FaceError::Card {
+    FaceError::Spec {
         path: path.to_owned(),
         reason,
     }
@@ -297,39 +297,39 @@ mod tests {
 
     fn written(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("card.toml");
-        std::fs::write(&path, text).expect("a card");
+        let path = folder.path().join("spec.toml");
+        std::fs::write(&path, text).expect("a spec");
         (folder, path)
     }
 
     #[test]
-    fn an_empty_card_is_the_shipped_networks() -> Result<(), FaceError> {
+    fn an_empty_spec_is_the_shipped_networks() -> Result<(), FaceError> {
         let (_folder, path) = written("");
         let options = FaceOptions::default();
-        let card = DetectorCard::load(Some(&path), &options)?;
-        assert_eq!(card, DetectorCard::load(None, &options)?);
-        assert_eq!((card.decoder, card.multiple), (Decoder::RetinaFace, 1));
-        let card = RecognizerCard::load(Some(&path))?;
-        assert_eq!(card, RecognizerCard::load(None)?);
-        assert_eq!((card.side, card.template), (112, TEMPLATE));
+        let spec = DetectorSpec::load(Some(&path), &options)?;
+        assert_eq!(spec, DetectorSpec::load(None, &options)?);
+        assert_eq!((spec.decoder, spec.multiple), (Decoder::RetinaFace, 1));
+        let spec = RecognizerSpec::load(Some(&path))?;
+        assert_eq!(spec, RecognizerSpec::load(None)?);
+        assert_eq!((spec.side, spec.template), (112, TEMPLATE));
         Ok(())
     }
 
     #[test]
     fn a_decoder_brings_its_own_preparation() -> Result<(), FaceError> {
         let (_folder, path) = written("decoder = \"scrfd\"\nmax_side = 320\nmean = [1, 2, 3]\n");
-        let card = DetectorCard::load(Some(&path), &FaceOptions::default())?;
-        assert_eq!(card.pixels.channels, Channels::Rgb);
+        let spec = DetectorSpec::load(Some(&path), &FaceOptions::default())?;
+        assert_eq!(spec.pixels.channels, Channels::Rgb);
         assert_eq!(
-            (card.pixels.mean, card.pixels.scale),
+            (spec.pixels.mean, spec.pixels.scale),
             ([1.0, 2.0, 3.0], [128.0; 3])
         );
-        assert_eq!((card.options.min_score, card.options.max_side), (0.5, 320));
+        assert_eq!((spec.options.min_score, spec.options.max_side), (0.5, 320));
         Ok(())
     }
 
     #[test]
-    fn wrong_cards_are_refused_with_the_key() {
+    fn wrong_specs_are_refused_with_the_key() {
         for (text, word) in [
             ("decoder = \"viola\"", "viola"),
             ("scale = 0", "scale"),
@@ -340,10 +340,10 @@ mod tests {
             ("decoder =", "decoder"),
         ] {
             let (_folder, path) = written(text);
-            let error = DetectorCard::load(Some(&path), &FaceOptions::default());
+            let error = DetectorSpec::load(Some(&path), &FaceOptions::default());
             let error = error.expect_err(text).to_string();
             assert!(
-                error.contains(word) && error.contains("card.toml"),
+                error.contains(word) && error.contains("spec.toml"),
                 "{error}"
             );
         }
@@ -353,11 +353,11 @@ mod tests {
             ("template = [[1, 2]]", "template"),
         ] {
             let (_folder, path) = written(text);
-            let error = RecognizerCard::load(Some(&path))
+            let error = RecognizerSpec::load(Some(&path))
                 .expect_err(text)
                 .to_string();
             assert!(
-                error.contains(word) && error.contains("card.toml"),
+                error.contains(word) && error.contains("spec.toml"),
                 "{error}"
             );
         }

@@ -1,5 +1,5 @@
-//! Networks by their cards: tiny SCRFD, YuNet and recognizer graphs against what InsightFace's SCRFD, OpenCV's
-//! FaceDetectorYN and NumPy made of them (`tools/record-face/record_cards.py`); tensors that a file does not have; and
+//! Networks by their specs: tiny SCRFD, YuNet and recognizer graphs against what InsightFace's SCRFD, OpenCV's
+//! FaceDetectorYN and NumPy made of them (`tools/record-face/record_specs.py`); tensors that a file does not have; and
 //! pictures with fifty faces, or small ones in large pictures.
 
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ fn fixture(name: &str) -> PathBuf {
 
 fn recorded() -> Result<Recorded, Box<dyn std::error::Error>> {
     Ok(serde_json::from_slice(&std::fs::read(fixture(
-        "cards.json",
+        "specs.json",
     ))?)?)
 }
 
@@ -54,9 +54,9 @@ fn load(files: &FaceFiles) -> Result<FaceNets, FaceError> {
     FaceNets::load(files, &FaceOptions::default())
 }
 
-/// Writes a card and gives its path.
-fn card(folder: &tempfile::TempDir, text: &str) -> std::io::Result<Option<PathBuf>> {
-    let path = folder.path().join("card.toml");
+/// Writes a spec and gives its path.
+fn spec(folder: &tempfile::TempDir, text: &str) -> std::io::Result<Option<PathBuf>> {
+    let path = folder.path().join("spec.toml");
     std::fs::write(&path, text)?;
     Ok(Some(path))
 }
@@ -116,7 +116,7 @@ fn seen_by(network: &str, text: &str) -> Result<Vec<Seen>, Box<dyn std::error::E
     let folder = tempfile::tempdir()?;
     let files = FaceFiles {
         detector: fixture(network),
-        detector_card: card(&folder, text)?,
+        detector_spec: spec(&folder, text)?,
         ..shipped()
     };
     let picture = image::open(fixture("two.png"))?.to_rgb8();
@@ -142,22 +142,22 @@ const EMBEDDER: &str = "side = 96\nchannels = \"rgb\"\nmean = [123.7, 116.3, 103
                         input = \"data\"\noutput = \"fc1\"\n";
 
 #[test]
-fn a_recognizer_of_another_kind_is_used_as_its_card_says() -> Outcome {
+fn a_recognizer_of_another_kind_is_used_as_its_spec_says() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let files = |card| FaceFiles {
+    let files = |spec| FaceFiles {
         recognizer: fixture("embedder.onnx"),
-        recognizer_card: card,
+        recognizer_spec: spec,
         ..shipped()
     };
-    let nets = load(&files(card(&folder, EMBEDDER)?))?;
+    let nets = load(&files(spec(&folder, EMBEDDER)?))?;
     let Embedded { landmarks, vector } = recorded()?.embedder;
     let picture = image::open(fixture("two.png"))?.to_rgb8();
     assert_eq!(nets.width(), vector.len());
     let similarity = cosine(&nets.embed(&picture, &landmarks)?, &vector);
     assert!(similarity > 0.9999, "{similarity}");
-    // The channels' order and the numbers of the card matter.
+    // The channels' order and the numbers of the spec matter.
     let other = EMBEDDER.replace("rgb", "bgr").replace("58.4", "8.4");
-    let other = load(&files(card(&folder, &other)?))?;
+    let other = load(&files(spec(&folder, &other)?))?;
     let similarity = cosine(&other.embed(&picture, &landmarks)?, &vector);
     assert!(similarity < 0.99, "{similarity}");
     Ok(())
@@ -169,7 +169,7 @@ fn a_recognizer_in_half_precision_gives_the_same_within_its_bits() -> Outcome {
     let folder = tempfile::tempdir()?;
     let files = FaceFiles {
         recognizer: fixture("embedder-f16.onnx"),
-        recognizer_card: card(&folder, EMBEDDER)?,
+        recognizer_spec: spec(&folder, EMBEDDER)?,
         ..shipped()
     };
     let Embedded { landmarks, vector } = recorded()?.embedder;
@@ -179,16 +179,16 @@ fn a_recognizer_in_half_precision_gives_the_same_within_its_bits() -> Outcome {
     Ok(())
 }
 
-/// A card that says what the shipped networks want changes nothing.
+/// A spec that says what the shipped networks want changes nothing.
 #[test]
-fn the_shipped_networks_cards_can_be_written_down() -> Outcome {
+fn the_shipped_networks_specs_can_be_written_down() -> Outcome {
     let (first, second) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let detector = "decoder = \"retinaface\"\nchannels = \"bgr\"\nmean = [104, 117, 123]\nscale = 1\ninput = \"input\"\n\
                     outputs = [\"landmarks\", \"loc\", \"conf\"]\n";
     let recognizer = "side = 112\nmean = 127\nscale = 128\nmetric = \"cosine\"\n";
     let files = FaceFiles {
-        detector_card: card(&first, detector)?,
-        recognizer_card: card(&second, recognizer)?,
+        detector_spec: spec(&first, detector)?,
+        recognizer_spec: spec(&second, recognizer)?,
         ..shipped()
     };
     let picture = image::open(fixture("two.png"))?.to_rgb8();
@@ -207,7 +207,7 @@ fn a_tensor_that_is_not_there_is_refused_with_those_that_are() -> Outcome {
         ("output = \"fc1\"\n", "fc1"),
     ] {
         let files = FaceFiles {
-            recognizer_card: card(&folder, text)?,
+            recognizer_spec: spec(&folder, text)?,
             ..shipped()
         };
         let error = load(&files).err().ok_or("it loads")?;
@@ -223,7 +223,7 @@ fn a_tensor_that_is_not_there_is_refused_with_those_that_are() -> Outcome {
         }
     }
     let files = FaceFiles {
-        recognizer_card: card(&folder, "side = 96\n")?,
+        recognizer_spec: spec(&folder, "side = 96\n")?,
         ..shipped()
     };
     let text = load(&files).err().ok_or("it loads")?.to_string();
@@ -232,7 +232,7 @@ fn a_tensor_that_is_not_there_is_refused_with_those_that_are() -> Outcome {
         "{text}"
     );
     let files = FaceFiles {
-        detector_card: card(&folder, "decoder = \"scrfd\"\n")?,
+        detector_spec: spec(&folder, "decoder = \"scrfd\"\n")?,
         ..shipped()
     };
     let text = load(&files).err().ok_or("it loads")?.to_string();

@@ -1,8 +1,8 @@
-"""Makes tiny SCRFD, YuNet and recognizer networks and records what they see in a picture, for the card tests of models/face.
+"""Makes tiny SCRFD, YuNet and recognizer networks and records what they see in a picture, for the spec tests of models/face.
 
     pip install numpy==2.4.6 opencv-python-headless==5.0.0.93 onnxruntime==1.32.0 onnx==1.23.0 scipy scikit-image tqdm requests
     pip install --no-deps insightface==2.1
-    python record_cards.py ../../models/face/tests/fixtures
+    python record_specs.py ../../models/face/tests/fixtures
 
 The networks are random: they know no face, but their outputs have the families' names, shapes and ranges. Decoding and suppression are
 those of OpenCV's FaceDetectorYN and InsightFace's SCRFD themselves.
@@ -138,4 +138,4 @@ if __name__ == "__main__":
     tensor = ((face[..., ::-1].astype(np.float32) - np.float32(MEAN)) / np.float32(STD)).transpose(2, 0, 1)[None]
     vector = embed(out / "embedder.onnx", tensor)
     seen["embedder"] = dict(landmarks=MARKS.tolist(), vector=numbers(vector / np.linalg.norm(vector), 6))
-    (out / "cards.json").write_text(json.dumps(seen) + "\n")
+    (out / "specs.json").write_text(json.dumps(seen) + "\n")
