@@ -4,12 +4,13 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use laioncele_clip::{DeviceChoice, ImageEncoders, LoadOptions, Place, VisionModel};
+use laioncele_clip::{ImageEncoders, VisionModel};
 use laioncele_core::error::chain;
 use laioncele_core::{Manifest, Step};
 use laioncele_encoder::ImageEncoderFiles;
 use laioncele_face::{FaceFiles, FaceNets, FaceOptions};
 use laioncele_ner::Ner;
+use laioncele_nn::{DeviceChoice, LoadOptions, ResolvedDevice};
 use laioncele_sdxl::{NAME_TOKENS, SdxlFiles};
 use polars::prelude::{ParquetReader, SerReader};
 use serde::Serialize;
@@ -162,11 +163,11 @@ fn sdxl(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Vec<Check> {
 
 /// Where pictures are drawn.
 fn device(choice: DeviceChoice, memory: &mut Memory) -> Check {
-    let found = match choice.place() {
-        Ok(Place::Gpu(number, gpu)) => {
+    let found = match choice.resolve() {
+        Ok(ResolvedDevice::Gpu(number, gpu)) => {
             memory.of_gpu = Some(gpu.memory);
             let memory = size(gpu.memory);
-            Ok(format!("{}, {memory}", Place::Gpu(number, gpu)))
+            Ok(format!("{}, {memory}", ResolvedDevice::Gpu(number, gpu)))
         }
         Ok(processor) => Ok(processor.to_string()),
         Err(error) => Err(chain(&error)),

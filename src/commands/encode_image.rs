@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use image::RgbImage;
-use laioncele_clip::{ImageEncoder, LoadOptions, flatten_over_white};
+use laioncele_clip::{ImageEncoder, flatten_over_white};
 use laioncele_core::CoreError;
 use laioncele_core::error::chain;
 use laioncele_image::{Limits, Orientation, decode};
+use laioncele_nn::LoadOptions;
 use laioncele_sdxl::{Trace, TraceValues};
 use serde_json::{Map, Value, json};
 

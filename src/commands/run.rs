@@ -112,7 +112,7 @@ fn check_gpus(asked: &[u16]) -> Result<(), Failure> {
     if std::env::var_os("CUDA_VISIBLE_DEVICES").is_some() {
         return Ok(());
     }
-    let problem = match laioncele_clip::gpus() {
+    let problem = match laioncele_nn::gpus() {
         Ok(gpus) if usize::from(*last) >= gpus.len() => {
             format!("there is no GPU {last}; the last is {}", gpus.len() - 1)
         }

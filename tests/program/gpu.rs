@@ -44,7 +44,7 @@ fn auto_draws_anywhere_and_says_where_if_it_is_not_the_gpu() {
     let ended = draw("auto");
     let text = stderr(&ended);
     assert!(ended.status.success(), "{text}");
-    let without = cfg!(feature = "cuda") && laioncele_clip::gpus().is_err();
+    let without = cfg!(feature = "cuda") && laioncele_nn::gpus().is_err();
     assert_eq!(
         text.contains("computing on the processor"),
         without,
@@ -92,7 +92,7 @@ fn doctor_says_where_pictures_are_drawn() {
         (found["ok"] == true, found["detail"].to_string())
     };
     let (ok, detail) = device("");
-    let gpu = cfg!(feature = "cuda") && laioncele_clip::gpus().is_ok();
+    let gpu = cfg!(feature = "cuda") && laioncele_nn::gpus().is_ok();
     let expected = if gpu { "cuda:0, " } else { "the processor: " };
     assert!(ok && detail.contains(expected), "{detail}");
     let (ok, detail) = device("device = \"cpu\"");

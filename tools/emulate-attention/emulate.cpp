@@ -1,6 +1,6 @@
 // The kernel of kernels/attention.cu on the processor, against the definition in double precision.
 
-#include "../../models/clip/kernels/attention.cu"
+#include "../../models/nn/kernels/attention.cu"
 
 #include <cstdio>
 #include <random>

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use laioncele_clip::Result;
-use laioncele_clip::config::JsonFile;
+use laioncele_nn::Result;
+use laioncele_nn::config::JsonFile;
 use serde::Deserialize;
 
 use crate::group::Label;

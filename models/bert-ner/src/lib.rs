@@ -25,13 +25,13 @@ mod torch;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use laioncele_clip::LoadOptions;
-use laioncele_clip::config::JsonFile;
 use laioncele_ner::{EngineError, FindPersons};
+use laioncele_nn::LoadOptions;
+use laioncele_nn::config::JsonFile;
 use rayon::prelude::*;
 use tokenizers::{Encoding, Tokenizer};
 
-pub use laioncele_clip::{Error, Result};
+pub use laioncele_nn::{Error, Result};
 
 use config::Config;
 use group::{Label, LabelledToken};

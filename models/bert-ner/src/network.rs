@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use candle_core::Tensor;
-use laioncele_clip::nn::{Activation, LayerNorm, Linear};
-use laioncele_clip::{LoadOptions, Result, Weights, ops};
+use laioncele_nn::layers::{Activation, LayerNorm, Linear};
+use laioncele_nn::{LoadOptions, Result, Weights, ops};
 
 use crate::config::Config;
 

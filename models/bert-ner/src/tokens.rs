@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use laioncele_clip::config::JsonFile;
-use laioncele_clip::{Error, Result};
+use laioncele_nn::config::JsonFile;
+use laioncele_nn::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokenizers::{Tokenizer, TruncationParams};

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use laioncele_clip::config::JsonFile;
-use laioncele_clip::{LoadOptions, Weights};
+use laioncele_nn::config::JsonFile;
+use laioncele_nn::{LoadOptions, Weights};
 use rust_bert::bert::{BertConfig, BertForTokenClassification};
 use tch::nn::VarStore;
 use tch::{Device, Tensor, no_grad};

@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Tensor};
 use image::RgbImage;
 
-use crate::error::{Error, Result};
 use crate::preprocess::Preprocessor;
 use crate::text::TextModel;
 use crate::tokenizer::Tokenizer;
 use crate::vision::VisionModel;
-use crate::weights::LoadOptions;
+use laioncele_nn::{Error, LoadOptions, Result, finite_numbers};
 
 /// One image tower with its preprocessing.
 #[derive(Debug)]
@@ -179,15 +177,5 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
         (dot(a, b) / norms).clamp(-1.0, 1.0) as f32
     } else {
         0.0
-    }
-}
-
-/// A tensor's numbers as float32, refused if any is not finite.
-pub fn finite_numbers(tensor: &Tensor, what: &str) -> Result<Vec<f32>> {
-    let numbers: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-    if numbers.iter().all(|number| number.is_finite()) {
-        Ok(numbers)
-    } else {
-        Err(Error::NotFiniteResult { what: what.into() })
     }
 }

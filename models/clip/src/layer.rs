@@ -6,11 +6,11 @@ use candle_core::Tensor;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::config::JsonFile;
-use crate::error::Result;
-use crate::nn::{Activation, LayerNorm, Linear};
-use crate::ops;
-use crate::weights::Weights;
+use laioncele_nn::Result;
+use laioncele_nn::Weights;
+use laioncele_nn::config::JsonFile;
+use laioncele_nn::layers::{Activation, LayerNorm, Linear};
+use laioncele_nn::ops;
 
 /// The numbers that a tower's layers share.
 #[derive(Debug, Clone, Copy)]

@@ -6,8 +6,8 @@ use std::path::Path;
 use image::{DynamicImage, RgbImage};
 use serde::Deserialize;
 
-use crate::config::JsonFile;
-use crate::error::{Error, Result};
+use laioncele_nn::config::JsonFile;
+use laioncele_nn::{Error, Result};
 
 /// Bits after the point in Pillow's fixed-point filter weights.
 const PRECISION_BITS: u32 = 22;
@@ -110,7 +110,7 @@ impl Preprocessor {
     pub fn crop(&self, image: &RgbImage) -> Result<RgbImage> {
         let (width, height) = (image.width() as usize, image.height() as usize);
         if width == 0 || height == 0 {
-            return Err(Error::EmptyPicture {
+            return Err(Error::EmptyImage {
                 width: image.width(),
                 height: image.height(),
             });
@@ -159,7 +159,7 @@ impl Preprocessor {
         );
         let turned = transpose(&columns, self.crop_width, self.crop_height);
         RgbImage::from_raw(self.crop_width as u32, self.crop_height as u32, turned).ok_or(
-            Error::EmptyPicture {
+            Error::EmptyImage {
                 width: image.width(),
                 height: image.height(),
             },

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use serde::Deserialize;
 
-use crate::config::JsonFile;
-use crate::error::{Error, Result};
 use crate::layer::{Layer, LayerConfig, TowerConfig};
-use crate::nn::{Activation, LayerNorm, Linear};
-use crate::weights::{LoadOptions, Shapes, Weights};
+use laioncele_nn::config::JsonFile;
+use laioncele_nn::layers::{Activation, LayerNorm, Linear};
+use laioncele_nn::{Error, Result};
+use laioncele_nn::{LoadOptions, Shapes, Weights};
 
 /// `config.json` of a CLIPTextModel or CLIPTextModelWithProjection.
 #[derive(Debug, Clone, Deserialize)]

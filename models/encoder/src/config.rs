@@ -1,6 +1,6 @@
 //! What an encoder looks like: the widths of its layers and what stands between them.
 
-use laioncele_clip::kernels::gelu;
+use laioncele_nn::kernels::gelu;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};

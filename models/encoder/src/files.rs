@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_clip::{DeviceChoice, ImageEncoders, LoadOptions, Precision};
+use laioncele_clip::ImageEncoders;
+use laioncele_nn::{DeviceChoice, LoadOptions, Precision};
 use serde::Deserialize;
 
 /// `[models.image_encoders]`
@@ -50,7 +51,7 @@ impl ImageEncoderFiles {
     ///
     /// # Errors
     /// Folders that are missing or of another kind, a GPU that is not there.
-    pub fn load(&self) -> laioncele_clip::Result<ImageEncoders> {
+    pub fn load(&self) -> laioncele_nn::Result<ImageEncoders> {
         let options = LoadOptions {
             device: self.device.open()?,
             dtype: self.precision.dtype(),

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_clip::config::JsonFile;
-use laioncele_clip::{LoadOptions, Shapes, TextEncoder, TextModel};
+use laioncele_clip::{TextEncoder, TextModel};
+use laioncele_nn::config::JsonFile;
+use laioncele_nn::{LoadOptions, Shapes};
 
 use crate::error::{Error, Result};
 use crate::files::SdxlFiles;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file, configuration value, tokenizer or tensor: see [`laioncele_clip::Error`].
+    /// A file, configuration value, tokenizer or tensor: see [`laioncele_nn::Error`].
     #[error(transparent)]
-    Load(#[from] laioncele_clip::Error),
+    Load(#[from] laioncele_nn::Error),
     /// A folder of another kind of model.
     #[error("{path} is not an SDXL folder: {reason}")]
     NotSdxl {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use laioncele_clip::{DeviceChoice, LoadOptions, Precision};
+use laioncele_nn::{DeviceChoice, LoadOptions, Precision};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Result;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use laioncele_clip::config::JsonFile;
+use laioncele_nn::config::JsonFile;
 
 use crate::error::{Error, Result};
 

@@ -1,6 +1,6 @@
 //! Float32 kernels for the processor that only SDXL needs: convolution, group norm, GEGLU, upsampling.
 
-use laioncele_clip::kernels::{Matrix, MatrixMut, gelu, matmul, moments, silu};
+use laioncele_nn::kernels::{Matrix, MatrixMut, gelu, matmul, moments, silu};
 
 /// Floats of unfolded input per matrix product: they stay in the second-level cache.
 const TILE: usize = 96 * 1024;

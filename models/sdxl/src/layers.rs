@@ -1,8 +1,8 @@
 //! The layers that the U-Net and the VAE share: convolution, group norm, ResNet block.
 
 use candle_core::Tensor;
-use laioncele_clip::Weights;
-use laioncele_clip::nn::Linear;
+use laioncele_nn::Weights;
+use laioncele_nn::layers::Linear;
 
 use crate::error::Result;
 use crate::ops::{self, Geometry};

@@ -42,7 +42,7 @@ pub use batch::BatchSize;
 pub use check::{ModelWidths, PartCheck, PartFacts, part_shapes};
 pub use error::{Error, Result};
 pub use files::{SchedulerChoice, SdxlFiles};
-pub use laioncele_clip::{DeviceChoice, LoadOptions, Precision, WeightVariant};
+pub use laioncele_nn::{DeviceChoice, LoadOptions, Precision, WeightVariant};
 pub use latents::InitialLatents;
 pub use name::{NAME_TOKENS, NameEmbedding, Naming, PromptEmbedding};
 pub use noise::{LaterNoise, Noise};

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
-use laioncele_clip::ops::{contiguous, on_cpu_in_f32};
+use laioncele_nn::ops::{contiguous, on_cpu_in_f32};
 
 use crate::kernels::{self, ConvShape};
 
@@ -18,7 +18,7 @@ pub(crate) struct Geometry {
     pub stride: usize,
     pub before: usize,
     pub after: usize,
-    /// [`laioncele_clip::LoadOptions::tf32`], which only cuDNN heeds.
+    /// [`laioncele_nn::LoadOptions::tf32`], which only cuDNN heeds.
     #[cfg_attr(not(feature = "cudnn"), expect(dead_code))]
     pub tf32: bool,
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 use image::RgbImage;
-use laioncele_clip::config::JsonFile;
-use laioncele_clip::{LoadOptions, WeightVariant};
+use laioncele_nn::config::JsonFile;
+use laioncele_nn::{LoadOptions, WeightVariant};
 
 use crate::batch::BatchSize;
 use crate::draw;

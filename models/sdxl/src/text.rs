@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::Path;
 
-use laioncele_clip::{LoadOptions, TextEncoder, finite_numbers};
+use laioncele_clip::TextEncoder;
+use laioncele_nn::{LoadOptions, finite_numbers};
 
 use crate::error::{Error, Result};
 use crate::folder::ModelIndex;

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
-use laioncele_clip::ops;
+use laioncele_nn::ops;
 use laioncele_sdxl::{
     DeviceChoice, Error, ImageRequest, LoadOptions, Noise, NullText, Precision, SamplingSettings,
     Sdxl, SdxlFiles, TextEncoders, UNet, Vae,

@@ -10,7 +10,7 @@ use laioncele_core::{CoreError, StageError};
 pub enum EvaluateError {
     /// The image encoder or its text tower.
     #[error(transparent)]
-    Clip(#[from] laioncele_clip::Error),
+    Clip(#[from] laioncele_nn::Error),
     /// The face networks.
     #[error(transparent)]
     Face(#[from] laioncele_face::FaceError),

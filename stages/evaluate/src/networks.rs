@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use image::RgbImage;
-use laioncele_clip::{ImageEncoder, LoadOptions, TextEncoder};
+use laioncele_clip::{ImageEncoder, TextEncoder};
 use laioncele_face::{FaceNets, FaceOptions};
+use laioncele_nn::LoadOptions;
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -87,9 +88,9 @@ impl Networks {
     fn each<Job: Sync + Copy + Send>(
         &self,
         jobs: &[Job],
-        work: impl Fn(Job) -> laioncele_clip::Result<Vec<f32>> + Sync + Send,
+        work: impl Fn(Job) -> laioncele_nn::Result<Vec<f32>> + Sync + Send,
     ) -> Result<Vec<Vec<f32>>> {
-        let done: laioncele_clip::Result<_> = if self.on_cpu {
+        let done: laioncele_nn::Result<_> = if self.on_cpu {
             jobs.par_iter().map(|job| work(*job)).collect()
         } else {
             jobs.iter().map(|job| work(*job)).collect()

@@ -1,9 +1,10 @@
 //! The step on a few pictures of the embedded world's people, with its real networks.
 
-use laioncele_clip::{ImageEncoder, LoadOptions, TextEncoder, cosine};
+use laioncele_clip::{ImageEncoder, TextEncoder, cosine};
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, Image};
 use laioncele_core::testing::Rig;
+use laioncele_nn::LoadOptions;
 
 use super::*;
 

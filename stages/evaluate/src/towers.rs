@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_clip::config::JsonFile;
+use laioncele_nn::config::JsonFile;
 use serde::{Deserialize, Serialize};
 
 /// transformers' default of `projection_dim`.

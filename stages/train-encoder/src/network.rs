@@ -1,8 +1,8 @@
 //! The three layers with their gradients. Activations lie feature by feature, [features × batch], so that every product
 //! is cut into rows of its result: each row is summed in one order, whatever the number of threads.
 
-use laioncele_clip::kernels::{Matrix, MatrixMut, erf, matmul};
 use laioncele_encoder::{Activation, EncoderConfig};
+use laioncele_nn::kernels::{Matrix, MatrixMut, erf, matmul};
 use rayon::prelude::*;
 
 /// Rows of a result that one job computes; fixed, so that results do not depend on the number of threads.

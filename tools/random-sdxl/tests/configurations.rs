@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use laioncele_clip::LoadOptions;
+use laioncele_nn::LoadOptions;
 use laioncele_random_sdxl::{Form, Stored, write};
 use laioncele_sdxl::{
     ImageRequest, Noise, NullText, SamplingSettings, SchedulerKind, Sdxl, SdxlOptions,

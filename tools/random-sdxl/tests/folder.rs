@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_clip::LoadOptions;
+use laioncele_nn::LoadOptions;
 use laioncele_random_sdxl::{Form, RandomError, Stored, write};
 use laioncele_sdxl::{
     ImageRequest, Noise, NullText, SamplingSettings, Sdxl, SdxlOptions, TextEncoders, part_shapes,

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::config::{JsonFile, read_text};
-use crate::error::{Error, Result};
+use laioncele_nn::config::{JsonFile, read_text};
+use laioncele_nn::{Error, Result};
 
 /// The mark on the last symbol of a word.
 const END_OF_WORD: &str = "</w>";

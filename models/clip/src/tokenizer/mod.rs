@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::config::JsonFile;
-use crate::error::{Error, Result};
 use bpe::BytePairs;
+use laioncele_nn::config::JsonFile;
+use laioncele_nn::{Error, Result};
 
 /// One encoded text.
 #[derive(Debug, Clone, PartialEq, Eq)]

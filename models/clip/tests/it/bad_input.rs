@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::fixture;
-use laioncele_clip::{Error, LoadOptions, TextModel, Tokenizer};
+use laioncele_clip::{TextModel, Tokenizer};
+use laioncele_nn::{Error, LoadOptions};
 use tempfile::TempDir;
 
 /// A copy of the second text encoder whose config and weights a test may spoil.

@@ -2,7 +2,8 @@
 
 use crate::common::{assert_close, fixture, golden, ids, json_lines, manifest, numbers};
 use candle_core::{DType, Tensor};
-use laioncele_clip::{LoadOptions, TextModel, Tokenizer, WeightVariant};
+use laioncele_clip::{TextModel, Tokenizer};
+use laioncele_nn::{LoadOptions, WeightVariant};
 
 fn load(folder: &str, with_projection: bool) -> TextModel {
     TextModel::load(&fixture(folder), with_projection, &LoadOptions::default())

@@ -2,7 +2,8 @@
 
 use crate::common::{assert_close, fixture, golden, numbers};
 use image::RgbImage;
-use laioncele_clip::{ImageEncoder, ImageEncoders, LoadOptions, TextModel, flatten_over_white};
+use laioncele_clip::{ImageEncoder, ImageEncoders, TextModel, flatten_over_white};
+use laioncele_nn::LoadOptions;
 
 fn names() -> Vec<String> {
     let text =

@@ -1,6 +1,6 @@
 //! `scheduler_config.json`, read with the defaults of the scheduler that is to run.
 
-use laioncele_clip::config::JsonFile;
+use laioncele_nn::config::JsonFile;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};

@@ -1,8 +1,8 @@
 //! Timesteps and the added condition as vectors.
 
 use candle_core::Tensor;
-use laioncele_clip::Weights;
-use laioncele_clip::nn::{Linear, silu};
+use laioncele_nn::Weights;
+use laioncele_nn::layers::{Linear, silu};
 
 use super::config::UNetConfig;
 use crate::error::Result;

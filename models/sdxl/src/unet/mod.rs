@@ -10,8 +10,8 @@ mod transformer;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use laioncele_clip::nn::silu;
-use laioncele_clip::{LoadOptions, Shapes, Weights};
+use laioncele_nn::layers::silu;
+use laioncele_nn::{LoadOptions, Shapes, Weights};
 
 use crate::error::{Error, Result};
 use crate::layers::{Conv2d, GroupNorm, ResNet, ResNetConfig};

@@ -1,8 +1,8 @@
 //! The U-Net's transformer: self-attention, cross-attention to the text, gated feed-forward.
 
 use candle_core::Tensor;
-use laioncele_clip::nn::{LayerNorm, Linear};
-use laioncele_clip::{Weights, ops as clip_ops};
+use laioncele_nn::layers::{LayerNorm, Linear};
+use laioncele_nn::{Weights, ops as nn_ops};
 
 use crate::error::Result;
 use crate::layers::GroupNorm;
@@ -71,7 +71,7 @@ impl Attention {
 
     fn forward(&self, x: &Tensor, other: &KeyValue) -> Result<Tensor> {
         let q = self.to_q.forward(x)?;
-        Ok(self.to_out.forward(&clip_ops::attention(
+        Ok(self.to_out.forward(&nn_ops::attention(
             &q,
             &other.key,
             &other.value,

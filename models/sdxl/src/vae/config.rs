@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::DType;
-use laioncele_clip::config::JsonFile;
+use laioncele_nn::config::JsonFile;
 use serde::Deserialize;
 
 use crate::error::Result;

@@ -6,7 +6,7 @@ mod network;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use laioncele_clip::{LoadOptions, Shapes, Weights, finite_numbers};
+use laioncele_nn::{LoadOptions, Shapes, Weights, finite_numbers};
 
 use crate::error::{Error, Result};
 use crate::layers::Conv2d;
@@ -157,7 +157,7 @@ impl Vae {
 
 fn finite(tensor: &Tensor, what: &str) -> Result<Vec<f32>> {
     finite_numbers(tensor, what).map_err(|error| match error {
-        laioncele_clip::Error::NotFiniteResult { what } => Error::NotFinite {
+        laioncele_nn::Error::NotFiniteResult { what } => Error::NotFinite {
             what,
             hint: "compute the VAE in f32 (SDXL's own overflows f16) and check the weights",
         },

@@ -1,8 +1,8 @@
 //! The two halves of the VAE.
 
 use candle_core::Tensor;
-use laioncele_clip::nn::Linear;
-use laioncele_clip::{Weights, ops as clip_ops};
+use laioncele_nn::layers::Linear;
+use laioncele_nn::{Weights, ops as nn_ops};
 
 use super::config::VaeConfig;
 use crate::error::Result;
@@ -54,7 +54,7 @@ impl Attention {
         );
         let y = self
             .to_out
-            .forward_channels_first(&clip_ops::attention(&q, &k, &v, 1, false)?)?;
+            .forward_channels_first(&nn_ops::attention(&q, &k, &v, 1, false)?)?;
         Ok((x + y.reshape((batch, channels, height, width))?)?)
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use laioncele_clip::Error as LoadError;
+use laioncele_nn::Error as LoadError;
 use laioncele_sdxl::{
     Error, ImageRequest, LoadOptions, NameEmbedding, Noise, NullText, SamplingSettings, Sdxl,
     SdxlOptions, TextEncoders, UNet, Vae,

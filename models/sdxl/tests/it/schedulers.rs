@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use laioncele_clip::config::JsonFile;
+use laioncele_nn::config::JsonFile;
 use laioncele_sdxl::scheduler::{Memory, Schedule, SchedulerConfig, SchedulerKind};
 use laioncele_sdxl::{Error, Noise};
 
@@ -206,7 +206,7 @@ fn unsupported_values_are_named() {
     ] {
         let error = SchedulerConfig::read(&changed(change), Some(kind)).expect_err(key);
         assert!(
-            matches!(&error, Error::Load(laioncele_clip::Error::Unsupported { key: found, .. }) if found == key),
+            matches!(&error, Error::Load(laioncele_nn::Error::Unsupported { key: found, .. }) if found == key),
             "{error}"
         );
     }

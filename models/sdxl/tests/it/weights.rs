@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use laioncele_clip::Error as LoadError;
+use laioncele_nn::Error as LoadError;
 use laioncele_sdxl::{
     DeviceChoice, Error, LoadOptions, Precision, Sdxl, SdxlFiles, SdxlOptions, TimeIds, UNet,
     WeightVariant,

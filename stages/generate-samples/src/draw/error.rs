@@ -35,7 +35,7 @@ pub enum DrawError {
     Sdxl(#[from] laioncele_sdxl::Error),
     /// The image encoders.
     #[error(transparent)]
-    Clip(#[from] laioncele_clip::Error),
+    Clip(#[from] laioncele_nn::Error),
     /// The encoder.
     #[error(transparent)]
     Encoder(#[from] laioncele_encoder::Error),

@@ -48,9 +48,9 @@ impl Precision {
 
 /// Where a [`DeviceChoice`] leads on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ResolvedDevice {
     /// The processor, and what keeps [`DeviceChoice::Auto`] from a GPU.
-    Processor(Option<String>),
+    Cpu(Option<String>),
     /// The GPU of this number.
     Gpu(usize, &'static Gpu),
 }
@@ -60,7 +60,7 @@ impl DeviceChoice {
     ///
     /// # Errors
     /// [`Error::NoGpu`] of [`DeviceChoice::Cuda`] without that GPU, or in a program that was built without CUDA.
-    pub fn place(self) -> Result<Place> {
+    pub fn resolve(self) -> Result<ResolvedDevice> {
         let gpu = |number| {
             // A program that cannot use it does not wake the driver.
             if !cfg!(feature = "cuda") {
@@ -68,13 +68,13 @@ impl DeviceChoice {
             }
             let gpus = gpus()?;
             match gpus.get(number) {
-                Some(gpu) => Ok(Place::Gpu(number, gpu)),
+                Some(gpu) => Ok(ResolvedDevice::Gpu(number, gpu)),
                 None => Err(format!("the last GPU here is cuda:{}", gpus.len() - 1)),
             }
         };
         match self {
-            Self::Cpu => Ok(Place::Processor(None)),
-            Self::Auto => Ok(gpu(0).unwrap_or_else(|reason| Place::Processor(Some(reason)))),
+            Self::Cpu => Ok(ResolvedDevice::Cpu(None)),
+            Self::Auto => Ok(gpu(0).unwrap_or_else(|reason| ResolvedDevice::Cpu(Some(reason)))),
             Self::Cuda(number) => gpu(number).map_err(|reason| Error::NoGpu {
                 device: self,
                 reason,
@@ -86,15 +86,15 @@ impl DeviceChoice {
     /// so that what is opened twice can compute at once; tensors of two openings do not mix.
     ///
     /// # Errors
-    /// As [`DeviceChoice::place`]; a GPU that refuses to be opened.
+    /// As [`DeviceChoice::resolve`]; a GPU that refuses to be opened.
     pub fn open(self) -> Result<Device> {
-        match self.place()? {
-            Place::Gpu(number, _) => open_gpu(number).map_err(|error| Error::NoGpu {
+        match self.resolve()? {
+            ResolvedDevice::Gpu(number, _) => open_gpu(number).map_err(|error| Error::NoGpu {
                 device: Self::Cuda(number),
                 // Without the backtrace that may follow.
                 reason: error.to_string().lines().take(1).collect(),
             }),
-            Place::Processor(why) => {
+            ResolvedDevice::Cpu(why) => {
                 static SAID: Once = Once::new();
                 if let Some(why) = why.filter(|_| cfg!(feature = "cuda")) {
                     SAID.call_once(|| tracing::warn!("computing on the processor: {why}"));
@@ -121,7 +121,7 @@ fn open_gpu(number: usize) -> candle_core::Result<Device> {
         any(target_arch = "x86_64", target_arch = "aarch64")
     ))]
     if let Ok(driver) = crate::gpu::driver() {
-        crate::driver::take(driver);
+        crate::driver::bind(driver);
     }
     // candle's plain `new_cuda` has a stream for each thread, without order between them.
     let device = Device::new_cuda_with_stream(number)?;
@@ -132,11 +132,11 @@ fn open_gpu(number: usize) -> candle_core::Result<Device> {
     Ok(device)
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ResolvedDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Processor(None) => f.write_str("the processor"),
-            Self::Processor(Some(why)) => write!(f, "the processor: {why}"),
+            Self::Cpu(None) => f.write_str("the processor"),
+            Self::Cpu(Some(why)) => write!(f, "the processor: {why}"),
             Self::Gpu(number, gpu) => write!(f, "cuda:{number}, {}", gpu.name),
         }
     }

@@ -349,3 +349,16 @@ impl CustomOp1 for ElementwiseOp {
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }
 }
+
+/// A tensor's numbers as float32, refused if any is not finite.
+///
+/// # Errors
+/// [`crate::Error::NotFiniteResult`] about `what`.
+pub fn finite_numbers(tensor: &Tensor, what: &str) -> crate::error::Result<Vec<f32>> {
+    let numbers: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    if numbers.iter().all(|number| number.is_finite()) {
+        Ok(numbers)
+    } else {
+        Err(crate::Error::NotFiniteResult { what: what.into() })
+    }
+}

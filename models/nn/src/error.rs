@@ -1,11 +1,11 @@
-//! The one error type of this crate: what failed, on which file, key or tensor.
+//! The error of every model runtime on candle: what failed, on which file, key or tensor.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::device::DeviceChoice;
 
-/// Why a CLIP folder could not be loaded or run.
+/// Why a model folder could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -106,9 +106,9 @@ pub enum Error {
         /// Positions of the text tower.
         most: usize,
     },
-    /// A picture without pixels.
-    #[error("a picture of {width} x {height} pixels cannot be encoded")]
-    EmptyPicture {
+    /// An image without pixels.
+    #[error("an image of {width} x {height} pixels cannot be encoded")]
+    EmptyImage {
         /// Width in pixels.
         width: u32,
         /// Height in pixels.

@@ -120,8 +120,11 @@ impl JsonFile {
     }
 }
 
-/// The text of a file of at most [`JSON_LIMIT`] bytes.
-pub(crate) fn read_text(path: &Path) -> Result<String> {
+/// The text of a file of at most 64 MiB.
+///
+/// # Errors
+/// A file that cannot be read, or is larger.
+pub fn read_text(path: &Path) -> Result<String> {
     let fail = |source| Error::Io {
         path: path.into(),
         source,

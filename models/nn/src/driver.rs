@@ -1,5 +1,5 @@
 //! The CUDA driver's functions as candle's CUDA backend calls them. It links the driver's library, so that a program would not
-//! even start without a driver; what it calls is therefore defined here, each function a jump into the library as [`take`]
+//! even start without a driver; what it calls is therefore defined here, each function a jump into the library as [`bind`]
 //! found it. Linked so, the program names no driver library that must be there.
 
 use std::arch::naked_asm;
@@ -19,7 +19,7 @@ macro_rules! forward {
     ($($name:ident)*) => {
         /// Where each function is.
         #[allow(non_upper_case_globals)]
-        mod places {
+        mod slots {
             use super::{AtomicPtr, absent, c_void};
 
             $(pub(super) static $name: AtomicPtr<c_void> =
@@ -28,12 +28,12 @@ macro_rules! forward {
 
         /// Takes what the driver has of the functions. Before, and of what it lacks, each only says that there is no GPU.
         #[allow(unsafe_code)]
-        pub(crate) fn take(driver: &'static Library) {
+        pub(crate) fn bind(driver: &'static Library) {
             $(
                 // SAFETY: a function's address alone is taken; its callers know its type.
                 let found = unsafe { driver.get::<unsafe extern "C" fn()>(stringify!($name).as_bytes()) };
                 if let Ok(found) = found {
-                    places::$name.store(*found as *mut c_void, Ordering::Release);
+                    slots::$name.store(*found as *mut c_void, Ordering::Release);
                 }
             )*
         }
@@ -49,16 +49,16 @@ macro_rules! forward {
                 #[cfg(target_arch = "x86_64")]
                 naked_asm!(
                     concat!(".hidden ", stringify!($name)),
-                    "jmp qword ptr [rip + {place}]",
-                    place = sym places::$name
+                    "jmp qword ptr [rip + {slot}]",
+                    slot = sym slots::$name
                 );
                 #[cfg(target_arch = "aarch64")]
                 naked_asm!(
                     concat!(".hidden ", stringify!($name)),
-                    "adrp x16, {place}",
-                    "ldr x16, [x16, :lo12:{place}]",
+                    "adrp x16, {slot}",
+                    "ldr x16, [x16, :lo12:{slot}]",
                     "br x16",
-                    place = sym places::$name
+                    slot = sym slots::$name
                 );
             }
         )*

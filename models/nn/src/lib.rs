@@ -1,0 +1,28 @@
+//! What the model runtimes on candle share: where to compute ([`DeviceChoice`], [`gpus`]), model folders
+//! ([`config`], [`Weights`]), and the [`layers`], tensor operations ([`ops`]) and float32 [`kernels`]
+//! that CLIP, SDXL, BERT and the encoder are built of.
+//!
+//! It knows no particular model. With the feature `cuda` it also brings the attention kernel for GPUs.
+
+pub mod config;
+mod device;
+#[cfg(all(
+    feature = "cuda",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod driver;
+mod error;
+#[cfg(feature = "cuda")]
+mod fused;
+mod gpu;
+pub mod kernels;
+pub mod layers;
+pub mod ops;
+mod weights;
+
+pub use device::{DeviceChoice, Precision, ResolvedDevice};
+pub use error::{Error, Result, TensorReport};
+pub use gpu::{Gpu, gpus};
+pub use ops::finite_numbers;
+pub use weights::{LoadOptions, Shapes, WeightVariant, Weights};
