@@ -1,16 +1,14 @@
 //! The command line: what can be said, the help, and how a result becomes an exit code.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use laioncele_core::StageName;
+use clap::{Parser, Subcommand};
 
+use crate::args::Verbosity;
 use crate::commands;
 use crate::failure::{Exit, Failure};
-use crate::logging::{self, Talk};
+use crate::logging;
 use crate::output;
-use crate::plan::stages;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -23,7 +21,7 @@ Exit codes:
   5    `verify` found damage
   130  stopped by Ctrl-C or a termination signal
 
-Data goes to standard output, talk to standard error. RUST_LOG (as in RUST_LOG=laioncele=debug)
+Data goes to standard output, messages to standard error. RUST_LOG (as in RUST_LOG=laioncele=debug)
 says more exactly than -v what is logged.";
 
 const EXAMPLES: &str = "\
@@ -41,7 +39,7 @@ Examples:
 #[command(propagate_version = false, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
-    talk: Talk,
+    verbosity: Verbosity,
     #[command(subcommand)]
     command: Command,
 }
@@ -79,9 +77,9 @@ enum Command {
 }
 
 impl Command {
-    fn execute(self, talk: &Talk) -> Result<(), Failure> {
+    fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         match self {
-            Self::Run(command) => command.execute(talk),
+            Self::Run(command) => command.execute(verbosity),
             Self::Plan(command) => command.execute(),
             Self::Doctor(command) => command.execute(),
             Self::Status(command) => command.execute(),
@@ -94,59 +92,26 @@ impl Command {
             Self::Faces(command) => command.execute(),
             Self::Calibrate(command) => command.execute(),
             Self::Mini(command) => command.execute(),
-            Self::Worker(command) => command.execute(talk),
+            Self::Worker(command) => command.execute(verbosity),
         }
     }
 
     /// A worker that is driven over pipes sends its log lines there.
-    fn logs_over_the_wire(&self) -> bool {
+    fn logs_to_coordinator(&self) -> bool {
         matches!(self, Self::Worker(worker) if worker.is_driven())
-    }
-}
-
-/// The manifest of commands that are not told another.
-pub const MANIFEST: &str = "manifests/mini.toml";
-
-/// Which run a command is about.
-#[derive(Args, Clone, Debug)]
-pub struct Place {
-    /// The manifest: what the run is
-    #[arg(long, short, value_name = "FILE", default_value = MANIFEST)]
-    pub manifest: PathBuf,
-    /// The folder of the run's tables, ledger and results
-    #[arg(long, short, value_name = "FOLDER", default_value = "laioncele-output")]
-    pub output: PathBuf,
-}
-
-/// Stages as given on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stages(pub Vec<StageName>);
-
-impl std::str::FromStr for Stages {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        stages::parse(text).map(Self)
-    }
-}
-
-impl Stages {
-    /// The last of them in data order.
-    pub fn last(&self) -> StageName {
-        self.0.last().copied().unwrap_or(StageName::Evaluate)
     }
 }
 
 /// Parses this process's arguments, does what they say, tells how it went.
 pub fn main() -> ExitCode {
-    let Cli { talk, command } = Cli::parse();
-    if !command.logs_over_the_wire() {
-        logging::to_stderr(&talk);
+    let Cli { verbosity, command } = Cli::parse();
+    if !command.logs_to_coordinator() {
+        logging::to_stderr(&verbosity);
     }
-    match command.execute(&talk) {
+    match command.execute(&verbosity) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::talk(&failure.render());
+            output::message(&failure.render());
             ExitCode::from(failure.exit.code())
         }
     }
@@ -167,12 +132,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn the_last_stage_is_the_last_in_data_order() -> Result<(), String> {
-        let stages: Stages = "evaluate,merge-names".parse()?;
-        assert_eq!(stages.last(), StageName::Evaluate);
-        Ok(())
     }
 }

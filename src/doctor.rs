@@ -15,7 +15,7 @@ use laioncele_sdxl::{NAME_TOKENS, SdxlFiles};
 use polars::prelude::{ParquetReader, SerReader};
 use serde::Serialize;
 
-use crate::plan::facts;
+use crate::plan::inputs;
 use crate::words::{count, grouped, size};
 
 /// One thing looked at.
@@ -69,7 +69,7 @@ fn settings(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
     let path = Some(manifest.path());
     let read = steps
         .iter()
-        .map(|step| (step, facts::settings(&**step, manifest)));
+        .map(|step| (step, inputs::settings(&**step, manifest)));
     let wrong: Vec<Check> = read
         .filter_map(|(step, read)| Some((step, read.err()?)))
         .map(|(step, error)| Check::new(step.name(), path, Err(chain(&error))))

@@ -3,6 +3,7 @@
 //! Everything below it is a library that prints nothing and exits never; only this crate talks to the terminal. Data
 //! goes to standard output, talk to standard error.
 
+mod args;
 mod cli;
 mod commands;
 mod doctor;
@@ -17,6 +18,7 @@ mod progress;
 mod registry;
 mod report;
 mod session;
+mod terminal;
 mod words;
 mod world_web;
 

@@ -1,11 +1,11 @@
-//! The two streams: data on standard output, talk on standard error. A reader that has gone away is no error.
+//! The two streams: data on standard output, messages on standard error. A closed pipe is no error.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
-use crate::progress;
+use crate::terminal;
 
 /// Writes `text` and a line end to standard output.
 ///
@@ -33,9 +33,10 @@ pub fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     data(&text)
 }
 
-/// Writes `text` and a line end to standard error, around the progress bar. Where even that fails nobody can be told.
-pub fn talk(text: &str) {
-    progress::around_the_bar(|| {
+/// Writes `text` and a line end to standard error, around the progress bar. A failure to write is ignored: there is
+/// nowhere left to report it.
+pub fn message(text: &str) {
+    terminal::suspend_bar(|| {
         let _ = writeln!(io::stderr().lock(), "{text}");
     });
 }

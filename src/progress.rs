@@ -1,19 +1,18 @@
 //! Progress of a step: a bar with rate and remaining time on a terminal, plain lines anywhere else.
 
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use laioncele_core::Unit;
 
-use crate::output;
 use crate::words::{count, duration, grouped};
+use crate::{output, terminal};
 
 /// Time between two plain lines of one step.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Steps of the bar.
-const BAR_STEPS: u64 = 1000;
+const BAR_LENGTH: u64 = 1000;
 
 /// How far a step is.
 #[derive(Clone, Debug)]
@@ -122,18 +121,18 @@ pub trait Reporter {
 /// The reporter for this process's standard error.
 pub fn reporter(quiet: bool) -> Box<dyn Reporter> {
     if quiet {
-        Box::new(Silent)
+        Box::new(QuietReporter)
     } else if io::stderr().is_terminal() {
-        Box::new(Bar)
+        Box::new(BarReporter)
     } else {
-        Box::new(Lines::default())
+        Box::new(LineReporter::default())
     }
 }
 
-/// Says nothing.
-pub struct Silent;
+/// Prints nothing.
+pub struct QuietReporter;
 
-impl Reporter for Silent {
+impl Reporter for QuietReporter {
     fn begin(&mut self, _: &str, _: usize) {}
     fn progress(&mut self, _: &StepProgress) {}
     fn end(&mut self, _: &str) {}
@@ -142,84 +141,64 @@ impl Reporter for Silent {
 
 /// Plain lines, for logs and pipes.
 #[derive(Default)]
-struct Lines {
+struct LineReporter {
     step: String,
     last: Option<Instant>,
 }
 
-impl Reporter for Lines {
+impl Reporter for LineReporter {
     fn begin(&mut self, step: &str, tasks: usize) {
         step.clone_into(&mut self.step);
         self.last = Some(Instant::now());
-        output::talk(&format!("{step}: {}", count(tasks, "task")));
+        output::message(&format!("{step}: {}", count(tasks, "task")));
     }
 
     fn progress(&mut self, progress: &StepProgress) {
-        if self.last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+        if self.last.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
             self.last = Some(Instant::now());
             let text = progress.describe(progress.started.elapsed());
-            output::talk(&format!("{}: {text}", self.step));
+            output::message(&format!("{}: {text}", self.step));
         }
     }
 
     fn end(&mut self, line: &str) {
-        output::talk(line);
+        output::message(line);
     }
 
     fn note(&mut self, text: &str) {
-        output::talk(text);
-    }
-}
-
-/// The bar on the terminal, where one is shown. Global, because log lines from anywhere must go around it.
-static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// Runs `write`, which writes to the terminal, while no bar is drawn there.
-pub fn around_the_bar(write: impl FnOnce()) {
-    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match bar {
-        Some(bar) => bar.suspend(write),
-        None => write(),
-    }
-}
-
-fn show(bar: Option<ProgressBar>) {
-    let mut shown = BAR.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(old) = std::mem::replace(&mut *shown, bar) {
-        old.finish_and_clear();
+        output::message(text);
     }
 }
 
 /// A bar on the terminal.
-struct Bar;
+struct BarReporter;
 
-impl Reporter for Bar {
+impl Reporter for BarReporter {
     fn begin(&mut self, step: &str, tasks: usize) {
-        let bar = ProgressBar::with_draw_target(Some(BAR_STEPS), ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{prefix:>18} [{bar:24}] {wide_msg}");
         if let Ok(style) = style {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_prefix(step.to_owned());
         bar.set_message(count(tasks, "task"));
-        show(Some(bar));
+        terminal::show_bar(Some(bar));
     }
 
     fn progress(&mut self, progress: &StepProgress) {
-        let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(bar) = bar {
-            bar.set_position((progress.done() * BAR_STEPS as f64) as u64);
+        if let Some(bar) = terminal::bar() {
+            bar.set_position((progress.done() * BAR_LENGTH as f64) as u64);
             bar.set_message(progress.describe(progress.started.elapsed()));
         }
     }
 
     fn end(&mut self, line: &str) {
-        show(None);
-        output::talk(line);
+        terminal::show_bar(None);
+        output::message(line);
     }
 
     fn note(&mut self, text: &str) {
-        output::talk(text);
+        output::message(text);
     }
 }
 

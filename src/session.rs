@@ -1,4 +1,4 @@
-//! A run opened: its manifest, steps, store, ledger and world; what every command begins with.
+//! An opened run: manifest, steps, store and ledger. Most commands start by opening one.
 
 use std::path::{Path, PathBuf};
 
@@ -7,20 +7,20 @@ use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Manifest, StageName, Step};
 
-use crate::cli::Place;
+use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::lock::Lock;
-use crate::plan::{self, Plan, Records, World, facts};
+use crate::plan::{self, Plan, PlanInputs, Records, inputs};
 use crate::registry;
 
-/// What a command does to the run's folder.
+/// How a command uses the run's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Looks only, wherever the run may be: takes no lock, makes no folder.
-    Look,
-    /// Looks at a run that must be there.
+    /// Reads a run that may not exist yet: takes no lock, creates no folder.
+    Read,
+    /// Reads a run that must exist.
     Existing,
-    /// Makes the folder and holds its lock.
+    /// Creates the folder and holds its lock.
     Write,
 }
 
@@ -30,8 +30,8 @@ pub struct Session {
     pub manifest: Manifest,
     /// All steps, in data order.
     pub steps: Vec<Box<dyn Step>>,
-    /// Facts of the steps up to the last stage that the command is about.
-    pub world: World,
+    /// Plan inputs of the steps up to the last stage that the command works on.
+    pub inputs: PlanInputs,
     /// The ledger's records.
     pub records: Records,
     /// The store; none where a read-only command finds no folder.
@@ -41,23 +41,23 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the run at `place` for a command about stages up to `last`.
+    /// Opens the run at `paths` for a command that works on stages up to `last`.
     ///
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder.
-    pub fn open(place: &Place, last: StageName, access: Access) -> Result<Self, Failure> {
-        let manifest = load_manifest(&place.manifest)?;
+    pub fn open(paths: &RunPaths, last: StageName, access: Access) -> Result<Self, Failure> {
+        let manifest = load_manifest(&paths.manifest)?;
         let steps = registry::steps();
-        let there = place.output.is_dir();
+        let there = paths.output.is_dir();
         let (store, lock) = match access {
             Access::Write => {
-                let store = Store::local(&place.output)?;
-                let lock = Lock::take(&place.output)?;
+                let store = Store::local(&paths.output)?;
+                let lock = Lock::take(&paths.output)?;
                 (Some(store), Some(lock))
             }
-            Access::Existing if !there => return Err(nothing_run(&place.output)),
-            Access::Existing | Access::Look if there => (Some(Store::local(&place.output)?), None),
-            Access::Existing | Access::Look => (None, None),
+            Access::Existing if !there => return Err(nothing_run(&paths.output)),
+            Access::Existing | Access::Read if there => (Some(Store::local(&paths.output)?), None),
+            Access::Existing | Access::Read => (None, None),
         };
         let records = match &store {
             Some(store) => Records::new(Ledger::new(store.clone()).all()?),
@@ -65,15 +65,15 @@ impl Session {
         };
         let memory = store.as_ref().map(|s| s.local_path("cache/digests.json"));
         let digests = FileDigests::open(memory);
-        let world = facts::gather(&manifest, &steps, last, &digests);
+        let inputs = inputs::gather(&manifest, &steps, last, &digests);
         digests.save();
         Ok(Self {
             manifest,
             steps,
-            world: world?,
+            inputs: inputs?,
             records,
             store,
-            output: place.output.clone(),
+            output: paths.output.clone(),
             _lock: lock,
         })
     }
@@ -86,12 +86,12 @@ impl Session {
         self.store.as_ref().ok_or_else(|| nothing_run(&self.output))
     }
 
-    /// The plan of all steps of the world, by what the ledger says now.
+    /// The plan of all steps of the inputs, given the current ledger records.
     ///
     /// # Errors
     /// Steps that do not fit together.
     pub fn plan(&self) -> Result<Plan, Failure> {
-        plan::plan(&self.world, &self.records)
+        plan::plan(&self.inputs, &self.records)
             .map_err(|e| Failure::new(Exit::Defect, e.to_string()))
     }
 
@@ -101,11 +101,11 @@ impl Session {
         step.map(|s| &**s)
     }
 
-    /// The records that the plan counts as done: the present state of all tables.
+    /// The records that the plan counts as done: the current state of all tables.
     ///
     /// # Errors
     /// As [`Session::plan`].
-    pub fn present(&self) -> Result<Vec<Record>, Failure> {
+    pub fn current_records(&self) -> Result<Vec<Record>, Failure> {
         let plan = self.plan()?;
         let records = plan.steps.iter().flat_map(|s| s.records());
         Ok(records.map(|r| (**r).clone()).collect())

@@ -12,7 +12,7 @@ use laioncele_face::FaceFiles;
 use laioncele_face::calibration::{Calibration, Curve, Point};
 use serde::Serialize;
 
-use crate::cli::Place;
+use crate::args::RunPaths;
 use crate::error_rates;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -61,7 +61,7 @@ pub struct Calibrate {
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    paths: RunPaths,
     /// Print JSON, with all points of the curves
     #[arg(long)]
     json: bool,
@@ -103,12 +103,12 @@ impl Calibrate {
             let text = format!("--far is {}: a share is between 0 and 1", self.far);
             return Err(Failure::new(Exit::Usage, text));
         }
-        let manifest = load_manifest(&self.place.manifest)?;
+        let manifest = load_manifest(&self.paths.manifest)?;
         let files: FaceFiles = manifest.model("face")?;
         let files = files.resolved(|path| manifest.resolve(path));
         let measured = match &self.pairs {
             Some(file) => pairs::measure(&manifest, file)?,
-            None => portraits::measure(&manifest, &self.place, self.names)?,
+            None => portraits::measure(&manifest, &self.paths, self.names)?,
         };
         let calibration = Calibration {
             recognizer: error_rates::digest(&files)?,
@@ -189,6 +189,6 @@ fn write(calibration: &Calibration, path: &PathBuf) -> Result<(), Failure> {
         "# Written by `laioncele calibrate`. Rates: share, and the ends of its 95 % interval.\n{text}"
     );
     std::fs::write(path, text).map_err(|e| CoreError::from_io(path, e))?;
-    output::talk(&format!("written: {}", path.display()));
+    output::message(&format!("written: {}", path.display()));
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::MANIFEST;
+use crate::args::DEFAULT_MANIFEST;
 use crate::doctor::{Check, examine};
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -26,7 +26,7 @@ and stored types, widths that must agree, memory. Exit code 3 if something is wr
 #[command(after_help = EXAMPLES)]
 pub struct Doctor {
     /// The manifest: what the run is
-    #[arg(long, short, value_name = "FILE", default_value = MANIFEST)]
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
     manifest: PathBuf,
     /// Read every weight and check that it is finite
     #[arg(long)]

@@ -13,7 +13,7 @@ use laioncele_image::{Limits, Orientation, decode};
 use laioncele_sdxl::{Naming, SamplingSettings};
 use serde::Serialize;
 
-use crate::cli::Place;
+use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::session::{Access, Session};
@@ -78,13 +78,13 @@ pub struct Written {
 }
 
 impl Drawing {
-    /// The studio of the run at `place`, set as the arguments say.
+    /// The studio of the run at `paths`, set as the arguments say.
     ///
     /// # Errors
     /// No run, missing or wrong models.
-    pub fn studio(&self, place: &Place) -> Result<Studio, Failure> {
-        let session = Session::open(place, StageName::Evaluate, Access::Existing)?;
-        let records = session.present()?;
+    pub fn studio(&self, paths: &RunPaths) -> Result<Studio, Failure> {
+        let session = Session::open(paths, StageName::Evaluate, Access::Existing)?;
+        let records = session.current_records()?;
         let parts = |table| parts_of(&records, table);
         let mut studio = Studio::open(&session.manifest, session.store()?, &parts)
             .map_err(|e| failure(e, ""))?;

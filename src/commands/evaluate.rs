@@ -7,7 +7,7 @@ use clap::Args;
 use laioncele_core::{CoreError, StageName, TableId};
 use laioncele_evaluate::{EvaluateError, FolderReport, Folders, Report, score_folders};
 
-use crate::cli::Place;
+use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::session::{Access, Session, load_manifest};
@@ -52,7 +52,7 @@ pub struct Evaluate {
     #[arg(long, value_name = "N", default_value_t = 0, requires = "images")]
     threads: usize,
     #[command(flatten)]
-    place: Place,
+    paths: RunPaths,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -79,13 +79,13 @@ impl Evaluate {
     }
 
     fn report_of_run(&self) -> Result<Report, Failure> {
-        let session = Session::open(&self.place, StageName::Evaluate, Access::Existing)?;
-        let records = session.present()?;
+        let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
+        let records = session.current_records()?;
         let mut tables = records
             .iter()
             .flat_map(|r| r.outputs_of(TableId::Evaluation));
         if tables.next().is_none() {
-            let output = self.place.output.display();
+            let output = self.paths.output.display();
             let text =
                 format!("{output}: its samples have not been evaluated, or not as they are now");
             return Err(Failure::new(Exit::Environment, text)
@@ -104,13 +104,13 @@ impl Evaluate {
     }
 
     fn score(&self, folders: &Folders) -> Result<FolderReport, Failure> {
-        let manifest = load_manifest(&self.place.manifest)?;
+        let manifest = load_manifest(&self.paths.manifest)?;
         let shows = std::io::stderr().is_terminal();
         let mut tenths = 0;
         let progress = |done: usize, total: usize| {
             let reached = done * 10 / total.max(1);
             if reached > tenths && shows {
-                output::talk(&format!("{done} of {}", count(total, "picture")));
+                output::message(&format!("{done} of {}", count(total, "picture")));
             }
             tenths = reached;
         };
@@ -123,7 +123,7 @@ impl Evaluate {
         }
         remarks(found)
             .iter()
-            .for_each(|remark| output::talk(remark));
+            .for_each(|remark| output::message(remark));
         output::data(&render(&found.report))
     }
 }

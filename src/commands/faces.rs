@@ -14,7 +14,7 @@ use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::cli::MANIFEST;
+use crate::args::DEFAULT_MANIFEST;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::session::load_manifest;
@@ -53,7 +53,7 @@ pub struct Faces {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// The manifest whose [models.face] is used
-    #[arg(long, short, value_name = "FILE", default_value = MANIFEST)]
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
     manifest: PathBuf,
 }
 

@@ -6,7 +6,7 @@ use laioncele_generate_samples::draw::Picture;
 
 use super::drawing::{Drawing, Person, Written, failure, name_of};
 use super::from_model::FromModel;
-use crate::cli::Place;
+use crate::args::RunPaths;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -50,7 +50,7 @@ pub struct Generate {
     #[command(flatten)]
     drawing: Drawing,
     #[command(flatten)]
-    place: Place,
+    paths: RunPaths,
     #[command(flatten)]
     from_model: FromModel,
 }
@@ -70,7 +70,7 @@ impl Generate {
 
     /// Draws a person with a run's studio.
     fn draw(&self, person: &Person) -> Result<Vec<Written>, Failure> {
-        let studio = self.drawing.studio(&self.place)?;
+        let studio = self.drawing.studio(&self.paths)?;
         let name = name_of(&studio, person)?;
         let pictures: Vec<Picture<'_>> = self
             .prompt

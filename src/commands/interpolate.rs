@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::drawing::{Drawing, Person, Written, failure, name_of};
-use crate::cli::Place;
+use crate::args::RunPaths;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -37,7 +37,7 @@ pub struct Interpolate {
     #[command(flatten)]
     drawing: Drawing,
     #[command(flatten)]
-    place: Place,
+    paths: RunPaths,
 }
 
 impl Interpolate {
@@ -46,7 +46,7 @@ impl Interpolate {
     /// # Errors
     /// As `generate`.
     pub fn execute(self) -> Result<(), Failure> {
-        let studio = self.drawing.studio(&self.place)?;
+        let studio = self.drawing.studio(&self.paths)?;
         let from = name_of(&studio, &self.from)?;
         let to = name_of(&studio, &self.to)?;
         let count = usize::from(self.pictures);

@@ -4,7 +4,7 @@ use clap::Args;
 use laioncele_core::StageName;
 use serde::Serialize;
 
-use crate::cli::{Place, Stages};
+use crate::args::{RunPaths, Stages};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::plan::estimate::{Basis, Estimate, Lack};
@@ -32,7 +32,7 @@ pub struct Plan {
     #[arg(long, short, value_name = "STAGES", default_value = "all")]
     stage: Stages,
     #[command(flatten)]
-    place: Place,
+    paths: RunPaths,
     /// Add the worker-hours that all portraits of the manifest take
     #[arg(long)]
     estimate: bool,
@@ -87,7 +87,7 @@ impl Plan {
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder.
     pub fn execute(self) -> Result<(), Failure> {
-        let session = Session::open(&self.place, self.stage.last(), Access::Look)?;
+        let session = Session::open(&self.paths, self.stage.last(), Access::Read)?;
         let plan = session.plan()?;
         let wanted = plan
             .steps

@@ -8,12 +8,11 @@ use laioncele_core::CoreError;
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::{FailureKind, TaskSpec};
 
-use crate::cli::{Place, Stages};
+use crate::args::{RunPaths, Stages, Verbosity};
 use crate::error_rates::ErrorRates;
 use crate::executor::launch::Local;
 use crate::executor::{self, Executor, Failed, Options, Outcome};
 use crate::failure::{Exit, Failure};
-use crate::logging::Talk;
 use crate::output;
 use crate::plan::StepPlan;
 use crate::progress::{Reporter, reporter};
@@ -43,7 +42,7 @@ pub struct Run {
     #[arg(long, short, value_name = "STAGES", default_value = "all")]
     stage: Stages,
     #[command(flatten)]
-    place: Place,
+    paths: RunPaths,
     /// Worker processes [default: one per GPU of --gpus, else one per two processors]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
@@ -60,10 +59,10 @@ impl Run {
     ///
     /// # Errors
     /// Whatever stops the run; failed tasks; an interrupt.
-    pub fn execute(self, talk: &Talk) -> Result<(), Failure> {
+    pub fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         let begun = Instant::now();
-        let session = Session::open(&self.place, self.stage.last(), Access::Write)?;
-        let mut run = RunAtWork::begin(session, &self, talk)?;
+        let session = Session::open(&self.paths, self.stage.last(), Access::Write)?;
+        let mut run = RunAtWork::begin(session, &self, verbosity)?;
         let result = run.steps(&self.stage);
         drop(run.executor);
         let mut summary = run.summary;
@@ -77,7 +76,7 @@ impl Run {
         result
     }
 
-    fn options(&self, talk: &Talk) -> Result<Options, Failure> {
+    fn options(&self, verbosity: &Verbosity) -> Result<Options, Failure> {
         check_gpus(&self.gpus)?;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let usual = match self.gpus.len() {
@@ -90,9 +89,9 @@ impl Run {
             workers,
             threads_per_worker: (cpus / workers).max(1),
             gpus: self.gpus.iter().map(ToString::to_string).collect(),
-            manifest: full(&self.place.manifest)?,
-            output: full(&self.place.output)?,
-            log_filter: talk.filter(),
+            manifest: full(&self.paths.manifest)?,
+            output: full(&self.paths.output)?,
+            log_filter: verbosity.filter(),
             run_name: run_name(),
         })
     }
@@ -140,11 +139,11 @@ struct RunAtWork {
     web: WorldWeb,
     error_rates: Option<ErrorRates>,
     summary: Summary,
-    place: Place,
+    paths: RunPaths,
 }
 
 impl RunAtWork {
-    fn begin(session: Session, run: &Run, talk: &Talk) -> Result<Self, Failure> {
+    fn begin(session: Session, run: &Run, verbosity: &Verbosity) -> Result<Self, Failure> {
         let launcher = Local::new().map_err(|e| {
             Failure::new(Exit::Environment, format!("this program's own file: {e}"))
         })?;
@@ -152,7 +151,7 @@ impl RunAtWork {
         for stale in store.list("queue")? {
             store.delete(&stale)?;
         }
-        let executor = Executor::new(run.options(talk)?, store, Box::new(launcher));
+        let executor = Executor::new(run.options(verbosity)?, store, Box::new(launcher));
         executor::watch_signals(executor.events())
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
         Ok(Self {
@@ -160,15 +159,15 @@ impl RunAtWork {
             error_rates: ErrorRates::of(&session.manifest)?,
             session,
             executor,
-            reporter: reporter(talk.quiet),
+            reporter: reporter(verbosity.quiet),
             summary: Summary::default(),
-            place: run.place.clone(),
+            paths: run.paths.clone(),
         })
     }
 
     fn steps(&mut self, stages: &Stages) -> Result<(), Failure> {
-        for at in 0..self.session.world.steps.len() {
-            if stages.0.contains(&self.session.world.steps[at].stage) {
+        for at in 0..self.session.inputs.steps.len() {
+            if stages.0.contains(&self.session.inputs.steps[at].stage) {
                 self.step(at)?;
             }
         }
@@ -282,12 +281,12 @@ impl RunAtWork {
         for failure in failed.iter().take(SHOWN_FAILURES) {
             report = report.hint(format!(
                 "to run it alone: laioncele worker --task {} --manifest {} --output {}",
-                self.place
+                self.paths
                     .output
                     .join(executor::spec_path(&failure.spec))
                     .display(),
-                self.place.manifest.display(),
-                self.place.output.display()
+                self.paths.manifest.display(),
+                self.paths.output.display()
             ));
         }
         report

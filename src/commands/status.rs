@@ -4,7 +4,7 @@ use clap::Args;
 use laioncele_core::{StageName, TableId};
 use serde::Serialize;
 
-use crate::cli::Place;
+use crate::args::RunPaths;
 use crate::failure::Failure;
 use crate::output;
 use crate::plan::StepPlan;
@@ -22,7 +22,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Status {
     #[command(flatten)]
-    place: Place,
+    paths: RunPaths,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,7 +55,7 @@ impl Status {
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder; a folder without a run.
     pub fn execute(self) -> Result<(), Failure> {
-        let session = Session::open(&self.place, StageName::Evaluate, Access::Existing)?;
+        let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
         let lines: Vec<Line> = session.plan()?.steps.iter().map(Line::of).collect();
         if self.json {
             output::json(&lines)

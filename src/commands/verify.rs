@@ -8,7 +8,7 @@ use clap::Args;
 use laioncele_core::StageName;
 use serde::Serialize;
 
-use crate::cli::Place;
+use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::session::{Access, Session};
@@ -31,7 +31,7 @@ const SHOWN_PROBLEMS: usize = 20;
 #[command(after_help = EXAMPLES)]
 pub struct Verify {
     #[command(flatten)]
-    place: Place,
+    paths: RunPaths,
     /// Print one line per table instead: name, rows, digest over its rows
     #[arg(long)]
     digests: bool,
@@ -56,9 +56,9 @@ impl Verify {
     /// # Errors
     /// [`Exit::Damage`] where something is wrong; what keeps it from looking.
     pub fn execute(self) -> Result<(), Failure> {
-        let session = Session::open(&self.place, StageName::Evaluate, Access::Existing)?;
+        let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
         if self.digests {
-            let tables = digests::of(session.store()?, &session.present()?)?;
+            let tables = digests::of(session.store()?, &session.current_records()?)?;
             return if self.json {
                 output::json(&tables)
             } else {

@@ -14,11 +14,11 @@ use laioncele_core::store::Store;
 use laioncele_core::task::{Bench, Silent};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::cli::Place;
-use crate::executor::Voice;
+use crate::args::{RunPaths, Verbosity};
+use crate::executor::MessageSender;
 use crate::executor::worker::{self, TaskFailure};
 use crate::failure::{Exit, Failure};
-use crate::logging::{self, Talk};
+use crate::logging;
 use crate::output;
 use crate::registry;
 use crate::session::load_manifest;
@@ -41,7 +41,7 @@ pub struct Worker {
     #[arg(long, value_name = "FILE")]
     task: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    paths: RunPaths,
 }
 
 impl Worker {
@@ -54,31 +54,31 @@ impl Worker {
     ///
     /// # Errors
     /// Pipes that cannot be had; with `--task` whatever the task returns.
-    pub fn execute(self, talk: &Talk) -> Result<(), Failure> {
+    pub fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         match &self.task {
-            Some(task) => alone(task, &self.place),
-            None => driven(talk).map_err(|e| Failure::new(Exit::Environment, e.to_string())),
+            Some(task) => alone(task, &self.paths),
+            None => driven(verbosity).map_err(|e| Failure::new(Exit::Environment, e.to_string())),
         }
     }
 }
 
-fn driven(talk: &Talk) -> io::Result<()> {
+fn driven(verbosity: &Verbosity) -> io::Result<()> {
     // The coordinator may be killed without closing anything; then there is nobody to work for.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Native libraries may write to standard output: from here on that is standard error.
     let pipe = File::from(rustix::io::dup(io::stdout())?);
     rustix::stdio::dup2_stdout(io::stderr())?;
-    let voice = Voice::new(Box::new(pipe));
-    logging::over_the_wire(talk, voice.clone());
+    let sender = MessageSender::new(Box::new(pipe));
+    logging::to_coordinator(verbosity, sender.clone());
     // The end of input means: finish nothing, leave.
     let leave = || std::process::exit(0);
-    worker::serve(&registry::steps(), io::stdin(), &voice, leave)
+    worker::serve(&registry::steps(), io::stdin(), &sender, leave)
 }
 
-fn alone(task: &PathBuf, place: &Place) -> Result<(), Failure> {
+fn alone(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {
     let bytes = std::fs::read(task).map_err(|e| CoreError::from_io(task, e))?;
     let spec = worker::read_spec(&task.to_string_lossy(), &bytes)?;
-    let manifest = load_manifest(&place.manifest)?;
+    let manifest = load_manifest(&paths.manifest)?;
     let mut web = WorldWeb::of(&manifest)?;
     let surroundings = Surroundings {
         host_map: web.host_map()?,
@@ -86,7 +86,7 @@ fn alone(task: &PathBuf, place: &Place) -> Result<(), Failure> {
     };
     let bench = Bench {
         manifest: Arc::new(manifest),
-        store: Store::local(&place.output)?,
+        store: Store::local(&paths.output)?,
         resources: Arc::new(Resources::default()),
         surroundings,
         cancelled: Arc::new(AtomicBool::new(false)),
@@ -97,7 +97,7 @@ fn alone(task: &PathBuf, place: &Place) -> Result<(), Failure> {
         .map_err(|f| failed(&name, &f))?;
     let parts = count(record.outputs.len(), "part");
     let took = duration(std::time::Duration::from_secs_f64(record.seconds));
-    output::talk(&if won {
+    output::message(&if won {
         format!("{name}: {parts} in {took}")
     } else {
         format!("{name}: was done already")

@@ -1,28 +1,28 @@
-//! Whether a worker still lives: silence is asked by a ping, a ping without an answer ends the worker.
+//! Whether a worker still lives: a silent worker is pinged, and killed if it does not answer.
 
 use std::time::{Duration, Instant};
 
-/// Silence after which a worker is asked.
-const ASK_AFTER: Duration = Duration::from_secs(30);
-/// Time to answer, and to say the first word. Generous: a machine that swaps is slow, not dead.
-const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+/// Silence after which a worker is pinged.
+const PING_AFTER: Duration = Duration::from_secs(30);
+/// Time to answer a ping, and to send the hello after the start. Generous: a machine that swaps is slow, not dead.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What to do about a worker's silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// Nothing.
+pub enum HeartbeatAction {
+    /// It lives, or an answer is still due.
     Wait,
     /// Send a ping.
-    Ask,
-    /// End it.
-    GiveUp,
+    Ping,
+    /// Kill it.
+    Kill,
 }
 
-/// A worker's last words.
+/// When a worker was last heard and pinged.
 #[derive(Clone, Copy, Debug)]
 pub struct Heartbeat {
     heard: Instant,
-    asked: Option<Instant>,
+    pinged: Option<Instant>,
     greeted: bool,
 }
 
@@ -31,39 +31,39 @@ impl Heartbeat {
     pub fn new(now: Instant) -> Self {
         Self {
             heard: now,
-            asked: None,
+            pinged: None,
             greeted: false,
         }
     }
 
-    /// It said something.
+    /// Notes a message.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.asked = None;
+        self.pinged = None;
     }
 
-    /// It said hello.
+    /// Notes the hello.
     pub fn greeted(&mut self, now: Instant) {
         self.greeted = true;
         self.heard(now);
     }
 
-    /// Whether it said hello.
+    /// Whether the hello has come.
     pub fn is_greeted(&self) -> bool {
         self.greeted
     }
 
-    /// What is to be done now; [`Act::Ask`] comes once per silence.
-    pub fn check(&mut self, now: Instant) -> Act {
+    /// What to do now; [`HeartbeatAction::Ping`] comes once per silence.
+    pub fn check(&mut self, now: Instant) -> HeartbeatAction {
         let since = |then: Instant| now.saturating_duration_since(then);
-        match (self.greeted, self.asked) {
-            (false, _) if since(self.heard) > ANSWER_WITHIN => Act::GiveUp,
-            (true, Some(asked)) if since(asked) > ANSWER_WITHIN => Act::GiveUp,
-            (true, None) if since(self.heard) > ASK_AFTER => {
-                self.asked = Some(now);
-                Act::Ask
+        match (self.greeted, self.pinged) {
+            (false, _) if since(self.heard) > ANSWER_TIMEOUT => HeartbeatAction::Kill,
+            (true, Some(pinged)) if since(pinged) > ANSWER_TIMEOUT => HeartbeatAction::Kill,
+            (true, None) if since(self.heard) > PING_AFTER => {
+                self.pinged = Some(now);
+                HeartbeatAction::Ping
             }
-            _ => Act::Wait,
+            _ => HeartbeatAction::Wait,
         }
     }
 }
@@ -73,17 +73,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_is_asked_once_and_then_ends_the_worker() {
+    fn silence_is_pinged_once_and_then_kills_the_worker() {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);
         let mut heart = Heartbeat::new(start);
-        assert_eq!(heart.check(at(100)), Act::Wait);
+        assert_eq!(heart.check(at(100)), HeartbeatAction::Wait);
         heart.greeted(at(100));
-        assert_eq!(heart.check(at(131)), Act::Ask);
-        assert_eq!(heart.check(at(132)), Act::Wait);
+        assert_eq!(heart.check(at(131)), HeartbeatAction::Ping);
+        assert_eq!(heart.check(at(132)), HeartbeatAction::Wait);
         heart.heard(at(133));
-        assert_eq!(heart.check(at(164)), Act::Ask);
-        assert_eq!(heart.check(at(285)), Act::GiveUp);
-        assert_eq!(Heartbeat::new(start).check(at(121)), Act::GiveUp);
+        assert_eq!(heart.check(at(164)), HeartbeatAction::Ping);
+        assert_eq!(heart.check(at(285)), HeartbeatAction::Kill);
+        assert_eq!(Heartbeat::new(start).check(at(121)), HeartbeatAction::Kill);
     }
 }

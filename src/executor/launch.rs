@@ -1,4 +1,4 @@
-//! Starting workers: a launcher hands over two pipes and a kill, and knows nothing of tasks.
+//! Starting workers: a launcher provides two pipes and a way to kill, and knows nothing of tasks.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// What a worker needs.
+/// How a worker is started.
 #[derive(Clone, Debug)]
-pub struct Need {
+pub struct WorkerOptions {
     /// Threads it may use.
     pub threads: usize,
-    /// The one GPU that it sees, as CUDA_VISIBLE_DEVICES names it; all of the machine's without one.
+    /// The only GPU it may use, as CUDA_VISIBLE_DEVICES names it; `None` leaves all GPUs visible.
     pub gpu: Option<String>,
-    /// File that takes its standard error, for after a crash.
+    /// File for its standard error.
     pub log: PathBuf,
     /// Levels of the log lines that it sends.
     pub log_filter: String,
 }
 
 /// A started worker.
-pub struct Started {
-    /// Its standard input: closing it asks it to leave.
+pub struct StartedWorker {
+    /// Its standard input. Closing it asks the worker to exit.
     pub input: Box<dyn Write + Send>,
     /// Its standard output.
     pub output: Box<dyn Read + Send>,
@@ -34,11 +34,11 @@ pub struct Started {
 
 /// A worker's process, wherever it is.
 pub trait Process: Send {
-    /// Ends it at once, with all it started. No error where it is gone already.
+    /// Kills it and its children. No error if it has exited.
     fn kill(&mut self);
 
-    /// Waits at most `patience` for its end; how it ended, in words, or `None` where it still runs.
-    fn wait(&mut self, patience: Duration) -> Option<String>;
+    /// Waits at most `timeout` for its exit. Returns how it exited, in words, or `None` if it still runs.
+    fn wait(&mut self, timeout: Duration) -> Option<String>;
 }
 
 /// Starts workers. Called by the executor's one thread.
@@ -47,11 +47,11 @@ pub trait Launch {
     ///
     /// # Errors
     /// What the operating system says.
-    fn start(&self, need: &Need) -> io::Result<Started>;
+    fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker>;
 }
 
 /// Child processes of this one, each in its own process group, so that a Ctrl-C at the terminal reaches only the
-/// coordinator. A worker asks the kernel itself to die with its parent.
+/// coordinator. A worker asks the kernel to kill it when its parent dies.
 pub struct Local {
     program: PathBuf,
 }
@@ -67,22 +67,22 @@ impl Local {
 }
 
 impl Launch for Local {
-    fn start(&self, need: &Need) -> io::Result<Started> {
-        if let Some(folder) = need.log.parent() {
+    fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker> {
+        if let Some(folder) = options.log.parent() {
             fs::create_dir_all(folder)?;
         }
         let log = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(&need.log)?;
-        let threads = need.threads.to_string();
+            .open(&options.log)?;
+        let threads = options.threads.to_string();
         let mut command = Command::new(&self.program);
-        if let Some(gpu) = &need.gpu {
+        if let Some(gpu) = &options.gpu {
             command.env("CUDA_VISIBLE_DEVICES", gpu);
         }
         let mut child = command
             .arg("worker")
-            .env("RUST_LOG", &need.log_filter)
+            .env("RUST_LOG", &options.log_filter)
             .env("RAYON_NUM_THREADS", &threads)
             .env("OMP_NUM_THREADS", &threads)
             .env("POLARS_MAX_THREADS", &threads)
@@ -92,7 +92,7 @@ impl Launch for Local {
             .process_group(0)
             .spawn()?;
         match (child.stdin.take(), child.stdout.take()) {
-            (Some(input), Some(output)) => Ok(Started {
+            (Some(input), Some(output)) => Ok(StartedWorker {
                 input: Box::new(input),
                 output: Box::new(output),
                 process: Box::new(LocalProcess { child }),
@@ -118,8 +118,8 @@ impl Process for LocalProcess {
         }
     }
 
-    fn wait(&mut self, patience: Duration) -> Option<String> {
-        let deadline = Instant::now() + patience;
+    fn wait(&mut self, timeout: Duration) -> Option<String> {
+        let deadline = Instant::now() + timeout;
         loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => {

@@ -1,7 +1,7 @@
-//! The executor: hands a step's tasks to worker processes and brings back their records.
+//! The executor: assigns a step's tasks to worker processes and collects their records.
 //!
-//! The coordinator owns the queue, the attempts and the truth. A task counts when its ledger record exists, never
-//! because a line says so: the record is looked for after every `done` and before every retry.
+//! The coordinator owns the queue and the attempts. A task is done when its ledger record exists, not when a worker
+//! says so: the record is looked up after every `done` and before every retry.
 
 mod heartbeat;
 pub mod launch;
@@ -20,9 +20,9 @@ use laioncele_core::protocol::{FailureKind, TaskSpec};
 
 pub use signals::watch as watch_signals;
 pub use step_run::{Executor, Options};
-pub use worker::Voice;
+pub use worker::MessageSender;
 
-/// What became of a step's tasks.
+/// The results of a step's tasks.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// The records of the tasks that are done.
@@ -38,18 +38,18 @@ pub struct Outcome {
 pub struct Failed {
     /// The task.
     pub spec: TaskSpec,
-    /// How.
+    /// The class of failure.
     pub kind: FailureKind,
-    /// Why.
+    /// The error message.
     pub text: String,
 }
 
-/// Where a task's spec is while it is worked on.
+/// Object path of a task's spec while the task runs.
 pub fn spec_path(spec: &TaskSpec) -> String {
     format!("queue/{}.json", spec.key)
 }
 
-/// The file that takes the standard error of worker `number`.
+/// The file for the standard error of worker `number`.
 pub fn worker_log(output: &std::path::Path, number: usize) -> PathBuf {
     output.join("log").join(format!("worker-{number}.log"))
 }

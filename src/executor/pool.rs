@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 
 use laioncele_core::protocol::{FromWorker, PROTOCOL, ToWorker};
 
-use super::heartbeat::{Act, Heartbeat};
-use super::launch::{Launch, Need, Process, Started};
+use super::heartbeat::{Heartbeat, HeartbeatAction};
+use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
 use super::lines;
 use super::queue::WorkerId;
 
-/// What the coordinator hears.
+/// What the coordinator receives.
 #[derive(Debug)]
 pub enum Event {
-    /// A worker said something.
-    Said(WorkerId, FromWorker),
-    /// A worker's output ended, or is no protocol; the reason where it is known from the stream.
+    /// A message of a worker.
+    Message(WorkerId, FromWorker),
+    /// A worker's output ended or broke the protocol; the reason if the stream tells it.
     Ended(WorkerId, Option<String>),
-    /// The user or the system wants the run to stop.
+    /// Ctrl-C or a termination signal.
     Interrupt,
 }
 
-/// How long a worker may take to leave after its input was closed.
-const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+/// How long a worker may take to exit after its input is closed.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long to wait for the exit status of a worker whose output has ended.
-const STATUS_WITHIN: Duration = Duration::from_secs(2);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The workers.
 pub struct Pool {
@@ -39,11 +39,11 @@ pub struct Pool {
 }
 
 struct Worker {
-    /// Its place among the workers, from 0; a worker that replaces it gets the same.
-    place: usize,
+    /// Its slot, from 0. A replacement worker takes over the slot, and with it the GPU.
+    slot: usize,
     input: Option<Box<dyn Write + Send>>,
     process: Box<dyn Process>,
-    heart: Heartbeat,
+    heartbeat: Heartbeat,
 }
 
 impl Pool {
@@ -60,69 +60,76 @@ impl Pool {
         }
     }
 
-    /// Where others may put events.
+    /// A sender for events from outside the pool.
     pub fn sender(&self) -> Sender<Event> {
         self.sender.clone()
     }
 
-    /// The number of the worker that is started next.
+    /// The number of the next worker to start.
     pub fn next_worker(&self) -> WorkerId {
         self.started + 1
     }
 
-    /// Starts workers until there are `count`, each with what `need` says for its number and its place among the workers.
-    /// Workers with another number of threads leave first.
+    /// Starts workers until there are `count`, each with the options of its number and slot.
+    /// Workers with another number of threads are shut down first.
     ///
     /// # Errors
     /// What the launcher says.
-    pub fn fill(&mut self, count: usize, need: impl Fn(WorkerId, usize) -> Need) -> io::Result<()> {
-        let threads = need(0, 0).threads;
+    pub fn fill(
+        &mut self,
+        count: usize,
+        options: impl Fn(WorkerId, usize) -> WorkerOptions,
+    ) -> io::Result<()> {
+        let threads = options(0, 0).threads;
         if threads != self.threads {
-            self.dismiss();
+            self.shut_down();
             self.threads = threads;
         }
         while self.workers.len() < count {
             let id = self.next_worker();
-            let taken = |place: &usize| self.workers.values().any(|w| w.place == *place);
-            let place = (0..).find(|place| !taken(place)).unwrap_or(0);
-            let Started {
+            let taken = |slot: &usize| self.workers.values().any(|w| w.slot == *slot);
+            let slot = (0..).find(|slot| !taken(slot)).unwrap_or(0);
+            let StartedWorker {
                 input,
                 output,
                 process,
-            } = self.launcher.start(&need(id, place))?;
+            } = self.launcher.start(&options(id, slot))?;
             self.started = id;
             let events = self.sender.clone();
             std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || listen(id, output, &events))?;
-            let heart = Heartbeat::new(Instant::now());
+            let heartbeat = Heartbeat::new(Instant::now());
             let input = Some(input);
             self.workers.insert(
                 id,
                 Worker {
-                    place,
+                    slot,
                     input,
                     process,
-                    heart,
+                    heartbeat,
                 },
             );
         }
         Ok(())
     }
 
-    /// Workers that are there, greeted or not.
+    /// Started workers, ready or not.
     pub fn len(&self) -> usize {
         self.workers.len()
     }
 
-    /// Workers that said hello.
+    /// Workers that have sent their hello.
     pub fn ready(&self) -> Vec<WorkerId> {
-        let ready = self.workers.iter().filter(|(_, w)| w.heart.is_greeted());
+        let ready = self
+            .workers
+            .iter()
+            .filter(|(_, w)| w.heartbeat.is_greeted());
         ready.map(|(id, _)| *id).collect()
     }
 
-    /// Tells a worker something. A broken pipe is no error here: its end is heard soon.
-    pub fn tell(&mut self, worker: WorkerId, message: &ToWorker) {
+    /// Sends a message. A broken pipe is no error here: the worker's end follows as an event.
+    pub fn send(&mut self, worker: WorkerId, message: &ToWorker) {
         let Some(worker) = self.workers.get_mut(&worker) else {
             return;
         };
@@ -133,16 +140,16 @@ impl Pool {
         }
     }
 
-    /// The next event, within `patience`.
-    pub fn next(&mut self, patience: Duration) -> Option<Event> {
-        let event = match self.receiver.recv_timeout(patience) {
+    /// The next event, waiting at most `timeout`.
+    pub fn next_event(&mut self, timeout: Duration) -> Option<Event> {
+        let event = match self.receiver.recv_timeout(timeout) {
             Ok(event) => event,
             // The pool holds a sender itself, so the channel cannot be closed.
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
         };
         let now = Instant::now();
         match &event {
-            Event::Said(
+            Event::Message(
                 id,
                 FromWorker::Hello {
                     protocol, build, ..
@@ -150,9 +157,9 @@ impl Pool {
             ) => {
                 return Some(self.greet(*id, *protocol, build));
             }
-            Event::Said(id, _) => {
+            Event::Message(id, _) => {
                 if let Some(worker) = self.workers.get_mut(id) {
-                    worker.heart.heard(now);
+                    worker.heartbeat.heard(now);
                 }
             }
             Event::Ended(..) | Event::Interrupt => {}
@@ -169,46 +176,46 @@ impl Pool {
             return Event::Ended(id, Some(reason));
         }
         if let Some(worker) = self.workers.get_mut(&id) {
-            worker.heart.greeted(Instant::now());
+            worker.heartbeat.greeted(Instant::now());
         }
         let n = 0;
-        Event::Said(id, FromWorker::Pong { n })
+        Event::Message(id, FromWorker::Pong { n })
     }
 
-    /// Asks silent workers and ends those that do not answer.
-    pub fn check_hearts(&mut self) {
+    /// Pings silent workers and kills those that do not answer.
+    pub fn check_heartbeats(&mut self) {
         let now = Instant::now();
         let mut silent = Vec::new();
         for (id, worker) in &mut self.workers {
-            match worker.heart.check(now) {
-                Act::Wait => {}
-                Act::Ask => silent.push(*id),
-                // Its output ends with it, and that is heard as its end.
-                Act::GiveUp => worker.process.kill(),
+            match worker.heartbeat.check(now) {
+                HeartbeatAction::Wait => {}
+                HeartbeatAction::Ping => silent.push(*id),
+                // Its output ends with it, which arrives as `Event::Ended`.
+                HeartbeatAction::Kill => worker.process.kill(),
             }
         }
         for id in silent {
-            self.tell(id, &ToWorker::Ping { n: id as u64 });
+            self.send(id, &ToWorker::Ping { n: id as u64 });
         }
     }
 
-    /// Removes a worker whose output has ended; how it ended and whether it had said hello. `None` where it is gone
-    /// already.
-    pub fn bury(&mut self, id: WorkerId, reason: Option<String>) -> Option<(String, bool)> {
+    /// Removes a worker whose output has ended. Returns how it ended and whether its hello had come; `None` if it was
+    /// removed before.
+    pub fn remove(&mut self, id: WorkerId, reason: Option<String>) -> Option<(String, bool)> {
         let mut worker = self.workers.remove(&id)?;
         worker.input = None;
         let status = match &reason {
             Some(_) => None,
-            None => worker.process.wait(STATUS_WITHIN),
+            None => worker.process.wait(STATUS_TIMEOUT),
         };
         worker.process.kill();
         let reason = reason
             .or(status)
             .unwrap_or_else(|| "closed its output".to_owned());
-        Some((reason, worker.heart.is_greeted()))
+        Some((reason, worker.heartbeat.is_greeted()))
     }
 
-    /// Ends all workers at once.
+    /// Kills all workers.
     pub fn kill(&mut self) {
         for worker in self.workers.values_mut() {
             worker.process.kill();
@@ -216,13 +223,13 @@ impl Pool {
         self.workers.clear();
     }
 
-    /// Asks all workers to leave, and ends those that stay.
-    pub fn dismiss(&mut self) {
+    /// Closes the inputs of all workers, waits a moment, kills those that remain.
+    pub fn shut_down(&mut self) {
         for worker in self.workers.values_mut() {
             worker.input = None;
         }
         for worker in self.workers.values_mut() {
-            drop(worker.process.wait(LEAVE_WITHIN));
+            drop(worker.process.wait(EXIT_TIMEOUT));
         }
         self.kill();
     }
@@ -230,7 +237,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.dismiss();
+        self.shut_down();
     }
 }
 
@@ -240,7 +247,7 @@ fn listen(id: WorkerId, output: impl io::Read, events: &Sender<Event>) {
     let reason = loop {
         match lines::read(&mut reader) {
             Ok(Some(message)) => {
-                if events.send(Event::Said(id, message)).is_err() {
+                if events.send(Event::Message(id, message)).is_err() {
                     break None;
                 }
             }
@@ -248,7 +255,7 @@ fn listen(id: WorkerId, output: impl io::Read, events: &Sender<Event>) {
             Err(error) => break Some(format!("broke the protocol: {error}")),
         }
     };
-    // Nobody listens any more when the pool is gone.
+    // The receiver is gone once the pool is dropped.
     drop(events.send(Event::Ended(id, reason)));
 }
 
@@ -260,8 +267,8 @@ mod tests {
 
     use super::*;
 
-    /// Starts nothing and remembers which GPU it was asked for.
-    struct Remember(Rc<RefCell<Vec<Option<String>>>>);
+    /// Starts nothing and records the requested GPUs.
+    struct RecordingLauncher(Rc<RefCell<Vec<Option<String>>>>);
 
     struct Nothing;
 
@@ -272,10 +279,10 @@ mod tests {
         }
     }
 
-    impl Launch for Remember {
-        fn start(&self, need: &Need) -> io::Result<Started> {
-            self.0.borrow_mut().push(need.gpu.clone());
-            Ok(Started {
+    impl Launch for RecordingLauncher {
+        fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker> {
+            self.0.borrow_mut().push(options.gpu.clone());
+            Ok(StartedWorker {
                 input: Box::new(io::sink()),
                 output: Box::new(io::empty()),
                 process: Box::new(Nothing),
@@ -284,18 +291,18 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_takes_the_place_of_the_one_that_it_replaces() {
+    fn a_replacement_worker_gets_the_slot_of_the_one_it_replaces() {
         let asked = Rc::new(RefCell::new(Vec::new()));
-        let mut pool = Pool::new(Box::new(Remember(asked.clone())));
-        let need = |_, place: usize| Need {
+        let mut pool = Pool::new(Box::new(RecordingLauncher(asked.clone())));
+        let options = |_, slot: usize| WorkerOptions {
             threads: 1,
-            gpu: Some(format!("{}", place % 2)),
+            gpu: Some(format!("{}", slot % 2)),
             log: PathBuf::new(),
             log_filter: String::new(),
         };
-        pool.fill(3, need).expect("started");
-        pool.bury(2, None);
-        pool.fill(3, need).expect("started");
+        pool.fill(3, options).expect("started");
+        pool.remove(2, None);
+        pool.fill(3, options).expect("started");
         let asked = asked.borrow();
         let gpus: Vec<&str> = asked.iter().flatten().map(String::as_str).collect();
         assert_eq!(gpus, ["0", "1", "0", "1"]);

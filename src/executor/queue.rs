@@ -1,15 +1,15 @@
-//! Who does what next: attempts, retries and the end of a step's tasks, as a state machine without any I/O.
+//! Which worker gets which task: attempts and retries of a step's tasks, as a state machine without I/O.
 //!
-//! The pool tells it what happened and does what it decides. A worker holds at most two assignments: one running and,
+//! The executor reports events to it and carries out its decisions. A worker holds at most two assignments: one running and,
 //! while there is plenty to do, one queued behind it, so that it never idles for a round trip.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use laioncele_core::protocol::FailureKind;
 
-/// Crashes (or cut links) that a task may cost before it is given up.
+/// Crashes (or cut links) after which a task is given up.
 pub const MAX_ATTEMPTS: u32 = 3;
-/// Times that a task may run out of memory.
+/// Times that a task may run out of memory before it is given up.
 const MAX_OUT_OF_MEMORY: u32 = 2;
 
 /// A worker, by number.
@@ -33,26 +33,26 @@ pub struct Assignment {
 pub struct FailedTask {
     /// The task.
     pub task: TaskIndex,
-    /// How.
+    /// The class of failure.
     pub kind: FailureKind,
-    /// Why.
+    /// The error message.
     pub text: String,
 }
 
-/// What follows from a failure.
+/// What follows for a task after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AfterFailure {
     /// The task goes back into the queue.
     Retry,
     /// The task is given up, the others go on.
     GivenUp,
-    /// Nothing more is handed out: the environment is wrong.
+    /// No more tasks are assigned: the environment is wrong.
     Stop,
-    /// It was asked to stop.
+    /// The run is stopping.
     Cancelled,
 }
 
-/// The tasks of one step at work.
+/// The pending and running tasks of one step.
 #[derive(Debug, Default)]
 pub struct Queue {
     pending: VecDeque<TaskIndex>,
@@ -74,7 +74,7 @@ impl Queue {
         }
     }
 
-    /// The next assignment for `worker`, if it should have one now. Ask until `None`.
+    /// The next assignment for `worker`, if it should have one now. Call until `None`.
     pub fn next_for(&mut self, worker: WorkerId, workers: usize) -> Option<Assignment> {
         let holds = self.held.get(&worker).map_or(0, VecDeque::len);
         // Near the end nothing is queued behind a running task: another worker may be free first.
@@ -97,7 +97,7 @@ impl Queue {
         held.iter().find(|a| a.id == id).map(|a| a.task)
     }
 
-    /// All assignments that are out.
+    /// All assignments that workers hold.
     pub fn held(&self) -> impl Iterator<Item = (WorkerId, Assignment)> {
         let of_worker = |(w, held): (&WorkerId, &VecDeque<Assignment>)| {
             let worker = *w;
@@ -109,25 +109,25 @@ impl Queue {
         self.held.iter().flat_map(of_worker)
     }
 
-    /// `worker` did assignment `id`.
+    /// Notes that `worker` finished assignment `id`.
     pub fn finished(&mut self, worker: WorkerId, id: u64) {
         self.take(worker, id);
     }
 
-    /// `worker` says that assignment `id` failed.
+    /// Notes that assignment `id` of `worker` failed.
     pub fn failed(
         &mut self,
         worker: WorkerId,
         id: u64,
         kind: FailureKind,
         text: String,
-    ) -> Verdict {
+    ) -> AfterFailure {
         let Some(assignment) = self.take(worker, id) else {
-            return Verdict::Cancelled;
+            return AfterFailure::Cancelled;
         };
         let task = assignment.task;
         match kind {
-            FailureKind::Cancelled if self.stopped => Verdict::Cancelled,
+            FailureKind::Cancelled if self.stopped => AfterFailure::Cancelled,
             FailureKind::Cancelled => self.crashed(task, text),
             FailureKind::Memory => {
                 let count = self.out_of_memory.entry(task).or_default();
@@ -136,43 +136,43 @@ impl Queue {
                     self.give_up(task, kind, text)
                 } else {
                     self.pending.push_front(task);
-                    Verdict::Retry
+                    AfterFailure::Retry
                 }
             }
             FailureKind::Environment => {
                 self.give_up(task, kind, text);
                 self.stop();
-                Verdict::Stop
+                AfterFailure::Stop
             }
             FailureKind::Data | FailureKind::Internal => self.give_up(task, kind, text),
         }
     }
 
     /// `worker` is gone. Its running task costs one attempt; what was queued behind it has not begun and costs none.
-    /// Returns the verdict on the running task, if there was one.
-    pub fn lost(&mut self, worker: WorkerId, reason: &str) -> Option<(TaskIndex, Verdict)> {
+    /// Returns the running task, if there was one, and what follows for it.
+    pub fn lost(&mut self, worker: WorkerId, reason: &str) -> Option<(TaskIndex, AfterFailure)> {
         let mut held = self.held.remove(&worker)?;
         let running = held.pop_front()?;
         for queued in held.into_iter().rev() {
             self.pending.push_front(queued.task);
         }
-        let verdict = self.crashed(running.task, format!("its worker {reason}"));
-        Some((running.task, verdict))
+        let after = self.crashed(running.task, format!("its worker {reason}"));
+        Some((running.task, after))
     }
 
-    /// Hands out nothing more.
+    /// Assigns no more tasks.
     pub fn stop(&mut self) {
         self.stopped = true;
         self.pending.clear();
     }
 
-    /// Forgets what is out: nobody works on it any more and nobody shall.
+    /// Drops all assignments, for workers that were killed.
     pub fn abandon(&mut self) {
         self.stop();
         self.held.clear();
     }
 
-    /// Whether nothing is out and nothing is to be handed out.
+    /// Whether no task is pending or assigned.
     pub fn idle(&self) -> bool {
         self.pending.is_empty() && self.held.values().all(VecDeque::is_empty)
     }
@@ -192,23 +192,23 @@ impl Queue {
         self.failed
     }
 
-    fn crashed(&mut self, task: TaskIndex, text: String) -> Verdict {
+    fn crashed(&mut self, task: TaskIndex, text: String) -> AfterFailure {
         let attempts = self.attempts.entry(task).or_default();
         *attempts += 1;
         if self.stopped {
-            return Verdict::Cancelled;
+            return AfterFailure::Cancelled;
         }
         if *attempts >= MAX_ATTEMPTS {
             let text = format!("{text} ({MAX_ATTEMPTS} attempts)");
             return self.give_up(task, FailureKind::Internal, text);
         }
         self.pending.push_front(task);
-        Verdict::Retry
+        AfterFailure::Retry
     }
 
-    fn give_up(&mut self, task: TaskIndex, kind: FailureKind, text: String) -> Verdict {
+    fn give_up(&mut self, task: TaskIndex, kind: FailureKind, text: String) -> AfterFailure {
         self.failed.push(FailedTask { task, kind, text });
-        Verdict::GivenUp
+        AfterFailure::GivenUp
     }
 
     fn take(&mut self, worker: WorkerId, id: u64) -> Option<Assignment> {

@@ -31,12 +31,12 @@ fn a_task_may_cost_three_workers_and_what_waited_behind_it_costs_nothing() {
     for worker in 1..=3 {
         let held = ids(&mut queue, worker, 1);
         assert_eq!(held[0].1, 0, "the crashed task comes first again");
-        let verdict = if worker < 3 {
-            Verdict::Retry
+        let after = if worker < 3 {
+            AfterFailure::Retry
         } else {
-            Verdict::GivenUp
+            AfterFailure::GivenUp
         };
-        assert_eq!(queue.lost(worker, "was killed"), Some((0, verdict)));
+        assert_eq!(queue.lost(worker, "was killed"), Some((0, after)));
     }
     let rest = ids(&mut queue, 4, 1);
     assert_eq!(rest.iter().map(|(_, t)| *t).collect::<Vec<_>>(), [1, 2]);
@@ -50,8 +50,8 @@ fn a_wrong_environment_stops_the_rest() {
     let mut queue = Queue::new(3, 1);
     let first = queue.next_for(1, 1).expect("a task");
     let text = "no weights".to_owned();
-    let verdict = queue.failed(1, first.id, FailureKind::Environment, text);
-    assert_eq!(verdict, Verdict::Stop);
+    let after = queue.failed(1, first.id, FailureKind::Environment, text);
+    assert_eq!(after, AfterFailure::Stop);
     assert!(queue.idle() && queue.next_for(1, 1).is_none());
 }
 
@@ -62,9 +62,18 @@ fn memory_gets_one_more_try_and_bad_data_none() {
         let next = queue.next_for(1, 9).expect("a task");
         (next.task, queue.failed(1, next.id, kind, String::new()))
     };
-    assert_eq!(fail(&mut queue, FailureKind::Memory), (0, Verdict::Retry));
-    assert_eq!(fail(&mut queue, FailureKind::Memory), (0, Verdict::GivenUp));
-    assert_eq!(fail(&mut queue, FailureKind::Data), (1, Verdict::GivenUp));
+    assert_eq!(
+        fail(&mut queue, FailureKind::Memory),
+        (0, AfterFailure::Retry)
+    );
+    assert_eq!(
+        fail(&mut queue, FailureKind::Memory),
+        (0, AfterFailure::GivenUp)
+    );
+    assert_eq!(
+        fail(&mut queue, FailureKind::Data),
+        (1, AfterFailure::GivenUp)
+    );
     assert!(queue.idle());
 }
 
@@ -75,7 +84,7 @@ fn a_second_answer_to_one_assignment_changes_nothing() {
     queue.finished(1, next.id);
     queue.finished(1, next.id);
     let late = queue.failed(1, next.id, FailureKind::Data, String::new());
-    assert_eq!(late, Verdict::Cancelled);
+    assert_eq!(late, AfterFailure::Cancelled);
     assert!(queue.idle() && queue.into_failed().is_empty());
 }
 
@@ -85,8 +94,8 @@ fn cancelled_tasks_are_no_failures_once_the_run_stops() {
     let held = ids(&mut queue, 1, 1);
     queue.stop();
     for (id, _) in held {
-        let verdict = queue.failed(1, id, FailureKind::Cancelled, String::new());
-        assert_eq!(verdict, Verdict::Cancelled);
+        let after = queue.failed(1, id, FailureKind::Cancelled, String::new());
+        assert_eq!(after, AfterFailure::Cancelled);
     }
     assert!(queue.idle() && queue.into_failed().is_empty());
 }

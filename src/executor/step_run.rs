@@ -1,4 +1,4 @@
-//! Runs the tasks of one step on the pool: hands out, hears, looks for the records, tells the progress.
+//! Runs the tasks of one step on the pool: assigns tasks, handles events, collects records, reports progress.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,28 +11,28 @@ use laioncele_core::protocol::{
 };
 use laioncele_core::store::Store;
 
-use super::launch::{Launch, Need};
+use super::launch::{Launch, WorkerOptions};
 use super::pool::{Event, Pool};
-use super::queue::{Assignment, Queue, Verdict, WorkerId};
+use super::queue::{AfterFailure, Assignment, Queue, WorkerId};
 use super::{Failed, Outcome, spec_path, wire_log, worker_log};
 use crate::failure::{Exit, Failure};
 use crate::progress::{Reporter, StepProgress};
 
-/// How often the pool is looked after when nothing happens.
+/// How often the pool is checked when no event comes.
 const TICK: Duration = Duration::from_millis(200);
-/// How long tasks may take to stop when asked to.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// Workers that may end before their hello, one after another, until the run gives up.
-const MAX_STILLBORN: u32 = 3;
+/// How long tasks may take to stop after an interrupt.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Workers that may exit before their hello, one after another, until the run fails.
+const MAX_FAILED_STARTS: u32 = 3;
 
-/// What the executor is told once per run.
+/// Options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Workers at most.
+    /// The most workers.
     pub workers: usize,
     /// Threads of each, in steps with at least as many tasks as workers.
     pub threads_per_worker: usize,
-    /// GPUs that they take turns to get; none are given out without any.
+    /// GPUs, given to the workers in turn. Empty: workers are not restricted.
     pub gpus: Vec<String>,
     /// The manifest file.
     pub manifest: PathBuf,
@@ -40,17 +40,17 @@ pub struct Options {
     pub output: PathBuf,
     /// Levels of the workers' log lines.
     pub log_filter: String,
-    /// Names this run in its attempts.
+    /// Name of this run, part of its attempts' names.
     pub run_name: String,
 }
 
-/// Runs steps, one after another, on workers that it keeps between them.
+/// Runs steps one after another and keeps the workers between them.
 pub struct Executor {
     options: Options,
     store: Store,
     pool: Pool,
     next_id: u64,
-    stillborn: u32,
+    failed_starts: u32,
     interrupted: Option<Instant>,
 }
 
@@ -62,40 +62,40 @@ impl Executor {
             store,
             pool: Pool::new(launcher),
             next_id: 1,
-            stillborn: 0,
+            failed_starts: 0,
             interrupted: None,
         }
     }
 
-    /// Where signals go.
+    /// A sender for signals.
     pub fn events(&self) -> std::sync::mpsc::Sender<Event> {
         self.pool.sender()
     }
 
-    /// Whether the run was asked to stop; to be asked between steps, when nobody else hears the workers.
+    /// Whether the run was asked to stop. For use between steps: it also handles the events that came since the last.
     pub fn interrupted(&mut self) -> bool {
-        while let Some(event) = self.pool.next(Duration::ZERO) {
+        while let Some(event) = self.pool.next_event(Duration::ZERO) {
             match event {
                 Event::Interrupt => self.interrupted = Some(Instant::now()),
-                Event::Ended(worker, reason) => drop(self.pool.bury(worker, reason)),
-                Event::Said(..) => {}
+                Event::Ended(worker, reason) => drop(self.pool.remove(worker, reason)),
+                Event::Message(..) => {}
             }
         }
         self.interrupted.is_some()
     }
 
-    /// Runs `tasks`, all of one step whose work is cut into `spread_over` tasks.
+    /// Runs `tasks`, all of one step that has `step_tasks` tasks in total.
     ///
     /// # Errors
-    /// Workers that do not start, a store that fails. Failed tasks are in the outcome.
+    /// Workers that do not start; store errors. Failed tasks are in the outcome.
     pub fn run(
         &mut self,
         tasks: &[TaskSpec],
-        spread_over: usize,
+        step_tasks: usize,
         host_map: Option<HostMap>,
         reporter: &mut dyn Reporter,
     ) -> Result<Outcome, Failure> {
-        let (workers, threads) = self.shape(spread_over);
+        let (workers, threads) = self.shape(step_tasks);
         let mut step = StepRun {
             tasks,
             queue: Queue::new(tasks.len(), self.next_id),
@@ -105,7 +105,7 @@ impl Executor {
             surroundings: Surroundings { host_map, threads },
             workers,
         };
-        let result = self.drive(&mut step, reporter);
+        let result = self.event_loop(&mut step, reporter);
         self.next_id = step.queue.next_id();
         result?;
         let failed = step.queue.into_failed().into_iter();
@@ -122,26 +122,30 @@ impl Executor {
         })
     }
 
-    /// Workers, and threads of each, for a step of `spread_over` tasks: fewer tasks than workers share all threads.
+    /// Workers, and threads of each, for a step of `step_tasks` tasks: fewer tasks than workers share all threads.
     /// Only the whole step counts, not how much of it is done, so that a resumed run works as the first did.
-    fn shape(&self, spread_over: usize) -> (usize, usize) {
-        let workers = self.options.workers.min(spread_over).max(1);
+    fn shape(&self, step_tasks: usize) -> (usize, usize) {
+        let workers = self.options.workers.min(step_tasks).max(1);
         let threads = self.options.workers * self.options.threads_per_worker;
         (workers, (threads / workers).max(1))
     }
 
-    fn drive(&mut self, step: &mut StepRun, reporter: &mut dyn Reporter) -> Result<(), Failure> {
+    fn event_loop(
+        &mut self,
+        step: &mut StepRun,
+        reporter: &mut dyn Reporter,
+    ) -> Result<(), Failure> {
         loop {
-            self.hand_out(step)?;
+            self.assign_tasks(step)?;
             if step.queue.idle() {
                 return Ok(());
             }
-            if let Some(event) = self.pool.next(TICK) {
-                self.hear(step, event, reporter)?;
+            if let Some(event) = self.pool.next_event(TICK) {
+                self.handle_event(step, event, reporter)?;
             }
-            self.pool.check_hearts();
+            self.pool.check_heartbeats();
             reporter.progress(&step.progress);
-            let overdue = |since: Instant| since.elapsed() > STOP_WITHIN;
+            let overdue = |since: Instant| since.elapsed() > STOP_TIMEOUT;
             if self.interrupted.is_some_and(overdue) {
                 self.pool.kill();
                 return Ok(());
@@ -149,13 +153,13 @@ impl Executor {
         }
     }
 
-    fn hand_out(&mut self, step: &mut StepRun) -> Result<(), Failure> {
+    fn assign_tasks(&mut self, step: &mut StepRun) -> Result<(), Failure> {
         let wanted = step.workers.min(self.pool.len() + step.queue.waiting());
         let options = &self.options;
         let threads = step.surroundings.threads;
-        let filled = self.pool.fill(wanted, |id, place| Need {
+        let filled = self.pool.fill(wanted, |id, slot| WorkerOptions {
             threads,
-            gpu: options.gpus.iter().cycle().nth(place).cloned(),
+            gpu: options.gpus.iter().cycle().nth(slot).cloned(),
             log: worker_log(&options.output, id),
             log_filter: options.log_filter.clone(),
         });
@@ -187,11 +191,11 @@ impl Executor {
             output: self.options.output.clone(),
             surroundings: step.surroundings.clone(),
         };
-        self.pool.tell(worker, &message);
+        self.pool.send(worker, &message);
         Ok(())
     }
 
-    fn hear(
+    fn handle_event(
         &mut self,
         step: &mut StepRun,
         event: Event,
@@ -200,12 +204,12 @@ impl Executor {
         match event {
             Event::Interrupt => self.interrupt(step, reporter),
             Event::Ended(worker, reason) => self.worker_ended(step, worker, reason)?,
-            Event::Said(worker, message) => self.said(step, worker, message)?,
+            Event::Message(worker, message) => self.handle_message(step, worker, message)?,
         }
         Ok(())
     }
 
-    fn said(
+    fn handle_message(
         &mut self,
         step: &mut StepRun,
         worker: WorkerId,
@@ -215,14 +219,14 @@ impl Executor {
             FromWorker::Progress { id, progress } => step.note_progress(worker, id, progress),
             FromWorker::Log { level, text } => wire_log::relay(worker, &level, &text),
             FromWorker::Done { id, .. } => {
-                self.stillborn = 0;
-                if !self.look_for_record(step, worker, id)? {
-                    let text = "said done, but there is no record of it".to_owned();
+                self.failed_starts = 0;
+                if !self.collect_record(step, worker, id)? {
+                    let text = "reported as done, but it has no record".to_owned();
                     self.task_failed(step, worker, id, FailureKind::Internal, text);
                 }
             }
             FromWorker::Failed { id, kind, text } => {
-                if !self.look_for_record(step, worker, id)? {
+                if !self.collect_record(step, worker, id)? {
                     self.task_failed(step, worker, id, kind, text);
                 }
             }
@@ -231,15 +235,15 @@ impl Executor {
         Ok(())
     }
 
-    /// Whether the record of assignment `id` exists; takes it up if so.
-    fn look_for_record(
+    /// Collects the record of assignment `id`. Returns whether it exists.
+    fn collect_record(
         &mut self,
         step: &mut StepRun,
         worker: WorkerId,
         id: u64,
     ) -> Result<bool, CoreError> {
         let Some(task) = step.queue.task_of(worker, id) else {
-            // An assignment that nobody waits for: it was taken up before.
+            // Its record was collected before.
             return Ok(true);
         };
         let spec = &step.tasks[task];
@@ -266,8 +270,8 @@ impl Executor {
             return;
         };
         step.task_ended(id, false);
-        let verdict = step.queue.failed(worker, id, kind, text.clone());
-        warn_of(&step.tasks[task], verdict, &text);
+        let after = step.queue.failed(worker, id, kind, text.clone());
+        warn_of(&step.tasks[task], after, &text);
     }
 
     fn worker_ended(
@@ -276,26 +280,26 @@ impl Executor {
         worker: WorkerId,
         reason: Option<String>,
     ) -> Result<(), Failure> {
-        let Some((reason, greeted)) = self.pool.bury(worker, reason) else {
+        let Some((reason, greeted)) = self.pool.remove(worker, reason) else {
             return Ok(());
         };
         let held: Vec<_> = step.queue.held().filter(|(w, _)| *w == worker).collect();
         for (_, assignment) in held {
-            if !self.look_for_record(step, worker, assignment.id)? {
+            if !self.collect_record(step, worker, assignment.id)? {
                 step.task_ended(assignment.id, false);
             }
         }
         let log = worker_log(&self.options.output, worker);
         if !greeted {
-            self.stillborn += 1;
-            if self.stillborn >= MAX_STILLBORN {
-                let text = format!("they {reason}; their last words are in {}", log.display());
+            self.failed_starts += 1;
+            if self.failed_starts >= MAX_FAILED_STARTS {
+                let text = format!("they {reason}; see {}", log.display());
                 return Err(no_workers(&text));
             }
         }
         let reason = format!("{reason} (its log: {})", log.display());
-        if let Some((task, verdict)) = step.queue.lost(worker, &reason) {
-            warn_of(&step.tasks[task], verdict, &format!("its worker {reason}"));
+        if let Some((task, after)) = step.queue.lost(worker, &reason) {
+            warn_of(&step.tasks[task], after, &format!("its worker {reason}"));
         }
         Ok(())
     }
@@ -307,23 +311,26 @@ impl Executor {
             return;
         }
         self.interrupted = Some(Instant::now());
-        reporter.note("stopping: tasks at work get 10 seconds; once more to end them now");
+        reporter
+            .note("stopping: running tasks get 10 seconds; press Ctrl-C again to kill them now");
         step.queue.stop();
         let held: Vec<_> = step.queue.held().collect();
         for (worker, assignment) in held {
             self.pool
-                .tell(worker, &ToWorker::Cancel { id: assignment.id });
+                .send(worker, &ToWorker::Cancel { id: assignment.id });
         }
     }
 }
 
-fn warn_of(spec: &TaskSpec, verdict: Verdict, text: &str) {
+fn warn_of(spec: &TaskSpec, after: AfterFailure, text: &str) {
     let (step, partition) = (&spec.step, &spec.partition);
-    match verdict {
-        Verdict::Retry => tracing::warn!("{step} {partition}: {text}; trying again"),
-        Verdict::GivenUp => tracing::error!("{step} {partition}: {text}"),
-        Verdict::Stop => tracing::error!("{step} {partition}: {text}; nothing more is started"),
-        Verdict::Cancelled => tracing::debug!("{step} {partition}: {text}"),
+    match after {
+        AfterFailure::Retry => tracing::warn!("{step} {partition}: {text}; retrying"),
+        AfterFailure::GivenUp => tracing::error!("{step} {partition}: {text}"),
+        AfterFailure::Stop => {
+            tracing::error!("{step} {partition}: {text}; no more tasks are started")
+        }
+        AfterFailure::Cancelled => tracing::debug!("{step} {partition}: {text}"),
     }
 }
 
@@ -331,7 +338,7 @@ fn no_workers(reason: &str) -> Failure {
     Failure::new(Exit::Environment, format!("workers do not start: {reason}"))
 }
 
-/// A step at work.
+/// A step that is running.
 struct StepRun<'a> {
     tasks: &'a [TaskSpec],
     queue: Queue,

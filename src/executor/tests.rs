@@ -1,4 +1,5 @@
-//! The executor with workers in threads, real pipes and a real store: deaths, lies, wrong environments, interrupts.
+//! The executor with workers in threads, real pipes and a real store: crashes, false reports, wrong environments,
+//! interrupts.
 
 use std::cell::Cell;
 use std::io::{self, PipeWriter, Read, Write};
@@ -19,12 +20,12 @@ use laioncele_core::{
     Task, Unit,
 };
 
-use super::launch::{Launch, Need, Process, Started};
+use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
 use super::pool::Event;
-use super::{Executor, Options, Outcome, Voice, lines, worker};
+use super::{Executor, MessageSender, Options, Outcome, lines, worker};
 use crate::failure::{Exit, Failure};
-use crate::plan::{self, Records, facts};
-use crate::progress::Silent;
+use crate::plan::{self, Records, inputs};
+use crate::progress::QuietReporter;
 
 const MANIFEST: &str = "[run]\nseed = 1\nbuckets = 4\n[source]\npath = \"captions\"\n[source.columns]\n\
     url = \"URL\"\ncaption = \"TEXT\"\n[widths]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n";
@@ -76,14 +77,14 @@ impl Step for OneRow {
 enum Script {
     /// Its work.
     Serve,
-    /// Ends without a hello.
-    Stillborn,
-    /// Says hello, ends at its first task.
-    DieAtFirstTask,
-    /// Says that its first task is done, without doing it.
-    Lie,
-    /// Does its first task and ends before it can say so.
-    DieBeforeDone,
+    /// Exits without a hello.
+    ExitBeforeHello,
+    /// Sends its hello, exits at its first task.
+    CrashAtFirstTask,
+    /// Reports its first task as done without doing it.
+    FalselyReportDone,
+    /// Does its first task and exits before it reports that.
+    CrashBeforeDone,
 }
 
 /// Starts threads instead of processes.
@@ -94,14 +95,14 @@ struct Threads {
 }
 
 impl Launch for Threads {
-    fn start(&self, _: &Need) -> io::Result<Started> {
+    fn start(&self, _: &WorkerOptions) -> io::Result<StartedWorker> {
         self.started.set(self.started.get() + 1);
         let script = (self.script)(self.started.get());
         let (task_reader, input) = io::pipe()?;
         let (output, answers) = io::pipe()?;
         let steps: Vec<Box<dyn Step>> = vec![Box::new(OneRow(self.behaviour.clone()))];
-        let thread = std::thread::spawn(move || act(script, &steps, task_reader, answers));
-        Ok(Started {
+        let thread = std::thread::spawn(move || run_script(script, &steps, task_reader, answers));
+        Ok(StartedWorker {
             input: Box::new(input),
             output: Box::new(output),
             process: Box::new(Thread { thread }),
@@ -116,8 +117,8 @@ struct Thread {
 impl Process for Thread {
     fn kill(&mut self) {}
 
-    fn wait(&mut self, patience: Duration) -> Option<String> {
-        let deadline = Instant::now() + patience;
+    fn wait(&mut self, timeout: Duration) -> Option<String> {
+        let deadline = Instant::now() + timeout;
         while !self.thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -125,32 +126,32 @@ impl Process for Thread {
     }
 }
 
-fn act(
+fn run_script(
     script: Script,
     steps: &[Box<dyn Step>],
     tasks: impl Read + Send + 'static,
     answers: PipeWriter,
 ) {
     match script {
-        Script::Stillborn => {}
+        Script::ExitBeforeHello => {}
         Script::Serve => {
-            let voice = Voice::new(Box::new(answers));
-            worker::serve(steps, tasks, &voice, || {}).expect("a thread");
+            let sender = MessageSender::new(Box::new(answers));
+            worker::serve(steps, tasks, &sender, || {}).expect("a thread");
         }
-        Script::DieBeforeDone => {
-            let voice = Voice::new(Box::new(CutBeforeDone(Some(answers))));
-            worker::serve(steps, tasks, &voice, || {}).expect("a thread");
+        Script::CrashBeforeDone => {
+            let sender = MessageSender::new(Box::new(CutBeforeDone(Some(answers))));
+            worker::serve(steps, tasks, &sender, || {}).expect("a thread");
         }
-        Script::DieAtFirstTask | Script::Lie => {
-            let voice = Voice::new(Box::new(answers));
-            voice.say(&hello());
+        Script::CrashAtFirstTask | Script::FalselyReportDone => {
+            let sender = MessageSender::new(Box::new(answers));
+            sender.send(&hello());
             let mut tasks = io::BufReader::new(tasks);
             while let Ok(Some(message)) = lines::read::<ToWorker>(&mut tasks) {
                 match message {
-                    ToWorker::Task { id, .. } if script == Script::Lie => {
-                        let key = laioncele_core::Digest::of(b"a lie");
+                    ToWorker::Task { id, .. } if script == Script::FalselyReportDone => {
+                        let key = laioncele_core::Digest::of(b"not done");
                         let won = true;
-                        voice.say(&FromWorker::Done { id, key, won });
+                        sender.send(&FromWorker::Done { id, key, won });
                     }
                     _ => return,
                 }
@@ -189,12 +190,12 @@ impl Write for CutBeforeDone {
 }
 
 /// A run of [`OneRow`]'s four tasks.
-struct Rig {
+struct Harness {
     folder: tempfile::TempDir,
     tasks: Vec<TaskSpec>,
 }
 
-impl Rig {
+impl Harness {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let write = |name: &str, text: &str| {
@@ -206,8 +207,9 @@ impl Rig {
         let manifest = Manifest::load(&folder.path().join("manifest.toml")).expect("valid");
         let steps: Vec<Box<dyn Step>> = vec![Box::new(OneRow(Arc::new(|_| Ok(()))))];
         let digests = FileDigests::open(None);
-        let world = facts::gather(&manifest, &steps, StageName::Evaluate, &digests).expect("facts");
-        let plan = plan::plan(&world, &Records::default()).expect("a plan");
+        let inputs =
+            inputs::gather(&manifest, &steps, StageName::Evaluate, &digests).expect("plan inputs");
+        let plan = plan::plan(&inputs, &Records::default()).expect("a plan");
         let tasks = plan.steps[0].missing().map(|(s, _)| s.clone()).collect();
         Self { folder, tasks }
     }
@@ -247,7 +249,7 @@ impl Rig {
         behaviour: impl Fn(&mut Task) -> Result<(), StageError> + Send + Sync + 'static,
     ) -> Result<Outcome, Failure> {
         let mut executor = self.executor(workers, script, Arc::new(behaviour));
-        executor.run(&self.tasks, self.tasks.len(), None, &mut Silent)
+        executor.run(&self.tasks, self.tasks.len(), None, &mut QuietReporter)
     }
 
     fn in_ledger(&self) -> usize {
@@ -267,72 +269,76 @@ fn in_bucket(task: &Task, bucket: u32) -> bool {
 
 #[test]
 fn all_tasks_are_done_and_the_queue_is_empty() {
-    let rig = Rig::new();
-    let outcome = rig.run(2, |_| Script::Serve, |_| Ok(())).expect("a run");
+    let harness = Harness::new();
+    let outcome = harness
+        .run(2, |_| Script::Serve, |_| Ok(()))
+        .expect("a run");
     assert_eq!((outcome.records.len(), outcome.failed.len()), (4, 0));
-    assert_eq!((rig.in_ledger(), rig.queued()), (4, 0));
+    assert_eq!((harness.in_ledger(), harness.queued()), (4, 0));
 }
 
 #[test]
-fn workers_that_die_cost_an_attempt_each_and_no_task() {
-    let rig = Rig::new();
+fn crashed_workers_cost_an_attempt_each_and_no_task() {
+    let harness = Harness::new();
     let script = |n| match n {
-        1 | 2 => Script::DieAtFirstTask,
+        1 | 2 => Script::CrashAtFirstTask,
         _ => Script::Serve,
     };
-    let outcome = rig.run(1, script, |_| Ok(())).expect("a run");
+    let outcome = harness.run(1, script, |_| Ok(())).expect("a run");
     assert_eq!((outcome.records.len(), outcome.failed.len()), (4, 0));
 }
 
 #[test]
-fn a_task_that_ends_every_worker_is_given_up() {
-    let rig = Rig::new();
-    let outcome = rig
-        .run(1, |_| Script::DieAtFirstTask, |_| Ok(()))
+fn a_task_that_crashes_every_worker_is_given_up() {
+    let harness = Harness::new();
+    let outcome = harness
+        .run(1, |_| Script::CrashAtFirstTask, |_| Ok(()))
         .expect("a run");
     assert_eq!((outcome.records.len(), outcome.failed.len()), (0, 4));
     assert!(outcome.failed[0].text.contains("3 attempts"));
-    assert_eq!(rig.queued(), 4, "failed tasks stay to be run alone");
+    assert_eq!(harness.queued(), 4, "failed tasks stay to be run alone");
 }
 
 #[test]
-fn a_worker_that_dies_after_its_commit_has_done_its_task() {
-    let rig = Rig::new();
+fn a_worker_that_crashes_after_its_commit_has_done_its_task() {
+    let harness = Harness::new();
     let script = |n| match n {
-        1 => Script::DieBeforeDone,
+        1 => Script::CrashBeforeDone,
         _ => Script::Serve,
     };
-    let outcome = rig.run(1, script, |_| Ok(())).expect("a run");
+    let outcome = harness.run(1, script, |_| Ok(())).expect("a run");
     assert_eq!((outcome.records.len(), outcome.failed.len()), (4, 0));
-    assert_eq!(rig.in_ledger(), 4);
+    assert_eq!(harness.in_ledger(), 4);
 }
 
 #[test]
 fn done_without_a_record_is_a_failure() {
-    let rig = Rig::new();
-    let outcome = rig.run(1, |_| Script::Lie, |_| Ok(())).expect("a run");
+    let harness = Harness::new();
+    let outcome = harness
+        .run(1, |_| Script::FalselyReportDone, |_| Ok(()))
+        .expect("a run");
     assert_eq!((outcome.records.len(), outcome.failed.len()), (0, 4));
     assert_eq!(outcome.failed[0].kind, FailureKind::Internal);
 }
 
 #[test]
-fn workers_that_never_say_hello_end_the_run() {
-    let rig = Rig::new();
-    let failure = rig
-        .run(1, |_| Script::Stillborn, |_| Ok(()))
+fn workers_that_exit_before_their_hello_fail_the_run() {
+    let harness = Harness::new();
+    let failure = harness
+        .run(1, |_| Script::ExitBeforeHello, |_| Ok(()))
         .expect_err("no workers");
     assert_eq!(failure.exit, Exit::Environment);
     assert!(failure.message.contains("workers do not start"));
 }
 
 #[test]
-fn a_wrong_environment_stops_what_has_not_begun() {
-    let rig = Rig::new();
+fn a_wrong_environment_stops_pending_tasks() {
+    let harness = Harness::new();
     let behaviour = |task: &mut Task| match in_bucket(task, 0) {
         true => Err(StageError::Environment("no weights".to_owned())),
         false => Ok(()),
     };
-    let outcome = rig.run(1, |_| Script::Serve, behaviour).expect("a run");
+    let outcome = harness.run(1, |_| Script::Serve, behaviour).expect("a run");
     assert_eq!(outcome.failed.len(), 1);
     assert_eq!(outcome.failed[0].kind, FailureKind::Environment);
     assert!(
@@ -342,41 +348,43 @@ fn a_wrong_environment_stops_what_has_not_begun() {
 }
 
 #[test]
-fn a_panic_is_one_task_s_failure() {
-    let rig = Rig::new();
+fn a_panic_fails_one_task_only() {
+    let harness = Harness::new();
     let behaviour = |task: &mut Task| {
         assert!(!in_bucket(task, 2), "bucket 2 is too much");
         Ok(())
     };
-    let outcome = rig.run(2, |_| Script::Serve, behaviour).expect("a run");
+    let outcome = harness.run(2, |_| Script::Serve, behaviour).expect("a run");
     assert_eq!((outcome.records.len(), outcome.failed.len()), (3, 1));
     let text = &outcome.failed[0].text;
     assert!(text.contains("panicked: bucket 2 is too much"), "{text}");
 }
 
 #[test]
-fn books_that_do_not_balance_are_a_defect_not_a_result() {
-    let rig = Rig::new();
+fn a_balance_that_does_not_add_up_fails_the_task() {
+    let harness = Harness::new();
     let behaviour = |task: &mut Task| {
         task.account(Unit::Caption, 3, 2);
         Ok(())
     };
-    let outcome = rig.run(1, |_| Script::Serve, behaviour).expect("a run");
-    assert_eq!((outcome.failed.len(), rig.in_ledger()), (4, 0));
+    let outcome = harness.run(1, |_| Script::Serve, behaviour).expect("a run");
+    assert_eq!((outcome.failed.len(), harness.in_ledger()), (4, 0));
     assert_eq!(outcome.failed[0].kind, FailureKind::Internal);
 }
 
 #[test]
 fn a_manifest_changed_after_planning_is_noticed() {
-    let rig = Rig::new();
+    let harness = Harness::new();
     let text = MANIFEST.replace("seed = 1", "seed = 2");
-    std::fs::write(rig.folder.path().join("manifest.toml"), text).expect("a file");
-    let outcome = rig.run(1, |_| Script::Serve, |_| Ok(())).expect("a run");
+    std::fs::write(harness.folder.path().join("manifest.toml"), text).expect("a file");
+    let outcome = harness
+        .run(1, |_| Script::Serve, |_| Ok(()))
+        .expect("a run");
     assert!(outcome.failed[0].text.contains("was changed"));
     assert_eq!(outcome.failed[0].kind, FailureKind::Environment);
 }
 
-/// Interrupts as soon as the first task is at work.
+/// Interrupts as soon as the first task runs.
 fn interrupt_when(path: &Path, events: Sender<Event>) {
     let path = path.to_owned();
     std::thread::spawn(move || {
@@ -389,10 +397,10 @@ fn interrupt_when(path: &Path, events: Sender<Event>) {
 }
 
 #[test]
-fn an_interrupt_cancels_what_is_at_work() {
-    let rig = Rig::new();
-    let at_work = rig.folder.path().join("at-work");
-    let mark = at_work.clone();
+fn an_interrupt_cancels_running_tasks() {
+    let harness = Harness::new();
+    let running = harness.folder.path().join("running");
+    let mark = running.clone();
     let behaviour: Behaviour = Arc::new(move |task: &mut Task| {
         std::fs::write(&mark, "").map_err(StageError::environment)?;
         loop {
@@ -400,12 +408,17 @@ fn an_interrupt_cancels_what_is_at_work() {
             std::thread::sleep(Duration::from_millis(1));
         }
     });
-    let mut executor = rig.executor(1, |_| Script::Serve, behaviour);
-    interrupt_when(&at_work, executor.events());
+    let mut executor = harness.executor(1, |_| Script::Serve, behaviour);
+    interrupt_when(&running, executor.events());
     let outcome = executor
-        .run(&rig.tasks, rig.tasks.len(), None, &mut Silent)
+        .run(
+            &harness.tasks,
+            harness.tasks.len(),
+            None,
+            &mut QuietReporter,
+        )
         .expect("a run");
     assert!(outcome.interrupted && outcome.failed.is_empty() && outcome.records.is_empty());
     assert!(executor.interrupted());
-    assert_eq!(rig.in_ledger(), 0);
+    assert_eq!(harness.in_ledger(), 0);
 }

@@ -1,6 +1,6 @@
 //! A worker: reads tasks, does them one at a time, answers, and keeps its models between the tasks of a stage.
 //!
-//! One thread listens, so that pings are answered and tasks are cancelled while another works.
+//! A second thread listens, so that pings and cancels are handled while a task runs.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -22,32 +22,32 @@ use laioncele_core::task::{Bench, Report, host_name};
 use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task};
 
 use super::lines;
-use crate::plan::facts;
+use crate::plan::inputs;
 
-/// Time between two progress lines.
-const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Shortest time between two progress messages.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest text of a failure in characters: a line must stay far below the protocol's limit.
 const MAX_TEXT: usize = 16_384;
 
 /// A worker's output, shared by its threads.
 #[derive(Clone)]
-pub struct Voice(Arc<Mutex<Box<dyn Write + Send>>>);
+pub struct MessageSender(Arc<Mutex<Box<dyn Write + Send>>>);
 
-impl Voice {
-    /// Speaks into `output`.
+impl MessageSender {
+    /// Sends to `output`.
     pub fn new(output: Box<dyn Write + Send>) -> Self {
         Self(Arc::new(Mutex::new(output)))
     }
 
-    /// Says something. Where nobody hears it any more, the input ends too, and that is what ends the worker.
-    pub fn say(&self, message: &FromWorker) {
+    /// Sends a message. Errors are ignored: if the coordinator is gone, the input ends too, and the worker exits.
+    pub fn send(&self, message: &FromWorker) {
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = lines::write(&mut *output, message);
     }
 }
 
-/// A task that was asked for.
-struct Order {
+/// A task to do.
+struct TaskRequest {
     id: u64,
     spec: String,
     attempt: String,
@@ -57,42 +57,42 @@ struct Order {
     cancelled: Arc<AtomicBool>,
 }
 
-/// Does the tasks read from `input` until it ends. `at_end` is called by the listening thread at the end of input,
-/// while a task may be at work.
+/// Does the tasks read from `input` until it ends. The listening thread calls `at_end` at the end of input, possibly
+/// while a task runs.
 ///
 /// # Errors
-/// Where the listening thread does not start.
+/// If the listening thread does not start.
 pub fn serve(
     steps: &[Box<dyn Step>],
     input: impl Read + Send + 'static,
-    voice: &Voice,
+    sender: &MessageSender,
     at_end: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
-    voice.say(&FromWorker::Hello {
+    sender.send(&FromWorker::Hello {
         protocol: PROTOCOL,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         host: host_name(),
         pid: std::process::id(),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
     });
-    let (sender, orders) = channel();
-    let listener = voice.clone();
+    let (queue, requests) = channel();
+    let listener = sender.clone();
     std::thread::Builder::new()
         .name("listener".to_owned())
         .spawn(move || {
-            listen(input, &sender, &listener);
+            listen(input, &queue, &listener);
             at_end();
         })?;
-    let mut bench = Workbench::default();
-    for order in orders {
-        let answer = bench.answer(steps, &order, voice);
-        voice.say(&answer);
+    let mut state = WorkerState::default();
+    for request in requests {
+        let answer = state.handle(steps, &request, sender);
+        sender.send(&answer);
     }
     Ok(())
 }
 
-/// Hears tasks, cancels and pings until the input ends or is no protocol.
-fn listen(input: impl Read, orders: &Sender<Order>, voice: &Voice) {
+/// Handles tasks, cancels and pings until the input ends or breaks the protocol.
+fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSender) {
     let mut reader = BufReader::new(input);
     let mut cancels = BTreeMap::<u64, Arc<AtomicBool>>::new();
     loop {
@@ -100,12 +100,12 @@ fn listen(input: impl Read, orders: &Sender<Order>, voice: &Voice) {
             Ok(Some(message)) => message,
             Ok(None) => return,
             Err(error) => {
-                tracing::error!("input is no protocol: {error}");
+                tracing::error!("the input breaks the protocol: {error}");
                 return;
             }
         };
         match message {
-            ToWorker::Ping { n } => voice.say(&FromWorker::Pong { n }),
+            ToWorker::Ping { n } => sender.send(&FromWorker::Pong { n }),
             ToWorker::Cancel { id } => {
                 if let Some(cancelled) = cancels.get(&id) {
                     cancelled.store(true, Ordering::Relaxed);
@@ -119,11 +119,11 @@ fn listen(input: impl Read, orders: &Sender<Order>, voice: &Voice) {
                 output,
                 surroundings,
             } => {
-                // Assignments are done in order, so those whose flag nobody else holds any more are over.
+                // Assignments are done in order: a flag that nobody else holds belongs to a finished one.
                 cancels.retain(|_, flag| Arc::strong_count(flag) > 1);
                 let cancelled = Arc::new(AtomicBool::new(false));
                 cancels.insert(id, cancelled.clone());
-                let order = Order {
+                let request = TaskRequest {
                     id,
                     spec,
                     attempt,
@@ -132,7 +132,7 @@ fn listen(input: impl Read, orders: &Sender<Order>, voice: &Voice) {
                     surroundings,
                     cancelled,
                 };
-                if orders.send(order).is_err() {
+                if requests.send(request).is_err() {
                     return;
                 }
             }
@@ -143,9 +143,9 @@ fn listen(input: impl Read, orders: &Sender<Order>, voice: &Voice) {
 /// How a task failed as a whole.
 #[derive(Debug)]
 pub struct TaskFailure {
-    /// How it is classed.
+    /// The class of failure.
     pub kind: FailureKind,
-    /// Why, with its causes, cut to a length that fits a line.
+    /// The error with its causes, cut to fit a protocol line.
     pub text: String,
 }
 
@@ -170,50 +170,61 @@ impl From<CoreError> for TaskFailure {
 
 /// What a worker keeps between tasks.
 #[derive(Default)]
-struct Workbench {
+struct WorkerState {
     manifest: Option<Arc<Manifest>>,
     store: Option<(PathBuf, Store)>,
     resources: Arc<Resources>,
     stage: Option<StageName>,
 }
 
-impl Workbench {
-    fn answer(&mut self, steps: &[Box<dyn Step>], order: &Order, voice: &Voice) -> FromWorker {
-        match self.obey(steps, order, voice) {
+impl WorkerState {
+    fn handle(
+        &mut self,
+        steps: &[Box<dyn Step>],
+        request: &TaskRequest,
+        sender: &MessageSender,
+    ) -> FromWorker {
+        match self.run_task(steps, request, sender) {
             Ok((record, won)) => FromWorker::Done {
-                id: order.id,
+                id: request.id,
                 key: record.key,
                 won,
             },
             Err(TaskFailure { kind, text }) => FromWorker::Failed {
-                id: order.id,
+                id: request.id,
                 kind,
                 text,
             },
         }
     }
 
-    fn obey(
+    fn run_task(
         &mut self,
         steps: &[Box<dyn Step>],
-        order: &Order,
-        voice: &Voice,
+        request: &TaskRequest,
+        sender: &MessageSender,
     ) -> Result<(Record, bool), TaskFailure> {
-        let store = self.store(&order.output)?;
-        let spec = read_spec(&order.spec, &store.get(&order.spec)?)?;
+        let store = self.store(&request.output)?;
+        let spec = read_spec(&request.spec, &store.get(&request.spec)?)?;
         if self.stage.replace(spec.stage) != Some(spec.stage) {
-            // Another stage uses other models: those of the last one make room.
+            // Another stage uses other models: free those of the last one.
             self.resources = Arc::default();
         }
         let bench = Bench {
-            manifest: self.manifest(&order.manifest)?,
+            manifest: self.manifest(&request.manifest)?,
             store,
             resources: self.resources.clone(),
-            surroundings: order.surroundings.clone(),
-            cancelled: order.cancelled.clone(),
+            surroundings: request.surroundings.clone(),
+            cancelled: request.cancelled.clone(),
         };
-        let report = Throttled::new(order.id, voice.clone());
-        perform(steps, spec, order.attempt.clone(), bench, Box::new(report))
+        let report = ThrottledProgress::new(request.id, sender.clone());
+        perform(
+            steps,
+            spec,
+            request.attempt.clone(),
+            bench,
+            Box::new(report),
+        )
     }
 
     fn manifest(&mut self, path: &Path) -> Result<Arc<Manifest>, CoreError> {
@@ -246,7 +257,7 @@ impl Workbench {
 pub fn read_spec(path: &str, bytes: &[u8]) -> Result<TaskSpec, CoreError> {
     serde_json::from_slice(bytes).map_err(|e| CoreError::Record {
         path: path.to_owned(),
-        reason: format!("no task: {e}"),
+        reason: format!("not a task: {e}"),
     })
 }
 
@@ -265,9 +276,10 @@ pub fn perform(
     let step = steps.iter().find(|s| s.name() == spec.step);
     let step =
         step.ok_or_else(|| environment(&format!("this program has no step `{}`", spec.step)))?;
-    if facts::settings(&**step, &bench.manifest)? != spec.key_parts.settings {
+    if inputs::settings(&**step, &bench.manifest)? != spec.key_parts.settings {
         let manifest = bench.manifest.path().display();
-        let text = format!("{manifest} was changed after the task was planned: run again");
+        let text =
+            format!("{manifest} was changed after the task was planned: run `laioncele run` again");
         return Err(environment(&text));
     }
     let mut task = Task::new(spec, attempt, bench, report);
@@ -283,10 +295,10 @@ pub fn perform(
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without words".to_owned())
+        .unwrap_or_else(|| "without a message".to_owned())
 }
 
-/// How a failure is classed for the coordinator.
+/// The class of a failure, for the coordinator.
 fn kind_of(error: &StageError) -> FailureKind {
     match error {
         StageError::Data(_)
@@ -300,30 +312,30 @@ fn kind_of(error: &StageError) -> FailureKind {
     }
 }
 
-/// Tells the coordinator how far a task is, twice a second at most.
-struct Throttled {
+/// Sends a task's progress to the coordinator, at most twice a second.
+struct ThrottledProgress {
     id: u64,
-    voice: Voice,
+    sender: MessageSender,
     last: Mutex<Option<Instant>>,
 }
 
-impl Throttled {
-    fn new(id: u64, voice: Voice) -> Self {
+impl ThrottledProgress {
+    fn new(id: u64, sender: MessageSender) -> Self {
         Self {
             id,
-            voice,
+            sender,
             last: Mutex::new(None),
         }
     }
 }
 
-impl Report for Throttled {
+impl Report for ThrottledProgress {
     fn progress(&self, progress: Progress) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|at| at.elapsed() >= TELL_EVERY);
+        let due = last.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL);
         if due {
             *last = Some(Instant::now());
-            self.voice.say(&FromWorker::Progress {
+            self.sender.send(&FromWorker::Progress {
                 id: self.id,
                 progress,
             });

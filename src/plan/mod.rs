@@ -1,11 +1,11 @@
-//! The plan: which tasks there are, which are done, which must run and why, and which cannot be keyed yet.
+//! The plan: which tasks exist, which are done, which must run and why, and which cannot be keyed yet.
 //!
-//! Planning is a pure function of [`World`] and [`Records`]: it touches no file, so the same facts always give the
-//! same plan. [`facts`] gathers the world. A task is done when a record under its key exists; its key is known once
+//! Planning is a pure function of [`PlanInputs`] and [`Records`]: it touches no file, so the same inputs
+//! always give the same plan. [`inputs`] gathers them. A task is done when a record under its key exists; its key is known once
 //! every step that writes a table it reads is complete.
 
 pub mod estimate;
-pub mod facts;
+pub mod inputs;
 mod planner;
 mod records;
 pub mod stages;
@@ -22,14 +22,14 @@ pub use records::Records;
 
 /// What the planner knows of a step.
 #[derive(Clone, Debug)]
-pub struct StepFacts {
+pub struct StepInfo {
     /// Its unique name.
     pub name: String,
     /// Its stage.
     pub stage: StageName,
     /// Its version.
     pub version: u32,
-    /// How its work is cut.
+    /// How its work is split into tasks.
     pub spread: Spread,
     /// The tables it reads.
     pub reads: Vec<Reads>,
@@ -43,9 +43,9 @@ pub struct StepFacts {
 
 /// Everything outside the ledger that a plan depends on.
 #[derive(Clone, Debug)]
-pub struct World {
+pub struct PlanInputs {
     /// The steps, in data order.
-    pub steps: Vec<StepFacts>,
+    pub steps: Vec<StepInfo>,
     /// Name buckets.
     pub buckets: u32,
     /// The source's files as parts of [`TableId::Captions`], sorted by partition.
@@ -55,7 +55,7 @@ pub struct World {
 /// The tasks of all steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// One entry per step of the world, in its order.
+    /// One entry per step of the inputs, in the same order.
     pub steps: Vec<StepPlan>,
 }
 

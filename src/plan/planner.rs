@@ -1,4 +1,4 @@
-//! From facts to tasks: cuts each step's work, keys each task by its inputs, looks the key up.
+//! From step to tasks: cuts each step's work, keys each task by its inputs, looks the key up.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use laioncele_core::ledger::{KeyParts, Record};
 use laioncele_core::protocol::TaskSpec;
 use laioncele_core::{Digest, Part, Partition, Reads, Scope, Spread, TableId};
 
-use super::{Plan, Records, State, StepFacts, StepPlan, TaskPlan, World};
+use super::{Plan, PlanInputs, Records, State, StepInfo, StepPlan, TaskPlan};
 
 /// The steps do not fit together: a defect of the program, no matter of data.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -29,86 +29,81 @@ pub enum PlanError {
     },
 }
 
-/// Plans all steps of `world`.
+/// Plans all steps of `inputs`.
 ///
 /// # Errors
 /// [`PlanError`].
-pub fn plan(world: &World, records: &Records) -> Result<Plan, PlanError> {
+pub fn plan(inputs: &PlanInputs, records: &Records) -> Result<Plan, PlanError> {
     let mut names = HashSet::new();
-    let mut known = Tables::of_source(world);
-    let mut steps = Vec::with_capacity(world.steps.len());
-    for facts in &world.steps {
-        if !names.insert(&facts.name) {
+    let mut known = Tables::of_source(inputs);
+    let mut steps = Vec::with_capacity(inputs.steps.len());
+    for step in &inputs.steps {
+        if !names.insert(&step.name) {
             return Err(PlanError::TwoSteps {
-                step: facts.name.clone(),
+                step: step.name.clone(),
             });
         }
-        let planned = plan_step(world, facts, &known, records)?;
-        known.add(facts, &planned);
+        let planned = plan_step(inputs, step, &known, records)?;
+        known.add(step, &planned);
         steps.push(planned);
     }
     Ok(Plan { steps })
 }
 
 fn plan_step(
-    world: &World,
-    facts: &StepFacts,
+    inputs: &PlanInputs,
+    step: &StepInfo,
     known: &Tables,
     records: &Records,
 ) -> Result<StepPlan, PlanError> {
-    let blocker = known.blocker(facts)?;
+    let blocker = known.blocker(step)?;
     let task = |partition: Partition| {
         let state = match blocker {
             Some(on) => State::Waiting { on: on.to_owned() },
-            None => known_state(facts, &partition, known, records),
+            None => known_state(step, &partition, known, records),
         };
         TaskPlan { partition, state }
     };
     Ok(StepPlan {
-        name: facts.name.clone(),
-        stage: facts.stage,
-        tasks: partitions(world, facts.spread)
+        name: step.name.clone(),
+        stage: step.stage,
+        tasks: partitions(inputs, step.spread)
             .into_iter()
             .map(task)
             .collect(),
     })
 }
 
-fn partitions(world: &World, spread: Spread) -> Vec<Partition> {
+fn partitions(inputs: &PlanInputs, spread: Spread) -> Vec<Partition> {
     match spread {
-        Spread::Shards => world.shards.iter().map(|p| p.partition.clone()).collect(),
-        Spread::Buckets => (0..world.buckets).map(Partition::bucket).collect(),
+        Spread::Shards => inputs.shards.iter().map(|p| p.partition.clone()).collect(),
+        Spread::Buckets => (0..inputs.buckets).map(Partition::bucket).collect(),
         Spread::Once => vec![Partition::whole()],
         Spread::Chunks(count) => (0..count).map(Partition::chunk).collect(),
     }
 }
 
 /// The state of a task all of whose inputs are known.
-fn known_state(
-    facts: &StepFacts,
-    partition: &Partition,
-    known: &Tables,
-    records: &Records,
-) -> State {
+fn known_state(step: &StepInfo, partition: &Partition, known: &Tables, records: &Records) -> State {
     let key_parts = KeyParts {
-        version: facts.version,
-        settings: facts.settings.clone(),
-        models: facts.models.clone(),
-        inputs: known.digests(&facts.reads, partition),
+        version: step.version,
+        settings: step.settings.clone(),
+        models: step.models.clone(),
+        inputs: known.digests(&step.reads, partition),
     };
-    let key = key_parts.key(&facts.name, partition);
-    if let Some(record) = records.find(&facts.name, partition, key) {
+    let key = key_parts.key(&step.name, partition);
+    if let Some(record) = records.find(&step.name, partition, key) {
         return State::Done(record.clone());
     }
-    let newest = records.newest(&facts.name, partition);
+    let newest = records.newest(&step.name, partition);
     let causes = newest.map_or_else(Vec::new, |r| key_parts.changes_since(&r.key_parts));
     let spec = TaskSpec {
-        stage: facts.stage,
-        step: facts.name.clone(),
+        stage: step.stage,
+        step: step.name.clone(),
         partition: partition.clone(),
         key,
         key_parts,
-        inputs: known.parts(&facts.reads, partition),
+        inputs: known.parts(&step.reads, partition),
     };
     State::Missing {
         spec: Box::new(spec),
@@ -154,9 +149,9 @@ impl Known {
 }
 
 impl Tables {
-    fn of_source(world: &World) -> Self {
+    fn of_source(inputs: &PlanInputs) -> Self {
         let mut captions = Known::default();
-        world
+        inputs
             .shards
             .iter()
             .for_each(|shard| captions.add(shard.clone()));
@@ -167,9 +162,9 @@ impl Tables {
     }
 
     /// Takes up what a planned step writes.
-    fn add(&mut self, facts: &StepFacts, planned: &StepPlan) {
-        let incomplete = (!planned.complete()).then(|| facts.name.clone());
-        for table in facts.writes.iter().copied().chain([TableId::Dropped]) {
+    fn add(&mut self, step: &StepInfo, planned: &StepPlan) {
+        let incomplete = (!planned.complete()).then(|| step.name.clone());
+        for table in step.writes.iter().copied().chain([TableId::Dropped]) {
             let known = self.tables.entry(table).or_default();
             let outputs = |r: &Arc<Record>| r.outputs_of(table).cloned().collect::<Vec<_>>();
             for part in planned.records().flat_map(outputs) {
@@ -181,12 +176,12 @@ impl Tables {
     }
 
     /// The first step that a reader of these tables waits for.
-    fn blocker(&self, facts: &StepFacts) -> Result<Option<&str>, PlanError> {
+    fn blocker(&self, step: &StepInfo) -> Result<Option<&str>, PlanError> {
         let mut blocker = None;
-        for reads in &facts.reads {
+        for reads in &step.reads {
             let table = self.tables.get(&reads.table);
             let table = table.ok_or_else(|| PlanError::NoWriter {
-                step: facts.name.clone(),
+                step: step.name.clone(),
                 table: reads.table,
             })?;
             blocker = blocker.or(table.incomplete.as_deref());

@@ -1,4 +1,4 @@
-//! Properties of plans over invented worlds: a run always ends, changes run what they reach and nothing else.
+//! Properties of plans over invented plan_inputs: a run always ends, changes run what they reach and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use laioncele_core::protocol::TaskSpec;
 use laioncele_core::{Digest, Part, Partition, Reads, Scope, Spread, StageName, TableId};
 use proptest::prelude::*;
 
-use super::{Plan, PlanError, Records, State, StepFacts, World, plan};
+use super::{Plan, PlanError, PlanInputs, Records, State, StepInfo, plan};
 
 /// Tables that invented steps may write, one each.
 const TABLES: [TableId; 8] = [
@@ -37,7 +37,7 @@ fn part(table: TableId, partition: Partition, content: &str) -> Part {
 }
 
 /// A step that reads the tables of earlier steps (by index; 0 is the source).
-fn step(number: usize, spread: Spread, reads: &[(usize, Scope)]) -> StepFacts {
+fn step(number: usize, spread: Spread, reads: &[(usize, Scope)]) -> StepInfo {
     let table = |k: usize| match k {
         0 => TableId::Captions,
         k => TABLES[k - 1],
@@ -46,7 +46,7 @@ fn step(number: usize, spread: Spread, reads: &[(usize, Scope)]) -> StepFacts {
         table: table(*k),
         scope: *scope,
     });
-    StepFacts {
+    StepInfo {
         name: format!("step-{number}"),
         stage: StageName::ALL[number],
         version: 1,
@@ -67,14 +67,14 @@ fn shards(count: usize) -> Vec<Part> {
 }
 
 prop_compose! {
-    fn worlds()(
+    fn plan_inputs()(
         buckets in 1_u32..5,
         shard_count in 1_usize..4,
         wiring in prop::collection::vec(
             (0_u8..4, prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..4)),
             1..TABLES.len(),
         ),
-    ) -> World {
+    ) -> PlanInputs {
         let spread = |word: u8| match word {
             0 => Spread::Shards,
             1 => Spread::Buckets,
@@ -89,14 +89,14 @@ prop_compose! {
                 .collect();
             step(number, spread(*word), &reads.into_iter().collect::<Vec<_>>())
         });
-        World { steps: steps.collect(), buckets, shards: shards(shard_count) }
+        PlanInputs { steps: steps.collect(), buckets, shards: shards(shard_count) }
     }
 }
 
 /// What a task would commit: a part whose content follows from its key. `seconds` orders records.
-fn perform(world: &World, spec: &TaskSpec, seconds: u64) -> Record {
-    let facts = world.steps.iter().find(|s| s.name == spec.step);
-    let writes = facts.map_or(&[][..], |f| &f.writes);
+fn perform(inputs: &PlanInputs, spec: &TaskSpec, seconds: u64) -> Record {
+    let info = inputs.steps.iter().find(|s| s.name == spec.step);
+    let writes = info.map_or(&[][..], |f| &f.writes);
     let output = |table: &TableId| part(*table, spec.partition.clone(), &spec.key.to_string());
     Record {
         format: RECORD_FORMAT,
@@ -117,8 +117,8 @@ fn perform(world: &World, spec: &TaskSpec, seconds: u64) -> Record {
     }
 }
 
-fn planned(world: &World, records: &Records) -> Plan {
-    plan(world, records).expect("steps that fit together")
+fn planned(inputs: &PlanInputs, records: &Records) -> Plan {
+    plan(inputs, records).expect("steps that fit together")
 }
 
 fn missing(plan: &Plan) -> Vec<TaskSpec> {
@@ -128,18 +128,18 @@ fn missing(plan: &Plan) -> Vec<TaskSpec> {
 
 /// Runs to the end, choosing tasks by `choose`; the tasks in the order in which they ran.
 fn run(
-    world: &World,
+    inputs: &PlanInputs,
     records: &mut Records,
     mut choose: impl FnMut(usize) -> usize,
 ) -> Vec<TaskSpec> {
     let mut ran = Vec::new();
     loop {
-        let ready = missing(&planned(world, records));
+        let ready = missing(&planned(inputs, records));
         if ready.is_empty() {
             return ran;
         }
         let spec = ready[choose(ready.len())].clone();
-        records.add(perform(world, &spec, ran.len() as u64));
+        records.add(perform(inputs, &spec, ran.len() as u64));
         ran.push(spec);
     }
 }
@@ -154,10 +154,10 @@ fn changed_steps(specs: &[TaskSpec]) -> BTreeSet<String> {
 }
 
 /// The steps that read, directly or not, what `first` writes; and itself.
-fn below(world: &World, first: usize) -> BTreeSet<String> {
-    let mut tables: BTreeSet<TableId> = world.steps[first].writes.iter().copied().collect();
-    let mut names = BTreeSet::from([world.steps[first].name.clone()]);
-    for step in &world.steps[first + 1..] {
+fn below(inputs: &PlanInputs, first: usize) -> BTreeSet<String> {
+    let mut tables: BTreeSet<TableId> = inputs.steps[first].writes.iter().copied().collect();
+    let mut names = BTreeSet::from([inputs.steps[first].name.clone()]);
+    for step in &inputs.steps[first + 1..] {
         if step.reads.iter().any(|r| tables.contains(&r.table)) {
             names.insert(step.name.clone());
             tables.extend(&step.writes);
@@ -171,32 +171,32 @@ proptest! {
 
     /// Whatever the order in which tasks finish, a run ends with the same tasks done, each once.
     #[test]
-    fn any_order_ends_alike(world in worlds(), order in prop::collection::vec(any::<prop::sample::Index>(), 64)) {
+    fn any_order_ends_alike(inputs in plan_inputs(), order in prop::collection::vec(any::<prop::sample::Index>(), 64)) {
         let mut first = Records::default();
-        let in_order = run(&world, &mut first, |_| 0);
+        let in_order = run(&inputs, &mut first, |_| 0);
         let mut second = Records::default();
         let mut at = 0;
-        let shuffled = run(&world, &mut second, |ready| {
+        let shuffled = run(&inputs, &mut second, |ready| {
             at += 1;
             order[at % order.len()].index(ready)
         });
-        let complete = planned(&world, &first);
+        let complete = planned(&inputs, &first);
         prop_assert!(complete.steps.iter().all(|s| s.complete()));
         prop_assert_eq!(in_order.len(), shuffled.len());
-        prop_assert_eq!(keys(&complete), keys(&planned(&world, &second)));
+        prop_assert_eq!(keys(&complete), keys(&planned(&inputs, &second)));
         let tasks: usize = complete.steps.iter().map(|s| s.tasks.len()).sum();
         prop_assert_eq!(in_order.len(), tasks);
     }
 
     /// Nothing waits without a step that must run, and a done task's key is the one it would get again.
     #[test]
-    fn states_are_consistent(world in worlds(), stop in 0_usize..40) {
+    fn states_are_consistent(inputs in plan_inputs(), stop in 0_usize..40) {
         let mut records = Records::default();
         for _ in 0..stop {
-            let Some(spec) = missing(&planned(&world, &records)).pop() else { break };
-            records.add(perform(&world, &spec, 1));
+            let Some(spec) = missing(&planned(&inputs, &records)).pop() else { break };
+            records.add(perform(&inputs, &spec, 1));
         }
-        let plan = planned(&world, &records);
+        let plan = planned(&inputs, &records);
         for step in &plan.steps {
             for task in &step.tasks {
                 match &task.state {
@@ -213,41 +213,41 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(planned(&world, &records), plan);
+        prop_assert_eq!(planned(&inputs, &records), plan);
     }
 
     /// A changed setting runs its step again and those that read from it, says so, and changing it back runs nothing.
     #[test]
-    fn a_setting_reaches_what_reads_from_it(world in worlds(), which in any::<prop::sample::Index>()) {
+    fn a_setting_reaches_what_reads_from_it(inputs in plan_inputs(), which in any::<prop::sample::Index>()) {
         let mut records = Records::default();
-        run(&world, &mut records, |_| 0);
-        let at = which.index(world.steps.len());
-        let mut other = world.clone();
+        run(&inputs, &mut records, |_| 0);
+        let at = which.index(inputs.steps.len());
+        let mut other = inputs.clone();
         other.steps[at].settings.insert(format!("s{at}.threshold"), "2".to_owned());
         let replanned = planned(&other, &records);
         let causes = replanned.steps[at].first_causes();
         prop_assert_eq!(causes.len(), 1);
         prop_assert_eq!(&causes[0].0, &format!("s{at}.threshold 1 → 2"));
         let ran = run(&other, &mut records, |_| 0);
-        prop_assert!(changed_steps(&ran).is_subset(&below(&world, at)));
-        prop_assert!(ran.iter().any(|s| s.step == world.steps[at].name));
-        prop_assert!(missing(&planned(&world, &records)).is_empty());
+        prop_assert!(changed_steps(&ran).is_subset(&below(&inputs, at)));
+        prop_assert!(ran.iter().any(|s| s.step == inputs.steps[at].name));
+        prop_assert!(missing(&planned(&inputs, &records)).is_empty());
     }
 
     /// A changed source file runs again only what reads its partition or the whole table.
     #[test]
-    fn a_source_file_reaches_its_own_shard_only(world in worlds()) {
+    fn a_source_file_reaches_its_own_shard_only(inputs in plan_inputs()) {
         let mut records = Records::default();
-        run(&world, &mut records, |_| 0);
-        let mut other = world.clone();
+        run(&inputs, &mut records, |_| 0);
+        let mut other = inputs.clone();
         other.shards[0] = part(TableId::Captions, other.shards[0].partition.clone(), "other captions");
-        let own_only = |f: &StepFacts| {
+        let own_only = |f: &StepInfo| {
             f.spread == Spread::Shards
                 && f.reads.iter().all(|r| r.table == TableId::Captions && r.scope == Scope::Own)
         };
         let again = planned(&other, &records);
-        for (facts, step) in world.steps.iter().zip(&again.steps) {
-            if own_only(facts) {
+        for (info, step) in inputs.steps.iter().zip(&again.steps) {
+            if own_only(info) {
                 let partitions: Vec<_> = step.missing().map(|(s, _)| s.partition.clone()).collect();
                 prop_assert_eq!(partitions, vec![other.shards[0].partition.clone()]);
             }
@@ -256,11 +256,11 @@ proptest! {
 
     /// Equal results behind changed models cut the change short: the steps below see the same digests.
     #[test]
-    fn equal_outputs_stop_a_change(world in worlds(), which in any::<prop::sample::Index>()) {
+    fn equal_outputs_stop_a_change(inputs in plan_inputs(), which in any::<prop::sample::Index>()) {
         let mut records = Records::default();
-        run(&world, &mut records, |_| 0);
-        let at = which.index(world.steps.len());
-        let mut other = world.clone();
+        run(&inputs, &mut records, |_| 0);
+        let at = which.index(inputs.steps.len());
+        let mut other = inputs.clone();
         other.steps[at].models.insert(format!("models.m{at}"), digest("other weights"));
         let specs: Vec<_> = planned(&other, &records).steps[at].missing().map(|(s, _)| s.clone()).collect();
         for spec in specs {
@@ -275,23 +275,23 @@ proptest! {
 
 #[test]
 fn a_table_without_a_writer_is_a_defect() {
-    let mut world = World {
+    let mut inputs = PlanInputs {
         steps: vec![step(0, Spread::Once, &[(0, Scope::All)])],
         buckets: 1,
         shards: shards(1),
     };
-    world.steps[0].reads.push(Reads::all(TableId::Evaluation));
-    let error = plan(&world, &Records::default()).expect_err("nobody writes it");
+    inputs.steps[0].reads.push(Reads::all(TableId::Evaluation));
+    let error = plan(&inputs, &Records::default()).expect_err("nobody writes it");
     assert!(matches!(error, PlanError::NoWriter { table, .. } if table == TableId::Evaluation));
-    world.steps[0].reads.pop();
-    world.steps.push(world.steps[0].clone());
-    let error = plan(&world, &Records::default()).expect_err("one name twice");
+    inputs.steps[0].reads.pop();
+    inputs.steps.push(inputs.steps[0].clone());
+    let error = plan(&inputs, &Records::default()).expect_err("one name twice");
     assert!(matches!(error, PlanError::TwoSteps { .. }));
 }
 
 #[test]
 fn waiting_names_the_step_and_a_new_shard_is_all_that_runs() {
-    let mut world = World {
+    let mut inputs = PlanInputs {
         steps: vec![
             step(0, Spread::Shards, &[(0, Scope::Own)]),
             step(1, Spread::Once, &[(1, Scope::All)]),
@@ -301,12 +301,12 @@ fn waiting_names_the_step_and_a_new_shard_is_all_that_runs() {
     };
     let mut records = Records::default();
     assert_eq!(
-        planned(&world, &records).steps[1].waits_for(),
+        planned(&inputs, &records).steps[1].waits_for(),
         Some("step-0")
     );
-    assert_eq!(run(&world, &mut records, |_| 0).len(), 3);
-    world.shards = shards(3);
-    let ran = run(&world, &mut records, |_| 0);
+    assert_eq!(run(&inputs, &mut records, |_| 0).len(), 3);
+    inputs.shards = shards(3);
+    let ran = run(&inputs, &mut records, |_| 0);
     let names: Vec<_> = ran.iter().map(|s| s.step.as_str()).collect();
     assert_eq!(names, ["step-0", "step-1"]);
 }

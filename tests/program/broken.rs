@@ -6,12 +6,12 @@ use std::process::{Command, Output};
 
 use crate::sandbox::{program, stderr};
 use crate::shards::python;
-use crate::world::World;
+use crate::test_run::TestRun;
 
 /// A tiny world with weights of its own, to be broken.
 struct Breakable {
     _folder: tempfile::TempDir,
-    world: World,
+    world: TestRun,
     weights: PathBuf,
 }
 
@@ -26,7 +26,7 @@ impl Breakable {
             .arg(&weights)
             .status();
         assert!(copied.expect("cp").success());
-        let world = World::build(&folder.path().join("world"), 5);
+        let world = TestRun::build(&folder.path().join("world"), 5);
         world.change_manifest(&shipped.to_string_lossy(), &weights.to_string_lossy());
         Self {
             _folder: folder,
@@ -103,7 +103,7 @@ fn damaged_ner_weights_are_named() {
 #[test]
 fn a_full_disk_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let world = World::build(folder.path(), 5);
+    let world = TestRun::build(folder.path(), 5);
     let limited = |blocks: u32| {
         let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
         let ended = Command::new("sh")
@@ -142,7 +142,7 @@ parquet.write_table(table.replace_schema_metadata(metadata), sys.argv[1])
 #[test]
 fn a_table_of_a_newer_version_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
-    let world = World::build(folder.path(), 5);
+    let world = TestRun::build(folder.path(), 5);
     let run = |stages: &str| {
         let mut run = world.command(&["run", "--stage", stages], "output");
         run.output().expect("the program")

@@ -18,17 +18,17 @@ use polars::prelude::{
 use serde_json::Value;
 
 use crate::sandbox::{FRAME, Sandbox, program, stderr, stdout};
-use crate::world::World;
+use crate::test_run::TestRun;
 
 /// The world's `[verify_portraits] same_person`.
-fn same_person(world: &World) -> f64 {
+fn same_person(world: &TestRun) -> f64 {
     let manifest = Manifest::load(&world.join("mini.toml")).expect("a manifest");
     let settings = laioncele_verify_portraits::Settings::read(&manifest);
     settings.expect("[verify_portraits]").same_person
 }
 
 /// The face vectors of each name's portraits with one face, by name and index.
-fn portraits(world: &World) -> BTreeMap<u64, BTreeMap<u32, Vec<f32>>> {
+fn portraits(world: &TestRun) -> BTreeMap<u64, BTreeMap<u32, Vec<f32>>> {
     let store = Store::local(&world.join("output")).expect("a store");
     let manifest = Manifest::load(&world.join("mini.toml")).expect("a manifest");
     let records = Ledger::new(store.clone()).all().expect("records");
@@ -56,7 +56,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Similarities of one person and of two, by the words of the help.
-fn similarities(world: &World, same_person: f64) -> [Vec<f64>; 2] {
+fn similarities(world: &TestRun, same_person: f64) -> [Vec<f64>; 2] {
     let names: Vec<_> = portraits(world).into_values().collect();
     let (mut same, mut different) = (Vec::new(), Vec::new());
     for (at, name) in names.iter().enumerate() {
@@ -75,7 +75,7 @@ fn similarities(world: &World, same_person: f64) -> [Vec<f64>; 2] {
 
 #[test]
 fn a_worlds_error_rates_are_those_recomputed_from_its_tables() {
-    let world = World::finished(1);
+    let world = TestRun::finished(1);
     let file = std::env::temp_dir().join(format!("calibration-{}.toml", std::process::id()));
     let mut command = world.command(&["calibrate", "--json", "--far", "0.05"], "output");
     let ended = command
@@ -127,7 +127,7 @@ fn a_worlds_error_rates_are_those_recomputed_from_its_tables() {
 }
 
 /// With the calibration named in the manifest, a finished run (a copy: others look at this one) says it and runs no task.
-fn the_run_says_what_its_thresholds_stand_for(world: &World, file: &Path) {
+fn the_run_says_what_its_thresholds_stand_for(world: &TestRun, file: &Path) {
     let folder = tempfile::tempdir().expect("a folder");
     let copied = Command::new("cp")
         .arg("-r")
@@ -171,7 +171,7 @@ fn the_run_says_what_its_thresholds_stand_for(world: &World, file: &Path) {
 /// thresholds holds, whichever they are. After other weights of the mini SDXL, `make calibration` measures again.
 #[test]
 fn the_shipped_calibration_holds_for_a_run() {
-    let world = World::finished_full(1);
+    let world = TestRun::finished_full(1);
     let mut command = world.command(&["calibrate", "--json"], "output");
     let ended = command.output().expect("the program");
     assert!(ended.status.success(), "{}", stderr(&ended));

@@ -5,9 +5,9 @@ use std::fs;
 use serde_json::Value;
 
 use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
-use crate::world::World;
+use crate::test_run::TestRun;
 
-fn doctor(world: &World, more: &[&str]) -> (Option<i32>, Vec<Value>) {
+fn doctor(world: &TestRun, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     let manifest = world.join("mini.toml");
     let manifest = manifest.to_string_lossy();
     let arguments = [&["doctor", "--json", "--manifest", &manifest], more].concat();
@@ -27,7 +27,7 @@ fn failed(checks: &[Value]) -> Vec<&str> {
 #[test]
 fn a_sound_world_passes_and_a_changed_one_does_not() {
     let folder = tempfile::tempdir().expect("a folder");
-    let world = World::build(folder.path(), 1);
+    let world = TestRun::build(folder.path(), 1);
     let (exit, checks) = doctor(&world, &["--deep"]);
     assert_eq!((exit, failed(&checks)), (Some(0), Vec::new()), "{checks:?}");
     let names: Vec<&str> = checks.iter().filter_map(|c| c["check"].as_str()).collect();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::sandbox::{stderr, stdout};
-use crate::world::World;
+use crate::test_run::TestRun;
 
 /// The figures with a target that is not reached.
 fn missed(scores: &Value) -> Vec<String> {
@@ -18,7 +18,7 @@ fn missed(scores: &Value) -> Vec<String> {
 /// The figures of the world that the repository ships, at its full size.
 #[test]
 fn the_full_world_meets_every_target() {
-    let scores = World::finished_full(1).score("output");
+    let scores = TestRun::finished_full(1).score("output");
     let missed = missed(&scores);
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     let targets = scores["figures"].as_array().expect("figures");
@@ -31,7 +31,7 @@ fn the_full_world_meets_every_target() {
 #[test]
 fn tiny_worlds_have_no_exceptions() {
     for seed in [1, 2] {
-        let scores = World::finished(seed).score("output");
+        let scores = TestRun::finished(seed).score("output");
         for name in ["wrong_merges", "identities_below_five", "traps_classed"] {
             let figures = scores["figures"].as_array().expect("figures");
             let figure = figures.iter().find(|f| f["name"] == name);
@@ -42,7 +42,7 @@ fn tiny_worlds_have_no_exceptions() {
 }
 
 /// Tasks that ran of each step.
-fn ran(world: &World, output: &str) -> Vec<(String, u64)> {
+fn ran(world: &TestRun, output: &str) -> Vec<(String, u64)> {
     let ended = world.run(output);
     assert!(ended.status.success(), "{}", stderr(&ended));
     let summary: Value = serde_json::from_str(&stdout(&ended)).expect("JSON");
@@ -55,7 +55,7 @@ fn ran(world: &World, output: &str) -> Vec<(String, u64)> {
 #[test]
 fn a_changed_threshold_re_decides_without_a_model() {
     let folder = tempfile::tempdir().expect("a folder");
-    let world = World::build(folder.path(), 3);
+    let world = TestRun::build(folder.path(), 3);
     assert!(ran(&world, "output").iter().all(|(_, ran)| *ran > 0));
     world.change_manifest("same_person_photo = ", "same_person_photo = 0.55 # ");
     // Without the runtime's library no session can be made.
@@ -92,20 +92,20 @@ fn a_changed_threshold_re_decides_without_a_model() {
 /// Lazy portraits keep the same names with fewer pictures.
 #[test]
 fn lazy_portraits_change_no_decision() {
-    let lazy = World::finished(1);
+    let lazy = TestRun::finished(1);
     let folder = tempfile::tempdir().expect("a folder");
-    let eager = World::build(folder.path(), 1);
+    let eager = TestRun::build(folder.path(), 1);
     eager.change_manifest("[generate_portraits]", "[generate_portraits]\nlazy = false");
     let mut run = eager.command(&["run", "--stage", "..verify-portraits"], "output");
     let ended = run.output().expect("the program");
     assert!(ended.status.success(), "{}", stderr(&ended));
-    let line = |world: &World, table: &str| {
+    let line = |world: &TestRun, table: &str| {
         let digests = world.digests("output");
         let line = digests.lines().find(|l| l.starts_with(table));
         line.unwrap_or_else(|| panic!("no {table}")).to_owned()
     };
     assert_eq!(line(&lazy, "known_names "), line(&eager, "known_names "));
-    let portraits = |world: &World| {
+    let portraits = |world: &TestRun| {
         let line = line(world, "portraits ");
         let rows = line.split_whitespace().nth(1).expect("rows");
         rows.replace(',', "").parse::<u64>().expect("a number")

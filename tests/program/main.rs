@@ -15,4 +15,4 @@ mod recount;
 mod resume;
 mod sandbox;
 mod shards;
-mod world;
+mod test_run;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::{DataType, ParquetReader, SerReader};
 
-use crate::world::World;
+use crate::test_run::TestRun;
 
 /// Name and image, name and portrait, or name and name.
 type Pair = (u64, u64);
@@ -92,7 +92,7 @@ fn numbers(file: &Path, column: &str) -> Vec<u64> {
 /// Every stage's balance, over the whole run.
 #[test]
 fn every_row_is_accounted_for() {
-    let world = World::finished(1);
+    let world = TestRun::finished(1);
     let folder = world.join("output");
     let tables = Tables { folder };
     let of_names = |table| tables.names(table).len();
@@ -175,7 +175,7 @@ fn every_row_is_accounted_for() {
     }
 }
 
-fn caption_rows(world: &World) -> usize {
+fn caption_rows(world: &TestRun) -> usize {
     let mut files = Vec::new();
     parquet_below(&world.join("mini/captions"), &mut files);
     let height = |f: &PathBuf| {
@@ -188,7 +188,7 @@ fn caption_rows(world: &World) -> usize {
 /// A photo passes through the tables once: no stage writes a row twice or invents one.
 #[test]
 fn photos_only_become_fewer() {
-    let world = World::finished(1);
+    let world = TestRun::finished(1);
     let tables = Tables {
         folder: world.join("output"),
     };
@@ -217,7 +217,7 @@ fn photos_only_become_fewer() {
 /// Every identity of the dataset has four portraits and five photos.
 #[test]
 fn identities_are_whole() {
-    let world = World::finished(1);
+    let world = TestRun::finished(1);
     let tables = Tables {
         folder: world.join("output"),
     };

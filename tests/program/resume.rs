@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::sandbox::{stderr, stdout};
-use crate::world::World;
+use crate::test_run::TestRun;
 
 /// Kills per world at most; then the run may finish.
 const KILLS: usize = 6;
@@ -46,7 +46,7 @@ fn killed_at_random_moments_a_run_ends_with_the_same_data_soak() {
 
 fn killed_and_resumed(seed: u64) {
     let folder = tempfile::tempdir().expect("a folder");
-    let world = World::build(folder.path(), seed);
+    let world = TestRun::build(folder.path(), seed);
     let begun = Instant::now();
     let ended = world.run("straight");
     assert!(ended.status.success(), "{}", stderr(&ended));
@@ -90,9 +90,9 @@ const SPARE_ATTEMPTS: u32 = 2;
 /// A run that only a worker's death disturbed ends well by itself.
 #[test]
 fn a_killed_worker_costs_an_attempt_and_no_run() {
-    let finished = World::finished(1);
+    let finished = TestRun::finished(1);
     let folder = tempfile::tempdir().expect("a folder");
-    let world = World::build(folder.path(), 1);
+    let world = TestRun::build(folder.path(), 1);
     let mut run = world
         .command(&["run"], "output")
         .spawn()
@@ -113,7 +113,7 @@ fn a_killed_worker_costs_an_attempt_and_no_run() {
 #[test]
 fn an_interrupt_ends_a_run_gently() {
     let folder = tempfile::tempdir().expect("a folder");
-    let world = World::build(folder.path(), 1);
+    let world = TestRun::build(folder.path(), 1);
     let mut run = world
         .command(&["run"], "output")
         .spawn()
@@ -131,7 +131,7 @@ fn an_interrupt_ends_a_run_gently() {
 
 #[test]
 fn a_second_run_runs_nothing() {
-    nothing_left_to_do(&World::finished(1), "output");
+    nothing_left_to_do(&TestRun::finished(1), "output");
 }
 
 /// Waits until the run ends, at most `patience`.
@@ -158,7 +158,7 @@ fn worker_of(parent: u32) -> Option<Pid> {
         })
 }
 
-fn sound(world: &World, output: &str) {
+fn sound(world: &TestRun, output: &str) {
     let verified = world
         .command(&["verify"], output)
         .output()
@@ -166,7 +166,7 @@ fn sound(world: &World, output: &str) {
     assert!(verified.status.success(), "{}", stderr(&verified));
 }
 
-fn nothing_left_to_do(world: &World, output: &str) {
+fn nothing_left_to_do(world: &TestRun, output: &str) {
     let again = world.run(output);
     assert!(again.status.success(), "{}", stderr(&again));
     let summary: serde_json::Value = serde_json::from_str(&stdout(&again)).expect("JSON");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::sandbox::stderr;
-use crate::world::World;
+use crate::test_run::TestRun;
 
 /// Reads the folder as `datasets` and pyarrow users do; prints rows, people and pictures that decode as their format.
 const READ: &str = r#"
@@ -51,7 +51,7 @@ pub fn python(code: &str, arguments: &[&Path]) -> Vec<u8> {
 
 #[test]
 fn pyarrow_reads_the_dataset() {
-    let world = World::finished(1);
+    let world = TestRun::finished(1);
     let printed = python(READ, &[&world.join("output/laioncele")]);
     let read: serde_json::Value = serde_json::from_slice(&printed).expect("JSON");
     let number = |name: &str| read[name].as_u64().expect("a number");
@@ -65,7 +65,7 @@ fn pyarrow_reads_the_dataset() {
     assert_eq!(number("files") as usize, shards(&world));
 }
 
-fn shards(world: &World) -> usize {
+fn shards(world: &TestRun) -> usize {
     let files = std::fs::read_dir(world.join("output/laioncele")).expect("the dataset");
     let names = files.map(|f| f.expect("a file").file_name().into_string().expect("text"));
     names.filter(|name| name.ends_with(".parquet")).count()

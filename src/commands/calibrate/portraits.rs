@@ -8,7 +8,7 @@ use laioncele_face::calibration::{Curve, Tally};
 use laioncele_face::cosine;
 
 use super::Measured;
-use crate::cli::Place;
+use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::session::{Access, Session};
 use crate::words::count;
@@ -49,9 +49,9 @@ impl Name {
     }
 }
 
-/// Measures the run at `place`; at most `names` names are compared with one another.
-pub fn measure(manifest: &Manifest, place: &Place, names: usize) -> Result<Measured, Failure> {
-    let all = faces(place)?;
+/// Measures the run at `paths`; at most `names` names are compared with one another.
+pub fn measure(manifest: &Manifest, paths: &RunPaths, names: usize) -> Result<Measured, Failure> {
+    let all = faces(paths)?;
     let same_person = laioncele_verify_portraits::Settings::read(manifest)?.same_person;
     let known = all.iter().filter(|name| name.is_known(same_person)).count();
     let (same, same_mean) = within(&all, same_person);
@@ -59,7 +59,7 @@ pub fn measure(manifest: &Manifest, place: &Place, names: usize) -> Result<Measu
     if same.pairs() == 0 || different.pairs() == 0 {
         let text = format!(
             "{}: no two names whose portraits could be compared, or none that shows one person",
-            place.output.display()
+            paths.output.display()
         );
         return Err(Failure::new(Exit::Environment, text)
             .hint("a larger run has them, or bring labelled pictures with --pairs"));
@@ -78,9 +78,9 @@ pub fn measure(manifest: &Manifest, place: &Place, names: usize) -> Result<Measu
 }
 
 /// The names of the run, by their ids: hashes, so that the first are no choice.
-fn faces(place: &Place) -> Result<Vec<Name>, Failure> {
-    let session = Session::open(place, StageName::VerifyPortraits, Access::Existing)?;
-    let records = session.present()?;
+fn faces(paths: &RunPaths) -> Result<Vec<Name>, Failure> {
+    let session = Session::open(paths, StageName::VerifyPortraits, Access::Existing)?;
+    let records = session.current_records()?;
     let parts = records
         .iter()
         .flat_map(|r| r.outputs_of(TableId::PortraitFaces));
@@ -92,7 +92,7 @@ fn faces(place: &Place) -> Result<Vec<Name>, Failure> {
         }
     }
     if names.is_empty() {
-        let output = place.output.display();
+        let output = paths.output.display();
         let text = format!("{output}: no portraits have been scored, or not as they are now");
         return Err(Failure::new(Exit::Environment, text).hint(
             "run `laioncele run --stage ..verify-portraits` with the same manifest and output",

@@ -8,7 +8,7 @@ use laioncele_face::{Face, FaceNets, Search, cosine};
 use serde::Serialize;
 
 use super::{failed, load, open};
-use crate::cli::MANIFEST;
+use crate::args::DEFAULT_MANIFEST;
 use crate::error_rates::ErrorRates;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -36,7 +36,7 @@ pub struct Compare {
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// The manifest whose [models.face] is used
-    #[arg(long, short, value_name = "FILE", default_value = MANIFEST)]
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
     manifest: PathBuf,
     /// Print JSON
     #[arg(long)]

@@ -6,7 +6,7 @@ use clap::Args;
 use laioncele_core::{Part, StageName, TableId};
 use laioncele_mini_world::{Truth, score};
 
-use crate::cli::Place;
+use crate::args::RunPaths;
 use crate::failure::Failure;
 use crate::output;
 use crate::session::{Access, Session};
@@ -24,7 +24,7 @@ Figures whose tables the run has not written yet have no value.";
 #[command(after_help = EXAMPLES)]
 pub struct Score {
     #[command(flatten)]
-    place: Place,
+    paths: RunPaths,
     /// The world's truth [default: truth.json beside the manifest]
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
@@ -39,10 +39,10 @@ impl Score {
     /// # Errors
     /// A folder without a run, a world without its truth, damaged tables.
     pub fn execute(self) -> Result<(), Failure> {
-        let session = Session::open(&self.place, StageName::Evaluate, Access::Existing)?;
-        let beside = || self.place.manifest.with_file_name("truth.json");
+        let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
+        let beside = || self.paths.manifest.with_file_name("truth.json");
         let truth = Truth::load(&self.truth.unwrap_or_else(beside))?;
-        let records = session.present()?;
+        let records = session.current_records()?;
         let parts = |table: TableId| -> Vec<Part> {
             let parts = records.iter().flat_map(|r| r.outputs_of(table));
             parts.cloned().collect()

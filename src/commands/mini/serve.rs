@@ -6,7 +6,7 @@ use clap::Args;
 use laioncele_core::CoreError;
 use laioncele_mini_world::HOST_SUFFIX;
 
-use crate::cli::MANIFEST;
+use crate::args::DEFAULT_MANIFEST;
 use crate::failure::Failure;
 use crate::output;
 use crate::session::load_manifest;
@@ -26,7 +26,7 @@ cut off, in circles. Ctrl-C ends it.";
 #[command(after_help = EXAMPLES)]
 pub struct Serve {
     /// The world's manifest
-    #[arg(long, short, value_name = "FILE", default_value = MANIFEST)]
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
     manifest: PathBuf,
     /// The port on 127.0.0.1; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]

@@ -21,7 +21,7 @@ type Pairs = BTreeSet<(u64, u64)>;
 
 /// Looks for what the dataset's rows need in the tables before it, as far as the run has come.
 pub fn check(session: &Session, findings: &mut Findings) -> Result<(), Failure> {
-    let records = session.present()?;
+    let records = session.current_records()?;
     let tables = Tables {
         store: session.store()?,
         records: &records,

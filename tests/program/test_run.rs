@@ -11,11 +11,11 @@ use crate::sandbox::{program, stderr, stdout};
 const TRUTH: &str = "truth-aside.json";
 
 /// A world with its manifest, and the folder of one run on it.
-pub struct World {
+pub struct TestRun {
     folder: PathBuf,
 }
 
-impl World {
+impl TestRun {
     /// Builds the tiny world of `seed` in `folder`.
     pub fn build(folder: &Path, seed: u64) -> Self {
         Self::build_sized(folder, seed, "tiny")
@@ -42,7 +42,7 @@ impl World {
         Self::finished_sized(seed, "tiny")
     }
 
-    /// As [`World::finished`], the full world.
+    /// As [`TestRun::finished`], the full world.
     pub fn finished_full(seed: u64) -> Self {
         Self::finished_sized(seed, "full")
     }

@@ -9,11 +9,11 @@ use laioncele_core::stage::ModelFiles;
 use laioncele_core::{CoreError, Digest, Manifest, Part, StageName, Step, TableId};
 use serde_json::Value;
 
-use super::{StepFacts, World};
+use super::{PlanInputs, StepInfo};
 use crate::failure::Failure;
 
-/// The world of `steps` up to and including stage `last`. The settings of all steps are checked, also of those that
-/// are left out; models are only looked for where they are needed.
+/// The plan inputs of `steps` up to and including stage `last`. Settings are checked for all steps, models only for
+/// those up to `last`.
 ///
 /// # Errors
 /// A wrong manifest, an empty source, a missing model.
@@ -22,7 +22,7 @@ pub fn gather(
     steps: &[Box<dyn Step>],
     last: StageName,
     digests: &FileDigests,
-) -> Result<World, Failure> {
+) -> Result<PlanInputs, Failure> {
     let settings = steps
         .iter()
         .map(|step| settings(&**step, manifest))
@@ -33,32 +33,32 @@ pub fn gather(
         .iter()
         .map(|shard| shard_part(shard, digests))
         .collect::<Result<Vec<_>, _>>()?;
-    let facts = steps
+    let steps = steps
         .iter()
         .zip(settings)
         .filter(|(step, _)| step.stage() <= last)
-        .map(|(step, settings)| step_facts(&**step, manifest, settings, digests))
+        .map(|(step, settings)| step_info(&**step, manifest, settings, digests))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(World {
-        steps: facts,
+    Ok(PlanInputs {
+        steps,
         buckets: manifest.run.buckets,
         shards,
     })
 }
 
-fn step_facts(
+fn step_info(
     step: &dyn Step,
     manifest: &Manifest,
     settings: BTreeMap<String, String>,
     digests: &FileDigests,
-) -> Result<StepFacts, Failure> {
+) -> Result<StepInfo, Failure> {
     let digest = |m: ModelFiles| match digests.of(&m.path) {
         Ok(digest) => Ok((m.label, digest)),
         Err(error) => Err(no_model(manifest, &m.label, error)),
     };
     let models: Result<BTreeMap<String, Digest>, Failure> =
         step.models(manifest)?.into_iter().map(digest).collect();
-    Ok(StepFacts {
+    Ok(StepInfo {
         name: step.name().to_owned(),
         stage: step.stage(),
         version: step.version(),

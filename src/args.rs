@@ -1,0 +1,99 @@
+//! Arguments that several commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use laioncele_core::StageName;
+
+use crate::plan::stages;
+
+/// The manifest that commands read unless `--manifest` names another.
+pub const DEFAULT_MANIFEST: &str = "manifests/mini.toml";
+
+/// Manifest and output folder of the run that a command works on.
+#[derive(Args, Clone, Debug)]
+pub struct RunPaths {
+    /// The manifest, which describes the run
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
+    pub manifest: PathBuf,
+    /// The folder for the run's tables, ledger and results
+    #[arg(long, short, value_name = "FOLDER", default_value = "laioncele-output")]
+    pub output: PathBuf,
+}
+
+/// Stages as given on the command line, in data order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stages(pub Vec<StageName>);
+
+impl std::str::FromStr for Stages {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        stages::parse(text).map(Self)
+    }
+}
+
+impl Stages {
+    /// The last of them in data order.
+    pub fn last(&self) -> StageName {
+        self.0.last().copied().unwrap_or(StageName::Evaluate)
+    }
+}
+
+/// How much the program logs besides its results.
+#[derive(Args, Clone, Debug)]
+pub struct Verbosity {
+    /// Log more: -v for progress, -vv for details
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, display_order = 900)]
+    verbose: u8,
+    /// Print errors only, and no progress
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        display_order = 901
+    )]
+    pub quiet: bool,
+}
+
+impl Verbosity {
+    /// Log directives: `RUST_LOG` where it is set, else by the flags.
+    pub fn filter(&self) -> String {
+        match std::env::var("RUST_LOG") {
+            Ok(directives) if !directives.trim().is_empty() => directives,
+            _ => level(self.verbose, self.quiet).to_owned(),
+        }
+    }
+}
+
+fn level(verbose: u8, quiet: bool) -> &'static str {
+    match (quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, _) => "debug",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::EnvFilter;
+
+    use super::*;
+
+    #[test]
+    fn last_is_the_last_stage_in_data_order() -> Result<(), String> {
+        let stages: Stages = "evaluate,merge-names".parse()?;
+        assert_eq!(stages.last(), StageName::Evaluate);
+        Ok(())
+    }
+
+    #[test]
+    fn flags_choose_a_level_that_the_log_filter_accepts() {
+        let chosen = [(0, true), (0, false), (1, false), (2, false), (9, false)]
+            .map(|(verbose, quiet)| level(verbose, quiet));
+        assert_eq!(chosen, ["error", "warn", "info", "debug", "debug"]);
+        assert!(chosen.iter().all(|c| EnvFilter::try_new(c).is_ok()));
+    }
+}
