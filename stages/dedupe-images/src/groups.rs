@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use image_hasher::ImageHash;
 
-use crate::Fingerprint;
+use crate::fingerprint::Fingerprint;
 
 /// The photos of one name in groups of copies: two are in one group when a chain of photos, each within `max_distance`
 /// bits of the next, joins them. Groups and members keep the order of `photos`.

@@ -1,17 +1,20 @@
 //! Stage 7, dedupe-images: one of each picture. Average hash within a name; of each group of copies the largest stays.
 
+mod fingerprint;
 mod groups;
 mod hash;
 
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Photo, UniquePhoto};
 use laioncele_core::{
-    CoreError, DropReason, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step,
-    TableId, Task, Unit,
+    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
+    Unit,
 };
 use serde::{Deserialize, Serialize};
 
 pub use hash::average_hash;
+
+use fingerprint::Fingerprint;
 
 /// `[dedupe_images]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,46 +85,17 @@ impl Step for DedupeImages {
     }
 }
 
-/// What deduplication needs to know of a photo.
-#[derive(Clone, Debug)]
-struct Fingerprint {
-    name_id: NameId,
-    image_id: ImageId,
-    hash: u64,
-    pixels: u64,
-    bytes: u64,
-    sha256: String,
-}
-
 /// Hashes the photos part by part, so that only one part's pictures are in memory.
 fn fingerprints(task: &mut Task) -> Result<Vec<Fingerprint>, StageError> {
     let parts: Vec<_> = task.inputs(TableId::Photos).cloned().collect();
     let (total, mut prints) = (task.rows_in(TableId::Photos), Vec::new());
     for part in &parts {
         for photo in task.read_part::<Photo>(part)? {
-            prints.push(fingerprint(&photo)?);
+            prints.push(Fingerprint::of(&photo)?);
             task.progress(prints.len() as u64, total, Unit::Image)?;
         }
     }
     Ok(prints)
-}
-
-fn fingerprint(photo: &Photo) -> Result<Fingerprint, StageError> {
-    let hash = average_hash(&photo.image.bytes).map_err(|e| {
-        // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
-        StageError::Data(format!(
-            "photo {} of {} no longer decodes: {e}",
-            photo.image_id, photo.url
-        ))
-    })?;
-    Ok(Fingerprint {
-        name_id: photo.name_id,
-        image_id: photo.image_id,
-        hash,
-        pixels: u64::from(photo.width) * u64::from(photo.height),
-        bytes: photo.image.bytes.len() as u64,
-        sha256: photo.sha256.clone(),
-    })
 }
 
 /// Keeps the largest of a group (pixels, then bytes, then the smaller id) and drops the others as its copies.

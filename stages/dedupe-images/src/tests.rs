@@ -4,6 +4,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, Image};
 use laioncele_core::testing::Rig;
+use laioncele_core::{ImageId, NameId};
 use proptest::prelude::*;
 
 use super::*;

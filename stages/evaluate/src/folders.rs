@@ -9,13 +9,12 @@ use serde::Serialize;
 
 use crate::error::{EvaluateError, Result};
 use crate::gallery::{Gallery, PLAIN, Picture, blocks};
-use crate::networks::Networks;
-use crate::people::{entries, name_of, photos_by_person, read_picture};
+use crate::networks::{Networks, pool};
+use crate::people::{entries, name_of, photos_by_person, read_picture, reference_faces};
 use crate::prompts::{Prompted, read_prompts};
 use crate::report::Report;
 use crate::scores::{ALL, scores};
 use crate::settings::Plan;
-use crate::{pool, reference_faces, same_recognizer};
 
 /// What a folder of pictures of people should hold.
 const PEOPLE_EXPECTED: &str = "a sub-folder for each person, named as their reference photo, with PNG, JPEG or WebP files is expected";
@@ -123,7 +122,7 @@ pub fn score_folders(
     let people: BTreeSet<&str> = people.filter(|p| *p != PLAIN).collect();
     let references = pool.install(|| reference_faces(&photos, &people, &networks))?;
     let rows = pool.install(|| scores(&gallery, &references, plan.run_seed));
-    let same = same_recognizer(&plan)?;
+    let same = plan.judge_is_filter()?;
     Ok(FolderReport {
         report: Report::new(rows, &plan, same),
         pictures: total,

@@ -16,24 +16,22 @@ mod statistics;
 mod towers;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 
 use laioncele_core::ledger::Record;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::store::Store;
 use laioncele_core::table::{EvaluationScore, Sample};
 use laioncele_core::{
-    CoreError, Digest, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId,
-    Task, Unit, part,
+    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
+    Unit, part,
 };
-use rayon::prelude::*;
 
 pub use error::EvaluateError;
 pub use folders::{FolderReport, Folders, Undecodable, score_folders};
 pub use frechet::frechet_distance;
 use gallery::{Gallery, PLAIN, Picture, blocks};
-use networks::Networks;
+use networks::{Networks, pool};
 pub use report::{Report, Score};
 pub use scores::{References, scores};
 use settings::Plan;
@@ -90,9 +88,9 @@ impl Step for Evaluate {
         task.account(Unit::Sample, rows_in, viewing.gallery.seen.len() as u64);
         let photos = people::photos_by_person(plan.references(task.manifest())?)?;
         let people = viewing.people.iter().map(String::as_str).collect();
-        let references = pool.install(|| reference_faces(&photos, &people, &networks))?;
+        let references = pool.install(|| people::reference_faces(&photos, &people, &networks))?;
         let mut rows = pool.install(|| scores(&viewing.gallery, &references, plan.run_seed));
-        rows.push(report::same_recognizer_row(same_recognizer(&plan)?));
+        rows.push(report::same_recognizer_row(plan.judge_is_filter()?));
         task.write::<EvaluationScore>(rows)
     }
 
@@ -183,41 +181,6 @@ fn picture(sample: &Sample) -> Picture<'_> {
         prompt: Some(&sample.prompt),
         file: Ok(Cow::Borrowed(&sample.image.bytes)),
     }
-}
-
-/// The threads that a worker may use; 0: as many as the machine has.
-fn pool(threads: usize) -> Result<rayon::ThreadPool, EvaluateError> {
-    Ok(rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()?)
-}
-
-/// The reference faces of `people`.
-fn reference_faces(
-    photos: &BTreeMap<String, Vec<PathBuf>>,
-    people: &BTreeSet<&str>,
-    networks: &Networks,
-) -> Result<References, EvaluateError> {
-    let face = |name: &&str| {
-        let photos = photos.get(*name).map_or(&[][..], Vec::as_slice);
-        Ok((
-            (*name).to_owned(),
-            people::reference_face(photos, networks)?,
-        ))
-    };
-    people.par_iter().map(face).collect()
-}
-
-/// Whether the recognizer that judges is the one that chose the photos.
-fn same_recognizer(plan: &Plan) -> Result<bool, EvaluateError> {
-    if plan.face.recognizer == plan.filter {
-        return Ok(true);
-    }
-    let digest = |path: &Path| {
-        let bytes = std::fs::read(path).map_err(|e| CoreError::from_io(path, e))?;
-        Ok::<_, EvaluateError>(Digest::of(&bytes))
-    };
-    Ok(digest(&plan.face.recognizer)? == digest(&plan.filter)?)
 }
 
 #[cfg(test)]

@@ -98,3 +98,13 @@ impl Networks {
         Ok(done?)
     }
 }
+
+/// The threads that a task may use; 0: as many as the machine has.
+///
+/// # Errors
+/// Threads that cannot be started.
+pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
+    Ok(rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()?)
+}

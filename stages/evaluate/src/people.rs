@@ -1,14 +1,16 @@
 //! Folders of people: their reference photos, or pictures of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use laioncele_core::CoreError;
 use laioncele_image::{Limits, Orientation, decode};
+use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::networks::Networks;
+use crate::scores::References;
 
 /// The largest file that is read as a picture.
 const MAX_BYTES: u64 = 256 << 20;
@@ -73,7 +75,7 @@ pub fn read_picture(path: &Path) -> std::result::Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// A network's error.
-pub fn reference_face(photos: &[PathBuf], networks: &Networks) -> Result<Option<Vec<f32>>> {
+fn reference_face(photos: &[PathBuf], networks: &Networks) -> Result<Option<Vec<f32>>> {
     let mut faces: Vec<Vec<f32>> = Vec::new();
     for path in photos {
         match photo(path) {
@@ -91,6 +93,22 @@ pub fn reference_face(photos: &[PathBuf], networks: &Networks) -> Result<Option<
         (sum / faces.len() as f64) as f32
     };
     Ok(Some((0..first.len()).map(mean).collect()))
+}
+
+/// The reference faces of `people`.
+///
+/// # Errors
+/// A network's error.
+pub fn reference_faces(
+    photos: &BTreeMap<String, Vec<PathBuf>>,
+    people: &BTreeSet<&str>,
+    networks: &Networks,
+) -> Result<References> {
+    let face = |name: &&str| {
+        let photos = photos.get(*name).map_or(&[][..], Vec::as_slice);
+        Ok(((*name).to_owned(), reference_face(photos, networks)?))
+    };
+    people.par_iter().map(face).collect()
 }
 
 fn photo(path: &Path) -> std::result::Result<RgbImage, String> {

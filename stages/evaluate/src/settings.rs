@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use laioncele_core::stage::ModelFiles;
-use laioncele_core::{CoreError, Manifest};
+use laioncele_core::{CoreError, Digest, Manifest};
 use laioncele_encoder::ImageEncoderFiles;
 use laioncele_face::FaceFiles;
 use serde::{Deserialize, Serialize};
@@ -144,6 +144,21 @@ impl Plan {
         }
         let model = |(label, path)| ModelFiles { label, path };
         Ok(files.into_iter().map(model).collect())
+    }
+
+    /// Whether the recognizer that judges is the one that chose the photos.
+    ///
+    /// # Errors
+    /// A recognizer's file that cannot be read.
+    pub fn judge_is_filter(&self) -> Result<bool, CoreError> {
+        if self.face.recognizer == self.filter {
+            return Ok(true);
+        }
+        let digest = |path: &Path| {
+            let bytes = std::fs::read(path).map_err(|e| CoreError::from_io(path, e))?;
+            Ok::<_, CoreError>(Digest::of(&bytes))
+        };
+        Ok(digest(&self.face.recognizer)? == digest(&self.filter)?)
     }
 
     /// What loaded networks may be kept under.

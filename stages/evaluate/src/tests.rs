@@ -1,5 +1,7 @@
 //! The step on a few pictures of the embedded world's people, with its real networks.
 
+use std::path::{Path, PathBuf};
+
 use laioncele_clip::{ImageEncoder, TextEncoder, cosine};
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, Image};

@@ -8,30 +8,13 @@ use rayon::prelude::*;
 use crate::fold::fold_key;
 use crate::frames;
 use crate::merge::{MergedName, merge};
+use crate::name_status::NameStatus;
 use crate::normalize::{Spelling, normalize};
 use crate::settings::Settings;
 
-/// What a mention is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// A name that may stay.
-    Name,
-    /// No person's name, or several people's.
-    NotAName,
-    /// One word, not common enough.
-    Mononym,
-    /// On the exclusion list.
-    Excluded,
-}
-
-impl Verdict {
-    /// All verdicts; a verdict's place is its number in frames.
-    pub(crate) const ALL: [Self; 4] = [Self::Name, Self::NotAName, Self::Mononym, Self::Excluded];
-}
-
 /// The decisions on all spellings.
 pub(crate) struct Decisions {
-    names: Vec<(MergedName, Verdict)>,
+    names: Vec<(MergedName, NameStatus)>,
     /// As written, with the place of its name in `names`; none where it is no name.
     spellings: Vec<(String, Option<usize>)>,
 }
@@ -67,8 +50,10 @@ impl Decisions {
             .collect();
         let names: Vec<_> = merged
             .into_par_iter()
-            .map(|name| (verdict(&name, &mononyms, &excluded, settings), name))
-            .map(|(v, n)| (n, v))
+            .map(|name| {
+                let status = status(&name, &mononyms, &excluded, settings);
+                (name, status)
+            })
             .collect();
         let place: HashMap<&str, usize> = names
             .iter()
@@ -86,18 +71,20 @@ impl Decisions {
         Ok(Self { names, spellings })
     }
 
-    /// The names with their verdicts, sorted by name.
-    pub(crate) fn names(&self) -> impl Iterator<Item = (&MergedName, Verdict)> {
-        self.names.iter().map(|(name, verdict)| (name, *verdict))
+    /// The names with their status, sorted by name.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&MergedName, NameStatus)> {
+        self.names.iter().map(|(name, status)| (name, *status))
     }
 
-    /// Every spelling as written, with the name it is filed under and the verdict.
-    pub(crate) fn spellings(&self) -> impl Iterator<Item = (&str, Option<&MergedName>, Verdict)> {
+    /// Every spelling as written, with the name it is filed under and its status.
+    pub(crate) fn spellings(
+        &self,
+    ) -> impl Iterator<Item = (&str, Option<&MergedName>, NameStatus)> {
         self.spellings
             .iter()
             .map(|(written, place)| match place.map(|at| &self.names[at]) {
-                Some((name, verdict)) => (written.as_str(), Some(name), *verdict),
-                None => (written.as_str(), None, Verdict::NotAName),
+                Some((name, status)) => (written.as_str(), Some(name), *status),
+                None => (written.as_str(), None, NameStatus::NotAName),
             })
     }
 }
@@ -111,22 +98,22 @@ fn exclusion_keys(entry: &str) -> Vec<String> {
         .collect()
 }
 
-fn verdict(
+fn status(
     name: &MergedName,
     mononyms: &HashSet<&str>,
     excluded: &HashSet<String>,
     settings: &Settings,
-) -> Verdict {
+) -> NameStatus {
     if name
         .aliases
         .iter()
         .any(|a| excluded.contains(&fold_key(&a.spelling)))
     {
-        Verdict::Excluded
+        NameStatus::Excluded
     } else if mononyms.contains(name.name.as_str()) && name.mentions < settings.mononym_min_mentions
     {
-        Verdict::Mononym
+        NameStatus::Mononym
     } else {
-        Verdict::Name
+        NameStatus::Accepted
     }
 }

@@ -8,8 +8,8 @@ use laioncele_core::table::Candidate;
 use laioncele_core::{CoreError, ImageId, NameId, Part, StageError, Task};
 use polars::prelude::*;
 
-use crate::decide::{Decisions, Verdict};
 use crate::merge::Counted;
+use crate::name_status::NameStatus;
 use crate::normalize::Spelling;
 
 /// Rows of partial counts after which they are summed up.
@@ -121,25 +121,29 @@ pub(crate) fn count_normalized<'a>(
     sum().map_err(failed)
 }
 
-/// The decisions as a frame: `name` as written, `name_id` (null where it is none), `verdict`.
-pub(crate) struct Verdicts(DataFrame);
+/// The decisions on all spellings as a frame: `name` as written, `name_id` (null where it is no name), `status`.
+pub(crate) struct DecisionFrame(DataFrame);
 
-impl Verdicts {
+impl DecisionFrame {
+    /// From each spelling as written, the name it is filed under, and that name's status.
+    ///
     /// # Errors
     /// A failure of polars.
-    pub(crate) fn of(decisions: &Decisions) -> Result<Self, StageError> {
-        let (mut written, mut ids, mut verdicts) = (Vec::new(), Vec::new(), Vec::new());
-        for (spelling, name, verdict) in decisions.spellings() {
+    pub(crate) fn new<'a>(
+        decisions: impl Iterator<Item = (&'a str, Option<NameId>, NameStatus)>,
+    ) -> Result<Self, StageError> {
+        let (mut written, mut ids, mut statuses) = (Vec::new(), Vec::new(), Vec::new());
+        for (spelling, name, status) in decisions {
             written.push(spelling);
-            ids.push(name.map(|n| NameId::of(&n.name).0));
-            verdicts.push(verdict as u32);
+            ids.push(name.map(|id| id.0));
+            statuses.push(status as u32);
         }
-        df!("name" => written, "name_id" => ids, "verdict" => verdicts)
+        df!("name" => written, "name_id" => ids, "status" => statuses)
             .map(Self)
             .map_err(failed)
     }
 
-    /// The mentions of `part`, the `number`th, each with its name and verdict.
+    /// The mentions of `part`, the `number`th, each with its name and status.
     ///
     /// # Errors
     /// A damaged part.
@@ -160,7 +164,7 @@ impl Verdicts {
     }
 }
 
-/// Mentions: `name_id`, `image_id`, `caption_id`, `part` and `row` say which; those of one part also `name` and `verdict`.
+/// Mentions: `name_id`, `image_id`, `caption_id`, `part` and `row` say which; those of one part also `name` and `status`.
 pub(crate) struct Filed(DataFrame);
 
 /// A mention that is not filed under a name that may stay.
@@ -168,11 +172,11 @@ pub(crate) struct DroppedMention {
     pub(crate) caption_id: u64,
     pub(crate) name_id: Option<NameId>,
     pub(crate) spelling: String,
-    pub(crate) verdict: Verdict,
+    pub(crate) status: NameStatus,
 }
 
 impl Filed {
-    /// The mentions whose verdict is another than [`Verdict::Name`].
+    /// The mentions whose status is not [`NameStatus::Accepted`].
     ///
     /// # Errors
     /// A failure of polars.
@@ -182,23 +186,23 @@ impl Filed {
                 .0
                 .clone()
                 .lazy()
-                .filter(col("verdict").neq(lit(Verdict::Name as u32)))
+                .filter(col("status").neq(lit(NameStatus::Accepted as u32)))
                 .collect()?;
             let ids: Vec<Option<u64>> = frame.column("name_id")?.u64()?.iter().collect();
             let columns = numbers(&frame, "caption_id")?
                 .into_iter()
                 .zip(ids)
                 .zip(texts(&frame, "name")?)
-                .zip(numbers(&frame, "verdict")?);
+                .zip(numbers(&frame, "status")?);
             Ok(columns
-                .map(|(((caption_id, id), spelling), verdict)| DroppedMention {
+                .map(|(((caption_id, id), spelling), status)| DroppedMention {
                     caption_id,
                     name_id: id.map(NameId),
                     spelling: spelling.unwrap_or_default(),
-                    verdict: Verdict::ALL
-                        .get(verdict as usize)
+                    status: NameStatus::ALL
+                        .get(status as usize)
                         .copied()
-                        .unwrap_or(Verdict::NotAName),
+                        .unwrap_or(NameStatus::NotAName),
                 })
                 .collect())
         };
@@ -240,7 +244,7 @@ impl Pairs {
         let names = filed
             .0
             .lazy()
-            .filter(col("verdict").eq(lit(Verdict::Name as u32)));
+            .filter(col("status").eq(lit(NameStatus::Accepted as u32)));
         self.0.push(
             names
                 .select(MENTION.map(col))

@@ -7,6 +7,7 @@ mod decide;
 pub mod fold;
 mod frames;
 pub mod merge;
+mod name_status;
 pub mod normalize;
 mod settings;
 
@@ -19,8 +20,10 @@ use laioncele_core::{
 
 pub use settings::Settings;
 
-use decide::{Decisions, Verdict};
+use decide::Decisions;
 use frames::{ImageCounts, Kept, Pairs};
+use merge::MergedName;
+use name_status::NameStatus;
 
 /// The steps of this stage.
 pub fn steps() -> Vec<Box<dyn Step>> {
@@ -79,16 +82,19 @@ fn file_mentions(
     decisions: &Decisions,
 ) -> Result<Pairs, StageError> {
     let (total, mut done, mut pairs) = (task.rows_in(TableId::Mentions), 0, Pairs::default());
-    let verdicts = frames::Verdicts::of(decisions)?;
+    let by_id = |(written, name, status): (_, Option<&MergedName>, _)| {
+        (written, name.map(|name| NameId::of(&name.name)), status)
+    };
+    let decided = frames::DecisionFrame::new(decisions.spellings().map(by_id))?;
     for (number, part) in parts.iter().enumerate() {
-        let filed = verdicts.file(task, part, number)?;
+        let filed = decided.file(task, part, number)?;
         for dropped in filed.dropped()? {
-            let (reason, detail) = match dropped.verdict {
-                Verdict::NotAName => (DropReason::NotAName, Some(dropped.spelling)),
-                Verdict::Mononym => (DropReason::Mononym, None),
+            let (reason, detail) = match dropped.status {
+                NameStatus::NotAName => (DropReason::NotAName, Some(dropped.spelling)),
+                NameStatus::Mononym => (DropReason::Mononym, None),
                 // No text of people who asked not to be in it.
-                Verdict::Excluded => (DropReason::Excluded, None),
-                Verdict::Name => continue,
+                NameStatus::Excluded => (DropReason::Excluded, None),
+                NameStatus::Accepted => continue,
             };
             task.drop_row(
                 Unit::Mention,
@@ -140,12 +146,12 @@ fn write_names(
     let buckets = task.manifest().run.buckets;
     let mut rows: Vec<Vec<Name>> = (0..buckets).map(|_| Vec::new()).collect();
     let (mut count, mut merged) = (0, 0);
-    for (name, verdict) in decisions.names() {
+    for (name, status) in decisions.names() {
         let name_id = NameId::of(&name.name);
         let found = images.of(name_id);
-        let reason = match verdict {
-            Verdict::Excluded => Some((DropReason::Excluded, None)),
-            Verdict::Mononym => Some((DropReason::Mononym, Some(name.name.clone()))),
+        let reason = match status {
+            NameStatus::Excluded => Some((DropReason::Excluded, None)),
+            NameStatus::Mononym => Some((DropReason::Mononym, Some(name.name.clone()))),
             _ if found.is_none() => Some((DropReason::TooFewImages, Some(name.name.clone()))),
             _ => None,
         };

@@ -9,9 +9,9 @@ use laioncele_core::store::Store;
 use laioncele_core::table::Dropped;
 use laioncele_core::{CoreError, Digest, DropReason, Manifest, StageName, TableId};
 
+use crate::index::Shard;
 use crate::licence::licence;
 use crate::lineage::{Balance, Lineage, balances};
-use crate::publish::Shard;
 
 /// What stands above the text: how the Hugging Face hub and `datasets` find the shards.
 const HEAD: &str = "---
@@ -103,11 +103,7 @@ macro_rules! line {
 fn summary(text: &mut String, lineage: &Lineage, shards: &[Shard]) {
     let rows: u64 = shards.iter().map(|shard| shard.rows).sum();
     let bytes: u64 = shards.iter().map(|shard| shard.bytes).sum();
-    let people = lineage
-        .records()
-        .iter()
-        .filter_map(|record| record.figures.get(crate::PEOPLE));
-    let people = people.sum::<f64>();
+    let people = lineage.people();
     line!(
         text,
         "\n**{people} people, {rows} photos**, in {} shards of {bytes} bytes together.",

@@ -2,12 +2,14 @@
 //! Parquet shards; published, they are a folder that Hugging Face `datasets` and polars load without any code of ours.
 
 mod card;
+mod index;
 mod licence;
 mod lineage;
 mod mean;
 mod parquet_file;
 mod publish;
 mod rows;
+mod settings;
 mod sheet;
 
 use laioncele_core::ledger::Record;
@@ -17,51 +19,11 @@ use laioncele_core::table::LaionCele;
 use laioncele_core::{
     CoreError, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// `[pack_shards]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Bytes of pictures after which a shard is closed. A bucket's last shard is smaller.
-    pub shard_bytes: u64,
-    /// Rows in a row group: what a reader holds at once.
-    pub row_group: usize,
-    /// Draw a contact sheet of each identity.
-    pub sheets: bool,
-    /// Photos on a sheet at most, best matches first.
-    pub sheet_photos: usize,
-}
+pub use settings::Settings;
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            shard_bytes: 512 << 20,
-            row_group: 256,
-            sheets: true,
-            sheet_photos: 24,
-        }
-    }
-}
-
-impl Settings {
-    /// Reads and checks the section.
-    ///
-    /// # Errors
-    /// An unknown key, a wrong type, a number out of range.
-    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
-        let settings: Self = manifest.section("pack_shards")?;
-        if settings.shard_bytes == 0 || settings.row_group == 0 {
-            let text = "[pack_shards] shard_bytes and row_group must be at least 1";
-            return Err(manifest.error(text.to_owned()));
-        }
-        Ok(settings)
-    }
-}
-
-/// The figure that counts a bucket's identities.
-const PEOPLE: &str = "people";
+use lineage::PEOPLE;
 
 /// The steps of this stage.
 pub fn steps() -> Vec<Box<dyn Step>> {
@@ -96,7 +58,7 @@ impl Step for PackShards {
     }
     /// Sheets are published, not packed: they are in no key.
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
-        let settings = Settings::read(manifest)?;
+        let settings = Settings::from_manifest(manifest)?;
         Ok(json!({ "shard_bytes": settings.shard_bytes, "row_group": settings.row_group }))
     }
     fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
@@ -104,7 +66,7 @@ impl Step for PackShards {
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let settings = Settings::read(task.manifest())?;
+        let settings = Settings::from_manifest(task.manifest())?;
         let rows = rows::join(task)?;
         let count = rows.len() as u64;
         let people = rows.chunk_by(|a, b| a.name_id == b.name_id).count();

@@ -6,6 +6,9 @@ use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Digest, DropReason, KeyHasher, Part, Partition, TableId, Unit};
 
+/// The figure of a task's record that counts its identities.
+pub const PEOPLE: &str = "people";
+
 /// The records that the dataset was made by.
 pub struct Lineage {
     records: Vec<Record>,
@@ -62,6 +65,12 @@ impl Lineage {
     /// The records, by stage, step and partition.
     pub fn records(&self) -> &[Record] {
         &self.records
+    }
+
+    /// How many identities the dataset has.
+    pub fn people(&self) -> f64 {
+        let counts = self.records.iter().filter_map(|r| r.figures.get(PEOPLE));
+        counts.sum()
     }
 
     /// A digest that changes whenever a record does.

@@ -14,7 +14,7 @@ use safetensors::{Dtype, tensor::TensorView};
 ///
 /// # Errors
 /// Damaged parts.
-pub fn file(
+pub fn encode(
     store: &Store,
     widths: &Widths,
     records: &[Record],

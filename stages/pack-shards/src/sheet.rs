@@ -30,11 +30,11 @@ struct Subject {
     photos: Vec<LaionCele>,
 }
 
-/// Draws the sheets of the identities in `shards`, the parts of one bucket, and returns their paths.
+/// Renders and stores the sheets of the identities in `shards`, the parts of one bucket, and returns their paths.
 ///
 /// # Errors
 /// Damaged parts, a full disk.
-pub fn draw(
+pub fn render(
     store: &Store,
     widths: &Widths,
     lineage: &Lineage,
@@ -42,9 +42,9 @@ pub fn draw(
     most_photos: usize,
 ) -> Result<Vec<String>, CoreError> {
     let subjects = subjects(store, widths, lineage, shards, most_photos)?;
-    let drawn: Vec<_> = subjects.par_iter().map(|s| (path(s), sheet(s))).collect();
-    let mut paths = Vec::with_capacity(drawn.len());
-    for (path, bytes) in drawn {
+    let sheets: Vec<_> = subjects.par_iter().map(|s| (path(s), sheet(s))).collect();
+    let mut paths = Vec::with_capacity(sheets.len());
+    for (path, bytes) in sheets {
         store.put_changed(&path, bytes.map_err(|e| CoreError::parquet(&path, e))?)?;
         paths.push(path);
     }

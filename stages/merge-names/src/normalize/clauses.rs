@@ -1,8 +1,9 @@
 //! The clauses of a mention: credits, captions after a dash, "Last, First", brackets and nicknames.
 
 use super::lexicon::LEXICON;
-use super::words::{self, is_suffix};
-use super::{Rejection, Spelling};
+use super::spelling::{Rejection, Spelling};
+use super::word::{bare, is_suffix};
+use super::words;
 use crate::fold::fold_key;
 
 /// File endings of pictures.
@@ -241,11 +242,4 @@ fn is_last_first(first: &str, second: &str) -> bool {
         }
         _ => false,
     }
-}
-
-/// A word in small letters without the signs around it.
-pub(super) fn bare(word: &str) -> String {
-    word.trim_matches(|c: char| !c.is_alphanumeric())
-        .replace('.', "")
-        .to_lowercase()
 }

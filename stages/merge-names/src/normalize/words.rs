@@ -1,12 +1,10 @@
 //! The words of a clause: what stands before and after the name goes, the rest is written as a name.
 
-mod writing;
-
-use super::case::{is_mixed, is_numeral, name_case};
-use super::clauses::bare;
+use super::case::{is_mixed, is_numeral};
 use super::lexicon::LEXICON;
-use super::{Rejection, Spelling};
-use writing::write_name;
+use super::spelling::{Rejection, Spelling};
+use super::word::{Word, is_suffix};
+use super::writing::write_name;
 
 /// Words of the longest name that is believed.
 const MOST_WORDS: usize = 8;
@@ -19,49 +17,6 @@ const PREPOSITIONS: [&str; 24] = [
 
 /// Months that are names too; after a name they begin a date.
 const NAME_MONTHS: [&str; 4] = ["april", "august", "june", "may"];
-
-/// A word as written, and bare in small letters.
-#[derive(Clone)]
-struct Word {
-    written: String,
-    bare: String,
-}
-
-impl Word {
-    fn new(written: &str) -> Self {
-        Self {
-            written: written.to_owned(),
-            bare: bare(written),
-        }
-    }
-
-    fn is_small(&self) -> bool {
-        !self.written.chars().any(char::is_uppercase)
-            && self.written.chars().any(char::is_lowercase)
-    }
-
-    fn has_digit(&self) -> bool {
-        self.written.chars().any(char::is_numeric)
-    }
-
-    fn is_initial(&self) -> bool {
-        let mut chars = self.bare.chars();
-        matches!((chars.next(), chars.next()), (Some(c), None) if c.is_alphabetic() && (c.is_uppercase() || c.is_lowercase()))
-    }
-
-    /// Initials written together (`J.R.R.`, but not `JRR`).
-    fn are_initials(&self) -> bool {
-        self.is_initial()
-            || (self.written.ends_with('.')
-                && self.written.matches('.').count() == self.bare.chars().count())
-    }
-}
-
-/// `jr`, `sr`, `ii`, … (a bare word).
-pub(super) fn is_suffix(bare: &str) -> bool {
-    matches!(bare, "jr" | "jnr" | "junior" | "sr" | "snr")
-        || (bare != "v" && bare != "x" && is_numeral(bare))
-}
 
 /// The name in `text`, which has no commas that matter and no clauses.
 pub(super) fn read_words(text: &str) -> Result<Spelling, Rejection> {

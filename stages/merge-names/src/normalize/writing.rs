@@ -1,6 +1,9 @@
 //! The words of a name as it is written: their case, order, initials and suffix.
 
-use super::*;
+use super::case::{is_mixed, is_numeral, name_case};
+use super::lexicon::LEXICON;
+use super::spelling::{Rejection, Spelling};
+use super::word::{Word, is_suffix};
 
 /// Writes the words as a name: case, initials, suffix.
 pub(super) fn write_name(words: Vec<Word>, count: usize) -> Result<Spelling, Rejection> {
