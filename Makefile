@@ -1,9 +1,10 @@
-# The whole set-up: `make run` builds laioncele and runs the embedded world, `make test` runs every test.
+# The whole set-up: `make run` builds laioncele and runs the embedded world, `make test` runs every test, `make check` is
+# all that CI asks besides.
 
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-gpu test-attention soak bench bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test check fmt fmt-check clippy clippy-cuda doc deny advisories msrv test-gpu test-attention soak bench bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -13,8 +14,43 @@ run: build
 build: onnxruntime
 	cargo build --release
 
+# Prints the ten slowest tests at the end.
 test: onnxruntime pyarrow
-	cargo test --release --workspace
+	tools/test-times.py cargo test --release --locked --workspace
+
+# What .ci/run asks before the tests. One profile everywhere, so that clippy, doc and msrv share what is checked of the
+# dependencies.
+check: fmt-check deny clippy doc msrv
+
+fmt:
+	cargo fmt --all
+
+fmt-check:
+	cargo fmt --all --check
+
+# The lints are in Cargo.toml, [workspace.lints], each exception with its reason.
+clippy:
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+# The same with the code for GPUs; needs the CUDA toolkit, which tools/fetch-cuda.sh can bring.
+clippy-cuda:
+	tools/with-cuda.sh cargo clippy --release --locked --target-dir $${CARGO_TARGET_DIR:-target}/cuda --workspace --all-targets --features laioncele/cudnn -- -D warnings
+
+# The documentation of our crates, private items included: links that lead nowhere are errors.
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --document-private-items
+
+# Licences, duplicate versions and sources of the dependencies, as deny.toml wants them.
+deny:
+	tools/deny.sh check licenses bans sources
+
+# Known vulnerabilities. The database is a git repository at GitHub, so this is no step of .ci/run, which must work without.
+advisories:
+	tools/deny.sh check advisories
+
+# The oldest Rust that Cargo.toml promises.
+msrv:
+	tools/msrv.sh
 
 # The fixtures on the first GPU, in float32 and in 16 bits; fails where there is none.
 test-gpu:
