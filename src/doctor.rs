@@ -21,7 +21,7 @@ use crate::words::{count, grouped, size};
 /// One thing looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What: `source`, `models.sdxl.unet`, `widths`, `memory`, …
+    /// What: `source`, `models.sdxl.unet`, `embedding_dims`, `memory`, …
     pub check: String,
     /// Whether it is as it must be.
     pub ok: bool,
@@ -128,7 +128,7 @@ fn files(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
     checks
 }
 
-/// The parts of SDXL, and whether they fit each other and `[widths]`.
+/// The parts of SDXL, and whether they fit each other and `[embedding_dims]`.
 fn sdxl(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Vec<Check> {
     let files: SdxlFiles = match manifest.model("sdxl") {
         Ok(files) => files,
@@ -152,7 +152,7 @@ fn sdxl(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Vec<Check> {
         .collect();
     if checks.iter().all(|check| check.ok) {
         checks.push(Check::new(
-            "widths",
+            "embedding_dims",
             Some(manifest.path()),
             fit(manifest, &files),
         ));
@@ -177,11 +177,11 @@ fn device(choice: DeviceChoice, memory: &mut Memory) -> Check {
 
 fn fit(manifest: &Manifest, files: &SdxlFiles) -> Result<String, String> {
     let found = files.check_together().map_err(|e| chain(&e))?;
-    let widths = &manifest.widths;
-    if (widths.name_tokens, widths.name_channels) != (NAME_TOKENS, found.name) {
+    let dims = &manifest.embedding_dims;
+    if (dims.name_tokens, dims.name_channels) != (NAME_TOKENS, found.name) {
         return Err(format!(
-            "[widths] says {} x {}, but names of [models.sdxl] are {NAME_TOKENS} x {}",
-            widths.name_tokens, widths.name_channels, found.name
+            "[embedding_dims] says {} x {}, but names of [models.sdxl] are {NAME_TOKENS} x {}",
+            dims.name_tokens, dims.name_channels, found.name
         ));
     }
     let edge = found.image_size;
@@ -206,10 +206,10 @@ fn image_encoders(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Check
     let mut found = || {
         let encoders = ImageEncoders::load(&files.first, &files.second, &options);
         let width = encoders.map_err(|e| chain(&e))?.width();
-        if width != manifest.widths.features {
-            let said = manifest.widths.features;
+        if width != manifest.embedding_dims.features {
+            let said = manifest.embedding_dims.features;
             return Err(format!(
-                "[widths] features = {said}, but the encoders give {width}"
+                "[embedding_dims] features = {said}, but the encoders give {width}"
             ));
         }
         let mut parameters = 0;
@@ -236,12 +236,12 @@ fn faces(manifest: &Manifest) -> Check {
     let files = files.resolved(|path| manifest.resolve(path));
     let nets = FaceNets::load(&files, &FaceOptions::default());
     let found = nets.map_err(|e| chain(&e)).and_then(|nets| {
-        let (width, said) = (nets.width(), manifest.widths.face);
+        let (width, said) = (nets.width(), manifest.embedding_dims.face);
         if width == said {
             Ok(format!("embeddings of {width}"))
         } else {
             Err(format!(
-                "[widths] face = {said}, but the recognizer gives {width}"
+                "[embedding_dims] face = {said}, but the recognizer gives {width}"
             ))
         }
     });

@@ -34,9 +34,9 @@ pub struct StepSummary {
     /// Seconds that its tasks took, whenever and wherever they ran.
     pub task_seconds: f64,
     /// The balance of each unit over all tasks.
-    pub accounts: Vec<Balance>,
+    pub balances: Vec<Balance>,
     /// Figures that are no row counts, summed over all tasks.
-    pub figures: BTreeMap<String, f64>,
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// Rows of one unit: in = out + dropped.
@@ -68,8 +68,8 @@ impl StepSummary {
             ran,
             seconds: took.as_secs_f64(),
             task_seconds: 0.0,
-            accounts: Vec::new(),
-            figures: BTreeMap::new(),
+            balances: Vec::new(),
+            metrics: BTreeMap::new(),
         };
         for record in records {
             summary.add(record);
@@ -80,22 +80,22 @@ impl StepSummary {
     fn add(&mut self, record: &Record) {
         self.tasks += 1;
         self.task_seconds += record.seconds;
-        for (name, value) in &record.figures {
-            *self.figures.entry(name.clone()).or_default() += value;
+        for (name, value) in &record.metrics {
+            *self.metrics.entry(name.clone()).or_default() += value;
         }
-        for account in &record.accounts {
+        for account in &record.balances {
             let known = self
-                .accounts
+                .balances
                 .iter()
                 .position(|b| b.unit == Some(account.unit));
             let at = known.unwrap_or_else(|| {
-                self.accounts.push(Balance {
+                self.balances.push(Balance {
                     unit: Some(account.unit),
                     ..Balance::default()
                 });
-                self.accounts.len() - 1
+                self.balances.len() - 1
             });
-            let balance = &mut self.accounts[at];
+            let balance = &mut self.balances[at];
             balance.rows_in += account.rows_in;
             balance.rows_out += account.rows_out;
             for (reason, rows) in &account.dropped {
@@ -119,9 +119,9 @@ impl Summary {
         ];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
         for step in &self.steps {
-            let first = step.accounts.first().map(|b| balance_row(step, b, true));
+            let first = step.balances.first().map(|b| balance_row(step, b, true));
             rows.extend(first);
-            let others = step.accounts.iter().skip(1);
+            let others = step.balances.iter().skip(1);
             rows.extend(others.map(|b| balance_row(step, b, false)));
         }
         let ran: usize = self.steps.iter().map(|s| s.ran).sum();
@@ -177,8 +177,8 @@ mod tests {
             ran: 0,
             seconds: 0.1,
             task_seconds: 7.0,
-            accounts: vec![balance],
-            figures: BTreeMap::new(),
+            balances: vec![balance],
+            metrics: BTreeMap::new(),
         };
         let summary = Summary {
             steps: vec![step],

@@ -51,7 +51,7 @@ macro_rules! closed_words {
 pub(crate) use closed_words;
 
 closed_words! {
-    /// What a row of an account stands for.
+    /// What a row stands for in counts.
     Unit {
         /// A caption of the source.
         Caption = "caption",

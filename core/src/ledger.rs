@@ -95,7 +95,7 @@ fn changed<'a>(
 
 /// One balance of a task: rows in = rows out + rows dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Account {
+pub struct RowBalance {
     /// What is counted.
     pub unit: Unit,
     /// Rows that came in.
@@ -128,10 +128,11 @@ pub struct Record {
     /// The parts written.
     pub outputs: Vec<Part>,
     /// The balances, one per unit.
-    pub accounts: Vec<Account>,
-    /// Figures worth reporting that are no row counts (portraits saved by lazy drawing, …).
-    #[serde(default)]
-    pub figures: BTreeMap<String, f64>,
+    #[serde(alias = "accounts")]
+    pub balances: Vec<RowBalance>,
+    /// Numbers worth reporting that are no row counts (portraits saved by lazy generation, …), by name.
+    #[serde(default, alias = "figures")]
+    pub metrics: BTreeMap<String, f64>,
     /// When the task started, seconds since 1970.
     pub started: u64,
     /// How long it took.

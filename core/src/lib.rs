@@ -25,6 +25,6 @@ pub use error::{CoreError, StageError};
 pub use ids::{CaptionId, ImageId, NameId};
 pub use manifest::Manifest;
 pub use part::Part;
-pub use stage::{Partition, Reads, Scope, Spread, StageName, Step};
-pub use table::{Row, TableId, Widths};
+pub use stage::{Partition, Partitioning, Reads, Scope, StageName, Step};
+pub use table::{EmbeddingDims, Row, TableId};
 pub use task::Task;

@@ -1,6 +1,6 @@
 //! The manifest: what a run is, one TOML file. This module owns its frame; each stage owns the keys of its section.
 //!
-//! `[run]`, `[source]` and `[widths]` are read here. `[models.NAME]` and the sections named after the stages
+//! `[run]`, `[source]` and `[embedding_dims]` are read here. `[models.NAME]` and the sections named after the stages
 //! (`[extract_names]`, …) are read by the stages through [`Manifest::section`] and [`Manifest::model`], each into its
 //! own struct with `deny_unknown_fields` and defaults. `[mini_world]` is the program's: it says where the embedded
 //! world's web is. Paths are relative to the manifest's folder.
@@ -14,7 +14,7 @@ use toml::{Table, Value};
 
 use crate::error::CoreError;
 use crate::stage::StageName;
-use crate::table::Widths;
+use crate::table::EmbeddingDims;
 
 /// `[run]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,10 +58,13 @@ pub struct Manifest {
     pub run: RunSettings,
     /// `[source]`
     pub source: SourceSettings,
-    /// `[widths]`
-    pub widths: Widths,
+    /// `[embedding_dims]`
+    pub embedding_dims: EmbeddingDims,
     sections: Table,
 }
+
+/// What `[embedding_dims]` was called in version 0.1.0; still read.
+const EMBEDDING_DIMS_BEFORE: &str = "widths";
 
 impl Manifest {
     /// Reads a manifest file.
@@ -82,7 +85,14 @@ impl Manifest {
             path: path.to_owned(),
             reason,
         };
-        let sections: Table = toml::from_str(text).map_err(|e| fail(e.to_string()))?;
+        let mut sections: Table = toml::from_str(text).map_err(|e| fail(e.to_string()))?;
+        if let Some(dims) = sections.remove(EMBEDDING_DIMS_BEFORE) {
+            if sections.insert("embedding_dims".to_owned(), dims).is_some() {
+                return Err(fail(format!(
+                    "[{EMBEDDING_DIMS_BEFORE}] is the old name of [embedding_dims]: keep one of them"
+                )));
+            }
+        }
         let valid = valid_sections();
         if let Some(unknown) = sections.keys().find(|k| !valid.contains(k)) {
             return Err(fail(format!(
@@ -102,12 +112,12 @@ impl Manifest {
         }
         let source: SourceSettings = typed(path, "source", part("source")?)?;
         check_columns(&source).map_err(fail)?;
-        let widths = typed(path, "widths", part("widths")?)?;
+        let embedding_dims = typed(path, "embedding_dims", part("embedding_dims")?)?;
         Ok(Self {
             path: path.to_owned(),
             run,
             source,
-            widths,
+            embedding_dims,
             sections,
         })
     }
@@ -244,7 +254,7 @@ fn check_columns(source: &SourceSettings) -> Result<(), String> {
 
 fn valid_sections() -> Vec<String> {
     let stages = StageName::ALL.iter().map(|s| s.as_str().replace('-', "_"));
-    ["run", "source", "widths", "models", "mini_world"]
+    ["run", "source", "embedding_dims", "models", "mini_world"]
         .into_iter()
         .map(str::to_owned)
         .chain(stages)
@@ -287,7 +297,7 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "[run]\nseed = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
-                        [widths]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n";
+                        [embedding_dims]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n";
 
     fn error(text: &str) -> String {
         Manifest::parse(Path::new("m.toml"), text)
@@ -303,6 +313,16 @@ mod tests {
             manifest.resolve(Path::new("captions")),
             Path::new("folder/captions")
         );
+        Ok(())
+    }
+
+    #[test]
+    fn embedding_dims_are_read_under_their_old_name_too() -> Result<(), CoreError> {
+        let old = GOOD.replace("[embedding_dims]", "[widths]");
+        let manifest = Manifest::parse(Path::new("m.toml"), &old)?;
+        assert_eq!(manifest.embedding_dims.name_channels, 128);
+        let both = format!("{GOOD}[widths]\nname_tokens = 8\n");
+        assert!(error(&both).contains("keep one"));
         Ok(())
     }
 

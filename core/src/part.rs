@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::error::CoreError;
 use crate::stage::Partition;
 use crate::store::Store;
-use crate::table::{Row, TableId, Widths, describe, same_columns};
+use crate::table::{EmbeddingDims, Row, TableId, describe, same_columns};
 
 /// An immutable file of a table, as a ledger record names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,16 +69,20 @@ pub fn encode(
 ///
 /// # Errors
 /// [`CoreError::Schema`], [`CoreError::Newer`], [`CoreError::Parquet`] or a store error.
-pub fn read_rows<R: Row>(store: &Store, part: &Part, widths: &Widths) -> Result<Vec<R>, CoreError> {
+pub fn read_rows<R: Row>(
+    store: &Store,
+    part: &Part,
+    dims: &EmbeddingDims,
+) -> Result<Vec<R>, CoreError> {
     let mut rows = Vec::new();
     for batch in open_part(
         store.get(&part.path)?,
         &part.path,
         R::TABLE,
         R::VERSION,
-        &R::schema(widths),
+        &R::schema(dims),
     )? {
-        R::append(&batch?, widths, &mut rows)
+        R::append(&batch?, dims, &mut rows)
             .map_err(|reason| CoreError::parquet(&part.path, reason))?;
     }
     Ok(rows)

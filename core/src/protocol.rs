@@ -31,7 +31,7 @@ pub struct HostMap {
 
 /// What a task needs to know that its result does not depend on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Surroundings {
+pub struct RuntimeEnvironment {
     /// The embedded world's web, when it is served.
     #[serde(default)]
     pub host_map: Option<HostMap>,
@@ -74,8 +74,8 @@ pub enum ToWorker {
         /// The run's output folder.
         output: PathBuf,
         /// What the result does not depend on.
-        #[serde(default)]
-        surroundings: Surroundings,
+        #[serde(default, alias = "surroundings")]
+        runtime_environment: RuntimeEnvironment,
     },
     /// Stop working on it.
     Cancel {

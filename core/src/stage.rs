@@ -1,4 +1,4 @@
-//! Stages and their steps: what a step promises the planner, and how its tasks are spread.
+//! Stages and their steps: what a step promises the planner, and how its work is partitioned.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -105,7 +105,7 @@ impl fmt::Display for Partition {
 
 /// How a step's work is cut into tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spread {
+pub enum Partitioning {
     /// One task per file of the source.
     Shards,
     /// One task per name bucket (`run.buckets` of the manifest).
@@ -180,7 +180,7 @@ pub trait Step: Send + Sync {
     ///
     /// # Errors
     /// Settings of the wrong form.
-    fn spread(&self, manifest: &Manifest) -> Result<Spread, CoreError>;
+    fn partitioning(&self, manifest: &Manifest) -> Result<Partitioning, CoreError>;
 
     /// The tables it reads.
     fn reads(&self, manifest: &Manifest) -> Vec<Reads>;

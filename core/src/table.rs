@@ -1,8 +1,8 @@
 //! The tables: one row type each, its declared Arrow schema, version and key.
 //!
 //! A row type is a plain struct; [`rows!`] derives its schema and both conversions from its fields' [`Cell`] types,
-//! so that a schema exists in exactly one place. Widths that depend on the models (8 × 2048 for SDXL's name
-//! embedding, 8 × 128 for the mini's) are parameters: [`Widths`].
+//! so that a schema exists in exactly one place. Lengths that depend on the models (8 × 2048 for SDXL's name
+//! embedding, 8 × 128 for the mini's) are parameters: [`EmbeddingDims`].
 
 mod cell;
 mod digest;
@@ -73,9 +73,9 @@ closed_words! {
     }
 }
 
-/// Widths that the models decide.
+/// Lengths of embeddings, which the models decide: `[embedding_dims]` of the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Widths {
+pub struct EmbeddingDims {
     /// Tokens of a name embedding (8 in the paper).
     pub name_tokens: usize,
     /// Channels of a name embedding: both text encoders' hidden sizes together (2048 for SDXL).
@@ -94,30 +94,34 @@ pub trait Row: Sized {
     const VERSION: u32;
 
     /// The columns, in order.
-    fn fields(widths: &Widths) -> Vec<Field>;
+    fn fields(dims: &EmbeddingDims) -> Vec<Field>;
 
     /// The columns' arrays.
     ///
     /// # Errors
-    /// A vector whose length is not the declared width.
-    fn columns(rows: Vec<Self>, widths: &Widths) -> Result<Vec<ArrayRef>, String>;
+    /// A vector whose length is not the declared length.
+    fn columns(rows: Vec<Self>, dims: &EmbeddingDims) -> Result<Vec<ArrayRef>, String>;
 
     /// Appends the rows of `batch`, whose schema is this table's.
     ///
     /// # Errors
     /// A column of another type.
-    fn append(batch: &RecordBatch, widths: &Widths, rows: &mut Vec<Self>) -> Result<(), String>;
+    fn append(
+        batch: &RecordBatch,
+        dims: &EmbeddingDims,
+        rows: &mut Vec<Self>,
+    ) -> Result<(), String>;
 
     /// The declared schema with its metadata.
-    fn schema(widths: &Widths) -> SchemaRef {
+    fn schema(dims: &EmbeddingDims) -> SchemaRef {
         let metadata = [
             ("laioncele.table", Self::TABLE.to_string()),
             ("laioncele.version", Self::VERSION.to_string()),
-            ("laioncele.name_tokens", widths.name_tokens.to_string()),
-            ("laioncele.name_channels", widths.name_channels.to_string()),
+            ("laioncele.name_tokens", dims.name_tokens.to_string()),
+            ("laioncele.name_channels", dims.name_channels.to_string()),
         ];
         Arc::new(Schema::new_with_metadata(
-            Self::fields(widths),
+            Self::fields(dims),
             Metadata::from(metadata),
         ))
     }
@@ -125,11 +129,11 @@ pub trait Row: Sized {
     /// `rows` as one batch.
     ///
     /// # Errors
-    /// [`CoreError::Parquet`] where a vector has not the declared width.
-    fn to_batch(rows: Vec<Self>, widths: &Widths) -> Result<RecordBatch, CoreError> {
+    /// [`CoreError::Parquet`] where a vector has not the declared length.
+    fn to_batch(rows: Vec<Self>, dims: &EmbeddingDims) -> Result<RecordBatch, CoreError> {
         let fail = |reason: String| CoreError::parquet(format!("table `{}`", Self::TABLE), reason);
-        let columns = Self::columns(rows, widths).map_err(fail)?;
-        RecordBatch::try_new(Self::schema(widths), columns).map_err(|e| fail(e.to_string()))
+        let columns = Self::columns(rows, dims).map_err(fail)?;
+        RecordBatch::try_new(Self::schema(dims), columns).map_err(|e| fail(e.to_string()))
     }
 
     /// The rows of `batch`; `origin` names it in errors.
@@ -138,11 +142,11 @@ pub trait Row: Sized {
     /// [`CoreError::Schema`] where the batch is not this table's.
     fn from_batch(
         batch: &RecordBatch,
-        widths: &Widths,
+        dims: &EmbeddingDims,
         origin: &str,
     ) -> Result<Vec<Self>, CoreError> {
         let mut rows = Vec::with_capacity(batch.num_rows());
-        Self::append(batch, widths, &mut rows)
+        Self::append(batch, dims, &mut rows)
             .map_err(|reason| CoreError::parquet(origin, reason))?;
         Ok(rows)
     }

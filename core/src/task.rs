@@ -12,31 +12,31 @@ use bytes::Bytes;
 use crate::digest::Digest;
 use crate::drops::{DropReason, Unit};
 use crate::error::{CoreError, StageError};
-use crate::ledger::{Account, KeyParts, Ledger, RECORD_FORMAT, Record};
+use crate::ledger::{KeyParts, Ledger, RECORD_FORMAT, Record, RowBalance};
 use crate::manifest::Manifest;
 use crate::part::{self, Part};
-use crate::protocol::{Progress, Surroundings, TaskSpec};
+use crate::protocol::{Progress, RuntimeEnvironment, TaskSpec};
 use crate::resources::Resources;
 use crate::stage::Partition;
 use crate::store::Store;
-use crate::table::{Dropped, Row, TableId, Widths};
+use crate::table::{Dropped, EmbeddingDims, Row, TableId};
 
 /// Hears how far a task is. Called often; the receiver thins out.
-pub trait Report: Send {
+pub trait ProgressReporter: Send {
     /// It is this far.
     fn progress(&self, progress: Progress);
 }
 
 /// A report to nobody.
-pub struct Silent;
+pub struct NullReporter;
 
-impl Report for Silent {
+impl ProgressReporter for NullReporter {
     fn progress(&self, _: Progress) {}
 }
 
 /// What a worker lends to the tasks it runs.
 #[derive(Clone)]
-pub struct Bench {
+pub struct WorkerContext {
     /// The run's manifest.
     pub manifest: Arc<Manifest>,
     /// The run's store.
@@ -44,7 +44,7 @@ pub struct Bench {
     /// Models loaded so far.
     pub resources: Arc<Resources>,
     /// What results do not depend on.
-    pub surroundings: Surroundings,
+    pub runtime_environment: RuntimeEnvironment,
     /// Set when the run is asked to stop.
     pub cancelled: Arc<AtomicBool>,
 }
@@ -53,40 +53,45 @@ pub struct Bench {
 pub struct Task {
     spec: TaskSpec,
     attempt: String,
-    bench: Bench,
-    report: Box<dyn Report>,
+    context: WorkerContext,
+    report: Box<dyn ProgressReporter>,
     outputs: Vec<Part>,
     dropped: Vec<(Unit, DropReason, Dropped)>,
-    accounts: Vec<(Unit, u64, u64)>,
-    figures: BTreeMap<String, f64>,
+    balances: Vec<(Unit, u64, u64)>,
+    metrics: BTreeMap<String, f64>,
     started: Instant,
 }
 
 impl Task {
     /// Begins a task; nothing is read or written yet.
-    pub fn new(spec: TaskSpec, attempt: String, bench: Bench, report: Box<dyn Report>) -> Self {
-        let (outputs, dropped, accounts, figures) = Default::default();
+    pub fn new(
+        spec: TaskSpec,
+        attempt: String,
+        context: WorkerContext,
+        report: Box<dyn ProgressReporter>,
+    ) -> Self {
+        let (outputs, dropped, balances, metrics) = Default::default();
         Self {
             spec,
             attempt,
-            bench,
+            context,
             report,
             outputs,
             dropped,
-            accounts,
-            figures,
+            balances,
+            metrics,
             started: Instant::now(),
         }
     }
 
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.bench.manifest
+        &self.context.manifest
     }
 
-    /// The widths of vectors in tables.
-    pub fn widths(&self) -> &Widths {
-        &self.bench.manifest.widths
+    /// The lengths of embeddings in tables.
+    pub fn embedding_dims(&self) -> &EmbeddingDims {
+        &self.context.manifest.embedding_dims
     }
 
     /// The partition this task works on.
@@ -100,8 +105,8 @@ impl Task {
     }
 
     /// What the result does not depend on: host map, threads.
-    pub fn surroundings(&self) -> &Surroundings {
-        &self.bench.surroundings
+    pub fn runtime_environment(&self) -> &RuntimeEnvironment {
+        &self.context.runtime_environment
     }
 
     /// The input parts of `table`, in partition order.
@@ -131,7 +136,11 @@ impl Task {
     /// # Errors
     /// A damaged or foreign part.
     pub fn read_part<R: Row>(&self, part: &Part) -> Result<Vec<R>, StageError> {
-        Ok(part::read_rows(&self.bench.store, part, self.widths())?)
+        Ok(part::read_rows(
+            &self.context.store,
+            part,
+            self.embedding_dims(),
+        )?)
     }
 
     /// A part's bytes (files that are no tables).
@@ -139,7 +148,7 @@ impl Task {
     /// # Errors
     /// Store errors.
     pub fn read_bytes(&self, part: &Part) -> Result<Bytes, StageError> {
-        Ok(self.bench.store.get(&part.path)?)
+        Ok(self.context.store.get(&part.path)?)
     }
 
     /// Rows that earlier records of this step and partition wrote under other keys, newest record first: what a task
@@ -148,12 +157,13 @@ impl Task {
     /// # Errors
     /// Ledger errors.
     pub fn earlier<R: Row>(&self) -> Result<Vec<R>, StageError> {
-        let history =
-            Ledger::new(self.bench.store.clone()).history(&self.spec.step, &self.spec.partition)?;
+        let history = Ledger::new(self.context.store.clone())
+            .history(&self.spec.step, &self.spec.partition)?;
         let mut rows = Vec::new();
         for part in history.iter().flat_map(|r| r.outputs_of(R::TABLE)) {
             rows.extend(
-                part::read_rows::<R>(&self.bench.store, part, self.widths()).unwrap_or_default(),
+                part::read_rows::<R>(&self.context.store, part, self.embedding_dims())
+                    .unwrap_or_default(),
             );
         }
         Ok(rows)
@@ -176,7 +186,7 @@ impl Task {
         partition: &Partition,
         rows: Vec<R>,
     ) -> Result<(), StageError> {
-        let batch = R::to_batch(rows, self.widths())?;
+        let batch = R::to_batch(rows, self.embedding_dims())?;
         self.write_batches::<R>(partition, &[batch])
     }
 
@@ -190,7 +200,7 @@ impl Task {
         batches: &[RecordBatch],
     ) -> Result<(), StageError> {
         let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
-        let bytes = part::encode(&R::schema(self.widths()), batches)?;
+        let bytes = part::encode(&R::schema(self.embedding_dims()), batches)?;
         self.put(R::TABLE, partition, rows, "parquet", bytes)
     }
 
@@ -213,7 +223,7 @@ impl Task {
     /// # Errors
     /// Store errors.
     pub fn checkpoint(&self, name: &str) -> Result<Option<Bytes>, StageError> {
-        match self.bench.store.get(&self.checkpoint_path(name)) {
+        match self.context.store.get(&self.checkpoint_path(name)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(CoreError::Missing { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -226,7 +236,7 @@ impl Task {
     /// # Errors
     /// A full disk and the like.
     pub fn save_checkpoint(&self, name: &str, bytes: Vec<u8>) -> Result<(), StageError> {
-        Ok(self.bench.store.put(&self.checkpoint_path(name), bytes)?)
+        Ok(self.context.store.put(&self.checkpoint_path(name), bytes)?)
     }
 
     /// Deletes what was left under `name`.
@@ -234,7 +244,7 @@ impl Task {
     /// # Errors
     /// Store errors.
     pub fn clear_checkpoint(&self, name: &str) -> Result<(), StageError> {
-        Ok(self.bench.store.delete(&self.checkpoint_path(name))?)
+        Ok(self.context.store.delete(&self.checkpoint_path(name))?)
     }
 
     fn checkpoint_path(&self, name: &str) -> String {
@@ -275,7 +285,7 @@ impl Task {
             self.spec.key.short(),
             self.attempt
         );
-        self.bench.store.put(&path, bytes)?;
+        self.context.store.put(&path, bytes)?;
         self.outputs.push(Part {
             table,
             partition: partition.clone(),
@@ -312,13 +322,13 @@ impl Task {
 
     /// Balances the books for `unit`: of `rows_in`, `rows_out` went on and the rows dropped with that unit did not.
     /// Every task balances at least one unit; the commit refuses books that do not add up.
-    pub fn account(&mut self, unit: Unit, rows_in: u64, rows_out: u64) {
-        self.accounts.push((unit, rows_in, rows_out));
+    pub fn balance(&mut self, unit: Unit, rows_in: u64, rows_out: u64) {
+        self.balances.push((unit, rows_in, rows_out));
     }
 
-    /// Notes a figure for the report that is no row count.
-    pub fn figure(&mut self, name: &str, value: f64) {
-        self.figures.insert(name.to_owned(), value);
+    /// Notes a number for the report that is no row count.
+    pub fn metric(&mut self, name: &str, value: f64) {
+        self.metrics.insert(name.to_owned(), value);
     }
 
     /// Tells how far the task is; cheap to call often.
@@ -340,7 +350,7 @@ impl Task {
     /// [`StageError::Cancelled`] when the run was asked to stop.
     pub fn report_progress(&self, progress: Progress) -> Result<(), StageError> {
         self.report.progress(progress);
-        if self.bench.cancelled.load(Ordering::Relaxed) {
+        if self.context.cancelled.load(Ordering::Relaxed) {
             Err(StageError::Cancelled)
         } else {
             Ok(())
@@ -356,7 +366,7 @@ impl Task {
         key: &str,
         load: impl FnOnce() -> Result<T, StageError>,
     ) -> Result<Arc<T>, StageError> {
-        self.bench.resources.get_or_load(key, load)
+        self.context.resources.get_or_load(key, load)
     }
 
     /// Writes the dropped rows, checks the books and creates the record. Returns it and whether it won.
@@ -364,7 +374,7 @@ impl Task {
     /// # Errors
     /// [`CoreError::Unaccounted`], or store errors.
     pub fn commit(mut self) -> Result<(Record, bool), StageError> {
-        let accounts = self.balance()?;
+        let balances = self.row_balances()?;
         let rows = std::mem::take(&mut self.dropped)
             .into_iter()
             .map(|(_, _, row)| row)
@@ -384,27 +394,27 @@ impl Task {
             attempt: self.attempt,
             inputs: self.spec.inputs,
             outputs: self.outputs,
-            accounts,
-            figures: self.figures,
+            balances,
+            metrics: self.metrics,
             started: now.saturating_sub(seconds as u64),
             seconds,
             host: host_name(),
             program: format!("laioncele {}", env!("CARGO_PKG_VERSION")),
         };
-        let won = Ledger::new(self.bench.store).commit(&record)?;
+        let won = Ledger::new(self.context.store).commit(&record)?;
         Ok((record, won))
     }
 
-    fn balance(&self) -> Result<Vec<Account>, CoreError> {
+    fn row_balances(&self) -> Result<Vec<RowBalance>, CoreError> {
         let mut drops: BTreeMap<Unit, BTreeMap<DropReason, u64>> = BTreeMap::new();
         for (unit, reason, _) in &self.dropped {
             *drops.entry(*unit).or_default().entry(*reason).or_default() += 1;
         }
-        let mut accounts = Vec::new();
-        for &(unit, rows_in, rows_out) in &self.accounts {
+        let mut balances = Vec::new();
+        for &(unit, rows_in, rows_out) in &self.balances {
             let dropped = drops.remove(&unit).unwrap_or_default();
             self.check_balance(unit, rows_in, rows_out, dropped.values().sum())?;
-            accounts.push(Account {
+            balances.push(RowBalance {
                 unit,
                 rows_in,
                 rows_out,
@@ -414,11 +424,11 @@ impl Task {
         match drops.into_iter().next() {
             Some((unit, dropped)) => self
                 .check_balance(unit, 0, 0, dropped.values().sum())
-                .map(|()| accounts),
-            None if accounts.is_empty() => {
-                self.check_balance(Unit::Name, 1, 0, 0).map(|()| accounts)
+                .map(|()| balances),
+            None if balances.is_empty() => {
+                self.check_balance(Unit::Name, 1, 0, 0).map(|()| balances)
             }
-            None => Ok(accounts),
+            None => Ok(balances),
         }
     }
 

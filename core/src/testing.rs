@@ -7,39 +7,39 @@ use crate::error::StageError;
 use crate::ledger::{KeyParts, Record};
 use crate::manifest::Manifest;
 use crate::part::{self, Part};
-use crate::protocol::{Surroundings, TaskSpec};
+use crate::protocol::{RuntimeEnvironment, TaskSpec};
 use crate::resources::Resources;
 use crate::stage::{Partition, Step};
 use crate::store::Store;
 use crate::table::Row;
-use crate::task::{Bench, Silent, Task};
+use crate::task::{NullReporter, Task, WorkerContext};
 use crate::{CoreError, Digest};
 
 /// A manifest and a store to run steps on.
-pub struct Rig {
+pub struct StepHarness {
     /// The manifest.
     pub manifest: Arc<Manifest>,
     /// The store.
     pub store: Store,
     /// What results do not depend on.
-    pub surroundings: Surroundings,
+    pub runtime_environment: RuntimeEnvironment,
     resources: Arc<Resources>,
 }
 
-impl Rig {
-    /// A rig on the folder `root`; `sections` is manifest text added to a minimal one with 2 buckets and small widths.
+impl StepHarness {
+    /// A harness on the folder `root`; `sections` is manifest text added to a minimal one with 2 buckets and small dims.
     ///
     /// # Errors
     /// A wrong manifest, a folder that cannot be written.
     pub fn new(root: &std::path::Path, sections: &str) -> Result<Self, CoreError> {
         let text = format!(
             "[run]\nseed = 1\nbuckets = 2\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
-             [widths]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n{sections}"
+             [embedding_dims]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n{sections}"
         );
         Self::with_manifest(root, Manifest::parse(&root.join("manifest.toml"), &text)?)
     }
 
-    /// A rig on the folder `root` with a whole manifest.
+    /// A harness on the folder `root` with a whole manifest.
     ///
     /// # Errors
     /// A folder that cannot be written.
@@ -48,7 +48,7 @@ impl Rig {
         Ok(Self {
             manifest: Arc::new(manifest),
             store,
-            surroundings: Surroundings::default(),
+            runtime_environment: RuntimeEnvironment::default(),
             resources: Arc::default(),
         })
     }
@@ -58,9 +58,9 @@ impl Rig {
     /// # Errors
     /// Store errors.
     pub fn part<R: Row>(&self, partition: &Partition, rows: Vec<R>) -> Result<Part, CoreError> {
-        let widths = &self.manifest.widths;
+        let dims = &self.manifest.embedding_dims;
         let count = rows.len() as u64;
-        let bytes = part::encode(&R::schema(widths), &[R::to_batch(rows, widths)?])?;
+        let bytes = part::encode(&R::schema(dims), &[R::to_batch(rows, dims)?])?;
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
         let path = format!(
             "tables/{}/{partition}/input-{}.parquet",
@@ -109,14 +109,14 @@ impl Rig {
             key_parts,
             inputs,
         };
-        let bench = Bench {
+        let context = WorkerContext {
             manifest: self.manifest.clone(),
             store: self.store.clone(),
             resources: self.resources.clone(),
-            surroundings: self.surroundings.clone(),
+            runtime_environment: self.runtime_environment.clone(),
             cancelled: Arc::new(AtomicBool::new(false)),
         };
-        let mut task = Task::new(spec, "test".to_owned(), bench, Box::new(Silent));
+        let mut task = Task::new(spec, "test".to_owned(), context, Box::new(NullReporter));
         step.run(&mut task)?;
         task.commit().map(|(record, _)| record)
     }
@@ -131,7 +131,7 @@ impl Rig {
             rows.extend(part::read_rows::<R>(
                 &self.store,
                 part,
-                &self.manifest.widths,
+                &self.manifest.embedding_dims,
             )?);
         }
         Ok(rows)

@@ -45,7 +45,7 @@ struct Line {
     /// Seconds that its tasks took.
     task_seconds: f64,
     /// Figures that are no row counts, by name, summed over the tasks.
-    figures: std::collections::BTreeMap<String, f64>,
+    metrics: std::collections::BTreeMap<String, f64>,
     state: String,
 }
 
@@ -77,13 +77,13 @@ impl Line {
             dropped: 0,
             bytes: 0,
             task_seconds: 0.0,
-            figures: std::collections::BTreeMap::new(),
+            metrics: std::collections::BTreeMap::new(),
             state: state(step),
         };
         for record in step.records() {
             line.task_seconds += record.seconds;
-            for (name, value) in &record.figures {
-                *line.figures.entry(name.clone()).or_default() += value;
+            for (name, value) in &record.metrics {
+                *line.metrics.entry(name.clone()).or_default() += value;
             }
             for part in &record.outputs {
                 line.bytes += part.bytes;

@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use laioncele_core::CoreError;
-use laioncele_core::protocol::{FailureKind, Surroundings};
+use laioncele_core::protocol::{FailureKind, RuntimeEnvironment};
 use laioncele_core::resources::Resources;
 use laioncele_core::store::Store;
-use laioncele_core::task::{Bench, Silent};
+use laioncele_core::task::{NullReporter, WorkerContext};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::args::{RunPaths, Verbosity};
@@ -80,21 +80,27 @@ fn alone(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {
     let spec = worker::read_spec(&task.to_string_lossy(), &bytes)?;
     let manifest = load_manifest(&paths.manifest)?;
     let mut web = WorldWeb::of(&manifest)?;
-    let surroundings = Surroundings {
+    let runtime_environment = RuntimeEnvironment {
         host_map: web.host_map()?,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let bench = Bench {
+    let context = WorkerContext {
         manifest: Arc::new(manifest),
         store: Store::local(&paths.output)?,
         resources: Arc::new(Resources::default()),
-        surroundings,
+        runtime_environment,
         cancelled: Arc::new(AtomicBool::new(false)),
     };
     let attempt = format!("alone-{:x}", std::process::id());
     let name = format!("{} {}", spec.step, spec.partition);
-    let (record, won) = worker::perform(&registry::steps(), spec, attempt, bench, Box::new(Silent))
-        .map_err(|f| failed(&name, &f))?;
+    let (record, won) = worker::perform(
+        &registry::steps(),
+        spec,
+        attempt,
+        context,
+        Box::new(NullReporter),
+    )
+    .map_err(|f| failed(&name, &f))?;
     let parts = count(record.outputs.len(), "part");
     let took = duration(std::time::Duration::from_secs_f64(record.seconds));
     output::message(&if won {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use laioncele_core::CoreError;
 use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::protocol::{
-    FailureKind, FromWorker, HostMap, Progress, Surroundings, TaskSpec, ToWorker,
+    FailureKind, FromWorker, HostMap, Progress, RuntimeEnvironment, TaskSpec, ToWorker,
 };
 use laioncele_core::store::Store;
 
@@ -102,7 +102,7 @@ impl Executor {
             records: Vec::new(),
             progress: StepProgress::new(tasks.len()),
             running: BTreeMap::new(),
-            surroundings: Surroundings { host_map, threads },
+            runtime_environment: RuntimeEnvironment { host_map, threads },
             workers,
         };
         let result = self.event_loop(&mut step, reporter);
@@ -156,7 +156,7 @@ impl Executor {
     fn assign_tasks(&mut self, step: &mut StepRun) -> Result<(), Failure> {
         let wanted = step.workers.min(self.pool.len() + step.queue.waiting());
         let options = &self.options;
-        let threads = step.surroundings.threads;
+        let threads = step.runtime_environment.threads;
         let filled = self.pool.fill(wanted, |id, slot| WorkerOptions {
             threads,
             gpu: options.gpus.iter().cycle().nth(slot).cloned(),
@@ -189,7 +189,7 @@ impl Executor {
             attempt: format!("{}-{}", self.options.run_name, assignment.id),
             manifest: self.options.manifest.clone(),
             output: self.options.output.clone(),
-            surroundings: step.surroundings.clone(),
+            runtime_environment: step.runtime_environment.clone(),
         };
         self.pool.send(worker, &message);
         Ok(())
@@ -345,7 +345,7 @@ struct StepRun<'a> {
     records: Vec<Record>,
     progress: StepProgress,
     running: BTreeMap<u64, Running>,
-    surroundings: Surroundings,
+    runtime_environment: RuntimeEnvironment,
     workers: usize,
 }
 

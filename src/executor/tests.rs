@@ -16,8 +16,8 @@ use laioncele_core::stage::ModelFiles;
 use laioncele_core::store::Store;
 use laioncele_core::table::UniquePhoto;
 use laioncele_core::{
-    CoreError, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step, TableId,
-    Task, Unit,
+    CoreError, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
+    TableId, Task, Unit,
 };
 
 use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
@@ -28,7 +28,7 @@ use crate::plan::{self, Records, inputs};
 use crate::progress::QuietReporter;
 
 const MANIFEST: &str = "[run]\nseed = 1\nbuckets = 4\n[source]\npath = \"captions\"\n[source.columns]\n\
-    url = \"URL\"\ncaption = \"TEXT\"\n[widths]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n";
+    url = \"URL\"\ncaption = \"TEXT\"\n[embedding_dims]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n";
 
 type Behaviour = Arc<dyn Fn(&mut Task) -> Result<(), StageError> + Send + Sync>;
 
@@ -45,8 +45,8 @@ impl Step for OneRow {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         Vec::new()
@@ -62,7 +62,7 @@ impl Step for OneRow {
     }
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         (self.0)(task)?;
-        task.account(Unit::Image, 1, 1);
+        task.balance(Unit::Image, 1, 1);
         task.write(vec![UniquePhoto {
             name_id: NameId(1),
             image_id: ImageId(2),
@@ -364,7 +364,7 @@ fn a_panic_fails_one_task_only() {
 fn a_balance_that_does_not_add_up_fails_the_task() {
     let harness = Harness::new();
     let behaviour = |task: &mut Task| {
-        task.account(Unit::Caption, 3, 2);
+        task.balance(Unit::Caption, 3, 2);
         Ok(())
     };
     let outcome = harness.run(1, |_| Script::Serve, behaviour).expect("a run");

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::{
-    FailureKind, FromWorker, PROTOCOL, Progress, Surroundings, TaskSpec, ToWorker,
+    FailureKind, FromWorker, PROTOCOL, Progress, RuntimeEnvironment, TaskSpec, ToWorker,
 };
 use laioncele_core::resources::Resources;
 use laioncele_core::store::Store;
-use laioncele_core::task::{Bench, Report, host_name};
+use laioncele_core::task::{ProgressReporter, WorkerContext, host_name};
 use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task};
 
 use super::lines;
@@ -53,7 +53,7 @@ struct TaskRequest {
     attempt: String,
     manifest: PathBuf,
     output: PathBuf,
-    surroundings: Surroundings,
+    runtime_environment: RuntimeEnvironment,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -117,7 +117,7 @@ fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSend
                 attempt,
                 manifest,
                 output,
-                surroundings,
+                runtime_environment,
             } => {
                 // Assignments are done in order: a flag that nobody else holds belongs to a finished one.
                 cancels.retain(|_, flag| Arc::strong_count(flag) > 1);
@@ -129,7 +129,7 @@ fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSend
                     attempt,
                     manifest,
                     output,
-                    surroundings,
+                    runtime_environment,
                     cancelled,
                 };
                 if requests.send(request).is_err() {
@@ -210,11 +210,11 @@ impl WorkerState {
             // Another stage uses other models: free those of the last one.
             self.resources = Arc::default();
         }
-        let bench = Bench {
+        let context = WorkerContext {
             manifest: self.manifest(&request.manifest)?,
             store,
             resources: self.resources.clone(),
-            surroundings: request.surroundings.clone(),
+            runtime_environment: request.runtime_environment.clone(),
             cancelled: request.cancelled.clone(),
         };
         let report = ThrottledProgress::new(request.id, sender.clone());
@@ -222,7 +222,7 @@ impl WorkerState {
             steps,
             spec,
             request.attempt.clone(),
-            bench,
+            context,
             Box::new(report),
         )
     }
@@ -269,20 +269,20 @@ pub fn perform(
     steps: &[Box<dyn Step>],
     spec: TaskSpec,
     attempt: String,
-    bench: Bench,
-    report: Box<dyn Report>,
+    context: WorkerContext,
+    report: Box<dyn ProgressReporter>,
 ) -> Result<(Record, bool), TaskFailure> {
     let environment = |text: &str| TaskFailure::new(FailureKind::Environment, text);
     let step = steps.iter().find(|s| s.name() == spec.step);
     let step =
         step.ok_or_else(|| environment(&format!("this program has no step `{}`", spec.step)))?;
-    if inputs::settings(&**step, &bench.manifest)? != spec.key_parts.settings {
-        let manifest = bench.manifest.path().display();
+    if inputs::settings(&**step, &context.manifest)? != spec.key_parts.settings {
+        let manifest = context.manifest.path().display();
         let text =
             format!("{manifest} was changed after the task was planned: run `laioncele run` again");
         return Err(environment(&text));
     }
-    let mut task = Task::new(spec, attempt, bench, report);
+    let mut task = Task::new(spec, attempt, context, report);
     match catch_unwind(AssertUnwindSafe(|| step.run(&mut task))) {
         Ok(result) => result.and_then(|()| task.commit()).map_err(Into::into),
         Err(panic) => {
@@ -329,7 +329,7 @@ impl ThrottledProgress {
     }
 }
 
-impl Report for ThrottledProgress {
+impl ProgressReporter for ThrottledProgress {
     fn progress(&self, progress: Progress) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL);

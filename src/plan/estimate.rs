@@ -52,13 +52,13 @@ impl Basis {
         };
         let parts = records("encode-names").flat_map(|r| r.outputs_of(TableId::NameEmbeddings));
         let names: u64 = parts.map(|part| part.rows).sum();
-        let figure = |name: &str| -> f64 {
-            let figures = records("generate-portraits").filter_map(|r| r.figures.get(name));
-            figures.sum()
+        let metric = |name: &str| -> f64 {
+            let values = records("generate-portraits").filter_map(|r| r.metrics.get(name));
+            values.sum()
         };
         let seconds: f64 = records("generate-portraits").map(|r| r.seconds).sum();
-        let (there, saved) = (figure("portraits"), figure("portraits_saved"));
-        let drawn = there - figure("portraits_reused");
+        let (there, saved) = (metric("portraits"), metric("portraits_saved"));
+        let drawn = there - metric("portraits_reused");
         Self {
             names: (names > 0).then_some(names),
             seconds_per_portrait: (drawn > 0.0).then(|| seconds / drawn),

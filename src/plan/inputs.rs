@@ -62,7 +62,7 @@ fn step_info(
         name: step.name().to_owned(),
         stage: step.stage(),
         version: step.version(),
-        spread: step.spread(manifest)?,
+        partitioning: step.partitioning(manifest)?,
         reads: step.reads(manifest),
         writes: step.writes(),
         settings,
@@ -134,7 +134,7 @@ pub fn settings(
 }
 
 fn is_section(name: &str) -> bool {
-    ["run", "source", "widths", "models"].contains(&name)
+    ["run", "source", "embedding_dims", "models"].contains(&name)
         || StageName::ALL
             .iter()
             .any(|s| s.as_str().replace('-', "_") == name)

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::TaskSpec;
-use laioncele_core::{Digest, Part, Partition, Reads, Spread, StageName, TableId};
+use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, StageName, TableId};
 
 pub use planner::{PlanError, plan};
 pub use records::Records;
@@ -30,7 +30,7 @@ pub struct StepInfo {
     /// Its version.
     pub version: u32,
     /// How its work is split into tasks.
-    pub spread: Spread,
+    pub partitioning: Partitioning,
     /// The tables it reads.
     pub reads: Vec<Reads>,
     /// The tables it writes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use laioncele_core::digest::KeyHasher;
 use laioncele_core::ledger::{KeyParts, Record};
 use laioncele_core::protocol::TaskSpec;
-use laioncele_core::{Digest, Part, Partition, Reads, Scope, Spread, TableId};
+use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, Scope, TableId};
 
 use super::{Plan, PlanInputs, Records, State, StepInfo, StepPlan, TaskPlan};
 
@@ -67,19 +67,19 @@ fn plan_step(
     Ok(StepPlan {
         name: step.name.clone(),
         stage: step.stage,
-        tasks: partitions(inputs, step.spread)
+        tasks: partitions(inputs, step.partitioning)
             .into_iter()
             .map(task)
             .collect(),
     })
 }
 
-fn partitions(inputs: &PlanInputs, spread: Spread) -> Vec<Partition> {
-    match spread {
-        Spread::Shards => inputs.shards.iter().map(|p| p.partition.clone()).collect(),
-        Spread::Buckets => (0..inputs.buckets).map(Partition::bucket).collect(),
-        Spread::Once => vec![Partition::whole()],
-        Spread::Chunks(count) => (0..count).map(Partition::chunk).collect(),
+fn partitions(inputs: &PlanInputs, partitioning: Partitioning) -> Vec<Partition> {
+    match partitioning {
+        Partitioning::Shards => inputs.shards.iter().map(|p| p.partition.clone()).collect(),
+        Partitioning::Buckets => (0..inputs.buckets).map(Partition::bucket).collect(),
+        Partitioning::Once => vec![Partition::whole()],
+        Partitioning::Chunks(count) => (0..count).map(Partition::chunk).collect(),
     }
 }
 

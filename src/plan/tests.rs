@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use laioncele_core::ledger::{RECORD_FORMAT, Record};
 use laioncele_core::protocol::TaskSpec;
-use laioncele_core::{Digest, Part, Partition, Reads, Scope, Spread, StageName, TableId};
+use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, Scope, StageName, TableId};
 use proptest::prelude::*;
 
 use super::{Plan, PlanError, PlanInputs, Records, State, StepInfo, plan};
@@ -37,7 +37,7 @@ fn part(table: TableId, partition: Partition, content: &str) -> Part {
 }
 
 /// A step that reads the tables of earlier steps (by index; 0 is the source).
-fn step(number: usize, spread: Spread, reads: &[(usize, Scope)]) -> StepInfo {
+fn step(number: usize, partitioning: Partitioning, reads: &[(usize, Scope)]) -> StepInfo {
     let table = |k: usize| match k {
         0 => TableId::Captions,
         k => TABLES[k - 1],
@@ -50,7 +50,7 @@ fn step(number: usize, spread: Spread, reads: &[(usize, Scope)]) -> StepInfo {
         name: format!("step-{number}"),
         stage: StageName::ALL[number],
         version: 1,
-        spread,
+        partitioning,
         reads: reads.collect(),
         writes: vec![TABLES[number]],
         settings: BTreeMap::from([(format!("s{number}.threshold"), "1".to_owned())]),
@@ -75,11 +75,11 @@ prop_compose! {
             1..TABLES.len(),
         ),
     ) -> PlanInputs {
-        let spread = |word: u8| match word {
-            0 => Spread::Shards,
-            1 => Spread::Buckets,
-            2 => Spread::Once,
-            _ => Spread::Chunks(3),
+        let partitioning = |word: u8| match word {
+            0 => Partitioning::Shards,
+            1 => Partitioning::Buckets,
+            2 => Partitioning::Once,
+            _ => Partitioning::Chunks(3),
         };
         let scope = |own: bool| if own { Scope::Own } else { Scope::All };
         let steps = wiring.iter().enumerate().map(|(number, (word, reads))| {
@@ -87,7 +87,7 @@ prop_compose! {
                 .iter()
                 .map(|(index, own)| (index.index(number + 1), scope(*own)))
                 .collect();
-            step(number, spread(*word), &reads.into_iter().collect::<Vec<_>>())
+            step(number, partitioning(*word), &reads.into_iter().collect::<Vec<_>>())
         });
         PlanInputs { steps: steps.collect(), buckets, shards: shards(shard_count) }
     }
@@ -108,8 +108,8 @@ fn perform(inputs: &PlanInputs, spec: &TaskSpec, seconds: u64) -> Record {
         attempt: "a".to_owned(),
         inputs: spec.inputs.clone(),
         outputs: writes.iter().map(output).collect(),
-        accounts: Vec::new(),
-        figures: BTreeMap::new(),
+        balances: Vec::new(),
+        metrics: BTreeMap::new(),
         started: seconds,
         seconds: 1.0,
         host: String::new(),
@@ -242,7 +242,7 @@ proptest! {
         let mut other = inputs.clone();
         other.shards[0] = part(TableId::Captions, other.shards[0].partition.clone(), "other captions");
         let own_only = |f: &StepInfo| {
-            f.spread == Spread::Shards
+            f.partitioning == Partitioning::Shards
                 && f.reads.iter().all(|r| r.table == TableId::Captions && r.scope == Scope::Own)
         };
         let again = planned(&other, &records);
@@ -276,7 +276,7 @@ proptest! {
 #[test]
 fn a_table_without_a_writer_is_a_defect() {
     let mut inputs = PlanInputs {
-        steps: vec![step(0, Spread::Once, &[(0, Scope::All)])],
+        steps: vec![step(0, Partitioning::Once, &[(0, Scope::All)])],
         buckets: 1,
         shards: shards(1),
     };
@@ -293,8 +293,8 @@ fn a_table_without_a_writer_is_a_defect() {
 fn waiting_names_the_step_and_a_new_shard_is_all_that_runs() {
     let mut inputs = PlanInputs {
         steps: vec![
-            step(0, Spread::Shards, &[(0, Scope::Own)]),
-            step(1, Spread::Once, &[(1, Scope::All)]),
+            step(0, Partitioning::Shards, &[(0, Scope::Own)]),
+            step(1, Partitioning::Once, &[(1, Scope::All)]),
         ],
         buckets: 1,
         shards: shards(2),

@@ -37,7 +37,7 @@ fn portraits(world: &TestRun) -> BTreeMap<u64, BTreeMap<u32, Vec<f32>>> {
         .iter()
         .flat_map(|r| r.outputs_of(TableId::PortraitFaces))
     {
-        let rows = read_rows::<PortraitFace>(&store, part, &manifest.widths).expect("rows");
+        let rows = read_rows::<PortraitFace>(&store, part, &manifest.embedding_dims).expect("rows");
         for row in rows {
             let name = names.entry(row.name_id.0).or_default();
             if row.faces == 1 {

@@ -36,7 +36,7 @@ fn a_sound_world_passes_and_a_changed_one_does_not() {
         "source",
         "models.ner",
         "models.sdxl.unet",
-        "widths",
+        "embedding_dims",
         "models.face",
         "memory",
     ] {
@@ -46,7 +46,10 @@ fn a_sound_world_passes_and_a_changed_one_does_not() {
     world.change_manifest("name_channels = 128", "name_channels = 2048");
     world.change_manifest("caption = \"TEXT\"", "caption = \"text\"");
     let (exit, checks) = doctor(&world, &[]);
-    assert_eq!((exit, failed(&checks)), (Some(3), vec!["source", "widths"]));
+    assert_eq!(
+        (exit, failed(&checks)),
+        (Some(3), vec!["source", "embedding_dims"])
+    );
     let source = checks.iter().find(|check| check["check"] == "source");
     let detail = source.expect("the source")["detail"].to_string();
     assert!(detail.contains("no column text"), "{detail}");

@@ -16,7 +16,7 @@ path = "captions"
 url = "URL"
 caption = "TEXT"
 
-[widths]
+[embedding_dims]
 name_tokens = 8
 name_channels = 128
 face = 512

@@ -12,7 +12,7 @@ use arrow::datatypes::{
 };
 use half::f16;
 
-use super::Widths;
+use super::EmbeddingDims;
 use crate::ids::{CaptionId, ImageId, NameId};
 
 /// A value that can stand in a column.
@@ -20,17 +20,17 @@ pub trait Cell: Sized {
     /// Whether the column may hold nulls.
     const NULLABLE: bool = false;
     /// The Arrow type.
-    fn data_type(widths: &Widths) -> DataType;
+    fn data_type(dims: &EmbeddingDims) -> DataType;
     /// All values as one array.
     ///
     /// # Errors
     /// A vector whose length is not the declared width.
-    fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String>;
+    fn write(values: Vec<Self>, dims: &EmbeddingDims) -> Result<ArrayRef, String>;
     /// The values of an array.
     ///
     /// # Errors
     /// An array of another type.
-    fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String>;
+    fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String>;
 }
 
 fn typed<'a, T>(found: Option<&'a T>, array: &ArrayRef) -> Result<&'a T, String> {
@@ -40,13 +40,13 @@ fn typed<'a, T>(found: Option<&'a T>, array: &ArrayRef) -> Result<&'a T, String>
 macro_rules! number_cell {
     ($rust:ty, $arrow:ty, $array:ident, $variant:ident) => {
         impl Cell for $rust {
-            fn data_type(_: &Widths) -> DataType {
+            fn data_type(_: &EmbeddingDims) -> DataType {
                 DataType::$variant
             }
-            fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+            fn write(values: Vec<Self>, _: &EmbeddingDims) -> Result<ArrayRef, String> {
                 Ok(Arc::new($array::from(values)))
             }
-            fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+            fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
                 Ok(typed(array.as_primitive_opt::<$arrow>(), array)?
                     .values()
                     .to_vec())
@@ -54,13 +54,13 @@ macro_rules! number_cell {
         }
         impl Cell for Option<$rust> {
             const NULLABLE: bool = true;
-            fn data_type(_: &Widths) -> DataType {
+            fn data_type(_: &EmbeddingDims) -> DataType {
                 DataType::$variant
             }
-            fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+            fn write(values: Vec<Self>, _: &EmbeddingDims) -> Result<ArrayRef, String> {
                 Ok(Arc::new($array::from(values)))
             }
-            fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+            fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
                 Ok(typed(array.as_primitive_opt::<$arrow>(), array)?
                     .iter()
                     .collect())
@@ -77,14 +77,14 @@ number_cell!(f64, Float64Type, Float64Array, Float64);
 macro_rules! id_cell {
     ($id:ident) => {
         impl Cell for $id {
-            fn data_type(_: &Widths) -> DataType {
+            fn data_type(_: &EmbeddingDims) -> DataType {
                 DataType::UInt64
             }
-            fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String> {
-                u64::write(values.into_iter().map(|v| v.0).collect(), widths)
+            fn write(values: Vec<Self>, dims: &EmbeddingDims) -> Result<ArrayRef, String> {
+                u64::write(values.into_iter().map(|v| v.0).collect(), dims)
             }
-            fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String> {
-                Ok(u64::read(array, widths)?.into_iter().map(Self).collect())
+            fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String> {
+                Ok(u64::read(array, dims)?.into_iter().map(Self).collect())
             }
         }
     };
@@ -95,13 +95,13 @@ id_cell!(NameId);
 id_cell!(ImageId);
 
 impl Cell for bool {
-    fn data_type(_: &Widths) -> DataType {
+    fn data_type(_: &EmbeddingDims) -> DataType {
         DataType::Boolean
     }
-    fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+    fn write(values: Vec<Self>, _: &EmbeddingDims) -> Result<ArrayRef, String> {
         Ok(Arc::new(BooleanArray::from(values)))
     }
-    fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+    fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
         Ok(typed(array.as_boolean_opt(), array)?
             .values()
             .iter()
@@ -110,13 +110,13 @@ impl Cell for bool {
 }
 
 impl Cell for String {
-    fn data_type(_: &Widths) -> DataType {
+    fn data_type(_: &EmbeddingDims) -> DataType {
         DataType::Utf8
     }
-    fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+    fn write(values: Vec<Self>, _: &EmbeddingDims) -> Result<ArrayRef, String> {
         Ok(Arc::new(StringArray::from(values)))
     }
-    fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+    fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
         Ok(typed(array.as_string_opt::<i32>(), array)?
             .iter()
             .map(|v| v.unwrap_or_default().to_owned())
@@ -126,13 +126,13 @@ impl Cell for String {
 
 impl Cell for Option<String> {
     const NULLABLE: bool = true;
-    fn data_type(_: &Widths) -> DataType {
+    fn data_type(_: &EmbeddingDims) -> DataType {
         DataType::Utf8
     }
-    fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+    fn write(values: Vec<Self>, _: &EmbeddingDims) -> Result<ArrayRef, String> {
         Ok(Arc::new(StringArray::from(values)))
     }
-    fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+    fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
         Ok(typed(array.as_string_opt::<i32>(), array)?
             .iter()
             .map(|v| v.map(str::to_owned))
@@ -141,13 +141,13 @@ impl Cell for Option<String> {
 }
 
 impl Cell for Vec<u8> {
-    fn data_type(_: &Widths) -> DataType {
+    fn data_type(_: &EmbeddingDims) -> DataType {
         DataType::Binary
     }
-    fn write(values: Vec<Self>, _: &Widths) -> Result<ArrayRef, String> {
+    fn write(values: Vec<Self>, _: &EmbeddingDims) -> Result<ArrayRef, String> {
         Ok(Arc::new(BinaryArray::from_iter_values(values)))
     }
-    fn read(array: &ArrayRef, _: &Widths) -> Result<Vec<Self>, String> {
+    fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
         Ok(typed(array.as_binary_opt::<i32>(), array)?
             .iter()
             .map(|v| v.unwrap_or_default().to_vec())
@@ -174,21 +174,18 @@ impl Image {
 }
 
 impl Cell for Image {
-    fn data_type(_: &Widths) -> DataType {
+    fn data_type(_: &EmbeddingDims) -> DataType {
         DataType::Struct(Self::fields())
     }
-    fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String> {
+    fn write(values: Vec<Self>, dims: &EmbeddingDims) -> Result<ArrayRef, String> {
         let (bytes, paths): (Vec<_>, Vec<_>) =
             values.into_iter().map(|i| (i.bytes, i.path)).unzip();
-        let columns = vec![
-            Vec::<u8>::write(bytes, widths)?,
-            String::write(paths, widths)?,
-        ];
+        let columns = vec![Vec::<u8>::write(bytes, dims)?, String::write(paths, dims)?];
         Ok(Arc::new(
             StructArray::try_new(Self::fields(), columns, None).map_err(|e| e.to_string())?,
         ))
     }
-    fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String> {
+    fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String> {
         let parts = typed(array.as_struct_opt(), array)?;
         let column = |name| {
             parts
@@ -196,8 +193,8 @@ impl Cell for Image {
                 .ok_or_else(|| format!("image struct without `{name}`"))
         };
         let (bytes, paths) = (
-            Vec::<u8>::read(column("bytes")?, widths)?,
-            String::read(column("path")?, widths)?,
+            Vec::<u8>::read(column("bytes")?, dims)?,
+            String::read(column("path")?, dims)?,
         );
         Ok(bytes
             .into_iter()
@@ -219,14 +216,14 @@ pub struct Alias {
 }
 
 impl Cell for Vec<Alias> {
-    fn data_type(_: &Widths) -> DataType {
+    fn data_type(_: &EmbeddingDims) -> DataType {
         DataType::List(Arc::new(Field::new(
             "item",
             DataType::Struct(alias_fields()),
             false,
         )))
     }
-    fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String> {
+    fn write(values: Vec<Self>, dims: &EmbeddingDims) -> Result<ArrayRef, String> {
         let offsets = OffsetBuffer::from_lengths(values.iter().map(Vec::len));
         let (mut spellings, mut counts, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         for alias in values.into_iter().flatten() {
@@ -235,9 +232,9 @@ impl Cell for Vec<Alias> {
             reasons.push(alias.merged_by);
         }
         let columns = vec![
-            String::write(spellings, widths)?,
-            u64::write(counts, widths)?,
-            String::write(reasons, widths)?,
+            String::write(spellings, dims)?,
+            u64::write(counts, dims)?,
+            String::write(reasons, dims)?,
         ];
         let items =
             StructArray::try_new(alias_fields(), columns, None).map_err(|e| e.to_string())?;
@@ -246,11 +243,11 @@ impl Cell for Vec<Alias> {
             ListArray::try_new(field, offsets, Arc::new(items), None).map_err(|e| e.to_string())?,
         ))
     }
-    fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String> {
+    fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String> {
         let lists = typed(array.as_list_opt::<i32>(), array)?;
         lists
             .iter()
-            .map(|list| list.map_or(Ok(Vec::new()), |items| read_aliases(&items, widths)))
+            .map(|list| list.map_or(Ok(Vec::new()), |items| read_aliases(&items, dims)))
             .collect()
     }
 }
@@ -263,11 +260,11 @@ fn alias_fields() -> Fields {
     ])
 }
 
-fn read_aliases(items: &ArrayRef, widths: &Widths) -> Result<Vec<Alias>, String> {
+fn read_aliases(items: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Alias>, String> {
     let parts = typed(items.as_struct_opt(), items)?;
-    let spellings = String::read(parts.column(0), widths)?;
-    let counts = u64::read(parts.column(1), widths)?;
-    let reasons = String::read(parts.column(2), widths)?;
+    let spellings = String::read(parts.column(0), dims)?;
+    let counts = u64::read(parts.column(1), dims)?;
+    let reasons = String::read(parts.column(2), dims)?;
     let rows = spellings.into_iter().zip(counts).zip(reasons);
     Ok(rows
         .map(|((spelling, mentions), merged_by)| Alias {
@@ -285,14 +282,14 @@ macro_rules! vector_cell {
         pub struct $name(pub Vec<$item>);
 
         impl Cell for $name {
-            fn data_type(widths: &Widths) -> DataType {
-                let width: fn(&Widths) -> usize = $width;
+            fn data_type(dims: &EmbeddingDims) -> DataType {
+                let width: fn(&EmbeddingDims) -> usize = $width;
                 let item = Arc::new(Field::new("item", DataType::$variant, false));
-                DataType::FixedSizeList(item, i32::try_from(width(widths)).unwrap_or(i32::MAX))
+                DataType::FixedSizeList(item, i32::try_from(width(dims)).unwrap_or(i32::MAX))
             }
-            fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String> {
-                let width: fn(&Widths) -> usize = $width;
-                let (width, rows) = (width(widths), values.len());
+            fn write(values: Vec<Self>, dims: &EmbeddingDims) -> Result<ArrayRef, String> {
+                let width: fn(&EmbeddingDims) -> usize = $width;
+                let (width, rows) = (width(dims), values.len());
                 if let Some(odd) = values.iter().find(|v| v.0.len() != width) {
                     return Err(format!("{} of width {}, expected {width}", stringify!($name), odd.0.len()));
                 }
@@ -302,11 +299,11 @@ macro_rules! vector_cell {
                 let list = FixedSizeListArray::try_new_with_length(item, size, Arc::new($array::from(flat)), None, rows);
                 Ok(Arc::new(list.map_err(|e| e.to_string())?))
             }
-            fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String> {
-                let width: fn(&Widths) -> usize = $width;
+            fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String> {
+                let width: fn(&EmbeddingDims) -> usize = $width;
                 let list = typed(array.as_fixed_size_list_opt(), array)?;
-                if usize::try_from(list.value_length()) != Ok(width(widths)) {
-                    return Err(format!("{} of width {}, expected {}", stringify!($name), list.value_length(), width(widths)));
+                if usize::try_from(list.value_length()) != Ok(width(dims)) {
+                    return Err(format!("{} of width {}, expected {}", stringify!($name), list.value_length(), width(dims)));
                 }
                 let item = |values: ArrayRef| Ok(Self(typed(values.as_primitive_opt::<$arrow>(), &values)?.values().to_vec()));
                 (0..list.len()).map(|i| item(list.value(i))).collect()
@@ -341,28 +338,28 @@ vector_cell! {
 pub struct FaceVectors(pub Vec<FaceVector>);
 
 impl Cell for FaceVectors {
-    fn data_type(widths: &Widths) -> DataType {
+    fn data_type(dims: &EmbeddingDims) -> DataType {
         DataType::List(Arc::new(Field::new(
             "item",
-            FaceVector::data_type(widths),
+            FaceVector::data_type(dims),
             false,
         )))
     }
-    fn write(values: Vec<Self>, widths: &Widths) -> Result<ArrayRef, String> {
+    fn write(values: Vec<Self>, dims: &EmbeddingDims) -> Result<ArrayRef, String> {
         let offsets = OffsetBuffer::from_lengths(values.iter().map(|v| v.0.len()));
-        let items = FaceVector::write(values.into_iter().flat_map(|v| v.0).collect(), widths)?;
-        let field = Arc::new(Field::new("item", FaceVector::data_type(widths), false));
+        let items = FaceVector::write(values.into_iter().flat_map(|v| v.0).collect(), dims)?;
+        let field = Arc::new(Field::new("item", FaceVector::data_type(dims), false));
         Ok(Arc::new(
             ListArray::try_new(field, offsets, items, None).map_err(|e| e.to_string())?,
         ))
     }
-    fn read(array: &ArrayRef, widths: &Widths) -> Result<Vec<Self>, String> {
+    fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String> {
         let lists = typed(array.as_list_opt::<i32>(), array)?;
         lists
             .iter()
             .map(|list| {
                 list.map_or(Ok(Self::default()), |items| {
-                    FaceVector::read(&items, widths).map(Self)
+                    FaceVector::read(&items, dims).map(Self)
                 })
             })
             .collect()

@@ -58,9 +58,9 @@ impl RowsDigest {
 #[cfg(test)]
 mod tests {
     use crate::ids::{ImageId, NameId};
-    use crate::table::{Row, RowsDigest, UniquePhoto, Widths};
+    use crate::table::{EmbeddingDims, Row, RowsDigest, UniquePhoto};
 
-    const WIDTHS: Widths = Widths {
+    const DIMS: EmbeddingDims = EmbeddingDims {
         name_tokens: 8,
         name_channels: 4,
         face: 3,
@@ -79,7 +79,7 @@ mod tests {
     fn digest(batches: &[&[u64]]) -> crate::digest::Digest {
         let mut sum = RowsDigest::default();
         for ids in batches {
-            let batch = UniquePhoto::to_batch(ids.iter().map(|&k| photo(k)).collect(), &WIDTHS)
+            let batch = UniquePhoto::to_batch(ids.iter().map(|&k| photo(k)).collect(), &DIMS)
                 .expect("a valid batch");
             sum.add(&batch).expect("plain columns");
         }

@@ -6,7 +6,7 @@ use arrow::datatypes::Field;
 use super::cell::{
     Alias, Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Image, Landmarks, NameVector,
 };
-use super::{Row, TableId, Widths};
+use super::{EmbeddingDims, Row, TableId};
 use crate::ids::{CaptionId, ImageId, NameId};
 
 /// Declares row types and derives [`Row`] from their fields.
@@ -20,22 +20,22 @@ macro_rules! rows {
             const TABLE: TableId = TableId::$table;
             const VERSION: u32 = $version;
 
-            fn fields(widths: &Widths) -> Vec<Field> {
-                vec![$(Field::new(stringify!($field), <$type>::data_type(widths), <$type>::NULLABLE),)+]
+            fn fields(dims: &EmbeddingDims) -> Vec<Field> {
+                vec![$(Field::new(stringify!($field), <$type>::data_type(dims), <$type>::NULLABLE),)+]
             }
 
-            fn columns(rows: Vec<Self>, widths: &Widths) -> Result<Vec<ArrayRef>, String> {
+            fn columns(rows: Vec<Self>, dims: &EmbeddingDims) -> Result<Vec<ArrayRef>, String> {
                 $(let mut $field = Vec::with_capacity(rows.len());)+
                 for row in rows {
                     $($field.push(row.$field);)+
                 }
-                Ok(vec![$(<$type>::write($field, widths).map_err(|e| format!("column `{}`: {e}", stringify!($field)))?,)+])
+                Ok(vec![$(<$type>::write($field, dims).map_err(|e| format!("column `{}`: {e}", stringify!($field)))?,)+])
             }
 
-            fn append(batch: &RecordBatch, widths: &Widths, rows: &mut Vec<Self>) -> Result<(), String> {
+            fn append(batch: &RecordBatch, dims: &EmbeddingDims, rows: &mut Vec<Self>) -> Result<(), String> {
                 $(let mut $field = {
                     let column = batch.column_by_name(stringify!($field)).ok_or_else(|| format!("no column `{}`", stringify!($field)))?;
-                    <$type>::read(column, widths).map_err(|e| format!("column `{}`: {e}", stringify!($field)))?.into_iter()
+                    <$type>::read(column, dims).map_err(|e| format!("column `{}`: {e}", stringify!($field)))?.into_iter()
                 };)+
                 rows.extend(std::iter::from_fn(|| Some(Self { $($field: $field.next()?,)+ })));
                 Ok(())
@@ -301,7 +301,7 @@ rows! {
         image: Image,
     }
 
-    /// One figure of the evaluation.
+    /// One metric of the evaluation.
     EvaluationScore in Evaluation, version 1 {
         /// `clip_ti`, `frechet_clip`, `fid`, `id_consistency`, …
         metric: String,

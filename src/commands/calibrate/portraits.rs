@@ -86,8 +86,8 @@ fn faces(paths: &RunPaths) -> Result<Vec<Name>, Failure> {
         .flat_map(|r| r.outputs_of(TableId::PortraitFaces));
     let mut names: BTreeMap<NameId, Vec<PortraitFace>> = BTreeMap::new();
     for part in parts {
-        let widths = &session.manifest.widths;
-        for row in part::read_rows::<PortraitFace>(session.store()?, part, widths)? {
+        let dims = &session.manifest.embedding_dims;
+        for row in part::read_rows::<PortraitFace>(session.store()?, part, dims)? {
             names.entry(row.name_id).or_default().push(row);
         }
     }

@@ -47,7 +47,12 @@ impl Score {
             let parts = records.iter().flat_map(|r| r.outputs_of(table));
             parts.cloned().collect()
         };
-        let scores = score(session.store()?, &session.manifest.widths, &parts, &truth)?;
+        let scores = score(
+            session.store()?,
+            &session.manifest.embedding_dims,
+            &parts,
+            &truth,
+        )?;
         if self.json {
             output::json(&scores)
         } else {

@@ -7,8 +7,8 @@ mod hash;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Photo, UniquePhoto};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
-    Unit,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
+    Task, Unit,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,8 +48,8 @@ impl Step for DedupeImages {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![Reads::own(TableId::Photos)]
@@ -75,12 +75,12 @@ impl Step for DedupeImages {
                 kept.push(keep_largest(task, &group));
             }
         }
-        task.figure(
+        task.metric(
             "equal_bytes_under_two_names",
             shared_between_names(&prints) as f64,
         );
         kept.sort_by_key(|p| (p.name_id, p.image_id));
-        task.account(Unit::Image, rows_in, kept.len() as u64);
+        task.balance(Unit::Image, rows_in, kept.len() as u64);
         task.write(kept)
     }
 }

@@ -3,7 +3,7 @@ use std::io::Cursor;
 use image::{ImageFormat, Rgb, RgbImage};
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, Image};
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_core::{ImageId, NameId};
 use proptest::prelude::*;
 
@@ -43,7 +43,7 @@ fn photo(name: u64, image: u64, bytes: Vec<u8>, side: u32) -> Photo {
 #[test]
 fn the_largest_copy_stays_and_the_books_balance() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let rig = Rig::new(folder.path(), "")?;
+    let harness = StepHarness::new(folder.path(), "")?;
     let rows = vec![
         photo(1, 10, picture(5, 64), 64),
         photo(1, 11, picture(5, 128), 128),
@@ -51,19 +51,19 @@ fn the_largest_copy_stays_and_the_books_balance() -> Result<(), Box<dyn std::err
         photo(2, 13, picture(5, 64), 64),
     ];
     let bucket = Partition::bucket(0);
-    let record = rig.run(&DedupeImages, &bucket, vec![rig.part(&bucket, rows)?])?;
-    let kept: Vec<_> = rig
+    let record = harness.run(&DedupeImages, &bucket, vec![harness.part(&bucket, rows)?])?;
+    let kept: Vec<_> = harness
         .rows::<UniquePhoto>(&record)?
         .into_iter()
         .map(|p| (p.name_id.0, p.image_id.0, p.copies))
         .collect();
     assert_eq!(kept, [(1, 11, 1), (1, 12, 0), (2, 13, 0)]);
-    let dropped = rig.rows::<Dropped>(&record)?;
+    let dropped = harness.rows::<Dropped>(&record)?;
     assert_eq!(
         (dropped.len(), dropped[0].id, dropped[0].detail.as_deref()),
         (1, 10, Some("000000000000000b"))
     );
-    assert_eq!(record.figures["equal_bytes_under_two_names"], 1.0);
+    assert_eq!(record.metrics["equal_bytes_under_two_names"], 1.0);
     Ok(())
 }
 

@@ -13,8 +13,8 @@ use futures::StreamExt;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Candidate, KnownName, Photo};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
-    Unit,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
+    Task, Unit,
 };
 
 use crate::failure::Failure;
@@ -44,8 +44,8 @@ impl Step for DownloadImages {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![
@@ -65,9 +65,12 @@ impl Step for DownloadImages {
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::of(task.manifest())?;
-        let fetcher = Fetcher::new(settings.clone(), task.surroundings().host_map.clone())?;
+        let fetcher = Fetcher::new(
+            settings.clone(),
+            task.runtime_environment().host_map.clone(),
+        )?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(task.surroundings().threads.max(1))
+            .worker_threads(task.runtime_environment().threads.max(1))
             .enable_all()
             .build()
             .map_err(StageError::environment)?;
@@ -85,7 +88,7 @@ impl Step for DownloadImages {
                 held = 0;
             }
         }
-        task.account(Unit::Image, rows_in, written + photos.len() as u64);
+        task.balance(Unit::Image, rows_in, written + photos.len() as u64);
         task.write::<Photo>(photos)
     }
 }

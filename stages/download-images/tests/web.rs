@@ -11,7 +11,7 @@ use image::{ImageFormat, RgbImage};
 use laioncele_core::protocol::HostMap;
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Candidate, Dropped, FaceVector, FaceVectors, KnownName, Photo};
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_core::{DropReason, ImageId, NameId};
 
 type AnyError = Box<dyn std::error::Error>;
@@ -181,11 +181,11 @@ const URLS: [(&str, Option<DropReason>); 22] = [
 #[test]
 fn every_trap_is_classed_and_good_photos_come_as_they_are() -> Result<(), AnyError> {
     let folder = tempfile::tempdir()?;
-    let mut rig = Rig::new(
+    let mut harness = StepHarness::new(
         folder.path(),
         "[download_images]\ntimeout_s = 0.7\nretries = 1\nbackoff_s = 0.01\ndeadline_s = 5\n",
     )?;
-    rig.surroundings.host_map = Some(HostMap {
+    harness.runtime_environment.host_map = Some(HostMap {
         suffix: ".example".to_owned(),
         address: start()?,
     });
@@ -206,20 +206,20 @@ fn every_trap_is_classed_and_good_photos_come_as_they_are() -> Result<(), AnyErr
     rows.push(row(stranger, "http://a.example/good.jpg", None));
     let bucket = Partition::bucket(0);
     let inputs = vec![
-        rig.part(&bucket, rows)?,
-        rig.part(&bucket, vec![known(name)])?,
+        harness.part(&bucket, rows)?,
+        harness.part(&bucket, vec![known(name)])?,
     ];
     let step = laioncele_download_images::steps().remove(0);
-    let record = rig.run(&*step, &bucket, inputs)?;
+    let record = harness.run(&*step, &bucket, inputs)?;
 
-    let photos = rig.rows::<Photo>(&record)?;
+    let photos = harness.rows::<Photo>(&record)?;
     assert_eq!(photos.len(), 3);
     assert!(
         photos
             .iter()
             .all(|p| p.image.bytes == jpeg(96) && (p.width, p.height) == (96, 96))
     );
-    let dropped: BTreeMap<_, _> = rig
+    let dropped: BTreeMap<_, _> = harness
         .rows::<Dropped>(&record)?
         .into_iter()
         .map(|d| ((d.name_id, d.id), d.reason))
@@ -248,7 +248,7 @@ fn patience_is_no_part_of_the_key() -> Result<(), AnyError> {
     let folder = tempfile::tempdir()?;
     let step = laioncele_download_images::steps().remove(0);
     let settings = |text: &str| -> Result<_, AnyError> {
-        Ok(step.settings(&Rig::new(folder.path(), text)?.manifest)?)
+        Ok(step.settings(&StepHarness::new(folder.path(), text)?.manifest)?)
     };
     assert_eq!(
         settings("")?,

@@ -4,8 +4,8 @@ use half::f16;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Name, NameEmbedding, NameVector};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
-    Unit, Widths,
+    CoreError, DropReason, EmbeddingDims, Manifest, Partitioning, Reads, StageError, StageName,
+    Step, TableId, Task, Unit,
 };
 use laioncele_sdxl::{Error as SdxlError, NAME_TOKENS, SdxlFiles, TextEncoders, in_parallel};
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,8 @@ impl Step for EncodeNames {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![Reads::own(TableId::Names)]
@@ -79,7 +79,7 @@ impl Step for EncodeNames {
         encoded.sort_by_key(|row| row.name_id);
         let too_long = |row: &NameEmbedding| row.token_count as usize > NAME_TOKENS;
         let truncated = encoded.iter().filter(|row| too_long(row)).count();
-        task.figure("names_above_eight_tokens", truncated as f64);
+        task.metric("names_above_eight_tokens", truncated as f64);
         if settings.on_overflow == OnOverflow::Drop {
             for row in encoded.extract_if(.., |row| too_long(row)) {
                 let detail = Some(row.token_count.to_string());
@@ -87,7 +87,7 @@ impl Step for EncodeNames {
                 task.drop_row(Unit::Name, id.0, Some(id), reason, detail);
             }
         }
-        task.account(Unit::Name, names.len() as u64, encoded.len() as u64);
+        task.balance(Unit::Name, names.len() as u64, encoded.len() as u64);
         task.write(encoded)
     }
 }
@@ -106,14 +106,14 @@ fn encode(task: &Task, names: &[Name]) -> Result<Vec<NameEmbedding>, StageError>
     let files = sdxl_files(task.manifest())?;
     let options = files.text_options().map_err(StageError::environment)?;
     let threads = if options.device.is_cpu() {
-        task.surroundings().threads
+        task.runtime_environment().threads
     } else {
         1
     };
     let encoders = task.resource(&files.text_key(), || {
         TextEncoders::load(&files.folder, &options).map_err(failure)
     })?;
-    check_widths(task.widths(), encoders.name_width())?;
+    check_dims(task.embedding_dims(), encoders.name_width())?;
     let (mut rows, total) = (Vec::with_capacity(names.len()), names.len() as u64);
     let work = |name: &Name| encode_one(&encoders, name);
     in_parallel(threads, names, work, |_, row| {
@@ -134,13 +134,13 @@ fn encode_one(encoders: &TextEncoders, name: &Name) -> Result<NameEmbedding, Sta
     })
 }
 
-fn check_widths(widths: &Widths, name_channels: usize) -> Result<(), StageError> {
-    if (widths.name_tokens, widths.name_channels) == (NAME_TOKENS, name_channels) {
+fn check_dims(dims: &EmbeddingDims, name_channels: usize) -> Result<(), StageError> {
+    if (dims.name_tokens, dims.name_channels) == (NAME_TOKENS, name_channels) {
         return Ok(());
     }
     Err(StageError::Environment(format!(
-        "[widths] has name_tokens = {} and name_channels = {}, but names of [models.sdxl] are {NAME_TOKENS} x {name_channels}",
-        widths.name_tokens, widths.name_channels
+        "[embedding_dims] has name_tokens = {} and name_channels = {}, but names of [models.sdxl] are {NAME_TOKENS} x {name_channels}",
+        dims.name_tokens, dims.name_channels
     )))
 }
 

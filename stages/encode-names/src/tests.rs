@@ -6,7 +6,7 @@ use laioncele_core::NameId;
 use laioncele_core::ledger::Record;
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Alias, Dropped};
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_sdxl::LoadOptions;
 
 use super::*;
@@ -20,15 +20,15 @@ fn mini() -> String {
     )
 }
 
-fn rig(root: &Path, sections: &str, channels: usize) -> Rig {
+fn harness(root: &Path, sections: &str, channels: usize) -> StepHarness {
     let text = format!(
         "[run]\nseed = 1\nbuckets = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
-         [widths]\nname_tokens = 8\nname_channels = {channels}\nface = 4\nfeatures = 3\n\
+         [embedding_dims]\nname_tokens = 8\nname_channels = {channels}\nface = 4\nfeatures = 3\n\
          [models.sdxl]\nfolder = \"{}\"\n{sections}",
         mini()
     );
     let manifest = Manifest::parse(&root.join("m.toml"), &text).expect("a manifest");
-    Rig::with_manifest(root, manifest).expect("a rig")
+    StepHarness::with_manifest(root, manifest).expect("a harness")
 }
 
 fn name(text: &str) -> Name {
@@ -46,19 +46,19 @@ fn name(text: &str) -> Name {
     }
 }
 
-fn run(rig: &Rig, names: &[&str]) -> Result<Record, StageError> {
+fn run(harness: &StepHarness, names: &[&str]) -> Result<Record, StageError> {
     let bucket = Partition::bucket(0);
     let rows = names.iter().map(|text| name(text)).collect();
-    let part = rig.part(&bucket, rows).expect("a part");
-    rig.run(&EncodeNames, &bucket, vec![part])
+    let part = harness.part(&bucket, rows).expect("a part");
+    harness.run(&EncodeNames, &bucket, vec![part])
 }
 
 #[test]
 fn names_become_the_encoders_rows() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "", 128);
-    let record = run(&rig, &["Mira Castellan", LONG]).expect("encoded");
-    let rows: Vec<NameEmbedding> = rig.rows(&record).expect("rows");
+    let harness = harness(folder.path(), "", 128);
+    let record = run(&harness, &["Mira Castellan", LONG]).expect("encoded");
+    let rows: Vec<NameEmbedding> = harness.rows(&record).expect("rows");
     let encoders = TextEncoders::load(Path::new(&mini()), &LoadOptions::default());
     let encoders = encoders.expect("encoders");
     assert_eq!(rows.len(), 2);
@@ -80,21 +80,21 @@ fn names_become_the_encoders_rows() {
         );
     }
     assert!(rows[0].name_id < rows[1].name_id);
-    assert_eq!(record.figures["names_above_eight_tokens"], 1.0);
+    assert_eq!(record.metrics["names_above_eight_tokens"], 1.0);
 }
 
 #[test]
 fn long_names_can_be_dropped() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(
+    let harness = harness(
         folder.path(),
         "[encode_names]\non_overflow = \"drop\"\n",
         128,
     );
-    let record = run(&rig, &["Mira Castellan", LONG]).expect("encoded");
-    let rows: Vec<NameEmbedding> = rig.rows(&record).expect("rows");
+    let record = run(&harness, &["Mira Castellan", LONG]).expect("encoded");
+    let rows: Vec<NameEmbedding> = harness.rows(&record).expect("rows");
     assert_eq!(rows.len(), 1);
-    let dropped: Vec<Dropped> = rig.rows(&record).expect("rows");
+    let dropped: Vec<Dropped> = harness.rows(&record).expect("rows");
     assert_eq!(dropped[0].reason, "too_many_tokens");
     assert!(
         dropped[0]
@@ -109,8 +109,8 @@ fn long_names_can_be_dropped() {
 fn threads_change_no_byte() {
     let outputs = [1, 2, 5].map(|threads| {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut rig = rig(folder.path(), "", 128);
-        rig.surroundings.threads = threads;
+        let mut harness = harness(folder.path(), "", 128);
+        harness.runtime_environment.threads = threads;
         let names = [
             "Mira Castellan",
             "Theo Brandt",
@@ -118,7 +118,7 @@ fn threads_change_no_byte() {
             "Ödön von Horváth",
             LONG,
         ];
-        let record = run(&rig, &names).expect("encoded");
+        let record = run(&harness, &names).expect("encoded");
         record
             .outputs_of(TableId::NameEmbeddings)
             .map(|p| p.digest)
@@ -130,7 +130,7 @@ fn threads_change_no_byte() {
 #[test]
 fn an_empty_bucket_writes_an_empty_table() {
     let folder = tempfile::tempdir().expect("a folder");
-    let record = run(&rig(folder.path(), "", 128), &[]).expect("nothing to do");
+    let record = run(&harness(folder.path(), "", 128), &[]).expect("nothing to do");
     assert_eq!(
         record
             .outputs_of(TableId::NameEmbeddings)
@@ -143,23 +143,23 @@ fn an_empty_bucket_writes_an_empty_table() {
 #[test]
 fn wrong_widths_and_settings_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    let error = run(&rig(folder.path(), "", 64), &["A"])
-        .expect_err("wrong widths")
+    let error = run(&harness(folder.path(), "", 64), &["A"])
+        .expect_err("wrong dims")
         .to_string();
     assert!(error.contains("8 x 128"), "{error}");
-    let rig = rig(
+    let harness = harness(
         folder.path(),
         "[encode_names]\non_overflow = \"cut\"\n",
         128,
     );
-    assert!(EncodeNames.settings(&rig.manifest).is_err());
+    assert!(EncodeNames.settings(&harness.manifest).is_err());
 }
 
 #[test]
 fn the_key_holds_text_models_only() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "", 128);
-    let models = EncodeNames.models(&rig.manifest).expect("models");
+    let harness = harness(folder.path(), "", 128);
+    let models = EncodeNames.models(&harness.manifest).expect("models");
     assert!(models.iter().all(|model| model.path.exists()));
     assert!(!models.iter().any(|model| model.label.contains("unet")));
 }

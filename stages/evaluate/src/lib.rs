@@ -23,8 +23,8 @@ use laioncele_core::stage::ModelFiles;
 use laioncele_core::store::Store;
 use laioncele_core::table::{EvaluationScore, Sample};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
-    Unit, part,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
+    Task, Unit, part,
 };
 
 pub use error::EvaluateError;
@@ -59,8 +59,8 @@ impl Step for Evaluate {
     fn version(&self) -> u32 {
         2
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Once)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Once)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![Reads::all(TableId::Samples)]
@@ -78,14 +78,14 @@ impl Step for Evaluate {
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let plan = Plan::read(task.manifest())?;
         let networks = task.resource(&plan.resource_key(), || Ok(Networks::load(&plan)?))?;
-        let pool = pool(task.surroundings().threads)?;
+        let pool = pool(task.runtime_environment().threads)?;
         let mut viewing = Viewing::default();
         let parts: Vec<_> = task.inputs(TableId::Samples).cloned().collect();
         for part in parts.iter().filter(|part| part.is_parquet()) {
             viewing.show(task, task.read_part(part)?, &networks, &pool)?;
         }
         let rows_in = task.rows_in(TableId::Samples);
-        task.account(Unit::Sample, rows_in, viewing.gallery.seen.len() as u64);
+        task.balance(Unit::Sample, rows_in, viewing.gallery.seen.len() as u64);
         let photos = people::photos_by_person(plan.references(task.manifest())?)?;
         let people = viewing.people.iter().map(String::as_str).collect();
         let references = pool.install(|| people::reference_faces(&photos, &people, &networks))?;
@@ -123,7 +123,7 @@ pub fn report_of_run(
         .iter()
         .flat_map(|r| r.outputs_of(TableId::Evaluation))
     {
-        rows.extend(part::read_rows(store, part, &manifest.widths)?);
+        rows.extend(part::read_rows(store, part, &manifest.embedding_dims)?);
     }
     Ok(Report::of_rows(rows, &Plan::read(manifest)?))
 }

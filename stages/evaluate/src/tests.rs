@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use laioncele_clip::{ImageEncoder, TextEncoder, cosine};
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, Image};
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_nn::LoadOptions;
 
 use super::*;
@@ -26,7 +26,7 @@ pub(crate) fn manifest(root: &Path, keys: &str) -> Manifest {
     let mini = mini().display().to_string();
     let text = format!(
         "[run]\nseed = 7\nbuckets = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
-         [widths]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n\
+         [embedding_dims]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n\
          [models.sdxl]\nfolder = \"{mini}/sdxl-mini\"\n\
          [models.image_encoders]\nfirst = \"{mini}/sdxl-mini/image_encoder\"\nsecond = \"{mini}/sdxl-mini/image_encoder_2\"\n\
          [models.face]\ndetector = \"{mini}/face/retinaface_mobilenet025_dynamic.onnx\"\nrecognizer = \"{mini}/face/faceplugin_fr_feature_512.onnx\"\n\
@@ -35,7 +35,7 @@ pub(crate) fn manifest(root: &Path, keys: &str) -> Manifest {
     Manifest::parse(&root.join("m.toml"), &text).expect("a manifest")
 }
 
-fn rig(root: &Path, keys: &str) -> Rig {
+fn harness(root: &Path, keys: &str) -> StepHarness {
     let references = root.join("references");
     std::fs::create_dir_all(&references).expect("a folder");
     for (from, to) in [
@@ -44,7 +44,7 @@ fn rig(root: &Path, keys: &str) -> Rig {
     ] {
         std::fs::copy(fixture(from), references.join(to)).expect("copied");
     }
-    Rig::with_manifest(root, manifest(root, keys)).expect("a rig")
+    StepHarness::with_manifest(root, manifest(root, keys)).expect("a harness")
 }
 
 fn sample(person: &str, prompt: &str, index: u32, file: &str) -> Sample {
@@ -83,13 +83,14 @@ fn plain() -> Vec<Sample> {
     ]
 }
 
-fn evaluate(rig: &Rig) -> Result<Record, StageError> {
+fn evaluate(harness: &StepHarness) -> Result<Record, StageError> {
     let part = |k, rows| {
-        rig.part::<Sample>(&Partition::chunk(k), rows)
+        harness
+            .part::<Sample>(&Partition::chunk(k), rows)
             .expect("a part")
     };
     let inputs = vec![part(0, samples()), part(1, plain())];
-    rig.run(&Evaluate, &Partition::whole(), inputs)
+    harness.run(&Evaluate, &Partition::whole(), inputs)
 }
 
 fn find(rows: &[EvaluationScore], metric: &str) -> Option<(f64, u64)> {
@@ -107,15 +108,15 @@ fn recorded(name: &str) -> Vec<f32> {
 #[test]
 fn samples_become_figures() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "");
-    let record = evaluate(&rig).expect("evaluated");
-    let rows: Vec<EvaluationScore> = rig.rows(&record).expect("rows");
-    let account = &record.accounts[0];
+    let harness = harness(folder.path(), "");
+    let record = evaluate(&harness).expect("evaluated");
+    let rows: Vec<EvaluationScore> = harness.rows(&record).expect("rows");
+    let account = &record.balances[0];
     assert_eq!(
         (account.unit, account.rows_in, account.rows_out),
         (Unit::Sample, 7, 6)
     );
-    let dropped: Vec<Dropped> = rig.rows(&record).expect("rows");
+    let dropped: Vec<Dropped> = harness.rows(&record).expect("rows");
     assert_eq!(dropped.len(), 1);
     assert_eq!(
         (dropped[0].id, dropped[0].reason.as_str()),
@@ -137,8 +138,10 @@ fn samples_become_figures() {
 #[test]
 fn faces_are_compared_as_recorded() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "");
-    let rows: Vec<EvaluationScore> = rig.rows(&evaluate(&rig).expect("evaluated")).expect("rows");
+    let harness = harness(folder.path(), "");
+    let rows: Vec<EvaluationScore> = harness
+        .rows(&evaluate(&harness).expect("evaluated"))
+        .expect("rows");
     let near = |metric: &str, pairs: &[(&str, &str)]| {
         let cosines = pairs
             .iter()
@@ -162,8 +165,10 @@ fn faces_are_compared_as_recorded() {
 #[test]
 fn prompts_are_read_by_the_tower_that_goes_with_the_image_encoder() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "");
-    let rows: Vec<EvaluationScore> = rig.rows(&evaluate(&rig).expect("evaluated")).expect("rows");
+    let harness = harness(folder.path(), "");
+    let rows: Vec<EvaluationScore> = harness
+        .rows(&evaluate(&harness).expect("evaluated"))
+        .expect("rows");
     let (sdxl, options) = (mini().join("sdxl-mini"), LoadOptions::default());
     let image = ImageEncoder::load(&sdxl.join("image_encoder_2"), &options).expect("a tower");
     let (tokenizer, model) = (sdxl.join("tokenizer_2"), sdxl.join("text_encoder_2"));
@@ -185,15 +190,15 @@ fn prompts_are_read_by_the_tower_that_goes_with_the_image_encoder() {
 #[test]
 fn without_a_text_tower_clip_ti_is_left_out_and_that_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "[evaluate]\nclip = \"first\"");
-    let record = evaluate(&rig).expect("evaluated");
-    let rows: Vec<EvaluationScore> = rig.rows(&record).expect("rows");
+    let harness = harness(folder.path(), "[evaluate]\nclip = \"first\"");
+    let record = evaluate(&harness).expect("evaluated");
+    let rows: Vec<EvaluationScore> = harness.rows(&record).expect("rows");
     assert!(rows.iter().all(|row| !row.metric.contains("clip_ti")));
     assert!(find(&rows, "frechet_clip").is_some());
     Evaluate
-        .publish(&rig.store, &rig.manifest, &[record])
+        .publish(&harness.store, &harness.manifest, &[record])
         .expect("published");
-    let table = rig.store.get(TABLE).expect("a table");
+    let table = harness.store.get(TABLE).expect("a table");
     let table = String::from_utf8_lossy(&table);
     assert!(
         table.contains("CLIP-TI is left out: the image encoder's folder holds no text tower"),
@@ -204,10 +209,10 @@ fn without_a_text_tower_clip_ti_is_left_out_and_that_is_said() {
 #[test]
 fn the_result_depends_on_no_number_of_threads_and_is_published() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut rig = rig(folder.path(), "");
+    let mut harness = harness(folder.path(), "");
     let records = [1, 3].map(|threads| {
-        rig.surroundings.threads = threads;
-        evaluate(&rig).expect("evaluated")
+        harness.runtime_environment.threads = threads;
+        evaluate(&harness).expect("evaluated")
     });
     let digest = |record: &Record| {
         let mut parts = record.outputs_of(TableId::Evaluation);
@@ -216,9 +221,9 @@ fn the_result_depends_on_no_number_of_threads_and_is_published() {
     assert!(digest(&records[0]).is_some());
     assert_eq!(digest(&records[0]), digest(&records[1]));
     Evaluate
-        .publish(&rig.store, &rig.manifest, &records[..1])
+        .publish(&harness.store, &harness.manifest, &records[..1])
         .expect("published");
-    let table = rig.store.get(TABLE).expect("a table");
+    let table = harness.store.get(TABLE).expect("a table");
     let table = String::from_utf8_lossy(&table);
     for part in [
         "| figure | all | taken over |",
@@ -230,10 +235,11 @@ fn the_result_depends_on_no_number_of_threads_and_is_published() {
         assert!(table.contains(part), "{part} in {table}");
     }
     let json: serde_json::Value =
-        serde_json::from_slice(&rig.store.get(TABLE_JSON).expect("JSON")).expect("JSON");
+        serde_json::from_slice(&harness.store.get(TABLE_JSON).expect("JSON")).expect("JSON");
     assert_eq!(json["notes"].as_array().map(Vec::len), Some(5));
     assert!(
-        !rig.store
+        !harness
+            .store
             .put_changed(TABLE, table.as_bytes().to_vec())
             .expect("compared")
     );
@@ -245,7 +251,7 @@ fn a_judge_of_ones_own_is_named_and_must_be_a_recognizer() {
     let (copy, face) = (folder.path().join("judge.onnx"), mini().join("face"));
     std::fs::copy(face.join("faceplugin_fr_feature_512.onnx"), &copy).expect("copied");
     let with_judge = |path: &Path| {
-        rig(
+        harness(
             folder.path(),
             &format!(
                 "[evaluate]\njudge = {{ recognizer = \"{}\" }}",

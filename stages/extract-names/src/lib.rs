@@ -19,7 +19,7 @@ use laioncele_core::protocol::Progress;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::Mention;
 use laioncele_core::{
-    CaptionId, CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step,
+    CaptionId, CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step,
     TableId, Task, Unit,
 };
 use laioncele_ner::{FindPersons, Ner};
@@ -59,8 +59,8 @@ impl Step for ExtractNames {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Shards)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Shards)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![Reads::own(TableId::Captions)]
@@ -97,8 +97,8 @@ impl Step for ExtractNames {
             extract(task, shard, &reader, &pool, rows, &mut output)?;
         }
         output.close_part(task)?;
-        task.account(Unit::Caption, output.rows, output.captions);
-        task.figure("mentions", output.mentions as f64);
+        task.balance(Unit::Caption, output.rows, output.captions);
+        task.metric("mentions", output.mentions as f64);
         Ok(())
     }
 }
@@ -149,7 +149,7 @@ fn load_engine(task: &Task) -> Result<Arc<Box<dyn FindPersons>>, StageError> {
 }
 
 fn threads(task: &Task) -> Result<Arc<ThreadPool>, StageError> {
-    let count = task.surroundings().threads;
+    let count = task.runtime_environment().threads;
     task.resource(&format!("{count} threads of extract-names"), || {
         let pool = ThreadPoolBuilder::new().num_threads(count).build();
         pool.map_err(StageError::environment)

@@ -13,7 +13,7 @@ use arrow::array::{
 use laioncele_core::ledger::Record;
 use laioncele_core::stage::Partition;
 use laioncele_core::table::Dropped;
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_core::{Digest, Part};
 use parquet::arrow::ArrowWriter;
 use parquet::data_type::{ByteArray, ByteArrayType};
@@ -30,13 +30,13 @@ const ALL: &str = "url = \"URL\"\ncaption = \"TEXT\"\nwidth = \"WIDTH\"\nheight 
                    punsafe = \"punsafe\"\npwatermark = \"pwatermark\"\nhash = \"md5\"\n";
 const MIRA: &str = "Mira Castellan at the premiere in Paris";
 
-/// A rig with its folder.
-struct Bench {
-    rig: Rig,
+/// A harness with its folder.
+struct ExtractNamesHarness {
+    harness: StepHarness,
     folder: tempfile::TempDir,
 }
 
-impl Bench {
+impl ExtractNamesHarness {
     fn new(columns: &str, sections: &str) -> Self {
         Self::try_new(columns, sections).expect("a manifest")
     }
@@ -49,14 +49,14 @@ impl Bench {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/ner/en_core_web_sm");
         let text = format!(
             "[run]\nseed = 1\n[source]\npath = \"captions\"\n[source.columns]\n{columns}\
-             [widths]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n\
+             [embedding_dims]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n\
              [models.ner]\nfolder = \"{}\"\n[extract_names]\n{sections}\n",
             model.display()
         );
         let manifest = Manifest::parse(&folder.path().join("m.toml"), &text)?;
         STEP.settings(&manifest)?;
-        let rig = Rig::with_manifest(folder.path(), manifest).expect("a rig");
-        Ok(Self { rig, folder })
+        let harness = StepHarness::with_manifest(folder.path(), manifest).expect("a harness");
+        Ok(Self { harness, folder })
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -74,7 +74,7 @@ impl Bench {
             bytes: bytes.len() as u64,
             digest: Digest::of(&bytes),
         };
-        self.rig.run(&STEP, &shard, vec![part])
+        self.harness.run(&STEP, &shard, vec![part])
     }
 
     /// Runs a file of these columns.
@@ -85,12 +85,12 @@ impl Bench {
     }
 
     fn mentions(&self, record: &Record) -> Vec<Mention> {
-        self.rig.rows(record).expect("mentions")
+        self.harness.rows(record).expect("mentions")
     }
 
     /// Reason and detail of every drop.
     fn drops(&self, record: &Record) -> Vec<(String, String)> {
-        let rows: Vec<Dropped> = self.rig.rows(record).expect("drops");
+        let rows: Vec<Dropped> = self.harness.rows(record).expect("drops");
         let pair = |d: Dropped| (d.reason, d.detail.unwrap_or_default());
         rows.into_iter().map(pair).collect()
     }

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use laioncele_core::digest::FileDigests;
 use laioncele_core::stage::Partition;
 use laioncele_core::table::Mention;
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_core::{Digest, Part, Step, TableId};
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
@@ -17,12 +17,12 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/bert-ner/tests/fixtures/cased")
 }
 
-fn rig(folder: &Path, model: &Path, engine: &str) -> Rig {
+fn harness(folder: &Path, model: &Path, engine: &str) -> StepHarness {
     let sections = format!(
         "[models.ner]\nfolder = \"{}\"\nengine = \"{engine}\"\n",
         model.display()
     );
-    Rig::new(folder, &sections).expect("a rig")
+    StepHarness::new(folder, &sections).expect("a harness")
 }
 
 fn step() -> Box<dyn Step> {
@@ -90,12 +90,12 @@ fn mentions_are_the_persons_that_transformers_finds() {
 
 fn mentions_are_transformers(engine: &str) {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), &fixtures(), engine);
+    let harness = harness(folder.path(), &fixtures(), engine);
     let captions = recorded();
     let part = write(&folder.path().join("0.parquet"), &captions);
-    let record = rig.run(&*step(), &Partition::shard("0"), vec![part]);
+    let record = harness.run(&*step(), &Partition::shard("0"), vec![part]);
     let record = record.expect("extracted");
-    let mentions: Vec<Mention> = rig.rows(&record).expect("mentions");
+    let mentions: Vec<Mention> = harness.rows(&record).expect("mentions");
     let found = mentions.iter().map(|m| (m.url.clone(), m.name.clone()));
     let expected = captions.iter().enumerate().flat_map(|(i, (_, names))| {
         let named = move |name: &String| (format!("http://a.example/{i}.jpg"), name.clone());
@@ -103,10 +103,10 @@ fn mentions_are_transformers(engine: &str) {
     });
     assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     assert!(mentions.len() > 30, "{}", mentions.len());
-    let account = &record.accounts[0];
-    assert_eq!(account.rows_in, captions.len() as u64);
+    let balance = &record.balances[0];
+    assert_eq!(balance.rows_in, captions.len() as u64);
     let with_names = captions.iter().filter(|(_, names)| !names.is_empty());
-    assert_eq!(account.rows_out, with_names.count() as u64);
+    assert_eq!(balance.rows_out, with_names.count() as u64);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn the_engine_and_its_files_are_in_the_key() {
         fs::copy(fixtures().join(name), model.join(name)).expect("copied");
     }
     let key = |engine| {
-        let manifest = rig(folder.path(), &model, engine).manifest;
+        let manifest = harness(folder.path(), &model, engine).manifest;
         let settings = step().settings(&manifest).expect("settings");
         let files = step().models(&manifest).expect("models").remove(0);
         let digest = FileDigests::open(None).of(&files.path).expect("a digest");
@@ -139,7 +139,7 @@ fn the_engine_and_its_files_are_in_the_key() {
 #[test]
 fn an_unknown_engine_gets_the_list() {
     let folder = tempfile::tempdir().expect("a folder");
-    let error = step().settings(&rig(folder.path(), &fixtures(), "brt").manifest);
+    let error = step().settings(&harness(folder.path(), &fixtures(), "brt").manifest);
     let text = error.expect_err("refused").to_string();
     for part in [
         "[models.ner]",
@@ -156,8 +156,8 @@ fn an_unknown_engine_gets_the_list() {
 fn a_folder_of_another_engine_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let part = write(&folder.path().join("0.parquet"), &recorded());
-    let rig = rig(folder.path(), &fixtures(), "spacy");
-    let error = rig.run(&*step(), &Partition::shard("0"), vec![part]);
+    let harness = harness(folder.path(), &fixtures(), "spacy");
+    let error = harness.run(&*step(), &Partition::shard("0"), vec![part]);
     let text = error.expect_err("refused").to_string();
     assert!(text.contains("fixtures/cased/ner/model"), "{text}");
 }

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Identity, Match};
 use laioncele_core::{
-    CoreError, DropReason, ImageId, Manifest, NameId, Part, Reads, Spread, StageError, StageName,
-    Step, TableId, Task, Unit,
+    CoreError, DropReason, ImageId, Manifest, NameId, Part, Partitioning, Reads, StageError,
+    StageName, Step, TableId, Task, Unit,
 };
 
 use frames::{Counted, Ranked};
@@ -32,8 +32,8 @@ impl Step for FilterCounts {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![
@@ -76,7 +76,7 @@ fn drop_names(task: &mut Task, names: &[Counted], settings: &Settings) {
         let (id, detail) = (name.name_id, Some(name.photos.to_string()));
         task.drop_row(Unit::Name, id.0, Some(id), DropReason::TooFewImages, detail);
     }
-    task.account(Unit::Name, names.len() as u64, kept);
+    task.balance(Unit::Name, names.len() as u64, kept);
 }
 
 /// Drops the photos that stay with no identity; returns the others.
@@ -101,7 +101,7 @@ fn drop_photos(
         let (name_id, detail) = (Some(photo.name_id), Some(photo.photos.to_string()));
         task.drop_row(Unit::Image, photo.image_id.0, name_id, reason, detail);
     }
-    task.account(Unit::Image, photos.len() as u64, kept.len() as u64);
+    task.balance(Unit::Image, photos.len() as u64, kept.len() as u64);
     kept
 }
 

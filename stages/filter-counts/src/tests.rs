@@ -4,7 +4,7 @@ use std::path::Path;
 use laioncele_core::ledger::Record;
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, FaceBox, FaceVector, FaceVectors, KnownName, Landmarks};
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use proptest::prelude::*;
 
 use super::*;
@@ -42,26 +42,26 @@ fn known(name: u64) -> KnownName {
 }
 
 /// The stage's task on matches in several parts and names 1 to 4.
-fn run(root: &Path, keys: &str, parts: &[&[Found]]) -> Result<(Rig, Record), StageError> {
-    let rig = Rig::new(root, &format!("[filter_counts]\n{keys}\n"))?;
-    let mut inputs = vec![rig.part(&bucket(), (1..5).map(known).collect())?];
+fn run(root: &Path, keys: &str, parts: &[&[Found]]) -> Result<(StepHarness, Record), StageError> {
+    let harness = StepHarness::new(root, &format!("[filter_counts]\n{keys}\n"))?;
+    let mut inputs = vec![harness.part(&bucket(), (1..5).map(known).collect())?];
     for part in parts {
-        inputs.push(rig.part(&bucket(), part.iter().map(matching).collect())?);
+        inputs.push(harness.part(&bucket(), part.iter().map(matching).collect())?);
     }
-    let record = rig.run(&FilterCounts, &bucket(), inputs)?;
-    Ok((rig, record))
+    let record = harness.run(&FilterCounts, &bucket(), inputs)?;
+    Ok((harness, record))
 }
 
-fn ids(rig: &Rig, record: &Record) -> Vec<(u64, u64)> {
-    let rows: Vec<Identity> = rig.rows(record).expect("identities");
+fn ids(harness: &StepHarness, record: &Record) -> Vec<(u64, u64)> {
+    let rows: Vec<Identity> = harness.rows(record).expect("identities");
     rows.iter()
         .map(|row| (row.name_id.0, row.image_id.0))
         .collect()
 }
 
 /// Unit, id and reason of what was dropped.
-fn dropped(rig: &Rig, record: &Record) -> Vec<(String, u64, String)> {
-    let rows: Vec<Dropped> = rig.rows(record).expect("dropped");
+fn dropped(harness: &StepHarness, record: &Record) -> Vec<(String, u64, String)> {
+    let rows: Vec<Dropped> = harness.rows(record).expect("dropped");
     rows.into_iter()
         .map(|row| (row.unit, row.id, row.reason))
         .collect()
@@ -75,14 +75,14 @@ fn names_with_enough_photos_become_identities() -> Outcome {
         &[],
         &[(1, 12, 0.7), (2, 21, 0.5), (4, 41, 0.8)],
     ];
-    let (rig, record) = run(folder.path(), "min_images = 3", &parts)?;
-    let rows: Vec<Identity> = rig.rows(&record)?;
-    assert_eq!(ids(&rig, &record), [(1, 11), (1, 12), (1, 13)]);
+    let (harness, record) = run(folder.path(), "min_images = 3", &parts)?;
+    let rows: Vec<Identity> = harness.rows(&record)?;
+    assert_eq!(ids(&harness, &record), [(1, 11), (1, 12), (1, 13)]);
     assert_eq!((rows[1].name.as_str(), rows[1].similarity), ("Name 1", 0.7));
     assert_eq!(rows[1].face_box.0, [12.0; 4]);
     let few = |unit: &str, id| (unit.to_owned(), id, "too_few_images".to_owned());
     assert_eq!(
-        dropped(&rig, &record),
+        dropped(&harness, &record),
         [
             few("name", 2),
             few("name", 3),
@@ -92,18 +92,18 @@ fn names_with_enough_photos_become_identities() -> Outcome {
             few("image", 41)
         ]
     );
-    let details: Vec<_> = rig
+    let details: Vec<_> = harness
         .rows::<Dropped>(&record)?
         .into_iter()
         .map(|d| d.detail)
         .collect();
     assert_eq!(details[..3], ["2", "0", "1"].map(|n| Some(n.to_owned())));
-    let accounts: Vec<_> = record
-        .accounts
+    let balances: Vec<_> = record
+        .balances
         .iter()
         .map(|a| (a.unit, a.rows_in, a.rows_out))
         .collect();
-    assert_eq!(accounts, [(Unit::Name, 4, 1), (Unit::Image, 6, 3)]);
+    assert_eq!(balances, [(Unit::Name, 4, 1), (Unit::Image, 6, 3)]);
     Ok(())
 }
 
@@ -118,13 +118,13 @@ fn a_cap_keeps_the_best_matches() -> Outcome {
         (1, 12, 0.6),
     ];
     let keys = "min_images = 2\nmax_images = 3";
-    let (rig, record) = run(folder.path(), keys, &[&photos[..2], &photos[2..]])?;
+    let (harness, record) = run(folder.path(), keys, &[&photos[..2], &photos[2..]])?;
     assert_eq!(
-        ids(&rig, &record),
+        ids(&harness, &record),
         [(1, 12), (1, 13), (1, 14)],
         "the smaller id of equal matches"
     );
-    let capped: Vec<_> = dropped(&rig, &record)
+    let capped: Vec<_> = dropped(&harness, &record)
         .into_iter()
         .filter(|d| d.0 == "image")
         .collect();
@@ -136,14 +136,14 @@ fn a_cap_keeps_the_best_matches() -> Outcome {
 #[test]
 fn nothing_in_is_nothing_out() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let (rig, record) = run(folder.path(), "", &[&[]])?;
-    assert!(ids(&rig, &record).is_empty());
+    let (harness, record) = run(folder.path(), "", &[&[]])?;
+    assert!(ids(&harness, &record).is_empty());
     assert_eq!(
         record.outputs_of(TableId::Identities).count(),
         1,
         "the table exists"
     );
-    assert_eq!(dropped(&rig, &record).len(), 4);
+    assert_eq!(dropped(&harness, &record).len(), 4);
     Ok(())
 }
 
@@ -171,12 +171,12 @@ fn wrong_settings_and_damaged_tables_are_named() -> Outcome {
         "{error}"
     );
 
-    let rig = Rig::new(folder.path(), "")?;
-    let names = rig.part(&bucket(), vec![known(1)])?;
-    let mut broken = rig.part(&bucket(), vec![matching(&(1, 1, 0.5))])?;
+    let harness = StepHarness::new(folder.path(), "")?;
+    let names = harness.part(&bucket(), vec![known(1)])?;
+    let mut broken = harness.part(&bucket(), vec![matching(&(1, 1, 0.5))])?;
     broken.path = "tables/matches/broken.parquet".to_owned();
-    rig.store.put(&broken.path, b"no Parquet".to_vec())?;
-    let error = rig
+    harness.store.put(&broken.path, b"no Parquet".to_vec())?;
+    let error = harness
         .run(&FilterCounts, &bucket(), vec![names, broken])
         .expect_err("no Parquet");
     assert!(error.to_string().contains("broken.parquet"), "{error}");
@@ -186,9 +186,9 @@ fn wrong_settings_and_damaged_tables_are_named() -> Outcome {
 #[test]
 fn the_key_holds_the_settings() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let rig = Rig::new(folder.path(), "")?;
+    let harness = StepHarness::new(folder.path(), "")?;
     let expected = serde_json::json!({ "min_images": 5, "max_images": null });
-    assert_eq!(FilterCounts.settings(&rig.manifest)?, expected);
+    assert_eq!(FilterCounts.settings(&harness.manifest)?, expected);
     Ok(())
 }
 
@@ -224,7 +224,7 @@ proptest! {
             rows.reverse();
         }
         let (first, second) = rows.split_at(rows.len() / 3);
-        let (rig, record) = run(folder.path(), &keys, &[first, second]).expect("a run");
-        prop_assert_eq!(ids(&rig, &record), expected(&photos, min, cap));
+        let (harness, record) = run(folder.path(), &keys, &[first, second]).expect("a run");
+        prop_assert_eq!(ids(&harness, &record), expected(&photos, min, cap));
     }
 }

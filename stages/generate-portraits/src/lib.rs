@@ -14,8 +14,8 @@ use std::sync::Arc;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{NameEmbedding, Portrait, PortraitPair};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, NameId, Reads, Spread, StageError, StageName, Step, TableId,
-    Task, Unit,
+    CoreError, DropReason, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
+    TableId, Task, Unit,
 };
 use laioncele_face::{FaceNets, FaceOptions};
 use laioncele_sdxl::{
@@ -49,8 +49,8 @@ impl Step for GeneratePortraits {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![Reads::own(TableId::NameEmbeddings)]
@@ -74,11 +74,11 @@ impl Step for GeneratePortraits {
             portray_all(task, &plan, &names, self.version(), &mut output)?;
         }
         output.close_part(task)?;
-        task.account(Unit::Name, names.len() as u64, output.names);
+        task.balance(Unit::Name, names.len() as u64, output.names);
         let all = output.names * u64::from(PORTRAITS);
-        task.figure("portraits", output.portraits as f64);
-        task.figure("portraits_saved", (all - output.portraits) as f64);
-        task.figure("portraits_reused", output.reused as f64);
+        task.metric("portraits", output.portraits as f64);
+        task.metric("portraits_saved", (all - output.portraits) as f64);
+        task.metric("portraits_reused", output.reused as f64);
         task.write(output.pairs)
     }
 }
@@ -159,7 +159,7 @@ fn portray_all(
         prompt: &models.prompt,
         null: &models.null,
         sampling: &sampling,
-        threads: task.surroundings().threads,
+        threads: task.runtime_environment().threads,
         nets: models.nets.as_deref(),
         earlier: earlier_portraits(task)?,
     };
@@ -185,11 +185,11 @@ fn earlier_portraits(task: &Task) -> Result<HashMap<(NameId, u32), Vec<Portrait>
 
 fn load_models(task: &Task, plan: &Plan) -> Result<Models, StageError> {
     let sdxl = load_sdxl(task, &plan.sdxl)?;
-    let (found, widths) = (sdxl.name_width(), task.widths());
-    if (widths.name_tokens, widths.name_channels) != (NAME_TOKENS, found) {
+    let (found, dims) = (sdxl.name_width(), task.embedding_dims());
+    if (dims.name_tokens, dims.name_channels) != (NAME_TOKENS, found) {
         return Err(StageError::Environment(format!(
-            "[widths] has name_tokens = {} and name_channels = {}, but names of [models.sdxl] are {NAME_TOKENS} x {found}",
-            widths.name_tokens, widths.name_channels
+            "[embedding_dims] has name_tokens = {} and name_channels = {}, but names of [models.sdxl] are {NAME_TOKENS} x {found}",
+            dims.name_tokens, dims.name_channels
         )));
     }
     let encoders = load_texts(task, &plan.sdxl)?;

@@ -6,7 +6,7 @@ use half::f16;
 use laioncele_core::ledger::Record;
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, NameVector};
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_sdxl::LoadOptions;
 
 use super::*;
@@ -15,19 +15,19 @@ fn mini() -> String {
     format!("{}/../../manifests/mini", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A rig on `root` with `keys` in `[generate_portraits]`; two steps are enough to tell pictures apart.
-fn rig(root: &Path, keys: &str, same_person: f32) -> Rig {
+/// A harness on `root` with `keys` in `[generate_portraits]`; two steps are enough to tell pictures apart.
+fn harness(root: &Path, keys: &str, same_person: f32) -> StepHarness {
     let mini = mini();
     let text = format!(
         "[run]\nseed = 7\nbuckets = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
-         [widths]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n\
+         [embedding_dims]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n\
          [models.sdxl]\nfolder = \"{mini}/sdxl-mini\"\n\
          [models.face]\ndetector = \"{mini}/face/retinaface_mobilenet025_dynamic.onnx\"\nrecognizer = \"{mini}/face/faceplugin_fr_feature_512.onnx\"\n\
          [verify_portraits]\nsame_person = {same_person}\n\
          [generate_portraits]\nguidance = 4\n{keys}"
     );
     let manifest = Manifest::parse(&root.join("m.toml"), &text).expect("a manifest");
-    Rig::with_manifest(root, manifest).expect("a rig")
+    StepHarness::with_manifest(root, manifest).expect("a harness")
 }
 
 fn names(texts: &[&str]) -> Vec<NameEmbedding> {
@@ -46,15 +46,16 @@ fn names(texts: &[&str]) -> Vec<NameEmbedding> {
     texts.iter().map(row).collect()
 }
 
-fn run(rig: &Rig, names: &[NameEmbedding]) -> Record {
+fn run(harness: &StepHarness, names: &[NameEmbedding]) -> Record {
     let bucket = Partition::bucket(0);
-    let part = rig.part(&bucket, names.to_vec()).expect("a part");
-    rig.run(&GeneratePortraits, &bucket, vec![part])
+    let part = harness.part(&bucket, names.to_vec()).expect("a part");
+    harness
+        .run(&GeneratePortraits, &bucket, vec![part])
         .expect("drawn")
 }
 
-fn portraits(rig: &Rig, record: &Record) -> Vec<Portrait> {
-    rig.rows(record).expect("portraits")
+fn portraits(harness: &StepHarness, record: &Record) -> Vec<Portrait> {
+    harness.rows(record).expect("portraits")
 }
 
 #[test]
@@ -63,9 +64,9 @@ fn portraits_depend_on_their_seed_alone() {
     let keys = "steps = 2\nlazy = false\n";
     let draw = |names: &[NameEmbedding], threads| {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut rig = rig(folder.path(), keys, 0.4);
-        rig.surroundings.threads = threads;
-        portraits(&rig, &run(&rig, names))
+        let mut harness = harness(folder.path(), keys, 0.4);
+        harness.runtime_environment.threads = threads;
+        portraits(&harness, &run(&harness, names))
     };
     let together = draw(&all, 2);
     assert_eq!(together.len(), 12);
@@ -92,10 +93,10 @@ fn lazy_draws_the_same_portraits_or_fewer() {
     let all = names(&["Maria Johnson", "Peter Garcia"]);
     let record = |keys: &str, same_person: f32| {
         let folder = tempfile::tempdir().expect("a folder");
-        let rig = rig(folder.path(), keys, same_person);
-        let record = run(&rig, &all);
-        let pairs: Vec<PortraitPair> = rig.rows(&record).expect("pairs");
-        (portraits(&rig, &record), pairs, record.figures)
+        let harness = harness(folder.path(), keys, same_person);
+        let record = run(&harness, &all);
+        let pairs: Vec<PortraitPair> = harness.rows(&record).expect("pairs");
+        (portraits(&harness, &record), pairs, record.metrics)
     };
     let (eager, no_pairs, figures) = record("steps = 8\nlazy = false\n", 0.4);
     assert!(no_pairs.is_empty() && figures["portraits_saved"] == 0.0);
@@ -129,26 +130,26 @@ fn lazy_draws_the_same_portraits_or_fewer() {
 fn another_threshold_draws_only_what_is_missing() {
     let all = names(&["Maria Johnson"]);
     let folder = tempfile::tempdir().expect("a folder");
-    let first = rig(folder.path(), "steps = 2\n", 1.5);
+    let first = harness(folder.path(), "steps = 2\n", 1.5);
     let two = portraits(&first, &run(&first, &all));
     assert_eq!(two.len(), 2);
-    let eager = rig(folder.path(), "steps = 2\nlazy = false\n", 1.5);
+    let eager = harness(folder.path(), "steps = 2\nlazy = false\n", 1.5);
     let record = run(&eager, &all);
     let four = portraits(&eager, &record);
-    assert_eq!((four.len(), record.figures["portraits_reused"]), (4, 2.0));
+    assert_eq!((four.len(), record.metrics["portraits_reused"]), (4, 2.0));
     assert_eq!(four[..2], two[..]);
-    let lower = rig(folder.path(), "steps = 2\n", 1.4);
+    let lower = harness(folder.path(), "steps = 2\n", 1.4);
     let record = run(&lower, &all);
     assert_eq!(
         (
             portraits(&lower, &record),
-            record.figures["portraits_reused"]
+            record.metrics["portraits_reused"]
         ),
         (two, 2.0)
     );
-    let other = rig(folder.path(), "steps = 3\n", 1.5);
+    let other = harness(folder.path(), "steps = 3\n", 1.5);
     assert_eq!(
-        run(&other, &all).figures["portraits_reused"],
+        run(&other, &all).metrics["portraits_reused"],
         0.0,
         "other settings, other pictures"
     );
@@ -159,10 +160,10 @@ fn names_that_draw_no_numbers_are_dropped() {
     let mut all = names(&["Maria Johnson", "Peter Garcia"]);
     all[1].embedding.0[5] = f16::NAN;
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "steps = 1\nlazy = false\n", 0.4);
-    let record = run(&rig, &all);
-    assert_eq!(portraits(&rig, &record).len(), 4);
-    let dropped: Vec<Dropped> = rig.rows(&record).expect("dropped");
+    let harness = harness(folder.path(), "steps = 1\nlazy = false\n", 0.4);
+    let record = run(&harness, &all);
+    assert_eq!(portraits(&harness, &record).len(), 4);
+    let dropped: Vec<Dropped> = harness.rows(&record).expect("dropped");
     assert_eq!(
         (dropped.len(), dropped[0].reason.as_str()),
         (1, "bad_portrait")
@@ -174,10 +175,12 @@ fn names_that_draw_no_numbers_are_dropped() {
 fn the_key_holds_what_the_result_depends_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = |keys: &str, same_person: f32| {
-        let rig = rig(folder.path(), keys, same_person);
-        let labels = GeneratePortraits.models(&rig.manifest).expect("models");
+        let harness = harness(folder.path(), keys, same_person);
+        let labels = GeneratePortraits.models(&harness.manifest).expect("models");
         assert!(labels.iter().all(|model| model.path.exists()));
-        let settings = GeneratePortraits.settings(&rig.manifest).expect("settings");
+        let settings = GeneratePortraits
+            .settings(&harness.manifest)
+            .expect("settings");
         (
             settings,
             labels.iter().any(|m| m.label.starts_with("models.face")),
@@ -189,9 +192,9 @@ fn the_key_holds_what_the_result_depends_on() {
         settings("lazy = false\n", 0.5)
     );
     assert!(settings("", 0.4).1 && !settings("lazy = false\n", 0.4).1);
-    let wrong = rig(folder.path(), "scheduler = \"ddpm\"\n", 0.4);
+    let wrong = harness(folder.path(), "scheduler = \"ddpm\"\n", 0.4);
     assert!(GeneratePortraits.settings(&wrong.manifest).is_err());
-    let wrong = rig(folder.path(), "width = 100\n", 0.4);
+    let wrong = harness(folder.path(), "width = 100\n", 0.4);
     let bucket = Partition::bucket(0);
     let part = wrong.part(&bucket, names(&["A"])).expect("a part");
     let error = wrong
@@ -204,7 +207,7 @@ fn the_key_holds_what_the_result_depends_on() {
 #[test]
 fn seeds_never_change() {
     let folder = tempfile::tempdir().expect("a folder");
-    let plan = Plan::read(&rig(folder.path(), "", 0.4).manifest).expect("a plan");
+    let plan = Plan::read(&harness(folder.path(), "", 0.4).manifest).expect("a plan");
     assert_eq!(
         plan.seed(NameId::of("Mira Castellan"), 3),
         0x8fbd_9e8b_de3b_6cca

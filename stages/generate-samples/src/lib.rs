@@ -14,8 +14,8 @@ use laioncele_core::stage::ModelFiles;
 use laioncele_core::store::Store;
 use laioncele_core::table::{Image, Sample};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
-    Unit,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
+    Task, Unit,
 };
 
 use draw::{DrawError, Name, Picture, Source, Studio};
@@ -44,11 +44,11 @@ impl Step for GenerateSamples {
     fn version(&self) -> u32 {
         2
     }
-    fn spread(&self, manifest: &Manifest) -> Result<Spread, CoreError> {
+    fn partitioning(&self, manifest: &Manifest) -> Result<Partitioning, CoreError> {
         let people = Plan::read(manifest)?.people(manifest)?;
         // The last chunk is the plain model's.
         let chunks = people.len().min(MOST_CHUNKS) + 1;
-        Ok(Spread::Chunks(u32::try_from(chunks).unwrap_or(1)))
+        Ok(Partitioning::Chunks(u32::try_from(chunks).unwrap_or(1)))
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![
@@ -73,7 +73,7 @@ impl Step for GenerateSamples {
         let chunks = people.len().min(MOST_CHUNKS);
         let chunk = chunk_number(task)?;
         let mut studio = Studio::assemble(&plan, &Source::Task(task))?;
-        studio.threads = task.surroundings().threads;
+        studio.threads = task.runtime_environment().threads;
         let mut output = Output::default();
         let mut subjects = Vec::new();
         if chunk == chunks {
@@ -87,8 +87,8 @@ impl Step for GenerateSamples {
         for subject in subjects {
             output.draw(task, &studio, subject)?;
         }
-        task.account(Unit::Sample, output.planned, output.drawn);
-        task.figure("samples", output.drawn as f64);
+        task.balance(Unit::Sample, output.planned, output.drawn);
+        task.metric("samples", output.drawn as f64);
         if output.written {
             Ok(())
         } else {

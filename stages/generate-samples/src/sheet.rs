@@ -131,7 +131,7 @@ impl<'a> Sheet<'a> {
             }
         }
         for part in parts {
-            for sample in part::read_rows::<Sample>(store, part, &manifest.widths)? {
+            for sample in part::read_rows::<Sample>(store, part, &manifest.embedding_dims)? {
                 let place = places.get(&(sample.person.as_str(), sample.seed));
                 let (limits, upright) = (Limits::default(), Orientation::Upright);
                 if let Some(&(row, column)) = place

@@ -6,7 +6,7 @@ use half::f16;
 use image::RgbImage;
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, FaceBox, Identity, NameEmbedding as NameRow, NameVector};
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_core::{Digest, ImageId, NameId, Part};
 use laioncele_encoder::{Activation, Encoder, EncoderConfig, Layer};
 use laioncele_sdxl::{LoadOptions, TextEncoders};
@@ -23,7 +23,7 @@ fn manifest(root: &Path, keys: &str, crop: &str) -> Manifest {
     let mini = mini();
     let text = format!(
         "[run]\nseed = 7\nbuckets = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
-         [widths]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n\
+         [embedding_dims]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n\
          [models.sdxl]\nfolder = \"{mini}/sdxl-mini\"\n\
          [models.image_encoders]\nfirst = \"{mini}/sdxl-mini/image_encoder\"\nsecond = \"{mini}/sdxl-mini/image_encoder_2\"\n\
          [models.face]\ndetector = \"{mini}/face/retinaface_mobilenet025_dynamic.onnx\"\nrecognizer = \"{mini}/face/faceplugin_fr_feature_512.onnx\"\n\
@@ -35,9 +35,9 @@ fn manifest(root: &Path, keys: &str, crop: &str) -> Manifest {
     Manifest::parse(&root.join("m.toml"), &text).expect("a manifest")
 }
 
-fn rig(root: &Path, keys: &str, crop: &str) -> Rig {
+fn harness(root: &Path, keys: &str, crop: &str) -> StepHarness {
     std::fs::create_dir_all(root.join("references")).expect("a folder");
-    Rig::with_manifest(root, manifest(root, keys, crop)).expect("a rig")
+    StepHarness::with_manifest(root, manifest(root, keys, crop)).expect("a harness")
 }
 
 fn name_rows() -> Vec<NameRow> {
@@ -81,10 +81,10 @@ fn encoder(name: &NameRow) -> Encoder {
     encoder
 }
 
-fn file_part(rig: &Rig, name: &str, bytes: Vec<u8>) -> Part {
+fn file_part(harness: &StepHarness, name: &str, bytes: Vec<u8>) -> Part {
     let path = format!("tables/encoder/all/test-0.{name}");
     let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
-    rig.store.put(&path, bytes).expect("a file");
+    harness.store.put(&path, bytes).expect("a file");
     let (table, partition) = (TableId::Encoder, Partition::whole());
     Part {
         table,
@@ -97,7 +97,7 @@ fn file_part(rig: &Rig, name: &str, bytes: Vec<u8>) -> Part {
 }
 
 /// The parts that the stage reads; the third name has no identity.
-fn inputs(rig: &Rig) -> Vec<Part> {
+fn inputs(harness: &StepHarness) -> Vec<Part> {
     let names = name_rows();
     let files = encoder(&names[0]).to_bytes().expect("an encoder");
     let identity = |row: &NameRow| Identity {
@@ -110,21 +110,21 @@ fn inputs(rig: &Rig) -> Vec<Part> {
     let identities = names[..2].iter().map(identity).collect();
     let bucket = Partition::bucket(0);
     vec![
-        file_part(rig, "encoder.json", files.config),
-        file_part(rig, "encoder.safetensors", files.weights),
-        rig.part(&bucket, identities).expect("a part"),
-        rig.part::<NameRow>(&bucket, names).expect("a part"),
+        file_part(harness, "encoder.json", files.config),
+        file_part(harness, "encoder.safetensors", files.weights),
+        harness.part(&bucket, identities).expect("a part"),
+        harness.part::<NameRow>(&bucket, names).expect("a part"),
     ]
 }
 
-fn studio(rig: &Rig, parts: &[Part]) -> Studio {
+fn studio(harness: &StepHarness, parts: &[Part]) -> Studio {
     let of = |table| parts.iter().filter(|p| p.table == table).cloned().collect();
-    Studio::open(&rig.manifest, &rig.store, &of).expect("a studio")
+    Studio::open(&harness.manifest, &harness.store, &of).expect("a studio")
 }
 
 /// A portrait of the first name, drawn well enough for the detector.
-fn portrait(rig: &Rig) -> RgbImage {
-    let mut studio = studio(rig, &[]);
+fn portrait(harness: &StepHarness) -> RgbImage {
+    let mut studio = studio(harness, &[]);
     studio.sampling.steps = 12;
     let name = studio.name_from_text(NAMES[0]).expect("a name");
     studio
@@ -132,19 +132,19 @@ fn portrait(rig: &Rig) -> RgbImage {
         .expect("a portrait")
 }
 
-fn samples(rig: &Rig, chunk: u32) -> (Vec<Sample>, Record) {
-    let record = rig
-        .run(&GenerateSamples, &Partition::chunk(chunk), inputs(rig))
+fn samples(harness: &StepHarness, chunk: u32) -> (Vec<Sample>, Record) {
+    let record = harness
+        .run(&GenerateSamples, &Partition::chunk(chunk), inputs(harness))
         .expect("drawn");
-    (rig.rows(&record).expect("samples"), record)
+    (harness.rows(&record).expect("samples"), record)
 }
 
 #[test]
 fn people_and_the_plain_model_are_drawn() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut rig = rig(folder.path(), "", "face");
+    let mut harness = harness(folder.path(), "", "face");
     let references = folder.path().join("references");
-    portrait(&rig)
+    portrait(&harness)
         .save(references.join("maria.png"))
         .expect("saved");
     RgbImage::new(64, 64)
@@ -152,11 +152,13 @@ fn people_and_the_plain_model_are_drawn() {
         .expect("saved");
     std::fs::write(references.join("broken.png"), b"no picture").expect("written");
     assert_eq!(
-        GenerateSamples.spread(&rig.manifest).expect("a spread"),
-        Spread::Chunks(4)
+        GenerateSamples
+            .partitioning(&harness.manifest)
+            .expect("a partitioning"),
+        Partitioning::Chunks(4)
     );
 
-    let (maria, first) = samples(&rig, 1);
+    let (maria, first) = samples(&harness, 1);
     let shown: Vec<_> = maria.iter().map(|s| (s.group.as_str(), s.index)).collect();
     assert_eq!(
         shown,
@@ -169,12 +171,12 @@ fn people_and_the_plain_model_are_drawn() {
     );
     let pictures: std::collections::BTreeSet<_> = maria.iter().map(|s| &s.image.bytes).collect();
     assert_eq!(pictures.len(), 4);
-    rig.surroundings.threads = 1;
-    assert_eq!(samples(&rig, 1).0, maria, "whatever the threads");
+    harness.runtime_environment.threads = 1;
+    assert_eq!(samples(&harness, 1).0, maria, "whatever the threads");
 
     for (chunk, reason) in [(0, "not_an_image"), (2, "no_face")] {
-        let (none, record) = samples(&rig, chunk);
-        let dropped: Vec<Dropped> = rig.rows(&record).expect("dropped");
+        let (none, record) = samples(&harness, chunk);
+        let dropped: Vec<Dropped> = harness.rows(&record).expect("dropped");
         assert!(none.is_empty() && dropped.len() == 4);
         assert!(
             dropped.iter().all(|row| row.reason == reason),
@@ -182,7 +184,7 @@ fn people_and_the_plain_model_are_drawn() {
         );
     }
 
-    let (plain, last) = samples(&rig, 3);
+    let (plain, last) = samples(&harness, 3);
     let words: Vec<_> = plain
         .iter()
         .map(|s| (s.person.as_str(), s.prompt.as_str()))
@@ -197,19 +199,19 @@ fn people_and_the_plain_model_are_drawn() {
 
     let records = [first, last];
     GenerateSamples
-        .publish(&rig.store, &rig.manifest, &records)
+        .publish(&harness.store, &harness.manifest, &records)
         .expect("a sheet");
-    let sheet = rig.store.get("samples/sheet.png").expect("the sheet");
+    let sheet = harness.store.get("samples/sheet.png").expect("the sheet");
     let picture = image::load_from_memory(&sheet).expect("a PNG");
     assert_eq!(
         (picture.width(), picture.height()),
         (3 * 132 + 4, 4 * 132 + 4)
     );
     GenerateSamples
-        .publish(&rig.store, &rig.manifest, &records)
+        .publish(&harness.store, &harness.manifest, &records)
         .expect("a sheet");
     assert_eq!(
-        rig.store.get("samples/sheet.png").expect("the sheet"),
+        harness.store.get("samples/sheet.png").expect("the sheet"),
         sheet
     );
 }
@@ -217,13 +219,13 @@ fn people_and_the_plain_model_are_drawn() {
 #[test]
 fn equations_four_and_five_hold() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(
+    let harness = harness(
         folder.path(),
         "delta = 2\neta = 30\ngendered = false\n",
         "whole",
     );
-    let parts = inputs(&rig);
-    let studio = studio(&rig, &parts);
+    let parts = inputs(&harness);
+    let studio = studio(&harness, &parts);
     let name = studio
         .name_from_photo(&RgbImage::new(40, 30))
         .expect("a name");
@@ -256,7 +258,7 @@ fn equations_four_and_five_hold() {
 
     let by_mean = manifest(folder.path(), "eta = \"mean\"\ngendered = false\n", "whole");
     let of = |table| parts.iter().filter(|p| p.table == table).cloned().collect();
-    let studio = Studio::open(&by_mean, &rig.store, &of).expect("a studio");
+    let studio = Studio::open(&by_mean, &harness.store, &of).expect("a studio");
     let norm = |row: &Vec<f32>| row.iter().map(|v| v * v).sum::<f32>().sqrt();
     let wanted = (norm(&rows[0]) + norm(&rows[1])) / 2.0;
     let found = studio.prepended(&name).expect("an embedding").norm();
@@ -266,8 +268,8 @@ fn equations_four_and_five_hold() {
 #[test]
 fn interpolation_ends_at_both_names() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "gendered = false\n", "whole");
-    let studio = studio(&rig, &[]);
+    let harness = harness(folder.path(), "gendered = false\n", "whole");
+    let studio = studio(&harness, &[]);
     let [a, b] = [NAMES[0], NAMES[1]].map(|name| studio.name_from_text(name).expect("a name"));
     let pictures = studio
         .interpolate((&a, &b), 3, "a portrait of a person", 5)
@@ -290,18 +292,18 @@ fn interpolation_ends_at_both_names() {
 #[test]
 fn what_does_not_fit_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = rig(folder.path(), "gendered = false\n", "whole");
-    let mut parts = inputs(&rig);
+    let harness = harness(folder.path(), "gendered = false\n", "whole");
+    let mut parts = inputs(&harness);
     let mut narrow = encoder(&name_rows()[0]);
     narrow.config.input = 64;
     narrow.input_mean.truncate(64);
     narrow.input_std.truncate(64);
     narrow.layers[0].weight.truncate(2 * 64);
     let files = narrow.to_bytes().expect("an encoder");
-    parts[0] = file_part(&rig, "narrow.encoder.json", files.config);
-    parts[1] = file_part(&rig, "narrow.encoder.safetensors", files.weights);
+    parts[0] = file_part(&harness, "narrow.encoder.json", files.config);
+    parts[1] = file_part(&harness, "narrow.encoder.safetensors", files.weights);
     let of = |table| parts.iter().filter(|p| p.table == table).cloned().collect();
-    let error = Studio::open(&rig.manifest, &rig.store, &of)
+    let error = Studio::open(&harness.manifest, &harness.store, &of)
         .err()
         .expect("too narrow");
     assert!(
@@ -310,7 +312,7 @@ fn what_does_not_fit_is_named() {
     );
 
     let text = "[generate_samples]\nreference = \"x\"\n";
-    let wrong = Rig::new(folder.path(), text).expect("a rig");
+    let wrong = StepHarness::new(folder.path(), text).expect("a harness");
     let error = GenerateSamples
         .settings(&wrong.manifest)
         .expect_err("no such key")

@@ -14,8 +14,8 @@ mod settings;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Candidate, Name};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, NameId, Part, Partition, Reads, Spread, StageError, StageName,
-    Step, TableId, Task, Unit,
+    CoreError, DropReason, Manifest, NameId, Part, Partition, Partitioning, Reads, StageError,
+    StageName, Step, TableId, Task, Unit,
 };
 
 pub use settings::Settings;
@@ -42,8 +42,8 @@ impl Step for MergeNames {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Once)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Once)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![Reads::all(TableId::Mentions)]
@@ -133,7 +133,7 @@ fn drop_mentions(task: &mut Task, pairs: &Pairs, images: &ImageCounts) -> Result
         );
     }
     let kept = sorted.kept()?;
-    task.account(Unit::Mention, task.rows_in(TableId::Mentions), kept.rows());
+    task.balance(Unit::Mention, task.rows_in(TableId::Mentions), kept.rows());
     Ok(kept)
 }
 
@@ -170,8 +170,8 @@ fn write_names(
             images: found.unwrap_or(0),
         });
     }
-    task.account(Unit::Name, decisions.names().count() as u64, count);
-    task.figure("spellings_merged_into_kept_names", merged as f64);
+    task.balance(Unit::Name, decisions.names().count() as u64, count);
+    task.metric("spellings_merged_into_kept_names", merged as f64);
     for (bucket, mut names) in (0..buckets).zip(rows) {
         names.sort_by_key(|n| n.name_id);
         task.write_to(&Partition::bucket(bucket), names)?;

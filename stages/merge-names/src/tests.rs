@@ -1,7 +1,7 @@
 //! The whole step on small tables of mentions.
 
 use laioncele_core::table::{Candidate, Dropped, Mention, Name};
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_core::{
     CaptionId, DropReason, ImageId, Manifest, NameId, Part, Partition, StageError, TableId, Unit,
 };
@@ -42,14 +42,18 @@ struct Outcome {
 
 fn run(sections: &str, shards: Vec<Vec<Mention>>) -> Result<Outcome, StageError> {
     let folder = tempfile::tempdir().map_err(StageError::environment)?;
-    let rig = Rig::new(folder.path(), sections)?;
+    let harness = StepHarness::new(folder.path(), sections)?;
     let inputs: Vec<Part> = shards
         .into_iter()
         .enumerate()
-        .map(|(i, rows)| rig.part(&Partition::shard(&i.to_string()), rows))
+        .map(|(i, rows)| harness.part(&Partition::shard(&i.to_string()), rows))
         .collect::<Result<_, _>>()?;
-    let record = rig.run(&MergeNames, &Partition::whole(), inputs)?;
-    let (names, candidates, dropped) = (rig.rows(&record)?, rig.rows(&record)?, rig.rows(&record)?);
+    let record = harness.run(&MergeNames, &Partition::whole(), inputs)?;
+    let (names, candidates, dropped) = (
+        harness.rows(&record)?,
+        harness.rows(&record)?,
+        harness.rows(&record)?,
+    );
     Ok(Outcome {
         record,
         names,
@@ -67,13 +71,13 @@ impl Outcome {
     }
 
     fn drops(&self, unit: Unit, reason: DropReason) -> u64 {
-        let account = self
+        let balance = self
             .record
-            .accounts
+            .balances
             .iter()
             .find(|a| a.unit == unit)
-            .expect("an account");
-        account.dropped.get(&reason).copied().unwrap_or(0)
+            .expect("a balance");
+        balance.dropped.get(&reason).copied().unwrap_or(0)
     }
 }
 
@@ -269,7 +273,10 @@ fn no_mentions_make_empty_tables() -> Result<(), StageError> {
 fn settings_that_cannot_be_meant_are_refused() -> Result<(), StageError> {
     let folder = tempfile::tempdir().map_err(StageError::environment)?;
     let manifest = |text: &str| -> Result<Manifest, StageError> {
-        Ok(Rig::new(folder.path(), text)?.manifest.as_ref().clone())
+        Ok(StepHarness::new(folder.path(), text)?
+            .manifest
+            .as_ref()
+            .clone())
     };
     for wrong in [
         "common_ratio = 0.5",

@@ -173,7 +173,7 @@ fn opt_outs(
     for record in lineage.records() {
         let dropped = |reason| {
             record
-                .accounts
+                .balances
                 .iter()
                 .filter_map(move |a| a.dropped.get(&reason))
                 .sum::<u64>()
@@ -205,7 +205,7 @@ fn count_directives(
     directives: &mut BTreeMap<String, u64>,
 ) -> Result<(), CoreError> {
     for part in record.outputs_of(TableId::Dropped) {
-        for row in read_rows::<Dropped>(store, part, &manifest.widths)? {
+        for row in read_rows::<Dropped>(store, part, &manifest.embedding_dims)? {
             if row.reason == DropReason::OptOut.as_str() {
                 *directives
                     .entry(row.detail.unwrap_or_default())

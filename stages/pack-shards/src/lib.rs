@@ -17,7 +17,7 @@ use laioncele_core::stage::ModelFiles;
 use laioncele_core::store::Store;
 use laioncele_core::table::LaionCele;
 use laioncele_core::{
-    CoreError, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit,
+    CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId, Task, Unit,
 };
 use serde_json::json;
 
@@ -42,8 +42,8 @@ impl Step for PackShards {
     fn version(&self) -> u32 {
         2
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![
@@ -70,11 +70,11 @@ impl Step for PackShards {
         let rows = rows::join(task)?;
         let count = rows.len() as u64;
         let people = rows.chunk_by(|a, b| a.name_id == b.name_id).count();
-        task.figure(PEOPLE, people as f64);
+        task.metric(PEOPLE, people as f64);
         for shard in shards(rows, settings.shard_bytes) {
             write(task, shard, settings.row_group)?;
         }
-        task.account(Unit::Image, count, count);
+        task.balance(Unit::Image, count, count);
         Ok(())
     }
 
@@ -108,7 +108,7 @@ fn shards(rows: Vec<LaionCele>, shard_bytes: u64) -> Vec<Vec<LaionCele>> {
 
 fn write(task: &mut Task, shard: Vec<LaionCele>, row_group: usize) -> Result<(), StageError> {
     let rows = shard.len() as u64;
-    let bytes = parquet_file::encode(shard, task.widths(), row_group)?;
+    let bytes = parquet_file::encode(shard, task.embedding_dims(), row_group)?;
     task.write_encoded::<LaionCele>(rows, bytes)
 }
 

@@ -69,7 +69,7 @@ impl Lineage {
 
     /// How many identities the dataset has.
     pub fn people(&self) -> f64 {
-        let counts = self.records.iter().filter_map(|r| r.figures.get(PEOPLE));
+        let counts = self.records.iter().filter_map(|r| r.metrics.get(PEOPLE));
         counts.sum()
     }
 
@@ -102,7 +102,7 @@ impl Lineage {
 /// The balances of one step's tasks, by unit.
 pub fn balances(records: &[Record]) -> BTreeMap<Unit, Balance> {
     let mut balances: BTreeMap<Unit, Balance> = BTreeMap::new();
-    for account in records.iter().flat_map(|record| &record.accounts) {
+    for account in records.iter().flat_map(|record| &record.balances) {
         let balance = balances.entry(account.unit).or_default();
         balance.rows_in += account.rows_in;
         balance.rows_out += account.rows_out;

@@ -7,7 +7,7 @@ use laioncele_core::ledger::Record;
 use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
 use laioncele_core::table::{Identity, NameEmbedding};
-use laioncele_core::{CoreError, NameId, TableId, Widths};
+use laioncele_core::{CoreError, EmbeddingDims, NameId, TableId};
 use safetensors::{Dtype, tensor::TensorView};
 
 /// The file: `mean` float32 [tokens × channels], `length` float32 [1]; `names` in its metadata. `None` without names.
@@ -16,15 +16,15 @@ use safetensors::{Dtype, tensor::TensorView};
 /// Damaged parts.
 pub fn encode(
     store: &Store,
-    widths: &Widths,
+    dims: &EmbeddingDims,
     records: &[Record],
 ) -> Result<Option<Vec<u8>>, CoreError> {
-    let names = names(store, widths, records)?;
+    let names = names(store, dims, records)?;
     if names.is_empty() {
         return Ok(None);
     }
     let count = names.len() as f64;
-    let (mut sums, mut lengths) = (vec![0f64; widths.name_tokens * widths.name_channels], 0f64);
+    let (mut sums, mut lengths) = (vec![0f64; dims.name_tokens * dims.name_channels], 0f64);
     for name in names.values() {
         lengths += name.iter().map(|v| v * v).sum::<f64>().sqrt();
         sums.iter_mut().zip(name).for_each(|(sum, v)| *sum += v);
@@ -38,7 +38,7 @@ pub fn encode(
     let (mean, length) = (bytes(&sums), bytes(&[lengths]));
     let fail =
         |error: safetensors::SafeTensorError| CoreError::parquet("name_mean.safetensors", error);
-    let shape = vec![widths.name_tokens, widths.name_channels];
+    let shape = vec![dims.name_tokens, dims.name_channels];
     let views = [
         (
             "mean",
@@ -58,7 +58,7 @@ pub fn encode(
 /// The name embeddings of all identities, by id: each name once, however many photos it has.
 fn names(
     store: &Store,
-    widths: &Widths,
+    dims: &EmbeddingDims,
     records: &[Record],
 ) -> Result<BTreeMap<NameId, Vec<f64>>, CoreError> {
     let mut names = BTreeMap::new();
@@ -67,13 +67,13 @@ fn names(
         let mut kept: HashSet<NameId> = HashSet::new();
         for part in inputs(TableId::Identities) {
             kept.extend(
-                read_rows::<Identity>(store, part, widths)?
+                read_rows::<Identity>(store, part, dims)?
                     .iter()
                     .map(|row| row.name_id),
             );
         }
         for part in inputs(TableId::NameEmbeddings) {
-            for row in read_rows::<NameEmbedding>(store, part, widths)? {
+            for row in read_rows::<NameEmbedding>(store, part, dims)? {
                 if kept.contains(&row.name_id) {
                     names.insert(
                         row.name_id,

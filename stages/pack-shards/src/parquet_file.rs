@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, make_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use laioncele_core::table::{LaionCele, Row};
-use laioncele_core::{CoreError, Widths};
+use laioncele_core::{CoreError, EmbeddingDims};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -23,12 +23,12 @@ const HUGGING_FACE: &str = "huggingface";
 /// [`CoreError::Parquet`].
 pub fn encode(
     rows: Vec<LaionCele>,
-    widths: &Widths,
+    dims: &EmbeddingDims,
     row_group: usize,
 ) -> Result<Vec<u8>, CoreError> {
     let fail = |error: &dyn std::fmt::Display| CoreError::parquet("laioncele shard", error);
-    let batch = LaionCele::to_batch(rows, widths)?;
-    let declared = LaionCele::schema(widths);
+    let batch = LaionCele::to_batch(rows, dims)?;
+    let declared = LaionCele::schema(dims);
     let features = json!({ "info": { "features": features(&declared) } }).to_string();
     let mut metadata = declared.metadata().clone();
     metadata.insert(HUGGING_FACE.to_owned(), features.clone());

@@ -55,7 +55,8 @@ impl Publication<'_> {
         // First: while the folder changes, no index vouches for it.
         Index::delete(self.store)?;
         let shards = self.place_shards()?;
-        if let Some(bytes) = mean::encode(self.store, &self.manifest.widths, self.records)? {
+        if let Some(bytes) = mean::encode(self.store, &self.manifest.embedding_dims, self.records)?
+        {
             self.store.put_changed(MEAN, bytes)?;
         }
         let sheets = self.render_sheets()?;
@@ -121,7 +122,7 @@ impl Publication<'_> {
                     key,
                     paths: sheet::render(
                         self.store,
-                        &self.manifest.widths,
+                        &self.manifest.embedding_dims,
                         &self.lineage,
                         &shards,
                         self.settings.sheet_photos,

@@ -8,7 +8,7 @@ use image::{ImageFormat, Rgb, RgbImage, imageops};
 use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
 use laioncele_core::table::{LaionCele, Portrait};
-use laioncele_core::{CoreError, NameId, Part, TableId, Widths};
+use laioncele_core::{CoreError, EmbeddingDims, NameId, Part, TableId};
 use laioncele_image::{Limits, Orientation, decode};
 use rayon::prelude::*;
 
@@ -36,12 +36,12 @@ struct Subject {
 /// Damaged parts, a full disk.
 pub fn render(
     store: &Store,
-    widths: &Widths,
+    dims: &EmbeddingDims,
     lineage: &Lineage,
     shards: &[&Part],
     most_photos: usize,
 ) -> Result<Vec<String>, CoreError> {
-    let subjects = subjects(store, widths, lineage, shards, most_photos)?;
+    let subjects = subjects(store, dims, lineage, shards, most_photos)?;
     let sheets: Vec<_> = subjects.par_iter().map(|s| (path(s), sheet(s))).collect();
     let mut paths = Vec::with_capacity(sheets.len());
     for (path, bytes) in sheets {
@@ -53,14 +53,14 @@ pub fn render(
 
 fn subjects(
     store: &Store,
-    widths: &Widths,
+    dims: &EmbeddingDims,
     lineage: &Lineage,
     shards: &[&Part],
     most_photos: usize,
 ) -> Result<Vec<Subject>, CoreError> {
     let mut subjects: BTreeMap<NameId, Subject> = BTreeMap::new();
     for shard in shards {
-        for row in read_rows::<LaionCele>(store, shard, widths)? {
+        for row in read_rows::<LaionCele>(store, shard, dims)? {
             let subject = subjects.entry(row.name_id).or_insert_with(|| Subject {
                 name_id: row.name_id,
                 name: row.name.clone(),
@@ -72,7 +72,7 @@ fn subjects(
     }
     let bucket = shards.first().map(|shard| &shard.partition);
     for part in lineage.parts(TableId::Portraits, bucket) {
-        for portrait in read_rows::<Portrait>(store, part, widths)? {
+        for portrait in read_rows::<Portrait>(store, part, dims)? {
             if let Some(subject) = subjects.get_mut(&portrait.name_id) {
                 subject.portraits.push(portrait);
             }

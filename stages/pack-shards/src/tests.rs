@@ -6,7 +6,7 @@ use laioncele_core::stage::Partition;
 use laioncele_core::table::{
     FaceBox, Identity, Image, NameEmbedding, NameVector, Photo, UniquePhoto,
 };
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_core::{ImageId, NameId};
 use polars::prelude::{DataType, ParquetReader, SerReader};
 
@@ -91,15 +91,15 @@ impl Bucket {
     }
 
     /// Runs pack-shards on the bucket.
-    fn pack(self, rig: &Rig) -> Result<Record, StageError> {
+    fn pack(self, harness: &StepHarness) -> Result<Record, StageError> {
         let bucket = Partition::bucket(0);
         let inputs = vec![
-            rig.part(&bucket, self.identities)?,
-            rig.part(&bucket, self.photos)?,
-            rig.part(&bucket, self.unique)?,
-            rig.part(&bucket, self.names)?,
+            harness.part(&bucket, self.identities)?,
+            harness.part(&bucket, self.photos)?,
+            harness.part(&bucket, self.unique)?,
+            harness.part(&bucket, self.names)?,
         ];
-        rig.run(&PackShards, &bucket, inputs)
+        harness.run(&PackShards, &bucket, inputs)
     }
 }
 
@@ -107,8 +107,8 @@ fn person(name: u64) -> String {
     format!("Person Number{name}")
 }
 
-fn published(rig: &Rig) -> Vec<String> {
-    let mut files = rig.store.list("laioncele").expect("the folder");
+fn published(harness: &StepHarness) -> Vec<String> {
+    let mut files = harness.store.list("laioncele").expect("the folder");
     files.sort();
     files
 }
@@ -116,9 +116,9 @@ fn published(rig: &Rig) -> Vec<String> {
 #[test]
 fn examples_are_the_join_of_their_tables() -> Tested {
     let folder = tempfile::tempdir()?;
-    let rig = Rig::new(folder.path(), "")?;
-    let record = Bucket::new()?.pack(&rig)?;
-    let rows = rig.rows::<LaionCele>(&record)?;
+    let harness = StepHarness::new(folder.path(), "")?;
+    let record = Bucket::new()?.pack(&harness)?;
+    let rows = harness.rows::<LaionCele>(&record)?;
     let ids: Vec<_> = rows.iter().map(|r| (r.name_id.0, r.image_id.0)).collect();
     assert_eq!(ids, [(1, 10), (1, 11), (1, 12), (2, 20), (2, 21)]);
     for row in &rows {
@@ -129,17 +129,17 @@ fn examples_are_the_join_of_their_tables() -> Tested {
         assert_eq!(row.image.bytes, png(id as u8, 32)?);
         assert_eq!(row.name_embedding.0[31].to_f32(), row.name_id.0 as f32);
     }
-    assert_eq!(record.figures[PEOPLE], 2.0);
+    assert_eq!(record.metrics[PEOPLE], 2.0);
     Ok(())
 }
 
 #[test]
 fn a_lost_photo_is_a_broken_table() -> Tested {
     let folder = tempfile::tempdir()?;
-    let rig = Rig::new(folder.path(), "")?;
+    let harness = StepHarness::new(folder.path(), "")?;
     let mut bucket = Bucket::new()?;
     bucket.photos.retain(|photo| photo.image_id != ImageId(11));
-    let text = bucket.pack(&rig).expect_err("it is gone").to_string();
+    let text = bucket.pack(&harness).expect_err("it is gone").to_string();
     assert!(
         text.contains("000000000000000b") && text.contains("photo"),
         "{text}"
@@ -185,17 +185,17 @@ fn shards_close_at_their_size() {
 #[test]
 fn polars_reads_the_published_shards() -> Tested {
     let folder = tempfile::tempdir()?;
-    let rig = Rig::new(folder.path(), "[pack_shards]\nshard_bytes = 1\n")?;
-    let record = Bucket::new()?.pack(&rig)?;
-    PackShards.publish(&rig.store, &rig.manifest, &[record])?;
-    let shards: Vec<_> = published(&rig)
+    let harness = StepHarness::new(folder.path(), "[pack_shards]\nshard_bytes = 1\n")?;
+    let record = Bucket::new()?.pack(&harness)?;
+    PackShards.publish(&harness.store, &harness.manifest, &[record])?;
+    let shards: Vec<_> = published(&harness)
         .into_iter()
         .filter(|f| f.ends_with(".parquet"))
         .collect();
     assert_eq!(shards.len(), 5);
     assert_eq!(shards[1], "laioncele/train-00001-of-00005.parquet");
     for (at, shard) in shards.iter().enumerate() {
-        let bytes = rig.store.get(shard)?;
+        let bytes = harness.store.get(shard)?;
         let columns = ["name_id", "name", "image", "caption", "similarity"];
         let frame = ParquetReader::new(Cursor::new(bytes))
             .with_columns(Some(columns.map(str::to_owned).to_vec()))
@@ -213,21 +213,21 @@ fn polars_reads_the_published_shards() -> Tested {
 #[test]
 fn publishing_again_changes_nothing_and_leaves_no_stale_shard() -> Tested {
     let folder = tempfile::tempdir()?;
-    let rig = Rig::new(folder.path(), "[pack_shards]\nshard_bytes = 1\n")?;
-    let record = Bucket::new()?.pack(&rig)?;
+    let harness = StepHarness::new(folder.path(), "[pack_shards]\nshard_bytes = 1\n")?;
+    let record = Bucket::new()?.pack(&harness)?;
     let publish =
-        |record: &Record| PackShards.publish(&rig.store, &rig.manifest, &[record.clone()]);
+        |record: &Record| PackShards.publish(&harness.store, &harness.manifest, &[record.clone()]);
     publish(&record)?;
-    let before = published(&rig);
-    let card = rig.store.get("laioncele/README.md")?;
+    let before = published(&harness);
+    let card = harness.store.get("laioncele/README.md")?;
     publish(&record)?;
-    assert_eq!(published(&rig), before);
-    assert_eq!(rig.store.get("laioncele/README.md")?, card);
+    assert_eq!(published(&harness), before);
+    assert_eq!(harness.store.get("laioncele/README.md")?, card);
 
     let mut fewer = Bucket::new()?;
     fewer.identities.truncate(3);
-    publish(&fewer.pack(&rig)?)?;
-    let shards = published(&rig);
+    publish(&fewer.pack(&harness)?)?;
+    let shards = published(&harness);
     let shards: Vec<_> = shards.iter().filter(|f| f.ends_with(".parquet")).collect();
     assert_eq!(shards.len(), 3, "{shards:?}");
     assert!(shards.iter().all(|s| s.contains("-of-00003")), "{shards:?}");
@@ -237,18 +237,18 @@ fn publishing_again_changes_nothing_and_leaves_no_stale_shard() -> Tested {
 #[test]
 fn the_card_tells_the_funnel_and_every_identity_has_a_sheet() -> Tested {
     let folder = tempfile::tempdir()?;
-    let rig = Rig::new(folder.path(), "")?;
-    let record = Bucket::new()?.pack(&rig)?;
-    PackShards.publish(&rig.store, &rig.manifest, &[record])?;
-    let card = String::from_utf8(rig.store.get("laioncele/README.md")?.to_vec())?;
+    let harness = StepHarness::new(folder.path(), "")?;
+    let record = Bucket::new()?.pack(&harness)?;
+    PackShards.publish(&harness.store, &harness.manifest, &[record])?;
+    let card = String::from_utf8(harness.store.get("laioncele/README.md")?.to_vec())?;
     assert!(card.contains("**2 people, 5 photos**"), "{card}");
     assert!(card.contains("| pack-shards | image | 5 | 5 |"), "{card}");
-    let sheets = rig.store.list("sheets")?;
+    let sheets = harness.store.list("sheets")?;
     assert_eq!(sheets.len(), 2);
     for sheet in sheets {
-        image::load_from_memory(&rig.store.get(&sheet)?)?;
+        image::load_from_memory(&harness.store.get(&sheet)?)?;
     }
-    let mean = rig.store.get("laioncele/name_mean.safetensors")?;
+    let mean = harness.store.get("laioncele/name_mean.safetensors")?;
     let tensors = safetensors::SafeTensors::deserialize(&mean)?;
     let mean = tensors.tensor("mean")?;
     assert_eq!(mean.shape(), [8, 4]);
@@ -259,14 +259,14 @@ fn the_card_tells_the_funnel_and_every_identity_has_a_sheet() -> Tested {
 
 #[test]
 fn the_same_rows_give_the_same_bytes() -> Tested {
-    let digests = |rig: &Rig| -> Result<Vec<_>, Box<dyn std::error::Error>> {
-        let record = Bucket::new()?.pack(rig)?;
+    let digests = |harness: &StepHarness| -> Result<Vec<_>, Box<dyn std::error::Error>> {
+        let record = Bucket::new()?.pack(harness)?;
         Ok(record.outputs.iter().map(|part| part.digest).collect())
     };
     let (first, second) = (tempfile::tempdir()?, tempfile::tempdir()?);
     assert_eq!(
-        digests(&Rig::new(first.path(), "")?)?,
-        digests(&Rig::new(second.path(), "")?)?
+        digests(&StepHarness::new(first.path(), "")?)?,
+        digests(&StepHarness::new(second.path(), "")?)?
     );
     Ok(())
 }

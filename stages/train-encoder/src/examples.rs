@@ -8,7 +8,8 @@ use bytes::Bytes;
 use half::f16;
 use laioncele_core::table::{Cell, NameVector, PhotoFeature};
 use laioncele_core::{
-    CoreError, DropReason, ImageId, KeyHasher, NameId, StageError, TableId, Task, Unit, Widths,
+    CoreError, DropReason, EmbeddingDims, ImageId, KeyHasher, NameId, StageError, TableId, Task,
+    Unit,
 };
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -24,7 +25,7 @@ pub struct Person {
     pub photos: Range<usize>,
 }
 
-/// All examples in memory: 8 kB a photo and 32 kB a person with SDXL's widths.
+/// All examples in memory: 8 kB a photo and 32 kB a person with SDXL's dims.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Examples {
     /// Features of a photo.
@@ -54,10 +55,10 @@ impl Examples {
         for row in task.read::<PhotoFeature>()? {
             rows.insert((row.name_id, row.image_id), row.features.0);
         }
-        let widths = *task.widths();
+        let dims = *task.embedding_dims();
         let (mut features, mut joined, mut photos_in) = (Vec::new(), Vec::new(), 0);
         for (name_id, (name, images)) in people {
-            let start = features.len() / widths.features;
+            let start = features.len() / dims.features;
             photos_in += images.len();
             for image_id in images {
                 match rows.get(&(name_id, image_id)) {
@@ -68,7 +69,7 @@ impl Examples {
                     }
                 }
             }
-            let photos = start..features.len() / widths.features;
+            let photos = start..features.len() / dims.features;
             if !photos.is_empty() {
                 joined.push(Person {
                     name_id,
@@ -77,10 +78,10 @@ impl Examples {
                 });
             }
         }
-        let photos = (features.len() / widths.features) as u64;
-        task.account(Unit::Image, photos_in as u64, photos);
+        let photos = (features.len() / dims.features) as u64;
+        task.balance(Unit::Image, photos_in as u64, photos);
         let seed = task.manifest().run.seed;
-        Self::new(&widths, features, joined, validation, seed).ok_or_else(|| {
+        Self::new(&dims, features, joined, validation, seed).ok_or_else(|| {
             let text = "the dataset holds nobody to train on: see the drops of filter-counts and verify-images";
             StageError::Data(text.to_owned())
         })
@@ -88,7 +89,7 @@ impl Examples {
 
     /// Splits the people and takes the statistics; `None` without anybody.
     pub fn new(
-        widths: &Widths,
+        dims: &EmbeddingDims,
         features: Vec<f32>,
         people: Vec<Person>,
         validation: f64,
@@ -98,11 +99,11 @@ impl Examples {
         if training.is_empty() {
             return None;
         }
-        let statistics = statistics(&features, widths.features, &training);
+        let statistics = statistics(&features, dims.features, &training);
         let scale = |&(mean, deviation): &(f32, f32)| (1.0 / deviation, -mean / deviation);
         Some(Self {
-            width: widths.features,
-            output: widths.name_tokens * widths.name_channels,
+            width: dims.features,
+            output: dims.name_tokens * dims.name_channels,
             features,
             training,
             validation,
@@ -130,7 +131,7 @@ fn dataset(task: &Task) -> Result<BTreeMap<NameId, (Vec<f16>, Vec<ImageId>)>, St
     for part in task.inputs(TableId::LaionCele) {
         let fail = |reason: String| CoreError::parquet(&part.path, reason);
         let bytes = task.read_bytes(part)?;
-        for (name_id, name, image_id) in pairs(bytes, task.widths()).map_err(fail)? {
+        for (name_id, name, image_id) in pairs(bytes, task.embedding_dims()).map_err(fail)? {
             let person = people.entry(name_id).or_insert_with(|| (name, Vec::new()));
             person.1.push(image_id);
         }
@@ -143,7 +144,7 @@ fn dataset(task: &Task) -> Result<BTreeMap<NameId, (Vec<f16>, Vec<ImageId>)>, St
 
 type Pair = (NameId, Vec<f16>, ImageId);
 
-fn pairs(parquet: Bytes, widths: &Widths) -> Result<Vec<Pair>, String> {
+fn pairs(parquet: Bytes, dims: &EmbeddingDims) -> Result<Vec<Pair>, String> {
     const COLUMNS: [&str; 3] = ["name_id", "name_embedding", "image_id"];
     let text = |error: parquet::errors::ParquetError| error.to_string();
     let builder = ParquetRecordBatchReaderBuilder::try_new(parquet).map_err(text)?;
@@ -157,9 +158,9 @@ fn pairs(parquet: Bytes, widths: &Widths) -> Result<Vec<Pair>, String> {
                 .column_by_name(name)
                 .ok_or_else(|| format!("no column `{name}`"))
         };
-        let names = NameId::read(column(COLUMNS[0])?, widths)?;
-        let embeddings = NameVector::read(column(COLUMNS[1])?, widths)?;
-        let images = ImageId::read(column(COLUMNS[2])?, widths)?;
+        let names = NameId::read(column(COLUMNS[0])?, dims)?;
+        let embeddings = NameVector::read(column(COLUMNS[1])?, dims)?;
+        let images = ImageId::read(column(COLUMNS[2])?, dims)?;
         let rows = names.into_iter().zip(embeddings).zip(images);
         pairs.extend(rows.map(|((name, embedding), image)| (name, embedding.0, image)));
     }

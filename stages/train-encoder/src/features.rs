@@ -9,8 +9,8 @@ use laioncele_clip::ImageEncoders;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{FeatureVector, Photo, PhotoFace, PhotoFeature, UniquePhoto};
 use laioncele_core::{
-    CoreError, DropReason, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step,
-    TableId, Task, Unit,
+    CoreError, DropReason, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName,
+    Step, TableId, Task, Unit,
 };
 use laioncele_encoder::{Crop, ImageEncoderFiles};
 use laioncele_image::{Limits, Orientation, decode};
@@ -38,8 +38,8 @@ impl Step for PhotoFeatures {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, manifest: &Manifest) -> Vec<Reads> {
         let mut reads = vec![
@@ -80,7 +80,7 @@ impl Step for PhotoFeatures {
             encode_all(task, crop, &unique, &boxes, &mut rows)?;
         }
         rows.sort_by_key(|row| (row.name_id, row.image_id));
-        task.account(Unit::Image, unique.len() as u64, rows.len() as u64);
+        task.balance(Unit::Image, unique.len() as u64, rows.len() as u64);
         task.write(rows)
     }
 }
@@ -142,10 +142,10 @@ fn load(task: &Task) -> Result<Arc<ImageEncoders>, StageError> {
     let encoders = task.resource(&files.resource_key(), || {
         files.load().map_err(StageError::environment)
     })?;
-    let (found, expected) = (encoders.width(), task.widths().features);
+    let (found, expected) = (encoders.width(), task.embedding_dims().features);
     if found != expected {
         return Err(StageError::Environment(format!(
-            "[widths] has features = {expected}, but the encoders of [models.image_encoders] give {found}"
+            "[embedding_dims] has features = {expected}, but the encoders of [models.image_encoders] give {found}"
         )));
     }
     Ok(encoders)

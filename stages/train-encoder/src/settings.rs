@@ -112,7 +112,7 @@ mod tests {
     fn read(section: &str) -> Result<Settings, String> {
         let text = format!(
             "[run]\nseed = 1\n[source]\npath = \"c\"\n[source.columns]\nurl = \"U\"\ncaption = \"T\"\n\
-             [widths]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n[train_encoder]\n{section}"
+             [embedding_dims]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n[train_encoder]\n{section}"
         );
         let manifest = Manifest::parse(Path::new("m.toml"), &text).expect("a manifest");
         Settings::read(&manifest).map_err(|error| error.to_string())

@@ -13,8 +13,8 @@ use laioncele_core::table::{
     Dropped, FaceBox, FeatureVector, Image, LaionCele, Landmarks, NameVector, Photo, PhotoFace,
     PhotoFeature, UniquePhoto,
 };
-use laioncele_core::task::{Bench, Report};
-use laioncele_core::testing::Rig;
+use laioncele_core::task::{ProgressReporter, WorkerContext};
+use laioncele_core::testing::StepHarness;
 use laioncele_core::{ImageId, Manifest, NameId, Part, Partition, StageError, TableId, Task};
 use laioncele_encoder::Encoder;
 
@@ -66,33 +66,33 @@ fn example(name_id: NameId, image_id: ImageId, name: &[f16]) -> LaionCele {
     }
 }
 
-fn inputs(rig: &Rig) -> Vec<Part> {
+fn inputs(harness: &StepHarness) -> Vec<Part> {
     let (rows, features) = people();
     let (first, second) = features.split_at(70);
     let bucket = Partition::bucket;
     vec![
-        rig.part(&bucket(0), rows).expect("a part"),
-        rig.part(&bucket(0), first.to_vec()).expect("a part"),
-        rig.part(&bucket(1), second.to_vec()).expect("a part"),
+        harness.part(&bucket(0), rows).expect("a part"),
+        harness.part(&bucket(0), first.to_vec()).expect("a part"),
+        harness.part(&bucket(1), second.to_vec()).expect("a part"),
     ]
 }
 
-fn trained(root: &Path, threads: usize) -> (Rig, Record) {
-    let mut rig = Rig::new(root, SETTINGS).expect("a rig");
-    rig.surroundings.threads = threads;
-    let record = rig
-        .run(&train::TrainEncoder, &Partition::whole(), inputs(&rig))
+fn trained(root: &Path, threads: usize) -> (StepHarness, Record) {
+    let mut harness = StepHarness::new(root, SETTINGS).expect("a harness");
+    harness.runtime_environment.threads = threads;
+    let record = harness
+        .run(&train::TrainEncoder, &Partition::whole(), inputs(&harness))
         .expect("trained");
-    (rig, record)
+    (harness, record)
 }
 
-fn file(rig: &Rig, record: &Record, name: &str) -> Vec<u8> {
+fn file(harness: &StepHarness, record: &Record, name: &str) -> Vec<u8> {
     let part = record
         .outputs
         .iter()
         .find(|part| part.path.ends_with(name))
         .expect("the file");
-    rig.store.get(&part.path).expect("bytes").to_vec()
+    harness.store.get(&part.path).expect("bytes").to_vec()
 }
 
 fn digests(record: &Record) -> Vec<laioncele_core::Digest> {
@@ -105,17 +105,17 @@ fn digests(record: &Record) -> Vec<laioncele_core::Digest> {
 #[test]
 fn training_learns_names_of_people_it_never_saw() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (rig, record) = trained(folder.path(), 2);
-    assert_eq!(record.figures["validation_people"], 4.0);
-    assert_eq!(record.figures["training_photos"], 144.0);
+    let (harness, record) = trained(folder.path(), 2);
+    assert_eq!(record.metrics["validation_people"], 4.0);
+    assert_eq!(record.metrics["training_photos"], 144.0);
     assert!(
-        record.figures["validation_explained"] > 0.8,
+        record.metrics["validation_explained"] > 0.8,
         "{:?}",
-        record.figures
+        record.metrics
     );
     let encoder = Encoder::from_bytes(
-        &file(&rig, &record, "encoder.json"),
-        &file(&rig, &record, "encoder.safetensors"),
+        &file(&harness, &record, "encoder.json"),
+        &file(&harness, &record, "encoder.safetensors"),
     )
     .expect("an encoder");
     let (rows, features) = people();
@@ -127,10 +127,10 @@ fn training_learns_names_of_people_it_never_saw() {
         pairs.clone().all(|(p, t)| (p - t.to_f32()).abs() < 1.0),
         "{predicted:?}"
     );
-    let curve = String::from_utf8(file(&rig, &record, "loss.csv")).expect("text");
+    let curve = String::from_utf8(file(&harness, &record, "loss.csv")).expect("text");
     assert_eq!(curve.lines().count(), 101);
     assert_eq!(
-        (record.accounts[0].rows_in, record.accounts[0].rows_out),
+        (record.balances[0].rows_in, record.balances[0].rows_out),
         (160, 160)
     );
 }
@@ -152,7 +152,7 @@ struct StopAfter {
     cancelled: Arc<AtomicBool>,
 }
 
-impl Report for StopAfter {
+impl ProgressReporter for StopAfter {
     fn progress(&self, _: Progress) {
         let mut left = self.left.lock().expect("the lock");
         *left = left.saturating_sub(1);
@@ -160,12 +160,14 @@ impl Report for StopAfter {
     }
 }
 
-/// Runs the step as the rig does, but stops it after `steps`.
-fn interrupt(rig: &Rig, inputs: Vec<Part>, steps: u64) {
+/// Runs the step as the harness does, but stops it after `steps`.
+fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
     let (step, partition) = (train::TrainEncoder, Partition::whole());
     let settings = [(
         "settings".to_owned(),
-        step.settings(&rig.manifest).expect("settings").to_string(),
+        step.settings(&harness.manifest)
+            .expect("settings")
+            .to_string(),
     )]
     .into();
     let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
@@ -186,18 +188,18 @@ fn interrupt(rig: &Rig, inputs: Vec<Part>, steps: u64) {
         inputs,
     };
     let cancelled = Arc::new(AtomicBool::new(false));
-    let bench = Bench {
-        manifest: rig.manifest.clone(),
-        store: rig.store.clone(),
+    let context = WorkerContext {
+        manifest: harness.manifest.clone(),
+        store: harness.store.clone(),
         resources: Arc::default(),
-        surroundings: rig.surroundings.clone(),
+        runtime_environment: harness.runtime_environment.clone(),
         cancelled: cancelled.clone(),
     };
     let report = StopAfter {
         left: std::sync::Mutex::new(steps),
         cancelled,
     };
-    let mut task = Task::new(spec, "interrupted".to_owned(), bench, Box::new(report));
+    let mut task = Task::new(spec, "interrupted".to_owned(), context, Box::new(report));
     assert!(matches!(step.run(&mut task), Err(StageError::Cancelled)));
 }
 
@@ -208,23 +210,24 @@ fn interrupted_and_resumed_is_as_if_uninterrupted() {
         tempfile::tempdir().expect("a folder"),
     ];
     let (_, whole) = trained(folders[0].path(), 1);
-    let rig = Rig::new(folders[1].path(), SETTINGS).expect("a rig");
-    let parts = inputs(&rig);
-    interrupt(&rig, parts.clone(), 133);
-    let left = rig.store.list("cache/checkpoints").expect("a list");
+    let harness = StepHarness::new(folders[1].path(), SETTINGS).expect("a harness");
+    let parts = inputs(&harness);
+    interrupt(&harness, parts.clone(), 133);
+    let left = harness.store.list("cache/checkpoints").expect("a list");
     assert_eq!(left.len(), 1, "{left:?}");
-    let bytes = rig.store.get(&left[0]).expect("a checkpoint");
-    interrupt(&rig, parts.clone(), 90);
-    assert_ne!(rig.store.get(&left[0]).expect("a checkpoint"), bytes);
-    let resumed = rig
+    let bytes = harness.store.get(&left[0]).expect("a checkpoint");
+    interrupt(&harness, parts.clone(), 90);
+    assert_ne!(harness.store.get(&left[0]).expect("a checkpoint"), bytes);
+    let resumed = harness
         .run(&train::TrainEncoder, &Partition::whole(), parts)
         .expect("trained");
     assert_eq!(
-        (digests(&resumed), &resumed.figures),
-        (digests(&whole), &whole.figures)
+        (digests(&resumed), &resumed.metrics),
+        (digests(&whole), &whole.metrics)
     );
     assert!(
-        rig.store
+        harness
+            .store
             .list("cache/checkpoints")
             .expect("a list")
             .is_empty()
@@ -238,14 +241,15 @@ fn a_damaged_checkpoint_is_no_harm() {
         tempfile::tempdir().expect("a folder"),
     ];
     let (_, whole) = trained(folders[0].path(), 1);
-    let rig = Rig::new(folders[1].path(), SETTINGS).expect("a rig");
-    let parts = inputs(&rig);
-    interrupt(&rig, parts.clone(), 20);
-    let left = rig.store.list("cache/checkpoints").expect("a list");
-    rig.store
+    let harness = StepHarness::new(folders[1].path(), SETTINGS).expect("a harness");
+    let parts = inputs(&harness);
+    interrupt(&harness, parts.clone(), 20);
+    let left = harness.store.list("cache/checkpoints").expect("a list");
+    harness
+        .store
         .put(&left[0], &b"no checkpoint"[..])
         .expect("written");
-    let again = rig
+    let again = harness
         .run(&train::TrainEncoder, &Partition::whole(), parts)
         .expect("trained");
     assert_eq!(digests(&again), digests(&whole));
@@ -254,14 +258,18 @@ fn a_damaged_checkpoint_is_no_harm() {
 #[test]
 fn publishing_twice_writes_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (rig, record) = trained(folder.path(), 1);
+    let (harness, record) = trained(folder.path(), 1);
     let publish = || {
         train::TrainEncoder
-            .publish(&rig.store, &rig.manifest, std::slice::from_ref(&record))
+            .publish(
+                &harness.store,
+                &harness.manifest,
+                std::slice::from_ref(&record),
+            )
             .expect("published")
     };
     publish();
-    let path = rig.store.local_path("encoder/encoder.safetensors");
+    let path = harness.store.local_path("encoder/encoder.safetensors");
     let written = || {
         std::fs::metadata(&path)
             .expect("the file")
@@ -271,15 +279,15 @@ fn publishing_twice_writes_once() {
     let before = written();
     publish();
     assert_eq!(written(), before);
-    Encoder::load(&rig.store.local_path("encoder")).expect("loads");
-    assert!(rig.store.exists("encoder/loss.csv").expect("the store"));
+    Encoder::load(&harness.store.local_path("encoder")).expect("loads");
+    assert!(harness.store.exists("encoder/loss.csv").expect("the store"));
 }
 
 #[test]
 fn nobody_to_train_on_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = Rig::new(folder.path(), SETTINGS).expect("a rig");
-    let error = rig
+    let harness = StepHarness::new(folder.path(), SETTINGS).expect("a harness");
+    let error = harness
         .run(&train::TrainEncoder, &Partition::whole(), Vec::new())
         .expect_err("nobody");
     assert!(
@@ -291,32 +299,32 @@ fn nobody_to_train_on_is_said() {
 #[test]
 fn photos_without_features_are_dropped() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = Rig::new(folder.path(), SETTINGS).expect("a rig");
-    let mut parts = inputs(&rig);
+    let harness = StepHarness::new(folder.path(), SETTINGS).expect("a harness");
+    let mut parts = inputs(&harness);
     parts.pop();
-    let record = rig
+    let record = harness
         .run(&train::TrainEncoder, &Partition::whole(), parts)
         .expect("trained");
     assert_eq!(
-        (record.accounts[0].rows_in, record.accounts[0].rows_out),
+        (record.balances[0].rows_in, record.balances[0].rows_out),
         (160, 70)
     );
-    assert_eq!(rig.rows::<Dropped>(&record).expect("rows").len(), 90);
+    assert_eq!(harness.rows::<Dropped>(&record).expect("rows").len(), 90);
 }
 
-fn feature_rig(root: &Path, crop: &str) -> Rig {
+fn feature_harness(root: &Path, crop: &str) -> StepHarness {
     let mini = format!(
         "{}/../../manifests/mini/sdxl-mini",
         env!("CARGO_MANIFEST_DIR")
     );
     let text = format!(
         "[run]\nseed = 1\nbuckets = 1\n[source]\npath = \"c\"\n[source.columns]\nurl = \"U\"\ncaption = \"T\"\n\
-         [widths]\nname_tokens = 8\nname_channels = 128\nface = 4\nfeatures = 128\n\
+         [embedding_dims]\nname_tokens = 8\nname_channels = 128\nface = 4\nfeatures = 128\n\
          [models.image_encoders]\nfirst = \"{mini}/image_encoder\"\nsecond = \"{mini}/image_encoder_2\"\n\
          [train_encoder]\ncrop = \"{crop}\"\n"
     );
     let manifest = Manifest::parse(&root.join("m.toml"), &text).expect("a manifest");
-    Rig::with_manifest(root, manifest).expect("a rig")
+    StepHarness::with_manifest(root, manifest).expect("a harness")
 }
 
 fn picture(seed: u8) -> RgbImage {
@@ -330,7 +338,7 @@ fn picture(seed: u8) -> RgbImage {
 }
 
 /// Three photos of one name: the first has a face, the second none, the third is a copy.
-fn photo_parts(rig: &Rig) -> Vec<Part> {
+fn photo_parts(harness: &StepHarness) -> Vec<Part> {
     let photo = |k: u64| {
         let mut bytes = Vec::new();
         picture(k as u8)
@@ -368,25 +376,28 @@ fn photo_parts(rig: &Rig) -> Vec<Part> {
     };
     let bucket = Partition::bucket(0);
     vec![
-        rig.part(&bucket, vec![photo(3), photo(2), photo(1)])
+        harness
+            .part(&bucket, vec![photo(3), photo(2), photo(1)])
             .expect("a part"),
-        rig.part(&bucket, vec![unique(1), unique(2)])
+        harness
+            .part(&bucket, vec![unique(1), unique(2)])
             .expect("a part"),
-        rig.part(&bucket, vec![face(1, 1), face(2, 0)])
+        harness
+            .part(&bucket, vec![face(1, 1), face(2, 0)])
             .expect("a part"),
     ]
 }
 
 fn features(crop: &str) -> (Vec<PhotoFeature>, Record) {
     let folder = tempfile::tempdir().expect("a folder");
-    let rig = feature_rig(folder.path(), crop);
-    let mut parts = photo_parts(&rig);
-    let read = features::PhotoFeatures.reads(&rig.manifest);
+    let harness = feature_harness(folder.path(), crop);
+    let mut parts = photo_parts(&harness);
+    let read = features::PhotoFeatures.reads(&harness.manifest);
     parts.retain(|part| read.iter().any(|reads| reads.table == part.table));
-    let record = rig
+    let record = harness
         .run(&features::PhotoFeatures, &Partition::bucket(0), parts)
         .expect("encoded");
-    (rig.rows(&record).expect("rows"), record)
+    (harness.rows(&record).expect("rows"), record)
 }
 
 #[test]
@@ -396,19 +407,19 @@ fn features_are_of_the_face_or_of_the_whole_photo() {
         whole.iter().map(|row| row.image_id.0).collect::<Vec<_>>(),
         [1, 2]
     );
-    assert_eq!(record.accounts[0].rows_in, 2);
+    assert_eq!(record.balances[0].rows_in, 2);
     let (face, record) = features("face");
     assert_eq!(
         face.iter().map(|row| row.image_id.0).collect::<Vec<_>>(),
         [1]
     );
     assert_eq!(
-        (record.accounts[0].rows_in, record.accounts[0].rows_out),
+        (record.balances[0].rows_in, record.balances[0].rows_out),
         (2, 1)
     );
     assert_ne!(face[0].features, whole[0].features);
     let folder = tempfile::tempdir().expect("a folder");
-    let manifest = feature_rig(folder.path(), "face").manifest;
+    let manifest = feature_harness(folder.path(), "face").manifest;
     let files: laioncele_encoder::ImageEncoderFiles =
         manifest.model("image_encoders").expect("a section");
     let encoders = files.load().expect("encoders");

@@ -2,7 +2,7 @@
 
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::{
-    CoreError, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit,
+    CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId, Task, Unit,
     ledger::Record, store::Store,
 };
 use laioncele_encoder::{Encoder, EncoderConfig, Layer};
@@ -36,8 +36,8 @@ impl Step for TrainEncoder {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Once)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Once)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![
@@ -61,8 +61,8 @@ impl Step for TrainEncoder {
         let config = EncoderConfig {
             input: examples.width,
             hidden: settings.hidden,
-            output_tokens: task.widths().name_tokens,
-            output_channels: task.widths().name_channels,
+            output_tokens: task.embedding_dims().name_tokens,
+            output_channels: task.embedding_dims().name_channels,
             activation: settings.activation,
         };
         config.check().map_err(StageError::environment)?;
@@ -101,7 +101,7 @@ impl Step for TrainEncoder {
 
 /// A pool of as many threads as the task may use.
 pub fn thread_pool(task: &Task) -> Result<ThreadPool, StageError> {
-    let builder = ThreadPoolBuilder::new().num_threads(task.surroundings().threads);
+    let builder = ThreadPoolBuilder::new().num_threads(task.runtime_environment().threads);
     builder.build().map_err(StageError::environment)
 }
 
@@ -109,15 +109,15 @@ fn note_figures(task: &mut Task, examples: &Examples, state: &State) {
     let photos = |people: &[crate::examples::Person]| {
         people.iter().map(|p| p.photos.len()).sum::<usize>() as f64
     };
-    task.figure("training_people", examples.training.len() as f64);
-    task.figure("training_photos", photos(&examples.training));
-    task.figure("validation_people", examples.validation.len() as f64);
-    task.figure("validation_photos", photos(&examples.validation));
+    task.metric("training_people", examples.training.len() as f64);
+    task.metric("training_photos", photos(&examples.training));
+    task.metric("validation_people", examples.validation.len() as f64);
+    task.metric("validation_photos", photos(&examples.validation));
     if let Some(last) = state.curve.last() {
-        task.figure("training_loss", last.training);
+        task.metric("training_loss", last.training);
         if let Some(loss) = last.validation {
-            task.figure("validation_loss", loss);
-            task.figure(
+            task.metric("validation_loss", loss);
+            task.metric(
                 "validation_explained",
                 1.0 - loss / mean_name_loss(examples),
             );

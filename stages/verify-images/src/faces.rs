@@ -20,17 +20,17 @@ pub fn load(task: &Task) -> Result<Arc<FaceNets>, StageError> {
     let nets = task.resource(&files.resource_key(), || {
         FaceNets::load(&files, &FaceOptions::default()).map_err(StageError::environment)
     })?;
-    let (found, expected) = (nets.width(), task.widths().face);
+    let (found, expected) = (nets.width(), task.embedding_dims().face);
     if found == expected {
         return Ok(nets);
     }
     Err(StageError::Environment(format!(
-        "[widths] has face = {expected}, but the recognizer of [models.face] gives {found} numbers"
+        "[embedding_dims] has face = {expected}, but the recognizer of [models.face] gives {found} numbers"
     )))
 }
 
 /// The threads that the worker gives to this task.
 pub fn thread_pool(task: &Task) -> Result<ThreadPool, StageError> {
-    let builder = ThreadPoolBuilder::new().num_threads(task.surroundings().threads);
+    let builder = ThreadPoolBuilder::new().num_threads(task.runtime_environment().threads);
     builder.build().map_err(StageError::environment)
 }

@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{FaceVectors, KnownName, Photo, PhotoFace, UniquePhoto};
 use laioncele_core::{
-    CoreError, DropReason, ImageId, Manifest, NameId, Reads, Spread, StageError, StageName, Step,
-    TableId, Task, Unit,
+    CoreError, DropReason, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName,
+    Step, TableId, Task, Unit,
 };
 use laioncele_face::{FaceNets, FileError};
 use laioncele_image::Limits;
@@ -34,8 +34,8 @@ impl Step for ScorePhotos {
     fn version(&self) -> u32 {
         3
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![
@@ -70,7 +70,7 @@ impl Step for ScorePhotos {
             score_all(task, &known, wanted)?
         };
         rows.sort_by_key(|row| (row.name_id, row.image_id));
-        task.account(Unit::Image, rows_in, rows.len() as u64);
+        task.balance(Unit::Image, rows_in, rows.len() as u64);
         task.write(rows)
     }
 }

@@ -8,7 +8,7 @@ use laioncele_core::table::{
     Dropped, FaceBox, FaceVector, FaceVectors, Image, KnownName, Landmarks, Match, Photo,
     PhotoFace, UniquePhoto,
 };
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_core::{DropReason, ImageId, Manifest, NameId, StageError, Step};
 use laioncele_face::{FaceFiles, FaceNets, FaceOptions, cosine};
 use proptest::prelude::*;
@@ -35,8 +35,8 @@ fn networks() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/face")
 }
 
-/// A rig with the networks in `faces`, or with a manifest that names no model; `keys` go into `[verify_images]`.
-fn rig(root: &Path, faces: Option<&Path>, keys: &str) -> Rig {
+/// A harness with the networks in `faces`, or with a manifest that names no model; `keys` go into `[verify_images]`.
+fn harness(root: &Path, faces: Option<&Path>, keys: &str) -> StepHarness {
     let models = faces.map(network).map_or_else(String::new, |files| {
         format!(
             "[models.face]\ndetector = \"{}\"\nrecognizer = \"{}\"\n",
@@ -46,10 +46,10 @@ fn rig(root: &Path, faces: Option<&Path>, keys: &str) -> Rig {
     });
     let text = format!(
         "[run]\nseed = 1\nbuckets = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
-         [widths]\nname_tokens = 1\nname_channels = 1\nface = 512\nfeatures = 1\n{models}[verify_images]\n{keys}\n"
+         [embedding_dims]\nname_tokens = 1\nname_channels = 1\nface = 512\nfeatures = 1\n{models}[verify_images]\n{keys}\n"
     );
     let manifest = Manifest::parse(&root.join("m.toml"), &text).expect("a manifest");
-    Rig::with_manifest(root, manifest).expect("a rig")
+    StepHarness::with_manifest(root, manifest).expect("a harness")
 }
 
 fn picture(file: &str) -> Vec<u8> {
@@ -131,43 +131,50 @@ fn two_people() -> Vec<KnownName> {
     ]
 }
 
-fn score(rig: &Rig, photos: [Vec<Photo>; 2], known: Vec<KnownName>) -> Result<Record, StageError> {
+fn score(
+    harness: &StepHarness,
+    photos: [Vec<Photo>; 2],
+    known: Vec<KnownName>,
+) -> Result<Record, StageError> {
     let mut inputs = vec![
-        rig.part(&bucket(), unique(&photos))?,
-        rig.part(&bucket(), known)?,
+        harness.part(&bucket(), unique(&photos))?,
+        harness.part(&bucket(), known)?,
     ];
     for part in photos {
-        inputs.push(rig.part(&bucket(), part)?);
+        inputs.push(harness.part(&bucket(), part)?);
     }
-    rig.run(&ScorePhotos, &bucket(), inputs)
+    harness.run(&ScorePhotos, &bucket(), inputs)
 }
 
-fn scores(rig: &Rig, photos: [Vec<Photo>; 2], known: Vec<KnownName>) -> Vec<PhotoFace> {
-    let record = score(rig, photos, known).expect("scored");
-    rig.rows(&record).expect("rows")
+fn scores(harness: &StepHarness, photos: [Vec<Photo>; 2], known: Vec<KnownName>) -> Vec<PhotoFace> {
+    let record = score(harness, photos, known).expect("scored");
+    harness.rows(&record).expect("rows")
 }
 
-fn verify(rig: &Rig, rows: Vec<PhotoFace>) -> Result<Record, StageError> {
-    let part = rig.part(&bucket(), rows)?;
-    rig.run(&VerifyImages, &bucket(), vec![part])
+fn verify(harness: &StepHarness, rows: Vec<PhotoFace>) -> Result<Record, StageError> {
+    let part = harness.part(&bucket(), rows)?;
+    harness.run(&VerifyImages, &bucket(), vec![part])
 }
 
-fn reasons(rig: &Rig, record: &Record) -> Vec<(u64, String)> {
-    let rows: Vec<Dropped> = rig.rows(record).expect("dropped");
+fn reasons(harness: &StepHarness, record: &Record) -> Vec<(u64, String)> {
+    let rows: Vec<Dropped> = harness.rows(record).expect("dropped");
     rows.into_iter().map(|row| (row.id, row.reason)).collect()
 }
 
 #[test]
 fn every_unique_photo_of_a_known_name_is_scored() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let rig = rig(folder.path(), Some(&networks()), "");
+    let harness = harness(folder.path(), Some(&networks()), "");
     let people = two_people();
-    let record = score(&rig, photos(), people.clone())?;
-    let account = &record.accounts[0];
-    assert_eq!((account.rows_in, account.rows_out), (6, 5));
-    assert_eq!(reasons(&rig, &record), [(90, "unknown_name".to_owned())]);
+    let record = score(&harness, photos(), people.clone())?;
+    let balance = &record.balances[0];
+    assert_eq!((balance.rows_in, balance.rows_out), (6, 5));
+    assert_eq!(
+        reasons(&harness, &record),
+        [(90, "unknown_name".to_owned())]
+    );
 
-    let rows: Vec<PhotoFace> = rig.rows(&record)?;
+    let rows: Vec<PhotoFace> = harness.rows(&record)?;
     let order: Vec<_> = rows
         .iter()
         .map(|row| (row.name_id.0, row.image_id.0))
@@ -193,7 +200,7 @@ fn every_unique_photo_of_a_known_name_is_scored() -> Outcome {
 #[test]
 fn a_threshold_decides_again_without_a_network() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let scoring = rig(folder.path(), Some(&networks()), "");
+    let scoring = harness(folder.path(), Some(&networks()), "");
     let rows = scores(&scoring, photos(), two_people());
     let of = |image: u64| {
         rows.iter()
@@ -205,11 +212,11 @@ fn a_threshold_decides_again_without_a_network() -> Outcome {
 
     // Manifests without any model: the decision is on what was stored.
     let kept = |keys: &str| -> Result<(Vec<u64>, Vec<(u64, String)>), StageError> {
-        let rig = rig(folder.path(), None, keys);
-        let record = verify(&rig, rows.clone())?;
-        let matches: Vec<Match> = rig.rows(&record)?;
+        let harness = harness(folder.path(), None, keys);
+        let record = verify(&harness, rows.clone())?;
+        let matches: Vec<Match> = harness.rows(&record)?;
         let ids = matches.iter().map(|row| row.image_id.0).collect();
-        Ok((ids, reasons(&rig, &record)))
+        Ok((ids, reasons(&harness, &record)))
     };
     let (ids, dropped) = kept(&format!("same_person_photo = {between}"))?;
     assert!(ids.contains(&11) && ids.contains(&20), "{ids:?}");
@@ -236,9 +243,9 @@ fn threads_and_order_change_no_row() -> Outcome {
     let people = two_people();
     let run = |threads: usize, photos: [Vec<Photo>; 2]| {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut rig = rig(folder.path(), Some(&networks()), "");
-        rig.surroundings.threads = threads;
-        scores(&rig, photos, people.clone())
+        let mut harness = harness(folder.path(), Some(&networks()), "");
+        harness.runtime_environment.threads = threads;
+        scores(&harness, photos, people.clone())
     };
     let one = run(1, photos());
     assert_eq!(run(3, photos()), one);
@@ -251,7 +258,7 @@ fn threads_and_order_change_no_row() -> Outcome {
 #[test]
 fn the_keys_hold_what_the_results_depend_on() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let manifest = |keys: &str| rig(folder.path(), Some(&networks()), keys).manifest;
+    let manifest = |keys: &str| harness(folder.path(), Some(&networks()), keys).manifest;
     let settings = |step: &dyn Step, keys: &str| step.settings(&manifest(keys));
     assert_eq!(
         settings(&ScorePhotos, "")?,
@@ -281,7 +288,7 @@ fn the_keys_hold_what_the_results_depend_on() -> Outcome {
 fn missing_networks_and_damaged_tables_are_named() -> Outcome {
     let folder = tempfile::tempdir()?;
     let (people, none) = (two_people(), [Vec::new(), Vec::new()]);
-    let lacking = rig(folder.path(), Some(folder.path()), "");
+    let lacking = harness(folder.path(), Some(folder.path()), "");
     let error = score(&lacking, photos(), people.clone()).expect_err("no networks");
     assert!(
         matches!(&error, StageError::Environment(text) if text.contains("retinaface")),
@@ -292,7 +299,7 @@ fn missing_networks_and_damaged_tables_are_named() -> Outcome {
         "no photo, no network"
     );
 
-    let whole = rig(folder.path(), Some(&networks()), "");
+    let whole = harness(folder.path(), Some(&networks()), "");
     let mut broken = photos();
     broken[0][2].image.bytes.truncate(700);
     let error = score(&whole, broken, people.clone()).expect_err("a broken photo");

@@ -3,8 +3,8 @@
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Match, PhotoFace};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task,
-    Unit,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
+    Task, Unit,
 };
 use serde_json::Value;
 
@@ -23,8 +23,8 @@ impl Step for VerifyImages {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![Reads::own(TableId::PhotoFaces)]
@@ -61,7 +61,7 @@ impl Step for VerifyImages {
             }
         }
         matches.sort_by_key(|row| (row.name_id, row.image_id));
-        task.account(Unit::Image, rows_in, matches.len() as u64);
+        task.balance(Unit::Image, rows_in, matches.len() as u64);
         task.write(matches)
     }
 }

@@ -3,7 +3,7 @@
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{FaceBox, FaceVector, Landmarks, Portrait, PortraitFace};
 use laioncele_core::{
-    CoreError, Manifest, Reads, Spread, StageError, StageName, Step, TableId, Task, Unit,
+    CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId, Task, Unit,
 };
 use laioncele_face::FaceNets;
 use laioncele_image::{Limits, Orientation, decode};
@@ -28,8 +28,8 @@ impl Step for ScorePortraits {
     fn version(&self) -> u32 {
         2
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![Reads::own(TableId::Portraits)]
@@ -54,7 +54,7 @@ impl Step for ScorePortraits {
             Vec::new()
         };
         rows.sort_by_key(|row| (row.name_id, row.index));
-        task.account(Unit::Portrait, total, rows.len() as u64);
+        task.balance(Unit::Portrait, total, rows.len() as u64);
         task.write(rows)
     }
 }

@@ -9,7 +9,7 @@ use laioncele_core::table::{
     Dropped, FaceBox, FaceVector, Image, KnownName, Landmarks, NameEmbedding, NameVector, Portrait,
     PortraitFace,
 };
-use laioncele_core::testing::Rig;
+use laioncele_core::testing::StepHarness;
 use laioncele_core::{DropReason, Manifest, NameId, StageError, Step, Unit};
 use laioncele_face::cosine;
 use proptest::prelude::*;
@@ -23,8 +23,8 @@ fn bucket() -> Partition {
     Partition::bucket(0)
 }
 
-/// A rig with the embedded world's networks in `faces`, or with a manifest that names no model.
-fn rig(root: &Path, faces: Option<&Path>, same_person: f64) -> Rig {
+/// A harness with the embedded world's networks in `faces`, or with a manifest that names no model.
+fn harness(root: &Path, faces: Option<&Path>, same_person: f64) -> StepHarness {
     let models = faces.map_or_else(String::new, |folder| {
         let file = |name: &str| folder.join(name).display().to_string();
         format!(
@@ -35,11 +35,11 @@ fn rig(root: &Path, faces: Option<&Path>, same_person: f64) -> Rig {
     });
     let text = format!(
         "[run]\nseed = 1\nbuckets = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
-         [widths]\nname_tokens = 1\nname_channels = 1\nface = 512\nfeatures = 1\n\
+         [embedding_dims]\nname_tokens = 1\nname_channels = 1\nface = 512\nfeatures = 1\n\
          {models}[verify_portraits]\nsame_person = {same_person}\n"
     );
     let manifest = Manifest::parse(&root.join("m.toml"), &text).expect("a manifest");
-    Rig::with_manifest(root, manifest).expect("a rig")
+    StepHarness::with_manifest(root, manifest).expect("a harness")
 }
 
 fn networks() -> std::path::PathBuf {
@@ -94,36 +94,36 @@ fn cast() -> Vec<Portrait> {
     all
 }
 
-fn score(rig: &Rig, all: Vec<Portrait>) -> Result<Record, StageError> {
-    let part = rig.part(&bucket(), all)?;
-    rig.run(&ScorePortraits, &bucket(), vec![part])
+fn score(harness: &StepHarness, all: Vec<Portrait>) -> Result<Record, StageError> {
+    let part = harness.part(&bucket(), all)?;
+    harness.run(&ScorePortraits, &bucket(), vec![part])
 }
 
-fn verify(rig: &Rig, faces: Vec<PortraitFace>) -> Result<Record, StageError> {
-    let names = rig.part(&bucket(), (1..9).map(name).collect())?;
-    let faces = rig.part(&bucket(), faces)?;
-    rig.run(&VerifyPortraits, &bucket(), vec![faces, names])
+fn verify(harness: &StepHarness, faces: Vec<PortraitFace>) -> Result<Record, StageError> {
+    let names = harness.part(&bucket(), (1..9).map(name).collect())?;
+    let faces = harness.part(&bucket(), faces)?;
+    harness.run(&VerifyPortraits, &bucket(), vec![faces, names])
 }
 
-fn known(rig: &Rig, record: &Record) -> Vec<u64> {
-    let rows: Vec<KnownName> = rig.rows(record).expect("known names");
+fn known(harness: &StepHarness, record: &Record) -> Vec<u64> {
+    let rows: Vec<KnownName> = harness.rows(record).expect("known names");
     rows.iter().map(|row| row.name_id.0).collect()
 }
 
 #[test]
 fn names_are_known_by_their_portraits_alone() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let scoring = rig(folder.path(), Some(&networks()), 0.7);
+    let scoring = harness(folder.path(), Some(&networks()), 0.7);
     let scored = score(&scoring, cast())?;
     assert_eq!(
-        (scored.accounts[0].unit, scored.accounts[0].rows_out),
+        (scored.balances[0].unit, scored.balances[0].rows_out),
         (Unit::Portrait, 22)
     );
     let faces: Vec<PortraitFace> = scoring.rows(&scored)?;
     assert!(faces.is_sorted_by_key(|face| (face.name_id, face.index)));
 
     // A manifest without any model: the decision is on what was stored.
-    let deciding = rig(folder.path(), None, 0.7);
+    let deciding = harness(folder.path(), None, 0.7);
     let record = verify(&deciding, faces.clone())?;
     assert_eq!(known(&deciding, &record), [1, 3]);
     let rows: Vec<KnownName> = deciding.rows(&record)?;
@@ -146,9 +146,9 @@ fn names_are_known_by_their_portraits_alone() -> Outcome {
     assert_eq!(dropped[1].detail.as_deref(), Some("faces 1 1 0 2"));
 
     // Without a threshold to speak of, the names that have faces are known; with one that no pair reaches, none is.
-    let low = rig(folder.path(), None, -1.0);
+    let low = harness(folder.path(), None, -1.0);
     assert_eq!(known(&low, &verify(&low, faces.clone())?), [1, 2, 3]);
-    let high = rig(folder.path(), None, 0.99);
+    let high = harness(folder.path(), None, 0.99);
     assert_eq!(known(&high, &verify(&high, faces)?), [3]);
     Ok(())
 }
@@ -157,10 +157,10 @@ fn names_are_known_by_their_portraits_alone() -> Outcome {
 fn threads_and_order_change_no_row() -> Outcome {
     let run = |threads: usize, all: Vec<Portrait>| -> Result<Vec<PortraitFace>, StageError> {
         let folder = tempfile::tempdir().map_err(StageError::environment)?;
-        let mut rig = rig(folder.path(), Some(&networks()), 0.7);
-        rig.surroundings.threads = threads;
-        let record = score(&rig, all)?;
-        Ok(rig.rows(&record)?)
+        let mut harness = harness(folder.path(), Some(&networks()), 0.7);
+        harness.runtime_environment.threads = threads;
+        let record = score(&harness, all)?;
+        Ok(harness.rows(&record)?)
     };
     let mut backwards = cast();
     backwards.reverse();
@@ -173,7 +173,7 @@ fn threads_and_order_change_no_row() -> Outcome {
 #[test]
 fn the_keys_hold_what_the_results_depend_on() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let at = |same_person| rig(folder.path(), Some(&networks()), same_person).manifest;
+    let at = |same_person| harness(folder.path(), Some(&networks()), same_person).manifest;
     let settings = |step: &dyn Step, same_person| step.settings(&at(same_person));
     assert_eq!(
         settings(&ScorePortraits, 0.4)?,
@@ -200,15 +200,15 @@ fn the_keys_hold_what_the_results_depend_on() -> Outcome {
 #[test]
 fn missing_networks_and_broken_portraits_are_named() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let lacking = rig(folder.path(), Some(folder.path()), 0.7);
+    let lacking = harness(folder.path(), Some(folder.path()), 0.7);
     let error = score(&lacking, cast()).expect_err("no networks");
     assert!(
         matches!(&error, StageError::Environment(text) if text.contains("retinaface")),
         "{error}"
     );
-    assert_eq!(score(&lacking, Vec::new())?.accounts[0].rows_in, 0);
+    assert_eq!(score(&lacking, Vec::new())?.balances[0].rows_in, 0);
 
-    let whole = rig(folder.path(), Some(&networks()), 0.7);
+    let whole = harness(folder.path(), Some(&networks()), 0.7);
     let mut broken = portraits(0xab, &["first-a.png", "first-b.png"]);
     broken[1].image.bytes.truncate(900);
     let error = score(&whole, broken).expect_err("a broken portrait");

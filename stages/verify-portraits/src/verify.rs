@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{FaceVector, FaceVectors, KnownName, NameEmbedding, PortraitFace};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, NameId, Reads, Spread, StageError, StageName, Step, TableId,
-    Task, Unit,
+    CoreError, DropReason, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
+    TableId, Task, Unit,
 };
 use laioncele_face::agreement::{self, Sighting, Verdict};
 use serde_json::Value;
@@ -29,8 +29,8 @@ impl Step for VerifyPortraits {
     fn version(&self) -> u32 {
         1
     }
-    fn spread(&self, _: &Manifest) -> Result<Spread, CoreError> {
-        Ok(Spread::Buckets)
+    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(Partitioning::Buckets)
     }
     fn reads(&self, _: &Manifest) -> Vec<Reads> {
         vec![
@@ -68,7 +68,7 @@ impl Step for VerifyPortraits {
                 }
             }
         }
-        task.account(Unit::Name, names, known.len() as u64);
+        task.balance(Unit::Name, names, known.len() as u64);
         task.write(known)
     }
 }

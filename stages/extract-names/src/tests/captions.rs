@@ -8,13 +8,13 @@ use super::*;
 
 #[test]
 fn captions_become_mentions() {
-    let bench = Bench::new(&format!("{URLS}hash = \"md5\"\n"), "");
+    let extract = ExtractNamesHarness::new(&format!("{URLS}hash = \"md5\"\n"), "");
     let captions = [
         "Müller-Straße: Mira Castellan met Jonas Albrecht in Lisbon",
         "Red shoes on sale",
         MIRA,
     ];
-    let record = bench.run_columns(vec![
+    let record = extract.run_columns(vec![
         ("URL", urls(3)),
         ("TEXT", texts(captions)),
         (
@@ -23,7 +23,7 @@ fn captions_become_mentions() {
         ),
         ("ignored", urls(3)),
     ]);
-    let mentions = bench.mentions(&record);
+    let mentions = extract.mentions(&record);
     let names: Vec<&str> = mentions.iter().map(|m| m.name.as_str()).collect();
     assert_eq!(
         names,
@@ -40,16 +40,16 @@ fn captions_become_mentions() {
     }
     let hashes: Vec<_> = mentions.iter().map(|m| m.hash.as_deref()).collect();
     assert_eq!(hashes, [Some("aa"), Some("aa"), None]);
-    assert_eq!(bench.drops(&record), pairs(&[("no_person", "")]));
-    let account = &record.accounts[0];
-    assert_eq!((account.rows_in, account.rows_out), (3, 2));
-    assert_eq!(record.figures["mentions"], 3.0);
+    assert_eq!(extract.drops(&record), pairs(&[("no_person", "")]));
+    let balance = &record.balances[0];
+    assert_eq!((balance.rows_in, balance.rows_out), (3, 2));
+    assert_eq!(record.metrics["mentions"], 3.0);
 }
 
 #[test]
 fn one_bad_value_costs_its_row_only() {
-    let bench = Bench::new(URLS, "");
-    let file = bench.file("0.parquet");
+    let extract = ExtractNamesHarness::new(URLS, "");
+    let file = extract.file("0.parquet");
     let url = |i: u8| format!("https://a.example/{i}.jpg").into_bytes();
     let rows = [
         (url(0), Some(b"Mira \xff Castellan".to_vec())),
@@ -63,7 +63,7 @@ fn one_bad_value_costs_its_row_only() {
         (url(5), Some("x".repeat(2 << 20).into_bytes())),
     ];
     write_text(&file, &rows);
-    let record = bench.run(&file).expect("extracted");
+    let record = extract.run(&file).expect("extracted");
     let expected = [
         ("empty_caption", "not UTF-8 at byte 5"),
         ("empty_caption", "null"),
@@ -74,23 +74,23 @@ fn one_bad_value_costs_its_row_only() {
         ("no_person", ""),
         ("no_person", ""),
     ];
-    assert_eq!(bench.drops(&record), pairs(&expected));
-    assert_eq!(bench.mentions(&record).len(), 1);
+    assert_eq!(extract.drops(&record), pairs(&expected));
+    assert_eq!(extract.mentions(&record).len(), 1);
 }
 
 #[test]
 fn the_same_caption_of_the_same_image_counts_once() {
-    let bench = Bench::new(URLS, "");
+    let extract = ExtractNamesHarness::new(URLS, "");
     let (a, b) = ("http://a.example/a.jpg", "http://a.example/b.jpg");
-    let record = bench.run_columns(vec![
+    let record = extract.run_columns(vec![
         ("URL", texts([a, a, b, a])),
         (
             "TEXT",
             texts([MIRA, MIRA, MIRA, "Jonas Albrecht in Lisbon"]),
         ),
     ]);
-    assert_eq!(bench.mentions(&record).len(), 3);
-    let drops: Vec<Dropped> = bench.rig.rows(&record).expect("drops");
+    assert_eq!(extract.mentions(&record).len(), 3);
+    let drops: Vec<Dropped> = extract.harness.rows(&record).expect("drops");
     assert_eq!(drops[0].reason, "repeated_caption");
     assert_eq!(drops[0].id, CaptionId::of(a, MIRA).0);
 }
@@ -104,12 +104,12 @@ fn threads_and_batches_change_nothing() {
     let columns = vec![("URL", urls(count)), ("TEXT", captions)];
     let mut outputs: Vec<BTreeMap<u64, Digest>> = Vec::new();
     for threads in [1, 3] {
-        let mut bench = Bench::new(URLS, "");
-        bench.rig.surroundings.threads = threads;
-        let record = bench.run_columns(columns.clone());
+        let mut extract = ExtractNamesHarness::new(URLS, "");
+        extract.harness.runtime_environment.threads = threads;
+        let record = extract.run_columns(columns.clone());
         let parts = record.outputs_of(TableId::Mentions);
         outputs.push(parts.map(|p| (p.rows, p.digest)).collect());
-        assert_eq!(record.accounts[0].rows_out, count as u64);
+        assert_eq!(record.balances[0].rows_out, count as u64);
     }
     assert_eq!(outputs[0].len(), 2, "two parts of different size");
     assert_eq!(outputs[0], outputs[1]);
@@ -121,19 +121,19 @@ proptest! {
     /// Whatever the bytes: no panic, balanced books (the commit sees to that), offsets on character boundaries.
     #[test]
     fn any_bytes_are_a_caption(rows in prop::collection::vec(any_caption(), 1..20)) {
-        thread_local!(static BENCH: Bench = Bench::new(URLS, ""));
-        BENCH.with(|bench| {
+        thread_local!(static HARNESS: ExtractNamesHarness = ExtractNamesHarness::new(URLS, ""));
+        HARNESS.with(|extract| {
             let url = |i| format!("http://a.example/{i}.jpg").into_bytes();
             let rows: Vec<_> = rows.into_iter().enumerate().map(|(i, text)| (url(i), text)).collect();
-            let file = bench.file("any.parquet");
+            let file = extract.file("any.parquet");
             write_text(&file, &rows);
-            let record = bench.run(&file).expect("extracted");
-            for mention in bench.mentions(&record) {
+            let record = extract.run(&file).expect("extracted");
+            for mention in extract.mentions(&record) {
                 let span = mention.start as usize..mention.end as usize;
                 assert_eq!(mention.caption.get(span), Some(mention.name.as_str()));
                 assert!(!mention.name.is_empty());
             }
-            prop_assert_eq!(record.accounts[0].rows_in, rows.len() as u64);
+            prop_assert_eq!(record.balances[0].rows_in, rows.len() as u64);
             Ok(())
         })?;
     }

@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn every_filter_drops_with_its_reason() {
     let all = "min_width = 64\nmin_height = 64\nmax_punsafe = 0.8\nmax_pwatermark = 0.8\nmin_similarity = 0.2";
-    let bench = Bench::new(ALL, all);
-    let record = bench.run_columns(spoilt_rows());
+    let extract = ExtractNamesHarness::new(ALL, all);
+    let record = extract.run_columns(spoilt_rows());
     let expected = [
         ("too_small", "63 x 64"),
         ("too_small", "64 x -1"),
@@ -15,16 +15,16 @@ fn every_filter_drops_with_its_reason() {
         ("low_similarity", "null"),
         ("too_small", "null x null"),
     ];
-    assert_eq!(bench.drops(&record), pairs(&expected));
-    assert_eq!(bench.mentions(&record).len(), 1);
+    assert_eq!(extract.drops(&record), pairs(&expected));
+    assert_eq!(extract.mentions(&record).len(), 1);
 }
 
 #[test]
 fn filters_are_off_unless_set() {
-    let bench = Bench::new(ALL, "");
-    let record = bench.run_columns(spoilt_rows());
-    assert_eq!(bench.mentions(&record).len(), 7);
-    let one = Bench::new(ALL, "min_similarity = -0.5");
+    let extract = ExtractNamesHarness::new(ALL, "");
+    let record = extract.run_columns(spoilt_rows());
+    assert_eq!(extract.mentions(&record).len(), 7);
+    let one = ExtractNamesHarness::new(ALL, "min_similarity = -0.5");
     let record = one.run_columns(spoilt_rows());
     let expected = [("low_similarity", "null"), ("low_similarity", "null")];
     assert_eq!(one.drops(&record), pairs(&expected));
@@ -33,8 +33,8 @@ fn filters_are_off_unless_set() {
 #[test]
 fn wrong_settings_are_refused() {
     let error = |columns, sections| {
-        let bench = Bench::try_new(columns, sections);
-        bench.err().expect("refused").to_string()
+        let extract = ExtractNamesHarness::try_new(columns, sections);
+        extract.err().expect("refused").to_string()
     };
     assert!(error(ALL, "min_widht = 3").contains("did you mean `min_width`?"));
     assert!(error(URLS, "max_punsafe = 0.5").contains("map it in [source.columns]"));

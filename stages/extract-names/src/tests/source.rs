@@ -34,30 +34,30 @@ fn columns_may_be_of_any_fitting_type() {
         Arc::new(Int64Array::from(vec![64, 10])),
         Arc::new(Float64Array::from(vec![64.0, 10.0])),
     ];
-    let bench = Bench::new(&format!("{URLS}width = \"WIDTH\"\n"), "min_width = 64");
+    let extract = ExtractNamesHarness::new(&format!("{URLS}width = \"WIDTH\"\n"), "min_width = 64");
     for (text, size) in forms.iter().zip(sizes.iter().cycle()) {
         let columns = vec![
             ("WIDTH", size.clone()),
             ("TEXT", text.clone()),
             ("URL", urls(2)),
         ];
-        let record = bench.run_columns(columns);
-        assert_eq!(bench.mentions(&record).len(), 1, "{text:?}");
-        let dropped = bench.drops(&record);
+        let record = extract.run_columns(columns);
+        assert_eq!(extract.mentions(&record).len(), 1, "{text:?}");
+        let dropped = extract.drops(&record);
         assert_eq!(dropped, pairs(&[("too_small", "10 x null")]), "{size:?}");
     }
 }
 
 #[test]
 fn unusable_files_are_named_with_what_is_wrong() {
-    let bench = Bench::new(ALL, "");
-    let file = bench.file("1.parquet");
+    let extract = ExtractNamesHarness::new(ALL, "");
+    let file = extract.file("1.parquet");
     std::fs::write(&file, "PAR1 this is none").expect("written");
-    let text = bench.error(&file);
+    let text = extract.error(&file);
     assert!(text.contains("1.parquet: not a Parquet file"), "{text}");
 
     write(&file, vec![("URL", urls(1)), ("TEXTS", urls(1))]);
-    let text = bench.error(&file);
+    let text = extract.error(&file);
     let expected =
         "no column `TEXT`, which [source.columns] maps to `caption`: did you mean `TEXTS`?";
     assert!(
@@ -68,7 +68,7 @@ fn unusable_files_are_named_with_what_is_wrong() {
     let mut columns = spoilt_rows();
     columns[1].1 = Arc::new(Int64Array::from(vec![1; 7]));
     write(&file, columns);
-    let text = bench.error(&file);
+    let text = extract.error(&file);
     assert!(
         text.contains("`TEXT`") && text.contains("expected text or bytes, found Int64"),
         "{text}"
@@ -77,7 +77,7 @@ fn unusable_files_are_named_with_what_is_wrong() {
     let mut columns = spoilt_rows();
     columns[4].1 = texts(["0.1"; 7]);
     write(&file, columns);
-    let text = bench.error(&file);
+    let text = extract.error(&file);
     assert!(
         text.contains("`punsafe`") && text.contains("floating-point number, found text"),
         "{text}"
@@ -86,14 +86,14 @@ fn unusable_files_are_named_with_what_is_wrong() {
 
 #[test]
 fn all_files_of_the_source_are_checked_before_the_run() {
-    let bench = Bench::new(URLS, "");
+    let extract = ExtractNamesHarness::new(URLS, "");
     write(
-        &bench.file("0.parquet"),
+        &extract.file("0.parquet"),
         vec![("URL", urls(1)), ("TEXT", urls(1))],
     );
-    check_source(&bench.rig.manifest).expect("as it must be");
-    write(&bench.file("1.parquet"), vec![("URL", urls(1))]);
-    let text = check_source(&bench.rig.manifest)
+    check_source(&extract.harness.manifest).expect("as it must be");
+    write(&extract.file("1.parquet"), vec![("URL", urls(1))]);
+    let text = check_source(&extract.harness.manifest)
         .expect_err("no TEXT")
         .to_string();
     assert!(text.contains("1.parquet"), "{text}");
@@ -101,12 +101,12 @@ fn all_files_of_the_source_are_checked_before_the_run() {
 
 #[test]
 fn a_damaged_page_is_an_error_that_names_the_file() {
-    let bench = Bench::new(URLS, "");
-    let file = bench.file("0.parquet");
+    let extract = ExtractNamesHarness::new(URLS, "");
+    let file = extract.file("0.parquet");
     write(&file, vec![("URL", urls(4000)), ("TEXT", urls(4000))]);
     let mut bytes = std::fs::read(&file).expect("read");
     bytes[4..2000].fill(0xff);
     std::fs::write(&file, bytes).expect("written");
-    let text = bench.error(&file);
+    let text = extract.error(&file);
     assert!(text.contains("0.parquet: after row 0"), "{text}");
 }

@@ -35,7 +35,7 @@ impl NameStatistics {
                     .map(|row| row.name_id),
             );
         }
-        let width = source.widths().name_channels;
+        let width = source.embedding_dims().name_channels;
         let mut sums = Sums::default();
         for part in source.parts(TableId::NameEmbeddings) {
             for row in source.rows::<NameRow>(&part)? {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use laioncele_core::store::Store;
-use laioncele_core::{Part, Row, StageError, TableId, Task, Widths, part};
+use laioncele_core::{EmbeddingDims, Part, Row, StageError, TableId, Task, part};
 
 /// Where a studio's tables come from.
 pub enum Source<'a> {
@@ -14,8 +14,8 @@ pub enum Source<'a> {
     Run {
         /// The run's store.
         store: &'a Store,
-        /// The run's widths.
-        widths: &'a Widths,
+        /// The run's embedding dims.
+        dims: &'a EmbeddingDims,
         /// The current parts of a table.
         parts: &'a dyn Fn(TableId) -> Vec<Part>,
     },
@@ -32,7 +32,7 @@ impl Source<'_> {
     pub(super) fn rows<R: Row>(&self, part: &Part) -> Result<Vec<R>, StageError> {
         match self {
             Self::Task(task) => task.read_part(part),
-            Self::Run { store, widths, .. } => Ok(part::read_rows(store, part, widths)?),
+            Self::Run { store, dims, .. } => Ok(part::read_rows(store, part, dims)?),
         }
     }
 
@@ -43,10 +43,10 @@ impl Source<'_> {
         }
     }
 
-    pub(super) fn widths(&self) -> &Widths {
+    pub(super) fn embedding_dims(&self) -> &EmbeddingDims {
         match self {
-            Self::Task(task) => task.widths(),
-            Self::Run { widths, .. } => widths,
+            Self::Task(task) => task.embedding_dims(),
+            Self::Run { dims, .. } => dims,
         }
     }
 

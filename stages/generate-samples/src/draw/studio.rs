@@ -87,12 +87,8 @@ impl Studio {
         store: &Store,
         parts: &dyn Fn(TableId) -> Vec<Part>,
     ) -> Result<Self> {
-        let widths = &manifest.widths;
-        let source = Source::Run {
-            store,
-            widths,
-            parts,
-        };
+        let dims = &manifest.embedding_dims;
+        let source = Source::Run { store, dims, parts };
         Self::assemble(&Plan::read(manifest)?, &source)
     }
 
@@ -107,8 +103,8 @@ impl Studio {
             load().map_err(|e| DrawError::from(e).into())
         })?;
         let expected = NAME_TOKENS * sdxl.name_width();
-        let found = source.widths().name_tokens * source.widths().name_channels;
-        fit("a name of [widths]", found, expected)?;
+        let found = source.embedding_dims().name_tokens * source.embedding_dims().name_channels;
+        fit("a name of [embedding_dims]", found, expected)?;
         let sampling = plan.settings.sampling();
         sdxl.check(&sampling)?;
         Ok(Self {
@@ -211,7 +207,7 @@ impl Studio {
     /// (1 − share) a + share b, before Equations 4 and 5, which the mixture goes through if either name does.
     ///
     /// # Errors
-    /// Names of different widths.
+    /// Names of different embedding dims.
     pub fn mix(&self, a: &Name, b: &Name, share: f32) -> Result<Name> {
         Ok(Name {
             embedding: a.embedding.interpolate(&b.embedding, share)?,
@@ -341,7 +337,7 @@ impl Reader {
         let image_encoders = source.keep(&files.resource_key(), || {
             files.load().map_err(|e| DrawError::from(e).into())
         })?;
-        let name = source.widths().name_tokens * source.widths().name_channels;
+        let name = source.embedding_dims().name_tokens * source.embedding_dims().name_channels;
         fit(
             "the encoder's input",
             encoder.config.input,

@@ -7,7 +7,7 @@ use laioncele_core::table::{
     Candidate, Dropped, EvaluationScore, KnownName, LaionCele, Match, Mention, Name, Photo, Sample,
     UniquePhoto,
 };
-use laioncele_core::{CoreError, ImageId, NameId, Part, Row, TableId, Widths, part};
+use laioncele_core::{CoreError, EmbeddingDims, ImageId, NameId, Part, Row, TableId, part};
 
 /// A photo under a name.
 pub(super) type Key = (NameId, ImageId);
@@ -35,7 +35,7 @@ pub(super) type Reasons = HashMap<(String, u64, Option<u64>), String>;
 /// Reads rows part by part, so that one part's pictures are in memory at a time.
 struct Tables<'a> {
     store: &'a Store,
-    widths: &'a Widths,
+    dims: &'a EmbeddingDims,
     parts: &'a dyn Fn(TableId) -> Vec<Part>,
 }
 
@@ -48,7 +48,7 @@ impl Tables<'_> {
         let mut rows = C::default();
         for part in &parts {
             rows.extend(
-                part::read_rows::<R>(self.store, part, self.widths)?
+                part::read_rows::<R>(self.store, part, self.dims)?
                     .into_iter()
                     .map(keep),
             );
@@ -60,14 +60,10 @@ impl Tables<'_> {
 impl Found {
     pub(super) fn read(
         store: &Store,
-        widths: &Widths,
+        dims: &EmbeddingDims,
         parts: &dyn Fn(TableId) -> Vec<Part>,
     ) -> Result<Self, CoreError> {
-        let tables = Tables {
-            store,
-            widths,
-            parts,
-        };
+        let tables = Tables { store, dims, parts };
         Ok(Self {
             mentions: tables.read(|m: Mention| m)?,
             names: tables.read(|n: Name| n)?,

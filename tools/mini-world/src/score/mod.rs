@@ -6,7 +6,7 @@ mod names;
 mod photos;
 
 use laioncele_core::store::Store;
-use laioncele_core::{Part, TableId, Widths};
+use laioncele_core::{EmbeddingDims, Part, TableId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::WorldError;
@@ -123,11 +123,11 @@ impl Scores {
 /// A part that is missing, damaged or not this table's.
 pub fn score(
     store: &Store,
-    widths: &Widths,
+    dims: &EmbeddingDims,
     parts: &dyn Fn(TableId) -> Vec<Part>,
     truth: &Truth,
 ) -> Result<Scores, WorldError> {
-    let found = Found::read(store, widths, parts)?;
+    let found = Found::read(store, dims, parts)?;
     let mut figures = Vec::new();
     names::figures(truth, &found, &mut figures);
     photos::figures(truth, &found, &mut figures);
