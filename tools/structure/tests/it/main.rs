@@ -1,0 +1,14 @@
+//! The whole workspace, held to ARCHITECTURE.md.
+
+mod layers;
+mod modules;
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the repository")
+}
