@@ -1,5 +1,5 @@
 """Measures diffusers and laioncele-sdxl on the same models in the same minutes, pass by pass in turn: from text embeddings
-to RGB bytes, DDIM with guidance, the same torch noise, so that the pictures can be compared too.
+to RGB bytes, DDIM with guidance, the same torch noise, so that the images can be compared too.
 
     bench.py cpu THROUGHPUT_PROGRAM MODEL_FOLDER... [--passes N] [--steps N]
     bench.py gpu THROUGHPUT_PROGRAM MODEL_FOLDER [--passes N]
@@ -19,7 +19,7 @@ import measure  # noqa: E402
 PROMPT, NAME = "a portrait of a person", "Maria Johnson"
 # Our libraries are not torch's, which brings its own.
 WITH_CUDA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/with-cuda.sh")
-# TFLOP of a step of a guided picture and of its decoding, counted on the real network (a multiply-add is two).
+# TFLOP of a step of a guided image and of its decoding, counted on the real network (a multiply-add is two).
 TFLOP = {1024: (13.52, 10.5), 512: (3.18, 2.6)}
 
 
@@ -62,30 +62,30 @@ class Diffusers:
         names = ("prompt_embeds", "pooled_prompt_embeds", "negative_prompt_embeds", "negative_pooled_prompt_embeds")
         return dict(zip(names, (prompt, pooled, null, null_pooled)))
 
-    def pictures(self, order):
-        torch, count, pictures = self.torch, order["pictures"], []
+    def images(self, order):
+        torch, count, images = self.torch, order["images"], []
         batch = order.get("batch") or count
         for first in range(0, count, batch):
             part = min(batch, count - first)
             seeds = [order["seed"] + first + k for k in range(part)]
             noise = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
             texts = {key: value.repeat_interleave(part, 0) for key, value in self.texts.items()}
-            pictures += self.pipe(
+            images += self.pipe(
                 **texts, num_inference_steps=order["steps"], guidance_scale=order["guidance"],
                 height=order["size"], width=order["size"], generator=noise, output_type="pil",
             ).images
-        return pictures
+        return images
 
-    def draw(self, order):
+    def generate(self, order):
         import numpy
 
         if order["threads"]:
             self.torch.set_num_threads(order["threads"])
-        pictures, report = measure.clocked(lambda: self.pictures(order))
+        images, report = measure.clocked(lambda: self.images(order))
         if order.get("into"):
             with open(order["into"], "wb") as file:
-                for picture in pictures:
-                    file.write(numpy.asarray(picture).tobytes())
+                for image in images:
+                    file.write(numpy.asarray(image).tobytes())
         return report
 
 
@@ -109,7 +109,7 @@ def best_of(workers, order, passes):
     for worker in workers:
         batch = worker.ask(order).get("batch")
         if batch and order.get("batch") and batch != order["batch"]:
-            print(f"{worker.name}: the memory holds {batch} pictures at once, not {order['batch']}", flush=True)
+            print(f"{worker.name}: the memory holds {batch} images at once, not {order['batch']}", flush=True)
     reports = [[worker.ask(order) for worker in workers] for _ in range(passes)]
     return [min(report[clock] for report in column) for clock in ("wall", "busy") for column in zip(*reports)]
 
@@ -136,21 +136,21 @@ def image_size(folder):
 
 def cpu(program, folders, passes, steps):
     cores = len(os.sched_getaffinity(0))
-    print(f"CPU, float32, {steps} steps, best of {passes} passes in turn; pictures per second by the wall clock\n")
-    print(f"{'model':12} {'size':>5} {'threads':>7} {'pictures':>8} {'laioncele':>10} {'diffusers':>10} {'ratio':>6}"
+    print(f"CPU, float32, {steps} steps, best of {passes} passes in turn; images per second by the wall clock\n")
+    print(f"{'model':12} {'size':>5} {'threads':>7} {'images':>8} {'laioncele':>10} {'diffusers':>10} {'ratio':>6}"
           f" {'per processor s':>15} {'levels apart':>13}")
     for folder in folders:
         for threads in sorted({1, cores}):
             ours = Worker("laioncele", [program, folder, "f32", "cpu"], threads)
             theirs = Worker("diffusers", peer(folder, "f32", "cpu"), threads)
-            for pictures in (1, 4):
-                order = {"pictures": pictures, "steps": steps, "size": image_size(folder), "guidance": 4.0,
+            for images in (1, 4):
+                order = {"images": images, "steps": steps, "size": image_size(folder), "guidance": 4.0,
                          "threads": threads, "seed": 1}
                 apart = difference((ours, theirs), order)
                 wall, their_wall, busy, their_busy = best_of((ours, theirs), order, passes)
                 name = [part for part in os.path.normpath(folder).split(os.sep) if part != "model"][-1]
-                print(f"{name:12} {order['size']:5} {threads:7} {pictures:8} {pictures / wall:10.3f}"
-                      f" {pictures / their_wall:10.3f} {their_wall / wall:6.2f} {their_busy / max(busy, 0.01):15.2f} {apart:13.4f}",
+                print(f"{name:12} {order['size']:5} {threads:7} {images:8} {images / wall:10.3f}"
+                      f" {images / their_wall:10.3f} {their_wall / wall:6.2f} {their_busy / max(busy, 0.01):15.2f} {apart:13.4f}",
                       flush=True)
             ours.close()
             theirs.close()
@@ -186,7 +186,7 @@ def gpu(program, folder, passes):
         # One after the other: each may fill the memory, and a compiled U-Net is compiled for one size.
         for steps in (20, 100):
             for batch in (1, 4, 8):
-                order = {"pictures": batch, "steps": steps, "size": size, "guidance": 7.0, "threads": 0,
+                order = {"images": batch, "steps": steps, "size": size, "guidance": 7.0, "threads": 0,
                          "seed": 1, "batch": batch}
                 ours = Worker("laioncele", [WITH_CUDA, program, folder, "f16", "cuda:0"], 0)
                 eager = Worker("diffusers", peer(folder, "f16", "cuda"), 0)
@@ -204,7 +204,7 @@ def gpu(program, folder, passes):
 
 def serve(folder, precision, device, *flags):
     worker = Diffusers(folder, precision, device, compiled="--compile" in flags)
-    measure.serve(lambda order: worker.draw(json.loads(order)))
+    measure.serve(lambda order: worker.generate(json.loads(order)))
 
 
 def main():

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::Args;
 use image::RgbImage;
 use laioncele_sdxl::{
-    DeviceChoice, ImageRequest, InitialLatents, Noise, NullText, Precision, PromptEmbedding,
+    DeviceChoice, ImageRequest, InitialLatents, NegativePrompt, Noise, Precision, PromptEmbedding,
     SamplingSettings, SchedulerChoice, Sdxl, SdxlFiles, SizeConditioning, TextEncoders, Trace,
 };
 use serde::de::DeserializeOwned;
@@ -139,7 +139,7 @@ impl FromModel {
             let request = |start: &Start| ImageRequest {
                 prompt: &embedding,
                 name: None,
-                null: &null,
+                negative: &null,
                 noise: start.noise.clone(),
             };
             let requests: Vec<ImageRequest<'_>> = starts.iter().map(request).collect();
@@ -177,8 +177,8 @@ impl FromModel {
     ) -> laioncele_sdxl::Result<Texts> {
         let encoders = TextEncoders::load(&files.folder, &files.text_options()?)?;
         let null = match &self.negative_prompt {
-            Some(text) => NullText::Text(text.clone()),
-            None => NullText::Model,
+            Some(text) => NegativePrompt::Text(text.clone()),
+            None => NegativePrompt::Model,
         };
         let encode = |prompt: &String| {
             let mut trace = Trace::default();
@@ -192,7 +192,7 @@ impl FromModel {
             Ok((named, trace))
         };
         Ok(Texts {
-            null: encoders.encode_null(&null)?,
+            null: encoders.encode_negative(&null)?,
             prompts: prompts
                 .iter()
                 .map(encode)
@@ -225,7 +225,7 @@ impl FromModel {
             return Ok(drawn);
         }
         let mut drawn: Vec<Option<RgbImage>> = vec![None; requests.len()];
-        sdxl.draw_each(requests, sampling, 0, |index, image| {
+        sdxl.generate_each(requests, sampling, 0, |index, image| {
             drawn[index] = Some(image?);
             Ok::<(), laioncele_sdxl::Error>(())
         })?;

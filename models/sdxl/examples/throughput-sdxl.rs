@@ -1,10 +1,10 @@
-//! The worker of `make bench-sdxl`: loads a model, then draws what each line of standard input asks for (a JSON object) and
+//! The worker of `make bench-sdxl`: loads a model, then generates what each line of standard input asks for (a JSON object) and
 //! answers with one line: seconds by the wall clock and of the processors, peak memory.
 //!
 //!     throughput-sdxl MODEL_FOLDER PRECISION DEVICE
-//!     {"pictures": 4, "steps": 20, "size": 128, "guidance": 7, "threads": 2, "seed": 0, "into": "FILE of RGB bytes"}
+//!     {"images": 4, "steps": 20, "size": 128, "guidance": 7, "threads": 2, "seed": 0, "into": "FILE of RGB bytes"}
 //!
-//! The texts are encoded before, so that a line measures the way from embeddings to bytes. `"batch"` sets how many pictures
+//! The texts are encoded before, so that a line measures the way from embeddings to bytes. `"batch"` sets how many images
 //! go through the U-Net at once, for which the model is loaded anew.
 
 #[path = "../../../benches/clocks.rs"]
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use clocks::Clocks;
 use laioncele_sdxl::{
-    ImageRequest, Noise, NullText, PromptEmbedding, SamplingSettings, SchedulerKind, Sdxl,
+    ImageRequest, NegativePrompt, Noise, PromptEmbedding, SamplingSettings, SchedulerKind, Sdxl,
     SdxlFiles, TextEncoders,
 };
 use serde::Deserialize;
@@ -25,7 +25,7 @@ type Failure = Box<dyn std::error::Error>;
 
 #[derive(Deserialize)]
 struct Order {
-    pictures: u64,
+    images: u64,
     steps: usize,
     size: usize,
     guidance: f32,
@@ -43,7 +43,7 @@ fn main() -> Result<(), Failure> {
     let mut files: SdxlFiles = serde_json::from_value(serde_json::json!({
         "folder": folder, "precision": precision, "device": device,
     }))?;
-    let (prompt, null) = texts(&files)?;
+    let (prompt, negative) = texts(&files)?;
     let mut sdxl = load(&files)?;
     for line in std::io::stdin().lock().lines() {
         let order: Order = serde_json::from_str(&line?)?;
@@ -53,11 +53,11 @@ fn main() -> Result<(), Failure> {
             sdxl = load(&files)?;
         }
         let clocks = Clocks::start()?;
-        let pictures = draw(&sdxl, &prompt, &null, &order)?;
+        let images = generate(&sdxl, &prompt, &negative, &order)?;
         let mut report = clocks.report()?;
         report["batch"] = serde_json::json!(sdxl.batch());
         if let Some(into) = order.into {
-            std::fs::write(into, pictures.concat())?;
+            std::fs::write(into, images.concat())?;
         }
         writeln!(std::io::stdout(), "{report}")?;
     }
@@ -73,15 +73,15 @@ fn texts(files: &SdxlFiles) -> Result<(PromptEmbedding, PromptEmbedding), Failur
     let encoders = TextEncoders::load(Path::new(&files.folder), &files.text_options()?)?;
     let name = encoders.encode_name("Maria Johnson")?;
     let prompt = encoders.encode_prompt("a portrait of a person")?;
-    let null = encoders.encode_null(&NullText::Empty)?;
-    Ok((prompt.prepend(&name)?, null))
+    let negative = encoders.encode_negative(&NegativePrompt::Empty)?;
+    Ok((prompt.prepend(&name)?, negative))
 }
 
-/// The RGB bytes of each picture.
-fn draw(
+/// The RGB bytes of each image.
+fn generate(
     sdxl: &Sdxl,
     prompt: &PromptEmbedding,
-    null: &PromptEmbedding,
+    negative: &PromptEmbedding,
     order: &Order,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let settings = SamplingSettings {
@@ -95,15 +95,15 @@ fn draw(
     let request = |seed| ImageRequest {
         prompt,
         name: None,
-        null,
+        negative,
         noise: Noise::Torch(seed),
     };
-    let seeds = (0..order.pictures).map(|k| order.seed + k);
+    let seeds = (0..order.images).map(|k| order.seed + k);
     let requests: Vec<ImageRequest<'_>> = seeds.map(request).collect();
-    let mut pictures = vec![Vec::new(); requests.len()];
-    sdxl.draw_each(&requests, &settings, order.threads, |index, image| {
-        pictures[index] = image?.into_raw();
+    let mut images = vec![Vec::new(); requests.len()];
+    sdxl.generate_each(&requests, &settings, order.threads, |index, image| {
+        images[index] = image?.into_raw();
         Ok::<(), laioncele_sdxl::Error>(())
     })?;
-    Ok(pictures)
+    Ok(images)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Why an SDXL folder could not be loaded, or a picture not be made.
+/// Why an SDXL folder could not be loaded, or an image not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -55,11 +55,11 @@ pub enum Error {
     },
     /// The device's memory does not hold a batch, and it cannot be halved (again).
     #[error(
-        "out of memory with {pictures} at once: take fewer (`batch` of [models.sdxl]), smaller pictures, a 16-bit precision, or a device with more memory"
+        "out of memory with {images} at once: take fewer (`batch` of [models.sdxl]), smaller images, a 16-bit precision, or a device with more memory"
     )]
     OutOfMemory {
-        /// Pictures of the batch.
-        pictures: usize,
+        /// Images of the batch.
+        images: usize,
         /// What the device said.
         #[source]
         source: Box<Error>,

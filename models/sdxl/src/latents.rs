@@ -1,4 +1,4 @@
-//! Noise from a file, so that two implementations can start from the same latents and draw the same later.
+//! Noise from a file, so that two implementations can start from the same latents and sample the same later.
 
 use std::path::Path;
 
@@ -12,22 +12,22 @@ use crate::noise::{LaterNoise, Noise};
 const FIRST: &str = "noise";
 const LATER: &str = "step_noise";
 
-/// Standard normal latents of one or more pictures, before the scheduler scales them (diffusers' `latents`).
+/// Standard normal latents of one or more images, before the scheduler scales them (diffusers' `latents`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct InitialLatents {
-    /// Each picture's [channels × height × width].
-    pub pictures: Vec<Vec<f32>>,
-    /// For each picture what a scheduler that draws more (LCM) gets, step by step; `None` if the file has none.
+    /// Each image's [channels × height × width].
+    pub images: Vec<Vec<f32>>,
+    /// For each image what a scheduler that needs more (LCM) gets, step by step; `None` if the file has none.
     pub later: Option<Vec<Vec<Vec<f32>>>>,
-    /// Rows of the latents: a picture's height / 8 for SDXL.
+    /// Rows of the latents: an image's height / 8 for SDXL.
     pub height: usize,
     /// Columns.
     pub width: usize,
 }
 
 impl InitialLatents {
-    /// Reads the float32 tensor `noise` of a safetensors file, or its only tensor: [pictures, channels, height, width],
-    /// or without the first dimension; and `step_noise` [steps, pictures, channels, height, width] where there is one.
+    /// Reads the float32 tensor `noise` of a safetensors file, or its only tensor: [images, channels, height, width],
+    /// or without the first dimension; and `step_noise` [steps, images, channels, height, width] where there is one.
     ///
     /// # Errors
     /// [`Error::Latents`]
@@ -51,28 +51,28 @@ impl InitialLatents {
             [count, ref latent @ ..] if latent.len() == 3 => (count, latent),
             ref latent if latent.len() == 3 => (1, latent),
             ref other => {
-                let expected = "[pictures, channels, height, width]";
+                let expected = "[images, channels, height, width]";
                 return Err(wrong(format!(
                     "`{name}` is {other:?} instead of {expected}"
                 )));
             }
         };
         let first = floats(name, &view).map_err(wrong)?;
-        let pictures = split(&first, count);
+        let images = split(&first, count);
         let later = match file.tensor(LATER) {
             Ok(later) => Some(read_later(&later, count, latent).map_err(wrong)?),
             Err(_) => None,
         };
         Ok(Self {
-            pictures,
+            images,
             later,
             height: latent[1],
             width: latent[2],
         })
     }
 
-    /// Each picture's noise; where the file does not say what comes after its latents, it is that of `seed`, of the
-    /// picture after it of `seed` + 1.
+    /// Each image's noise; where the file does not say what comes after its latents, it is that of `seed`, of the
+    /// image after it of `seed` + 1.
     pub fn noises(self, seed: u64) -> Vec<Noise> {
         let mut given = self.later.map(Vec::into_iter);
         let noise = |(k, first)| {
@@ -81,31 +81,31 @@ impl InitialLatents {
             let later = later.map_or(seeded, LaterNoise::Given);
             Noise::Latents { first, later }
         };
-        (0u64..).zip(self.pictures).map(noise).collect()
+        (0u64..).zip(self.images).map(noise).collect()
     }
 }
 
-/// Per picture, per step, of a tensor [steps, pictures, …].
+/// Per image, per step, of a tensor [steps, images, …].
 fn read_later(
     view: &TensorView<'_>,
-    pictures: usize,
+    images: usize,
     latent: &[usize],
 ) -> Result<Vec<Vec<Vec<f32>>>, String> {
     let [steps, ref rest @ ..] = *view.shape() else {
         return Err(format!("`{LATER}` has no dimensions"));
     };
-    if *rest != [&[pictures][..], latent].concat() {
+    if *rest != [&[images][..], latent].concat() {
         let shape = view.shape();
         return Err(format!(
-            "`{LATER}` is {shape:?} instead of [steps, {pictures}] and {latent:?} as `{FIRST}`"
+            "`{LATER}` is {shape:?} instead of [steps, {images}] and {latent:?} as `{FIRST}`"
         ));
     }
     let numbers = floats(LATER, view)?;
     let steps: Vec<_> = (split(&numbers, steps).iter())
-        .map(|step| split(step, pictures))
+        .map(|step| split(step, images))
         .collect();
-    Ok((0..pictures)
-        .map(|picture| steps.iter().map(|step| step[picture].clone()).collect())
+    Ok((0..images)
+        .map(|image| steps.iter().map(|step| step[image].clone()).collect())
         .collect())
 }
 
@@ -158,9 +158,9 @@ mod tests {
         let other = ("decoded", &[1usize, 2][..], numbers(2));
         let both = read(&[("noise", &[2, 1, 2, 3], numbers(12)), other]).expect("latents");
         assert_eq!((both.height, both.width), (2, 3));
-        assert_eq!(both.pictures[1], [6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
+        assert_eq!(both.images[1], [6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
         let alone = read(&[("latents", &[1, 2, 3], numbers(6))]).expect("latents");
-        assert_eq!(alone.pictures.len(), 1);
+        assert_eq!(alone.images.len(), 1);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! SDXL in Diffusers folder layout, equal to diffusers in float32: texts to prompt and name embeddings
-//! ([`TextEncoders`]), embeddings and seeds to pictures ([`Sdxl`]), and the arithmetic of the N space:
+//! ([`TextEncoders`]), embeddings and seeds to images ([`Sdxl`]), and the arithmetic of the N space:
 //!
 //! | | |
 //! |---|---|
-//! | [`TextEncoders::encode_name`] | a name → [`NameEmbedding`], [8 × 2048] |
-//! | [`NameEmbedding::interpolate`] | the way from one to another, before the two equations |
-//! | [`NameEmbedding::recentre`] | Equation 4: away from the mean name, by δ |
-//! | [`NameEmbedding::rescale`] | Equation 5: to the length η |
+//! | [`TextEncoders::encode_name`] | a name → [`NameTensor`], [8 × 2048] |
+//! | [`NameTensor::interpolate`] | the way from one to another, before the two equations |
+//! | [`NameTensor::recentre`] | Equation 4: away from the mean name, by δ |
+//! | [`NameTensor::rescale`] | Equation 5: to the length η |
 //! | [`PromptEmbedding::prepend`] | Name Prepending |
 //! | [`PromptEmbedding::substitute`] | name substitution, for comparison |
 //!
@@ -18,10 +18,11 @@ mod check;
 #[cfg(feature = "cudnn")]
 #[allow(unsafe_code)]
 mod cudnn;
-mod draw;
+mod diffusion;
 mod error;
 mod files;
 mod folder;
+mod generate;
 mod kernels;
 mod latents;
 mod layers;
@@ -31,7 +32,8 @@ mod ops;
 mod parallel;
 mod pipeline;
 mod recorder;
-mod run;
+mod request;
+mod sampling;
 pub mod scheduler;
 mod text;
 mod trace;
@@ -44,12 +46,13 @@ pub use error::{Error, Result};
 pub use files::{SchedulerChoice, SdxlFiles};
 pub use laioncele_nn::{DeviceChoice, LoadOptions, Precision, WeightVariant};
 pub use latents::InitialLatents;
-pub use name::{NAME_TOKENS, NameEmbedding, Naming, PromptEmbedding};
+pub use name::{NAME_TOKENS, NameTensor, Naming, PromptEmbedding};
 pub use noise::{LaterNoise, Noise};
 pub use parallel::in_parallel;
-pub use pipeline::{ImageRequest, SamplingSettings, Sdxl, SdxlOptions, SizeConditioning};
+pub use pipeline::{Sdxl, SdxlOptions};
+pub use request::{ImageRequest, SamplingSettings, SizeConditioning};
 pub use scheduler::SchedulerKind;
-pub use text::{NullText, TextEncoders};
+pub use text::{NegativePrompt, TextEncoders};
 pub use trace::{Trace, TraceTensor, TraceValues};
 pub use unet::{Conditioning, StepBiases, TimeIds, UNet};
 pub use vae::{LatentDistribution, Vae};

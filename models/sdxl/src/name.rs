@@ -33,13 +33,13 @@ impl FromStr for Naming {
 /// A name as SDXL's text encoders see it: rows 1…8 of the name's own prompt embedding, [8 × width] float32
 /// in row-major order (width 2048 for SDXL). Names of fewer tokens keep the end token and padding rows.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NameEmbedding {
+pub struct NameTensor {
     rows: Vec<f32>,
     width: usize,
     token_count: Option<usize>,
 }
 
-impl NameEmbedding {
+impl NameTensor {
     /// From [8 × width] numbers.
     pub fn new(rows: Vec<f32>, width: usize) -> Result<Self> {
         Error::check_size("a name embedding", rows.len(), NAME_TOKENS * width)?;
@@ -182,19 +182,19 @@ impl PromptEmbedding {
     }
 
     /// Rows 1…8: the text as a name embedding.
-    pub fn name(&self) -> Result<NameEmbedding> {
+    pub fn name(&self) -> Result<NameTensor> {
         let rows = self.embeds.get(self.width..(1 + NAME_TOKENS) * self.width);
         let rows = rows.ok_or(Error::Size {
             what: "a prompt embedding",
             found: self.embeds.len(),
             expected: (1 + NAME_TOKENS) * self.width,
         })?;
-        Ok(NameEmbedding::new(rows.to_vec(), self.width)?.with_token_count(self.token_count))
+        Ok(NameTensor::new(rows.to_vec(), self.width)?.with_token_count(self.token_count))
     }
 
     /// Name Prepending: [P₀, N₁…N₈, P₁…P₆₈]. The last eight rows fall off, positions are not encoded again,
     /// and the pooled vector stays the prompt's.
-    pub fn prepend(&self, name: &NameEmbedding) -> Result<Self> {
+    pub fn prepend(&self, name: &NameTensor) -> Result<Self> {
         Error::check_size("a row of the name embedding", name.width, self.width)?;
         let kept = self
             .tokens()
@@ -219,7 +219,7 @@ impl PromptEmbedding {
     /// A name of known length brings as many rows as it has tokens, another all eight. What comes after moves up or
     /// down with its values as they are; a gap at the end repeats the last row, an overhang falls off. The pooled
     /// vector stays the prompt's.
-    pub fn substitute(&self, name: &NameEmbedding, placeholder: Range<usize>) -> Result<Self> {
+    pub fn substitute(&self, name: &NameTensor, placeholder: Range<usize>) -> Result<Self> {
         Error::check_size("a row of the name embedding", name.width, self.width)?;
         let (tokens, width) = (self.tokens(), self.width);
         if placeholder.is_empty() || placeholder.start == 0 || placeholder.end >= tokens {
@@ -260,9 +260,9 @@ mod tests {
         }
     }
 
-    fn name() -> NameEmbedding {
+    fn name() -> NameTensor {
         let rows = (0..8u8).map(|i| 100.0 + f32::from(i)).collect();
-        NameEmbedding::new(rows, 1).expect("a name")
+        NameTensor::new(rows, 1).expect("a name")
     }
 
     #[test]

@@ -14,13 +14,13 @@ pub enum Noise {
     /// the upper 53 bits of 64-bit draws; normals come in pairs by Box–Muller in float64, rounded to float32.
     Seed(u64),
     /// What `torch.Generator("cpu").manual_seed(seed)` gives (within 3e-7), so that a diffusers user sees the
-    /// same picture. torch uses the low 32 bits of the seed.
+    /// same image. torch uses the low 32 bits of the seed.
     Torch(u64),
-    /// The standard normal latents themselves, [channels × h × w], and what a scheduler gets that draws more (LCM).
+    /// The standard normal latents themselves, [channels × h × w], and what a scheduler gets that needs more (LCM).
     Latents {
         /// What the run begins with.
         first: Vec<f32>,
-        /// What is drawn after it.
+        /// What comes after it.
         later: LaterNoise,
     },
 }
@@ -30,7 +30,7 @@ pub enum Noise {
 pub enum LaterNoise {
     /// The stream of [`Noise::Seed`], from its beginning.
     Seed(u64),
-    /// Each draw's numbers, in their order and of the latents' size. One draw more is an error.
+    /// The numbers of each time, in their order and of the latents' size. One more is an error.
     Given(Vec<Vec<f32>>),
 }
 
@@ -42,7 +42,7 @@ impl From<Vec<f32>> for Noise {
     }
 }
 
-/// An image's noise, being drawn.
+/// An image's noise, being sampled.
 pub(crate) enum NoiseStream<'a> {
     Seed(Box<ChaCha8Rng>),
     Torch(Box<MersenneTwister>),
@@ -59,8 +59,8 @@ impl Noise {
                 let mut given = VecDeque::from([first.as_slice()]);
                 let stream = match later {
                     LaterNoise::Seed(seed) => Some(own_stream(*seed)),
-                    LaterNoise::Given(draws) => {
-                        given.extend(draws.iter().map(Vec::as_slice));
+                    LaterNoise::Given(given_later) => {
+                        given.extend(given_later.iter().map(Vec::as_slice));
                         None
                     }
                 };
@@ -70,7 +70,7 @@ impl Noise {
     }
 
     /// The first `count` numbers of this noise.
-    pub fn draw(&self, count: usize) -> Result<Vec<f32>> {
+    pub fn sample(&self, count: usize) -> Result<Vec<f32>> {
         let mut values = vec![0f32; count];
         self.stream().fill(&mut values)?;
         Ok(values)
@@ -171,7 +171,7 @@ impl MersenneTwister {
             box_muller(block);
         }
         if !count.is_multiple_of(16) {
-            // The last sixteen are drawn anew, overlapping the block before.
+            // The last sixteen are sampled again, overlapping the block before.
             let last = &mut values[count - 16..];
             self.fill_uniform(last);
             box_muller(last);
@@ -217,10 +217,10 @@ mod tests {
 
     #[test]
     fn our_stream_is_pinned() {
-        let drawn = Noise::Seed(42).draw(5).expect("noise");
-        assert_eq!(drawn, Noise::Seed(42).draw(8).expect("noise")[..5]);
-        assert_ne!(drawn, Noise::Seed(43).draw(5).expect("noise"));
-        let many = Noise::Seed(7).draw(100_001).expect("noise");
+        let sampled = Noise::Seed(42).sample(5).expect("noise");
+        assert_eq!(sampled, Noise::Seed(42).sample(8).expect("noise")[..5]);
+        assert_ne!(sampled, Noise::Seed(43).sample(5).expect("noise"));
+        let many = Noise::Seed(7).sample(100_001).expect("noise");
         let mean = many.iter().map(|v| f64::from(*v)).sum::<f64>() / many.len() as f64;
         let variance = many
             .iter()
@@ -241,18 +241,18 @@ mod tests {
             later,
         };
         let noise = with(LaterNoise::Seed(42));
-        assert_eq!(noise.draw(2).expect("noise"), [1.0, 2.0]);
-        assert!(noise.draw(3).is_err());
-        let (mut stream, mut drawn) = (noise.stream(), [0.0; 2]);
-        stream.fill(&mut drawn).expect("the latents");
-        stream.fill(&mut drawn).expect("the seed's");
-        assert_eq!(drawn[..], Noise::Seed(42).draw(2).expect("noise"));
+        assert_eq!(noise.sample(2).expect("noise"), [1.0, 2.0]);
+        assert!(noise.sample(3).is_err());
+        let (mut stream, mut sampled) = (noise.stream(), [0.0; 2]);
+        stream.fill(&mut sampled).expect("the latents");
+        stream.fill(&mut sampled).expect("the seed's");
+        assert_eq!(sampled[..], Noise::Seed(42).sample(2).expect("noise"));
 
         let noise = with(LaterNoise::Given(vec![vec![3.0, 4.0]]));
         let mut stream = noise.stream();
-        stream.fill(&mut drawn).expect("the latents");
-        stream.fill(&mut drawn).expect("the given step");
-        assert_eq!(drawn, [3.0, 4.0]);
-        assert!(stream.fill(&mut drawn).is_err(), "no third");
+        stream.fill(&mut sampled).expect("the latents");
+        stream.fill(&mut sampled).expect("the given step");
+        assert_eq!(sampled, [3.0, 4.0]);
+        assert!(stream.fill(&mut sampled).is_err(), "no third");
     }
 }

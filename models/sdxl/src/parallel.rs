@@ -1,5 +1,5 @@
-//! Several pictures at once on the processor: each job on a thread of its own beats one job on all of them, because
-//! a picture's matrix products are too small to share.
+//! Several images at once on the processor: each job on a thread of its own beats one job on all of them, because
+//! an image's matrix products are too small to share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;

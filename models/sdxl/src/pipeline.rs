@@ -1,4 +1,4 @@
-//! Prompt embeddings, name embeddings and seeds in, pictures out.
+//! Prompt embeddings, name embeddings and seeds in, images out.
 
 use std::path::{Path, PathBuf};
 
@@ -8,15 +8,14 @@ use laioncele_nn::config::JsonFile;
 use laioncele_nn::{LoadOptions, WeightVariant};
 
 use crate::batch::BatchSize;
-use crate::draw;
 use crate::error::{Error, Result};
 use crate::folder::ModelIndex;
-use crate::name::{NameEmbedding, PromptEmbedding};
-use crate::noise::Noise;
+use crate::generate;
 use crate::parallel::in_parallel;
 use crate::recorder::Recorder;
-use crate::run::Run;
-use crate::scheduler::{Schedule, SchedulerConfig, SchedulerKind};
+use crate::request::{ImageRequest, SamplingSettings, SizeConditioning};
+use crate::sampling::SamplingParams;
+use crate::scheduler::{Schedule, SchedulerConfig};
 use crate::trace::Trace;
 use crate::unet::UNet;
 use crate::vae::Vae;
@@ -37,8 +36,8 @@ pub struct SdxlOptions {
     /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for the model's own
     /// `unet/config.json`.
     pub unet: Option<PathBuf>,
-    /// Pictures that go through the U-Net at once. `None` is one on the processor, where pictures are drawn beside each
-    /// other on threads instead, and [`SdxlOptions::GPU_BATCH`] on a GPU.
+    /// Images that go through the U-Net at once. `None` is one on the CPU, where images are generated beside
+    /// each other on threads instead, and [`SdxlOptions::GPU_BATCH`] on a GPU.
     pub batch: Option<usize>,
     /// Hold the weights against the configurations without reading a number ([`LoadOptions::dry`]).
     pub dry: bool,
@@ -60,64 +59,8 @@ impl Default for SdxlOptions {
 }
 
 impl SdxlOptions {
-    /// Pictures at once on a GPU: eight rows of the U-Net with guidance, as many as a name's portraits.
+    /// Images at once on a GPU: eight rows of the U-Net with guidance, as many as a name's portraits.
     pub const GPU_BATCH: usize = 4;
-}
-
-/// The sizes that SDXL is told of, in pixels, each height first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SizeConditioning {
-    /// Height and width of the imagined original.
-    pub original: [u32; 2],
-    /// Top and left of the imagined crop.
-    pub crop: [u32; 2],
-    /// Height and width of the imagined target.
-    pub target: [u32; 2],
-}
-
-/// How pictures are drawn.
-#[derive(Debug, Clone)]
-pub struct SamplingSettings {
-    /// Which scheduler; `None` takes the one that the folder names.
-    pub scheduler: Option<SchedulerKind>,
-    /// Denoising steps.
-    pub steps: usize,
-    /// γ of classifier-free guidance; at 1 and below only the text is run.
-    pub guidance: f32,
-    /// Height in pixels; `None` takes the model's own.
-    pub height: Option<usize>,
-    /// Width in pixels; `None` takes the model's own.
-    pub width: Option<usize>,
-    /// The sizes that the U-Net is told of; `None` is the picture's own size, uncropped.
-    pub sizes: Option<SizeConditioning>,
-}
-
-impl Default for SamplingSettings {
-    /// The paper's: DDIM, 100 steps, γ = 7.
-    fn default() -> Self {
-        Self {
-            scheduler: Some(SchedulerKind::Ddim),
-            steps: 100,
-            guidance: 7.0,
-            height: None,
-            width: None,
-            sizes: None,
-        }
-    }
-}
-
-/// One picture to draw. It depends on this alone, never on what is drawn before or beside it: to the byte where pictures
-/// are drawn one at a time, within rounding in a batch.
-#[derive(Debug, Clone)]
-pub struct ImageRequest<'a> {
-    /// The prompt.
-    pub prompt: &'a PromptEmbedding,
-    /// A name to prepend to it.
-    pub name: Option<&'a NameEmbedding>,
-    /// What to guide away from: a negative prompt, or the null text.
-    pub null: &'a PromptEmbedding,
-    /// Where its randomness comes from.
-    pub noise: Noise,
 }
 
 /// SDXL's U-Net, VAE and schedulers.
@@ -126,7 +69,7 @@ pub struct Sdxl {
     pub(crate) unet: UNet,
     pub(crate) vae: Vae,
     scheduler: JsonFile,
-    /// `None` draws one picture at a time.
+    /// `None` generates one image at a time.
     batch: Option<BatchSize>,
 }
 
@@ -191,7 +134,7 @@ impl Sdxl {
         self.unet.pooled_width()
     }
 
-    /// The edge of the model's own square pictures, in pixels (1024 for SDXL).
+    /// The edge of the model's own square images, in pixels (1024 for SDXL).
     pub fn image_size(&self) -> usize {
         self.unet.sample_size().unwrap_or(128) * self.vae.factor()
     }
@@ -207,16 +150,19 @@ impl Sdxl {
     }
 
     /// Checks settings against the model, before any work is done.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]; a scheduler configuration that is not supported.
     pub fn check(&self, settings: &SamplingSettings) -> Result<()> {
-        self.run(settings).map(drop)
+        self.params(settings).map(drop)
     }
 
-    /// Pictures that go through the U-Net at once: [`SdxlOptions::batch`], or half of it after memory ran out.
+    /// Images that go through the U-Net at once: [`SdxlOptions::batch`], or half of it after memory ran out.
     pub fn batch(&self) -> usize {
         self.batch.as_ref().map_or(1, BatchSize::get)
     }
 
-    /// Draws the pictures, in their order; with a trace, records what they compute.
+    /// Generates the images, in their order; with a trace, records what they compute.
     ///
     /// # Errors
     /// What fails for all of them, or numbers of one that are not finite.
@@ -226,82 +172,62 @@ impl Sdxl {
         settings: &SamplingSettings,
         trace: Option<&mut Trace>,
     ) -> Result<Vec<RgbImage>> {
-        let run = self.run(settings)?;
+        let params = self.params(settings)?;
         let mut recorder = trace.is_some().then(Recorder::default);
         let mut images = Vec::with_capacity(requests.len());
         let single = BatchSize::new(1);
         let size = self.batch.as_ref().unwrap_or(&single);
-        draw::in_turn(self, requests, &run, size, &mut recorder, |_, image| {
+        generate::in_sequence(self, requests, &params, size, &mut recorder, |_, image| {
             images.push(image?);
             Ok::<(), Error>(())
         })?;
         if let (Some(trace), Some(recorder)) = (trace, recorder) {
-            let latent = [self.vae.channels(), run.height, run.width];
-            let guided = run.guidance > 1.0;
-            recorder.finish(
-                trace,
-                &latent,
-                run.schedule.timesteps(),
-                &run.time_ids,
-                guided,
-            );
+            let latent = [self.vae.channels(), params.height, params.width];
+            let timesteps = params.schedule.timesteps();
+            recorder.finish(trace, &latent, timesteps, &params.time_ids, params.guided());
         }
         Ok(images)
     }
 
-    /// Draws the pictures and hands each with its number to `each` as it comes: on the processor one a thread, `threads`
-    /// at once (0 for as many as there are); on a GPU in batches, each decoded while the next is denoised. A picture
-    /// whose numbers are not finite comes as [`Error::NotFinite`] and leaves the others alone.
+    /// Generates the images and hands each with its number to `each` as it comes: on the CPU one a thread,
+    /// `threads` at once (0 for as many as there are); on a GPU in batches, each decoded while the next is
+    /// denoised. An image whose numbers are not finite comes as [`Error::NotFinite`] and leaves the others
+    /// alone.
     ///
     /// # Errors
     /// What fails for all of them; what `each` returns, which stops the rest.
-    pub fn draw_each<Stop: From<Error>>(
+    pub fn generate_each<Stop: From<Error>>(
         &self,
         requests: &[ImageRequest<'_>],
         settings: &SamplingSettings,
         threads: usize,
         mut each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
     ) -> std::result::Result<(), Stop> {
-        let run = self.run(settings)?;
-        match &self.batch {
-            Some(size) => draw::in_batches(self, requests, &run, size, each),
-            None => {
-                let draw = |request: &ImageRequest<'_>| {
-                    let drawn = self.generate(std::slice::from_ref(request), settings, None);
-                    drawn.map(|mut images| images.pop())
-                };
-                in_parallel(threads, requests, draw, |index, drawn| match drawn {
-                    Ok(image) => image.map_or(Ok(()), |image| each(index, Ok(image))),
-                    Err(error @ Error::NotFinite { .. }) => each(index, Err(error)),
-                    Err(error) => Err(error.into()),
-                })
-            }
+        let params = self.params(settings)?;
+        if let Some(size) = &self.batch {
+            return generate::in_batches(self, requests, &params, size, each);
         }
+        let one = |request: &ImageRequest<'_>| {
+            let images = self.generate(std::slice::from_ref(request), settings, None);
+            images.map(|mut images| images.pop())
+        };
+        in_parallel(threads, requests, one, |index, image| match image {
+            Ok(image) => image.map_or(Ok(()), |image| each(index, Ok(image))),
+            Err(error @ Error::NotFinite { .. }) => each(index, Err(error)),
+            Err(error) => Err(error.into()),
+        })
     }
 
-    pub(crate) fn run(&self, settings: &SamplingSettings) -> Result<Run> {
+    pub(crate) fn params(&self, settings: &SamplingSettings) -> Result<SamplingParams> {
         let config = SchedulerConfig::read(&self.scheduler, settings.scheduler)?;
-        if !settings.guidance.is_finite() {
-            return Err(Error::setting(
-                "guidance",
-                settings.guidance,
-                "a finite number",
-            ));
+        let guidance = settings.guidance;
+        if !guidance.is_finite() {
+            return Err(Error::setting("guidance", guidance, "a finite number"));
         }
         let (height, width) = (
-            settings.height.unwrap_or(self.image_size()),
-            settings.width.unwrap_or(self.image_size()),
+            self.edge("height", settings.height)?,
+            self.edge("width", settings.width)?,
         );
-        let unit = self.vae.factor().max(8);
-        for (setting, size) in [("height", height), ("width", width)] {
-            if size == 0 || size > 8192 || !size.is_multiple_of(unit) {
-                return Err(Error::setting(
-                    setting,
-                    size,
-                    format!("a multiple of {unit} up to 8192"),
-                ));
-            }
-        }
         let own = [height as u32, width as u32];
         let sizes = settings.sizes.unwrap_or(SizeConditioning {
             original: own,
@@ -309,12 +235,22 @@ impl Sdxl {
             target: own,
         });
         let [[oh, ow], [top, left], [th, tw]] = [sizes.original, sizes.crop, sizes.target];
-        Ok(Run {
+        Ok(SamplingParams {
             schedule: Schedule::new(config, settings.steps)?,
             height: height / self.vae.factor(),
             width: width / self.vae.factor(),
             time_ids: [oh, ow, top, left, th, tw].map(|v| v as f32),
-            guidance: settings.guidance,
+            guidance,
         })
+    }
+
+    /// An edge of the image in pixels, the model's own if none is given.
+    fn edge(&self, setting: &'static str, given: Option<usize>) -> Result<usize> {
+        let (size, unit) = (given.unwrap_or(self.image_size()), self.vae.factor().max(8));
+        if size == 0 || size > 8192 || !size.is_multiple_of(unit) {
+            let expected = format!("a multiple of {unit} up to 8192");
+            return Err(Error::setting(setting, size, expected));
+        }
+        Ok(size)
     }
 }

@@ -1,42 +1,42 @@
-//! Gathers what the pictures of a run compute, and lays it out as a [`Trace`].
+//! Gathers what the images of a run compute, and lays it out as a [`Trace`].
 
 use crate::name::PromptEmbedding;
 use crate::trace::{Trace, TraceValues};
 use crate::unet::TimeIds;
 
-/// The records of a run's pictures, in their order.
+/// The records of a run's images, in their order.
 #[derive(Default)]
 pub(crate) struct Recorder {
     noise: Vec<Vec<f32>>,
     first_outputs: Vec<Vec<f32>>,
-    /// Per picture, per step.
+    /// Per image, per step.
     predictions: Vec<Vec<Vec<f32>>>,
     states: Vec<Vec<Vec<f32>>>,
     step_noise: Vec<Vec<Vec<f32>>>,
     prompts: Vec<PromptEmbedding>,
-    nulls: Vec<PromptEmbedding>,
+    negatives: Vec<PromptEmbedding>,
     decoded: Vec<Vec<f32>>,
     size: [usize; 2],
 }
 
 impl Recorder {
-    /// Drops all but the first `pictures`: a batch that did not fit the memory is drawn again.
-    pub(crate) fn keep(&mut self, pictures: usize) {
+    /// Drops all but the first `images`: a batch that did not fit the memory is run again.
+    pub(crate) fn keep(&mut self, images: usize) {
         for lists in [&mut self.noise, &mut self.first_outputs, &mut self.decoded] {
-            lists.truncate(pictures);
+            lists.truncate(images);
         }
         for lists in [
             &mut self.predictions,
             &mut self.states,
             &mut self.step_noise,
         ] {
-            lists.truncate(pictures);
+            lists.truncate(images);
         }
-        self.prompts.truncate(pictures);
-        self.nulls.truncate(pictures);
+        self.prompts.truncate(images);
+        self.negatives.truncate(images);
     }
 
-    /// Begins a batch; `one` is the length of a picture's latents, here and below.
+    /// Begins a batch; `one` is the length of an image's latents, here and below.
     pub(crate) fn noise(&mut self, noise: &[f32], one: usize) {
         self.noise
             .extend(noise.chunks_exact(one).map(<[f32]>::to_vec));
@@ -49,7 +49,7 @@ impl Recorder {
         }
     }
 
-    /// A step of the batch: `output` has all null rows, then all text rows.
+    /// A step of the batch: `output` has all rows of the negative prompt, then all of the prompts.
     pub(crate) fn step(
         &mut self,
         i: usize,
@@ -58,19 +58,19 @@ impl Recorder {
         guided: &[f32],
         one: usize,
     ) {
-        let pictures = latents.len() / one;
+        let images = latents.len() / one;
         if i == 0 {
-            let of_picture = |picture: usize| {
-                let rows = output.chunks_exact(one).skip(picture).step_by(pictures);
+            let of_image = |image: usize| {
+                let rows = output.chunks_exact(one).skip(image).step_by(images);
                 rows.flatten().copied().collect()
             };
-            self.first_outputs.extend((0..pictures).map(of_picture));
+            self.first_outputs.extend((0..images).map(of_image));
         }
         append(&mut self.predictions, guided, one);
         append(&mut self.states, latents, one);
     }
 
-    /// What the scheduler drew for the batch's step.
+    /// The noise that the scheduler added at the batch's step.
     pub(crate) fn step_noise(&mut self, noise: &[f32], one: usize) {
         append(&mut self.step_noise, noise, one);
     }
@@ -82,17 +82,17 @@ impl Recorder {
     pub(crate) fn decoded(
         &mut self,
         prompt: &PromptEmbedding,
-        null: &PromptEmbedding,
+        negative: &PromptEmbedding,
         decoded: &[f32],
         size: [usize; 2],
     ) {
         self.prompts.push(prompt.clone());
-        self.nulls.push(null.clone());
+        self.negatives.push(negative.clone());
         self.decoded.push(decoded.to_vec());
         self.size = size;
     }
 
-    /// Writes all into `trace`: pictures along the first dimension, or the second where steps are the first.
+    /// Writes all into `trace`: images along the first dimension, or the second where steps are the first.
     pub(crate) fn finish(
         self,
         trace: &mut Trace,
@@ -101,15 +101,15 @@ impl Recorder {
         time_ids: &TimeIds,
         guided: bool,
     ) {
-        let pictures = self.noise.len();
+        let images = self.noise.len();
         let batch = |count: usize| [&[count], &latent[..]].concat();
-        let steps = |count: usize| [&[count, pictures], &latent[..]].concat();
+        let steps = |count: usize| [&[count, images], &latent[..]].concat();
         let floats = TraceValues::F32;
-        trace.record("noise", &batch(pictures), floats(self.noise.concat()));
-        let draws = self.step_noise.first().map_or(0, Vec::len);
-        if draws > 0 {
+        trace.record("noise", &batch(images), floats(self.noise.concat()));
+        let count = self.step_noise.first().map_or(0, Vec::len);
+        if count > 0 {
             let noise = floats(steps_first(&self.step_noise));
-            trace.record("step_noise", &steps(draws), noise);
+            trace.record("step_noise", &steps(count), noise);
         }
         trace.record(
             "timesteps",
@@ -120,7 +120,7 @@ impl Recorder {
         let rows = if guided { 2 } else { 1 };
         trace.record(
             "first_output",
-            &batch(rows * pictures),
+            &batch(rows * images),
             floats(rows_first(&self.first_outputs, rows)),
         );
         trace.record(
@@ -135,10 +135,10 @@ impl Recorder {
         );
         trace.record(
             "decoded",
-            &[pictures, 3, self.size[0], self.size[1]],
+            &[images, 3, self.size[0], self.size[1]],
             floats(self.decoded.concat()),
         );
-        for (prefix, texts) in [("", &self.prompts), ("null_", &self.nulls)] {
+        for (prefix, texts) in [("", &self.prompts), ("null_", &self.negatives)] {
             record_texts(trace, prefix, texts);
         }
     }
@@ -182,7 +182,7 @@ fn record_texts(trace: &mut Trace, prefix: &str, texts: &[PromptEmbedding]) {
     }
 }
 
-/// Adds a step of the last pictures to their lists.
+/// Adds a step of the last images to their lists.
 fn append(lists: &mut [Vec<Vec<f32>>], batch: &[f32], one: usize) {
     let first = lists.len().saturating_sub(batch.len() / one);
     for (list, part) in lists[first..].iter_mut().zip(batch.chunks_exact(one)) {
@@ -190,24 +190,24 @@ fn append(lists: &mut [Vec<Vec<f32>>], batch: &[f32], one: usize) {
     }
 }
 
-/// Per picture [row, …] → all first rows, then all second ones.
-fn rows_first(pictures: &[Vec<f32>], rows: usize) -> Vec<f32> {
-    let part = |picture: &Vec<f32>, row: usize| {
-        picture[row * picture.len() / rows..(row + 1) * picture.len() / rows].to_vec()
+/// Per image [row, …] → all first rows, then all second ones.
+fn rows_first(images: &[Vec<f32>], rows: usize) -> Vec<f32> {
+    let part = |image: &Vec<f32>, row: usize| {
+        image[row * image.len() / rows..(row + 1) * image.len() / rows].to_vec()
     };
     (0..rows)
-        .flat_map(|row| pictures.iter().flat_map(move |picture| part(picture, row)))
+        .flat_map(|row| images.iter().flat_map(move |image| part(image, row)))
         .collect()
 }
 
-/// Per picture, per step → per step, per picture.
-fn steps_first(pictures: &[Vec<Vec<f32>>]) -> Vec<f32> {
-    let steps = pictures.first().map_or(0, Vec::len);
+/// Per image, per step → per step, per image.
+fn steps_first(images: &[Vec<Vec<f32>>]) -> Vec<f32> {
+    let steps = images.first().map_or(0, Vec::len);
     (0..steps)
         .flat_map(|i| {
-            pictures
+            images
                 .iter()
-                .flat_map(move |picture| picture[i].iter().copied())
+                .flat_map(move |image| image[i].iter().copied())
         })
         .collect()
 }

@@ -8,14 +8,14 @@ use laioncele_nn::{LoadOptions, finite_numbers};
 
 use crate::error::{Error, Result};
 use crate::folder::ModelIndex;
-use crate::name::{NAME_TOKENS, NameEmbedding, Naming, PromptEmbedding};
+use crate::name::{NAME_TOKENS, NameTensor, Naming, PromptEmbedding};
 
 /// What a name may stand for in a prompt, tried in this order.
 const PLACEHOLDERS: [&str; 6] = ["a person", "a man", "a woman", "person", "man", "woman"];
 
-/// What the picture is guided away from if nothing else is said.
+/// What the image is guided away from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum NullText {
+pub enum NegativePrompt {
     /// As diffusers without a negative prompt: zeros if the folder's `force_zeros_for_empty_prompt` is true,
     /// else the encoded empty text.
     #[default]
@@ -28,7 +28,7 @@ pub enum NullText {
     Text(String),
 }
 
-impl From<&str> for NullText {
+impl From<&str> for NegativePrompt {
     /// The setting's form: `model`, `zeros`, `empty`, or the text itself.
     fn from(setting: &str) -> Self {
         match setting {
@@ -102,7 +102,7 @@ impl TextEncoders {
         self.encoders[0].tokenizer().length()
     }
 
-    /// The encoder with a projection: its texts compare with its own image tower's pictures.
+    /// The encoder with a projection: its texts compare with its own image tower's images.
     pub fn projected(&self) -> &TextEncoder {
         &self.encoders[1]
     }
@@ -146,7 +146,7 @@ impl TextEncoders {
     }
 
     /// Rows 1…8 of the name's own prompt embedding, with the name's token count before truncation.
-    pub fn encode_name(&self, name: &str) -> Result<NameEmbedding> {
+    pub fn encode_name(&self, name: &str) -> Result<NameTensor> {
         self.encode_prompt(name)?.name()
     }
 
@@ -158,7 +158,7 @@ impl TextEncoders {
     pub fn named(
         &self,
         prompt: &PromptEmbedding,
-        name: &NameEmbedding,
+        name: &NameTensor,
         naming: Naming,
     ) -> Result<PromptEmbedding> {
         if naming == Naming::Prepend {
@@ -184,13 +184,17 @@ impl TextEncoders {
     }
 
     /// The embedding to guide away from.
-    pub fn encode_null(&self, null: &NullText) -> Result<PromptEmbedding> {
-        let text = match null {
-            NullText::Text(text) => text.as_str(),
+    ///
+    /// # Errors
+    /// A text that cannot be encoded.
+    pub fn encode_negative(&self, negative: &NegativePrompt) -> Result<PromptEmbedding> {
+        let text = match negative {
+            NegativePrompt::Text(text) => text.as_str(),
             _ => "",
         };
         let encoded = self.encode_prompt(text)?;
-        let zeros = *null == NullText::Zeros || (*null == NullText::Model && self.zeros_for_empty);
+        let zeros = *negative == NegativePrompt::Zeros
+            || (*negative == NegativePrompt::Model && self.zeros_for_empty);
         Ok(if zeros { encoded.zeros_like() } else { encoded })
     }
 }

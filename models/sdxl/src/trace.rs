@@ -28,7 +28,7 @@ pub enum TraceValues {
     I32(Vec<i32>),
 }
 
-/// Named tensors of one run, under the names of the fixtures. B is the pictures, S the steps, W the width of a text
+/// Named tensors of one run, under the names of the fixtures. B is the images, S the steps, W the width of a text
 /// token (2048 for SDXL), P that of a pooled vector (1280); float32 where nothing else is said.
 ///
 /// | tensors | shape |

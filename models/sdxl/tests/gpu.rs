@@ -11,8 +11,8 @@ use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 use laioncele_nn::ops;
 use laioncele_sdxl::{
-    DeviceChoice, Error, ImageRequest, LoadOptions, Noise, NullText, Precision, SamplingSettings,
-    Sdxl, SdxlFiles, TextEncoders, UNet, Vae,
+    DeviceChoice, Error, ImageRequest, LoadOptions, NegativePrompt, Noise, Precision,
+    SamplingSettings, Sdxl, SdxlFiles, TextEncoders, UNet, Vae,
 };
 
 use common::{assert_close, fixture, manifest, numbers};
@@ -60,7 +60,7 @@ fn attention_matches() {
         (Precision::Bf16, 1.0 / 256.0),
     ] {
         let rounded = |seed: u64, tokens: usize| {
-            let numbers = Noise::Seed(seed).draw(batch * tokens * heads * 64);
+            let numbers = Noise::Seed(seed).sample(batch * tokens * heads * 64);
             let shape = (batch, tokens, heads * 64);
             let tensor = Tensor::from_vec(numbers.expect("numbers"), shape, &Device::Cpu);
             let tensor = tensor.and_then(|tensor| tensor.to_dtype(precision.dtype()));
@@ -114,9 +114,9 @@ fn trajectories_match() {
     checks::trajectories(&encoders.expect("encoders"), &sdxl.expect("SDXL"));
 }
 
-/// Pictures of two names in batches, decoded on a stream of their own beside the next batch, are those of one at a time.
+/// Images of two names in batches, decoded on a stream of their own beside the next batch, are those of one at a time.
 #[test]
-fn overlapped_batches_equal_single_pictures() {
+fn overlapped_batches_equal_single_images() {
     gpu();
     for precision in ALL {
         let texts = files(precision, 1).text_options().expect("a GPU");
@@ -124,17 +124,19 @@ fn overlapped_batches_equal_single_pictures() {
         let prompt = encoders
             .encode_prompt("a portrait of a person")
             .expect("encoded");
-        let null = encoders.encode_null(&NullText::Empty).expect("encoded");
+        let negative = encoders
+            .encode_negative(&NegativePrompt::Empty)
+            .expect("encoded");
         let names = ["Maria Johnson", "Li Wei"];
         let names = names.map(|name| encoders.encode_name(name).expect("a name"));
         let request = |seed: usize| ImageRequest {
             prompt: &prompt,
             name: Some(&names[seed % 2]),
-            null: &null,
+            negative: &negative,
             noise: Noise::Seed(seed as u64),
         };
         let requests: Vec<ImageRequest<'_>> = (0..9).map(request).collect();
-        let draw = |batch: usize| {
+        let generate = |batch: usize| {
             let files = files(precision, batch);
             let sdxl = Sdxl::load(&files.folder, &files.picture_options().expect("a GPU"));
             let sdxl = sdxl.expect("SDXL");
@@ -144,15 +146,15 @@ fn overlapped_batches_equal_single_pictures() {
                 ..SamplingSettings::default()
             };
             let mut images = Vec::new();
-            sdxl.draw_each(&requests, &settings, 1, |index, image| {
+            sdxl.generate_each(&requests, &settings, 1, |index, image| {
                 assert_eq!(index, images.len(), "in their order");
                 images.push(image?);
                 Ok::<(), Error>(())
             })
-            .expect("pictures");
+            .expect("images");
             images
         };
-        let (together, alone) = (draw(4), draw(1));
+        let (together, alone) = (generate(4), generate(1));
         assert_eq!(together.len(), requests.len());
         assert!(
             mean_difference(&together[0], &together[2]) > 1.0,
@@ -168,13 +170,13 @@ fn overlapped_batches_equal_single_pictures() {
             };
             assert!(
                 levels <= allowed,
-                "picture {at} in {precision:?}: {levels} levels apart"
+                "image {at} in {precision:?}: {levels} levels apart"
             );
         }
     }
 }
 
-/// Mean difference of two pictures' bytes, of 255.
+/// Mean difference of two images' bytes, of 255.
 fn mean_difference(a: &RgbImage, b: &RgbImage) -> f64 {
     let pairs = a.as_raw().iter().zip(b.as_raw());
     let total: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();

@@ -12,8 +12,7 @@ use laioncele_core::{NameId, StageError};
 use laioncele_face::FaceNets;
 use laioncele_face::agreement::{self, Verdict};
 use laioncele_sdxl::{
-    Error as SdxlError, ImageRequest, NameEmbedding as Embedding, Noise, PromptEmbedding,
-    SamplingSettings, Sdxl,
+    Error as SdxlError, ImageRequest, NameTensor, Noise, PromptEmbedding, SamplingSettings, Sdxl,
 };
 
 use crate::settings::Plan;
@@ -55,7 +54,7 @@ pub enum Outcome {
 /// A name whose portraits are being drawn.
 struct Sitter<'a> {
     name: &'a NameEmbedding,
-    embedding: Embedding,
+    embedding: NameTensor,
     /// Digest of what its portraits depend on.
     settings: String,
     portraits: Vec<Drawn>,
@@ -109,7 +108,7 @@ impl Portraitist<'_> {
 
     fn sitter<'n>(&self, name: &'n NameEmbedding) -> Result<Sitter<'n>, StageError> {
         let rows = name.embedding.0.iter().map(|v| v.to_f32()).collect();
-        let embedding = Embedding::new(rows, self.sdxl.name_width());
+        let embedding = NameTensor::new(rows, self.sdxl.name_width());
         Ok(Sitter {
             name,
             embedding: embedding.map_err(crate::failure)?,
@@ -134,7 +133,7 @@ impl Portraitist<'_> {
             let finished = sitters.iter().filter(|sitter| sitter.is_finished());
             progress(finished.count())?;
         }
-        let embeddings: Vec<Embedding> = missing
+        let embeddings: Vec<NameTensor> = missing
             .iter()
             .map(|m| sitters[m.sitter].embedding.clone())
             .collect();
@@ -143,7 +142,7 @@ impl Portraitist<'_> {
             ImageRequest {
                 prompt: self.prompt,
                 name: Some(name),
-                null: self.null,
+                negative: self.null,
                 noise: Noise::Seed(*seed),
             }
         };
@@ -160,7 +159,7 @@ impl Portraitist<'_> {
             let finished = sitters.iter().filter(|sitter| sitter.is_finished());
             progress(finished.count()).map_err(Stop)
         };
-        let ended = (self.sdxl).draw_each(&requests, self.sampling, self.threads, drawn);
+        let ended = (self.sdxl).generate_each(&requests, self.sampling, self.threads, drawn);
         ended.map_err(|Stop(error)| error)
     }
 

@@ -19,7 +19,7 @@ use laioncele_core::{
 };
 use laioncele_face::{FaceNets, FaceOptions};
 use laioncele_sdxl::{
-    Error as SdxlError, NAME_TOKENS, NullText, PromptEmbedding, Sdxl, SdxlFiles, TextEncoders,
+    Error as SdxlError, NAME_TOKENS, NegativePrompt, PromptEmbedding, Sdxl, SdxlFiles, TextEncoders,
 };
 
 use draw::{Outcome, PORTRAITS, Portraitist};
@@ -199,7 +199,9 @@ fn load_models(task: &Task, plan: &Plan) -> Result<Models, StageError> {
         prompt: encoders
             .encode_prompt(&plan.settings.prompt)
             .map_err(failure)?,
-        null: encoders.encode_null(&NullText::Model).map_err(failure)?,
+        null: encoders
+            .encode_negative(&NegativePrompt::Model)
+            .map_err(failure)?,
         nets: look.map(|look| load_faces(task, look)).transpose()?,
     })
 }

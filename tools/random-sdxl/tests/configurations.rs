@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use laioncele_nn::LoadOptions;
 use laioncele_random_sdxl::{Form, Stored, write};
 use laioncele_sdxl::{
-    ImageRequest, Noise, NullText, SamplingSettings, SchedulerKind, Sdxl, SdxlOptions,
+    ImageRequest, NegativePrompt, Noise, SamplingSettings, SchedulerKind, Sdxl, SdxlOptions,
     TextEncoders, Trace,
 };
 use serde_json::{Map, Value};
@@ -80,12 +80,14 @@ fn draw(model: &Path) -> (Vec<f32>, Trace) {
     let name = texts.encode_name(NAME).expect("a name");
     let prompt = texts.encode_prompt(PROMPT).expect("a prompt");
     let prompt = prompt.prepend(&name).expect("prepended");
-    let null = texts.encode_null(&NullText::Empty).expect("a null text");
+    let negative = texts
+        .encode_negative(&NegativePrompt::Empty)
+        .expect("a null text");
     let sdxl = Sdxl::load(model, &SdxlOptions::default()).expect("SDXL");
     let request = ImageRequest {
         prompt: &prompt,
         name: None,
-        null: &null,
+        negative: &negative,
         noise: Noise::Torch(0),
     };
     let settings = SamplingSettings {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use laioncele_nn::LoadOptions;
 use laioncele_random_sdxl::{Form, RandomError, Stored, write};
 use laioncele_sdxl::{
-    ImageRequest, Noise, NullText, SamplingSettings, Sdxl, SdxlOptions, TextEncoders, part_shapes,
+    ImageRequest, NegativePrompt, Noise, SamplingSettings, Sdxl, SdxlOptions, TextEncoders,
+    part_shapes,
 };
 
 fn repository(path: &str) -> PathBuf {
@@ -55,11 +56,13 @@ fn a_small_folder_draws_a_picture() {
         let texts = TextEncoders::load(&model, &LoadOptions::default()).expect("text encoders");
         let sdxl = Sdxl::load(&model, &SdxlOptions::default()).expect("SDXL");
         let prompt = texts.encode_prompt("a person").expect("encoded");
-        let null = texts.encode_null(&NullText::Model).expect("null");
+        let negative = texts
+            .encode_negative(&NegativePrompt::Model)
+            .expect("encoded");
         let request = ImageRequest {
             prompt: &prompt,
             name: None,
-            null: &null,
+            negative: &negative,
             noise: Noise::Seed(0),
         };
         let settings = SamplingSettings {

@@ -11,7 +11,7 @@ pub use config::{PredictionType, SchedulerConfig, SchedulerKind, TimestepSpacing
 use crate::error::{Error, Result};
 use table::NoiseTable;
 
-/// The plan of one run: shared by all of its images.
+/// The timesteps and coefficients of one run: shared by all of its images.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     config: SchedulerConfig,
@@ -21,14 +21,14 @@ pub struct Schedule {
     sigmas: Vec<f32>,
 }
 
-/// What DPM++ remembers of one image between steps.
+/// What DPM++ keeps of one image between steps.
 #[derive(Debug, Clone, Default)]
-pub struct Memory {
+pub struct MultistepState {
     x0: Option<Vec<f32>>,
 }
 
 impl Schedule {
-    /// Plans `steps` steps.
+    /// The schedule of `steps` steps.
     pub fn new(config: SchedulerConfig, steps: usize) -> Result<Self> {
         let table = NoiseTable::new(&config);
         let most = match config.kind {
@@ -65,7 +65,7 @@ impl Schedule {
         &self.config
     }
 
-    /// The timesteps that the U-Net is called with, from noise to picture.
+    /// The timesteps that the U-Net is called with, from noise to image.
     pub fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
@@ -109,13 +109,13 @@ impl Schedule {
         i: usize,
         latents: &mut [f32],
         output: &[f32],
-        memory: &mut Memory,
+        state: &mut MultistepState,
         fresh: &mut dyn FnMut(&mut [f32]) -> Result<()>,
     ) -> Result<()> {
         match self.config.kind {
             SchedulerKind::Ddim => self.ddim(i, latents, output),
             SchedulerKind::Euler => self.euler(i, latents, output),
-            SchedulerKind::DpmPlusPlus2M => self.dpm(i, latents, output, memory),
+            SchedulerKind::DpmPlusPlus2M => self.dpm(i, latents, output, state),
             SchedulerKind::Lcm => self.lcm(i, latents, output, fresh)?,
         }
         Ok(())
@@ -178,7 +178,7 @@ impl Schedule {
         }
     }
 
-    fn dpm(&self, i: usize, latents: &mut [f32], output: &[f32], memory: &mut Memory) {
+    fn dpm(&self, i: usize, latents: &mut [f32], output: &[f32], state: &mut MultistepState) {
         let (now, next) = (f64::from(self.sigmas[i]), f64::from(self.sigmas[i + 1]));
         let alpha = |sigma: f64| 1.0 / (sigma * sigma + 1.0).sqrt();
         let (of_x, of_output) = match self.config.prediction_type {
@@ -196,19 +196,19 @@ impl Schedule {
             let h = (now / next).ln();
             let gain = -alpha(next) * (-h).exp_m1();
             let keep = (next * alpha(next) / (now * alpha(now))) as f32;
-            let second = match (&memory.x0, i.checked_sub(1)) {
+            let second = match (&state.x0, i.checked_sub(1)) {
                 (Some(_), Some(before)) => {
                     let r = (f64::from(self.sigmas[before]) / now).ln() / h;
                     (0.5 * gain / r) as f32
                 }
                 _ => 0.0,
             };
-            let before = memory.x0.as_deref().unwrap_or(&x0);
+            let before = state.x0.as_deref().unwrap_or(&x0);
             for ((x, x0), before) in latents.iter_mut().zip(&x0).zip(before) {
                 *x = keep * *x + gain as f32 * x0 + second * (x0 - before);
             }
         }
-        memory.x0 = Some(x0);
+        state.x0 = Some(x0);
     }
 
     fn lcm(

@@ -62,7 +62,7 @@ impl NoiseTable {
     }
 }
 
-/// Timesteps from noise to picture, not yet rounded where the spacing makes fractions.
+/// Timesteps from noise to image, not yet rounded where the spacing makes fractions.
 fn spaced(config: &SchedulerConfig, steps: usize) -> Vec<f64> {
     let count = config.num_train_timesteps;
     match config.timestep_spacing {

@@ -35,7 +35,7 @@ pub struct Conditioning {
 }
 
 impl Conditioning {
-    /// A batch whose row i has the texts of row `rows[i]` here: what several pictures share is computed once.
+    /// A batch whose row i has the texts of row `rows[i]` here: what several images share is computed once.
     ///
     /// # Errors
     /// A row whose text is zeros after one whose is not: null texts come first, and no encoder gives zeros for another.

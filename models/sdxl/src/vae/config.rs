@@ -106,7 +106,7 @@ impl VaeConfig {
                 .into());
         }
         if dtype == DType::F16 && config.force_upcast {
-            // SDXL's own decoder exceeds 65504 inside and gives black pictures.
+            // SDXL's own decoder exceeds 65504 inside and gives black images.
             return Err(json
                 .unsupported(
                     "force_upcast",

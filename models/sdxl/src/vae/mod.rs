@@ -1,4 +1,4 @@
-//! SDXL's VAE: pictures to latents and back.
+//! SDXL's VAE: images to latents and back.
 
 mod config;
 mod network;
@@ -115,7 +115,7 @@ impl Vae {
             Some(conv) => conv.forward(&z)?,
             None => z,
         };
-        finite(&self.decoder.forward(&z)?, "the decoded picture")
+        finite(&self.decoder.forward(&z)?, "the decoded image")
     }
 
     /// Pixels in [-1, 1], [batch × 3 × height × width] → their latents' distribution, before scaling.
@@ -132,7 +132,7 @@ impl Vae {
             || !width.is_multiple_of(factor)
         {
             return Err(Error::setting(
-                "picture size",
+                "image size",
                 format!("{width} x {height}"),
                 format!("multiples of {factor}"),
             ));
@@ -146,8 +146,8 @@ impl Vae {
             x = conv.forward(&x)?;
         }
         let channels = self.config.latent_channels;
-        let mean = finite(&x.narrow(1, 0, channels)?, "the encoded picture")?;
-        let logvar = finite(&x.narrow(1, channels, channels)?, "the encoded picture")?;
+        let mean = finite(&x.narrow(1, 0, channels)?, "the encoded image")?;
+        let logvar = finite(&x.narrow(1, channels, channels)?, "the encoded image")?;
         Ok(LatentDistribution {
             mean,
             logvar: logvar.into_iter().map(|v| v.clamp(-30.0, 20.0)).collect(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use laioncele_nn::Error as LoadError;
 use laioncele_sdxl::{
-    Error, ImageRequest, LoadOptions, NameEmbedding, Noise, NullText, SamplingSettings, Sdxl,
+    Error, ImageRequest, LoadOptions, NameTensor, NegativePrompt, Noise, SamplingSettings, Sdxl,
     SdxlOptions, TextEncoders, UNet, Vae,
 };
 use tempfile::TempDir;
@@ -196,16 +196,16 @@ fn inputs_of_the_wrong_size_are_refused() {
     let request = ImageRequest {
         prompt: &prompt,
         name: None,
-        null: &prompt,
+        negative: &prompt,
         noise: Noise::Seed(0),
     };
-    let draw = |request: &ImageRequest<'_>, settings: &SamplingSettings| {
+    let generate = |request: &ImageRequest<'_>, settings: &SamplingSettings| {
         sdxl.generate(std::slice::from_ref(request), settings, None)
     };
-    let narrow = NameEmbedding::new(vec![0.0; 8 * 71], 71).expect("a name");
-    assert!(NameEmbedding::new(vec![0.0; 7 * 72], 72).is_err());
+    let narrow = NameTensor::new(vec![0.0; 8 * 71], 71).expect("a name");
+    assert!(NameTensor::new(vec![0.0; 7 * 72], 72).is_err());
     assert!(matches!(
-        draw(
+        generate(
             &ImageRequest {
                 name: Some(&narrow),
                 ..request.clone()
@@ -216,7 +216,7 @@ fn inputs_of_the_wrong_size_are_refused() {
     ));
     let short = Noise::from(vec![0.0; 3]);
     assert!(matches!(
-        draw(
+        generate(
             &ImageRequest {
                 noise: short,
                 ..request.clone()
@@ -230,14 +230,14 @@ fn inputs_of_the_wrong_size_are_refused() {
         ..settings
     };
     assert!(matches!(
-        draw(&request, &odd),
+        generate(&request, &odd),
         Err(Error::Setting {
             setting: "width",
             ..
         })
     ));
     assert!(matches!(
-        draw(
+        generate(
             &request,
             &SamplingSettings {
                 steps: 0,
@@ -247,7 +247,7 @@ fn inputs_of_the_wrong_size_are_refused() {
         Err(Error::Setting { .. })
     ));
     assert!(matches!(
-        draw(
+        generate(
             &request,
             &SamplingSettings {
                 guidance: f32::NAN,
@@ -261,16 +261,18 @@ fn inputs_of_the_wrong_size_are_refused() {
         height: Some(64),
         ..settings
     };
-    let broken = encoders.encode_null(&NullText::Zeros).expect("null");
+    let broken = encoders
+        .encode_negative(&NegativePrompt::Zeros)
+        .expect("encoded");
     let mut infinite = prompt.clone();
     infinite.embeds[100] = f32::INFINITY;
     let request = ImageRequest {
         prompt: &infinite,
-        null: &broken,
+        negative: &broken,
         ..request
     };
     assert!(matches!(
-        draw(&request, &small),
+        generate(&request, &small),
         Err(Error::NotFinite { .. })
     ));
     assert!(

@@ -1,7 +1,7 @@
 //! What a model must compute, wherever and in which type: the fixture's goldens, each with the difference that is allowed.
 
 use laioncele_sdxl::{
-    ImageRequest, Noise, NullText, PromptEmbedding, SamplingSettings, Sdxl, SizeConditioning,
+    ImageRequest, NegativePrompt, Noise, PromptEmbedding, SamplingSettings, Sdxl, SizeConditioning,
     TextEncoders, TimeIds, Trace, UNet, Vae,
 };
 
@@ -100,18 +100,20 @@ pub fn trajectories(encoders: &TextEncoders, sdxl: &Sdxl) {
         let name = case["name"]
             .as_str()
             .map(|name| encoders.encode_name(name).expect("a name"));
-        let null = if case["null"] == "zeros" {
-            NullText::Zeros
+        let negative = if case["null"] == "zeros" {
+            NegativePrompt::Zeros
         } else {
-            NullText::Empty
+            NegativePrompt::Empty
         };
-        let null = encoders.encode_null(&null).expect("a null text");
+        let negative = encoders
+            .encode_negative(&negative)
+            .expect("a negative prompt");
         let noise = golden["noise"].clone();
-        let requests: Vec<ImageRequest> = (0..noise.dim(0).expect("pictures"))
+        let requests: Vec<ImageRequest> = (0..noise.dim(0).expect("images"))
             .map(|i| ImageRequest {
                 prompt: &prompt,
                 name: name.as_ref(),
-                null: &null,
+                negative: &negative,
                 noise: Noise::from(numbers(&noise.get(i).expect("noise"))),
             })
             .collect();
@@ -137,7 +139,7 @@ pub fn trajectories(encoders: &TextEncoders, sdxl: &Sdxl) {
         let mut trace = Trace::default();
         let images = sdxl
             .generate(&requests, &settings, Some(&mut trace))
-            .expect("pictures");
+            .expect("images");
         for (key, tolerance) in [
             ("embeds", 2e-5),
             ("pooled", 2e-5),

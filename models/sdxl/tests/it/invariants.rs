@@ -1,9 +1,9 @@
-//! What must hold without a reference: a picture depends on its own request alone.
+//! What must hold without a reference: an image depends on its own request alone.
 
 use image::RgbImage;
 use laioncele_sdxl::{
-    BatchSize, Error, ImageRequest, LoadOptions, NameEmbedding, Noise, NullText, SamplingSettings,
-    SchedulerKind, Sdxl, SdxlOptions, TextEncoders, Trace, UNet,
+    BatchSize, Error, ImageRequest, LoadOptions, NameTensor, NegativePrompt, Noise,
+    SamplingSettings, SchedulerKind, Sdxl, SdxlOptions, TextEncoders, Trace, UNet,
 };
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn settings() -> SamplingSettings {
 }
 
 #[test]
-fn a_picture_does_not_depend_on_its_companions() {
+fn a_image_does_not_depend_on_its_companions() {
     let encoders =
         TextEncoders::load(&fixture("model"), &LoadOptions::default()).expect("text encoders");
     let sdxl = Sdxl::load(&fixture("model"), &SdxlOptions::default()).expect("SDXL");
@@ -27,12 +27,14 @@ fn a_picture_does_not_depend_on_its_companions() {
         .encode_prompt("a portrait of a person")
         .expect("encoded");
     let other = encoders.encode_prompt("a watercolor").expect("encoded");
-    let null = encoders.encode_null(&NullText::Empty).expect("null");
+    let negative = encoders
+        .encode_negative(&NegativePrompt::Empty)
+        .expect("encoded");
     let name = encoders.encode_name("Maria Johnson").expect("a name");
     let request = |prompt, name, seed| ImageRequest {
         prompt,
         name,
-        null: &null,
+        negative: &negative,
         noise: Noise::Seed(seed),
     };
     for scheduler in [
@@ -44,32 +46,36 @@ fn a_picture_does_not_depend_on_its_companions() {
             scheduler: Some(scheduler),
             ..settings()
         };
-        let draw = |requests: &[ImageRequest<'_>]| {
-            sdxl.generate(requests, &settings, None).expect("pictures")
+        let generate = |requests: &[ImageRequest<'_>]| {
+            sdxl.generate(requests, &settings, None).expect("images")
         };
         let four: Vec<_> = (1..=4)
             .map(|seed| request(&prompt, Some(&name), seed))
             .collect();
-        let together = draw(&four);
+        let together = generate(&four);
         for (i, single) in four.iter().enumerate() {
-            assert_eq!(draw(std::slice::from_ref(single))[0], together[i], "alone");
+            assert_eq!(
+                generate(std::slice::from_ref(single))[0],
+                together[i],
+                "alone"
+            );
             let companions = [
                 request(&other, None, 9),
                 single.clone(),
                 request(&prompt, None, i as u64),
             ];
-            assert_eq!(draw(&companions)[1], together[i], "among others");
+            assert_eq!(generate(&companions)[1], together[i], "among others");
         }
         assert_ne!(together[0], together[1], "seeds matter");
         assert_ne!(
-            draw(&[request(&prompt, None, 1)])[0],
+            generate(&[request(&prompt, None, 1)])[0],
             together[0],
             "the name matters"
         );
     }
 }
 
-/// A model that draws `batch` pictures at once.
+/// A model that generates `batch` images at once.
 fn sdxl_in_batches(batch: usize) -> Sdxl {
     let options = SdxlOptions {
         batch: Some(batch),
@@ -78,27 +84,27 @@ fn sdxl_in_batches(batch: usize) -> Sdxl {
     Sdxl::load(&fixture("model"), &options).expect("SDXL")
 }
 
-/// The largest difference of two pictures' bytes.
+/// The largest difference of two images' bytes.
 fn apart(a: &RgbImage, b: &RgbImage) -> u8 {
     let pairs = a.as_raw().iter().zip(b.as_raw());
     pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
 }
 
 #[test]
-fn a_batch_equals_its_pictures_one_by_one() {
+fn a_batch_equals_its_images_one_by_one() {
     let encoders =
         TextEncoders::load(&fixture("model"), &LoadOptions::default()).expect("text encoders");
     let one = Sdxl::load(&fixture("model"), &SdxlOptions::default()).expect("SDXL");
     let prompt = |text| encoders.encode_prompt(text).expect("encoded");
     let prompts = [prompt("a portrait of a person"), prompt("a watercolor")];
     let name = encoders.encode_name("Maria Johnson").expect("a name");
-    for null in [NullText::Empty, NullText::Zeros] {
-        let null = encoders.encode_null(&null).expect("null");
+    for negative in [NegativePrompt::Empty, NegativePrompt::Zeros] {
+        let negative = encoders.encode_negative(&negative).expect("encoded");
         // Texts that repeat, and not side by side.
         let request = |seed: u64| ImageRequest {
             prompt: &prompts[seed as usize % 2],
             name: (seed > 3).then_some(&name),
-            null: &null,
+            negative: &negative,
             noise: Noise::Seed(seed),
         };
         let requests: Vec<_> = (1..=5).map(request).collect();
@@ -111,13 +117,13 @@ fn a_batch_equals_its_pictures_one_by_one() {
             let mut expected = Trace::default();
             let singles = one
                 .generate(&requests, &settings, Some(&mut expected))
-                .expect("pictures");
+                .expect("images");
             for batch in [2, 8] {
                 let sdxl = sdxl_in_batches(batch);
                 let mut trace = Trace::default();
                 let together = sdxl
                     .generate(&requests, &settings, Some(&mut trace))
-                    .expect("pictures");
+                    .expect("images");
                 for (key, tensor) in expected.tensors() {
                     assert_eq!(trace.tensors()[key].shape, tensor.shape, "{key}");
                     if let (Some(ours), Some(theirs)) = (trace.floats(key), expected.floats(key)) {
@@ -127,12 +133,12 @@ fn a_batch_equals_its_pictures_one_by_one() {
                     }
                 }
                 let mut overlapped = Vec::new();
-                sdxl.draw_each(&requests, &settings, 1, |index, image| {
+                sdxl.generate_each(&requests, &settings, 1, |index, image| {
                     assert_eq!(index, overlapped.len(), "in their order");
                     overlapped.push(image?);
                     Ok::<(), Error>(())
                 })
-                .expect("pictures");
+                .expect("images");
                 assert_eq!(overlapped, together, "decoded beside the next batch");
                 let pairs = singles.iter().zip(&together);
                 assert!(pairs.map(|(a, b)| apart(a, b)).max() <= Some(1));
@@ -143,20 +149,20 @@ fn a_batch_equals_its_pictures_one_by_one() {
 
 /// Text keys and values of zeros need no attention: what is left out must be exactly nothing.
 #[test]
-fn a_null_text_of_zeros_is_only_skipped() {
+fn negative_embedding_of_zeros_skips_cross_attention() {
     let unet = UNet::load(&fixture("model/unet"), &LoadOptions::default()).expect("a U-Net");
     let (tokens, width, pooled) = (77, unet.context_width(), unet.pooled_width());
-    let text: Vec<f32> = Noise::Seed(1).draw(tokens * width).expect("noise");
+    let text: Vec<f32> = Noise::Seed(1).sample(tokens * width).expect("noise");
     // The smallest number is no zero, but its products are.
     let tiny = vec![f32::from_bits(1); tokens * width];
     let sample = Noise::Seed(2)
-        .draw(2 * unet.channels() * 64)
+        .sample(2 * unet.channels() * 64)
         .expect("noise");
     let sample = unet
         .tensor(&sample, (2, unet.channels(), 8, 8))
         .expect("a tensor");
-    let predict = |null: &[f32]| {
-        let context = [null, text.as_slice()].concat();
+    let predict = |negative: &[f32]| {
+        let context = [negative, text.as_slice()].concat();
         let sizes = [[64.0, 64.0, 0.0, 0.0, 64.0, 64.0]; 2];
         let conditioning = unet
             .condition(&context, &vec![0.5; 2 * pooled], &sizes)
@@ -168,24 +174,28 @@ fn a_null_text_of_zeros_is_only_skipped() {
     assert_eq!(predict(&vec![0.0; tokens * width]), predict(&tiny));
 }
 
-/// Memory that ends: pictures are drawn in halves, then the run ends with an error that says what to do.
+/// Memory that ends: images are generated in halves, then the run ends with an error that says what to do.
 #[test]
 fn out_of_memory_halves_the_batch_and_then_fails() {
     let encoders =
         TextEncoders::load(&fixture("model"), &LoadOptions::default()).expect("text encoders");
     let sdxl = Sdxl::load(&fixture("model"), &SdxlOptions::default()).expect("SDXL");
     let prompt = encoders.encode_prompt("a person").expect("encoded");
-    let null = encoders.encode_null(&NullText::Zeros).expect("null");
+    let negative = encoders
+        .encode_negative(&NegativePrompt::Zeros)
+        .expect("encoded");
     let request = |seed| ImageRequest {
         prompt: &prompt,
         name: None,
-        null: &null,
+        negative: &negative,
         noise: Noise::Seed(seed),
     };
     let requests: Vec<_> = (0..6).map(request).collect();
-    let all = sdxl.generate(&requests, &settings(), None).expect("drawn");
+    let all = sdxl
+        .generate(&requests, &settings(), None)
+        .expect("generated");
     let run = |size: &BatchSize, room: usize| {
-        let draw = |batch: &[ImageRequest<'_>]| {
+        let generate = |batch: &[ImageRequest<'_>]| {
             if batch.len() > room {
                 // As candle hands on what the driver says.
                 let text = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
@@ -193,13 +203,13 @@ fn out_of_memory_halves_the_batch_and_then_fails() {
             }
             sdxl.generate(batch, &settings(), None)
         };
-        let mut drawn = Vec::new();
-        size.run(&requests, draw, |first, images| {
-            assert_eq!(first, drawn.len());
-            drawn.extend(images);
+        let mut generated = Vec::new();
+        size.run(&requests, generate, |first, images| {
+            assert_eq!(first, generated.len());
+            generated.extend(images);
             Ok::<(), Error>(())
         })?;
-        Ok::<_, Error>(drawn)
+        Ok::<_, Error>(generated)
     };
     let size = BatchSize::new(4);
     assert_eq!(run(&size, 2).expect("in halves"), all);
@@ -214,7 +224,7 @@ fn out_of_memory_halves_the_batch_and_then_fails() {
 }
 
 #[test]
-fn without_guidance_the_null_text_is_not_used() {
+fn guidance_of_one_ignores_the_negative_prompt() {
     let encoders =
         TextEncoders::load(&fixture("model"), &LoadOptions::default()).expect("text encoders");
     let sdxl = Sdxl::load(&fixture("model"), &SdxlOptions::default()).expect("SDXL");
@@ -223,38 +233,38 @@ fn without_guidance_the_null_text_is_not_used() {
         guidance: 1.0,
         ..settings()
     };
-    let draw = |null: &NullText| {
-        let null = encoders.encode_null(null).expect("null");
+    let generate = |negative: &NegativePrompt| {
+        let negative = encoders.encode_negative(negative).expect("encoded");
         let request = ImageRequest {
             prompt: &prompt,
             name: None,
-            null: &null,
+            negative: &negative,
             noise: Noise::Torch(3),
         };
         sdxl.generate(&[request], &settings, None)
-            .expect("a picture")
+            .expect("an image")
             .remove(0)
     };
     assert_eq!(
-        draw(&NullText::Zeros),
-        draw(&NullText::Text("blurred".into()))
+        generate(&NegativePrompt::Zeros),
+        generate(&NegativePrompt::Text("blurred".into()))
     );
 }
 
-fn name(values: Vec<f32>) -> NameEmbedding {
-    NameEmbedding::new(values, 3).expect("a name")
+fn name(values: Vec<f32>) -> NameTensor {
+    NameTensor::new(values, 3).expect("a name")
 }
 
 proptest! {
     #[test]
     fn equations_hold(a in prop::collection::vec(-3f32..3.0, 24), b in prop::collection::vec(-3f32..3.0, 24), eta in 0.1f32..100.0) {
         let (a, b) = (name(a), name(b));
-        let same = |x: &NameEmbedding, y: &NameEmbedding| x.rows().iter().zip(y.rows()).all(|(x, y)| (x - y).abs() < 1e-4);
+        let same = |x: &NameTensor, y: &NameTensor| x.rows().iter().zip(y.rows()).all(|(x, y)| (x - y).abs() < 1e-4);
         prop_assert!(same(&a.recentre(&b, 1.0).expect("same width"), &a));
         prop_assert!(same(&a.recentre(&b, 0.0).expect("same width"), &b));
         prop_assert!(same(&a.interpolate(&b, 0.0).expect("same width"), &a));
         prop_assert!(same(&a.interpolate(&b, 1.0).expect("same width"), &b));
-        prop_assert!(same(&NameEmbedding::mean([&a, &b]).expect("two"), &a.interpolate(&b, 0.5).expect("same width")));
+        prop_assert!(same(&NameTensor::mean([&a, &b]).expect("two"), &a.interpolate(&b, 0.5).expect("same width")));
         if a.norm() > 0.01 {
             prop_assert!((a.rescale(eta).norm() - eta).abs() < eta * 1e-4);
         }

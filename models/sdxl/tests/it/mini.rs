@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use laioncele_clip::ImageEncoders;
 use laioncele_sdxl::{
-    ImageRequest, InitialLatents, LoadOptions, Noise, NullText, SamplingSettings, SchedulerKind,
-    Sdxl, SdxlOptions, TextEncoders, Trace, UNet,
+    ImageRequest, InitialLatents, LoadOptions, NegativePrompt, Noise, SamplingSettings,
+    SchedulerKind, Sdxl, SdxlOptions, TextEncoders, Trace, UNet,
 };
 use sha2::{Digest, Sha256};
 
@@ -149,7 +149,9 @@ fn a_whole_portrait_matches() {
     let name = encoders
         .encode_name(cases["name"].as_str().expect("a name"))
         .expect("encoded");
-    let null = encoders.encode_null(&NullText::Model).expect("null");
+    let negative = encoders
+        .encode_negative(&NegativePrompt::Model)
+        .expect("encoded");
     let noise = Noise::from(numbers(&golden["run.noise"]));
     let settings = SamplingSettings {
         scheduler: Some(SchedulerKind::Ddim),
@@ -161,7 +163,7 @@ fn a_whole_portrait_matches() {
     let request = ImageRequest {
         prompt: &prompt,
         name: Some(&name),
-        null: &null,
+        negative: &negative,
         noise,
     };
     let image = sdxl
@@ -190,7 +192,7 @@ fn a_whole_portrait_matches() {
     );
 }
 
-/// Another implementation's run of a scheduler that draws noise at every step, from a file of that noise.
+/// Another implementation's run of a scheduler that adds noise at every step, from a file of that noise.
 #[test]
 fn an_lcm_run_matches_given_its_noise() {
     let path = recorded_file("lcm.safetensors");
@@ -203,28 +205,30 @@ fn an_lcm_run_matches_given_its_noise() {
     let name = encoders
         .encode_name(cases["name"].as_str().expect("a name"))
         .expect("encoded");
-    let null = encoders.encode_null(&NullText::Model).expect("null");
+    let negative = encoders
+        .encode_negative(&NegativePrompt::Model)
+        .expect("encoded");
     let settings = SamplingSettings {
         scheduler: Some(SchedulerKind::Lcm),
         steps: cases["lcm_steps"].as_u64().expect("steps") as usize,
         guidance: 1.0,
         ..SamplingSettings::default()
     };
-    let draw = |noise| {
+    let generate = |noise| {
         let request = ImageRequest {
             prompt: &prompt,
             name: Some(&name),
-            null: &null,
+            negative: &negative,
             noise,
         };
         let mut trace = Trace::default();
         let images = sdxl.generate(&[request], &settings, Some(&mut trace));
-        (images.expect("a picture").remove(0), trace)
+        (images.expect("an image").remove(0), trace)
     };
     let latents = InitialLatents::read(&path).expect("latents");
     assert!(latents.later.is_some());
     let noise = latents.clone().noises(0).remove(0);
-    let (image, trace) = draw(noise);
+    let (image, trace) = generate(noise);
     for (key, tolerance) in [("noise", 0.0), ("step_noise", 0.0), ("states", 1e-3)] {
         assert_close(key, trace.floats(key).expect(key), &golden[key], tolerance);
     }
@@ -241,14 +245,14 @@ fn an_lcm_run_matches_given_its_noise() {
         later: None,
         ..latents
     };
-    let (drawn, trace) = draw(seeded.clone().noises(5).remove(0));
-    assert_ne!(drawn, image);
-    assert_ne!(drawn, draw(seeded.noises(6).remove(0)).0);
+    let (generated, trace) = generate(seeded.clone().noises(5).remove(0));
+    assert_ne!(generated, image);
+    assert_ne!(generated, generate(seeded.noises(6).remove(0)).0);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trace.safetensors");
     trace.write(&path).expect("written");
     let again = InitialLatents::read(&path).expect("the trace");
-    assert_eq!(draw(again.noises(0).remove(0)).0, drawn);
+    assert_eq!(generate(again.noises(0).remove(0)).0, generated);
 }
 
 #[test]
@@ -265,7 +269,7 @@ fn image_features_match() {
         .flatten_all()
         .and_then(|t| t.to_vec1())
         .expect("bytes");
-    let image = image::RgbImage::from_raw(width as u32, height as u32, bytes).expect("a picture");
+    let image = image::RgbImage::from_raw(width as u32, height as u32, bytes).expect("an image");
     for (tower, key) in encoders
         .towers()
         .iter()

@@ -1,6 +1,6 @@
 //! Prompt and name embeddings, the U-Net and the VAE against diffusers' own.
 
-use laioncele_sdxl::{LoadOptions, NameEmbedding, NullText, TextEncoders, UNet, Vae};
+use laioncele_sdxl::{LoadOptions, NameTensor, NegativePrompt, TextEncoders, UNet, Vae};
 
 use crate::checks;
 use crate::common::{assert_close, fixture, golden, manifest};
@@ -16,11 +16,11 @@ fn encoders() -> TextEncoders {
 #[test]
 fn names_and_name_prepending_match() {
     let (cases, golden, encoders) = (&manifest()["cases"], golden("names"), encoders());
-    let names: Vec<NameEmbedding> = strings(&cases["names"])
+    let names: Vec<NameTensor> = strings(&cases["names"])
         .iter()
         .map(|name| encoders.encode_name(name).expect("a name"))
         .collect();
-    let rows = |names: &[NameEmbedding]| {
+    let rows = |names: &[NameTensor]| {
         names
             .iter()
             .flat_map(|name| name.rows())
@@ -33,11 +33,9 @@ fn names_and_name_prepending_match() {
         .map(|name| name.token_count().expect("counted") as f32)
         .collect();
     assert_close("token_count", &counts, &golden["token_count"], 0.0);
-    assert!(
-        names.iter().any(NameEmbedding::truncated) && !names.iter().all(NameEmbedding::truncated)
-    );
+    assert!(names.iter().any(NameTensor::truncated) && !names.iter().all(NameTensor::truncated));
 
-    let mean = NameEmbedding::mean(&names).expect("a mean");
+    let mean = NameTensor::mean(&names).expect("a mean");
     assert_close("mean", mean.rows(), &golden["mean"], 5e-5);
     let prompt = encoders
         .encode_prompt(cases["prompt"].as_str().expect("a prompt"))
@@ -54,9 +52,8 @@ fn names_and_name_prepending_match() {
         &golden["prompt_pooled"],
         2e-5,
     );
-    let amplify =
-        |name: &NameEmbedding| name.recentre(&mean, 5.0).expect("recentred").rescale(80.0);
-    let amplified: Vec<NameEmbedding> = names.iter().map(amplify).collect();
+    let amplify = |name: &NameTensor| name.recentre(&mean, 5.0).expect("recentred").rescale(80.0);
+    let amplified: Vec<NameTensor> = names.iter().map(amplify).collect();
     assert_close("amplified", &rows(&amplified), &golden["amplified"], 5e-5);
     for (key, names) in [("np", &names), ("np_amplified", &amplified)] {
         let prepended = names
@@ -74,14 +71,16 @@ fn prompts_match() {
     // tiny-a's force_zeros_for_empty_prompt is true.
     assert!(
         encoders
-            .encode_null(&NullText::Model)
-            .expect("null")
+            .encode_negative(&NegativePrompt::Model)
+            .expect("encoded")
             .embeds
             .iter()
             .all(|v| *v == 0.0)
     );
     assert_eq!(
-        encoders.encode_null(&NullText::Empty).expect("null"),
+        encoders
+            .encode_negative(&NegativePrompt::Empty)
+            .expect("encoded"),
         prompts[0]
     );
 }

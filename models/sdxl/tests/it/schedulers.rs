@@ -3,7 +3,7 @@
 use std::fs;
 
 use laioncele_nn::config::JsonFile;
-use laioncele_sdxl::scheduler::{Memory, Schedule, SchedulerConfig, SchedulerKind};
+use laioncele_sdxl::scheduler::{MultistepState, Schedule, SchedulerConfig, SchedulerKind};
 use laioncele_sdxl::{Error, Noise};
 
 use crate::common::{assert_close, fixture, golden, numbers};
@@ -140,7 +140,7 @@ fn steps_match() {
                 .iter_mut()
                 .for_each(|x| *x *= ours.init_noise_sigma());
             let (mut memory, mut states, mut inputs) =
-                (Memory::default(), latents.clone(), Vec::new());
+                (MultistepState::default(), latents.clone(), Vec::new());
             for i in 0..steps {
                 inputs.extend(ours.scale_model_input(i, &latents));
                 let output = numbers(&golden[&format!("model_output.{i}")]);
@@ -169,7 +169,9 @@ fn torch_noise_matches() {
     for (name, expected) in golden("torch_randn") {
         let (seed, count) = name.split_once('.').expect("seed and count");
         let noise = Noise::Torch(seed.parse().expect("a seed"));
-        let ours = noise.draw(count.parse().expect("a count")).expect("noise");
+        let ours = noise
+            .sample(count.parse().expect("a count"))
+            .expect("noise");
         assert_close(&name, &ours, &expected, 5e-7);
     }
 }

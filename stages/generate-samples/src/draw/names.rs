@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use laioncele_core::table::{Identity, NameEmbedding as NameRow};
 use laioncele_core::{KeyHasher, NameId, Part, StageError, TableId};
-use laioncele_sdxl::NameEmbedding;
+use laioncele_sdxl::NameTensor;
 
 use super::error::{DrawError, Result};
 use super::source::Source;
@@ -13,7 +13,7 @@ use super::source::Source;
 #[derive(Clone, Debug, PartialEq)]
 pub struct NameStatistics {
     /// Mean of the name embeddings: the mean of Equation 4.
-    pub mean: NameEmbedding,
+    pub mean: NameTensor,
     /// Mean of their lengths ‖N‖₂.
     pub mean_length: f32,
     /// Names that both were taken over.
@@ -89,7 +89,7 @@ impl Sums {
         let count = self.names as f64;
         let mean = self.rows.iter().map(|sum| (sum / count) as f32).collect();
         Ok(NameStatistics {
-            mean: NameEmbedding::new(mean, width)?,
+            mean: NameTensor::new(mean, width)?,
             mean_length: (self.length / count) as f32,
             names: self.names,
         })

@@ -10,7 +10,7 @@ use laioncele_core::{Manifest, Part, StageError, TableId};
 use laioncele_encoder::{CONFIG_FILE, Crop, Encoder, WEIGHTS_FILE};
 use laioncele_face::{FaceNets, FaceOptions};
 use laioncele_sdxl::{
-    ImageRequest, NAME_TOKENS, NameEmbedding, Naming, Noise, NullText, PromptEmbedding,
+    ImageRequest, NAME_TOKENS, NameTensor, Naming, NegativePrompt, Noise, PromptEmbedding,
     SamplingSettings, Sdxl, TextEncoders,
 };
 
@@ -23,7 +23,7 @@ use crate::settings::{Eta, MeanLength, Plan};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Name {
     /// Its embedding, before Equations 4 and 5.
-    pub embedding: NameEmbedding,
+    pub embedding: NameTensor,
     /// Whether it was predicted from photos: Equations 4 and 5 are for those; the text encoders' own names are drawn as
     /// they are.
     pub predicted: bool,
@@ -108,7 +108,7 @@ impl Studio {
         let sampling = plan.settings.sampling();
         sdxl.check(&sampling)?;
         Ok(Self {
-            null: texts.encode_null(&NullText::Model)?,
+            null: texts.encode_negative(&NegativePrompt::Model)?,
             faces: load_faces(plan, source)?,
             reader: Reader::load(plan, source)?,
             crop: plan.crop,
@@ -149,13 +149,13 @@ impl Studio {
             let predicted = reader
                 .encoder
                 .predict(&reader.image_encoders.feature(&seen)?)?;
-            names.push(NameEmbedding::new(predicted, self.sdxl.name_width())?);
+            names.push(NameTensor::new(predicted, self.sdxl.name_width())?);
         }
         if names.is_empty() {
             return Err(DrawError::NoFace);
         }
         Ok(Name {
-            embedding: NameEmbedding::mean(&names)?,
+            embedding: NameTensor::mean(&names)?,
             predicted: true,
         })
     }
@@ -219,7 +219,7 @@ impl Studio {
     ///
     /// # Errors
     /// [`DrawError::NoEncoder`] for a predicted name in a studio without an encoder.
-    pub fn prepended(&self, name: &Name) -> Result<NameEmbedding> {
+    pub fn prepended(&self, name: &Name) -> Result<NameTensor> {
         if !name.predicted {
             return Ok(name.embedding.clone());
         }
@@ -256,7 +256,7 @@ impl Studio {
         Ok(drawn.into_iter().flatten().collect())
     }
 
-    /// Draws pictures, several at once ([`Sdxl::draw_each`]), handing each with its number to `each` as it comes.
+    /// Draws pictures, several at once ([`Sdxl::generate_each`]), handing each with its number to `each` as it comes.
     ///
     /// # Errors
     /// What `each` returns, which stops the rest; texts that cannot be encoded.
@@ -284,7 +284,7 @@ impl Studio {
         let request = |(picture, named): (&Picture<'_>, _)| ImageRequest {
             prompt: Option::unwrap_or(named, &prompts[picture.prompt]),
             name: None,
-            null: &self.null,
+            negative: &self.null,
             noise: Noise::Seed(picture.seed),
         };
         let named = named.iter().map(Option::as_ref);
@@ -292,7 +292,7 @@ impl Studio {
         let each = |index, image: laioncele_sdxl::Result<RgbImage>| {
             each(index, image.map_err(DrawError::from)).map_err(Stopped)
         };
-        let drawn = (self.sdxl).draw_each(&requests, &self.sampling, self.threads, each);
+        let drawn = (self.sdxl).generate_each(&requests, &self.sampling, self.threads, each);
         drawn.map_err(|Stopped(stop)| stop)
     }
 

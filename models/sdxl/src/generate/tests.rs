@@ -1,4 +1,4 @@
-//! Batches of a real model that is made to fail: every picture comes once, in order, or the error says why not.
+//! Batches of a real model that is made to fail: every image comes once, in order, or the error says why not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -11,17 +11,18 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::*;
-use crate::name::NameEmbedding;
+use crate::name::NameTensor;
 use crate::noise::Noise;
-use crate::pipeline::{SamplingSettings, Sdxl, SdxlOptions};
-use crate::text::{NullText, TextEncoders};
+use crate::pipeline::{Sdxl, SdxlOptions};
+use crate::request::SamplingSettings;
+use crate::text::{NegativePrompt, TextEncoders};
 
-const PICTURES: usize = 7;
+const IMAGES: usize = 7;
 
 /// A model with a limit and with faults.
 struct Faulty<'a> {
     sdxl: &'a Sdxl,
-    /// Pictures whose U-Net the memory holds at once.
+    /// Images whose U-Net the memory holds at once.
     room: usize,
     /// The decoding, counted from 0, that fails, and how.
     decoding: Option<(usize, fn() -> Error)>,
@@ -57,35 +58,35 @@ impl<'a> Faulty<'a> {
     }
 }
 
-impl Artist for Faulty<'_> {
-    fn texts<'t>(
+impl DiffusionModel for Faulty<'_> {
+    fn condition<'t>(
         &self,
         batch: &[ImageRequest<'_>],
-        run: &Run,
-        last: &'t mut Option<Texts>,
-    ) -> Result<&'t Texts> {
-        self.sdxl.texts(batch, run, last)
+        params: &SamplingParams,
+        last: &'t mut Option<TextConditioning>,
+    ) -> Result<&'t TextConditioning> {
+        self.sdxl.condition(batch, params, last)
     }
 
     fn denoise(
         &self,
         batch: &[ImageRequest<'_>],
-        texts: &Texts,
-        run: &Run,
+        texts: &TextConditioning,
+        params: &SamplingParams,
         recorder: Option<&mut Recorder>,
     ) -> Result<Vec<Latents>> {
         self.begun.fetch_add(1, Ordering::Relaxed);
         if batch.len() > self.room {
             return Err(refusal());
         }
-        self.sdxl.denoise(batch, texts, run, recorder)
+        self.sdxl.denoise(batch, texts, params, recorder)
     }
 
-    fn decode(&self, latents: &[f32], run: &Run) -> Result<(RgbImage, Vec<f32>)> {
+    fn decode(&self, latents: &[f32], params: &SamplingParams) -> Result<(RgbImage, Vec<f32>)> {
         let number = self.decoded.fetch_add(1, Ordering::Relaxed);
         match self.decoding {
             Some((at, error)) if at == number => Err(error()),
-            _ => self.sdxl.decode(latents, run),
+            _ => self.sdxl.decode(latents, params),
         }
     }
 }
@@ -110,23 +111,23 @@ impl Subscriber for Warnings {
 }
 
 /// The fixture's model and two names' texts.
-struct Studio {
+struct Fixture {
     sdxl: Sdxl,
     prompt: PromptEmbedding,
-    null: PromptEmbedding,
-    names: Vec<NameEmbedding>,
-    run: Run,
+    negative: PromptEmbedding,
+    names: Vec<NameTensor>,
+    params: SamplingParams,
 }
 
-/// How a drawing went.
-struct Drawn {
+/// How generating went.
+struct Outcome {
     /// What came, as it came.
-    pictures: Vec<Result<RgbImage>>,
+    images: Vec<Result<RgbImage>>,
     ended: Result<()>,
     warnings: usize,
 }
 
-impl Studio {
+impl Fixture {
     fn open() -> Self {
         let folder =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../clip/tests/fixtures/tiny-a/model");
@@ -143,31 +144,33 @@ impl Studio {
             prompt: texts
                 .encode_prompt("a portrait of a person")
                 .expect("encoded"),
-            null: texts.encode_null(&NullText::Empty).expect("encoded"),
+            negative: texts
+                .encode_negative(&NegativePrompt::Empty)
+                .expect("encoded"),
             names: vec![name("Maria Johnson"), name("Li Wei")],
-            run: sdxl.run(&settings).expect("settings"),
+            params: sdxl.params(&settings).expect("settings"),
             sdxl,
         }
     }
 
-    /// Pictures of both names in turn.
+    /// Images of both names in turn.
     fn requests(&self) -> Vec<ImageRequest<'_>> {
         let request = |seed: usize| ImageRequest {
             prompt: &self.prompt,
             name: Some(&self.names[seed % 2]),
-            null: &self.null,
+            negative: &self.negative,
             noise: Noise::Seed(seed as u64),
         };
-        (0..PICTURES).map(request).collect()
+        (0..IMAGES).map(request).collect()
     }
 
     fn one_by_one(&self) -> Vec<RgbImage> {
         let single = BatchSize::new(1);
         let mut images = Vec::new();
-        in_turn(
+        in_sequence(
             &self.sdxl,
             &self.requests(),
-            &self.run,
+            &self.params,
             &single,
             &mut None,
             |_, image| {
@@ -175,22 +178,27 @@ impl Studio {
                 Ok::<(), Error>(())
             },
         )
-        .expect("pictures");
+        .expect("images");
         images
     }
 
-    fn draw(&self, artist: &Faulty<'_>, requests: &[ImageRequest<'_>], size: &BatchSize) -> Drawn {
+    fn generate(
+        &self,
+        model: &Faulty<'_>,
+        requests: &[ImageRequest<'_>],
+        size: &BatchSize,
+    ) -> Outcome {
         let warnings = Arc::new(AtomicUsize::new(0));
-        let mut pictures = Vec::new();
+        let mut images = Vec::new();
         let ended = tracing::subscriber::with_default(Warnings(warnings.clone()), || {
-            in_batches(artist, requests, &self.run, size, |index, image| {
-                assert_eq!(index, pictures.len(), "in their order, each once");
-                pictures.push(image);
+            in_batches(model, requests, &self.params, size, |index, image| {
+                assert_eq!(index, images.len(), "in their order, each once");
+                images.push(image);
                 Ok::<(), Error>(())
             })
         });
-        Drawn {
-            pictures,
+        Outcome {
+            images,
             ended,
             warnings: warnings.load(Ordering::Relaxed),
         }
@@ -215,107 +223,107 @@ fn that_ends<T: Send + 'static>(
     thread.join()
 }
 
-/// The first pictures equal those that are drawn one by one.
-fn assert_equal(drawn: &[Result<RgbImage>], singles: &[RgbImage]) {
-    for (at, (ours, theirs)) in drawn.iter().zip(singles).enumerate() {
+/// The first images equal those generated one by one.
+fn assert_equal(outcome: &[Result<RgbImage>], singles: &[RgbImage]) {
+    for (at, (ours, theirs)) in outcome.iter().zip(singles).enumerate() {
         let ours = ours
             .as_ref()
             .unwrap_or_else(|error| panic!("{at}: {error}"));
         let levels = ours.as_raw().iter().zip(theirs.as_raw());
         let worst = levels.map(|(a, b)| a.abs_diff(*b)).max();
-        assert!(worst <= Some(1), "picture {at}: {worst:?} levels apart");
+        assert!(worst <= Some(1), "image {at}: {worst:?} levels apart");
     }
 }
 
 #[test]
-fn memory_that_ends_halves_the_batch_once_and_then_fails() {
+fn out_of_memory_halves_the_batch_once_and_then_fails() {
     that_ends(|| {
-        let studio = Studio::open();
-        let (requests, singles) = (studio.requests(), studio.one_by_one());
+        let fixture = Fixture::open();
+        let (requests, singles) = (fixture.requests(), fixture.one_by_one());
         let size = BatchSize::new(4);
-        let drawn = studio.draw(&Faulty::new(&studio.sdxl, 2, None), &requests, &size);
-        drawn.ended.expect("all drawn, in halves");
+        let outcome = fixture.generate(&Faulty::new(&fixture.sdxl, 2, None), &requests, &size);
+        outcome.ended.expect("all generated, in halves");
         assert_eq!(
-            (drawn.pictures.len(), size.get(), drawn.warnings),
-            (PICTURES, 2, 1)
+            (outcome.images.len(), size.get(), outcome.warnings),
+            (IMAGES, 2, 1)
         );
-        assert_equal(&drawn.pictures, &singles);
+        assert_equal(&outcome.images, &singles);
 
-        // Later pictures begin with the half, without a word more.
-        let artist = Faulty::new(&studio.sdxl, 2, None);
-        let drawn = studio.draw(&artist, &requests, &size);
-        drawn.ended.expect("all drawn");
-        assert_eq!((drawn.pictures.len(), drawn.warnings), (PICTURES, 0));
-        assert_eq!(artist.begun.into_inner(), PICTURES.div_ceil(2));
+        // Later images begin with the half, without a word more.
+        let model = Faulty::new(&fixture.sdxl, 2, None);
+        let outcome = fixture.generate(&model, &requests, &size);
+        outcome.ended.expect("all generated");
+        assert_eq!((outcome.images.len(), outcome.warnings), (IMAGES, 0));
+        assert_eq!(model.begun.into_inner(), IMAGES.div_ceil(2));
 
-        let drawn = studio.draw(&Faulty::new(&studio.sdxl, 1, None), &requests, &size);
-        let error = drawn.ended.expect_err("halved before");
+        let outcome = fixture.generate(&Faulty::new(&fixture.sdxl, 1, None), &requests, &size);
+        let error = outcome.ended.expect_err("halved before");
         assert!(
-            matches!(error, Error::OutOfMemory { pictures: 2, .. }),
+            matches!(error, Error::OutOfMemory { images: 2, .. }),
             "{error}"
         );
-        assert_eq!((drawn.pictures.len(), drawn.warnings), (0, 0));
+        assert_eq!((outcome.images.len(), outcome.warnings), (0, 0));
     })
     .expect("no panic");
 }
 
-/// The fault strikes the fourth picture, while the next batch is denoised.
+/// The fault strikes the fourth image, while the next batch is denoised.
 #[test]
-fn a_decoder_that_runs_out_of_memory_is_asked_again_for_what_is_left() {
+fn decoder_out_of_memory_retries_what_is_left() {
     that_ends(|| {
-        let studio = Studio::open();
-        let (requests, singles) = (studio.requests(), studio.one_by_one());
-        for (pictures, half) in [(2, 1), (1, 1)] {
-            let size = BatchSize::new(pictures);
-            let artist = Faulty::new(&studio.sdxl, 2, Some((3, refusal)));
-            let drawn = studio.draw(&artist, &requests, &size);
-            drawn.ended.expect("all drawn");
+        let fixture = Fixture::open();
+        let (requests, singles) = (fixture.requests(), fixture.one_by_one());
+        for (images, half) in [(2, 1), (1, 1)] {
+            let size = BatchSize::new(images);
+            let model = Faulty::new(&fixture.sdxl, 2, Some((3, refusal)));
+            let outcome = fixture.generate(&model, &requests, &size);
+            outcome.ended.expect("all generated");
             assert_eq!(
-                (drawn.pictures.len(), size.get(), drawn.warnings),
-                (PICTURES, half, 1)
+                (outcome.images.len(), size.get(), outcome.warnings),
+                (IMAGES, half, 1)
             );
             assert!(size.was_halved());
-            assert_equal(&drawn.pictures, &singles);
+            assert_equal(&outcome.images, &singles);
         }
     })
     .expect("no panic");
 }
 
 #[test]
-fn another_error_ends_the_drawing_after_what_was_drawn_before_it() {
+fn other_errors_end_generation_after_the_images_before_them() {
     that_ends(|| {
-        let studio = Studio::open();
-        let singles = studio.one_by_one();
+        let fixture = Fixture::open();
+        let singles = fixture.one_by_one();
         let size = BatchSize::new(2);
-        let artist = Faulty::new(&studio.sdxl, 2, Some((3, launch_failure)));
-        let drawn = studio.draw(&artist, &studio.requests(), &size);
-        let error = drawn.ended.expect_err("the decoder's error");
+        let model = Faulty::new(&fixture.sdxl, 2, Some((3, launch_failure)));
+        let outcome = fixture.generate(&model, &fixture.requests(), &size);
+        let error = outcome.ended.expect_err("the decoder's error");
         assert!(error.to_string().contains("LAUNCH_FAILED"), "{error}");
         assert_eq!(
-            (drawn.pictures.len(), size.get(), drawn.warnings),
+            (outcome.images.len(), size.get(), outcome.warnings),
             (3, 2, 0)
         );
-        assert_equal(&drawn.pictures, &singles);
+        assert_equal(&outcome.images, &singles);
     })
     .expect("no panic");
 }
 
 /// Here a name's embedding, whose products leave the range, in a batch with another name.
 #[test]
-fn numbers_that_are_not_finite_cost_their_own_picture_only() {
+fn non_finite_numbers_fail_their_own_image_only() {
     that_ends(|| {
-        let studio = Studio::open();
-        let (mut requests, singles) = (studio.requests(), studio.one_by_one());
-        let rows = vec![f32::MAX; studio.names[0].rows().len()];
-        let vast = NameEmbedding::new(rows, studio.sdxl.name_width()).expect("an embedding");
+        let fixture = Fixture::open();
+        let (mut requests, singles) = (fixture.requests(), fixture.one_by_one());
+        let rows = vec![f32::MAX; fixture.names[0].rows().len()];
+        let vast = NameTensor::new(rows, fixture.sdxl.name_width()).expect("an embedding");
         requests[3].name = Some(&vast);
-        let drawn = studio.draw(
-            &Faulty::new(&studio.sdxl, 4, None),
+        let outcome = fixture.generate(
+            &Faulty::new(&fixture.sdxl, 4, None),
             &requests,
             &BatchSize::new(2),
         );
-        drawn.ended.expect("the others are drawn");
-        let (before, rest) = drawn.pictures.split_at(3);
+        outcome.ended.expect("the others are generated");
+        let (before, rest) = outcome.images.split_at(3);
         assert_equal(before, &singles);
         assert!(
             matches!(rest[0], Err(Error::NotFinite { .. })),
@@ -323,25 +331,31 @@ fn numbers_that_are_not_finite_cost_their_own_picture_only() {
             rest[0]
         );
         assert_equal(&rest[1..], &singles[4..]);
-        assert_eq!(drawn.pictures.len(), PICTURES);
+        assert_eq!(outcome.images.len(), IMAGES);
     })
     .expect("no panic");
 }
 
 #[test]
-fn whoever_takes_the_pictures_may_stop() {
+fn the_receiver_may_stop_generation() {
     that_ends(|| {
-        let studio = Studio::open();
-        let (requests, size) = (studio.requests(), BatchSize::new(2));
+        let fixture = Fixture::open();
+        let (requests, size) = (fixture.requests(), BatchSize::new(2));
         let mut taken = 0;
-        let ended = in_batches(&studio.sdxl, &requests, &studio.run, &size, |_, image| {
-            taken += 1;
-            image?;
-            match taken {
-                2 => Err(Error::setting("pictures", 2, "enough")),
-                _ => Ok(()),
-            }
-        });
+        let ended = in_batches(
+            &fixture.sdxl,
+            &requests,
+            &fixture.params,
+            &size,
+            |_, image| {
+                taken += 1;
+                image?;
+                match taken {
+                    2 => Err(Error::setting("images", 2, "enough")),
+                    _ => Ok(()),
+                }
+            },
+        );
         assert!(matches!(ended, Err(Error::Setting { .. })));
         assert_eq!(taken, 2);
     })
@@ -349,13 +363,13 @@ fn whoever_takes_the_pictures_may_stop() {
 }
 
 #[test]
-fn a_panic_is_not_taken_for_an_end() {
+fn a_panic_in_the_decoder_propagates() {
     that_ends(|| {
-        let studio = Studio::open();
-        let (requests, size) = (studio.requests(), BatchSize::new(2));
-        let artist = Faulty::new(&studio.sdxl, 4, Some((3, panic)));
-        let draw = || studio.draw(&artist, &requests, &size);
-        assert!(catch_unwind(AssertUnwindSafe(draw)).is_err());
+        let fixture = Fixture::open();
+        let (requests, size) = (fixture.requests(), BatchSize::new(2));
+        let model = Faulty::new(&fixture.sdxl, 4, Some((3, panic)));
+        let generate = || fixture.generate(&model, &requests, &size);
+        assert!(catch_unwind(AssertUnwindSafe(generate)).is_err());
     })
     .expect("no other panic");
 }
