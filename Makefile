@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test check fmt fmt-check clippy clippy-cuda doc deny advisories msrv test-gpu test-attention soak bench bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test check fmt fmt-check clippy clippy-cuda doc deny advisories msrv test-gpu test-attention soak bench bench-planner bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -68,6 +68,10 @@ soak: onnxruntime
 # Times of the whole run, and of its second run with nothing changed.
 bench: build
 	python3 benches/whole-run.py
+
+# Time and memory of planning 1,000, 10,000 and 100,000 tasks.
+bench-planner:
+	cargo bench --profile release --bench planner
 
 # spaCy and models/ner on the same captions: BENCH_NER='20000 5' are captions and passes.
 BENCH_NER ?= 20000 5

@@ -7,6 +7,7 @@ use laioncele_core::ledger::Record;
 use laioncele_core::{DropReason, StageName, Unit};
 use serde::Serialize;
 
+use crate::plan::StepPlan;
 use crate::words::{duration, grouped, table};
 
 /// A whole run.
@@ -27,8 +28,10 @@ pub struct StepSummary {
     pub step: String,
     /// Its tasks.
     pub tasks: usize,
-    /// Those of them that this run did; the others were done before.
+    /// Tasks that this run did.
     pub ran: usize,
+    /// Tasks that are done now, whichever run did them.
+    pub done: usize,
     /// Seconds that this run spent on it.
     pub seconds: f64,
     /// Seconds that its tasks took, whenever and wherever they ran.
@@ -53,32 +56,27 @@ pub struct Balance {
 }
 
 impl StepSummary {
-    /// The summary of the step's done tasks.
-    pub fn of<'a>(
-        stage: StageName,
-        step: &str,
-        ran: usize,
-        took: Duration,
-        records: impl Iterator<Item = &'a Record>,
-    ) -> Self {
+    /// The summary of a step of which this run did `ran` tasks in the time `took`.
+    pub fn of(step: &StepPlan, ran: usize, took: Duration) -> Self {
         let mut summary = Self {
-            stage,
-            step: step.to_owned(),
-            tasks: 0,
+            stage: step.stage,
+            step: step.name.clone(),
+            tasks: step.tasks.len(),
             ran,
+            done: 0,
             seconds: took.as_secs_f64(),
             task_seconds: 0.0,
             balances: Vec::new(),
             metrics: BTreeMap::new(),
         };
-        for record in records {
+        for record in step.records() {
             summary.add(record);
         }
         summary
     }
 
     fn add(&mut self, record: &Record) {
-        self.tasks += 1;
+        self.done += 1;
         self.task_seconds += record.seconds;
         for (name, value) in &record.metrics {
             *self.metrics.entry(name.clone()).or_default() += value;
@@ -175,6 +173,7 @@ mod tests {
             step: "dedupe-images".to_owned(),
             tasks: 2,
             ran: 0,
+            done: 2,
             seconds: 0.1,
             task_seconds: 7.0,
             balances: vec![balance],

@@ -10,7 +10,7 @@ use laioncele_core::{CoreError, Manifest, StageName, Step};
 use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::lock::Lock;
-use crate::plan::{self, Plan, PlanInputs, Records, inputs};
+use crate::plan::{self, Plan, PlanError, PlanInputs, Planner, Records, inputs};
 use crate::registry;
 
 /// How a command uses the run's folder.
@@ -91,8 +91,15 @@ impl Session {
     /// # Errors
     /// Steps that do not fit together.
     pub fn plan(&self) -> Result<Plan, Failure> {
-        plan::plan(&self.inputs, &self.records)
-            .map_err(|e| Failure::new(Exit::Defect, e.to_string()))
+        plan::plan(&self.inputs, &self.records).map_err(defect)
+    }
+
+    /// A planner for the steps of the inputs.
+    ///
+    /// # Errors
+    /// As [`Session::plan`].
+    pub fn planner(&self) -> Result<Planner, Failure> {
+        Planner::new(&self.inputs).map_err(defect)
     }
 
     /// The step called `name`.
@@ -110,6 +117,10 @@ impl Session {
         let records = plan.steps.iter().flat_map(|s| s.records());
         Ok(records.map(|r| (**r).clone()).collect())
     }
+}
+
+fn defect(error: PlanError) -> Failure {
+    Failure::new(Exit::Defect, error.to_string())
 }
 
 fn nothing_run(output: &Path) -> Failure {

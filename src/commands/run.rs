@@ -14,7 +14,7 @@ use crate::executor::launch::Local;
 use crate::executor::{self, Executor, Failed, Options, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::plan::StepPlan;
+use crate::plan::{Planner, StepPlan};
 use crate::progress::{Reporter, reporter};
 use crate::report::{StepSummary, Summary};
 use crate::session::{Access, Session};
@@ -62,7 +62,7 @@ impl Run {
     pub fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         let begun = Instant::now();
         let session = Session::open(&self.paths, self.stage.last(), Access::Write)?;
-        let mut run = RunAtWork::begin(session, &self, verbosity)?;
+        let mut run = ActiveRun::begin(session, &self, verbosity)?;
         let result = run.steps(&self.stage);
         drop(run.executor);
         let mut summary = run.summary;
@@ -132,8 +132,10 @@ fn run_name() -> String {
     )
 }
 
-struct RunAtWork {
+/// A run while it executes.
+struct ActiveRun {
     session: Session,
+    planner: Planner,
     executor: Executor,
     reporter: Box<dyn Reporter>,
     web: WorldWeb,
@@ -142,7 +144,7 @@ struct RunAtWork {
     paths: RunPaths,
 }
 
-impl RunAtWork {
+impl ActiveRun {
     fn begin(session: Session, run: &Run, verbosity: &Verbosity) -> Result<Self, Failure> {
         let launcher = Local::new().map_err(|e| {
             Failure::new(Exit::Environment, format!("this program's own file: {e}"))
@@ -155,6 +157,7 @@ impl RunAtWork {
         executor::watch_signals(executor.events())
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
         Ok(Self {
+            planner: session.planner()?,
             web: WorldWeb::of(&session.manifest)?,
             error_rates: ErrorRates::of(&session.manifest)?,
             session,
@@ -166,42 +169,38 @@ impl RunAtWork {
     }
 
     fn steps(&mut self, stages: &Stages) -> Result<(), Failure> {
-        for at in 0..self.session.inputs.steps.len() {
-            if stages.0.contains(&self.session.inputs.steps[at].stage) {
-                self.step(at)?;
+        for step in self.session.inputs.steps.clone() {
+            let mut planned = self.planner.plan_step(&step, &self.session.records);
+            if stages.0.contains(&step.stage) {
+                self.step(&mut planned)?;
             }
+            self.planner.add(&step, &planned);
         }
         Ok(())
     }
 
-    fn step(&mut self, at: usize) -> Result<(), Failure> {
+    fn step(&mut self, planned: &mut StepPlan) -> Result<(), Failure> {
         if self.executor.interrupted() {
             return Err(interrupted());
         }
         let begun = Instant::now();
-        let planned = self.planned(at)?;
         if let Some(on) = planned.waits_for() {
-            return Err(self.not_ready(&planned, on));
+            return Err(self.not_ready(planned, on));
         }
         let missing: Vec<TaskSpec> = planned.missing().map(|(spec, _)| spec.clone()).collect();
-        let ran = missing.len();
-        let outcome = self.run_tasks(&planned, &missing)?;
-        for record in outcome.records {
-            self.session.records.add(record);
-        }
-        let planned = self.planned(at)?;
-        let done = planned.records().map(|r| &**r);
-        let ran = ran - outcome.failed.len();
-        let summary = StepSummary::of(planned.stage, &planned.name, ran, begun.elapsed(), done);
+        let outcome = self.run_tasks(planned, &missing)?;
+        let ran = outcome.records.len();
+        planned.mark_done(outcome.records);
+        let summary = StepSummary::of(planned, ran, begun.elapsed());
         self.summary.steps.push(summary);
         if outcome.interrupted {
             return Err(interrupted());
         }
         if !outcome.failed.is_empty() {
-            return Err(self.tasks_failed(&planned, &outcome.failed));
+            return Err(self.tasks_failed(planned, &outcome.failed));
         }
-        self.say_error_rates(&planned)?;
-        self.publish(&planned)
+        self.say_error_rates(planned)?;
+        self.publish(planned)
     }
 
     /// What the threshold of a step that compares faces stands for, where that was measured.
@@ -213,10 +212,6 @@ impl RunAtWork {
             self.reporter.note(&line);
         }
         Ok(())
-    }
-
-    fn planned(&self, at: usize) -> Result<StepPlan, Failure> {
-        Ok(self.session.plan()?.steps.swap_remove(at))
     }
 
     fn run_tasks(&mut self, planned: &StepPlan, missing: &[TaskSpec]) -> Result<Outcome, Failure> {

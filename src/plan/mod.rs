@@ -10,14 +10,14 @@ mod planner;
 mod records;
 pub mod stages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::TaskSpec;
 use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, StageName, TableId};
 
-pub use planner::{PlanError, plan};
+pub use planner::{PlanError, Planner, plan};
 pub use records::Records;
 
 /// What the planner knows of a step.
@@ -105,6 +105,19 @@ impl StepPlan {
             State::Done(record) => Some(record),
             State::Missing { .. } | State::Waiting { .. } => None,
         })
+    }
+
+    /// Marks tasks as done that a run has done since the step was planned.
+    pub fn mark_done(&mut self, records: impl IntoIterator<Item = Record>) {
+        let mut records: HashMap<Digest, Record> =
+            records.into_iter().map(|r| (r.key, r)).collect();
+        for task in &mut self.tasks {
+            if let State::Missing { spec, .. } = &task.state
+                && let Some(record) = records.remove(&spec.key)
+            {
+                task.state = State::Done(Arc::new(record));
+            }
+        }
     }
 
     /// Whether every task is done.

@@ -1,4 +1,4 @@
-//! The ledger's records as the planner looks them up: by key, and the newest of a step and partition.
+//! The ledger's records, indexed for the planner: by key, and the newest of a step and partition.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,28 +6,26 @@ use std::sync::Arc;
 use laioncele_core::ledger::Record;
 use laioncele_core::{Digest, Partition};
 
-/// Records of a run.
+/// The records of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
-    by_task: HashMap<(String, Partition), Vec<Arc<Record>>>,
+    /// Step → partition → records, newest first.
+    steps: HashMap<String, HashMap<Partition, Vec<Arc<Record>>>>,
 }
 
 impl Records {
     /// Indexes `records`, given newest first.
     pub fn new(records: Vec<Record>) -> Self {
-        let mut by_task = HashMap::<_, Vec<_>>::new();
+        let mut index = Self::default();
         for record in records {
-            let task = (record.step.clone(), record.partition.clone());
-            by_task.entry(task).or_default().push(Arc::new(record));
+            index.history_mut(&record).push(Arc::new(record));
         }
-        Self { by_task }
+        index
     }
 
-    /// Adds the record of a task that was just committed.
+    /// Adds a record that is newer than all others.
     pub fn add(&mut self, record: Record) {
-        let task = (record.step.clone(), record.partition.clone());
-        let history = self.by_task.entry(task).or_default();
-        history.insert(0, Arc::new(record));
+        self.history_mut(&record).insert(0, Arc::new(record));
     }
 
     /// The record of `step` on `partition` under `key`.
@@ -41,8 +39,13 @@ impl Records {
     }
 
     fn history(&self, step: &str, partition: &Partition) -> &[Arc<Record>] {
-        self.by_task
-            .get(&(step.to_owned(), partition.clone()))
-            .map_or(&[], Vec::as_slice)
+        let partitions = self.steps.get(step);
+        let records = partitions.and_then(|p| p.get(partition));
+        records.map_or(&[], Vec::as_slice)
+    }
+
+    fn history_mut(&mut self, record: &Record) -> &mut Vec<Arc<Record>> {
+        let partitions = self.steps.entry(record.step.clone()).or_default();
+        partitions.entry(record.partition.clone()).or_default()
     }
 }

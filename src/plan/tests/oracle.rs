@@ -1,0 +1,126 @@
+//! A second planner, written for simplicity: it keeps no index and scans all steps, tasks and records for every task.
+//! Tests compare the real planner with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use laioncele_core::ledger::{KeyParts, Record};
+use laioncele_core::protocol::TaskSpec;
+use laioncele_core::{Digest, KeyHasher, Part, Partition, Partitioning, Reads, Scope, TableId};
+
+use super::super::{Plan, PlanInputs, State, StepInfo, StepPlan, TaskPlan};
+
+/// Plans all steps; `records` are newest first.
+pub fn plan(inputs: &PlanInputs, records: &[Record]) -> Plan {
+    let mut plan = Plan { steps: Vec::new() };
+    for step in &inputs.steps {
+        let mut tasks = Vec::new();
+        for partition in partitions(inputs, step.partitioning) {
+            let state = state(inputs, &plan, step, &partition, records);
+            tasks.push(TaskPlan { partition, state });
+        }
+        plan.steps.push(StepPlan {
+            name: step.name.clone(),
+            stage: step.stage,
+            tasks,
+        });
+    }
+    plan
+}
+
+fn partitions(inputs: &PlanInputs, partitioning: Partitioning) -> Vec<Partition> {
+    let numbered = |count, partition: fn(u32) -> Partition| (0..count).map(partition).collect();
+    match partitioning {
+        Partitioning::Shards => inputs.shards.iter().map(|s| s.partition.clone()).collect(),
+        Partitioning::Buckets => numbered(inputs.buckets, Partition::bucket),
+        Partitioning::Chunks(count) => numbered(count, Partition::chunk),
+        Partitioning::Once => vec![Partition::whole()],
+    }
+}
+
+fn state(
+    inputs: &PlanInputs,
+    earlier: &Plan,
+    step: &StepInfo,
+    partition: &Partition,
+    records: &[Record],
+) -> State {
+    if let Some(on) = unfinished(inputs, earlier, step) {
+        return State::Waiting { on };
+    }
+    let reads = || step.reads.iter();
+    let parts = |read| parts(inputs, earlier, read, partition);
+    let key_parts = KeyParts {
+        version: step.version,
+        settings: step.settings.clone(),
+        models: step.models.clone(),
+        inputs: reads().flat_map(|r| digests(r, &parts(r))).collect(),
+    };
+    let key = key_parts.key(&step.name, partition);
+    let history = || {
+        let same_task = |r: &&Record| r.step == step.name && r.partition == *partition;
+        records.iter().filter(same_task)
+    };
+    if let Some(done) = history().find(|r| r.key == key) {
+        return State::Done(Arc::new(done.clone()));
+    }
+    State::Missing {
+        causes: match history().next() {
+            Some(newest) => key_parts.changes_since(&newest.key_parts),
+            None => Vec::new(),
+        },
+        spec: Box::new(TaskSpec {
+            stage: step.stage,
+            step: step.name.clone(),
+            partition: partition.clone(),
+            key,
+            key_parts,
+            inputs: reads().flat_map(parts).collect(),
+        }),
+    }
+}
+
+/// The first step with a task that is not done, among those that write what `step` reads.
+fn unfinished(inputs: &PlanInputs, earlier: &Plan, step: &StepInfo) -> Option<String> {
+    for read in &step.reads {
+        for (writer, planned) in inputs.steps.iter().zip(&earlier.steps) {
+            let writes = writer.writes.contains(&read.table) || read.table == TableId::Dropped;
+            let done = |task: &TaskPlan| matches!(task.state, State::Done(_));
+            if writes && !planned.tasks.iter().all(done) {
+                return Some(writer.name.clone());
+            }
+        }
+    }
+    None
+}
+
+/// The parts that a task on `partition` reads, sorted by partition, then by who wrote them.
+fn parts(inputs: &PlanInputs, earlier: &Plan, read: &Reads, partition: &Partition) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if read.table == TableId::Captions {
+        parts.extend(inputs.shards.iter().cloned());
+    }
+    for task in earlier.steps.iter().flat_map(|step| &step.tasks) {
+        if let State::Done(record) = &task.state {
+            parts.extend(record.outputs.iter().cloned());
+        }
+    }
+    parts.retain(|part| part.table == read.table);
+    parts.retain(|part| read.scope == Scope::All || part.partition == *partition);
+    parts.sort_by(|a, b| a.partition.cmp(&b.partition));
+    parts
+}
+
+/// What the key says of the parts that are read.
+fn digests(read: &Reads, parts: &[Part]) -> BTreeMap<String, Digest> {
+    let mut digests = BTreeMap::new();
+    for same in parts.chunk_by(|a, b| a.partition == b.partition) {
+        let mut hasher = KeyHasher::new("input-parts");
+        for part in same {
+            hasher = hasher.digest("part", part.digest);
+        }
+        let name = format!("{}/{}", read.table, same[0].partition);
+        digests.insert(name, hasher.finish());
+    }
+    digests
+}
