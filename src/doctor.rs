@@ -1,18 +1,18 @@
 //! What `doctor` looks at: whether everything that a manifest names is there, whole, and of one piece, before hours of
 //! work begin with it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use laioncele_clip::{ImageEncoders, VisionModel};
 use laioncele_core::error::chain;
 use laioncele_core::{Manifest, Step};
 use laioncele_encoder::ImageEncoderFiles;
+use laioncele_extract_names::check_source;
 use laioncele_face::{FaceFiles, FaceNets, FaceOptions};
 use laioncele_ner::Ner;
 use laioncele_nn::{DeviceChoice, LoadOptions, ResolvedDevice};
 use laioncele_sdxl::{NAME_TOKENS, SdxlFiles};
-use polars::prelude::{ParquetReader, SerReader};
 use serde::Serialize;
 
 use crate::plan::inputs;
@@ -81,30 +81,15 @@ fn settings(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
     wrong
 }
 
-/// The captions' files, and the columns that the manifest maps.
+/// The captions' files, and the columns that the manifest maps: the verdict that `run` begins with.
 fn source(manifest: &Manifest) -> Check {
     let path = manifest.resolve(&manifest.source.path);
-    let found = || {
-        let shards = manifest.shards().map_err(|e| chain(&e))?;
-        let mut bytes = 0;
-        for shard in &shards {
-            let about = |error: String| format!("{}: {error}", shard.path.display());
-            let file = File::open(&shard.path).map_err(|e| about(e.to_string()))?;
-            bytes += file.metadata().map_or(0, |m| m.len());
-            let schema = ParquetReader::new(file).schema();
-            let schema = schema.map_err(|e| about(e.to_string()))?;
-            let columns = manifest.source.columns.values();
-            let absent: Vec<&str> = columns
-                .map(String::as_str)
-                .filter(|column| !schema.contains(column))
-                .collect();
-            if !absent.is_empty() {
-                return Err(about(format!("no column {}", absent.join(", "))));
-            }
-        }
-        Ok(format!("{}, {}", count(shards.len(), "file"), size(bytes)))
-    };
-    Check::new("source", Some(&path), found())
+    let found = check_source(manifest).map_err(|e| chain(&e));
+    let found = found.map(|source| {
+        let (files, rows) = (count(source.files, "file"), grouped(source.rows));
+        format!("{files}, {rows} rows, {}", size(source.bytes))
+    });
+    Check::new("source", Some(&path), found)
 }
 
 /// The models that are not loaded below: are they there? The NER package knows its own digests.

@@ -65,7 +65,8 @@ impl Session {
         };
         let memory = store.as_ref().map(|s| s.local_path("cache/digests.json"));
         let digests = FileDigests::open(memory);
-        let inputs = inputs::gather(&manifest, &steps, last, &digests);
+        let checked = access == Access::Write;
+        let inputs = inputs::gather(&manifest, &steps, last, &digests, checked);
         digests.save();
         Ok(Self {
             manifest,

@@ -207,8 +207,8 @@ impl Harness {
         let manifest = Manifest::load(&folder.path().join("manifest.toml")).expect("valid");
         let steps: Vec<Box<dyn Step>> = vec![Box::new(OneRow(Arc::new(|_| Ok(()))))];
         let digests = FileDigests::open(None);
-        let inputs =
-            inputs::gather(&manifest, &steps, StageName::Evaluate, &digests).expect("plan inputs");
+        let inputs = inputs::gather(&manifest, &steps, StageName::Evaluate, &digests, false)
+            .expect("plan inputs");
         let plan = plan::plan(&inputs, &Records::default()).expect("a plan");
         let tasks = plan.steps[0].missing().map(|(s, _)| s.clone()).collect();
         Self { folder, tasks }

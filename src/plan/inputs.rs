@@ -4,32 +4,38 @@ use std::collections::BTreeMap;
 use std::path::absolute;
 
 use laioncele_core::digest::FileDigests;
+use laioncele_core::error::chain;
 use laioncele_core::manifest::SourceShard;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::{CoreError, Digest, Manifest, Part, StageName, Step, TableId};
+use laioncele_extract_names::{SourceError, check_source};
 use serde_json::Value;
 
 use super::{PlanInputs, StepInfo};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// The plan inputs of `steps` up to and including stage `last`. Settings are checked for all steps, models only for
-/// those up to `last`.
+/// those up to `last`. With `check_footers` also the footers of all source files are checked, so that a file that cannot be
+/// read, or lacks a column, is named before any work starts.
 ///
 /// # Errors
-/// A wrong manifest, an empty source, a missing model.
+/// A wrong manifest, a missing, empty or unusable source, a missing model.
 pub fn gather(
     manifest: &Manifest,
     steps: &[Box<dyn Step>],
     last: StageName,
     digests: &FileDigests,
+    check_footers: bool,
 ) -> Result<PlanInputs, Failure> {
     let settings = steps
         .iter()
         .map(|step| settings(&**step, manifest))
         .collect::<Result<Vec<_>, _>>()?;
-    let shards = manifest
-        .shards()
-        .map_err(|e| no_source(manifest, e))?
+    let shards = manifest.shards().map_err(|e| no_source(manifest, e))?;
+    if check_footers {
+        check_source(manifest).map_err(|e| unusable_source(manifest, e))?;
+    }
+    let shards = shards
         .iter()
         .map(|shard| shard_part(shard, digests))
         .collect::<Result<Vec<_>, _>>()?;
@@ -80,6 +86,16 @@ fn no_source(manifest: &Manifest, error: CoreError) -> Failure {
         _ => return error.into(),
     };
     Failure::from(error).hint(hint)
+}
+
+fn unusable_source(manifest: &Manifest, error: SourceError) -> Failure {
+    let error = match error {
+        SourceError::Source(error) => return no_source(manifest, error),
+        error => error,
+    };
+    let text = "replace the file, or correct [source.columns]";
+    Failure::new(Exit::Environment, chain(&error))
+        .hint(format!("{text} of {}", manifest.path().display()))
 }
 
 fn no_model(manifest: &Manifest, label: &str, error: CoreError) -> Failure {

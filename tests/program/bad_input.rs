@@ -4,7 +4,7 @@ use std::fs;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::sandbox::{FRAME, Sandbox};
+use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
 
 const RUN: [&str; 3] = ["run", "--manifest", "manifest.toml"];
 
@@ -64,6 +64,31 @@ fn a_missing_source() {
     insta::assert_snapshot!(sandbox.show(&RUN));
 }
 
+/// What `run` says of a source file it cannot use, and what `doctor` says.
+fn verdicts(sandbox: &Sandbox) -> [String; 2] {
+    let ended = sandbox.run(&RUN);
+    assert_eq!(ended.status.code(), Some(3));
+    assert!(!sandbox.join("laioncele-output/tables").exists());
+    let doctor = sandbox.run(&["doctor", "--json", "--manifest", "manifest.toml"]);
+    let checks: Vec<serde_json::Value> = serde_json::from_str(&stdout(&doctor)).expect("JSON");
+    let source = checks.iter().find(|check| check["check"] == "source");
+    let detail = source.and_then(|check| check["detail"].as_str());
+    [stderr(&ended), detail.expect("a detail").to_owned()]
+}
+
+#[test]
+fn an_unusable_source_file_stops_the_run_before_any_work_as_doctor_says() {
+    let sandbox = Sandbox::with_manifest(FRAME);
+    let [run, doctor] = verdicts(&sandbox);
+    assert!(doctor.contains("a.parquet: not a Parquet file"), "{doctor}");
+    assert!(run.contains(&doctor), "{run}");
+
+    let columns = FRAME.replace("caption = \"TEXT\"", "caption = \"TEXTS\"");
+    let [run, doctor] = verdicts(&Sandbox::with_captions(&columns, &[b"A caption"]));
+    assert!(doctor.contains("no column `TEXTS`"), "{doctor}");
+    assert!(run.contains(&doctor), "{run}");
+}
+
 #[test]
 fn two_runs_on_one_folder() {
     let sandbox = Sandbox::with_manifest(FRAME);
@@ -98,7 +123,7 @@ fn a_read_only_output() {
     let arguments = ["run", "--manifest", "manifest.toml", "--output", output];
     let ended = sandbox.run(&arguments);
     fs::set_permissions(&frozen, fs::Permissions::from_mode(0o755)).expect("own folder");
-    let text = crate::sandbox::stderr(&ended);
+    let text = stderr(&ended);
     assert_eq!(ended.status.code(), Some(3), "{text}");
     assert!(
         text.starts_with("error: ") && text.contains(output),

@@ -52,7 +52,7 @@ fn a_sound_world_passes_and_a_changed_one_does_not() {
     );
     let source = checks.iter().find(|check| check["check"] == "source");
     let detail = source.expect("the source")["detail"].to_string();
-    assert!(detail.contains("no column text"), "{detail}");
+    assert!(detail.contains("no column `text`"), "{detail}");
 }
 
 #[test]

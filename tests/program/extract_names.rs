@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{
-    BinaryChunked, Column, DataFrame, IntoSeries, NewChunkedArray, ParquetReader, ParquetWriter,
-    SerReader,
-};
+use polars::prelude::{DataFrame, ParquetReader, SerReader};
 use serde_json::Value;
 
 use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
@@ -59,28 +56,12 @@ fn recorded() -> Persons {
     persons
 }
 
-/// A run's folder whose source is the captions.
-fn sandbox(manifest: &str, captions: &[&[u8]]) -> Sandbox {
-    let sandbox = Sandbox::with_manifest(manifest);
-    let urls: Vec<String> = (0..captions.len())
-        .map(|n| format!("https://pictures.example/{n}.jpg"))
-        .collect();
-    let texts = BinaryChunked::from_slice("TEXT".into(), captions);
-    let columns = vec![Column::new("URL".into(), urls), texts.into_series().into()];
-    let mut frame = DataFrame::new(captions.len(), columns).expect("a table");
-    let file = File::create(sandbox.join("captions/a.parquet")).expect("a file");
-    ParquetWriter::new(file)
-        .finish(&mut frame)
-        .expect("written");
-    sandbox
-}
-
 /// The recorded captions in a run whose manifest has the tiny BERT.
 fn with_bert(engine: &str) -> Sandbox {
     let bert = format!("bert\"\nengine = \"{engine}\"");
     let recorded = recorded();
     let captions: Vec<&[u8]> = recorded.keys().map(String::as_bytes).collect();
-    let sandbox = sandbox(&FRAME.replace(SPACY, &bert), &captions);
+    let sandbox = Sandbox::with_captions(&FRAME.replace(SPACY, &bert), &captions);
     fs::create_dir(sandbox.join("bert")).expect("a folder");
     for file in [
         "config.json",
@@ -207,7 +188,7 @@ fn captions_that_nobody_meant_are_read_or_dropped() {
         b"\xed\xa0\x80",
         b"",
     ];
-    let sandbox = sandbox(FRAME, &captions);
+    let sandbox = Sandbox::with_captions(FRAME, &captions);
     let ended = sandbox.run(&RUN);
     assert!(ended.status.success(), "{}", stderr(&ended));
     let read = mentions(&sandbox);

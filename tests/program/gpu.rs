@@ -68,7 +68,7 @@ fn run_on(gpus: &str) -> [&str; 7] {
 
 #[test]
 fn a_run_on_gpus_that_are_not_there_does_not_begin() {
-    let sandbox = Sandbox::with_manifest(FRAME);
+    let sandbox = Sandbox::with_captions(FRAME, &[b"A caption"]);
     let ended = sandbox.run(&run_on(ABSENT));
     let text = stderr(&ended);
     assert_eq!(ended.status.code(), Some(3), "{text}");

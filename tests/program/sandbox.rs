@@ -4,6 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use polars::prelude::{
+    BinaryChunked, Column, DataFrame, IntoSeries, NewChunkedArray, ParquetWriter,
+};
+
 /// The smallest manifest: what must be said of a run, one caption file, the mini models (which the sandbox links to).
 pub const FRAME: &str = r#"[run]
 seed = 1
@@ -64,6 +68,22 @@ impl Sandbox {
         sandbox.write("manifest.toml", text);
         sandbox.write("captions/a.parquet", "not read by these tests");
         sandbox.write("references/somebody.jpg", "neither is this");
+        sandbox
+    }
+
+    /// A folder with `manifest.toml` and a source of these captions.
+    pub fn with_captions(manifest: &str, captions: &[&[u8]]) -> Self {
+        let sandbox = Self::with_manifest(manifest);
+        let urls: Vec<String> = (0..captions.len())
+            .map(|n| format!("https://pictures.example/{n}.jpg"))
+            .collect();
+        let texts = BinaryChunked::from_slice("TEXT".into(), captions);
+        let columns = vec![Column::new("URL".into(), urls), texts.into_series().into()];
+        let mut frame = DataFrame::new(captions.len(), columns).expect("a table");
+        let file = fs::File::create(sandbox.join("captions/a.parquet")).expect("a file");
+        ParquetWriter::new(file)
+            .finish(&mut frame)
+            .expect("written");
         sandbox
     }
 

@@ -2,26 +2,28 @@
 
 use std::path::PathBuf;
 
+use arrow::error::ArrowError;
 use laioncele_core::{CoreError, StageError};
+use parquet::errors::ParquetError;
 
 /// Why a file of the source cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The file cannot be opened.
-    #[error("{path}: {source}")]
+    #[error("{path}: cannot be opened")]
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
     /// The file is no Parquet, or its footer is broken.
-    #[error("{path}: not a Parquet file: {reason}")]
+    #[error("{path}: not a Parquet file")]
     NotParquet {
         /// The file.
         path: PathBuf,
-        /// What the reader said.
-        reason: String,
+        /// What the Parquet reader said.
+        source: ParquetError,
     },
     /// A mapped column is not there.
     #[error("{path}: no column `{column}`, which [source.columns] maps to `{role}`{hint}")]
@@ -52,16 +54,16 @@ pub enum SourceError {
         found: String,
     },
     /// The rows behind `row` cannot be read: the file is damaged.
-    #[error("{path}: after row {row}: {reason}")]
+    #[error("{path}: unreadable after row {row}")]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Rows read before.
         row: u64,
-        /// What the reader said.
-        reason: String,
+        /// What the Parquet reader said.
+        source: ArrowError,
     },
-    /// The source as a whole.
+    /// A source that is missing or empty.
     #[error(transparent)]
     Source(#[from] CoreError),
 }

@@ -27,7 +27,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use error::SourceError;
 pub use settings::Settings;
-pub use source::check_source;
+pub use source::{SourceSummary, check_source};
 
 use judge::Refusal;
 use read::{Caption, Reader};

@@ -30,15 +30,31 @@ const BATCH_ROWS: usize = 8192;
 /// Bytes of a batch by the file's own count, so that long captions make short batches.
 const BATCH_BYTES: usize = 16 << 20;
 
-/// Checks every file of the source: Parquet, with all mapped columns, each of a type that it can have. Reads no row.
+/// What a usable source consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceSummary {
+    /// Parquet files.
+    pub files: usize,
+    /// Rows of all files.
+    pub rows: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// Checks every file of the source: Parquet, with all mapped columns, each of a type that it can have. Reads the files'
+/// footers only.
 ///
 /// # Errors
-/// [`SourceError`] of the first file that will not do.
-pub fn check_source(manifest: &Manifest) -> Result<(), SourceError> {
+/// [`SourceError`] of the first file that cannot be used, or of a source that is missing or empty.
+pub fn check_source(manifest: &Manifest) -> Result<SourceSummary, SourceError> {
+    let mut summary = SourceSummary::default();
     for shard in manifest.shards()? {
-        SourceFile::open(&shard.path, &manifest.source.columns)?;
+        let file = SourceFile::open(&shard.path, &manifest.source.columns)?;
+        summary.files += 1;
+        summary.rows += file.rows();
+        summary.bytes += file.file.metadata().map_or(0, |m| m.len());
     }
-    Ok(())
+    Ok(summary)
 }
 
 /// An open file whose columns are as they must be.
@@ -60,9 +76,9 @@ impl SourceFile {
             path: path.to_owned(),
             source,
         })?;
-        let metadata = metadata(&file).map_err(|e| SourceError::NotParquet {
+        let metadata = metadata(&file).map_err(|source| SourceError::NotParquet {
             path: path.to_owned(),
-            reason: e.to_string(),
+            source,
         })?;
         let find = |(role, column): (&String, &String)| {
             let number = find_column(metadata.schema(), path, role, column);
@@ -84,10 +100,10 @@ impl SourceFile {
 
     /// Its rows, in order.
     pub(crate) fn batches(self) -> Result<Batches, SourceError> {
-        let fail = |reason: String| SourceError::Damaged {
+        let fail = |error: ParquetError| SourceError::Damaged {
             path: self.path.clone(),
             row: 0,
-            reason,
+            source: error.into(),
         };
         let (metadata, schema) = (self.metadata.metadata(), self.metadata.schema());
         let names = |(role, number): (&String, &usize)| {
@@ -101,7 +117,7 @@ impl SourceFile {
             .with_projection(mask)
             .with_batch_size(batch_rows)
             .build()
-            .map_err(|e| fail(e.to_string()))?;
+            .map_err(fail)?;
         Ok(Batches {
             reader,
             columns,
@@ -218,10 +234,10 @@ impl Iterator for Batches {
             self.row += batch.num_rows() as u64;
             SourceBatch::new(&batch, &self.columns)
         });
-        Some(typed.map_err(|e| SourceError::Damaged {
+        Some(typed.map_err(|source| SourceError::Damaged {
             path: self.path.clone(),
             row,
-            reason: e.to_string(),
+            source,
         }))
     }
 }

@@ -91,7 +91,9 @@ fn all_files_of_the_source_are_checked_before_the_run() {
         &extract.file("0.parquet"),
         vec![("URL", urls(1)), ("TEXT", urls(1))],
     );
-    check_source(&extract.harness.manifest).expect("as it must be");
+    let summary = check_source(&extract.harness.manifest).expect("a usable source");
+    assert_eq!((summary.files, summary.rows), (1, 1));
+    assert!(summary.bytes > 0);
     write(&extract.file("1.parquet"), vec![("URL", urls(1))]);
     let text = check_source(&extract.harness.manifest)
         .expect_err("no TEXT")
@@ -108,5 +110,5 @@ fn a_damaged_page_is_an_error_that_names_the_file() {
     bytes[4..2000].fill(0xff);
     std::fs::write(&file, bytes).expect("written");
     let text = extract.error(&file);
-    assert!(text.contains("0.parquet: after row 0"), "{text}");
+    assert!(text.contains("0.parquet: unreadable after row 0"), "{text}");
 }
