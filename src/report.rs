@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use laioncele_core::ledger::Record;
-use laioncele_core::{DropReason, StageName, Unit};
+use laioncele_core::ledger::{Record, RowBalance};
+use laioncele_core::{DropReason, StageName};
 use serde::Serialize;
 
 use crate::plan::StepPlan;
@@ -37,22 +37,9 @@ pub struct StepSummary {
     /// Seconds that its tasks took, whenever and wherever they ran.
     pub task_seconds: f64,
     /// The balance of each unit over all tasks.
-    pub balances: Vec<Balance>,
-    /// Figures that are no row counts, summed over all tasks.
+    pub balances: Vec<RowBalance>,
+    /// Metrics that are no row counts, summed over all tasks.
     pub metrics: BTreeMap<String, f64>,
-}
-
-/// Rows of one unit: in = out + dropped.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub struct Balance {
-    /// What is counted; none before the first account.
-    pub unit: Option<Unit>,
-    /// Rows that came in.
-    pub rows_in: u64,
-    /// Rows that went on.
-    pub rows_out: u64,
-    /// Rows dropped, by reason.
-    pub dropped: BTreeMap<DropReason, u64>,
 }
 
 impl StepSummary {
@@ -81,25 +68,7 @@ impl StepSummary {
         for (name, value) in &record.metrics {
             *self.metrics.entry(name.clone()).or_default() += value;
         }
-        for account in &record.balances {
-            let known = self
-                .balances
-                .iter()
-                .position(|b| b.unit == Some(account.unit));
-            let at = known.unwrap_or_else(|| {
-                self.balances.push(Balance {
-                    unit: Some(account.unit),
-                    ..Balance::default()
-                });
-                self.balances.len() - 1
-            });
-            let balance = &mut self.balances[at];
-            balance.rows_in += account.rows_in;
-            balance.rows_out += account.rows_out;
-            for (reason, rows) in &account.dropped {
-                *balance.dropped.entry(*reason).or_default() += rows;
-            }
-        }
+        RowBalance::add_all(&mut self.balances, &record.balances);
     }
 }
 
@@ -132,7 +101,7 @@ impl Summary {
     }
 }
 
-fn balance_row(step: &StepSummary, balance: &Balance, first: bool) -> Vec<String> {
+fn balance_row(step: &StepSummary, balance: &RowBalance, first: bool) -> Vec<String> {
     let dropped: u64 = balance.dropped.values().sum();
     let reason = |(r, n): (&DropReason, &u64)| format!("{r} {}", grouped(*n));
     let reasons: Vec<_> = balance.dropped.iter().map(reason).collect();
@@ -147,7 +116,7 @@ fn balance_row(step: &StepSummary, balance: &Balance, first: bool) -> Vec<String
         } else {
             String::new()
         },
-        balance.unit.map_or_else(String::new, |u| u.to_string()),
+        balance.unit.to_string(),
         grouped(balance.rows_in),
         grouped(balance.rows_out),
         grouped(dropped),
@@ -158,12 +127,14 @@ fn balance_row(step: &StepSummary, balance: &Balance, first: bool) -> Vec<String
 
 #[cfg(test)]
 mod tests {
+    use laioncele_core::Unit;
+
     use super::*;
 
     #[test]
     fn a_step_without_tasks_left_says_that_it_was_done_before() {
-        let balance = Balance {
-            unit: Some(Unit::Image),
+        let balance = RowBalance {
+            unit: Unit::Image,
             rows_in: 1200,
             rows_out: 1000,
             dropped: BTreeMap::from([(DropReason::DuplicateOf, 200)]),

@@ -106,6 +106,23 @@ pub struct RowBalance {
     pub dropped: BTreeMap<DropReason, u64>,
 }
 
+impl RowBalance {
+    /// Adds `balances` to `totals`, by unit; units that are new are appended.
+    pub fn add_all(totals: &mut Vec<Self>, balances: &[Self]) {
+        for balance in balances {
+            let Some(total) = totals.iter_mut().find(|t| t.unit == balance.unit) else {
+                totals.push(balance.clone());
+                continue;
+            };
+            total.rows_in += balance.rows_in;
+            total.rows_out += balance.rows_out;
+            for (reason, rows) in &balance.dropped {
+                *total.dropped.entry(*reason).or_default() += rows;
+            }
+        }
+    }
+}
+
 /// A committed task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {

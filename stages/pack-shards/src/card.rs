@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use laioncele_core::ledger::Record;
+use laioncele_core::ledger::{Record, RowBalance};
 use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
 use laioncele_core::table::Dropped;
@@ -11,7 +11,7 @@ use laioncele_core::{CoreError, Digest, DropReason, Manifest, StageName, TableId
 
 use crate::index::Shard;
 use crate::licence::licence;
-use crate::lineage::{Balance, Lineage, balances};
+use crate::lineage::{Lineage, balances};
 
 /// What stands above the text: how the Hugging Face hub and `datasets` find the shards.
 const HEAD: &str = "---
@@ -117,10 +117,13 @@ fn funnel(text: &mut String, lineage: &Lineage) {
         "\n## How it was made\n\n| stage | unit | in | out | dropped |\n|---|---|---|---|---|"
     );
     for records in lineage.steps() {
-        for (unit, balance) in balances(records) {
-            let Balance {
-                rows_in, rows_out, ..
-            } = balance;
+        for balance in balances(records) {
+            let RowBalance {
+                unit,
+                rows_in,
+                rows_out,
+                ..
+            } = &balance;
             line!(
                 text,
                 "| {} | {unit} | {rows_in} | {rows_out} | {} |",
@@ -131,7 +134,7 @@ fn funnel(text: &mut String, lineage: &Lineage) {
     }
 }
 
-fn drops(balance: &Balance) -> String {
+fn drops(balance: &RowBalance) -> String {
     let reasons = balance
         .dropped
         .iter()

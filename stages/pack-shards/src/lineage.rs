@@ -1,10 +1,10 @@
 //! Where the dataset came from: the ledger's records from its own back to the captions.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use laioncele_core::ledger::{Ledger, Record};
+use laioncele_core::ledger::{Ledger, Record, RowBalance};
 use laioncele_core::store::Store;
-use laioncele_core::{CoreError, Digest, DropReason, KeyHasher, Part, Partition, TableId, Unit};
+use laioncele_core::{CoreError, Digest, KeyHasher, Part, Partition, TableId};
 
 /// The figure of a task's record that counts its identities.
 pub const PEOPLE: &str = "people";
@@ -12,17 +12,6 @@ pub const PEOPLE: &str = "people";
 /// The records that the dataset was made by.
 pub struct Lineage {
     records: Vec<Record>,
-}
-
-/// A balance over all tasks of a step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Balance {
-    /// Rows that came in.
-    pub rows_in: u64,
-    /// Rows that went on.
-    pub rows_out: u64,
-    /// Rows dropped, by reason.
-    pub dropped: BTreeMap<DropReason, u64>,
 }
 
 type Content = (TableId, Partition, Digest);
@@ -99,16 +88,12 @@ impl Lineage {
     }
 }
 
-/// The balances of one step's tasks, by unit.
-pub fn balances(records: &[Record]) -> BTreeMap<Unit, Balance> {
-    let mut balances: BTreeMap<Unit, Balance> = BTreeMap::new();
-    for account in records.iter().flat_map(|record| &record.balances) {
-        let balance = balances.entry(account.unit).or_default();
-        balance.rows_in += account.rows_in;
-        balance.rows_out += account.rows_out;
-        for (reason, count) in &account.dropped {
-            *balance.dropped.entry(*reason).or_default() += count;
-        }
+/// The row balances of one step's tasks together, sorted by unit.
+pub fn balances(records: &[Record]) -> Vec<RowBalance> {
+    let mut totals = Vec::new();
+    for record in records {
+        RowBalance::add_all(&mut totals, &record.balances);
     }
-    balances
+    totals.sort_by_key(|balance| balance.unit);
+    totals
 }
