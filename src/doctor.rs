@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use laioncele_clip::{ImageEncoders, VisionModel};
 use laioncele_core::error::chain;
 use laioncele_core::{Manifest, Step};
-use laioncele_encoder::ImageEncoderFiles;
 use laioncele_extract_names::check_source;
-use laioncele_face::{FaceFiles, FaceNets, FaceOptions};
+use laioncele_face::{FaceNets, FaceOptions};
+use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection};
 use laioncele_ner::Ner;
 use laioncele_nn::{DeviceChoice, LoadOptions, ResolvedDevice};
 use laioncele_sdxl::{NAME_TOKENS, SdxlFiles};
@@ -115,11 +115,10 @@ fn files(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
 
 /// The parts of SDXL, and whether they fit each other and `[embedding_dims]`.
 fn sdxl(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Vec<Check> {
-    let files: SdxlFiles = match manifest.model("sdxl") {
-        Ok(files) => files,
+    let files = match SdxlSection::from_manifest(manifest) {
+        Ok(section) => section.files,
         Err(error) => return vec![Check::new("models.sdxl", None, Err(chain(&error)))],
     };
-    let files = files.resolved(|path| manifest.resolve(path));
     let parts = files.check(deep);
     let mut checks: Vec<Check> = parts
         .iter()
@@ -178,11 +177,10 @@ fn fit(manifest: &Manifest, files: &SdxlFiles) -> Result<String, String> {
 
 fn image_encoders(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Check {
     let label = "models.image_encoders";
-    let files: ImageEncoderFiles = match manifest.model("image_encoders") {
+    let files = match ImageEncoderSection::from_manifest(manifest) {
         Ok(files) => files,
         Err(error) => return Check::new(label, None, Err(chain(&error))),
     };
-    let files = files.resolved(|path| manifest.resolve(path));
     let options = LoadOptions {
         dtype: files.precision.dtype(),
         dry: !deep,
@@ -214,11 +212,10 @@ fn image_encoders(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Check
 /// The face networks, each run once.
 fn faces(manifest: &Manifest) -> Check {
     let label = "models.face";
-    let files: FaceFiles = match manifest.model("face") {
-        Ok(files) => files,
+    let files = match FaceSection::from_manifest(manifest) {
+        Ok(section) => section.files,
         Err(error) => return Check::new(label, None, Err(chain(&error))),
     };
-    let files = files.resolved(|path| manifest.resolve(path));
     let nets = FaceNets::load(&files, &FaceOptions::default());
     let found = nets.map_err(|e| chain(&e)).and_then(|nets| {
         let (width, said) = (nets.width(), manifest.embedding_dims.face);

@@ -7,6 +7,7 @@ use laioncele_core::error::chain;
 use laioncele_core::{CoreError, Manifest};
 use laioncele_face::FaceFiles;
 use laioncele_face::calibration::{Calibration, Curve, Point};
+use laioncele_inference::FaceSection;
 
 use crate::failure::{Exit, Failure};
 
@@ -22,11 +23,10 @@ impl ErrorRates {
     /// # Errors
     /// A calibration that cannot be read, or of another recognizer.
     pub fn of(manifest: &Manifest) -> Result<Option<Self>, Failure> {
-        let Ok(files) = manifest.model::<FaceFiles>("face") else {
+        let Ok(FaceSection { files, calibration }) = FaceSection::from_manifest(manifest) else {
             return Ok(None);
         };
-        let files = files.resolved(|path| manifest.resolve(path));
-        let Some(file) = &files.calibration else {
+        let Some(file) = &calibration else {
             return Ok(None);
         };
         let fail = |text: String| {

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use laioncele_core::CoreError;
-use laioncele_face::FaceFiles;
 use laioncele_face::calibration::{Calibration, Curve, Point};
+use laioncele_inference::FaceSection;
 use serde::Serialize;
 
 use crate::args::RunPaths;
@@ -104,8 +104,7 @@ impl Calibrate {
             return Err(Failure::new(Exit::Usage, text));
         }
         let manifest = load_manifest(&self.paths.manifest)?;
-        let files: FaceFiles = manifest.model("face")?;
-        let files = files.resolved(|path| manifest.resolve(path));
+        let files = FaceSection::from_manifest(&manifest)?.files;
         let measured = match &self.pairs {
             Some(file) => pairs::measure(&manifest, file)?,
             None => portraits::measure(&manifest, &self.paths, self.names)?,

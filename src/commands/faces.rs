@@ -8,8 +8,9 @@ use clap::{Args, Subcommand};
 use image::RgbImage;
 use laioncele_core::error::chain;
 use laioncele_core::{CoreError, Manifest};
-use laioncele_face::{Detection, Face, FaceError, FaceFiles, FaceNets, FaceOptions, Search};
+use laioncele_face::{Detection, Face, FaceError, FaceNets, FaceOptions, Search};
 use laioncele_image::{Limits, Orientation, decode};
+use laioncele_inference::FaceSection;
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -154,8 +155,7 @@ fn object(nets: &FaceNets, picture: &RgbImage, found: &Detection) -> Result<Valu
 /// # Errors
 /// A manifest without that section; networks or a runtime library that do not load.
 pub fn load(manifest: &Manifest) -> Result<FaceNets, Failure> {
-    let files: FaceFiles = manifest.model("face")?;
-    let files = files.resolved(|path| manifest.resolve(path));
+    let files = FaceSection::from_manifest(manifest)?.files;
     FaceNets::load(&files, &FaceOptions::default()).map_err(|e| failed(&e))
 }
 

@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 use clap::Args;
 use image::RgbImage;
+use laioncele_inference::SchedulerChoice;
 use laioncele_sdxl::{
     DeviceChoice, ImageRequest, InitialLatents, NegativePrompt, Noise, Precision, PromptEmbedding,
-    SamplingSettings, SchedulerChoice, Sdxl, SdxlFiles, SizeConditioning, TextEncoders, Trace,
+    SamplingSettings, Sdxl, SdxlFiles, SizeConditioning, TextEncoders, Trace,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -10,8 +10,8 @@ use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
 use laioncele_core::table::PortraitFace;
 use laioncele_core::{Manifest, TableId};
-use laioncele_face::FaceFiles;
 use laioncele_face::calibration::{Calibration, Rate};
+use laioncele_inference::FaceSection;
 use polars::prelude::{
     BooleanChunked, Column, DataFrame, IntoSeries, NewChunkedArray, ParquetWriter,
 };
@@ -199,8 +199,8 @@ fn the_shipped_calibration_holds_for_a_run() {
         }
     }
     let manifest = Manifest::load(&world.join("mini.toml")).expect("a manifest");
-    let files: FaceFiles = manifest.model("face").expect("[models.face]");
-    let named = manifest.resolve(&files.calibration.expect("a calibration"));
+    let section = FaceSection::from_manifest(&manifest).expect("[models.face]");
+    let named = section.calibration.expect("a calibration");
     assert_eq!(
         Calibration::load(&named).expect("the named calibration"),
         shipped

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
 use crate::layer::{Layer, LayerConfig, TowerConfig};
@@ -180,6 +180,11 @@ impl TextModel {
     /// The weight files that were read.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// Where the tower computes.
+    pub fn device(&self) -> &Device {
+        self.token_embedding.device()
     }
 
     /// Width of the pooled vector.

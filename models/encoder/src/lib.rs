@@ -6,12 +6,10 @@ mod config;
 mod crop;
 mod error;
 mod file;
-mod files;
 mod network;
 
 pub use config::{Activation, EncoderConfig};
 pub use crop::{Crop, FACE_MARGIN, face_square};
 pub use error::{Error, Result};
 pub use file::{CONFIG_FILE, EncoderFiles, WEIGHTS_FILE};
-pub use files::ImageEncoderFiles;
 pub use network::{Encoder, Layer};

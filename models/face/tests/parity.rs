@@ -263,7 +263,13 @@ fn wrong_files_are_named() -> Outcome {
 
 #[test]
 fn without_its_network_gender_is_an_error() -> Outcome {
-    let nets = FaceNets::load(&files().without_gender(), &FaceOptions::default())?;
+    let nets = FaceNets::load(
+        &FaceFiles {
+            gender: None,
+            ..files()
+        },
+        &FaceOptions::default(),
+    )?;
     let picture = picture("first-a.png")?;
     let found = nets.detect(&picture)?;
     assert!(matches!(

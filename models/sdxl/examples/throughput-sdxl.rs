@@ -40,9 +40,12 @@ fn main() -> Result<(), Failure> {
     let [folder, precision, device] = arguments.as_slice() else {
         return Err("usage: throughput-sdxl MODEL_FOLDER PRECISION DEVICE".into());
     };
-    let mut files: SdxlFiles = serde_json::from_value(serde_json::json!({
-        "folder": folder, "precision": precision, "device": device,
-    }))?;
+    let mut files = SdxlFiles {
+        folder: folder.into(),
+        precision: serde_json::from_value(precision.as_str().into())?,
+        device: device.parse()?,
+        ..SdxlFiles::default()
+    };
     let (prompt, negative) = texts(&files)?;
     let mut sdxl = load(&files)?;
     for line in std::io::stdin().lock().lines() {

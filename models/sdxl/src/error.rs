@@ -55,7 +55,7 @@ pub enum Error {
     },
     /// The device's memory does not hold a batch, and it cannot be halved (again).
     #[error(
-        "out of memory with {images} at once: take fewer (`batch` of [models.sdxl]), smaller images, a 16-bit precision, or a device with more memory"
+        "out of memory with {images} at once: take fewer (a smaller `batch`), smaller images, a 16-bit precision, or a device with more memory"
     )]
     OutOfMemory {
         /// Images of the batch.

@@ -43,7 +43,7 @@ mod vae;
 pub use batch::BatchSize;
 pub use check::{ModelWidths, PartCheck, PartFacts, part_shapes};
 pub use error::{Error, Result};
-pub use files::{SchedulerChoice, SdxlFiles};
+pub use files::SdxlFiles;
 pub use laioncele_nn::{DeviceChoice, LoadOptions, Precision, WeightVariant};
 pub use latents::InitialLatents;
 pub use name::{NAME_TOKENS, NameTensor, Naming, PromptEmbedding};

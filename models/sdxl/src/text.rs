@@ -92,6 +92,11 @@ impl TextEncoders {
             .sum()
     }
 
+    /// Whether the encoders compute on the processor, where texts may be encoded beside each other.
+    pub fn on_cpu(&self) -> bool {
+        self.encoders[0].model().device().is_cpu()
+    }
+
     /// Width of the pooled vector (1280 for SDXL).
     pub fn pooled_width(&self) -> usize {
         self.encoders[1].model().pooled_width()

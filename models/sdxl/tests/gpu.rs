@@ -45,10 +45,13 @@ fn tolerance(precision: Precision, what: &str) -> f32 {
 }
 
 fn files(precision: Precision, batch: usize) -> SdxlFiles {
-    let files = serde_json::json!({
-        "folder": fixture("model"), "precision": precision, "device": "cuda:0", "batch": batch,
-    });
-    serde_json::from_value(files).expect("a section")
+    SdxlFiles {
+        folder: fixture("model"),
+        precision,
+        device: DeviceChoice::Cuda(0),
+        batch: NonZeroUsize::new(batch),
+        ..SdxlFiles::default()
+    }
 }
 
 /// Heads of SDXL's width, which the fixture's are not: the fused kernel.

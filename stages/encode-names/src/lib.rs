@@ -4,10 +4,11 @@ use half::f16;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Name, NameEmbedding, NameVector};
 use laioncele_core::{
-    CoreError, DropReason, EmbeddingDims, Manifest, Partitioning, Reads, StageError, StageName,
-    Step, TableId, Task, Unit,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
+    Task, Unit,
 };
-use laioncele_sdxl::{Error as SdxlError, NAME_TOKENS, SdxlFiles, TextEncoders, in_parallel};
+use laioncele_inference::{ModelError, ModelLoader, SdxlSection};
+use laioncele_sdxl::{NAME_TOKENS, TextEncoders, in_parallel};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -58,17 +59,14 @@ impl Step for EncodeNames {
     }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         let settings: Settings = manifest.section("encode_names")?;
-        let precision = sdxl_files(manifest)?.precision;
+        let precision = SdxlSection::from_manifest(manifest)?.files.precision;
         Ok(json!({
             "on_overflow": settings.on_overflow,
             "models": { "sdxl": { "precision": precision } },
         }))
     }
     fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        let files = sdxl_files(manifest)?.text_files().into_iter();
-        Ok(files
-            .map(|(label, path)| ModelFiles { label, path })
-            .collect())
+        Ok(SdxlSection::from_manifest(manifest)?.text_model_files())
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
@@ -92,28 +90,18 @@ impl Step for EncodeNames {
     }
 }
 
-/// `[models.sdxl]` with its paths resolved.
-fn sdxl_files(manifest: &Manifest) -> Result<SdxlFiles, CoreError> {
-    let files: SdxlFiles = manifest.model("sdxl")?;
-    Ok(files.resolved(|path| manifest.resolve(path)))
-}
-
 /// Encodes the names, in any order. An empty bucket loads no model.
 fn encode(task: &Task, names: &[Name]) -> Result<Vec<NameEmbedding>, StageError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let files = sdxl_files(task.manifest())?;
-    let options = files.text_options().map_err(StageError::environment)?;
-    let threads = if options.device.is_cpu() {
+    let files = SdxlSection::from_manifest(task.manifest())?.files;
+    let encoders = ModelLoader::of_task(task).text_encoders(&files)?;
+    let threads = if encoders.on_cpu() {
         task.runtime_environment().threads
     } else {
         1
     };
-    let encoders = task.resource(&files.text_key(), || {
-        TextEncoders::load(&files.folder, &options).map_err(failure)
-    })?;
-    check_dims(task.embedding_dims(), encoders.name_width())?;
     let (mut rows, total) = (Vec::with_capacity(names.len()), names.len() as u64);
     let work = |name: &Name| encode_one(&encoders, name);
     in_parallel(threads, names, work, |_, row| {
@@ -124,7 +112,7 @@ fn encode(task: &Task, names: &[Name]) -> Result<Vec<NameEmbedding>, StageError>
 }
 
 fn encode_one(encoders: &TextEncoders, name: &Name) -> Result<NameEmbedding, StageError> {
-    let embedding = encoders.encode_name(&name.name).map_err(failure)?;
+    let embedding = encoders.encode_name(&name.name).map_err(ModelError::from)?;
     let tokens = embedding.token_count().unwrap_or(0);
     Ok(NameEmbedding {
         name_id: name.name_id,
@@ -132,24 +120,6 @@ fn encode_one(encoders: &TextEncoders, name: &Name) -> Result<NameEmbedding, Sta
         token_count: u32::try_from(tokens).unwrap_or(u32::MAX),
         embedding: NameVector(embedding.rows().iter().map(|v| f16::from_f32(*v)).collect()),
     })
-}
-
-fn check_dims(dims: &EmbeddingDims, name_channels: usize) -> Result<(), StageError> {
-    if (dims.name_tokens, dims.name_channels) == (NAME_TOKENS, name_channels) {
-        return Ok(());
-    }
-    Err(StageError::Environment(format!(
-        "[embedding_dims] has name_tokens = {} and name_channels = {}, but names of [models.sdxl] are {NAME_TOKENS} x {name_channels}",
-        dims.name_tokens, dims.name_channels
-    )))
-}
-
-fn failure(error: SdxlError) -> StageError {
-    if error.is_out_of_memory() {
-        StageError::Memory(error.to_string())
-    } else {
-        StageError::environment(error)
-    }
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ pub enum EvaluateError {
     /// The face networks.
     #[error(transparent)]
     Face(#[from] laioncele_face::FaceError),
-    /// The threads to work on.
+    /// A model's dims, or the threads to work on.
     #[error(transparent)]
-    Threads(#[from] rayon::ThreadPoolBuildError),
+    Model(#[from] laioncele_inference::ModelError),
     /// Store, manifest, or a folder that cannot be read.
     #[error(transparent)]
     Core(#[from] CoreError),

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use laioncele_core::Manifest;
+use laioncele_inference::pool_of;
 use serde::Serialize;
 
 use crate::error::{EvaluateError, Result};
 use crate::gallery::{Gallery, PLAIN, Picture, blocks};
-use crate::networks::{Networks, pool};
+use crate::networks::Networks;
 use crate::people::{entries, name_of, photos_by_person, read_picture, reference_faces};
 use crate::prompts::{Prompted, read_prompts};
 use crate::report::Report;
@@ -99,7 +100,7 @@ pub fn score_folders(
     check_people(folders, &listing.entries, &photos)?;
     listing.sort();
     let networks = Networks::load(&plan)?;
-    let pool = pool(threads)?;
+    let pool = pool_of(threads)?;
     let (mut gallery, mut undecodable) = (Gallery::default(), Vec::new());
     let (mut done, total) = (0, listing.entries.len());
     for block in blocks(&listing.entries, |entry| {

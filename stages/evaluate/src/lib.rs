@@ -26,12 +26,13 @@ use laioncele_core::{
     CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
     Task, Unit, part,
 };
+use laioncele_inference::thread_pool;
 
 pub use error::EvaluateError;
 pub use folders::{FolderReport, Folders, Undecodable, score_folders};
 pub use frechet::frechet_distance;
 use gallery::{Gallery, PLAIN, Picture, blocks};
-use networks::{Networks, pool};
+use networks::Networks;
 pub use report::{Report, Score};
 pub use scores::{References, scores};
 use settings::Plan;
@@ -78,7 +79,7 @@ impl Step for Evaluate {
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let plan = Plan::read(task.manifest())?;
         let networks = task.resource(&plan.resource_key(), || Ok(Networks::load(&plan)?))?;
-        let pool = pool(task.runtime_environment().threads)?;
+        let pool = thread_pool(task)?;
         let mut viewing = Viewing::default();
         let parts: Vec<_> = task.inputs(TableId::Samples).cloned().collect();
         for part in parts.iter().filter(|part| part.is_parquet()) {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use image::RgbImage;
 use laioncele_clip::{ImageEncoder, TextEncoder};
 use laioncele_face::{FaceNets, FaceOptions};
-use laioncele_nn::LoadOptions;
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -27,11 +26,7 @@ impl Networks {
     /// Missing or wrong models, a GPU that is not there.
     pub fn load(plan: &Plan) -> Result<Self> {
         let files = &plan.image_encoders;
-        let options = LoadOptions {
-            device: files.device.open()?,
-            dtype: files.precision.dtype(),
-            ..LoadOptions::default()
-        };
+        let options = files.load_options()?;
         let text = match &plan.text {
             TextTower::Own(folder) => Some((folder, folder)),
             TextTower::Sdxl { tokenizer, model } => Some((tokenizer, model)),
@@ -97,14 +92,4 @@ impl Networks {
         };
         Ok(done?)
     }
-}
-
-/// The threads that a task may use; 0: as many as the machine has.
-///
-/// # Errors
-/// Threads that cannot be started.
-pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
-    Ok(rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()?)
 }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::{CoreError, Digest, Manifest};
-use laioncele_encoder::ImageEncoderFiles;
 use laioncele_face::FaceFiles;
+use laioncele_inference::sections::{face_model_files, model_files};
+use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -42,7 +43,7 @@ pub struct Plan {
     /// The run's seed.
     pub run_seed: u64,
     /// `[models.image_encoders]`
-    pub image_encoders: ImageEncoderFiles,
+    pub image_encoders: ImageEncoderSection,
     /// The text tower of the chosen image encoder.
     pub text: TextTower,
     /// The networks that judge.
@@ -60,12 +61,6 @@ struct GenerateSamples {
     references: Option<PathBuf>,
 }
 
-/// The one key of `[models.sdxl]` that they depend on.
-#[derive(Deserialize)]
-struct Sdxl {
-    folder: PathBuf,
-}
-
 impl Plan {
     /// Reads the manifest.
     ///
@@ -75,15 +70,13 @@ impl Plan {
         let resolve = |path: &Path| manifest.resolve(path);
         let settings: Settings = manifest.section("evaluate")?;
         let GenerateSamples { references } = manifest.section("generate_samples")?;
-        let image_encoders: ImageEncoderFiles = manifest.model("image_encoders")?;
-        let image_encoders = image_encoders.resolved(resolve);
+        let image_encoders = ImageEncoderSection::from_manifest(manifest)?;
         // Drawing needs the section, and says so where it is missing; scoring pictures of another system does without.
-        let sdxl = manifest.model::<Sdxl>("sdxl").ok();
-        let sdxl = sdxl.map(|sdxl| resolve(&sdxl.folder));
+        let sdxl = SdxlSection::from_manifest(manifest).ok();
+        let sdxl = sdxl.map(|sdxl| sdxl.files.folder);
         let folder = folder_of(settings.clip, &image_encoders);
         let text = TextTower::find(settings.clip, folder, sdxl.as_deref());
-        let face: FaceFiles = manifest.model("face")?;
-        let face = face.without_gender().resolved(resolve);
+        let face = FaceSection::from_manifest(manifest)?.without_gender().files;
         Ok(Self {
             run_seed: manifest.run.seed,
             text,
@@ -126,24 +119,23 @@ impl Plan {
     /// # Errors
     /// No `references`.
     pub fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        let image_label = match self.settings.clip {
-            Tower::First => "models.image_encoders.first",
-            Tower::Second => "models.image_encoders.second",
+        let role = match self.settings.clip {
+            Tower::First => "first",
+            Tower::Second => "second",
         };
         let mut files = vec![
-            (
-                "references".to_owned(),
-                self.references(manifest)?.to_owned(),
-            ),
-            (image_label.to_owned(), self.image_folder().to_owned()),
+            ModelFiles {
+                label: "references".to_owned(),
+                path: self.references(manifest)?.to_owned(),
+            },
+            model_files("image_encoders", role, self.image_folder().to_owned()),
         ];
         files.extend(self.text.model_files());
-        files.extend(self.face.model_files(Path::to_owned));
+        files.extend(face_model_files(&self.face));
         if self.settings.judge.is_some() {
-            files.push(("models.face.filter".to_owned(), self.filter.clone()));
+            files.push(model_files("face", "filter", self.filter.clone()));
         }
-        let model = |(label, path)| ModelFiles { label, path };
-        Ok(files.into_iter().map(model).collect())
+        Ok(files)
     }
 
     /// Whether the recognizer that judges is the one that chose the photos.
@@ -171,7 +163,7 @@ impl Plan {
     }
 }
 
-fn folder_of(tower: Tower, files: &ImageEncoderFiles) -> &Path {
+fn folder_of(tower: Tower, files: &ImageEncoderSection) -> &Path {
     match tower {
         Tower::First => &files.first,
         Tower::Second => &files.second,

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use laioncele_core::stage::ModelFiles;
+use laioncele_inference::sections::model_files;
 use laioncele_nn::config::JsonFile;
 use serde::{Deserialize, Serialize};
 
@@ -81,12 +83,11 @@ impl TextTower {
     }
 
     /// Its files beyond the image encoder's own folder, with their labels.
-    pub fn model_files(&self) -> Vec<(String, PathBuf)> {
-        let label = |part: &str| format!("models.sdxl.{part}");
+    pub fn model_files(&self) -> Vec<ModelFiles> {
         match self {
             Self::Sdxl { tokenizer, model } => vec![
-                (label("tokenizer_2"), tokenizer.clone()),
-                (label("text_encoder_2"), model.clone()),
+                model_files("sdxl", "tokenizer_2", tokenizer.clone()),
+                model_files("sdxl", "text_encoder_2", model.clone()),
             ],
             Self::Own(_) | Self::Missing(_) => Vec::new(),
         }
@@ -116,7 +117,7 @@ mod tests {
             model: sdxl.join("text_encoder_2"),
         };
         assert_eq!(found, expected);
-        assert!(found.model_files().iter().all(|(_, path)| path.is_dir()));
+        assert!(found.model_files().iter().all(|file| file.path.is_dir()));
     }
 
     fn why_missing(tower: Tower, folder: &Path, sdxl: Option<&Path>) -> String {

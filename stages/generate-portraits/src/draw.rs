@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::io::Cursor;
 use std::ops::Range;
 
-use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use laioncele_core::ledger::KeyParts;
 use laioncele_core::table::{Image, NameEmbedding, Portrait, PortraitPair};
 use laioncele_core::{NameId, StageError};
 use laioncele_face::FaceNets;
 use laioncele_face::agreement::{self, Verdict};
+use laioncele_inference::{ModelError, encode_png};
 use laioncele_sdxl::{
     Error as SdxlError, ImageRequest, NameTensor, Noise, PromptEmbedding, SamplingSettings, Sdxl,
 };
@@ -111,7 +111,7 @@ impl Portraitist<'_> {
         let embedding = NameTensor::new(rows, self.sdxl.name_width());
         Ok(Sitter {
             name,
-            embedding: embedding.map_err(crate::failure)?,
+            embedding: embedding.map_err(ModelError::from)?,
             settings: self.plan.digest(self.key, self.version, name).to_string(),
             portraits: Vec::new(),
             look: None,
@@ -153,7 +153,7 @@ impl Portraitist<'_> {
             match picture {
                 Ok(pixels) => sitter.add(missing, pixels)?,
                 Err(SdxlError::NotFinite { what, .. }) => sitter.bad = Some(what),
-                Err(error) => return Err(Stop(crate::failure(error))),
+                Err(error) => return Err(error.into()),
             }
             self.look(sitter)?;
             let finished = sitters.iter().filter(|sitter| sitter.is_finished());
@@ -202,7 +202,7 @@ impl Portraitist<'_> {
         let mut faces = Vec::with_capacity(sitter.portraits.len());
         for pixels in sitter.portraits.iter().filter_map(|p| p.pixels.as_ref()) {
             let found = nets.faces(pixels);
-            faces.push(found.map_err(|e| Stop(StageError::environment(e)))?);
+            faces.push(found.map_err(ModelError::from)?);
         }
         let same_person = self.plan.look.as_ref().map_or(0.0, |look| look.same_person);
         let (agree, similarity) = match agreement::decide(&faces, same_person) {
@@ -282,18 +282,16 @@ impl Sitter<'_> {
 /// Why drawing stops for all names.
 struct Stop(StageError);
 
-impl From<SdxlError> for Stop {
-    fn from(error: SdxlError) -> Self {
-        Self(crate::failure(error))
+impl From<ModelError> for Stop {
+    fn from(error: ModelError) -> Self {
+        Self(error.into())
     }
 }
 
-fn encode_png(pixels: &RgbImage) -> Result<Vec<u8>, Stop> {
-    let mut bytes = Vec::new();
-    pixels
-        .write_with_encoder(PngEncoder::new(&mut bytes))
-        .map_err(|error| Stop(StageError::environment(error)))?;
-    Ok(bytes)
+impl From<SdxlError> for Stop {
+    fn from(error: SdxlError) -> Self {
+        ModelError::from(error).into()
+    }
 }
 
 /// The pixels of a portrait that an earlier run wrote; `None` if it no longer decodes: it is then drawn again.

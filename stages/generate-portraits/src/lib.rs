@@ -17,14 +17,13 @@ use laioncele_core::{
     CoreError, DropReason, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
     TableId, Task, Unit,
 };
-use laioncele_face::{FaceNets, FaceOptions};
-use laioncele_sdxl::{
-    Error as SdxlError, NAME_TOKENS, NegativePrompt, PromptEmbedding, Sdxl, SdxlFiles, TextEncoders,
-};
+use laioncele_face::FaceNets;
+use laioncele_inference::{ModelError, ModelLoader};
+use laioncele_sdxl::{NegativePrompt, PromptEmbedding, Sdxl};
 
 use draw::{Outcome, PORTRAITS, Portraitist};
+use settings::Plan;
 pub use settings::Settings;
-use settings::{LookPlan, Plan};
 
 /// Names whose portraits are held in memory before they are written: 64 names of four pictures of 1024 × 1024 are
 /// about 400 MB.
@@ -149,7 +148,7 @@ fn portray_all(
 ) -> Result<(), StageError> {
     let models = load_models(task, plan)?;
     let sampling = plan.settings.sampling();
-    models.sdxl.check(&sampling).map_err(failure)?;
+    models.sdxl.check(&sampling).map_err(ModelError::from)?;
     let key = task.key_parts().clone();
     let portraitist = Portraitist {
         plan,
@@ -184,54 +183,21 @@ fn earlier_portraits(task: &Task) -> Result<HashMap<(NameId, u32), Vec<Portrait>
 }
 
 fn load_models(task: &Task, plan: &Plan) -> Result<Models, StageError> {
-    let sdxl = load_sdxl(task, &plan.sdxl)?;
-    let (found, dims) = (sdxl.name_width(), task.embedding_dims());
-    if (dims.name_tokens, dims.name_channels) != (NAME_TOKENS, found) {
-        return Err(StageError::Environment(format!(
-            "[embedding_dims] has name_tokens = {} and name_channels = {}, but names of [models.sdxl] are {NAME_TOKENS} x {found}",
-            dims.name_tokens, dims.name_channels
-        )));
-    }
-    let encoders = load_texts(task, &plan.sdxl)?;
+    let loader = ModelLoader::of_task(task);
+    let sdxl = loader.sdxl(&plan.sdxl.files)?;
+    let encoders = loader.text_encoders(&plan.sdxl.files)?;
     let look = plan.look.as_ref();
+    let nets = look.map(|look| loader.face_nets(&look.face.files));
     Ok(Models {
         sdxl,
         prompt: encoders
             .encode_prompt(&plan.settings.prompt)
-            .map_err(failure)?,
+            .map_err(ModelError::from)?,
         null: encoders
             .encode_negative(&NegativePrompt::Model)
-            .map_err(failure)?,
-        nets: look.map(|look| load_faces(task, look)).transpose()?,
+            .map_err(ModelError::from)?,
+        nets: nets.transpose()?,
     })
-}
-
-fn load_sdxl(task: &Task, files: &SdxlFiles) -> Result<Arc<Sdxl>, StageError> {
-    task.resource(&files.picture_key(), || {
-        let options = files.picture_options().map_err(failure)?;
-        Sdxl::load(&files.folder, &options).map_err(failure)
-    })
-}
-
-fn load_texts(task: &Task, files: &SdxlFiles) -> Result<Arc<TextEncoders>, StageError> {
-    task.resource(&files.text_key(), || {
-        let options = files.text_options().map_err(failure)?;
-        TextEncoders::load(&files.folder, &options).map_err(failure)
-    })
-}
-
-fn load_faces(task: &Task, look: &LookPlan) -> Result<Arc<FaceNets>, StageError> {
-    task.resource(&look.files.resource_key(), || {
-        FaceNets::load(&look.files, &FaceOptions::default()).map_err(StageError::environment)
-    })
-}
-
-fn failure(error: SdxlError) -> StageError {
-    if error.is_out_of_memory() {
-        StageError::Memory(error.to_string())
-    } else {
-        StageError::environment(error)
-    }
 }
 
 #[cfg(test)]

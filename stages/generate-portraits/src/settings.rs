@@ -1,13 +1,11 @@
 //! What the manifest says of portraits, and the digest of all that a portrait depends on.
 
-use std::path::Path;
-
 use laioncele_core::ledger::KeyParts;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::NameEmbedding;
 use laioncele_core::{CoreError, Digest, KeyHasher, Manifest, NameId};
-use laioncele_face::FaceFiles;
-use laioncele_sdxl::{SamplingSettings, SchedulerChoice, SchedulerKind, SdxlFiles};
+use laioncele_inference::{FaceSection, SchedulerChoice, SdxlSection};
+use laioncele_sdxl::{SamplingSettings, SchedulerKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -67,7 +65,7 @@ pub struct Plan {
     /// The run's seed.
     pub run_seed: u64,
     /// `[models.sdxl]`, resolved.
-    pub sdxl: SdxlFiles,
+    pub sdxl: SdxlSection,
     /// What lazy drawing compares with; `None` if all portraits are drawn anyway.
     pub look: Option<LookPlan>,
 }
@@ -76,7 +74,7 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub struct LookPlan {
     /// `[models.face]`, resolved, without the gender network.
-    pub files: FaceFiles,
+    pub face: FaceSection,
     /// `same_person` of `[verify_portraits]`.
     pub same_person: f32,
 }
@@ -94,14 +92,13 @@ impl Plan {
     /// Unknown keys, wrong types, missing models.
     pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Settings = manifest.section("generate_portraits")?;
-        let sdxl: SdxlFiles = manifest.model("sdxl")?;
         let look = settings
             .lazy
             .then(|| LookPlan::read(manifest))
             .transpose()?;
         Ok(Self {
             run_seed: manifest.run.seed,
-            sdxl: sdxl.resolved(|path| manifest.resolve(path)),
+            sdxl: SdxlSection::from_manifest(manifest)?,
             settings,
             look,
         })
@@ -112,7 +109,7 @@ impl Plan {
         let s = &self.settings;
         json!({
             "prompt": s.prompt, "guidance": s.guidance, "steps": s.steps, "scheduler": s.scheduler,
-            "width": s.width, "height": s.height, "models": { "sdxl": { "precision": self.sdxl.precision } },
+            "width": s.width, "height": s.height, "models": { "sdxl": { "precision": self.sdxl.files.precision } },
         })
     }
 
@@ -129,12 +126,10 @@ impl Plan {
 
     /// The models of the step's key.
     pub fn models(&self) -> Vec<ModelFiles> {
-        let mut files = self.sdxl.text_files();
-        files.extend(self.sdxl.picture_files());
-        let nets = self.look.iter();
-        files.extend(nets.flat_map(|look| look.files.model_files(Path::to_owned)));
-        let model = |(label, path)| ModelFiles { label, path };
-        files.into_iter().map(model).collect()
+        let mut files = self.sdxl.text_model_files();
+        files.extend(self.sdxl.image_model_files());
+        files.extend(self.look.iter().flat_map(|look| look.face.model_files()));
+        files
     }
 
     /// Digest of all that the pixels of a name's portrait depend on besides its seed: settings, SDXL's files (as the
@@ -170,11 +165,8 @@ impl LookPlan {
         let verify: VerifyPortraits = manifest.section("verify_portraits")?;
         let missing =
             "[verify_portraits] same_person is needed for [generate_portraits] lazy = true";
-        let files: FaceFiles = manifest.model("face")?;
         Ok(Self {
-            files: files
-                .without_gender()
-                .resolved(|path| manifest.resolve(path)),
+            face: FaceSection::from_manifest(manifest)?.without_gender(),
             same_person: verify
                 .same_person
                 .ok_or_else(|| manifest.error(missing.to_owned()))?,

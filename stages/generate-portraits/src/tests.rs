@@ -7,7 +7,7 @@ use laioncele_core::ledger::Record;
 use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, NameVector};
 use laioncele_core::testing::StepHarness;
-use laioncele_sdxl::LoadOptions;
+use laioncele_sdxl::{LoadOptions, TextEncoders};
 
 use super::*;
 

@@ -8,7 +8,6 @@ mod prompts;
 mod settings;
 mod sheet;
 
-use image::codecs::png::PngEncoder;
 use laioncele_core::ledger::Record;
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::store::Store;
@@ -19,6 +18,7 @@ use laioncele_core::{
 };
 
 use draw::{DrawError, Name, Picture, Source, Studio};
+use laioncele_inference::encode_png;
 use people::{Person, Refusal};
 pub use prompts::{Prompts, with_word};
 use settings::Plan;
@@ -226,7 +226,7 @@ impl Output {
         let mut files: Vec<Option<Result<Vec<u8>, String>>> = vec![None; pictures.len()];
         studio.draw_each(&pictures, |index, image| {
             files[index] = Some(match image {
-                Ok(image) => Ok(png(&image)?),
+                Ok(image) => Ok(encode_png(&image)?),
                 Err(DrawError::Sdxl(laioncele_sdxl::Error::NotFinite { what, .. })) => Err(what),
                 Err(error) => return Err(StageError::from(error)),
             });
@@ -247,12 +247,6 @@ impl Output {
         self.written = true;
         task.write(rows)
     }
-}
-
-fn png(image: &image::RgbImage) -> Result<Vec<u8>, DrawError> {
-    let mut bytes = Vec::new();
-    image.write_with_encoder(PngEncoder::new(&mut bytes))?;
-    Ok(bytes)
 }
 
 fn row(person: &str, sample: Planned, bytes: Vec<u8>) -> Sample {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::{CoreError, KeyHasher, Manifest};
-use laioncele_encoder::{Crop, ImageEncoderFiles};
-use laioncele_face::FaceFiles;
-use laioncele_sdxl::{SamplingSettings, SchedulerChoice, SchedulerKind, SdxlFiles};
+use laioncele_encoder::Crop;
+use laioncele_inference::{FaceSection, ImageEncoderSection, SchedulerChoice, SdxlSection};
+use laioncele_sdxl::{SamplingSettings, SchedulerKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -114,11 +114,11 @@ pub struct Plan {
     /// The run's seed.
     pub run_seed: u64,
     /// `[models.sdxl]`
-    pub sdxl: SdxlFiles,
+    pub sdxl: SdxlSection,
     /// `[models.image_encoders]`
-    pub image_encoders: ImageEncoderFiles,
+    pub image_encoders: ImageEncoderSection,
     /// `[models.face]`; `None` if no setting needs faces.
-    pub face: Option<FaceFiles>,
+    pub face: Option<FaceSection>,
     /// `crop` of `[train_encoder]`: inference crops as training did.
     pub crop: Crop,
 }
@@ -141,21 +141,19 @@ impl Plan {
         settings.references = settings.references.as_deref().map(resolve);
         let TrainEncoder { crop } = manifest.section("train_encoder")?;
         let face = if settings.gendered || crop == Crop::Face {
-            let files: FaceFiles = manifest.model("face")?;
+            let section = FaceSection::from_manifest(manifest)?;
             Some(if settings.gendered {
-                files.resolved(resolve)
+                section
             } else {
-                files.without_gender().resolved(resolve)
+                section.without_gender()
             })
         } else {
             None
         };
-        let sdxl: SdxlFiles = manifest.model("sdxl")?;
-        let image_encoders: ImageEncoderFiles = manifest.model("image_encoders")?;
         Ok(Self {
             run_seed: manifest.run.seed,
-            sdxl: sdxl.resolved(resolve),
-            image_encoders: image_encoders.resolved(resolve),
+            sdxl: SdxlSection::from_manifest(manifest)?,
+            image_encoders: ImageEncoderSection::from_manifest(manifest)?,
             face,
             crop,
             settings,
@@ -190,7 +188,7 @@ impl Plan {
             "run": { "seed": self.run_seed },
             "train_encoder": { "crop": self.crop },
             "models": {
-                "sdxl": { "precision": self.sdxl.precision },
+                "sdxl": { "precision": self.sdxl.files.precision },
                 "image_encoders": { "precision": self.image_encoders.precision },
             },
         })
@@ -202,14 +200,15 @@ impl Plan {
     /// No `references`.
     pub fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
         let references = self.references(manifest)?.to_owned();
-        let mut files = vec![("references".to_owned(), references)];
-        files.extend(self.sdxl.text_files());
-        files.extend(self.sdxl.picture_files());
+        let mut files = vec![ModelFiles {
+            label: "references".to_owned(),
+            path: references,
+        }];
+        files.extend(self.sdxl.text_model_files());
+        files.extend(self.sdxl.image_model_files());
         files.extend(self.image_encoders.model_files());
-        let faces = self.face.iter();
-        files.extend(faces.flat_map(|face| face.model_files(Path::to_owned)));
-        let model = |(label, path)| ModelFiles { label, path };
-        Ok(files.into_iter().map(model).collect())
+        files.extend(self.face.iter().flat_map(FaceSection::model_files));
+        Ok(files)
     }
 
     /// The seed of a sample. `prompt` is as the manifest has it, so that a gender guess changes no seed.

@@ -2,8 +2,6 @@
 //! depends on no similarity, so that another threshold trains again without running an image encoder.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
-use std::sync::Arc;
 
 use laioncele_clip::ImageEncoders;
 use laioncele_core::stage::ModelFiles;
@@ -12,8 +10,9 @@ use laioncele_core::{
     CoreError, DropReason, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName,
     Step, TableId, Task, Unit,
 };
-use laioncele_encoder::{Crop, ImageEncoderFiles};
+use laioncele_encoder::Crop;
 use laioncele_image::{Limits, Orientation, decode};
+use laioncele_inference::{ImageEncoderSection, ModelError, ModelLoader, thread_pool};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -58,13 +57,11 @@ impl Step for PhotoFeatures {
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Ok(json!({
             "crop": Settings::read(manifest)?.crop,
-            "models": { "image_encoders": { "precision": encoder_files(manifest)?.precision } },
+            "models": { "image_encoders": { "precision": ImageEncoderSection::from_manifest(manifest)?.precision } },
         }))
     }
     fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        let files = encoder_files(manifest)?;
-        let labelled = |(label, path)| ModelFiles { label, path };
-        Ok(files.model_files().into_iter().map(labelled).collect())
+        Ok(ImageEncoderSection::from_manifest(manifest)?.model_files())
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
@@ -85,11 +82,6 @@ impl Step for PhotoFeatures {
     }
 }
 
-fn encoder_files(manifest: &Manifest) -> Result<ImageEncoderFiles, CoreError> {
-    let files: ImageEncoderFiles = manifest.model("image_encoders")?;
-    Ok(files.resolved(|path: &Path| manifest.resolve(path)))
-}
-
 fn face_boxes(task: &Task) -> Result<FaceBoxes, StageError> {
     let mut boxes = HashMap::new();
     for face in task.read::<PhotoFace>()? {
@@ -108,8 +100,9 @@ fn encode_all(
     boxes: &FaceBoxes,
     rows: &mut Vec<PhotoFeature>,
 ) -> Result<(), StageError> {
-    let encoders = load(task)?;
-    let pool = crate::train::thread_pool(task)?;
+    let section = ImageEncoderSection::from_manifest(task.manifest())?;
+    let encoders = ModelLoader::of_task(task).image_encoders(&section)?;
+    let pool = thread_pool(task)?;
     let parts: Vec<_> = task.inputs(TableId::Photos).cloned().collect();
     let (mut done, total) = (0, unique.len() as u64);
     for part in &parts {
@@ -137,20 +130,6 @@ fn encode_all(
     Ok(())
 }
 
-fn load(task: &Task) -> Result<Arc<ImageEncoders>, StageError> {
-    let files = encoder_files(task.manifest())?;
-    let encoders = task.resource(&files.resource_key(), || {
-        files.load().map_err(StageError::environment)
-    })?;
-    let (found, expected) = (encoders.width(), task.embedding_dims().features);
-    if found != expected {
-        return Err(StageError::Environment(format!(
-            "[embedding_dims] has features = {expected}, but the encoders of [models.image_encoders] give {found}"
-        )));
-    }
-    Ok(encoders)
-}
-
 /// The features of one photo; `None` where its face was wanted and there is none.
 fn encode(
     encoders: &ImageEncoders,
@@ -173,7 +152,7 @@ fn encode(
     })?;
     let features = encoders
         .feature(&crop.apply(&picture, face_box))
-        .map_err(StageError::environment)?;
+        .map_err(ModelError::from)?;
     Ok(Some(PhotoFeature {
         name_id: photo.name_id,
         image_id: photo.image_id,

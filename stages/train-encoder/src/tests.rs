@@ -17,6 +17,7 @@ use laioncele_core::task::{ProgressReporter, WorkerContext};
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{ImageId, Manifest, NameId, Part, Partition, StageError, TableId, Task};
 use laioncele_encoder::Encoder;
+use laioncele_inference::{ImageEncoderSection, ModelLoader};
 
 use super::*;
 
@@ -420,9 +421,9 @@ fn features_are_of_the_face_or_of_the_whole_photo() {
     assert_ne!(face[0].features, whole[0].features);
     let folder = tempfile::tempdir().expect("a folder");
     let manifest = feature_harness(folder.path(), "face").manifest;
-    let files: laioncele_encoder::ImageEncoderFiles =
-        manifest.model("image_encoders").expect("a section");
-    let encoders = files.load().expect("encoders");
+    let section = ImageEncoderSection::from_manifest(&manifest).expect("a section");
+    let loader = ModelLoader::without_task(&manifest.embedding_dims);
+    let encoders = loader.image_encoders(&section).expect("encoders");
     let crop = laioncele_encoder::Crop::Face.apply(&picture(1), [20.0, 20.0, 40.0, 44.0]);
     assert_eq!(
         face[0].features.0,

@@ -6,7 +6,8 @@ use laioncele_core::{
     ledger::Record, store::Store,
 };
 use laioncele_encoder::{Encoder, EncoderConfig, Layer};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use laioncele_inference::thread_pool;
+use rayon::ThreadPool;
 
 use crate::adam::Adam;
 use crate::batch::{self, draw, fill};
@@ -97,12 +98,6 @@ impl Step for TrainEncoder {
     fn publish(&self, store: &Store, _: &Manifest, records: &[Record]) -> Result<(), CoreError> {
         crate::publish::publish(store, records)
     }
-}
-
-/// A pool of as many threads as the task may use.
-pub fn thread_pool(task: &Task) -> Result<ThreadPool, StageError> {
-    let builder = ThreadPoolBuilder::new().num_threads(task.runtime_environment().threads);
-    builder.build().map_err(StageError::environment)
 }
 
 fn note_figures(task: &mut Task, examples: &Examples, state: &State) {

@@ -11,10 +11,11 @@ use laioncele_core::{
 };
 use laioncele_face::{FaceNets, FileError};
 use laioncele_image::Limits;
+use laioncele_inference::{FaceSection, ModelLoader, thread_pool};
 use rayon::prelude::*;
 use serde_json::Value;
 
-use crate::{faces, matching};
+use crate::matching;
 
 /// Photos that are looked at before progress is told.
 const PHOTOS_AT_ONCE: usize = 64;
@@ -51,9 +52,7 @@ impl Step for ScorePhotos {
         Ok(Value::Null)
     }
     fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        let files = faces::files(manifest)?.model_files(ToOwned::to_owned);
-        let labelled = |(label, path)| ModelFiles { label, path };
-        Ok(files.into_iter().map(labelled).collect())
+        Ok(faces(manifest)?.model_files())
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
@@ -73,6 +72,11 @@ impl Step for ScorePhotos {
         task.balance(Unit::Image, rows_in, rows.len() as u64);
         task.write(rows)
     }
+}
+
+/// The networks that compare faces.
+fn faces(manifest: &Manifest) -> Result<FaceSection, CoreError> {
+    Ok(FaceSection::from_manifest(manifest)?.without_gender())
 }
 
 /// The unique photos of known names; the others are dropped.
@@ -98,7 +102,8 @@ fn score_all(
     known: &HashMap<NameId, FaceVectors>,
     mut wanted: BTreeSet<Key>,
 ) -> Result<Vec<PhotoFace>, StageError> {
-    let (nets, pool) = (faces::load(task)?, faces::thread_pool(task)?);
+    let nets = ModelLoader::of_task(task).face_nets(&faces(task.manifest())?.files)?;
+    let pool = thread_pool(task)?;
     let (total, mut rows) = (wanted.len() as u64, Vec::new());
     for part in task.inputs(TableId::Photos) {
         let mut photos: Vec<Photo> = task.read_part(part)?;

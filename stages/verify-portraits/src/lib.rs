@@ -3,7 +3,6 @@
 //! Two steps: `score-portraits` runs the face networks and knows no threshold; `verify-portraits` decides on the stored
 //! faces, so that another `same_person` runs no network.
 
-mod faces;
 mod score;
 mod settings;
 mod verify;

@@ -7,10 +7,9 @@ use laioncele_core::{
 };
 use laioncele_face::FaceNets;
 use laioncele_image::{Limits, Orientation, decode};
+use laioncele_inference::{FaceSection, ModelLoader, thread_pool};
 use rayon::prelude::*;
 use serde_json::Value;
-
-use crate::faces;
 
 /// Portraits that are looked at before progress is told.
 const PORTRAITS_AT_ONCE: usize = 64;
@@ -41,9 +40,7 @@ impl Step for ScorePortraits {
         Ok(Value::Null)
     }
     fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        let files = faces::files(manifest)?.model_files(ToOwned::to_owned);
-        let labelled = |(label, path)| ModelFiles { label, path };
-        Ok(files.into_iter().map(labelled).collect())
+        Ok(faces(manifest)?.model_files())
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
@@ -59,9 +56,15 @@ impl Step for ScorePortraits {
     }
 }
 
+/// The networks that compare faces.
+fn faces(manifest: &Manifest) -> Result<FaceSection, CoreError> {
+    Ok(FaceSection::from_manifest(manifest)?.without_gender())
+}
+
 /// Scores the portraits part by part, so that one part's pictures are in memory.
 fn score_all(task: &Task, total: u64) -> Result<Vec<PortraitFace>, StageError> {
-    let (nets, pool) = (faces::load(task)?, faces::thread_pool(task)?);
+    let nets = ModelLoader::of_task(task).face_nets(&faces(task.manifest())?.files)?;
+    let pool = thread_pool(task)?;
     let mut rows = Vec::new();
     for part in task.inputs(TableId::Portraits) {
         let portraits: Vec<Portrait> = task.read_part(part)?;

@@ -1,6 +1,7 @@
 //! Why a picture could not be drawn.
 
 use laioncele_core::{CoreError, StageError};
+use laioncele_inference::ModelError;
 
 /// Why a picture could not be drawn.
 #[derive(Debug, thiserror::Error)]
@@ -33,18 +34,9 @@ pub enum DrawError {
     /// The drawing model.
     #[error(transparent)]
     Sdxl(#[from] laioncele_sdxl::Error),
-    /// The image encoders.
+    /// Another model.
     #[error(transparent)]
-    Clip(#[from] laioncele_nn::Error),
-    /// The encoder.
-    #[error(transparent)]
-    Encoder(#[from] laioncele_encoder::Error),
-    /// The face networks.
-    #[error(transparent)]
-    Face(#[from] laioncele_face::FaceError),
-    /// The PNG could not be written.
-    #[error(transparent)]
-    Png(#[from] image::ImageError),
+    Model(#[from] ModelError),
     /// Store, ledger or manifest.
     #[error(transparent)]
     Core(#[from] CoreError),
@@ -55,6 +47,24 @@ pub enum DrawError {
 
 /// A `Result` with [`DrawError`].
 pub type Result<T> = std::result::Result<T, DrawError>;
+
+impl From<laioncele_nn::Error> for DrawError {
+    fn from(error: laioncele_nn::Error) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+impl From<laioncele_encoder::Error> for DrawError {
+    fn from(error: laioncele_encoder::Error) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+impl From<laioncele_face::FaceError> for DrawError {
+    fn from(error: laioncele_face::FaceError) -> Self {
+        Self::Model(error.into())
+    }
+}
 
 impl From<StageError> for DrawError {
     fn from(error: StageError) -> Self {
@@ -67,7 +77,8 @@ impl From<DrawError> for StageError {
         match error {
             DrawError::Core(error) => Self::Core(error),
             DrawError::Task(error) => *error,
-            DrawError::Sdxl(error) if error.is_out_of_memory() => Self::Memory(error.to_string()),
+            DrawError::Sdxl(error) => ModelError::from(error).into(),
+            DrawError::Model(error) => error.into(),
             DrawError::NoNames | DrawError::NoEncoder => Self::data(error),
             error => Self::environment(error),
         }

@@ -55,7 +55,7 @@ impl NameStatistics {
         let [identities, names] = tables.map(|table| digest(source.parts(table)));
         let key = format!("name statistics {identities} {names}");
         let load = || Self::read(source).map_err(StageError::from);
-        Ok(source.keep(&key, load)?)
+        Ok(source.loader().keep_any(&key, load)?)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Where a studio's tables come from and where its networks are kept: a task at work, or a run's store.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use laioncele_core::store::Store;
 use laioncele_core::{EmbeddingDims, Part, Row, StageError, TableId, Task, part};
+use laioncele_inference::ModelLoader;
 
 /// Where a studio's tables come from.
 pub enum Source<'a> {
@@ -50,15 +49,11 @@ impl Source<'_> {
         }
     }
 
-    /// A loaded thing, kept under `key` where there is a worker to keep it.
-    pub(super) fn keep<T: Send + Sync + 'static>(
-        &self,
-        key: &str,
-        load: impl FnOnce() -> Result<T, StageError>,
-    ) -> Result<Arc<T>, StageError> {
+    /// Loads models, kept where there is a worker to keep them.
+    pub(super) fn loader(&self) -> ModelLoader<'_> {
         match self {
-            Self::Task(task) => task.resource(key, load),
-            Self::Run { .. } => load().map(Arc::new),
+            Self::Task(task) => ModelLoader::of_task(task),
+            Self::Run { dims, .. } => ModelLoader::without_task(dims),
         }
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use image::RgbImage;
 use laioncele_clip::ImageEncoders;
 use laioncele_core::store::Store;
-use laioncele_core::{Manifest, Part, StageError, TableId};
+use laioncele_core::{Manifest, Part, TableId};
 use laioncele_encoder::{CONFIG_FILE, Crop, Encoder, WEIGHTS_FILE};
-use laioncele_face::{FaceNets, FaceOptions};
+use laioncele_face::FaceNets;
 use laioncele_sdxl::{
-    ImageRequest, NAME_TOKENS, NameTensor, Naming, NegativePrompt, Noise, PromptEmbedding,
-    SamplingSettings, Sdxl, TextEncoders,
+    ImageRequest, NameTensor, Naming, NegativePrompt, Noise, PromptEmbedding, SamplingSettings,
+    Sdxl, TextEncoders,
 };
 
 use super::error::{DrawError, Result};
@@ -93,26 +93,22 @@ impl Studio {
     }
 
     pub(crate) fn assemble(plan: &Plan, source: &Source<'_>) -> Result<Self> {
-        let files = &plan.sdxl;
-        let sdxl = source.keep(&files.picture_key(), || {
-            let load = || Sdxl::load(&files.folder, &files.picture_options()?);
-            load().map_err(|e| DrawError::from(e).into())
-        })?;
-        let texts = source.keep(&files.text_key(), || {
-            let load = || TextEncoders::load(&files.folder, &files.text_options()?);
-            load().map_err(|e| DrawError::from(e).into())
-        })?;
-        let expected = NAME_TOKENS * sdxl.name_width();
-        let found = source.embedding_dims().name_tokens * source.embedding_dims().name_channels;
-        fit("a name of [embedding_dims]", found, expected)?;
+        let loader = source.loader();
+        let sdxl = loader.sdxl(&plan.sdxl.files)?;
+        let texts = loader.text_encoders(&plan.sdxl.files)?;
         let sampling = plan.settings.sampling();
         sdxl.check(&sampling)?;
         Ok(Self {
             null: texts.encode_negative(&NegativePrompt::Model)?,
-            faces: load_faces(plan, source)?,
+            faces: (plan.face.as_ref())
+                .map(|face| loader.face_nets(&face.files))
+                .transpose()?,
             reader: Reader::load(plan, source)?,
             crop: plan.crop,
-            gendered: plan.face.as_ref().is_some_and(|face| face.gender.is_some()),
+            gendered: plan
+                .face
+                .as_ref()
+                .is_some_and(|face| face.files.gender.is_some()),
             delta: plan.settings.delta,
             eta: plan.settings.eta,
             threads: 0,
@@ -328,15 +324,11 @@ impl Reader {
         let (Some(config), Some(weights)) = (find(CONFIG_FILE), find(WEIGHTS_FILE)) else {
             return Ok(None);
         };
-        let key = format!("encoder {} {}", config.digest, weights.digest);
-        let encoder = source.keep(&key, || {
-            let (config, weights) = (source.bytes(config)?, source.bytes(weights)?);
-            Encoder::from_bytes(&config, &weights).map_err(|e| DrawError::from(e).into())
-        })?;
-        let files = &plan.image_encoders;
-        let image_encoders = source.keep(&files.resource_key(), || {
-            files.load().map_err(|e| DrawError::from(e).into())
-        })?;
+        let key = format!("{} {}", config.digest, weights.digest);
+        let loader = source.loader();
+        let encoder =
+            loader.encoder(&key, || Ok([source.bytes(config)?, source.bytes(weights)?]))?;
+        let image_encoders = loader.image_encoders(&plan.image_encoders)?;
         let name = source.embedding_dims().name_tokens * source.embedding_dims().name_channels;
         fit(
             "the encoder's input",
@@ -350,17 +342,6 @@ impl Reader {
             encoder,
         }))
     }
-}
-
-fn load_faces(plan: &Plan, source: &Source<'_>) -> Result<Option<Arc<FaceNets>>> {
-    let Some(files) = &plan.face else {
-        return Ok(None);
-    };
-    let load = || -> std::result::Result<FaceNets, StageError> {
-        let nets = FaceNets::load(files, &FaceOptions::default());
-        nets.map_err(|e| DrawError::from(e).into())
-    };
-    Ok(Some(source.keep(&files.resource_key(), load)?))
 }
 
 fn fit(what: &'static str, found: usize, expected: usize) -> Result<()> {
