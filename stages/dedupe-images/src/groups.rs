@@ -15,9 +15,9 @@ pub(crate) fn groups(photos: &[Fingerprint], max_distance: u32) -> Vec<Vec<&Fing
         by_distance(photos, max_distance)
     };
     let mut groups: Vec<Vec<&Fingerprint>> = Vec::new();
-    let mut place: HashMap<usize, usize> = HashMap::new();
+    let mut index: HashMap<usize, usize> = HashMap::new();
     for (photo, root) in photos.iter().zip(roots) {
-        let at = *place.entry(root).or_insert(groups.len());
+        let at = *index.entry(root).or_insert(groups.len());
         if at == groups.len() {
             groups.push(Vec::new());
         }

@@ -1,8 +1,10 @@
-//! Stage 7, dedupe-images: one of each picture. Average hash within a name; of each group of copies the largest stays.
+//! Stage 7, dedupe-images: one copy of each image. Photos of one name with equal average hashes are copies; the
+//! largest of them stays.
 
 mod fingerprint;
 mod groups;
 mod hash;
+mod settings;
 
 use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Photo, UniquePhoto};
@@ -10,26 +12,11 @@ use laioncele_core::{
     CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
     Task, Unit,
 };
-use serde::{Deserialize, Serialize};
 
 pub use hash::average_hash;
+pub use settings::Settings;
 
 use fingerprint::Fingerprint;
-
-/// `[dedupe_images]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Photos of one name whose hashes differ in at most this many of the 64 bits are copies of each other. 0: equal
-    /// hashes only, since near matches of different photos of one face are common and must stay.
-    pub max_distance: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { max_distance: 0 }
-    }
-}
 
 /// The steps of this stage.
 pub fn steps() -> Vec<Box<dyn Step>> {
@@ -58,7 +45,7 @@ impl Step for DedupeImages {
         vec![TableId::UniquePhotos]
     }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
-        let settings: Settings = manifest.section("dedupe_images")?;
+        let settings = Settings::from_manifest(manifest)?;
         serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
     }
     fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
@@ -66,7 +53,7 @@ impl Step for DedupeImages {
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let settings: Settings = task.manifest().section("dedupe_images")?;
+        let settings = Settings::from_manifest(task.manifest())?;
         let mut prints = fingerprints(task)?;
         prints.sort_by_key(|p| (p.name_id, p.image_id));
         let (mut kept, rows_in) = (Vec::new(), prints.len() as u64);
@@ -85,7 +72,7 @@ impl Step for DedupeImages {
     }
 }
 
-/// Hashes the photos part by part, so that only one part's pictures are in memory.
+/// Hashes the photos part by part, so that only one part's images are in memory.
 fn fingerprints(task: &mut Task) -> Result<Vec<Fingerprint>, StageError> {
     let parts: Vec<_> = task.inputs(TableId::Photos).cloned().collect();
     let (total, mut prints) = (task.rows_in(TableId::Photos), Vec::new());

@@ -10,12 +10,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::groups::groups;
 
-fn picture(seed: u32, size: u32) -> Vec<u8> {
+fn image(seed: u32, size: u32) -> Vec<u8> {
     let at = |k: u32, turns: u32| (k as f32 + 0.5) / size as f32 * turns as f32;
     let wave = |x: u32, y: u32| (127.0 + 120.0 * (at(x, seed) + at(y, 2 * seed)).sin()) as u8;
     let mut bytes = Vec::new();
-    let picture = RgbImage::from_fn(size, size, |x, y| Rgb([wave(x, y), wave(y, x), 90]));
-    picture
+    let image = RgbImage::from_fn(size, size, |x, y| Rgb([wave(x, y), wave(y, x), 90]));
+    image
         .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
         .expect("encodes");
     bytes
@@ -45,10 +45,10 @@ fn the_largest_copy_stays_and_the_books_balance() -> Result<(), Box<dyn std::err
     let folder = tempfile::tempdir()?;
     let harness = StepHarness::new(folder.path(), "")?;
     let rows = vec![
-        photo(1, 10, picture(5, 64), 64),
-        photo(1, 11, picture(5, 128), 128),
-        photo(1, 12, picture(9, 64), 64),
-        photo(2, 13, picture(5, 64), 64),
+        photo(1, 10, image(5, 64), 64),
+        photo(1, 11, image(5, 128), 128),
+        photo(1, 12, image(9, 64), 64),
+        photo(2, 13, image(5, 64), 64),
     ];
     let bucket = Partition::bucket(0);
     let record = harness.run(&DedupeImages, &bucket, vec![harness.part(&bucket, rows)?])?;

@@ -57,14 +57,15 @@ impl Step for DownloadImages {
         vec![TableId::Photos]
     }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
-        serde_json::to_value(Settings::of(manifest)?).map_err(|e| manifest.error(e.to_string()))
+        serde_json::to_value(Settings::from_manifest(manifest)?)
+            .map_err(|e| manifest.error(e.to_string()))
     }
     fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
         Ok(Vec::new())
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let settings = Settings::of(task.manifest())?;
+        let settings = Settings::from_manifest(task.manifest())?;
         let fetcher = Fetcher::new(
             settings.clone(),
             task.runtime_environment().host_map.clone(),

@@ -1,4 +1,4 @@
-//! `X-Robots-Tag`: whether a site asks us not to use a picture.
+//! `X-Robots-Tag`: whether a site asks us not to use an image.
 
 const OPT_OUTS: [&str; 5] = ["noai", "noimageai", "noindex", "noimageindex", "none"];
 /// Directives that take a value after a colon, and so look like a robot's name.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-/// What is known of a file once it has proven to be a picture.
+/// What is known of a file once it has proven to be an image.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Checked {
     pub(crate) bytes: Vec<u8>,

@@ -72,7 +72,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`CoreError::Manifest`].
-    pub fn of(manifest: &Manifest) -> Result<Self, CoreError> {
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Self = manifest.section("download_images")?;
         let positive = [
             ("timeout_s", settings.timeout_s),

@@ -18,10 +18,10 @@ type AnyError = Box<dyn std::error::Error>;
 
 fn jpeg(side: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let picture = RgbImage::from_fn(side, side, |x, y| {
+    let image = RgbImage::from_fn(side, side, |x, y| {
         image::Rgb([(x * 3) as u8, (y * 2) as u8, 77])
     });
-    picture
+    image
         .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Jpeg)
         .expect("encodes");
     bytes
@@ -61,14 +61,14 @@ fn redirect(to: &str) -> Vec<u8> {
 }
 
 fn reply(path: &str, stream: &mut TcpStream, busy: &AtomicUsize) -> std::io::Result<()> {
-    let picture = jpeg(96);
+    let image = jpeg(96);
     let bytes = match path {
-        "/good.jpg" | "/mapped.jpg" => answer("200 OK", "Content-Type: text/plain\r\n", &picture),
+        "/good.jpg" | "/mapped.jpg" => answer("200 OK", "Content-Type: text/plain\r\n", &image),
         "/moved.jpg" => redirect("/good.jpg"),
         "/busy.jpg" if busy.fetch_add(1, Ordering::SeqCst) == 0 => {
             answer("429 Too Many Requests", "Retry-After: 0\r\n", b"")
         }
-        "/busy.jpg" => answer("200 OK", "", &picture),
+        "/busy.jpg" => answer("200 OK", "", &image),
         "/loop.jpg" => redirect("/loop.jpg"),
         "/loopback.jpg" => redirect("http://127.0.0.1/secret"),
         "/metadata.jpg" => redirect("http://169.254.169.254/latest"),
@@ -77,16 +77,16 @@ fn reply(path: &str, stream: &mut TcpStream, busy: &AtomicUsize) -> std::io::Res
         "/html.jpg" => answer(
             "200 OK",
             "Content-Type: image/jpeg\r\n",
-            b"<!DOCTYPE html><html><body>no picture</body></html>",
+            b"<!DOCTYPE html><html><body>no image</body></html>",
         ),
-        "/truncated.jpg" => answer("200 OK", "", &picture[..picture.len() / 2]),
+        "/truncated.jpg" => answer("200 OK", "", &image[..image.len() / 2]),
         "/small.jpg" => answer("200 OK", "", &jpeg(16)),
         "/huge.png" => answer("200 OK", "", &huge_png()),
         "/long.jpg" => b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec(),
         "/optout.jpg" => answer(
             "200 OK",
             "X-Robots-Tag: otherbot: noindex\r\nx-robots-tag: all, NoImageAI\r\n",
-            &picture,
+            &image,
         ),
         "/garbage.jpg" => b"SMTP 220 hello\r\n\r\n".to_vec(),
         "/cut.jpg" => b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc".to_vec(),

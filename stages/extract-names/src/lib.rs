@@ -5,7 +5,7 @@
 //! of mentions and the ids of captions with a mention, whatever the file's size.
 
 mod error;
-mod judge;
+mod filter;
 mod read;
 mod settings;
 mod source;
@@ -29,7 +29,7 @@ pub use error::SourceError;
 pub use settings::Settings;
 pub use source::{SourceSummary, check_source};
 
-use judge::Refusal;
+use filter::DroppedRow;
 use read::{Caption, Reader};
 use settings::{Engine, NerModel};
 use source::SourceFile;
@@ -74,7 +74,7 @@ impl Step for ExtractNames {
     fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
         Ok(vec![ModelFiles {
             label: "models.ner".to_owned(),
-            path: NerModel::read(manifest)?.folder,
+            path: NerModel::from_manifest(manifest)?.folder,
         }])
     }
 
@@ -84,7 +84,7 @@ impl Step for ExtractNames {
             .inputs(TableId::Captions)
             .map(|part| SourceFile::open(Path::new(&part.path), columns))
             .collect::<Result<_, _>>()?;
-        let filters = Settings::read(task.manifest())?;
+        let filters = Settings::from_manifest(task.manifest())?;
         let engine = load_engine(task)?;
         let pool = threads(task)?;
         let reader = Reader {
@@ -133,7 +133,7 @@ fn extract(
 }
 
 fn load_engine(task: &Task) -> Result<Arc<Box<dyn FindPersons>>, StageError> {
-    let model = NerModel::read(task.manifest())?;
+    let model = NerModel::from_manifest(task.manifest())?;
     let key = format!("{:?} in {}", model.engine, model.folder.display());
     task.resource(&key, || -> Result<Box<dyn FindPersons>, StageError> {
         let folder = &model.folder;
@@ -185,8 +185,8 @@ impl Output {
         self.rows += 1;
         let mentions = match caption {
             Ok(mentions) => mentions,
-            Err(refusal) => {
-                drop_caption(task, refusal);
+            Err(dropped) => {
+                drop_caption(task, dropped);
                 return Ok(());
             }
         };
@@ -196,7 +196,7 @@ impl Output {
         if !self.seen.insert(caption_id) {
             drop_caption(
                 task,
-                Refusal {
+                DroppedRow {
                     caption_id,
                     reason: DropReason::RepeatedCaption,
                     detail: None,
@@ -223,13 +223,13 @@ impl Output {
     }
 }
 
-fn drop_caption(task: &mut Task, refusal: Refusal) {
+fn drop_caption(task: &mut Task, dropped: DroppedRow) {
     task.drop_row(
         Unit::Caption,
-        refusal.caption_id.0,
+        dropped.caption_id.0,
         None,
-        refusal.reason,
-        refusal.detail,
+        dropped.reason,
+        dropped.detail,
     );
 }
 

@@ -7,17 +7,17 @@ use laioncele_core::{DropReason, ImageId};
 use laioncele_ner::{EngineError, FindPersons};
 use rayon::prelude::*;
 
-use crate::judge::{Readable, Refusal, judge};
+use crate::filter::{DroppedRow, Readable, filter};
 use crate::settings::Settings;
 use crate::source::{SourceBatch, SourceRow};
 
 /// Rows that one thread takes at a time.
 const CHUNK: usize = 512;
 
-/// What became of a row: its caption's mentions, at least one, or why it was dropped.
-pub(crate) type Caption = Result<Vec<Mention>, Refusal>;
+/// The mentions of a row's caption, at least one, or why the row is dropped.
+pub(crate) type Caption = Result<Vec<Mention>, DroppedRow>;
 
-/// What captions are read with.
+/// Reads captions: the filters and the NER engine.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
     pub(crate) engine: &'a dyn FindPersons,
@@ -34,18 +34,18 @@ impl Reader<'_> {
     }
 
     fn chunk(&self, rows: &[SourceRow]) -> Result<Vec<Caption>, EngineError> {
-        let judged: Vec<_> = rows.iter().map(|row| judge(row, self.filters)).collect();
-        let texts: Vec<&str> = judged.iter().flatten().map(|r| r.caption).collect();
+        let filtered: Vec<_> = rows.iter().map(|row| filter(row, self.filters)).collect();
+        let texts: Vec<&str> = filtered.iter().flatten().map(|r| r.caption).collect();
         let mut persons = self.engine.persons(&texts)?.into_iter();
         let mut read = |row: Readable| mentions(&row, persons.next().unwrap_or_default());
-        let captions = judged.into_iter().map(|row| row.and_then(&mut read));
+        let captions = filtered.into_iter().map(|row| row.and_then(&mut read));
         Ok(captions.collect())
     }
 }
 
 fn mentions(row: &Readable, persons: Vec<Range<usize>>) -> Caption {
     if persons.is_empty() {
-        return Err(Refusal {
+        return Err(DroppedRow {
             caption_id: row.caption_id,
             reason: DropReason::NoPerson,
             detail: None,

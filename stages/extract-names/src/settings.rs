@@ -1,4 +1,4 @@
-//! What the manifest says of this stage.
+//! `[extract_names]` and `[models.ner]` of the manifest.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// `[extract_names]`: filters of the source's rows, each off unless set. A filter that is set needs its column mapped in
-/// `[source.columns]`, and a row whose value is null or not a number does not pass it: what is not known is not safe.
+/// `[source.columns]`, and a row whose value is null or not a number does not pass it: what is unknown counts as unsafe.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -15,11 +15,11 @@ pub struct Settings {
     pub min_width: Option<u32>,
     /// Least height in pixels.
     pub min_height: Option<u32>,
-    /// Highest probability in [0, 1] that the picture is not safe for work.
+    /// Highest probability in [0, 1] that the image is not safe for work.
     pub max_punsafe: Option<f64>,
-    /// Highest probability in [0, 1] that the picture bears a watermark.
+    /// Highest probability in [0, 1] that the image has a watermark.
     pub max_pwatermark: Option<f64>,
-    /// Lowest cosine similarity in [-1, 1] of picture and caption.
+    /// Lowest cosine similarity in [-1, 1] of image and caption.
     pub min_similarity: Option<f64>,
 }
 
@@ -28,7 +28,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`CoreError::Manifest`]: unknown key, wrong type, a filter on a column that is not mapped.
-    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Self = manifest.section("extract_names")?;
         let filters = [
             ("min_width", "width", settings.min_width.map(f64::from)),
@@ -59,12 +59,12 @@ impl Settings {
 pub(crate) struct NerModel {
     /// The model's folder.
     pub(crate) folder: PathBuf,
-    /// What reads it.
+    /// The NER engine that reads captions with it.
     #[serde(default)]
     pub(crate) engine: Engine,
 }
 
-/// What reads captions.
+/// The NER engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Engine {
@@ -80,7 +80,7 @@ pub(crate) enum Engine {
 
 impl NerModel {
     /// Reads the section; the folder becomes a path of this process.
-    pub(crate) fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+    pub(crate) fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let model: Self = manifest.model("ner")?;
         Ok(Self {
             folder: manifest.resolve(&model.folder),
@@ -91,9 +91,9 @@ impl NerModel {
 
 /// All that the stage's result depends on besides the files' bytes.
 pub(crate) fn key_settings(manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
-    let settings = Settings::read(manifest)?;
+    let settings = Settings::from_manifest(manifest)?;
     let mut value = serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))?;
     value["source"] = json!({ "columns": manifest.source.columns });
-    value["models"] = json!({ "ner": { "engine": NerModel::read(manifest)?.engine } });
+    value["models"] = json!({ "ner": { "engine": NerModel::from_manifest(manifest)?.engine } });
     Ok(value)
 }

@@ -1,4 +1,4 @@
-//! The relational work, in polars: photos per name, and the place of each photo among its name's. Tables come in as the
+//! The relational work, in polars: photos per name, and the rank of each photo among its name's. Tables come in as the
 //! bytes of their Parquet parts and go out as rows: nothing else of polars leaves this module.
 
 use std::io::Cursor;
@@ -86,22 +86,22 @@ pub fn count(task: &Task, names: &[Part], matches: &[Part]) -> Result<Vec<Counte
     rows().map_err(failed)
 }
 
-/// All matching photos, sorted by name and image id, each with its place among its name's.
+/// All matching photos, sorted by name and image id, each with its rank among its name's.
 ///
 /// # Errors
 /// A damaged part.
 pub fn rank(task: &Task, matches: &[Part]) -> Result<Vec<Ranked>, StageError> {
     let best_first =
         SortMultipleOptions::default().with_order_descending_multi([false, true, false]);
-    let placed = read(task, matches, &["name_id", "image_id", "similarity"])?
+    let sorted = read(task, matches, &["name_id", "image_id", "similarity"])?
         .sort(["name_id", "similarity", "image_id"], best_first)
-        .with_row_index("place", None);
-    let names = (placed.clone())
+        .with_row_index("row", None);
+    let names = (sorted.clone())
         .group_by(by_name())
-        .agg([len().alias("photos"), col("place").min().alias("first")]);
-    let ranked = placed
+        .agg([len().alias("photos"), col("row").min().alias("first")]);
+    let ranked = sorted
         .left_join(names, col("name_id"), col("name_id"))
-        .with_column((col("place") - col("first")).alias("better"))
+        .with_column((col("row") - col("first")).alias("better"))
         .sort(["name_id", "image_id"], SortMultipleOptions::default());
     let rows = || -> PolarsResult<Vec<Ranked>> {
         let frame = ranked.collect()?;

@@ -45,7 +45,7 @@ impl Step for FilterCounts {
         vec![TableId::Identities]
     }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
-        let settings = Settings::read(manifest)?;
+        let settings = Settings::from_manifest(manifest)?;
         serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
     }
     fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
@@ -53,7 +53,7 @@ impl Step for FilterCounts {
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let settings = Settings::read(task.manifest())?;
+        let settings = Settings::from_manifest(task.manifest())?;
         let parts = |table| task.inputs(table).cloned().collect::<Vec<Part>>();
         let (names, matches) = (parts(TableId::KnownNames), parts(TableId::Matches));
         let names = frames::count(task, &names, &matches)?;

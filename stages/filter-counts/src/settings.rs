@@ -27,7 +27,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`CoreError::Manifest`]: an unknown key, a wrong type, no photo asked for, or a cap below `min_images`.
-    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Self = manifest.section("filter_counts")?;
         if settings.min_images == 0 {
             let text = "[filter_counts] min_images must be at least 1";

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 /// The decisions on all spellings.
 pub(crate) struct Decisions {
     names: Vec<(MergedName, NameStatus)>,
-    /// As written, with the place of its name in `names`; none where it is no name.
+    /// As written, with the index of its name in `names`; none where it is no name.
     spellings: Vec<(String, Option<usize>)>,
 }
 
@@ -55,18 +55,18 @@ impl Decisions {
                 (name, status)
             })
             .collect();
-        let place: HashMap<&str, usize> = names
+        let index: HashMap<&str, usize> = names
             .iter()
             .enumerate()
             .flat_map(|(at, (name, _))| name.aliases.iter().map(move |a| (a.spelling.as_str(), at)))
             .collect();
-        let place_of =
-            |s: &Option<Spelling>| s.as_ref().and_then(|s| place.get(s.name.as_str()).copied());
-        let places: Vec<_> = normalized.iter().map(place_of).collect();
+        let index_of =
+            |s: &Option<Spelling>| s.as_ref().and_then(|s| index.get(s.name.as_str()).copied());
+        let indices: Vec<_> = normalized.iter().map(index_of).collect();
         let spellings = counted
             .into_iter()
             .map(|(written, _)| written)
-            .zip(places)
+            .zip(indices)
             .collect();
         Ok(Self { names, spellings })
     }
@@ -82,7 +82,7 @@ impl Decisions {
     ) -> impl Iterator<Item = (&str, Option<&MergedName>, NameStatus)> {
         self.spellings
             .iter()
-            .map(|(written, place)| match place.map(|at| &self.names[at]) {
+            .map(|(written, index)| match index.map(|at| &self.names[at]) {
                 Some((name, status)) => (written.as_str(), Some(name), *status),
                 None => (written.as_str(), None, NameStatus::NotAName),
             })

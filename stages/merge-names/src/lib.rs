@@ -52,7 +52,7 @@ impl Step for MergeNames {
         vec![TableId::Names, TableId::Candidates]
     }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
-        let settings = Settings::read(manifest)?;
+        let settings = Settings::from_manifest(manifest)?;
         // The buckets are where the rows go, so they are part of the result.
         let mut value =
             serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))?;
@@ -64,7 +64,7 @@ impl Step for MergeNames {
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let settings = Settings::read(task.manifest())?;
+        let settings = Settings::from_manifest(task.manifest())?;
         let parts: Vec<Part> = task.inputs(TableId::Mentions).cloned().collect();
         let decisions = Decisions::take(frames::count_spellings(task, &parts)?, &settings)?;
         let pairs = file_mentions(task, &parts, &decisions)?;

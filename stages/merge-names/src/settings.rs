@@ -11,7 +11,7 @@ use crate::fold::fold_key;
 pub struct Settings {
     /// Names with fewer distinct images are dropped: they can never have this many photos in the end (paper: 5).
     pub min_images: u32,
-    /// One-word names with fewer mentions are dropped: most of them are anybody's given name.
+    /// One-word names with fewer mentions are dropped: most of them are given names that many people share.
     pub mononym_min_mentions: u64,
     /// How many times as common a spelling must be for a rare one nearby to be its misspelling. At least 1.
     pub common_ratio: f64,
@@ -35,7 +35,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`CoreError::Manifest`]: an unknown key, a wrong type or a value that cannot be meant.
-    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Self = manifest.section("merge_names")?;
         if !(settings.common_ratio.is_finite() && settings.common_ratio >= 1.0) {
             return Err(manifest.error(format!(

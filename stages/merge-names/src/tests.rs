@@ -284,7 +284,7 @@ fn settings_that_cannot_be_meant_are_refused() -> Result<(), StageError> {
         "exclude = [\"Vera Holt\", \" - \"]",
         "min_image = 3",
     ] {
-        let found = Settings::read(&manifest(&format!("[merge_names]\n{wrong}\n"))?);
+        let found = Settings::from_manifest(&manifest(&format!("[merge_names]\n{wrong}\n"))?);
         assert!(found.is_err(), "{wrong}");
     }
     Ok(())

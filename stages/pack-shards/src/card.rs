@@ -28,7 +28,7 @@ configs:
 
 # LaionCele
 
-Photos of people whom a text-to-image model knows by name, each beside the embedding of that name, built by laioncele
+Photos of people that a text-to-image model knows by name, each with the embedding of that name. Built by laioncele
 after \"MagicNaming: Consistent Identity Generation by Finding a 'Name Space' in T2I Diffusion Models\".
 ";
 
@@ -64,10 +64,11 @@ table = polars.read_parquet(\"train-*.parquet\")
 const LIMITS: &str = "
 ## Known limits
 
-- Who is here was decided by networks: a named entity recognizer found the names in captions, a text-to-image model drew
-  them, and a face network compared drawings and photos. Each errs, and not for all groups of people alike.
-- A name shared by several people stands for the one whom the model draws; others' photos are dropped as another person's,
-  but people who look alike may remain.
+- Who is here was decided by networks: a named entity recognizer found the names in captions, a text-to-image model
+  generated portraits of them, and a face network compared portraits and photos. Each makes errors, and more for some
+  groups of people than for others.
+- A name shared by several people stands for the one that the model generates; photos of the others are dropped, but
+  people who look alike may remain.
 - Captions are as the web wrote them, in whatever language and tone.
 - The photos are other people's works and show real people: their licences and the law where you are decide what you may do
   with them. Urls may be gone.

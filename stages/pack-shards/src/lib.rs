@@ -88,7 +88,7 @@ impl Step for PackShards {
     }
 }
 
-/// Cuts rows into shards, each closed once its pictures reach `shard_bytes`; one empty shard for no rows, so that the
+/// Cuts rows into shards, each closed once its images reach `shard_bytes`; one empty shard for no rows, so that the
 /// table exists.
 fn shards(rows: Vec<LaionCele>, shard_bytes: u64) -> Vec<Vec<LaionCele>> {
     let (mut shards, mut open, mut bytes) = (Vec::new(), Vec::new(), 0u64);

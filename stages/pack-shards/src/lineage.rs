@@ -6,7 +6,7 @@ use laioncele_core::ledger::{Ledger, Record, RowBalance};
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Digest, KeyHasher, Part, Partition, TableId};
 
-/// The figure of a task's record that counts its identities.
+/// The metric of a task's record that counts its identities.
 pub const PEOPLE: &str = "people";
 
 /// The records that the dataset was made by.

@@ -67,14 +67,14 @@ fn retyped(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowErr
 }
 
 fn properties(row_group: usize, features: String) -> parquet::errors::Result<WriterProperties> {
-    let pictures = ColumnPath::new(vec!["image".to_owned(), "bytes".to_owned()]);
+    let images = ColumnPath::new(vec!["image".to_owned(), "bytes".to_owned()]);
     let key_value = KeyValue::new(HUGGING_FACE.to_owned(), features);
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        // Pictures are compressed already, and no two are equal.
-        .set_column_compression(pictures.clone(), Compression::UNCOMPRESSED)
-        .set_column_dictionary_enabled(pictures.clone(), false)
-        .set_column_statistics_enabled(pictures, EnabledStatistics::None)
+        // Images are compressed already, and no two are equal.
+        .set_column_compression(images.clone(), Compression::UNCOMPRESSED)
+        .set_column_dictionary_enabled(images.clone(), false)
+        .set_column_statistics_enabled(images, EnabledStatistics::None)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_created_by("laioncele".to_owned())
         .set_max_row_group_row_count(Some(row_group))

@@ -98,8 +98,8 @@ impl Publication<'_> {
                 rows: part.rows,
                 bytes: part.bytes,
             };
-            if !(self.published.shards.contains(&shard) && is_placed(self.store, &shard)) {
-                place(self.store, &shard)?;
+            if !(self.published.shards.contains(&shard) && is_linked(self.store, &shard)) {
+                link_part(self.store, &shard)?;
             }
             shards.push(shard);
         }
@@ -161,13 +161,13 @@ impl Publication<'_> {
     }
 }
 
-fn is_placed(store: &Store, shard: &Shard) -> bool {
+fn is_linked(store: &Store, shard: &Shard) -> bool {
     let file = std::fs::metadata(store.local_path(&shard.path()));
     file.is_ok_and(|file| file.len() == shard.bytes)
 }
 
 /// Links the part under its published name; copies it where the file system has no links.
-fn place(store: &Store, shard: &Shard) -> Result<(), CoreError> {
+fn link_part(store: &Store, shard: &Shard) -> Result<(), CoreError> {
     let target = shard.path();
     if link(&store.local_path(&shard.part), &store.local_path(&target)).is_ok() {
         return Ok(());

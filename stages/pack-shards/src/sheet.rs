@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::lineage::Lineage;
 
-/// Edge of a picture on the sheet and the space around it, in pixels.
+/// Edge of an image on the sheet and the space around it, in pixels.
 const CELL: u32 = 112;
 const GAP: u32 = 4;
 const COLUMNS: usize = 6;
@@ -136,35 +136,35 @@ fn sheet(subject: &Subject) -> image::ImageResult<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A picture that fits a cell, `face_box` framed; a gray square where the file no longer decodes.
+/// An image that fits a cell, `face_box` framed; a gray square where the file no longer decodes.
 fn thumbnail(bytes: &[u8], face_box: Option<&[f32]>) -> RgbImage {
-    let Ok(picture) = decode(bytes, &Limits::default(), Orientation::Upright) else {
+    let Ok(image) = decode(bytes, &Limits::default(), Orientation::Upright) else {
         return RgbImage::from_pixel(CELL, CELL, Rgb([128; 3]));
     };
-    let (width, height) = picture.dimensions();
+    let (width, height) = image.dimensions();
     let scale = CELL as f32 / width.max(height) as f32;
     let scaled = |side: u32| ((side as f32 * scale).round() as u32).clamp(1, CELL);
-    let mut small = imageops::thumbnail(&picture, scaled(width), scaled(height));
+    let mut small = imageops::thumbnail(&image, scaled(width), scaled(height));
     if let Some(&[x0, y0, x1, y1]) = face_box {
         frame(&mut small, [x0, y0, x1, y1].map(|v| v * scale));
     }
     small
 }
 
-/// Draws the outline of a box, cut to the picture.
-fn frame(picture: &mut RgbImage, corners: [f32; 4]) {
-    let (width, height) = picture.dimensions();
+/// Draws the outline of a box, cut to the image.
+fn frame(image: &mut RgbImage, corners: [f32; 4]) {
+    let (width, height) = image.dimensions();
     let inside = |v: f32, side: u32| (v.round() as u32).min(side - 1);
     let [x0, y0, x1, y1] = corners;
     let (left, right) = (inside(x0, width), inside(x1, width));
     let (top, bottom) = (inside(y0, height), inside(y1, height));
     for x in left..=right {
-        picture.put_pixel(x, top, FRAME);
-        picture.put_pixel(x, bottom, FRAME);
+        image.put_pixel(x, top, FRAME);
+        image.put_pixel(x, bottom, FRAME);
     }
     for y in top..=bottom {
-        picture.put_pixel(left, y, FRAME);
-        picture.put_pixel(right, y, FRAME);
+        image.put_pixel(left, y, FRAME);
+        image.put_pixel(right, y, FRAME);
     }
 }
 

@@ -16,8 +16,8 @@ type Tested = Result<(), Box<dyn std::error::Error>>;
 
 fn png(shade: u8, side: u32) -> Result<Vec<u8>, image::ImageError> {
     let mut bytes = Vec::new();
-    let picture = RgbImage::from_fn(side, side, |x, _| Rgb([shade, x as u8, 90]));
-    picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
+    let image = RgbImage::from_fn(side, side, |x, _| Rgb([shade, x as u8, 90]));
+    image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
     Ok(bytes)
 }
 
@@ -150,7 +150,7 @@ fn a_lost_photo_is_a_broken_table() -> Tested {
 #[test]
 fn shards_close_at_their_size() {
     let row = |bytes: usize| {
-        let bucket = Bucket::new().expect("pictures");
+        let bucket = Bucket::new().expect("images");
         let mut rows = bucket.photos.into_iter();
         let photo = rows.next().expect("a photo");
         let identity = bucket.identities[0].clone();
@@ -203,9 +203,9 @@ fn polars_reads_the_published_shards() -> Tested {
         assert_eq!(frame.height(), 1);
         let name = frame.column("name")?.str()?.get(0);
         assert_eq!(name, Some(person(if at < 3 { 1 } else { 2 }).as_str()));
-        let picture = frame.column("image")?.struct_()?.field_by_name("bytes")?;
-        assert_eq!(picture.dtype(), &DataType::Binary);
-        image::load_from_memory(picture.binary()?.get(0).unwrap_or_default())?;
+        let image = frame.column("image")?.struct_()?.field_by_name("bytes")?;
+        assert_eq!(image.dtype(), &DataType::Binary);
+        image::load_from_memory(image.binary()?.get(0).unwrap_or_default())?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::word::{bare, is_suffix};
 use super::words;
 use crate::fold::fold_key;
 
-/// File endings of pictures.
+/// File endings of images.
 const FILE_ENDINGS: [&str; 7] = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif"];
 
 /// The name in a repaired mention.

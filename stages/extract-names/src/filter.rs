@@ -1,4 +1,4 @@
-//! What becomes of a row before its caption is read.
+//! Which rows are read: those with a url and a caption that pass the filters.
 
 use std::borrow::Cow;
 
@@ -8,9 +8,9 @@ use url::Url;
 use crate::settings::Settings;
 use crate::source::SourceRow;
 
-/// A row dropped, and why.
+/// A row to drop, and why.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Refusal {
+pub(crate) struct DroppedRow {
     pub(crate) caption_id: CaptionId,
     pub(crate) reason: DropReason,
     pub(crate) detail: Option<String>,
@@ -25,17 +25,23 @@ pub(crate) struct Readable<'a> {
     pub(crate) hash: Option<Cow<'a, str>>,
 }
 
-/// Drops the row, or makes its caption readable: a url, a caption, then the filters in the settings' order.
-pub(crate) fn judge<'a>(row: &SourceRow<'a>, filters: &Settings) -> Result<Readable<'a>, Refusal> {
-    let refusal = |(reason, detail)| Refusal {
+/// Checks the row's url, then its caption, then the filters in the settings' order.
+///
+/// # Errors
+/// The first check that the row does not pass.
+pub(crate) fn filter<'a>(
+    row: &SourceRow<'a>,
+    filters: &Settings,
+) -> Result<Readable<'a>, DroppedRow> {
+    let dropped = |(reason, detail)| DroppedRow {
         caption_id: id_of(row),
         reason,
         detail: Some(detail),
     };
-    let url = url(row.url).map_err(|why| refusal((DropReason::BadUrl, why)))?;
-    let caption = caption(row.caption).map_err(|why| refusal((DropReason::EmptyCaption, why)))?;
+    let url = url(row.url).map_err(|why| dropped((DropReason::BadUrl, why)))?;
+    let caption = caption(row.caption).map_err(|why| dropped((DropReason::EmptyCaption, why)))?;
     if let Some(failed) = failed_filter(row, filters) {
-        return Err(refusal(failed));
+        return Err(dropped(failed));
     }
     Ok(Readable {
         caption_id: CaptionId::of(url, caption),
