@@ -41,7 +41,7 @@ fn photo(name: u64, image: u64, bytes: Vec<u8>, side: u32) -> Photo {
 }
 
 #[test]
-fn the_largest_copy_stays_and_the_books_balance() -> Result<(), Box<dyn std::error::Error>> {
+fn largest_copy_is_kept_and_rows_balance() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let harness = StepHarness::new(folder.path(), "")?;
     let rows = vec![
@@ -69,7 +69,7 @@ fn the_largest_copy_stays_and_the_books_balance() -> Result<(), Box<dyn std::err
 
 /// Recorded with `tools/record-hash/record.py`.
 #[test]
-fn bits_are_those_of_python_imagehash() -> Result<(), Box<dyn std::error::Error>> {
+fn average_hash_equals_python_imagehash() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let recorded: std::collections::BTreeMap<String, String> =
         serde_json::from_slice(&std::fs::read(folder.join("hashes.json"))?)?;
@@ -93,18 +93,25 @@ fn print(image: u64, hash: u64) -> Fingerprint {
 }
 
 proptest! {
-    /// Groups are a partition; members of two groups are farther apart than the limit.
+    /// Groups are a partition; members of two groups are farther apart than the limit, those of one are joined by steps
+    /// within it.
     #[test]
-    fn groups_partition_and_part(hashes in prop::collection::vec(0u64..64, 0..30), max_distance in 0u32..3) {
+    fn groups_partition_photos_by_distance(hashes in prop::collection::vec(0u64..64, 0..30), max_distance in 0u32..3) {
         let photos: Vec<_> = hashes.iter().enumerate().map(|(i, h)| print(i as u64, *h)).collect();
+        let near = |x: &Fingerprint, y: &Fingerprint| (x.hash ^ y.hash).count_ones() <= max_distance;
         let found = groups(&photos, max_distance);
-        prop_assert_eq!(found.iter().map(Vec::len).sum::<usize>(), photos.len());
-        for (i, a) in found.iter().enumerate() {
-            for b in &found[..i] {
-                for (x, y) in a.iter().flat_map(|x| b.iter().map(move |y| (x, y))) {
-                    prop_assert!((x.hash ^ y.hash).count_ones() > max_distance);
-                }
+        let mut ids: Vec<u64> = found.iter().flatten().map(|p| p.image_id.0).collect();
+        ids.sort_unstable();
+        prop_assert!(ids.into_iter().eq(0..photos.len() as u64));
+        for (i, group) in found.iter().enumerate() {
+            for other in found[..i].iter().flatten() {
+                prop_assert!(!group.iter().any(|x| near(x, other)));
             }
+            let (mut joined, mut rest) = (vec![group[0]], group[1..].to_vec());
+            while let Some(next) = rest.iter().position(|x| joined.iter().any(|y| near(x, y))) {
+                joined.push(rest.swap_remove(next));
+            }
+            prop_assert!(rest.is_empty());
         }
     }
 }

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_dangers_are_blocked() {
+    fn is_blocked_covers_all_non_public_ranges() {
         let dangers = "127.0.0.1 127.9.9.9 10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 \
                        255.255.255.255 198.18.0.1 192.0.0.192 :: ::1 fe80::1 fc00::1 fd00:ec2::254 ff02::1 2001:db8::1 ::ffff:127.0.0.1 \
                        ::ffff:169.254.169.254 64:ff9b::7f00:1 2002:7f00:1:: ::127.0.0.1";
@@ -169,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn mapping_into_ipv6_never_helps(v4: [u8; 4]) {
+        fn mapped_ipv6_is_blocked_like_its_ipv4(v4: [u8; 4]) {
             let v4 = Ipv4Addr::from(v4);
             prop_assert_eq!(is_blocked(v4.into()), is_blocked(v4.to_ipv6_mapped().into()));
         }

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn opt_outs_in_every_dress() {
+    fn opt_out_reads_every_form_of_the_header() {
         for values in [
             &["noai"][..],
             &["NoImageAI"],
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_not_us() {
+    fn opt_out_ignores_directives_for_others() {
         for values in [
             &["all"][..],
             &["googlebot: noindex"],
@@ -96,12 +96,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read(value: Vec<u8>) {
+        fn opt_out_accepts_any_bytes(value: Vec<u8>) {
             let _ = opt_out([value.as_slice()]);
         }
 
         #[test]
-        fn harmless_directives_around_change_nothing(before in prop::sample::subsequence(vec!["all", "nofollow", "max-snippet: 3", "noarchive"], 0..4), at in 0usize..5) {
+        fn opt_out_is_found_among_other_directives(before in prop::sample::subsequence(vec!["all", "nofollow", "max-snippet: 3", "noarchive"], 0..4), at in 0usize..5) {
             let value = before.iter().copied().chain([OPT_OUTS[at]]).collect::<Vec<_>>().join(", ");
             prop_assert_eq!(check(&[value.as_str()]), Some(OPT_OUTS[at].to_owned()));
         }

@@ -108,7 +108,7 @@ fn names_with_enough_photos_become_identities() -> Outcome {
 }
 
 #[test]
-fn a_cap_keeps_the_best_matches() -> Outcome {
+fn max_images_keeps_the_best_matches() -> Outcome {
     let folder = tempfile::tempdir()?;
     let photos: [Found; 5] = [
         (1, 15, 0.6),
@@ -134,7 +134,7 @@ fn a_cap_keeps_the_best_matches() -> Outcome {
 }
 
 #[test]
-fn nothing_in_is_nothing_out() -> Outcome {
+fn empty_input_gives_empty_output() -> Outcome {
     let folder = tempfile::tempdir()?;
     let (harness, record) = run(folder.path(), "", &[&[]])?;
     assert!(ids(&harness, &record).is_empty());
@@ -148,7 +148,7 @@ fn nothing_in_is_nothing_out() -> Outcome {
 }
 
 #[test]
-fn wrong_settings_and_damaged_tables_are_named() -> Outcome {
+fn wrong_settings_and_damaged_tables_are_rejected_by_name() -> Outcome {
     let folder = tempfile::tempdir()?;
     for wrong in [
         "min_images = 0",
@@ -184,7 +184,7 @@ fn wrong_settings_and_damaged_tables_are_named() -> Outcome {
 }
 
 #[test]
-fn the_key_holds_the_settings() -> Outcome {
+fn key_holds_the_settings() -> Outcome {
     let folder = tempfile::tempdir()?;
     let harness = StepHarness::new(folder.path(), "")?;
     let expected = serde_json::json!({ "min_images": 5, "max_images": null });
@@ -212,7 +212,7 @@ proptest! {
 
     /// Whatever the matches, their order and the parts they are in: the best of names with enough stay.
     #[test]
-    fn the_best_of_enough_stay(photos in prop::collection::btree_map((1u64..5, 0u64..12), (0u8..4).prop_map(|v| f32::from(v) / 4.0), 0..40), min in 1usize..8, over in prop::option::of(0usize..4), backwards: bool) {
+    fn identities_equal_a_brute_force_selection(photos in prop::collection::btree_map((1u64..5, 0u64..12), (0u8..4).prop_map(|v| f32::from(v) / 4.0), 0..40), min in 1usize..8, over in prop::option::of(0usize..4), backwards: bool) {
         let folder = tempfile::tempdir().expect("a folder");
         let cap = over.map(|over| min + over);
         let mut keys = format!("min_images = {min}\n");

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn form_is_folded_and_nothing_else() {
+    fn fold_key_ignores_case_marks_and_punctuation_only() {
         for (one, other) in [
             ("Jean-Claude Van Damme", "jean claude van damme"),
             ("Jaromír Jágr", "Jaromir Jagr"),

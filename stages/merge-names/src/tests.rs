@@ -82,7 +82,7 @@ impl Outcome {
 }
 
 #[test]
-fn spellings_are_merged_and_say_why() -> Result<(), StageError> {
+fn aliases_say_why_they_were_merged() -> Result<(), StageError> {
     let shards = vec![
         mentions(&[("Mira Castellan", 0, 30), ("MIRA CASTELLAN", 30, 4)]),
         mentions(&[("Mira Castelan's", 40, 2), ("Oskar Lindqvist", 50, 6)]),
@@ -112,7 +112,7 @@ fn spellings_are_merged_and_say_why() -> Result<(), StageError> {
 }
 
 #[test]
-fn every_mention_is_accounted_for() -> Result<(), StageError> {
+fn every_mention_is_kept_or_dropped_with_a_reason() -> Result<(), StageError> {
     let mut first = mentions(&[
         ("Mira Castellan", 0, 6),
         ("Few Images", 10, 0),
@@ -169,7 +169,7 @@ fn every_mention_is_accounted_for() -> Result<(), StageError> {
 }
 
 #[test]
-fn a_mononym_needs_many_mentions() -> Result<(), StageError> {
+fn mononym_below_min_mentions_is_dropped() -> Result<(), StageError> {
     let outcome = run(
         "[merge_names]\nmononym_min_mentions = 7\n",
         vec![mentions(&[("Beyoncé", 0, 7), ("Prunella", 10, 6)])],
@@ -186,7 +186,7 @@ fn a_mononym_needs_many_mentions() -> Result<(), StageError> {
 }
 
 #[test]
-fn rows_go_to_the_bucket_of_their_name_and_every_bucket_has_its_parts() -> Result<(), StageError> {
+fn rows_are_written_to_the_bucket_of_their_name() -> Result<(), StageError> {
     let names = [
         "Mira Castellan",
         "Oskar Lindqvist",
@@ -231,7 +231,7 @@ fn rows_go_to_the_bucket_of_their_name_and_every_bucket_has_its_parts() -> Resul
 }
 
 #[test]
-fn the_order_of_rows_and_shards_changes_nothing() -> Result<(), StageError> {
+fn result_is_independent_of_row_and_shard_order() -> Result<(), StageError> {
     let rows = mentions(&[
         ("Mira Castellan", 0, 30),
         ("mira castellan", 10, 30),
@@ -256,7 +256,7 @@ fn the_order_of_rows_and_shards_changes_nothing() -> Result<(), StageError> {
 }
 
 #[test]
-fn no_mentions_make_empty_tables() -> Result<(), StageError> {
+fn empty_input_gives_empty_tables() -> Result<(), StageError> {
     for shards in [
         Vec::new(),
         vec![Vec::new()],
@@ -270,7 +270,7 @@ fn no_mentions_make_empty_tables() -> Result<(), StageError> {
 }
 
 #[test]
-fn settings_that_cannot_be_meant_are_refused() -> Result<(), StageError> {
+fn from_manifest_rejects_wrong_settings() -> Result<(), StageError> {
     let folder = tempfile::tempdir().map_err(StageError::environment)?;
     let manifest = |text: &str| -> Result<Manifest, StageError> {
         Ok(StepHarness::new(folder.path(), text)?

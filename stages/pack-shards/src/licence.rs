@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn licences_are_found_where_models_state_them() {
+    fn licence_is_read_from_readme_or_licence_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let write = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).expect("written")

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_names_are_plain() {
+    fn sheet_file_names_are_plain() {
         let subject = |name: &str| Subject {
             name_id: NameId(1),
             name: name.to_owned(),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_boxes_stay_inside() {
+    fn frame_clips_any_box() {
         for corners in [
             [f32::NAN; 4],
             [-1e9, -1e9, 1e9, 1e9],

@@ -114,7 +114,7 @@ fn published(harness: &StepHarness) -> Vec<String> {
 }
 
 #[test]
-fn examples_are_the_join_of_their_tables() -> Tested {
+fn examples_join_the_input_tables() -> Tested {
     let folder = tempfile::tempdir()?;
     let harness = StepHarness::new(folder.path(), "")?;
     let record = Bucket::new()?.pack(&harness)?;
@@ -134,7 +134,7 @@ fn examples_are_the_join_of_their_tables() -> Tested {
 }
 
 #[test]
-fn a_lost_photo_is_a_broken_table() -> Tested {
+fn missing_photo_is_an_error() -> Tested {
     let folder = tempfile::tempdir()?;
     let harness = StepHarness::new(folder.path(), "")?;
     let mut bucket = Bucket::new()?;
@@ -148,7 +148,7 @@ fn a_lost_photo_is_a_broken_table() -> Tested {
 }
 
 #[test]
-fn shards_close_at_their_size() {
+fn shards_close_at_shard_bytes() {
     let row = |bytes: usize| {
         let bucket = Bucket::new().expect("images");
         let mut rows = bucket.photos.into_iter();
@@ -183,7 +183,7 @@ fn shards_close_at_their_size() {
 /// Polars reads what was published without any code of ours. (Fixed-size lists need a feature that this build of it leaves
 /// out.)
 #[test]
-fn polars_reads_the_published_shards() -> Tested {
+fn published_shards_load_in_polars() -> Tested {
     let folder = tempfile::tempdir()?;
     let harness = StepHarness::new(folder.path(), "[pack_shards]\nshard_bytes = 1\n")?;
     let record = Bucket::new()?.pack(&harness)?;
@@ -211,7 +211,7 @@ fn polars_reads_the_published_shards() -> Tested {
 }
 
 #[test]
-fn publishing_again_changes_nothing_and_leaves_no_stale_shard() -> Tested {
+fn publish_is_idempotent_and_removes_stale_shards() -> Tested {
     let folder = tempfile::tempdir()?;
     let harness = StepHarness::new(folder.path(), "[pack_shards]\nshard_bytes = 1\n")?;
     let record = Bucket::new()?.pack(&harness)?;
@@ -235,7 +235,7 @@ fn publishing_again_changes_nothing_and_leaves_no_stale_shard() -> Tested {
 }
 
 #[test]
-fn the_card_tells_the_funnel_and_every_identity_has_a_sheet() -> Tested {
+fn publish_writes_card_sheets_and_mean() -> Tested {
     let folder = tempfile::tempdir()?;
     let harness = StepHarness::new(folder.path(), "")?;
     let record = Bucket::new()?.pack(&harness)?;
@@ -258,7 +258,7 @@ fn the_card_tells_the_funnel_and_every_identity_has_a_sheet() -> Tested {
 }
 
 #[test]
-fn the_same_rows_give_the_same_bytes() -> Tested {
+fn same_rows_give_the_same_bytes() -> Tested {
     let digests = |harness: &StepHarness| -> Result<Vec<_>, Box<dyn std::error::Error>> {
         let record = Bucket::new()?.pack(harness)?;
         Ok(record.outputs.iter().map(|part| part.digest).collect())

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn captions_become_mentions() {
+fn run_extracts_mentions_with_byte_offsets() {
     let extract = ExtractNamesHarness::new(&format!("{URLS}hash = \"md5\"\n"), "");
     let captions = [
         "Müller-Straße: Mira Castellan met Jonas Albrecht in Lisbon",
@@ -47,7 +47,7 @@ fn captions_become_mentions() {
 }
 
 #[test]
-fn one_bad_value_costs_its_row_only() {
+fn bad_value_drops_its_row_only() {
     let extract = ExtractNamesHarness::new(URLS, "");
     let file = extract.file("0.parquet");
     let url = |i: u8| format!("https://a.example/{i}.jpg").into_bytes();
@@ -79,7 +79,7 @@ fn one_bad_value_costs_its_row_only() {
 }
 
 #[test]
-fn the_same_caption_of_the_same_image_counts_once() {
+fn repeated_caption_of_one_image_is_dropped() {
     let extract = ExtractNamesHarness::new(URLS, "");
     let (a, b) = ("http://a.example/a.jpg", "http://a.example/b.jpg");
     let record = extract.run_columns(vec![
@@ -96,7 +96,7 @@ fn the_same_caption_of_the_same_image_counts_once() {
 }
 
 #[test]
-fn threads_and_batches_change_nothing() {
+fn result_is_independent_of_threads_and_batches() {
     // More mentions than one part takes, and more rows than one batch.
     let count = STEP.part_rows / 2 + 4000;
     let caption = ["Mira Castellan met Jonas Albrecht in Lisbon"];
@@ -120,7 +120,7 @@ proptest! {
 
     /// Whatever the bytes: no panic, balanced books (the commit sees to that), offsets on character boundaries.
     #[test]
-    fn any_bytes_are_a_caption(rows in prop::collection::vec(any_caption(), 1..20)) {
+    fn captions_of_any_bytes_are_accounted_for(rows in prop::collection::vec(any_caption(), 1..20)) {
         thread_local!(static HARNESS: ExtractNamesHarness = ExtractNamesHarness::new(URLS, ""));
         HARNESS.with(|extract| {
             let url = |i| format!("http://a.example/{i}.jpg").into_bytes();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn every_filter_drops_with_its_reason() {
+fn each_filter_drops_with_its_reason() {
     let all = "min_width = 64\nmin_height = 64\nmax_punsafe = 0.8\nmax_pwatermark = 0.8\nmin_similarity = 0.2";
     let extract = ExtractNamesHarness::new(ALL, all);
     let record = extract.run_columns(spoilt_rows());
@@ -31,7 +31,7 @@ fn filters_are_off_unless_set() {
 }
 
 #[test]
-fn wrong_settings_are_refused() {
+fn from_manifest_rejects_wrong_settings() {
     let error = |columns, sections| {
         let extract = ExtractNamesHarness::try_new(columns, sections);
         extract.err().expect("refused").to_string()

@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use super::*;
 
 #[test]
-fn columns_may_be_of_any_fitting_type() {
+fn open_accepts_every_fitting_column_type() {
     let captions = texts([MIRA, "Jonas Albrecht in Lisbon"]);
     let large: LargeStringArray = [Some(MIRA), Some("Jonas Albrecht in Lisbon")]
         .into_iter()
@@ -49,7 +49,7 @@ fn columns_may_be_of_any_fitting_type() {
 }
 
 #[test]
-fn unusable_files_are_named_with_what_is_wrong() {
+fn open_names_file_and_column_that_are_wrong() {
     let extract = ExtractNamesHarness::new(ALL, "");
     let file = extract.file("1.parquet");
     std::fs::write(&file, "PAR1 this is none").expect("written");
@@ -85,7 +85,7 @@ fn unusable_files_are_named_with_what_is_wrong() {
 }
 
 #[test]
-fn all_files_of_the_source_are_checked_before_the_run() {
+fn check_source_opens_every_file() {
     let extract = ExtractNamesHarness::new(URLS, "");
     write(
         &extract.file("0.parquet"),
@@ -102,7 +102,7 @@ fn all_files_of_the_source_are_checked_before_the_run() {
 }
 
 #[test]
-fn a_damaged_page_is_an_error_that_names_the_file() {
+fn damaged_page_error_names_the_file() {
     let extract = ExtractNamesHarness::new(URLS, "");
     let file = extract.file("0.parquet");
     write(&file, vec![("URL", urls(4000)), ("TEXT", urls(4000))]);

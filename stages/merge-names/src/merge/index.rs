@@ -120,7 +120,7 @@ mod tests {
     proptest! {
         /// The index finds what comparing all pairs finds.
         #[test]
-        fn nothing_within_the_allowed_edits_is_missed(keys in proptest::collection::vec("[abc]{4,15}", 1..40), query in "[abc]{4,15}") {
+        fn index_finds_all_keys_within_the_allowed_edits(keys in proptest::collection::vec("[abc]{4,15}", 1..40), query in "[abc]{4,15}") {
             let targets: Vec<_> = keys.iter().enumerate().map(|(i, k)| (i as u32, k.as_str())).collect();
             let found = DeletionIndex::new(&targets).near(&query);
             for (number, key) in &targets {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_found_that_are_far() {
+    fn index_finds_few_keys_that_are_far() {
         let names: Vec<String> = (0..2000u32)
             .map(|i| format!("{}{}", "person", i.wrapping_mul(2_654_435_761)))
             .collect();

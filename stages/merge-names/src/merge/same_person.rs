@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_that_sound_the_same_have_one_key() {
+    fn sound_key_is_equal_for_words_that_sound_alike() {
         for (one, other) in [
             ("carey", "cary"),
             ("jon", "john"),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn initials_suffixes_and_ordinary_words_tell_people_apart() {
+    fn initials_suffixes_and_common_words_keep_people_apart() {
         let names = [
             ("Michael Jordan", 900),
             ("John Mayer", 800),

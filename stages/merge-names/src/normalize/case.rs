@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_get_name_case() {
+    fn name_case_capitalises_as_names_are_written() {
         for (word, first, wanted) in [
             ("MCDONALD", true, "McDonald"),
             ("o'brien", false, "O'Brien"),

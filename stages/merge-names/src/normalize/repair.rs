@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_are_repaired() {
+    fn repair_undoes_entities_markup_and_mojibake() {
         for (raw, wanted) in [
             ("Conan O&amp;#39;Brien", "Conan O'Brien"),
             ("<b>Eva Mendes</b><br", "Eva Mendes"),

@@ -1,4 +1,4 @@
-//! Properties of normalization; what it makes of labelled mentions is in `tests/labels.rs`.
+//! Properties of normalization; what it makes of labelled mentions is in `tests/it/labels.rs`.
 
 use proptest::prelude::*;
 
@@ -8,14 +8,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn any_text_is_read_without_panic_and_a_name_is_its_own_normal_form(text in ".{0,60}") {
+    fn normalize_is_idempotent_on_any_text(text in ".{0,60}") {
         if let Ok(spelling) = normalize(&text) {
             prop_assert_eq!(normalize(&spelling.name).map(|s| s.name), Ok(spelling.name));
         }
     }
 
     #[test]
-    fn names_among_signs_and_titles_are_stable(text in "((MR|dr\\.|Sir|actor|van|de|O'|Mc|Jr\\.|[A-Z]\\.|[A-Z][a-z]{1,8}|[a-z]{1,8}|[A-Z]{2,8}|[,/&()'\"-]|'s|2019|IV) ?){1,8}") {
+    fn normalize_is_idempotent_on_names_with_titles_and_signs(text in "((MR|dr\\.|Sir|actor|van|de|O'|Mc|Jr\\.|[A-Z]\\.|[A-Z][a-z]{1,8}|[a-z]{1,8}|[A-Z]{2,8}|[,/&()'\"-]|'s|2019|IV) ?){1,8}") {
         if let Ok(spelling) = normalize(&text) {
             prop_assert_eq!(normalize(&spelling.name).map(|s| s.name), Ok(spelling.name.clone()));
             prop_assert_eq!(spelling.name.split_whitespace().collect::<Vec<_>>().join(" "), spelling.name);
@@ -24,7 +24,7 @@ proptest! {
 }
 
 #[test]
-fn a_mention_without_end_is_no_name() {
+fn normalize_rejects_overlong_and_empty_mentions() {
     assert_eq!(
         normalize(&"Emma Watson ".repeat(100_000)),
         Err(Rejection::NotAName)

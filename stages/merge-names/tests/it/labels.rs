@@ -1,6 +1,8 @@
-//! Normalization and merging against labelled mentions and spellings (`fixtures/`; their rules are in its README).
-
-#![allow(missing_docs, clippy::expect_used)]
+//! Normalization and merging against labelled mentions and spellings.
+//!
+//! `fixtures/normalize.jsonl` has mentions (`raw`) with the name they hold (`name`, other spellings that are right too in
+//! `also`; no `name` where there is none); those of class `ambiguous` are not scored. `fixtures/clusters.jsonl` has people
+//! with their spellings (`s`) and counts (`n`); `fixtures/population.jsonl` has other people's names, none of them alike.
 
 use std::collections::HashMap;
 
@@ -20,8 +22,8 @@ fn text<'a>(row: &'a Value, field: &str) -> &'a str {
 
 /// Of all labels the fraction read exactly, of the names alone, and of the rejections those that are right.
 #[test]
-fn labelled_mentions_are_read_as_a_careful_reader_would() {
-    let rows = lines(include_str!("fixtures/normalize.jsonl"));
+fn normalize_agrees_with_labelled_mentions() {
+    let rows = lines(include_str!("../fixtures/normalize.jsonl"));
     let (mut scored, mut exact, mut names, mut names_exact, mut rejected, mut rejected_right) =
         (0, 0, 0, 0, 0, 0);
     for row in rows.iter().filter(|r| text(r, "class") != "ambiguous") {
@@ -65,9 +67,9 @@ fn labelled_mentions_are_read_as_a_careful_reader_would() {
 
 /// Pairs of spellings that were merged: how many are one person, and of one person's pairs how many were merged.
 #[test]
-fn labelled_spellings_are_merged_with_few_mistakes() {
+fn merge_agrees_with_labelled_spellings() {
     let mut labels: Vec<(String, u64, Option<String>)> = Vec::new();
-    for person in lines(include_str!("fixtures/clusters.jsonl")) {
+    for person in lines(include_str!("../fixtures/clusters.jsonl")) {
         for spelling in person["spellings"].as_array().into_iter().flatten() {
             let scored = spelling["scored"].as_bool().unwrap_or(true);
             labels.push((
@@ -77,7 +79,7 @@ fn labelled_spellings_are_merged_with_few_mistakes() {
             ));
         }
     }
-    for other in lines(include_str!("fixtures/population.jsonl")) {
+    for other in lines(include_str!("../fixtures/population.jsonl")) {
         labels.push((
             text(&other, "s").to_owned(),
             other["n"].as_u64().unwrap_or(1),

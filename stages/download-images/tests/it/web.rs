@@ -179,7 +179,7 @@ const URLS: [(&str, Option<DropReason>); 22] = [
 ];
 
 #[test]
-fn every_trap_is_classed_and_good_photos_come_as_they_are() -> Result<(), AnyError> {
+fn each_failure_gets_its_drop_reason_and_good_photos_stay_untouched() -> Result<(), AnyError> {
     let folder = tempfile::tempdir()?;
     let mut harness = StepHarness::new(
         folder.path(),
@@ -244,7 +244,7 @@ fn every_trap_is_classed_and_good_photos_come_as_they_are() -> Result<(), AnyErr
 }
 
 #[test]
-fn patience_is_no_part_of_the_key() -> Result<(), AnyError> {
+fn key_ignores_timeouts_and_concurrency() -> Result<(), AnyError> {
     let folder = tempfile::tempdir()?;
     let step = laioncele_download_images::steps().remove(0);
     let settings = |text: &str| -> Result<_, AnyError> {

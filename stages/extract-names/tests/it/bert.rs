@@ -82,7 +82,7 @@ const ENGINES: &[&str] = &[
 ];
 
 #[test]
-fn mentions_are_the_persons_that_transformers_finds() {
+fn mentions_equal_those_of_transformers() {
     for engine in ENGINES {
         mentions_are_transformers(engine);
     }
@@ -110,7 +110,7 @@ fn mentions_are_transformers(engine: &str) {
 }
 
 #[test]
-fn the_engine_and_its_files_are_in_the_key() {
+fn key_holds_engine_and_model_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = folder.path().join("model");
     fs::create_dir(&model).expect("created");
@@ -137,7 +137,7 @@ fn the_engine_and_its_files_are_in_the_key() {
 }
 
 #[test]
-fn an_unknown_engine_gets_the_list() {
+fn unknown_engine_error_lists_the_engines() {
     let folder = tempfile::tempdir().expect("a folder");
     let error = step().settings(&harness(folder.path(), &fixtures(), "brt").manifest);
     let text = error.expect_err("refused").to_string();
@@ -153,7 +153,7 @@ fn an_unknown_engine_gets_the_list() {
 }
 
 #[test]
-fn a_folder_of_another_engine_is_named() {
+fn folder_of_another_engine_is_rejected_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let part = write(&folder.path().join("0.parquet"), &recorded());
     let harness = harness(folder.path(), &fixtures(), "spacy");

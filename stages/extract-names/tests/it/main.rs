@@ -1,0 +1,5 @@
+//! The stage through its public interface.
+
+#![allow(missing_docs, clippy::expect_used)]
+
+mod bert;

@@ -1,0 +1,5 @@
+//! Normalization and merging through the public interface.
+
+#![allow(missing_docs, clippy::expect_used)]
+
+mod labels;
