@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, KeyHasher};
 use crate::drops::{DropReason, Unit};
 use crate::error::CoreError;
+use crate::numbers::setting_text;
 use crate::part::Part;
 use crate::stage::{Partition, StageName};
 use crate::store::{Created, Store};
@@ -58,8 +59,11 @@ impl KeyParts {
         for (name, value) in &self.settings {
             match before.settings.get(name) {
                 Some(old) if old == value => {}
-                Some(old) => changes.push(format!("{name} {old} → {value}")),
-                None => changes.push(format!("{name} = {value} is new")),
+                Some(old) => {
+                    let (old, new) = (setting_text(old), setting_text(value));
+                    changes.push(format!("{name} {old} → {new}"));
+                }
+                None => changes.push(format!("{name} = {} is new", setting_text(value))),
             }
         }
         changes.extend(

@@ -10,6 +10,7 @@ pub mod error;
 pub mod ids;
 pub mod ledger;
 pub mod manifest;
+pub mod numbers;
 pub mod part;
 pub mod protocol;
 pub mod resources;

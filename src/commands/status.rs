@@ -1,7 +1,10 @@
 //! `laioncele status`: what has run.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
-use laioncele_core::{StageName, TableId};
+use laioncele_core::ledger::Record;
+use laioncele_core::{StageName, TableId, Unit};
 use serde::Serialize;
 
 use crate::args::RunPaths;
@@ -9,7 +12,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::plan::StepPlan;
 use crate::session::{Access, Session};
-use crate::words::{grouped, size, table};
+use crate::words::{count, grouped, size, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,25 +31,32 @@ pub struct Status {
     json: bool,
 }
 
-/// A step's line.
+/// A step's entry. Rows are counted per table and per unit: rows of different kinds have no sum.
 #[derive(Debug, Serialize)]
-struct Line {
+struct Entry {
     stage: StageName,
     step: String,
     tasks: usize,
     done: usize,
     complete: bool,
-    /// Rows written, dropped rows left out.
-    rows: u64,
-    /// Rows dropped.
-    dropped: u64,
+    /// What its tasks have written, without dropped rows.
+    tables: BTreeMap<TableId, Written>,
+    /// Rows dropped, by unit.
+    dropped: BTreeMap<Unit, u64>,
     /// Bytes of all parts written.
     bytes: u64,
     /// Seconds that its tasks took.
     task_seconds: f64,
-    /// Figures that are no row counts, by name, summed over the tasks.
-    metrics: std::collections::BTreeMap<String, f64>,
+    /// Metrics that are no row counts, summed over the tasks.
+    metrics: BTreeMap<String, f64>,
     state: String,
+}
+
+/// The parts of a table.
+#[derive(Debug, Default, Serialize)]
+struct Written {
+    rows: u64,
+    bytes: u64,
 }
 
 impl Status {
@@ -56,45 +66,83 @@ impl Status {
     /// Whatever is wrong with manifest, models, source or folder; a folder without a run.
     pub fn execute(self) -> Result<(), Failure> {
         let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
-        let lines: Vec<Line> = session.plan()?.steps.iter().map(Line::of).collect();
+        let entries: Vec<Entry> = session.plan()?.steps.iter().map(Entry::of).collect();
         if self.json {
-            output::json(&lines)
+            output::json(&entries)
         } else {
-            output::data(&render(&lines))
+            output::data(&render(&entries))
         }
     }
 }
 
-impl Line {
+impl Entry {
     fn of(step: &StepPlan) -> Self {
-        let mut line = Self {
+        let mut entry = Self {
             stage: step.stage,
             step: step.name.clone(),
             tasks: step.tasks.len(),
-            done: step.records().count(),
+            done: 0,
             complete: step.complete(),
-            rows: 0,
-            dropped: 0,
+            tables: BTreeMap::new(),
+            dropped: BTreeMap::new(),
             bytes: 0,
             task_seconds: 0.0,
-            metrics: std::collections::BTreeMap::new(),
+            metrics: BTreeMap::new(),
             state: state(step),
         };
-        for record in step.records() {
-            line.task_seconds += record.seconds;
-            for (name, value) in &record.metrics {
-                *line.metrics.entry(name.clone()).or_default() += value;
-            }
-            for part in &record.outputs {
-                line.bytes += part.bytes;
-                if part.table == TableId::Dropped {
-                    line.dropped += part.rows;
-                } else {
-                    line.rows += part.rows;
-                }
+        step.records().for_each(|record| entry.add(record));
+        entry
+    }
+
+    fn add(&mut self, record: &Record) {
+        self.done += 1;
+        self.task_seconds += record.seconds;
+        for part in &record.outputs {
+            self.bytes += part.bytes;
+            if part.table != TableId::Dropped {
+                let written = self.tables.entry(part.table).or_default();
+                written.rows += part.rows;
+                written.bytes += part.bytes;
             }
         }
-        line
+        for balance in &record.balances {
+            let dropped: u64 = balance.dropped.values().sum();
+            if dropped > 0 {
+                *self.dropped.entry(balance.unit).or_default() += dropped;
+            }
+        }
+        for (name, value) in &record.metrics {
+            *self.metrics.entry(name.clone()).or_default() += value;
+        }
+    }
+
+    /// A row for the step, with its first table, and one for each further table.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let dropped = |(unit, rows): (&Unit, &u64)| {
+            count(usize::try_from(*rows).unwrap_or(usize::MAX), unit.as_str())
+        };
+        let dropped: Vec<_> = self.dropped.iter().map(dropped).collect();
+        let mut tables = self.tables.iter().map(|(table, written)| {
+            let rows = grouped(written.rows);
+            [table.to_string(), rows, size(written.bytes)]
+        });
+        let [table, rows, bytes] = tables.next().unwrap_or_default();
+        let first = vec![
+            self.step.clone(),
+            grouped(self.done as u64),
+            grouped(self.tasks as u64),
+            table,
+            rows,
+            bytes,
+            format!("{:.1}", self.task_seconds),
+            self.state.clone(),
+            dropped.join(", "),
+        ];
+        let further = tables.map(|[table, rows, bytes]| {
+            let none = String::new;
+            vec![none(), none(), none(), table, rows, bytes]
+        });
+        std::iter::once(first).chain(further).collect()
     }
 }
 
@@ -110,22 +158,45 @@ fn state(step: &StepPlan) -> String {
     format!("{} to run: {cause}", grouped(step.missing().count() as u64))
 }
 
-fn render(lines: &[Line]) -> String {
+fn render(entries: &[Entry]) -> String {
     let heading = [
-        "step", "done", "of", "rows", "dropped", "size", "seconds", "state",
+        "step", "done", "of", "table", "rows", "size", "seconds", "state", "dropped",
     ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    rows.extend(lines.iter().map(|line| {
-        vec![
-            line.step.clone(),
-            grouped(line.done as u64),
-            grouped(line.tasks as u64),
-            grouped(line.rows),
-            grouped(line.dropped),
-            size(line.bytes),
-            format!("{:.1}", line.task_seconds),
-            line.state.clone(),
-        ]
-    }));
-    table(&rows, &[1, 2, 3, 4, 5, 6])
+    rows.extend(entries.iter().flat_map(Entry::rows));
+    table(&rows, &[1, 2, 4, 5, 6])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn render_keeps_rows_of_tables_and_units_apart() {
+        let written = |rows| Written { rows, bytes: 2000 };
+        let entry = Entry {
+            stage: StageName::MergeNames,
+            step: "merge-names".to_owned(),
+            tasks: 1,
+            done: 1,
+            complete: true,
+            tables: BTreeMap::from([
+                (TableId::Names, written(42)),
+                (TableId::Candidates, written(1300)),
+            ]),
+            dropped: BTreeMap::from([(Unit::Mention, 7), (Unit::Name, 1)]),
+            bytes: 4100,
+            task_seconds: 0.54,
+            metrics: BTreeMap::new(),
+            state: "complete".to_owned(),
+        };
+        let text = render(&[entry]);
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines: Vec<_> = text.lines().skip(1).map(words).collect();
+        let expected = [
+            "merge-names 1 1 names 42 2.0 kB 0.5 complete 7 mentions, 1 name",
+            "candidates 1,300 2.0 kB",
+        ];
+        assert_eq!(lines, expected);
+    }
 }

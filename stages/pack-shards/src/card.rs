@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use laioncele_core::ledger::{Record, RowBalance};
+use laioncele_core::numbers::setting_text;
 use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
 use laioncele_core::table::Dropped;
@@ -227,7 +228,7 @@ fn settings(text: &mut String, lineage: &Lineage) {
     );
     for records in lineage.steps() {
         for (name, value) in &records[0].key_parts.settings {
-            let value = value.replace('|', "\\|").replace('\n', " ");
+            let value = setting_text(value).replace('|', "\\|").replace('\n', " ");
             line!(text, "| {} | `{name}` | `{value}` |", records[0].step);
         }
     }
