@@ -1,6 +1,6 @@
 //! Faces of every size are found: the claim of models/face/README.md, on a few people.
 
-#[path = "../examples/faces/scenes.rs"]
+#[path = "../../examples/faces/scenes.rs"]
 mod scenes;
 
 use laioncele_face::{FaceError, FaceNets, FaceOptions, Search};

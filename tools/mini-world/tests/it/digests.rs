@@ -1,0 +1,91 @@
+//! A seed gives the same world in every version: captions, reference photos, web, truth, and the photos that the web
+//! serves. Runs on a world are compared across versions, so a change here is a change of the data.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use laioncele_core::KeyHasher;
+use laioncele_mini_world::{BuildOptions, Size, Web, build};
+
+fn manifests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests")
+}
+
+/// The world of `seed` in a folder that goes with the test.
+fn world(seed: u64, size: Size) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = manifests().join("mini");
+    let options = BuildOptions {
+        seed,
+        size,
+        weights,
+    };
+    build(&options, folder.path()).unwrap();
+    folder
+}
+
+/// The files of `folder`, in the order of their names.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Of names and contents.
+fn digest(files: &[PathBuf]) -> String {
+    let mut hasher = KeyHasher::new("world");
+    for file in files {
+        let name = file.file_name().unwrap().to_string_lossy();
+        hasher = hasher.bytes(&name, &fs::read(file).unwrap());
+    }
+    hasher.finish().short()
+}
+
+/// Of all photos that the web serves.
+fn digest_of_photos(web: &Path) -> String {
+    let web = Web::load(web).unwrap();
+    let mut hasher = KeyHasher::new("photos");
+    for (url, page) in &web.pages {
+        hasher = hasher.bytes(url, &page.picture.jpeg(&web.people).unwrap());
+    }
+    hasher.finish().short()
+}
+
+/// Captions, references, web, truth, photos.
+fn digests(world: &Path) -> [String; 5] {
+    let mini = world.join("mini");
+    [
+        digest(&files(&mini.join("captions"))),
+        digest(&files(&mini.join("references"))),
+        digest(&[mini.join("web.json")]),
+        digest(&[world.join("truth.json")]),
+        digest_of_photos(&mini.join("web.json")),
+    ]
+}
+
+#[test]
+fn a_tiny_world_keeps_its_digests() {
+    for (seed, expected) in [(1, ["", "", "", "", ""]), (2, ["", "", "", "", ""])] {
+        let world = world(seed, Size::Tiny);
+        assert_eq!(digests(world.path()), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_repository_ships_the_full_world_of_seed_1() {
+    let built = world(1, Size::Full);
+    for name in ["captions", "references"] {
+        let (built, shipped) = (built.path().join("mini"), manifests().join("mini"));
+        let (built, shipped) = (files(&built.join(name)), files(&shipped.join(name)));
+        assert_eq!(built.len(), shipped.len(), "{name}");
+        assert_eq!(digest(&built), digest(&shipped), "{name}");
+    }
+    for name in ["mini/web.json", "truth.json"] {
+        let (built, shipped) = (built.path().join(name), manifests().join(name));
+        assert!(
+            fs::read(built).unwrap() == fs::read(shipped).unwrap(),
+            "{name}: `make world` writes the repository's world again"
+        );
+    }
+}
