@@ -1,4 +1,4 @@
-//! The embedded world's web: where the manifest names one, a real HTTP server on loopback for as long as the run.
+//! The web of the embedded world: if the manifest names one, an HTTP server on loopback for as long as the run.
 
 use std::path::PathBuf;
 
@@ -13,11 +13,11 @@ use crate::failure::Failure;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
-    /// The web's description.
+    /// The file `web.json` of a world.
     web: Option<PathBuf>,
 }
 
-/// The web of a run, not served before it is needed.
+/// The web of a run. It is not served before it is needed.
 pub struct WorldWeb {
     description: Option<PathBuf>,
     server: Option<WebServer>,
@@ -27,7 +27,7 @@ impl WorldWeb {
     /// The web that `manifest` names.
     ///
     /// # Errors
-    /// A wrong `[mini_world]`.
+    /// An invalid section `[mini_world]`.
     pub fn of(manifest: &Manifest) -> Result<Self, Failure> {
         let settings: Settings = manifest.section("mini_world")?;
         Ok(Self {
@@ -36,18 +36,19 @@ impl WorldWeb {
         })
     }
 
-    /// Where the invented hosts are, the web being served on a free port from now on; `None` without one.
+    /// Serves the web on a free port from now on, and says where the invented hosts are. `None` if
+    /// the manifest names no web.
     ///
     /// # Errors
-    /// A description that cannot be read, a port that cannot be had.
+    /// A `web.json` that cannot be read, a port that cannot be listened on.
     pub fn host_map(&mut self) -> Result<Option<HostMap>, Failure> {
         self.serve(0)
     }
 
-    /// As [`WorldWeb::host_map`], on `port` if it is not served yet.
+    /// Like [`WorldWeb::host_map`], on `port` if the web is not served yet.
     ///
     /// # Errors
-    /// As [`WorldWeb::host_map`].
+    /// See [`WorldWeb::host_map`].
     pub fn serve(&mut self, port: u16) -> Result<Option<HostMap>, Failure> {
         let Some(description) = &self.description else {
             return Ok(None);

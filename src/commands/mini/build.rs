@@ -14,22 +14,22 @@ Examples:
   laioncele mini build --seed 7 /data/world-7
   laioncele mini build --seed 7 --size tiny tiny-world --json | jq .captions
 
-The same seed and size give the same files. A world that stands in the folder is replaced.";
+The same seed and size give the same files. A world that is already in the folder is replaced.";
 
 /// `laioncele mini build`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Build {
-    /// The folder that takes the world: mini.toml, mini/ and truth.json
+    /// The folder to write the world to: mini.toml, mini/ and truth.json
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
-    /// Everything in the world is a function of the seed and the size
+    /// The seed: with the size it decides everything in the world
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How much of everything: `tiny` runs in seconds, `full` in minutes
+    /// The size: a run takes seconds on a `tiny` world and minutes on a `full` one
     #[arg(long, value_name = "SIZE", default_value = "full")]
     size: Size,
-    /// The mini models and the people whom they know
+    /// The mini models and the people that they know
     #[arg(long, value_name = "FOLDER", default_value = "manifests/mini")]
     weights: PathBuf,
     /// Print JSON
@@ -38,10 +38,10 @@ pub struct Build {
 }
 
 impl Build {
-    /// Builds.
+    /// Builds the world and prints what it consists of.
     ///
     /// # Errors
-    /// Weights that are not there, a folder that cannot be written.
+    /// Missing weights, a folder that cannot be written.
     pub fn execute(self) -> Result<(), Failure> {
         let options = BuildOptions {
             seed: self.seed,
@@ -53,14 +53,14 @@ impl Build {
             return output::json(&built);
         }
         output::data(&format!(
-            "{}: {} known and {} unknown, {}, {} on the web with {}, {} to draw from a photo",
+            "{}: {} known and {} unknown, {}, {} with {}, {} with a reference photo",
             built.manifest.display(),
             count(built.known, "name"),
             built.unknown,
             count(built.captions, "caption"),
-            count(built.pages, "page"),
+            count(built.pages, "web page"),
             count(built.traps, "trap"),
-            count(built.unseen, "face"),
+            count(built.unseen, "unseen face"),
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! `laioncele mini`: the embedded world built, served alone, and held against its truth.
+//! `laioncele mini`: builds an embedded world, serves its web, scores a run on it.
 
 mod build;
 mod score;
@@ -13,7 +13,7 @@ Examples:
   laioncele mini build --seed 7 /data/world-7          another world, with its manifest and its truth
   laioncele run --manifest /data/world-7/mini.toml --output /data/run-7
   laioncele mini score --manifest /data/world-7/mini.toml --output /data/run-7
-  laioncele mini serve --port 8080                     its web alone, until Ctrl-C";
+  laioncele mini serve --port 8080                     only the web, until Ctrl-C";
 
 /// `laioncele mini`
 #[derive(Args, Debug)]
@@ -25,19 +25,19 @@ pub struct Mini {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a world: captions, web, reference photos, manifest and truth
+    /// Build a world: captions, web, reference photos, manifest and truth
     Build(build::Build),
-    /// Serve a world's web on this machine
+    /// Serve the web of a world on this machine
     Serve(serve::Serve),
-    /// Hold what a run made of a world against its truth
+    /// Compare a run on a world with the world's truth
     Score(score::Score),
 }
 
 impl Mini {
-    /// Does what its command says.
+    /// Executes the chosen command.
     ///
     /// # Errors
-    /// Folders that cannot be read or written, a port that is taken, a run that is not there.
+    /// Folders that cannot be read or written, a port that is taken, a folder without a run.
     pub fn execute(self) -> Result<(), Failure> {
         match self.command {
             Command::Build(command) => command.execute(),

@@ -1,4 +1,4 @@
-//! `laioncele mini score`: what a run made of a world, held against its truth.
+//! `laioncele mini score`: compares a run on a world with the world's truth.
 
 use std::path::PathBuf;
 
@@ -15,9 +15,9 @@ const EXAMPLES: &str = "\
 Examples:
   laioncele mini score
   laioncele mini score --manifest /data/world-7/mini.toml --output /data/run-7
-  laioncele mini score --json | jq -e .passed          ends with 1 where a target is missed
+  laioncele mini score --json | jq -e .passed          exits with 1 if a target is missed
 
-Figures whose tables the run has not written yet have no value.";
+Metrics that need a table which the run has not written have no value.";
 
 /// `laioncele mini score`
 #[derive(Args, Debug)]
@@ -34,10 +34,10 @@ pub struct Score {
 }
 
 impl Score {
-    /// Prints the figures.
+    /// Prints the metrics.
     ///
     /// # Errors
-    /// A folder without a run, a world without its truth, damaged tables.
+    /// A folder without a run, a world without a truth, damaged tables.
     pub fn execute(self) -> Result<(), Failure> {
         let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
         let beside = || self.paths.manifest.with_file_name("truth.json");

@@ -1,4 +1,4 @@
-//! `laioncele mini serve`: a world's web alone, to look at or to aim another downloader at.
+//! `laioncele mini serve`: serves the web of a world, to look at it or to test another downloader.
 
 use std::path::PathBuf;
 
@@ -18,26 +18,26 @@ Examples:
   laioncele mini serve --port 8080 --manifest /data/world-7/mini.toml
   curl --connect-to ::127.0.0.1:8080 http://HOST.example/PATH
 
-All invented hosts answer at one address; their pages are in the world's web.json. Some pages misbehave: slow, endless,
-cut off, in circles. Ctrl-C ends it.";
+All invented hosts are at one address; their pages are in the world's web.json. Some pages misbehave
+on purpose: they are slow, endless, cut off or redirect in a circle. Ctrl-C ends the server.";
 
 /// `laioncele mini serve`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Serve {
-    /// The world's manifest
+    /// The manifest of the world
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
     manifest: PathBuf,
-    /// The port on 127.0.0.1; 0 takes a free one
+    /// The port on 127.0.0.1; 0 takes a free port
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
 }
 
 impl Serve {
-    /// Serves until the process is ended.
+    /// Serves until the process ends.
     ///
     /// # Errors
-    /// A manifest without a web, a port that is taken.
+    /// A manifest that names no web, a port that is taken.
     pub fn execute(self) -> Result<(), Failure> {
         let manifest = load_manifest(&self.manifest)?;
         let mut web = WorldWeb::of(&manifest)?;
@@ -50,7 +50,7 @@ impl Serve {
             .into());
         };
         output::data(&format!(
-            "hosts *{HOST_SUFFIX} at http://{}, until Ctrl-C",
+            "serving hosts *{HOST_SUFFIX} at http://{} until Ctrl-C",
             map.address
         ))?;
         loop {

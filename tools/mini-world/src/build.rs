@@ -1,93 +1,78 @@
 //! Writes a world to a folder: manifest, captions, web, reference photos, truth.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf, absolute};
 
 use laioncele_core::CoreError;
 
+use crate::captions;
 use crate::error::WorldError;
 use crate::options::BuildOptions;
 use crate::people::People;
-use crate::plan::{World, plan};
-use crate::source;
+use crate::world::{self, World};
 
-/// The manifest of a world, with `@words@` for what differs.
+/// The manifest of a world, with `@word@` for each part that differs between worlds.
 const TEMPLATE: &str = include_str!("mini.template.toml");
 
-/// What was built.
+/// What a world consists of.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
-    /// The manifest.
+    /// Path of the manifest.
     pub manifest: PathBuf,
-    /// Known names.
+    /// Names that the model knows.
     pub known: usize,
-    /// Unknown names.
+    /// Names that it does not know.
     pub unknown: usize,
-    /// Rows of the source.
+    /// Rows of the captions' files.
     pub captions: usize,
-    /// Urls that the web answers.
+    /// Pages of the web.
     pub pages: usize,
-    /// Photos filed under names that lead into a trap.
+    /// Photos whose page is a trap.
     pub traps: usize,
     /// People with a reference photo.
     pub unseen: usize,
 }
 
-/// Builds the world of `options` in `folder`, which is made where it is missing; a world that stood there is replaced.
-/// The same options give the same bytes.
+/// Builds the world of `options` in `folder`. Makes the folder if it is missing, and replaces a
+/// world that is there. The same options give the same bytes.
 ///
 /// # Errors
 /// People that cannot be read, a folder that cannot be written.
 pub fn build(options: &BuildOptions, folder: &Path) -> Result<Summary, WorldError> {
     let people_folder = options.weights.join("people");
-    let people = People::load(&people_folder).map_err(|error| WorldError::People {
-        folder: people_folder.clone(),
-        reason: laioncele_core::error::chain(&error),
-    })?;
-    let world = plan(options.seed, options.size, &people, &people_folder)?;
+    let people = People::load(&people_folder)?;
+    let world = world::create(options.seed, options.size, &people, &people_folder)?;
     let mini = folder.join("mini");
-    for old in ["captions", "references"] {
-        remove_files(&mini.join(old))?;
+    for stale in ["captions", "references"] {
+        remove_files(&mini.join(stale))?;
     }
     for (number, rows) in world.shards.iter().enumerate() {
         let path = mini.join(format!("captions/part-{number:03}.parquet"));
-        write(&path, &source::encode(rows)?)?;
+        write(&path, &captions::encode(rows)?)?;
     }
-    for (number, picture) in world.references.iter().enumerate() {
+    for (number, photo) in world.references.iter().enumerate() {
         let path = mini.join(format!("references/unseen-{number:02}.jpg"));
-        write(&path, &picture.jpeg(&world.unseen)?)?;
+        write(&path, &photo.jpeg(&world.unseen)?)?;
     }
-    let json = |path: PathBuf, text: Result<String, serde_json::Error>| {
-        let text = text.map_err(|source| WorldError::Json {
-            path: path.clone(),
-            source,
-        })?;
-        write(&path, text.as_bytes()).map_err(WorldError::from)
-    };
-    json(mini.join("web.json"), world.web.to_json())?;
-    json(folder.join("truth.json"), world.truth.to_json())?;
+    write_json(&mini.join("web.json"), world.web.to_json())?;
+    write_json(&folder.join("truth.json"), world.truth.to_json())?;
     let manifest = folder.join("mini.toml");
-    write(
-        &manifest,
-        manifest_text(options, folder, &world)?.as_bytes(),
-    )?;
+    let text = manifest_text(options, folder, &world)?;
+    write(&manifest, text.as_bytes())?;
     Ok(summary(manifest, &world))
 }
 
 fn summary(manifest: PathBuf, world: &World) -> Summary {
     let names = &world.truth.names;
-    let known = names.iter().filter(|n| n.known).count();
+    let known = names.iter().filter(|name| name.known).count();
+    let photos = world.truth.photos.iter();
     Summary {
         manifest,
         known,
         unknown: names.len() - known,
         captions: world.shards.iter().map(Vec::len).sum(),
         pages: world.web.pages.len(),
-        traps: world
-            .truth
-            .filings
-            .iter()
-            .filter(|f| f.trap.is_some())
-            .count(),
+        traps: photos.filter(|photo| photo.expected_drop.is_some()).count(),
         unseen: world.unseen.len(),
     }
 }
@@ -97,10 +82,10 @@ fn manifest_text(
     folder: &Path,
     world: &World,
 ) -> Result<String, WorldError> {
-    let weights = weights_from(&options.weights, folder)?;
+    let weights = weights_prefix(&options.weights, folder)?;
     let counts = options.size.counts();
-    let excluded = world.truth.names.iter().filter(|n| n.excluded);
-    let excluded: Vec<_> = excluded.map(|n| toml_text(&n.name)).collect();
+    let excluded = world.truth.names.iter().filter(|name| name.excluded);
+    let excluded: Vec<_> = excluded.map(|name| toml_string(&name.name)).collect();
     Ok(TEMPLATE
         .replace("@seed@", &options.seed.to_string())
         .replace("@buckets@", &counts.buckets.to_string())
@@ -108,13 +93,14 @@ fn manifest_text(
         .replace("@people@", &counts.unseen.to_string())
         .replace(
             "\"@weights@/",
-            &format!("\"{}", toml_text(&weights).trim_matches('"')),
+            &format!("\"{}", toml_string(&weights).trim_matches('"')),
         )
         .replace("@training_steps@", &counts.training_steps.to_string()))
 }
 
-/// The weights' folder as the manifest writes it, with a slash at the end: relative if it is inside the world's folder.
-fn weights_from(weights: &Path, folder: &Path) -> Result<String, WorldError> {
+/// What the manifest writes before the name of a weights' file: the folder with a slash at the end.
+/// The path is relative if the weights are inside the world's folder.
+fn weights_prefix(weights: &Path, folder: &Path) -> Result<String, WorldError> {
     let whole = |path: &Path| {
         let found = path.canonicalize().or_else(|_| absolute(path));
         found.map_err(|e| CoreError::from_io(path, e))
@@ -127,9 +113,17 @@ fn weights_from(weights: &Path, folder: &Path) -> Result<String, WorldError> {
     })
 }
 
-/// A text in quotes; TOML's basic strings escape like JSON's.
-fn toml_text(text: &str) -> String {
+/// A text in quotes. TOML's basic strings escape like JSON's.
+fn toml_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+fn write_json(path: &Path, text: Result<String, serde_json::Error>) -> Result<(), WorldError> {
+    let text = text.map_err(|source| WorldError::Json {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(write(path, text.as_bytes())?)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), CoreError> {
@@ -139,18 +133,17 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), CoreError> {
     std::fs::write(path, bytes).map_err(|e| CoreError::from_io(path, e))
 }
 
-/// Removes the files of an earlier world, so that none of them is read with this one's.
+/// Removes the Parquet and JPEG files of an earlier world, so that no run reads them together with
+/// the new ones.
 fn remove_files(folder: &Path) -> Result<(), CoreError> {
     let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|e| CoreError::from_io(folder, e))?,
     };
     for entry in entries {
         let path = entry.map_err(|e| CoreError::from_io(folder, e))?.path();
-        if path
-            .extension()
-            .is_some_and(|e| e == "parquet" || e == "jpg")
-        {
+        let extension = path.extension();
+        if extension.is_some_and(|e| e == "parquet" || e == "jpg") {
             std::fs::remove_file(&path).map_err(|e| CoreError::from_io(&path, e))?;
         }
     }

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 /// What to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildOptions {
-    /// Everything in the world is a function of this and the size.
+    /// With the size it decides everything in the world.
     pub seed: u64,
     /// How much of everything.
     pub size: Size,
-    /// The folder of the mini models: `sdxl-mini`, `ner`, `face`, and `people`, whom they know.
+    /// The folder with the mini models (`sdxl-mini`, `ner`, `face`) and with `people`, the people
+    /// whom they know.
     pub weights: PathBuf,
 }
 
@@ -20,9 +21,9 @@ pub struct BuildOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Size {
-    /// Seconds to run: for tests.
+    /// A run takes seconds: for tests.
     Tiny,
-    /// Minutes to run: for figures.
+    /// A run takes minutes: for measurements.
     Full,
 }
 
@@ -41,19 +42,19 @@ impl FromStr for Size {
 /// How much of everything a world of some size has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Known names with plenty of photos. One of them is excluded by the manifest.
-    pub(crate) stocked: usize,
-    /// Known names with fewer than five photos that can be used.
-    pub(crate) scarce: usize,
+    /// Known names with many photos. The manifest excludes one of them.
+    pub(crate) frequent: usize,
+    /// Known names with fewer than five usable photos.
+    pub(crate) rare: usize,
     /// Unknown names.
     pub(crate) unknown: usize,
-    /// Of those, names that another unknown one differs from by a letter.
-    pub(crate) namesakes: usize,
-    /// Distinct eligible photos of a stocked name.
+    /// How many of them differ by one letter from another unknown name.
+    pub(crate) similar_names: usize,
+    /// Different eligible photos of a frequent name.
     pub(crate) photos: std::ops::RangeInclusive<usize>,
-    /// How often each trap is laid.
+    /// Pages of each kind of trap.
     pub(crate) traps: usize,
-    /// Landscapes filed under a name.
+    /// Landscapes under a name.
     pub(crate) landscapes: usize,
     /// Captions with two names.
     pub(crate) pairs: usize,
@@ -61,11 +62,11 @@ pub(crate) struct Counts {
     pub(crate) nobody: usize,
     /// Rows for each of the source's filters.
     pub(crate) filtered: usize,
-    /// People with a reference photo whom no network has seen.
+    /// People with a reference photo who are in no model's training data.
     pub(crate) unseen: usize,
     /// Parquet files of captions.
     pub(crate) shards: usize,
-    /// Buckets of the run.
+    /// Buckets of the run: see `[run] buckets`.
     pub(crate) buckets: u32,
     /// Steps of the encoder's training.
     pub(crate) training_steps: u32,
@@ -75,10 +76,10 @@ impl Size {
     pub(crate) fn counts(self) -> Counts {
         match self {
             Self::Full => Counts {
-                stocked: 112,
-                scarce: 8,
+                frequent: 112,
+                rare: 8,
                 unknown: 35,
-                namesakes: 2,
+                similar_names: 2,
                 photos: 8..=11,
                 traps: 2,
                 landscapes: 12,
@@ -91,10 +92,10 @@ impl Size {
                 training_steps: 3000,
             },
             Self::Tiny => Counts {
-                stocked: 10,
-                scarce: 2,
+                frequent: 10,
+                rare: 2,
                 unknown: 5,
-                namesakes: 1,
+                similar_names: 1,
                 photos: 7..=8,
                 traps: 1,
                 landscapes: 3,

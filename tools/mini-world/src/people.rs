@@ -1,7 +1,8 @@
-//! Who lives in the embedded world, and under which names: data that belongs to the mini SDXL's weights.
+//! The people of the embedded world and their names. They belong to the mini SDXL's weights: it was
+//! trained on them.
 //!
-//! A folder holds `known.json` and `fresh.json` (lists of [`Anatomy`]) and `names.json`; all are written by
-//! `tools/record-render`.
+//! A folder has `known.json` and `fresh.json` (lists of [`Anatomy`]) and `names.json`.
+//! `tools/record-render` wrote them.
 
 use std::path::{Path, PathBuf};
 
@@ -13,26 +14,27 @@ use crate::render::Anatomy;
 /// The people and names of a world.
 #[derive(Clone, Debug, PartialEq)]
 pub struct People {
-    /// Whom the mini SDXL knows by name.
+    /// People whom the mini SDXL knows by name.
     pub known: Vec<Person>,
-    /// Whom no network has ever seen; they have no names.
+    /// People without a name who are in no model's training data.
     pub fresh: Vec<Anatomy>,
-    /// Names that the mini SDXL met in its training with everybody's face, so with nobody's.
+    /// Names that the training of the mini SDXL used with many different faces, so that they stand
+    /// for no face.
     pub unknown: Vec<String>,
-    /// Unknown names that it never met.
+    /// Names that the training did not use.
     pub never_trained: Vec<String>,
 }
 
-/// Somebody with a name.
+/// A person with a name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Person {
     /// First and last name.
     pub name: String,
-    /// What all pictures of the person share.
+    /// What all images of the person share.
     pub anatomy: Anatomy,
 }
 
-/// Why a folder of people could not be loaded.
+/// Why a folder of people cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PeopleError {
     /// A file is missing or cannot be read.
@@ -40,18 +42,18 @@ pub enum PeopleError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason that the system gives.
         source: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file has another content than this kind of file.
     #[error("{path} is not a list of people or names")]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Where it differs.
         source: serde_json::Error,
     },
-    /// Person k of `known.json` bears known name k, so both lists are equally long.
+    /// The lists of known people and of known names differ in length. Person k has name k.
     #[error("{folder} has {people} known people but {names} known names")]
     Unequal {
         /// The folder.
@@ -74,6 +76,9 @@ struct Names {
 
 impl People {
     /// Reads the three files of a folder.
+    ///
+    /// # Errors
+    /// [`PeopleError`].
     pub fn load(folder: &Path) -> Result<Self, PeopleError> {
         let anatomies: Vec<Anatomy> = read(folder, "known.json")?;
         let fresh = read(folder, "fresh.json")?;
@@ -124,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_people_load() {
+    fn load_reads_the_shipped_people() {
         let people = People::load(&shipped()).unwrap();
         let counts = [
             people.known.len(),
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_person_is_an_error() {
+    fn load_rejects_missing_unequal_and_malformed_lists() {
         let folder = tempfile::tempdir().unwrap();
         for file in ["known.json", "fresh.json"] {
             std::fs::write(folder.path().join(file), "[]").unwrap();

@@ -1,4 +1,4 @@
-//! How a name may be written in a caption: each kind of spelling, from the canonical one.
+//! Spellings: the ways in which a caption may write a name.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spelling {
-    /// As the canonical name.
+    /// Like the canonical name.
     Plain,
     /// ALL CAPITALS.
     Upper,
@@ -16,18 +16,18 @@ pub enum Spelling {
     Lower,
     /// Last, First.
     Reversed,
-    /// Canonical, followed by 's in the caption.
+    /// Like the canonical name, followed by 's in the caption.
     Possessive,
     /// One letter wrong, missing or swapped.
     Misspelt,
     /// With a diacritic that the canonical name lacks.
     Accented,
-    /// Canonical, in a caption of another language.
+    /// Like the canonical name, in a caption of another language.
     Foreign,
 }
 
 impl Spelling {
-    /// Every kind, in the order of the report.
+    /// All spellings, in the order of reports.
     pub const ALL: [Self; 8] = [
         Self::Plain,
         Self::Upper,
@@ -39,7 +39,7 @@ impl Spelling {
         Self::Foreign,
     ];
 
-    /// The word in reports.
+    /// The spelling's word in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -53,12 +53,12 @@ impl Spelling {
         }
     }
 
-    /// Whether merge-names has to do something to file it under the canonical name.
+    /// Whether the text differs from the canonical name, so that merge-names has to merge it.
     pub const fn is_variant(self) -> bool {
         !matches!(self, Self::Plain | Self::Foreign)
     }
 
-    /// `name` written this way. The possessive's 's belongs to the caption, not to the name.
+    /// `name` in this spelling. The 's of the possessive belongs to the caption, not to the name.
     pub(crate) fn write(self, name: &str, rng: &mut ChaCha8Rng) -> String {
         match self {
             Self::Plain | Self::Possessive | Self::Foreign => name.to_owned(),
@@ -74,14 +74,14 @@ impl Spelling {
     }
 }
 
-/// `name` with one slip of the keyboard inside its last word, one edit away (Damerau–Levenshtein).
+/// `name` with one typing error inside its last word: one edit away (Damerau–Levenshtein).
 pub(crate) fn misspelt(name: &str, rng: &mut ChaCha8Rng) -> String {
     let mut letters: Vec<char> = name.chars().collect();
     let last_word = letters
         .iter()
         .rposition(|c| *c == ' ')
         .map_or(0, |at| at + 1);
-    // Never the capital, never the last letter.
+    // Neither the capital nor the last letter changes.
     let inside: Vec<usize> = (last_word + 1..letters.len().saturating_sub(1)).collect();
     if inside.is_empty() {
         return name.to_owned();
@@ -98,7 +98,7 @@ pub(crate) fn misspelt(name: &str, rng: &mut ChaCha8Rng) -> String {
     letters.into_iter().collect()
 }
 
-/// A letter that is easily mistaken for `letter`.
+/// A letter that people confuse with `letter`.
 fn other_letter(letter: char) -> char {
     const PAIRS: [(char, char); 8] = [
         ('a', 'e'),
@@ -118,7 +118,7 @@ fn other_letter(letter: char) -> char {
     PAIRS.iter().find_map(other).unwrap_or('e')
 }
 
-/// `name` with a diacritic on its first vowel that takes one.
+/// `name` with a diacritic on its first lower-case vowel.
 fn accented(name: &str) -> String {
     const MARKS: [(char, char); 5] = [('a', 'á'), ('e', 'é'), ('i', 'í'), ('o', 'ö'), ('u', 'ü')];
     let mark = |c: char| MARKS.iter().find(|(plain, _)| *plain == c).map(|(_, m)| *m);
@@ -136,11 +136,11 @@ fn accented(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chance;
+    use crate::random;
 
     #[test]
-    fn spellings_of_a_name() {
-        let mut rng = chance::generator(1, "test", 0);
+    fn write_gives_each_spelling() {
+        let mut rng = random::generator(1, "test", 0);
         let mut write = |kind: Spelling| kind.write("Mira Castellan", &mut rng);
         assert_eq!(write(Spelling::Upper), "MIRA CASTELLAN");
         assert_eq!(write(Spelling::Lower), "mira castellan");
@@ -150,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_small_and_keeps_the_capitals() {
+    fn misspelt_changes_one_letter_and_no_capital() {
         for index in 0..500 {
-            let mut rng = chance::generator(1, "slip", index);
+            let mut rng = random::generator(1, "slip", index);
             let written = misspelt("Tobin Merriweather", &mut rng);
             assert!(written.starts_with("Tobin M"), "{written}");
             let distance = written.chars().count().abs_diff("Tobin Merriweather".len());

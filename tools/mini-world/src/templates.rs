@@ -1,9 +1,10 @@
-//! The captions' sentences. `{}` stands for a name.
+//! Templates of captions. `{}` stands for a name.
 //!
-//! The plain ones were chosen by measuring: spaCy's small model finds the whole name in each of them for at least 97 of
-//! 100 invented names (`tests/found.rs` measures it again). The wild ones are as the web writes them, and it finds fewer.
+//! The plain templates were chosen by measuring: spaCy's small model finds the whole name in nearly
+//! all of their captions. The wild ones are written as on the web, and it finds fewer names in
+//! them.
 
-/// Sentences in which the recognizer sees a plain name nearly always.
+/// Captions in which extract-names finds a plainly written name nearly always.
 pub(crate) const PLAIN: [&str; 40] = [
     "Actor {} at the premiere",
     "Director {} at a press conference in Berlin",
@@ -47,7 +48,7 @@ pub(crate) const PLAIN: [&str; 40] = [
     "Actor {} attends the gala in London",
 ];
 
-/// Sentences as the web writes them.
+/// Captions as on the web.
 pub(crate) const WILD: [&str; 14] = [
     "{}",
     "{} at the premiere",
@@ -65,7 +66,7 @@ pub(crate) const WILD: [&str; 14] = [
     "🎬 {} ❤️ #premiere #redcarpet",
 ];
 
-/// Sentences about something of somebody's.
+/// Captions with a name in the possessive.
 pub(crate) const POSSESSIVE: [&str; 6] = [
     "Actor {}'s smile at the premiere",
     "Director {}'s new film",
@@ -75,15 +76,15 @@ pub(crate) const POSSESSIVE: [&str; 6] = [
     "Fans love actor {}’s new look",
 ];
 
-/// Sentences with two names.
-pub(crate) const TWO: [&str; 4] = [
+/// Captions with two names.
+pub(crate) const TWO_NAMES: [&str; 4] = [
     "Actor {} and director {} at the premiere",
     "Director {} with actor {}",
     "Mr. {} and Dr. {} arrive at the gala",
     "Actors {} and {} backstage",
 ];
 
-/// Sentences of other languages with a name.
+/// Captions with a name in other languages.
 pub(crate) const FOREIGN: [&str; 8] = [
     "{} auf dem roten Teppich",
     "Schauspieler {} bei der Premiere in Berlin",
@@ -95,7 +96,7 @@ pub(crate) const FOREIGN: [&str; 8] = [
     "الممثل {} في العرض الأول",
 ];
 
-/// Captions that name nobody.
+/// Captions without a name.
 pub(crate) const NOBODY: [&str; 24] = [
     "Sunset over the harbour",
     "Red leather handbag with gold buckle",

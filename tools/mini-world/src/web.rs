@@ -1,4 +1,5 @@
-//! The embedded world's web as a file: people, and for each url what its picture shows and how it answers.
+//! The embedded world's web as a file: its people, and for each url what its image shows and how
+//! the page behaves.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,40 +7,45 @@ use std::path::Path;
 use laioncele_core::CoreError;
 use serde::{Deserialize, Serialize};
 
+use crate::behaviour::PageBehaviour;
 use crate::error::WorldError;
-use crate::manner::Manner;
-use crate::picture::Picture;
+use crate::recipe::ImageRecipe;
 use crate::render::Anatomy;
 
-/// All hosts of the embedded world's web end in this.
+/// All host names of the embedded world's web end in this.
 pub const HOST_SUFFIX: &str = ".example";
 
 /// A web of invented hosts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Web {
-    /// The anatomies of those in its pictures.
+    /// The people in its images.
     pub people: Vec<Anatomy>,
     /// `host/path` → page.
     pub pages: BTreeMap<String, Page>,
 }
 
-/// What stands at a url.
+/// What is at a url.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Page {
-    /// The picture.
-    pub picture: Picture,
-    /// How it is answered.
-    #[serde(default, skip_serializing_if = "Manner::is_plain")]
-    pub manner: Manner,
+    /// The image.
+    #[serde(rename = "picture")]
+    pub image: ImageRecipe,
+    /// How requests for it are answered.
+    #[serde(
+        rename = "manner",
+        default,
+        skip_serializing_if = "PageBehaviour::is_normal"
+    )]
+    pub behaviour: PageBehaviour,
 }
 
 impl Web {
     /// Reads `web.json`.
     ///
     /// # Errors
-    /// A missing file, or one of another shape.
+    /// A file that is missing or not a web.
     pub fn load(path: &Path) -> Result<Self, WorldError> {
         let text = std::fs::read(path).map_err(|e| CoreError::from_io(path, e))?;
         serde_json::from_slice(&text).map_err(|source| WorldError::Json {
@@ -48,7 +54,8 @@ impl Web {
         })
     }
 
-    /// Its file: a page and an anatomy to a line, so that two worlds can be compared.
+    /// The text of `web.json`, with one person or page per line, so that `diff` can compare two
+    /// worlds.
     pub(crate) fn to_json(&self) -> Result<String, serde_json::Error> {
         let people: Result<Vec<_>, _> = self.people.iter().map(serde_json::to_string).collect();
         let page = |(url, page): (&String, &Page)| {
@@ -63,9 +70,15 @@ impl Web {
         ))
     }
 
-    /// The key of a url without its scheme in [`Web::pages`]: without query.
+    /// The key in [`Web::pages`] of a path on a host, without query and fragment.
     pub(crate) fn key(host: &str, path: &str) -> String {
         let path = path.split(['?', '#']).next().unwrap_or_default();
         format!("{}{path}", host.to_ascii_lowercase())
+    }
+
+    /// The page at `url`, which has no query.
+    pub(crate) fn page(&self, url: &str) -> Option<&Page> {
+        let (_, key) = url.split_once("://")?;
+        self.pages.get(key)
     }
 }

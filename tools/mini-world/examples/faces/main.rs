@@ -1,5 +1,5 @@
-//! What the face networks make of rendered people: how many faces of each size are found, by each search, and how often
-//! the guess at gender is right. Prints the tables of models/face/README.md.
+//! What the face networks make of rendered people: how many faces of each size are found, by each
+//! search, and how often the guess at gender is right. Prints the tables of models/face/README.md.
 //!
 //!     cargo run --release --workspace --example faces -- [PEOPLE [DETECTOR.onnx SPEC.toml]]
 

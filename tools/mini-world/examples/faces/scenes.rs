@@ -1,4 +1,5 @@
-//! Rendered people in photos and close-ups, with faces of a chosen size, and whether a search finds them.
+//! Rendered people in photos and close-ups, with faces of a chosen size, and whether a search finds
+//! them.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
-//! Who somebody is: the anatomy that all pictures of one invented person share, and how a stranger's is drawn.
+//! The anatomy that all images of one invented person share, and random anatomies.
 //!
-//! Lengths are in units of half the head's height; u runs over the face from ear to ear, v from chin to crown, both
-//! roughly −1 to 1 with 0 in the middle.
+//! Lengths are in halves of the head's height. u runs over the face from ear to ear, v from chin to
+//! crown, both roughly from −1 to 1 with 0 in the middle.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use super::stream::{Purpose, Stream};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Anatomy {
-    /// Which of two sets of hair styles, lips, jaws and beards applies.
+    /// Chooses between two sets of hair styles, lips, jaws and beards.
     pub feminine: bool,
     /// 0 lightest to 1 darkest.
     pub skin: f32,
@@ -20,9 +20,9 @@ pub struct Anatomy {
     pub hair_colour: [f32; 3],
     /// Red, green, blue, 0 to 1.
     pub eye_colour: [f32; 3],
-    /// Width of the head against the usual one.
+    /// Width of the head, as a factor on the usual width.
     pub width: f32,
-    /// Width of the jaw against the head's.
+    /// Width of the jaw, as a share of the head's width.
     pub jaw: f32,
     /// Stretch of v: how far the features reach towards chin and crown.
     pub chin: f32,
@@ -56,7 +56,7 @@ pub struct Anatomy {
     pub lips: f32,
     /// Height of the mouth.
     pub mouth_height: f32,
-    /// 0: lips of the skin's colour; 1: red lips.
+    /// Colour of the lips: 0 like the skin, 1 red.
     pub lip_red: f32,
     /// Height of the hair's edge over the forehead.
     pub hairline: f32,
@@ -67,7 +67,7 @@ pub struct Anatomy {
     /// Where a beard grows.
     #[serde(default, skip_serializing_if = "Beard::is_none")]
     pub beard: Beard,
-    /// Colour of the frames, for who wears glasses.
+    /// Colour of the glasses' frames, if the person wears glasses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glasses: Option<[f32; 3]>,
     /// Freckles over nose and cheeks.
@@ -134,7 +134,7 @@ const EYES: [Colour; 4] = [
 ];
 
 impl Anatomy {
-    /// The anatomy of somebody whom no network has seen: from the distribution that all people here come from.
+    /// A random anatomy, from the distribution that all people here come from.
     pub fn stranger(seed: u64) -> Self {
         use HairStyle::{Arched, Fringe, Level, Peaked, Slanted, Wavy};
         let stream = &mut Stream::new(seed, Purpose::Stranger);
@@ -190,7 +190,7 @@ impl Anatomy {
         }
     }
 
-    /// Hair that falls behind the head: how far, or `None`.
+    /// How far the hair falls behind the head; `None` for short hair.
     pub(super) fn long_hair(&self) -> Option<f32> {
         match (self.hair_style, self.feminine) {
             (HairStyle::Peaked, true) => Some(1.25),

@@ -1,4 +1,4 @@
-//! What is painted on a face, in order: layers, each a mask over (u, v) and a colour.
+//! What is painted on a face, in order: layers, each with a mask over (u, v) and a colour.
 
 use super::anatomy::{Anatomy, Beard};
 use super::hair::freckles;
@@ -6,7 +6,7 @@ use super::lane::{Colour, Colours, Lane, blend, exp, lane, power, smooth, times}
 use super::scene::Scene;
 use super::shape::{Blob, Bounds, Points};
 
-/// One coat of paint.
+/// One layer of paint.
 pub(super) struct Layer {
     mask: Mask,
     /// The mask's value where it is full.

@@ -1,4 +1,4 @@
-//! Hair and skin that come as patterns: the hair's edge over the forehead, strands, freckles.
+//! Patterns of hair and skin: the hair's edge over the forehead, strands, freckles.
 
 use super::anatomy::{Anatomy, HairStyle};
 use super::lane::{LANES, Lane, cosine, lane, sine, smooth};
@@ -20,7 +20,7 @@ pub(super) fn parting(anatomy: &Anatomy, face: &Points) -> Lane {
     }
 }
 
-/// How much of each point of the scalp bears hair.
+/// How much of each point of the scalp is covered by hair.
 pub(super) fn scalp(anatomy: &Anatomy, face: &Points, parting: &Lane) -> Lane {
     let temples = if anatomy.feminine || anatomy.hair_style != HairStyle::Level {
         0.75
@@ -37,7 +37,8 @@ pub(super) fn scalp(anatomy: &Anatomy, face: &Points, parting: &Lane) -> Lane {
     lane(|i| hair[i] * smooth(0.75, 0.95, face.x[i].abs()) * (1.0 - smooth(0.2, 0.45, face.y[i])))
 }
 
-/// How much of each point of the hair's outer surface bears hair. `parting` is that of the face under it.
+/// How much of each point of the hair's outer surface is hair. `parting` belongs to the face under
+/// it.
 pub(super) fn outer(anatomy: &Anatomy, surface: &Points, parting: &Lane) -> Lane {
     use HairStyle::{Arched, Peaked, Wavy};
     let falls = anatomy.feminine && matches!(anatomy.hair_style, Peaked | Arched | Wavy);

@@ -1,4 +1,5 @@
-//! The head's solid form: ellipsoids met by parallel rays from the camera, and how a point of one maps to the face.
+//! The head's shape: an ellipsoid that parallel rays from the camera hit, and the map from its
+//! surface to the face.
 
 use std::f32::consts::FRAC_2_PI;
 
@@ -53,7 +54,8 @@ pub(super) struct Hits {
     pub(super) x: Lane,
     pub(super) y: Lane,
     pub(super) z: Lane,
-    /// Discriminant of the ray's equation: above 0 if it meets the ellipsoid. Else the nearest point is given.
+    /// Discriminant of the ray's equation: above 0 if it meets the ellipsoid. Else the nearest
+    /// point is given.
     depth: Lane,
 }
 
@@ -118,7 +120,8 @@ impl<'a> Ellipsoid<'a> {
 impl Hits {
     /// Whether the ellipsoid covers anything of the tile or of the samples next to it.
     pub(super) fn near(&self) -> bool {
-        // A sample is at most 0.012 wide here; at 0.5 below zero a ray passes the silhouette by 0.03.
+        // A sample is at most 0.012 wide here; at 0.5 below zero a ray passes the silhouette by
+        // 0.03.
         self.depth.iter().any(|&depth| depth > -0.5)
     }
 

@@ -1,4 +1,4 @@
-//! Pictures without any face: hills under a sky, as a broken link's replacement or a wrong search result would be.
+//! Images without people: hills under a sky. On the web they stand for wrong search results.
 
 use std::f32::consts::TAU;
 
@@ -13,13 +13,13 @@ const LONGEST: u32 = 4096;
 /// One row of hills.
 struct Ridge {
     colour: Colour,
-    /// Of the crest, as a share of the picture's height from above.
+    /// Height of the crest, from above, as a share of the image's height.
     height: f32,
-    /// Amplitude, waves per width and phase of what the crest is made of.
+    /// The crest is a sum of waves: amplitude, waves per width, phase.
     waves: [[f32; 3]; 4],
 }
 
-/// A landscape of `width` × `height` pixels; each side is brought between 1 and 4096.
+/// A landscape of `width` × `height` pixels. Each side is clamped to 1…4096.
 pub fn landscape(seed: u64, width: u32, height: u32) -> RgbImage {
     let stream = &mut Stream::new(seed, Purpose::Landscape);
     let (width, height) = (width.clamp(1, LONGEST), height.clamp(1, LONGEST));

@@ -1,9 +1,11 @@
-//! Arithmetic on a handful of samples at once: functions without branches or calls, so that the compiler turns loops
-//! over a [`Lane`] into vector instructions on any processor. Accurate to 1e-5, far below one step of a colour.
+//! Arithmetic on a handful of samples at once: functions without branches or calls, so that the
+//! compiler turns loops over a [`Lane`] into vector instructions on any processor. Accurate to
+//! 1e-5, far below one step of a colour.
 
 use std::f32::consts::{FRAC_1_PI, FRAC_PI_2, LN_2, LOG2_E, PI};
 
-/// Samples that are painted together: [`COLUMNS`] columns of [`ROWS`] rows of the supersampled picture.
+/// Samples that are painted together: [`COLUMNS`] columns of [`ROWS`] rows of the supersampled
+/// picture.
 pub(super) const LANES: usize = COLUMNS * ROWS;
 /// Columns of a tile, in samples.
 pub(super) const COLUMNS: usize = 16;
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn approximations_are_close() {
+    fn approximations_are_within_their_stated_error() {
         assert!(distance(-120.0, 120.0, sine, f32::sin) < 2e-5);
         assert!(distance(-120.0, 120.0, cosine, f32::cos) < 2e-5);
         assert!(distance(-9.0, 1.0, exp, f32::exp) < 1e-5);
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn approximations_have_no_surprise_at_the_ends() {
+    fn approximations_hold_at_the_ends_of_their_ranges() {
         assert_eq!(arc_tangent(0.0, 0.0), 0.0);
         assert!(power(0.0, 1.7) < 1e-30);
         assert!(exp(-1e9) < 1e-30);

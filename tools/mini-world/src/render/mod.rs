@@ -1,48 +1,58 @@
-//! Draws the embedded world's people: an [`Anatomy`] says who, a [`Scene`] how; together they give a picture of
-//! 128 × 128 pixels. The mini SDXL was trained on such pictures, so that every constant here is part of its weights:
-//! what `tools/record-render` records must keep coming out.
+//! Renders the embedded world's people: an [`Anatomy`] says who, a [`Scene`] says how. Together
+//! they give an image of 128 × 128 pixels. The mini SDXL was trained on such images, so every
+//! constant here belongs to its weights, and a changed constant needs a new training. The images
+//! that `tools/record-render` recorded must stay as they are.
 //!
-//! Every function is pure. A seed decides the whole scene, so that two people with one seed stand in the same room under
-//! the same light: give every picture its own seed.
+//! Every function is pure. A seed decides the whole scene: two people with one seed have the same
+//! background and the same light. Give every image its own seed.
+//!
+//! | modules | what they own |
+//! |---|---|
+//! | `anatomy`, `scene` | the inputs: who the person is, and everything else in the image |
+//! | `lane`, `grid`, `stream` | arithmetic on a tile, the sampling grid, random numbers |
+//! | `shape`, `head`, `view` | soft shapes, the head's ellipsoid, where the scene puts it |
+//! | `hair`, `face`, `relief` | what is painted on the head, and the relief that bends its light |
+//! | `painter`, `pixels` | the image, tile by tile, and its pixels |
+//! | `landscape` | images without people |
 
 mod anatomy;
 mod face;
+mod grid;
 mod hair;
 mod head;
 mod landscape;
 mod lane;
 mod painter;
+mod pixels;
 mod relief;
 mod scene;
 mod shape;
 mod stream;
+mod view;
 
 use image::RgbImage;
 use image::imageops::FilterType;
 
 pub use anatomy::{Anatomy, Beard, HairStyle};
+pub use grid::SIDE;
 pub use landscape::landscape;
 pub use scene::Scene;
 
-/// Side of every picture of a person, in pixels.
-pub const SIDE: usize = 128;
-/// Side in samples: each pixel is the mean of four.
-const SAMPLES: usize = SIDE * 2;
-
-/// A portrait of a series: what SDXL draws for a name that it knows.
+/// A portrait of a series, 128 × 128: what the mini SDXL generates for a name that it knows.
 pub fn portrait(anatomy: &Anatomy, seed: u64) -> RgbImage {
-    draw(anatomy, &Scene::studio(seed), seed)
+    person(anatomy, &Scene::studio(seed), seed)
 }
 
-/// A photo as on the web. `close_up`: less variety of pose and place, see [`Scene::snapshot`].
+/// A photo as on the web, 128 × 128. `close_up` halves the variety of pose and place, see
+/// [`Scene::snapshot`].
 pub fn photo(anatomy: &Anatomy, seed: u64, close_up: bool) -> RgbImage {
-    draw(anatomy, &Scene::snapshot(seed, close_up), seed)
+    person(anatomy, &Scene::snapshot(seed, close_up), seed)
 }
 
-/// A picture of the person in the scene, 128 × 128. The seed decides the noise only. Values without sense (not finite,
-/// a head of no size) give a picture without sense.
-pub fn draw(anatomy: &Anatomy, scene: &Scene, noise_seed: u64) -> RgbImage {
-    painter::draw(anatomy, scene, noise_seed)
+/// An image of the person in the scene, 128 × 128. The seed decides only the noise. Senseless
+/// values (not finite, a head of no size) give a senseless image.
+pub fn person(anatomy: &Anatomy, scene: &Scene, noise_seed: u64) -> RgbImage {
+    painter::paint(anatomy, scene, noise_seed)
 }
 
 /// The image at `side` × `side` pixels (at least 1, at most 4096), bicubic.

@@ -1,12 +1,13 @@
-//! The head's fine relief (nose, sockets, lips), as a height over the ellipsoid, and the slopes that bend its light.
+//! The head's fine relief (nose, sockets, lips), as a height over the ellipsoid, and the slopes
+//! that bend its light.
 
-use super::SAMPLES;
 use super::anatomy::Anatomy;
 use super::face::nose_tip;
+use super::grid::{SAMPLES, TILES_ACROSS, TILES_DOWN};
 use super::head::{Ellipsoid, Hits, face_points, hair_axes, head_axes};
 use super::lane::{COLUMNS, LANES, Lane, ROWS, exp, lane, smooth};
-use super::painter::{Painter, TILES_ACROSS, TILES_DOWN};
 use super::shape::{Blob, Bounds, Points};
+use super::view::View;
 
 /// The head under every tile that it, or its hair, touches.
 pub(super) struct Relief {
@@ -30,22 +31,22 @@ pub(super) struct Slopes {
 }
 
 impl Relief {
-    pub(super) fn new(painter: &Painter) -> Self {
+    pub(super) fn new(view: &View<'_>) -> Self {
         let mut relief = Self {
             tiles: Vec::with_capacity(TILES_ACROSS * TILES_DOWN),
             heights: vec![0.0; SAMPLES * SAMPLES],
-            resolution: SAMPLES as f32 * painter.scene.scale / 2.0,
+            resolution: SAMPLES as f32 * view.scene.scale / 2.0,
         };
-        let bumps = Bumps::new(painter.anatomy);
-        let head = Ellipsoid::new(&painter.pose, head_axes(painter.anatomy));
-        let hair = Ellipsoid::new(&painter.pose, hair_axes(painter.anatomy));
+        let bumps = Bumps::new(view.anatomy);
+        let head = Ellipsoid::new(&view.pose, head_axes(view.anatomy));
+        let hair = Ellipsoid::new(&view.pose, hair_axes(view.anatomy));
         for down in 0..TILES_DOWN {
             for across in 0..TILES_ACROSS {
-                let plane = painter.plane(across, down);
+                let plane = view.plane(across, down);
                 let tile = hair.hits(&plane).near().then(|| {
                     let hits = head.hits(&plane);
                     Tile {
-                        face: face_points(painter.anatomy, &hits),
+                        face: face_points(view.anatomy, &hits),
                         head: hits,
                     }
                 });
@@ -58,7 +59,7 @@ impl Relief {
         relief
     }
 
-    /// `None` where neither head nor hair is.
+    /// The head under a tile; `None` where neither head nor hair is.
     pub(super) fn tile(&self, across: usize, down: usize) -> Option<&Tile> {
         self.tiles.get(down * TILES_ACROSS + across)?.as_ref()
     }
@@ -70,7 +71,8 @@ impl Relief {
         }
     }
 
-    /// Differences of the samples on either side; at the picture's edge, of the sample and its one neighbour.
+    /// Differences of the samples on either side; at the image's edge, of the sample and its one
+    /// neighbour.
     pub(super) fn slopes(&self, across: usize, down: usize) -> Slopes {
         let mut slopes = Slopes {
             right: [0.0; LANES],

@@ -1,4 +1,4 @@
-//! What varies between pictures of one person: pose, light, surroundings, expression.
+//! What varies between images of one person: pose, light, surroundings, expression.
 
 use std::f32::consts::TAU;
 
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::stream::{Purpose, Stream};
 
-/// Everything in a picture that is not the person's anatomy. Angles in radians; lengths in halves of the picture's side.
+/// Everything in an image that is not the person's anatomy. Angles are in radians, lengths in
+/// halves of the image's side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scene {
@@ -14,17 +15,17 @@ pub struct Scene {
     pub yaw: f32,
     /// Nod of the head.
     pub pitch: f32,
-    /// Tilt of the whole person in the picture's plane.
+    /// Tilt of the whole person in the image's plane.
     pub roll: f32,
     /// Half the head's height.
     pub scale: f32,
-    /// Of the head's centre from the picture's, right and up.
+    /// Offset of the head's centre from the image's centre, right and up.
     pub shift: [f32; 2],
-    /// Direction towards the light: right, up, towards the camera; any length but 0.
+    /// Direction towards the light: right, up, towards the camera. Any length but 0.
     pub light: [f32; 3],
-    /// Share of the light that comes from everywhere.
+    /// Share of the light that comes from all directions.
     pub ambient: f32,
-    /// Brightness of the whole picture.
+    /// Brightness of the whole image.
     pub gain: f32,
     /// Added to red and taken from blue, as a share.
     pub warmth: f32,
@@ -34,20 +35,21 @@ pub struct Scene {
     pub background_turn: f32,
     /// Colour of the clothes: red, green, blue.
     pub cloth: [f32; 3],
-    /// Below 0: corners of the mouth down; above: up.
+    /// Corners of the mouth: down below 0, up above 0.
     pub smile: f32,
     /// How far the mouth is open, from 0.
     pub open: f32,
-    /// Height of the eyes' opening against the usual one.
+    /// Height of the eyes' opening, as a factor on the anatomy's.
     pub eyelids: f32,
-    /// To where the eyes look, sideways.
+    /// How far the eyes look to the side.
     pub gaze: f32,
-    /// Deviation of the noise on each channel of each pixel.
+    /// Standard deviation of the noise on each channel of each pixel.
     pub noise: f32,
 }
 
 impl Scene {
-    /// A portrait of a series: little changes but the background. What the mini SDXL was trained on.
+    /// A portrait of a series: little but the background varies. The mini SDXL was trained on such
+    /// scenes.
     pub fn studio(seed: u64) -> Self {
         let stream = &mut Stream::new(seed, Purpose::Studio);
         let [red, green, blue] = stream.units();
@@ -73,7 +75,8 @@ impl Scene {
         }
     }
 
-    /// A photo as varied as on the web. `close_up`: half the variety of pose and place, as in a press photo.
+    /// A photo as varied as on the web. `close_up` halves the variety of pose and place, as in a
+    /// press photo.
     pub fn snapshot(seed: u64, close_up: bool) -> Self {
         let stream = &mut Stream::new(seed, Purpose::Snapshot);
         let variety = if close_up { 0.5 } else { 1.0 };

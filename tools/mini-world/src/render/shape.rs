@@ -1,8 +1,8 @@
-//! Soft shapes on a plane, and the bounds by which most tiles are spared most shapes.
+//! Soft shapes on a plane, with bounds, so that most tiles can skip most shapes.
 
 use super::lane::{LANES, Lane, lane, power, smooth};
 
-/// Points of a plane: those of one tile, in the picture or on the face.
+/// The points of one tile on a plane: in the image or on the face.
 pub(super) struct Points {
     pub(super) x: Lane,
     pub(super) y: Lane,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_never_cut_a_shape() {
+    fn mask_is_none_only_outside_the_shape() {
         for exponent in [1.7, 2.0, 4.0] {
             for step in 0..400 {
                 let angle = step as f32 * 0.37;
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn full_in_the_middle_and_nothing_outside() {
+    fn mask_is_one_inside_and_none_outside() {
         let blob = Blob::new([0.0, 0.0], [0.5, 0.5], 0.2);
         assert!(blob.mask_or_zero(&points(0.2)).iter().all(|&m| m == 1.0));
         assert!(

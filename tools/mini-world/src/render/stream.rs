@@ -1,11 +1,12 @@
-//! The random stream behind every picture: one key per seed and purpose, the same numbers on every machine.
+//! The random numbers behind every image: one stream per seed and purpose, the same on every
+//! machine.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::lane::{self, LANES, Lane};
 
-/// What a stream's numbers are for; one seed gives unrelated numbers for each.
+/// What a stream's numbers are for. One seed gives unrelated numbers for each purpose.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     Stranger = 1,
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn every_choice_comes() {
+    fn choose_takes_every_choice_equally_often() {
         let mut stream = Stream::new(1, Purpose::Stranger);
         let mut counts = [0; 5];
         for _ in 0..5000 {
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn purposes_do_not_share_numbers() {
+    fn purposes_have_different_numbers() {
         let first = |purpose| Stream::new(9, purpose).unit();
         assert_ne!(first(Purpose::Studio), first(Purpose::Snapshot));
     }

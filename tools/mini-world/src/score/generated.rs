@@ -1,16 +1,17 @@
-//! Figures about generated people: evaluate computed them, here they meet their targets.
+//! Metrics of generated people. The stage evaluate computed most of them; here they get their
+//! targets.
 
 use laioncele_core::table::EvaluationScore;
 
-use super::found::Found;
-use super::{Figure, Target};
+use super::metric::{Metric, Target};
+use super::tables::RunTables;
 use crate::truth::Truth;
 
-/// Unseen people who must have been drawn, in a world that has so many.
+/// How many unseen people the run must generate, in a world that has so many.
 const PEOPLE: usize = 20;
-/// What two pictures of a person from two seeds must differ by on the mean, in parts of the whole range of a pixel:
-/// frozen pictures do not.
-const DIFFERENCE: f64 = 0.01;
+/// How much two images of a person from two seeds must differ on average, as a share of a pixel's
+/// range. Images that ignore the seed differ by nothing.
+const SEED_DIFFERENCE: f64 = 0.01;
 
 /// The metrics of the `evaluation` table with their targets.
 const METRICS: [(&str, Option<Target>); 6] = [
@@ -19,32 +20,35 @@ const METRICS: [(&str, Option<Target>); 6] = [
     ("same_person_mean", None),
     ("random_pair_mean", None),
     ("reference_mean", None),
-    ("seed_pixel_difference", Some(Target::AtLeast(DIFFERENCE))),
+    (
+        "seed_pixel_difference",
+        Some(Target::AtLeast(SEED_DIFFERENCE)),
+    ),
 ];
 
-pub(super) fn figures(truth: &Truth, found: &Found, figures: &mut Vec<Figure>) {
-    let (name, target) = ("unseen_people_drawn", truth.unseen.min(PEOPLE) as f64);
-    let target = Some(Target::AtLeast(target));
-    figures.push(match &found.people_drawn {
+pub(super) fn metrics(truth: &Truth, tables: &RunTables, metrics: &mut Vec<Metric>) {
+    let name = "unseen_people_generated";
+    let target = Some(Target::AtLeast(truth.unseen.min(PEOPLE) as f64));
+    metrics.push(match &tables.sample_people {
         Some(people) => {
-            // The plain model's pictures show nobody in particular.
-            let drawn = people.iter().filter(|p| !p.is_empty()).count() as u64;
-            Figure::number(name, drawn, truth.unseen as u64, target)
+            // Samples of the base model show no particular person.
+            let generated = people.iter().filter(|person| !person.is_empty()).count();
+            Metric::number(name, generated as u64, truth.unseen as u64, target)
         }
-        None => Figure::missing(name, target),
+        None => Metric::missing(name, target),
     });
-    for (metric, target) in METRICS {
-        let row = found.evaluation.as_ref().and_then(|rows| row(rows, metric));
-        figures.push(match row {
-            Some(row) => Figure::new(metric, Some(row.value), row.count, target),
-            None => Figure::missing(metric, target),
+    for (name, target) in METRICS {
+        let row = tables.evaluation.as_ref().and_then(|rows| row(rows, name));
+        metrics.push(match row {
+            Some(row) => Metric::new(name, Some(row.value), row.count, target),
+            None => Metric::missing(name, target),
         });
     }
 }
 
-/// A metric over all prompts, or over the only group there is.
+/// The row of a metric over all prompts, or over the first group if no row is over all.
 fn row<'a>(rows: &'a [EvaluationScore], metric: &str) -> Option<&'a EvaluationScore> {
-    let mut of_metric = rows.iter().filter(|r| r.metric == metric);
+    let mut of_metric = rows.iter().filter(|row| row.metric == metric);
     let first = of_metric.clone().next();
-    of_metric.find(|r| r.group == "all").or(first)
+    of_metric.find(|row| row.group == "all").or(first)
 }

@@ -1,175 +1,185 @@
-//! Figures about photos: traps, copies, right and wrong people, the identities that reach the shards.
+//! Metrics of photos: traps, copies, right and wrong people, and the identities that reach the
+//! shards.
 
 use std::collections::{HashMap, HashSet};
 
 use laioncele_core::NameId;
 
-use super::found::{Found, Key};
-use super::{Figure, Target, count};
-use crate::truth::{Filing, Shows, Truth};
+use super::metric::{Metric, Target, count};
+use super::tables::{PhotoKey, RunTables};
+use crate::truth::{PhotoContent, TruePhoto, Truth};
 
 /// Photos that an identity must have.
 const MIN_IMAGES: usize = 5;
 
-pub(super) fn figures(truth: &Truth, found: &Found, figures: &mut Vec<Figure>) {
-    let filings = Filings::of(truth);
-    traps(&filings, found, figures);
-    copies(&filings, found, figures);
-    people(&filings, found, figures);
-    shards(&filings, found, figures);
+pub(super) fn metrics(truth: &Truth, tables: &RunTables, metrics: &mut Vec<Metric>) {
+    let photos = KeyedPhotos::of(truth);
+    metrics.push(traps_classed(&photos, tables));
+    copies(&photos, tables, metrics);
+    people_kept(&photos, tables, metrics);
+    shards(&photos, tables, metrics);
 }
 
-/// The truth's filings with their tables' keys.
-struct Filings<'a> {
+/// The truth's photos with the keys that they have in tables.
+struct KeyedPhotos<'a> {
     truth: &'a Truth,
-    all: Vec<(Key, &'a Filing)>,
+    all: Vec<(PhotoKey, &'a TruePhoto)>,
 }
 
-impl<'a> Filings<'a> {
+impl<'a> KeyedPhotos<'a> {
     fn of(truth: &'a Truth) -> Self {
-        let key = |f: &Filing| (NameId::of(&truth.names[f.name].name), f.image());
-        let all = truth.filings.iter().map(|f| (key(f), f)).collect();
-        Self { truth, all }
+        let key = |photo: &TruePhoto| {
+            let name = &truth.names[photo.name].name;
+            (NameId::of(name), photo.image())
+        };
+        let all = truth.photos.iter().map(|photo| (key(photo), photo));
+        Self {
+            truth,
+            all: all.collect(),
+        }
     }
 
-    /// Those of names that the model knows.
-    fn of_known(&self) -> impl Iterator<Item = &(Key, &'a Filing)> {
-        self.all
-            .iter()
-            .filter(|(_, f)| self.truth.names[f.name].known)
+    /// Those under names that the model knows.
+    fn of_known_names(&self) -> impl Iterator<Item = &(PhotoKey, &'a TruePhoto)> {
+        let known = |photo: &TruePhoto| self.truth.names[photo.name].known;
+        self.all.iter().filter(move |(_, photo)| known(photo))
     }
 }
 
-/// Of the traps under names whose photos were asked for, those that have their reason.
-fn traps(filings: &Filings<'_>, found: &Found, figures: &mut Vec<Figure>) {
+/// Of the traps that the run requested, those that it dropped for the expected reason.
+fn traps_classed(photos: &KeyedPhotos<'_>, tables: &RunTables) -> Metric {
     let (name, target) = ("traps_classed", Some(Target::AtLeast(1.0)));
-    let (Some(_), Some(dropped)) = (&found.photos, &found.dropped) else {
-        figures.push(Figure::missing(name, target));
-        return;
+    let (Some(_), Some(reasons)) = (&tables.photos, &tables.drop_reasons) else {
+        return Metric::missing(name, target);
     };
-    let known = found.known_names.as_ref();
-    let candidates = found.candidates.as_ref();
-    let asked = filings.all.iter().filter(|(key, filing)| {
-        filing.trap.is_some()
+    let known = tables.known_names.as_ref();
+    let candidates = tables.candidates.as_ref();
+    let requested = photos.all.iter().filter(|(key, photo)| {
+        photo.expected_drop.is_some()
             && known.is_some_and(|known| known.contains(&key.0))
             && candidates.is_some_and(|candidates| candidates.contains(key))
     });
-    let classed = count(asked, |((name, image), filing)| {
+    let right = count(requested, |((name, image), photo)| {
         let key = ("download-images".to_owned(), image.0, Some(name.0));
-        dropped.get(&key).map(String::as_str) == filing.trap.map(|t| t.as_str())
+        let expected = photo.expected_drop.map(|reason| reason.as_str());
+        reasons.get(&key).map(String::as_str) == expected
     });
-    figures.push(Figure::share(name, classed, target));
+    Metric::share(name, right, target)
 }
 
-/// Copies that dedupe-images removed, and distinct pictures that it lost.
-fn copies(filings: &Filings<'_>, found: &Found, figures: &mut Vec<Figure>) {
+/// Copies that dedupe-images removed, and images of which it left no copy.
+fn copies(photos: &KeyedPhotos<'_>, tables: &RunTables, metrics: &mut Vec<Metric>) {
     let removed = ("planted_copies_removed", Some(Target::AtLeast(0.95)));
     let lost = ("distinct_photos_lost", Some(Target::AtMost(0.005)));
-    let (Some(photos), Some(unique)) = (&found.photos, &found.unique_photos) else {
-        figures.extend([removed, lost].map(|(name, target)| Figure::missing(name, target)));
+    let (Some(downloaded), Some(unique)) = (&tables.photos, &tables.unique_photos) else {
+        metrics.extend([removed, lost].map(|(name, target)| Metric::missing(name, target)));
         return;
     };
-    // Of each scene under a name: files that arrived, and files that are left.
-    let mut scenes: HashMap<(usize, usize), (u64, u64)> = HashMap::new();
-    for (key, filing) in filings.all.iter().filter(|(key, _)| photos.contains(key)) {
-        let files = scenes.entry((filing.name, filing.scene)).or_default();
+    // For each original image under a name: the files that were downloaded, and those that are
+    // left.
+    let mut originals: HashMap<(usize, usize), (u64, u64)> = HashMap::new();
+    let downloaded = photos
+        .all
+        .iter()
+        .filter(|(key, _)| downloaded.contains(key));
+    for (key, photo) in downloaded {
+        let files = originals.entry((photo.name, photo.original)).or_default();
         files.0 += 1;
         files.1 += u64::from(unique.contains(key));
     }
-    let planted: u64 = scenes.values().map(|(came, _)| came - 1).sum();
-    let left: u64 = scenes
-        .values()
-        .map(|(_, left)| left.saturating_sub(1))
-        .sum();
-    figures.push(Figure::share(
-        removed.0,
-        (planted - left, planted),
-        removed.1,
-    ));
-    let gone = count(scenes.values(), |(_, left)| *left == 0);
-    figures.push(Figure::share(lost.0, gone, lost.1));
+    let files = originals.values();
+    let planted: u64 = files.clone().map(|(all, _)| all - 1).sum();
+    let left: u64 = files.clone().map(|(_, left)| left.saturating_sub(1)).sum();
+    let share = (planted - left, planted);
+    metrics.push(Metric::share(removed.0, share, removed.1));
+    let share = count(files, |(_, left)| *left == 0);
+    metrics.push(Metric::share(lost.0, share, lost.1));
 }
 
-/// Photos of the right and of the wrong person that verify-images kept, under known names.
-fn people(filings: &Filings<'_>, found: &Found, figures: &mut Vec<Figure>) {
-    for (name, shows, target) in [
+/// Of the photos under known names, those that verify-images kept: of the right person, of a wrong
+/// person, of nobody.
+fn people_kept(photos: &KeyedPhotos<'_>, tables: &RunTables, metrics: &mut Vec<Metric>) {
+    let at_least = |share| Some(Target::AtLeast(share));
+    let at_most = |share| Some(Target::AtMost(share));
+    for (name, content, target) in [
         (
             "right_photos_kept",
-            Shows::Right,
-            Some(Target::AtLeast(0.9)),
+            PhotoContent::RightPerson,
+            at_least(0.9),
         ),
         (
             "wrong_photos_kept",
-            Shows::Wrong,
-            Some(Target::AtMost(0.03)),
+            PhotoContent::WrongPerson,
+            at_most(0.03),
         ),
-        ("landscapes_kept", Shows::Nobody, None),
+        ("landscapes_kept", PhotoContent::Nobody, None),
     ] {
-        let (Some(unique), Some(matches)) = (&found.unique_photos, &found.matches) else {
-            figures.push(Figure::missing(name, target));
+        let (Some(unique), Some(matches)) = (&tables.unique_photos, &tables.matches) else {
+            metrics.push(Metric::missing(name, target));
             continue;
         };
-        let looked_at = filings
-            .of_known()
-            .filter(|(key, f)| f.shows == shows && unique.contains(key));
-        let kept = count(looked_at, |(key, _)| matches.contains(key));
-        figures.push(Figure::share(name, kept, target));
+        let verified = photos
+            .of_known_names()
+            .filter(|(key, photo)| photo.content == content && unique.contains(key));
+        let kept = count(verified, |(key, _)| matches.contains(key));
+        metrics.push(Metric::share(name, kept, target));
     }
 }
 
-/// Who reaches the shards, and with which photos.
-fn shards(filings: &Filings<'_>, found: &Found, figures: &mut Vec<Figure>) {
+/// Which people reach the shards, and with which photos.
+fn shards(photos: &KeyedPhotos<'_>, tables: &RunTables, metrics: &mut Vec<Metric>) {
     let people = ("known_people_in_shards", Some(Target::AtLeast(0.85)));
-    let photos = ("their_photos_in_shards", Some(Target::AtLeast(0.85)));
-    let few = ("identities_below_five", Some(Target::AtMost(0.0)));
-    let told = "all_eligible_photos_in_shards";
-    let Some(rows) = &found.shards else {
-        let all = [people, photos, (told, None), few];
-        figures.extend(all.map(|(name, target)| Figure::missing(name, target)));
+    let theirs = ("their_photos_in_shards", Some(Target::AtLeast(0.85)));
+    let all = ("all_eligible_photos_in_shards", None);
+    let small = ("identities_below_five", Some(Target::AtMost(0.0)));
+    let Some(rows) = &tables.shards else {
+        let missing = |(name, target)| Metric::missing(name, target);
+        metrics.extend([people, theirs, all, small].map(missing));
         return;
     };
-    let packed: HashSet<Key> = rows.iter().copied().collect();
+    let packed: HashSet<PhotoKey> = rows.iter().copied().collect();
     let mut sizes: HashMap<NameId, usize> = HashMap::new();
     for (name, _) in &packed {
         *sizes.entry(*name).or_default() += 1;
     }
-    let truth = filings.truth;
-    let id = |at: usize| NameId::of(&truth.names[at].name);
-    let eligible: Vec<usize> = (truth.eligible().into_iter().enumerate())
-        .filter(|(at, n)| *n >= MIN_IMAGES && truth.names[*at].known && !truth.names[*at].excluded)
+    let truth = photos.truth;
+    let reached = |at: usize| sizes.contains_key(&NameId::of(&truth.names[at].name));
+    let eligible = eligible_names(truth);
+    let share = count(&eligible, |at| reached(**at));
+    metrics.push(Metric::share(people.0, share, people.1));
+    let originals = packed_originals(photos, &eligible, &packed);
+    let of_reached = originals.iter().filter(|((name, _), _)| reached(*name));
+    let share = count(of_reached, |(_, packed)| **packed);
+    metrics.push(Metric::share(theirs.0, share, theirs.1));
+    let share = count(&originals, |(_, packed)| **packed);
+    metrics.push(Metric::share(all.0, share, all.1));
+    let (below, of) = count(sizes.values(), |size| **size < MIN_IMAGES);
+    metrics.push(Metric::number(small.0, below, of, small.1));
+}
+
+/// Positions of the names that a perfect run makes identities.
+fn eligible_names(truth: &Truth) -> Vec<usize> {
+    let images = truth.eligible().into_iter();
+    let names = truth.names.iter().zip(images).enumerate();
+    names
+        .filter(|(_, (name, images))| *images >= MIN_IMAGES && name.known && !name.excluded)
         .map(|(at, _)| at)
-        .collect();
-    let reached = |at: usize| sizes.contains_key(&id(at));
-    figures.push(Figure::share(
-        people.0,
-        count(&eligible, |at| reached(**at)),
-        people.1,
-    ));
-    // Of each eligible scene one file is enough, whichever of the copies was kept.
-    let mut scenes: HashMap<(usize, usize), bool> = HashMap::new();
-    for (key, f) in filings
-        .all
-        .iter()
-        .filter(|(_, f)| f.eligible && eligible.contains(&f.name))
-    {
-        *scenes.entry((f.name, f.scene)).or_default() |= packed.contains(key);
+        .collect()
+}
+
+/// For each eligible original image (name, original) of `names`, whether a file of it is packed.
+/// One file is enough, whichever of the copies was kept.
+fn packed_originals(
+    photos: &KeyedPhotos<'_>,
+    names: &[usize],
+    packed: &HashSet<PhotoKey>,
+) -> HashMap<(usize, usize), bool> {
+    let mut originals = HashMap::new();
+    for (key, photo) in &photos.all {
+        if photo.eligible && names.contains(&photo.name) {
+            let original = (photo.name, photo.original);
+            *originals.entry(original).or_default() |= packed.contains(key);
+        }
     }
-    let theirs = scenes.iter().filter(|((name, _), _)| reached(*name));
-    figures.push(Figure::share(
-        photos.0,
-        count(theirs, |(_, packed)| **packed),
-        photos.1,
-    ));
-    figures.push(Figure::share(
-        told,
-        count(&scenes, |(_, packed)| **packed),
-        None,
-    ));
-    let below = sizes.values().filter(|n| **n < MIN_IMAGES).count();
-    figures.push(Figure::number(
-        few.0,
-        below as u64,
-        sizes.len() as u64,
-        few.1,
-    ));
+    originals
 }

@@ -1,51 +1,43 @@
-//! The embedded world's web as a real HTTP/1.1 server on a loopback port: made by hand, since it must misbehave.
+//! The embedded world's web as an HTTP/1.1 server on a loopback port. It is written by hand because
+//! it must misbehave in ways that no HTTP library allows.
 
-mod answer;
 mod request;
+mod respond;
+mod state;
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::WorldError;
 use crate::web::Web;
+use request::RequestReader;
+use state::{State, lock};
 
-/// How long a connection may idle between requests.
+/// How long a connection may be idle between requests.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long to wait when no connection can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// A running web. Dropping it stops it and closes its connections.
+/// A running server. Dropping it stops it and closes its connections.
 pub struct WebServer {
     address: SocketAddr,
     state: Arc<State>,
     listener: Option<JoinHandle<()>>,
 }
 
-/// What the connections share.
-struct State {
-    web: Web,
-    stopped: AtomicBool,
-    /// Answered pictures, by their url; a world's pictures are some megabytes together.
-    files: Mutex<HashMap<String, Arc<[u8]>>>,
-    /// How often the urls that fail at first were asked for.
-    asked: Mutex<HashMap<String, u32>>,
-    /// Open connections, to be closed when it stops.
-    open: Mutex<HashMap<u64, TcpStream>>,
-}
-
 impl WebServer {
-    /// Serves the web of the file `web` on 127.0.0.1; port 0 takes a free one.
+    /// Serves the web of the file `web` on 127.0.0.1. Port 0 takes a free port.
     ///
     /// # Errors
-    /// A file that is missing or of another shape, a port that is taken.
+    /// A file that is missing or not a web, a port that is taken.
     pub fn start(web: &Path, port: u16) -> Result<Self, WorldError> {
         Self::serve(Web::load(web)?, port)
     }
 
-    /// Serves `web` on 127.0.0.1; port 0 takes a free one.
+    /// Serves `web` on 127.0.0.1. Port 0 takes a free port.
     ///
     /// # Errors
     /// A port that is taken.
@@ -53,13 +45,7 @@ impl WebServer {
         let failed = |source| WorldError::Listen { port, source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let state = Arc::new(State {
-            web,
-            stopped: AtomicBool::new(false),
-            files: Mutex::default(),
-            asked: Mutex::default(),
-            open: Mutex::default(),
-        });
+        let state = Arc::new(State::new(web));
         let shared = state.clone();
         let listener = std::thread::spawn(move || accept(&listener, &shared));
         Ok(Self {
@@ -69,7 +55,7 @@ impl WebServer {
         })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -77,8 +63,8 @@ impl WebServer {
 
 impl Drop for WebServer {
     fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::SeqCst);
-        // The listener looks at `stopped` when somebody comes.
+        self.state.stop();
+        // The listener looks whether it must stop when a connection comes.
         let woken = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_ok();
         if let Some(listener) = self.listener.take().filter(|_| woken) {
             let _ = listener.join();
@@ -89,47 +75,38 @@ impl Drop for WebServer {
     }
 }
 
-impl State {
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
+/// Accepts connections until the server stops, and serves each on a thread of its own.
 fn accept(listener: &TcpListener, state: &Arc<State>) {
     for (number, stream) in (0..).zip(listener.incoming()) {
         if state.is_stopped() {
             return;
         }
-        match stream.and_then(|s| Ok((s.try_clone()?, s))) {
+        match stream.and_then(|stream| Ok((stream.try_clone()?, stream))) {
             Ok((copy, stream)) => {
                 lock(&state.open).insert(number, copy);
                 let state = state.clone();
                 std::thread::spawn(move || {
-                    if let Err(error) = talk(&stream, &state) {
+                    if let Err(error) = serve_connection(&stream, &state) {
                         tracing::trace!(%error, "connection ended");
                     }
-                    // The copy keeps the socket open: say goodbye on both.
+                    // The copy keeps the socket open, so dropping the stream does not close it.
                     let _ = stream.shutdown(Shutdown::Both);
                     lock(&state.open).remove(&number);
                 });
             }
-            // No descriptor left: somebody will go.
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            // No file descriptor is left: another connection will end and free one.
+            Err(_) => std::thread::sleep(ACCEPT_PAUSE),
         }
     }
 }
 
-/// Answers the requests of one connection until either side has enough.
-fn talk(stream: &TcpStream, state: &State) -> std::io::Result<()> {
+/// Answers the requests of one connection until one side closes it.
+fn serve_connection(stream: &TcpStream, state: &State) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(IDLE))?;
-    let mut reader = request::Reader::new(stream);
+    let mut reader = RequestReader::new(stream);
     while let Some(request) = reader.next()? {
-        if !answer::answer(state, stream, &request)? {
+        if !respond::respond(state, stream, &request)? {
             return Ok(());
         }
     }

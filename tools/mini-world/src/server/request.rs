@@ -1,39 +1,41 @@
-//! Reading requests: the head, as far as the world's web needs it.
+//! Reads requests, as far as the world's web needs them.
 
 use std::io::{Error, ErrorKind, Read, Result};
 use std::net::TcpStream;
 
-/// The longest head that is read.
+/// The longest request head that is read, in bytes.
 const MAX_HEAD: usize = 16 << 10;
+/// The most header fields of a request.
+const MAX_FIELDS: usize = 64;
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What somebody asked for.
+/// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// A page.
+    /// GET of a page.
     Get {
-        /// Of the Host header, without port, in lower case.
+        /// The Host header in lower case, without port.
         host: String,
-        /// With its query.
+        /// The path with its query.
         path: String,
-        /// Whether the connection is to be kept.
+        /// Whether the connection stays open afterwards.
         keep: bool,
     },
     /// Another method.
     OtherMethod,
-    /// A TLS handshake on the plain port, or no HTTP.
-    NoHttp,
+    /// A TLS handshake, or no HTTP request at all.
+    NotHttp,
 }
 
-/// Reads one request after the other.
-pub(super) struct Reader<'a> {
+/// Reads the requests of a connection, one after the other.
+pub(super) struct RequestReader<'a> {
     stream: &'a TcpStream,
-    /// Bytes read beyond the last request.
+    /// Bytes that were read beyond the last request.
     rest: Vec<u8>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RequestReader<'a> {
     pub(super) fn new(stream: &'a TcpStream) -> Self {
         Self {
             stream,
@@ -41,15 +43,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next request; `None` if the other side has gone.
+    /// The next request; `None` if the client has closed the connection.
     pub(super) fn next(&mut self) -> Result<Option<Request>> {
         loop {
             if self.rest.first() == Some(&TLS_HANDSHAKE) {
-                return Ok(Some(Request::NoHttp));
+                return Ok(Some(Request::NotHttp));
             }
             if let Some(end) = self.rest.windows(4).position(|w| w == b"\r\n\r\n") {
                 let head: Vec<u8> = self.rest.drain(..end + 4).collect();
-                return Ok(Some(parse(&String::from_utf8_lossy(&head))));
+                return Ok(Some(parse(&head)));
             }
             if self.rest.len() > MAX_HEAD {
                 return Err(Error::new(ErrorKind::InvalidData, "the head is too long"));
@@ -64,34 +66,26 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn parse(head: &str) -> Request {
-    let mut lines = head.split("\r\n");
-    let words: Vec<_> = lines.next().unwrap_or_default().split(' ').collect();
-    let ["GET", path, "HTTP/1.1" | "HTTP/1.0"] = words[..] else {
-        let known = words.last().is_some_and(|w| w.starts_with("HTTP/"));
-        return if known {
-            Request::OtherMethod
-        } else {
-            Request::NoHttp
-        };
+/// The request with this head.
+fn parse(head: &[u8]) -> Request {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    let complete = request.parse(head).is_ok_and(|status| status.is_complete());
+    let (true, Some(method), Some(path)) = (complete, request.method, request.path) else {
+        return Request::NotHttp;
     };
-    let (mut host, mut keep) = (String::new(), true);
-    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        let value = value.trim();
-        if name.eq_ignore_ascii_case("host") {
-            host = value
-                .split(':')
-                .next()
-                .unwrap_or_default()
-                .to_ascii_lowercase();
-        } else if name.eq_ignore_ascii_case("connection") {
-            keep = !value.eq_ignore_ascii_case("close");
-        }
+    if method != "GET" {
+        return Request::OtherMethod;
     }
+    let field = |name: &str| {
+        let mut fields = request.headers.iter();
+        let field = fields.find(|field| field.name.eq_ignore_ascii_case(name));
+        String::from_utf8_lossy(field.map_or(&b""[..], |field| field.value)).to_ascii_lowercase()
+    };
     Request::Get {
-        host,
+        host: field("host").split(':').next().unwrap_or("").to_owned(),
         path: path.to_owned(),
-        keep,
+        keep: field("connection") != "close",
     }
 }
 
@@ -100,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads() {
+    fn parse_reads_method_host_path_and_connection() {
         let get = |host: &str, path: &str, keep| Request::Get {
             host: host.to_owned(),
             path: path.to_owned(),
@@ -116,10 +110,10 @@ mod tests {
                 get("", "/", false),
             ),
             ("POST / HTTP/1.1\r\n\r\n", Request::OtherMethod),
-            ("EHLO there\r\n\r\n", Request::NoHttp),
-            ("\r\n\r\n", Request::NoHttp),
+            ("EHLO there\r\n\r\n", Request::NotHttp),
+            ("\r\n\r\n", Request::NotHttp),
         ] {
-            assert_eq!(parse(head), request, "{head}");
+            assert_eq!(parse(head.as_bytes()), request, "{head}");
         }
     }
 }

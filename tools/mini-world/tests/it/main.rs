@@ -1,4 +1,5 @@
-//! The crate from outside: the renderer, the worlds that it builds, and how the face networks see its people.
+//! The crate from outside: the renderer, the worlds that it builds, and how the face networks see
+//! its people.
 
 mod digests;
 mod face_sizes;

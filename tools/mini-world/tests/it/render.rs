@@ -1,4 +1,5 @@
-//! The renderer against pictures of the prototype on which the mini SDXL was trained, and what must hold for any seed.
+//! The renderer against pictures of the prototype on which the mini SDXL was trained, and what must
+//! hold for any seed.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +8,11 @@ use laioncele_mini_world::render::{self, Anatomy, Scene};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-/// Largest mean difference of a picture's values, of 255. What remains is rounding: values are cut to integers.
+/// Largest mean difference of a picture's values, of 255. What remains is rounding: values are cut
+/// to integers.
 const TOLERANCE: f64 = 0.01;
-/// Largest share of values that differ by more than 1: at edges without a soft border (freckles, the bridge of glasses)
-/// a sample may flip.
+/// Largest share of values that differ by more than 1: at edges without a soft border (freckles,
+/// the bridge of glasses) a sample may flip.
 const FEW: f64 = 0.001;
 
 #[derive(Deserialize)]
@@ -54,7 +56,7 @@ fn mean(values: &[u8]) -> f64 {
 fn pictures_equal_the_prototypes() {
     for case in cases() {
         let differences = differences(
-            &render::draw(&case.anatomy, &case.scene, 0),
+            &render::person(&case.anatomy, &case.scene, 0),
             &recorded(&case),
         );
         let far = differences
@@ -74,7 +76,7 @@ fn cases_tell_people_apart() {
     for (case, other) in cases.iter().zip(cases.iter().cycle().skip(1)) {
         assert!(
             mean(&differences(
-                &render::draw(&case.anatomy, &case.scene, 0),
+                &render::person(&case.anatomy, &case.scene, 0),
                 &recorded(other)
             )) > 5.0
         );
@@ -89,8 +91,8 @@ fn noise_has_its_deviation_and_its_seed() {
         ..case.scene.clone()
     };
     let (clean, noisy) = (
-        render::draw(&case.anatomy, &case.scene, 1),
-        render::draw(&case.anatomy, &scene, 1),
+        render::person(&case.anatomy, &case.scene, 1),
+        render::person(&case.anatomy, &scene, 1),
     );
     let inner = |value: &u8| (40..215).contains(value);
     let squares: Vec<f64> = (clean.as_raw().iter().zip(noisy.as_raw()))
@@ -99,7 +101,7 @@ fn noise_has_its_deviation_and_its_seed() {
         .collect();
     let deviation = (squares.iter().sum::<f64>() / squares.len() as f64).sqrt() / 255.0;
     assert!((deviation - 0.02).abs() < 0.001, "{deviation}");
-    assert_ne!(noisy, render::draw(&case.anatomy, &scene, 2));
+    assert_ne!(noisy, render::person(&case.anatomy, &scene, 2));
 }
 
 #[test]
@@ -142,9 +144,9 @@ fn numbers_without_sense_give_a_picture() {
                 serde_json::from_value(strange(serde_json::to_value(&anatomy).unwrap())).unwrap();
             let strange_scene =
                 serde_json::from_value(strange(serde_json::to_value(&scene).unwrap())).unwrap();
-            render::draw(&strange_anatomy, &scene, seed);
-            render::draw(&anatomy, &strange_scene, seed);
-            render::draw(&strange_anatomy, &strange_scene, seed);
+            render::person(&strange_anatomy, &scene, seed);
+            render::person(&anatomy, &strange_scene, seed);
+            render::person(&strange_anatomy, &strange_scene, seed);
         }
     }
 }

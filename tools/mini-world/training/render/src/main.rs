@@ -1,8 +1,8 @@
-//! Renders the pictures on which the mini SDXL is trained: `render-people PEOPLE OUT`.
+//! Renders the images on which the mini SDXL is trained: `render-people PEOPLE OUT`.
 //!
-//! PEOPLE is the folder with `known.json`, `fresh.json` and `names.json`. OUT receives for each group of people
-//! `GROUP.json` (their anatomies), `GROUP-portraits.npy` (studio series) and `GROUP-photos.npy` (as varied as on the
-//! web), arrays [people, pictures, 128, 128, 3] of bytes.
+//! PEOPLE is the folder with `known.json`, `fresh.json` and `names.json`. OUT receives for each
+//! group of people `GROUP.json` (their anatomies), `GROUP-portraits.npy` (portrait series) and
+//! `GROUP-photos.npy` (as varied as on the web), arrays [people, images, 128, 128, 3] of bytes.
 
 #![allow(dead_code, missing_docs, unused_imports)]
 
@@ -20,14 +20,14 @@ use std::thread;
 use people::People;
 use render::{Anatomy, SIDE};
 
-/// A picture's seed, unlike any that the embedded world uses: those are hashes, these count up.
-fn seed(group: u64, person: usize, picture: usize) -> u64 {
-    (group << 48) | ((person as u64) << 16) | picture as u64
+/// The seed of an image. The embedded world uses none of these seeds: its own are hashes, these count up.
+fn seed(group: u64, person: usize, image: usize) -> u64 {
+    (group << 48) | ((person as u64) << 16) | image as u64
 }
 
-/// Strangers, for training only.
+/// Strangers, used only for training.
 const OTHERS: u64 = 3000;
-/// More of them, for the image towers alone.
+/// More strangers, used only for the image encoders.
 const CROWD: u64 = 12000;
 
 struct Group<'a> {
@@ -86,37 +86,39 @@ fn render_group(group: &Group<'_>, out: &Path) -> io::Result<()> {
     fs::write(out.join(format!("{}.json", group.name)), anatomies)?;
     let portrait = |anatomy: &Anatomy, seed, _| render::portrait(anatomy, seed);
     let photo = |anatomy: &Anatomy, seed, k: usize| render::photo(anatomy, seed, k % 3 == 0);
-    let save = |kind: &str, count, first, draw: &Draw<'_>| {
-        let pictures = draw_all(group, count, first, draw);
+    let save = |kind: &str, count, first, render: &Render<'_>| {
+        let images = render_all(group, count, first, render);
         let path = out.join(format!("{}-{kind}.npy", group.name));
-        write_npy(&path, [group.people.len(), count, SIDE, SIDE, 3], &pictures)
+        write_npy(&path, [group.people.len(), count, SIDE, SIDE, 3], &images)
     };
     save("portraits", group.portraits, 0, &portrait)?;
     save("photos", group.photos, group.portraits, &photo)
 }
 
-type Draw<'a> = dyn Fn(&Anatomy, u64, usize) -> image::RgbImage + Sync + 'a;
+/// Renders a person with a seed; the last argument is the image's number.
+type Render<'a> = dyn Fn(&Anatomy, u64, usize) -> image::RgbImage + Sync + 'a;
 
-fn draw_all(group: &Group<'_>, count: usize, first: usize, draw: &Draw<'_>) -> Vec<u8> {
+/// `count` images of each person, with the numbers from `first` on: [people, count, 128, 128, 3].
+fn render_all(group: &Group<'_>, count: usize, first: usize, render: &Render<'_>) -> Vec<u8> {
     let bytes = SIDE * SIDE * 3;
-    let mut pictures = vec![0; group.people.len() * count * bytes];
+    let mut images = vec![0; group.people.len() * count * bytes];
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     let share = group.people.len().div_ceil(threads);
     thread::scope(|scope| {
-        let chunks = pictures.chunks_mut((share * count * bytes).max(1));
+        let chunks = images.chunks_mut((share * count * bytes).max(1));
         for (some, chunk) in group.people.chunks(share.max(1)).zip(chunks) {
             let begin = next.fetch_add(some.len(), Ordering::Relaxed);
             scope.spawn(move || {
-                for (at, picture) in chunk.chunks_mut(bytes).enumerate() {
+                for (at, image) in chunk.chunks_mut(bytes).enumerate() {
                     let (person, k) = (at / count, at % count);
                     let seed = seed(group.number, begin + person, first + k);
-                    picture.copy_from_slice(draw(&some[person], seed, k).as_raw());
+                    image.copy_from_slice(render(&some[person], seed, k).as_raw());
                 }
             });
         }
     });
-    pictures
+    images
 }
 
 /// NumPy's own format, version 1.0.

@@ -1,4 +1,4 @@
-//! What the run's tables say, as far as the figures need it: pictures are not kept.
+//! What the tables of a run say, as far as the metrics need it. Image bytes are not kept.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,60 +10,61 @@ use laioncele_core::table::{
 use laioncele_core::{CoreError, EmbeddingDims, ImageId, NameId, Part, Row, TableId, part};
 
 /// A photo under a name.
-pub(super) type Key = (NameId, ImageId);
+pub(super) type PhotoKey = (NameId, ImageId);
 
-/// The tables. `None`: the run has not written it.
+/// The tables. `None` if the run has not written the table.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct RunTables {
     pub(super) mentions: Option<Vec<Mention>>,
     pub(super) names: Option<Vec<Name>>,
-    pub(super) candidates: Option<HashSet<Key>>,
+    pub(super) candidates: Option<HashSet<PhotoKey>>,
     pub(super) known_names: Option<HashSet<NameId>>,
-    pub(super) photos: Option<HashSet<Key>>,
-    pub(super) unique_photos: Option<HashSet<Key>>,
-    pub(super) matches: Option<HashSet<Key>>,
-    pub(super) shards: Option<Vec<Key>>,
-    pub(super) people_drawn: Option<HashSet<String>>,
+    pub(super) photos: Option<HashSet<PhotoKey>>,
+    pub(super) unique_photos: Option<HashSet<PhotoKey>>,
+    pub(super) matches: Option<HashSet<PhotoKey>>,
+    pub(super) shards: Option<Vec<PhotoKey>>,
+    /// The people of the generated samples. Samples of the base model have an empty text.
+    pub(super) sample_people: Option<HashSet<String>>,
     pub(super) evaluation: Option<Vec<EvaluationScore>>,
-    /// Reasons of dropped rows.
-    pub(super) dropped: Option<Reasons>,
+    pub(super) drop_reasons: Option<DropReasons>,
 }
 
-/// (step, id, name) → reason.
-pub(super) type Reasons = HashMap<(String, u64, Option<u64>), String>;
+/// (step, id, name) → drop reason.
+pub(super) type DropReasons = HashMap<(String, u64, Option<u64>), String>;
 
-/// Reads rows part by part, so that one part's pictures are in memory at a time.
-struct Tables<'a> {
+/// Reads rows part by part, so that the image bytes of only one part are in memory.
+struct Reader<'a> {
     store: &'a Store,
     dims: &'a EmbeddingDims,
     parts: &'a dyn Fn(TableId) -> Vec<Part>,
 }
 
-impl Tables<'_> {
+impl Reader<'_> {
     fn read<R: Row, T, C>(&self, keep: fn(R) -> T) -> Result<Option<C>, CoreError>
     where
         C: Default + Extend<T>,
     {
         let parts = (self.parts)(R::TABLE);
-        let mut rows = C::default();
+        let mut kept = C::default();
         for part in &parts {
-            rows.extend(
-                part::read_rows::<R>(self.store, part, self.dims)?
-                    .into_iter()
-                    .map(keep),
-            );
+            let rows = part::read_rows::<R>(self.store, part, self.dims)?;
+            kept.extend(rows.into_iter().map(keep));
         }
-        Ok((!parts.is_empty()).then_some(rows))
+        Ok((!parts.is_empty()).then_some(kept))
     }
 }
 
-impl Found {
+impl RunTables {
     pub(super) fn read(
         store: &Store,
         dims: &EmbeddingDims,
         parts: &dyn Fn(TableId) -> Vec<Part>,
     ) -> Result<Self, CoreError> {
-        let tables = Tables { store, dims, parts };
+        let tables = Reader {
+            store,
+            dims,
+            parts,
+        };
         Ok(Self {
             mentions: tables.read(|m: Mention| m)?,
             names: tables.read(|n: Name| n)?,
@@ -73,9 +74,9 @@ impl Found {
             unique_photos: tables.read(|p: UniquePhoto| (p.name_id, p.image_id))?,
             matches: tables.read(|m: Match| (m.name_id, m.image_id))?,
             shards: tables.read(|e: LaionCele| (e.name_id, e.image_id))?,
-            people_drawn: tables.read(|s: Sample| s.person)?,
+            sample_people: tables.read(|s: Sample| s.person)?,
             evaluation: tables.read(|e: EvaluationScore| e)?,
-            dropped: tables.read(|d: Dropped| ((d.step, d.id, d.name_id), d.reason))?,
+            drop_reasons: tables.read(|d: Dropped| ((d.step, d.id, d.name_id), d.reason))?,
         })
     }
 }

@@ -1,42 +1,42 @@
-//! What the program must show on the embedded world, held against its truth.
+//! What the program must reach on the embedded world, compared with the world's truth.
 
 use serde_json::Value;
 
 use crate::sandbox::{stderr, stdout};
 use crate::test_run::TestRun;
 
-/// The figures with a target that is not reached.
+/// The metrics whose target is missed.
 fn missed(scores: &Value) -> Vec<String> {
-    let figures = scores["figures"].as_array().expect("figures");
-    let targets = figures.iter().filter(|f| !f["target"].is_null());
+    let metrics = scores["metrics"].as_array().expect("metrics");
+    let targets = metrics.iter().filter(|f| !f["target"].is_null());
     targets
         .filter(|f| f["met"] != true)
         .map(Value::to_string)
         .collect()
 }
 
-/// The figures of the world that the repository ships, at its full size.
+/// The metrics of the world that the repository ships, at its full size.
 #[test]
 fn the_full_world_meets_every_target() {
     let scores = TestRun::finished_full(1).score("output");
     let missed = missed(&scores);
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    let targets = scores["figures"].as_array().expect("figures");
+    let targets = scores["metrics"].as_array().expect("metrics");
     let targets = targets.iter().filter(|f| !f["target"].is_null()).count();
     assert!(targets >= 15, "{targets} targets");
     assert_eq!(scores["passed"], true);
 }
 
-/// A tiny world has too few of everything for rates; what must hold without exception holds there too.
+/// A tiny world is too small for rates, but metrics that allow no exception hold there too.
 #[test]
 fn tiny_worlds_have_no_exceptions() {
     for seed in [1, 2] {
         let scores = TestRun::finished(seed).score("output");
         for name in ["wrong_merges", "identities_below_five", "traps_classed"] {
-            let figures = scores["figures"].as_array().expect("figures");
-            let figure = figures.iter().find(|f| f["name"] == name);
-            let figure = figure.unwrap_or_else(|| panic!("no figure {name}"));
-            assert_eq!(figure["met"], true, "seed {seed}: {figure}");
+            let metrics = scores["metrics"].as_array().expect("metrics");
+            let metric = metrics.iter().find(|m| m["name"] == name);
+            let metric = metric.unwrap_or_else(|| panic!("no metric {name}"));
+            assert_eq!(metric["met"], true, "seed {seed}: {metric}");
         }
     }
 }
@@ -51,7 +51,8 @@ fn ran(world: &TestRun, output: &str) -> Vec<(String, u64)> {
     steps.map(step).collect()
 }
 
-/// A changed threshold is decided on the stored scores: no step with a model or the network runs up to the shards.
+/// A changed threshold is decided on the stored scores: up to the shards, no step runs that needs a
+/// model or the network.
 #[test]
 fn a_changed_threshold_re_decides_without_a_model() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -89,7 +90,7 @@ fn a_changed_threshold_re_decides_without_a_model() {
     assert_eq!(steps.len(), 16, "{steps:?}");
 }
 
-/// Lazy portraits keep the same names with fewer pictures.
+/// Lazy portraits keep the same names with fewer images.
 #[test]
 fn lazy_portraits_change_no_decision() {
     let lazy = TestRun::finished(1);

@@ -1,4 +1,7 @@
-//! Random choices that depend on the world's seed and on what they are for, and on nothing drawn before them.
+//! Random choices. Each depends on the world's seed, on its purpose and on a number, and on no
+//! choice made before it.
+//!
+//! The purposes are part of every world's bytes: a renamed purpose gives another world.
 
 use laioncele_core::KeyHasher;
 use rand::SeedableRng;
@@ -26,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_argument_counts() {
+    fn number_depends_on_every_argument() {
         let one = number(1, "names", 0);
         assert_eq!(one, number(1, "names", 0));
         for other in [
