@@ -60,11 +60,7 @@ impl RunTables {
         dims: &EmbeddingDims,
         parts: &dyn Fn(TableId) -> Vec<Part>,
     ) -> Result<Self, CoreError> {
-        let tables = Reader {
-            store,
-            dims,
-            parts,
-        };
+        let tables = Reader { store, dims, parts };
         Ok(Self {
             mentions: tables.read(|m: Mention| m)?,
             names: tables.read(|n: Name| n)?,
