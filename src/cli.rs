@@ -1,4 +1,4 @@
-//! The command line: what can be said, the help, and how a result becomes an exit code.
+//! The command line: commands, help, and exit codes.
 
 use std::process::ExitCode;
 
@@ -12,28 +12,28 @@ use crate::output;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done
-  1    a defect of this program
-  2    wrong arguments or a wrong manifest
-  3    the environment is wrong: missing or broken weights, an empty source, a full, read-only
-       or locked folder, a table written by a newer version
-  4    tasks failed; each is named with the command that runs it alone
+  0    success
+  1    a bug in laioncele
+  2    invalid arguments or an invalid manifest
+  3    a problem of the environment: missing or damaged weights, no captions, a full, read-only or
+       locked folder, a table written by a newer version
+  4    tasks failed; the error lists them with the commands that rerun them
   5    `verify` found damage
-  130  stopped by Ctrl-C or a termination signal
+  130  interrupted by Ctrl-C or a termination signal
 
-Data goes to standard output, messages to standard error. RUST_LOG (as in RUST_LOG=laioncele=debug)
-says more exactly than -v what is logged.";
+Results go to standard output, messages to standard error. RUST_LOG, for example
+RUST_LOG=laioncele=debug, selects log messages more precisely than -v.";
 
 const EXAMPLES: &str = "\
 Examples:
   laioncele run --stage all --manifest manifests/mini.toml
-  laioncele plan                            what would run, and why
+  laioncele plan                            show what would run, and why
   laioncele run --stage download-images..dedupe-images
   laioncele status --json | jq '.[] | .step'
-  laioncele verify --digests                one line per table, equal where the data is equal";
+  laioncele verify --digests                one line per table; equal lines mean equal data";
 
-/// Constructs the LaionCele dataset and uses it: captions to names, names to portraits, photos to shards, an encoder,
-/// and consistent pictures of anybody.
+/// Builds the LaionCele dataset and uses it: finds names in captions, generates portraits, matches web photos, packs
+/// training shards, trains a name encoder, and generates consistent images of a person.
 #[derive(Debug, Parser)]
 #[command(name = "laioncele", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 #[command(propagate_version = false, max_term_width = 100)]
@@ -46,33 +46,33 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run stages; what is done already is not run again
+    /// Run stages; tasks that are done are not run again
     Run(commands::run::Run),
-    /// Show what `run` would do, and why, without doing it
-    Plan(commands::plan::Plan),
-    /// Check that everything a manifest names is there and whole
+    /// Show what `run` would do, and why
+    Plan(commands::plan::PlanCommand),
+    /// Check that everything the manifest names exists and fits together
     Doctor(commands::doctor::Doctor),
-    /// Show what has run: tasks, rows, sizes, seconds
+    /// Show what has run: tasks, rows, sizes, times
     Status(commands::status::Status),
-    /// Check every byte and that names, photos, embeddings and portraits belong together
+    /// Check the stored data: every byte, and that names, photos, embeddings and portraits match
     Verify(commands::verify::Verify),
-    /// Draw anybody, from a photo or a name
+    /// Generate images of a person from a photo or a name
     Generate(commands::generate::Generate),
-    /// Draw the way from one person to another
+    /// Generate images between one person and another
     Interpolate(commands::interpolate::Interpolate),
-    /// Print CLIP's features of pictures
+    /// Print CLIP embeddings of images
     EncodeImage(commands::encode_image::EncodeImage),
-    /// Print the figures of the last run, or score a folder of pictures
+    /// Print the metrics of the last run, or score folders of images
     Evaluate(commands::evaluate::Evaluate),
-    /// Find the entities in captions, a line in, a line out
+    /// Find the named entities in captions
     Ner(commands::ner::NerCommand),
-    /// Find the faces of pictures, or compare two
+    /// Find the faces in images, or compare two images
     Faces(commands::faces::Faces),
-    /// Measure what thresholds of the face recognizer stand for
+    /// Measure the error rates of face similarity thresholds
     Calibrate(commands::calibrate::Calibrate),
     /// Build, serve or score an embedded world
     Mini(commands::mini::Mini),
-    /// Do tasks read from standard input, or one task alone
+    /// Run tasks from stdin, or one with --task
     Worker(commands::worker::Worker),
 }
 
@@ -96,13 +96,13 @@ impl Command {
         }
     }
 
-    /// A worker that is driven over pipes sends its log lines there.
+    /// A worker that a coordinator drives sends its log lines to it.
     fn logs_to_coordinator(&self) -> bool {
         matches!(self, Self::Worker(worker) if worker.is_driven())
     }
 }
 
-/// Parses this process's arguments, does what they say, tells how it went.
+/// Parses this process's arguments, runs the command, reports a failure.
 pub fn main() -> ExitCode {
     let Cli { verbosity, command } = Cli::parse();
     if !command.logs_to_coordinator() {
@@ -118,19 +118,11 @@ pub fn main() -> ExitCode {
 }
 
 impl Exit {
-    /// The number that the process ends with.
+    /// The process's exit status.
     pub fn code(self) -> u8 {
         self as u8
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

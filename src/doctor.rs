@@ -1,5 +1,5 @@
-//! What `doctor` looks at: whether everything that a manifest names is there, whole, and of one piece, before hours of
-//! work begin with it.
+//! The checks of `doctor`: whether everything that a manifest names exists, is intact and fits together, before a run
+//! spends hours on it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,17 +18,17 @@ use serde::Serialize;
 use crate::plan::inputs;
 use crate::words::{count, grouped, size};
 
-/// One thing looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What: `source`, `models.sdxl.unet`, `embedding_dims`, `memory`, …
+    /// What was checked: `source`, `models.sdxl.unet`, `embedding_dims`, `memory`, …
     pub check: String,
-    /// Whether it is as it must be.
+    /// Whether the check passed.
     pub ok: bool,
     /// Its file or folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// What was found.
+    /// What was found, or the error.
     pub detail: String,
 }
 
@@ -43,7 +43,7 @@ impl Check {
     }
 }
 
-/// Models that have checks of their own; the others must only be there.
+/// Models with checks of their own; the others only have to exist.
 const LOADED: [&str; 4] = [
     "models.ner",
     "models.sdxl",
@@ -51,7 +51,7 @@ const LOADED: [&str; 4] = [
     "models.image_encoders",
 ];
 
-/// Looks at everything. `deep` reads all weights of SDXL and of the image encoders.
+/// Runs all checks. `deep` reads all weights of SDXL and of the image encoders.
 pub fn examine(manifest: &Manifest, steps: &[Box<dyn Step>], deep: bool) -> Vec<Check> {
     let mut checks = settings(manifest, steps);
     checks.push(source(manifest));
@@ -64,7 +64,7 @@ pub fn examine(manifest: &Manifest, steps: &[Box<dyn Step>], deep: bool) -> Vec<
     checks
 }
 
-/// Each step's settings; one line if all are well.
+/// The settings of each step; one entry if all are valid.
 fn settings(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
     let path = Some(manifest.path());
     let read = steps
@@ -75,7 +75,7 @@ fn settings(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
         .map(|(step, error)| Check::new(step.name(), path, Err(chain(&error))))
         .collect();
     if wrong.is_empty() {
-        let text = format!("{} understood", count(steps.len(), "step"));
+        let text = format!("valid for {}", count(steps.len(), "step"));
         return vec![Check::new("settings", path, Ok(text))];
     }
     wrong
@@ -92,7 +92,7 @@ fn source(manifest: &Manifest) -> Check {
     Check::new("source", Some(&path), found)
 }
 
-/// The models that are not loaded below: are they there? The NER package knows its own digests.
+/// The models that are not loaded below. The NER package contains its own digests.
 fn files(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
     let models = steps.iter().filter_map(|step| step.models(manifest).ok());
     let mut models: Vec<(String, PathBuf)> = models.flatten().map(|m| (m.label, m.path)).collect();
@@ -102,10 +102,10 @@ fn files(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
     for (label, path) in models {
         let found = match label.as_str() {
             "models.ner" => Ner::load(&path)
-                .map(|_| "all files have the known digests".to_owned())
+                .map(|_| "all digests match".to_owned())
                 .map_err(|e| chain(&e)),
             other if LOADED.iter().any(|loaded| other.starts_with(loaded)) => continue,
-            _ if path.exists() => Ok("there".to_owned()),
+            _ if path.exists() => Ok("exists".to_owned()),
             _ => Err("missing".to_owned()),
         };
         checks.push(Check::new(&label, Some(&path), found));
@@ -145,7 +145,7 @@ fn sdxl(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Vec<Check> {
     checks
 }
 
-/// Where pictures are drawn.
+/// Where images are generated.
 fn device(choice: DeviceChoice, memory: &mut Memory) -> Check {
     let found = match choice.resolve() {
         Ok(ResolvedDevice::Gpu(number, gpu)) => {
@@ -164,13 +164,13 @@ fn fit(manifest: &Manifest, files: &SdxlFiles) -> Result<String, String> {
     let dims = &manifest.embedding_dims;
     if (dims.name_tokens, dims.name_channels) != (NAME_TOKENS, found.name) {
         return Err(format!(
-            "[embedding_dims] says {} x {}, but names of [models.sdxl] are {NAME_TOKENS} x {}",
+            "[embedding_dims] says {} x {}, but the name embeddings of [models.sdxl] are {NAME_TOKENS} x {}",
             dims.name_tokens, dims.name_channels, found.name
         ));
     }
     let edge = found.image_size;
     Ok(format!(
-        "names of {NAME_TOKENS} x {}, pictures of {edge} x {edge}",
+        "name embeddings of {NAME_TOKENS} x {}, images of {edge} x {edge}",
         found.name
     ))
 }
@@ -209,7 +209,7 @@ fn image_encoders(manifest: &Manifest, deep: bool, memory: &mut Memory) -> Check
     Check::new(label, Some(&files.first), found)
 }
 
-/// The face networks, each run once.
+/// The face networks. Each runs once.
 fn faces(manifest: &Manifest) -> Check {
     let label = "models.face";
     let files = match FaceSection::from_manifest(manifest) {
@@ -230,25 +230,29 @@ fn faces(manifest: &Manifest) -> Check {
     Check::new(label, Some(&files.recognizer), found)
 }
 
-/// `2,567,463,684 numbers, 10.3 GB; model.fp16.safetensors`
+/// `2,567,463,684 parameters, 10.27 GB in memory; model.fp16.safetensors`
 fn weights(files: &[PathBuf], parameters: u64, bytes: u64) -> String {
     if parameters == 0 {
-        return "understood".to_owned();
+        return "valid".to_owned();
     }
     let names = files.iter().filter_map(|file| file.file_name());
     let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
-    let text = format!("{} numbers, {} in memory", grouped(parameters), size(bytes));
+    let text = format!(
+        "{} parameters, {} in memory",
+        grouped(parameters),
+        size(bytes)
+    );
     match names.as_slice() {
         [] => text,
         names => format!("{text}; {}", names.join(", ")),
     }
 }
 
-/// What a worker needs to hold.
+/// The memory that a worker's weights need.
 #[derive(Default)]
 struct Memory {
     needed: u64,
-    /// What the GPU has that it is held on.
+    /// Memory of the GPU, if the weights are loaded there.
     of_gpu: Option<u64>,
 }
 
@@ -270,7 +274,7 @@ impl Memory {
     }
 }
 
-/// Bytes that processes can still take; none where the system does not say.
+/// Free memory in bytes; `None` if the system does not tell.
 fn available() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text
@@ -302,10 +306,10 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_told_in_numbers_and_bytes() {
+    fn weights_are_shown_as_parameters_and_bytes() {
         let files = [PathBuf::from("a/model.fp16.safetensors")];
         let text = weights(&files, 1_500_000, 3_000_000);
-        let expected = "1,500,000 numbers, 3.0 MB in memory; model.fp16.safetensors";
+        let expected = "1,500,000 parameters, 3.00 MB in memory; model.fp16.safetensors";
         assert_eq!(text, expected);
     }
 }

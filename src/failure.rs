@@ -1,17 +1,17 @@
-//! How the program fails: one message, the way out, and an exit code that says which kind of failure it was.
+//! How the program fails: one message, hints, and an exit code for the class of failure.
 
 use laioncele_core::CoreError;
 use laioncele_core::error::chain;
 use laioncele_mini_world::WorldError;
 
-/// What an exit code stands for. Documented in `--help` and the README.
+/// The classes of failure. Documented in `--help` and the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// A defect of this program.
+    /// A bug in this program.
     Defect = 1,
-    /// Wrong arguments or a wrong manifest.
+    /// Invalid arguments or an invalid manifest.
     Usage = 2,
-    /// Missing or broken weights, a full disk, a locked folder, an empty source, a newer table.
+    /// Missing or damaged weights, a full disk, a locked folder, an empty source, a newer table.
     Environment = 3,
     /// Tasks failed.
     TasksFailed = 4,
@@ -21,14 +21,14 @@ pub enum Exit {
     Interrupted = 130,
 }
 
-/// A failure as the user sees it.
+/// A failure as it is shown to the user.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// What failed, on what.
+    /// What failed, and on which file or task.
     pub message: String,
-    /// Ways out, one line each.
+    /// What to do about it, one line each.
     pub hints: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    /// Adds a way out.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -79,21 +79,21 @@ impl From<WorldError> for Failure {
     }
 }
 
-/// Exit code and way out of an error of the contracts.
+/// Exit code and hint of an error of core.
 fn classify(error: &CoreError) -> (Exit, Option<&'static str>) {
     match error {
         CoreError::Manifest { .. } => (Exit::Usage, None),
         CoreError::Unaccounted { .. } => (
             Exit::Defect,
-            Some("this is a defect of laioncele: please report it"),
+            Some("this is a bug in laioncele: please report it"),
         ),
         CoreError::Record { .. } => (
             Exit::Environment,
-            Some("delete this record: its task runs again and nothing else is lost"),
+            Some("delete this record: its task runs again, and nothing else is lost"),
         ),
         CoreError::Io { .. } | CoreError::Store { .. } => (
             Exit::Environment,
-            Some("when that is mended, run the same command again: it goes on where it stopped"),
+            Some("fix this and rerun the command; the run resumes"),
         ),
         CoreError::Missing { .. }
         | CoreError::EmptySource { .. }

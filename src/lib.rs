@@ -1,7 +1,7 @@
 //! The program: command line, planner, executor, progress, report.
 //!
-//! Everything below it is a library that prints nothing and exits never; only this crate talks to the terminal. Data
-//! goes to standard output, talk to standard error.
+//! The crates below are libraries that print nothing and never exit; only this crate uses the terminal. Results go to
+//! standard output, messages to standard error.
 
 mod args;
 mod cli;

@@ -1,4 +1,4 @@
-//! One run at a time on a folder: a file lock that the kernel releases however the run ends.
+//! One run at a time on a folder: a file lock, which the kernel releases however the run ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use laioncele_core::CoreError;
 
-/// Held until it is dropped, or until the process is gone.
+/// A lock on a run folder, held until it is dropped or the process exits.
 pub struct Lock {
     _file: File,
 }
@@ -36,7 +36,7 @@ impl Lock {
             }
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                // Only for the message: a holder that has not written its id yet is still a holder.
+                // For the message only: the holder may not have written its id yet.
                 let _ = (&mut file).take(32).read_to_string(&mut holder);
                 let holder = match holder.trim() {
                     "" => "unknown".to_owned(),
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_holder_is_refused_until_the_first_is_gone() -> std::io::Result<()> {
+    fn take_fails_while_another_lock_is_held() -> std::io::Result<()> {
         let folder = tempfile::tempdir()?;
         let first = Lock::take(folder.path()).expect("free");
         match Lock::take(folder.path()) {

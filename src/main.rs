@@ -1,4 +1,4 @@
-//! The program's entry: everything is in the library, so that tests can reach it.
+//! The program's entry point: the code is in the library, so that tests and benches can use it.
 
 use std::process::ExitCode;
 

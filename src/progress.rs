@@ -1,4 +1,4 @@
-//! Progress of a step: a bar with rate and remaining time on a terminal, plain lines anywhere else.
+//! Progress of a step: a bar with rate and remaining time on a terminal, plain lines elsewhere.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -14,14 +14,14 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Steps of the bar.
 const BAR_LENGTH: u64 = 1000;
 
-/// How far a step is.
+/// The progress of a step.
 #[derive(Clone, Debug)]
 pub struct StepProgress {
     /// Tasks to be done.
     tasks: usize,
     /// Tasks done.
     pub tasks_done: usize,
-    /// Tasks' worth of work done in the tasks at work.
+    /// Work done in the running tasks, in tasks.
     pub fraction: f64,
     units: Option<(Unit, u64)>,
     found: Option<(Unit, u64)>,
@@ -29,7 +29,7 @@ pub struct StepProgress {
 }
 
 impl StepProgress {
-    /// A step of `tasks` tasks that begins now.
+    /// A step of `tasks` tasks that starts now.
     pub fn new(tasks: usize) -> Self {
         Self {
             tasks,
@@ -41,17 +41,17 @@ impl StepProgress {
         }
     }
 
-    /// Notes `new` more units done. A step that counts in several units shows the one it began with.
+    /// Adds `new` units done. A step that counts in several units shows the first one.
     pub fn add_units(&mut self, unit: Unit, new: u64) {
         add(&mut self.units, unit, new);
     }
 
-    /// Notes `new` more units found in those done.
+    /// Adds `new` units found in those done.
     pub fn add_found(&mut self, unit: Unit, new: u64) {
         add(&mut self.found, unit, new);
     }
 
-    /// What is done, from 0 to 1.
+    /// The share that is done, from 0 to 1.
     fn done(&self) -> f64 {
         let tasks = self.tasks.max(1) as f64;
         ((self.tasks_done as f64 + self.fraction) / tasks).clamp(0.0, 1.0)
@@ -99,22 +99,22 @@ fn rate(per_second: f64) -> String {
     }
 }
 
-/// Time left if it goes on as it went; `None` while there is nothing to judge by.
+/// The time left at the rate so far; `None` while too little is done to tell.
 fn remaining(done: f64, elapsed: Duration) -> Option<Duration> {
-    let worth_telling = done > 0.01 && done < 1.0 && elapsed > Duration::from_secs(1);
+    let known = done > 0.01 && done < 1.0 && elapsed > Duration::from_secs(1);
     let left = elapsed.as_secs_f64() * (1.0 - done) / done;
-    worth_telling.then(|| Duration::from_secs_f64(left.min(1e9)))
+    known.then(|| Duration::from_secs_f64(left.min(1e9)))
 }
 
-/// Shows how a run goes.
+/// Shows the progress of a run.
 pub trait Reporter {
-    /// Step `step` begins to run `tasks` tasks.
+    /// Step `step` starts to run `tasks` tasks.
     fn begin(&mut self, step: &str, tasks: usize);
-    /// It is this far. Called often.
+    /// The step has come this far. Called often.
     fn progress(&mut self, progress: &StepProgress);
-    /// It has ended; `line` says how.
+    /// The step has ended; `line` says how.
     fn end(&mut self, line: &str);
-    /// Something to know.
+    /// A message.
     fn note(&mut self, text: &str);
 }
 
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rate_and_time_left_follow_from_what_is_done() {
+    fn describe_shows_rate_and_time_left() {
         let mut progress = StepProgress::new(4);
         progress.tasks_done = 1;
         progress.fraction = 1.0;
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_stands_beside_what_is_done() {
+    fn describe_shows_units_found_beside_units_done() {
         let mut progress = StepProgress::new(2);
         progress.fraction = 0.5;
         progress.add_units(Unit::Caption, 9000);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_foretold_at_the_start_and_at_the_end() {
+    fn no_time_is_left_to_tell_at_the_start_and_at_the_end() {
         let minute = Duration::from_secs(60);
         assert_eq!(remaining(0.0, minute), None);
         assert_eq!(remaining(1.0, minute), None);

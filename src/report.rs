@@ -1,4 +1,4 @@
-//! What a run did: rows in, out and dropped, and seconds, of each step; as a table and as JSON.
+//! The summary of a run: rows in, out and dropped, and the seconds of each step; as a table and as JSON.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,9 +32,9 @@ pub struct StepSummary {
     pub ran: usize,
     /// Tasks that are done now, whichever run did them.
     pub done: usize,
-    /// Seconds that this run spent on it.
+    /// Seconds that this run spent on the step.
     pub seconds: f64,
-    /// Seconds that its tasks took, whenever and wherever they ran.
+    /// Seconds that all its tasks took, also in earlier runs.
     pub task_seconds: f64,
     /// The balance of each unit over all tasks.
     pub balances: Vec<RowBalance>,
@@ -73,7 +73,7 @@ impl StepSummary {
 }
 
 impl Summary {
-    /// The table that ends a run.
+    /// The table that is printed at the end of a run.
     pub fn render(&self) -> String {
         let heading = [
             "step",
@@ -94,7 +94,7 @@ impl Summary {
         let ran: usize = self.steps.iter().map(|s| s.ran).sum();
         let tasks: usize = self.steps.iter().map(|s| s.tasks).sum();
         format!(
-            "{}\n{ran} of {tasks} tasks run, {} in all",
+            "{}\n{ran} of {tasks} tasks run in {}",
             table(&rows, &[2, 3, 4, 5]),
             duration(Duration::from_secs_f64(self.seconds))
         )
@@ -107,7 +107,7 @@ fn balance_row(step: &StepSummary, balance: &RowBalance, first: bool) -> Vec<Str
     let reasons: Vec<_> = balance.dropped.iter().map(reason).collect();
     let seconds = match (first, step.ran) {
         (false, _) => String::new(),
-        (true, 0) => "done before".to_owned(),
+        (true, 0) => "already done".to_owned(),
         (true, _) => format!("{:.1}", step.seconds),
     };
     vec![
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_without_tasks_left_says_that_it_was_done_before() {
+    fn render_marks_steps_whose_tasks_were_already_done() {
         let balance = RowBalance {
             unit: Unit::Image,
             rows_in: 1200,
@@ -157,8 +157,8 @@ mod tests {
         let text = summary.render();
         let row = text.lines().nth(1).unwrap_or_default();
         let words: Vec<_> = row.split_whitespace().collect();
-        let expected = "dedupe-images image 1,200 1,000 200 done before duplicate_of 200";
+        let expected = "dedupe-images image 1,200 1,000 200 already done duplicate_of 200";
         assert_eq!(words.join(" "), expected);
-        assert!(text.ends_with("0 of 2 tasks run, 0.20 s in all"), "{text}");
+        assert!(text.ends_with("0 of 2 tasks run in 0.20 s"), "{text}");
     }
 }

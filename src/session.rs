@@ -34,7 +34,7 @@ pub struct Session {
     pub inputs: PlanInputs,
     /// The ledger's records.
     pub records: Records,
-    /// The store; none where a read-only command finds no folder.
+    /// The store; `None` if a read-only command finds no folder.
     store: Option<Store>,
     output: PathBuf,
     _lock: Option<Lock>,
@@ -82,7 +82,7 @@ impl Session {
     /// The store.
     ///
     /// # Errors
-    /// Where there is no run yet.
+    /// If nothing has been run yet.
     pub fn store(&self) -> Result<&Store, Failure> {
         self.store.as_ref().ok_or_else(|| nothing_run(&self.output))
     }
@@ -125,9 +125,9 @@ fn defect(error: PlanError) -> Failure {
 }
 
 fn nothing_run(output: &Path) -> Failure {
-    let text = format!("{}: nothing has been run there", output.display());
+    let text = format!("{}: nothing has been run here", output.display());
     Failure::new(Exit::Environment, text)
-        .hint("name the run's folder with --output, or begin with `laioncele run`")
+        .hint("name the run's folder with --output, or start with `laioncele run`")
 }
 
 /// Loads the manifest at `path`.
@@ -143,7 +143,7 @@ pub fn load_manifest(path: &Path) -> Result<Manifest, Failure> {
                 exit: Exit::Usage,
                 ..failure
             }
-            .hint("name the manifest with --manifest FILE; the repository's are in manifests/")
+            .hint("name the manifest with --manifest FILE; the repository has some in manifests/")
         } else {
             failure
         }

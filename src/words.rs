@@ -1,33 +1,18 @@
-//! Numbers as people read them.
+//! Numbers and tables for people to read.
 
 use std::time::Duration;
 
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{DecimalBytes, HumanCount};
+
 /// `1234567` → `1,234,567`.
 pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (k, digit) in digits.chars().enumerate() {
-        if k > 0 && (digits.len() - k).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number).to_string()
 }
 
-/// A number of bytes with a unit: `999 B`, `1.5 kB`, `2.0 GB`.
+/// A number of bytes with a unit: `999 B`, `1.50 kB`, `2.00 GB`.
 pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1000.0;
-    let mut unit = 0;
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
+    DecimalBytes(bytes).to_string()
 }
 
 /// A duration: `0.42 s`, `12.3 s`, `4:05`, `1:02:03`.
@@ -58,27 +43,17 @@ pub fn count(number: usize, word: &str) -> String {
     format!("{} {plural}", grouped(number as u64))
 }
 
-/// Lines of left-aligned columns, two blanks between them; columns in `right` are right-aligned.
+/// Columns with two blanks between them, left-aligned but for those in `right`, without any lines.
 pub fn table(rows: &[Vec<String>], right: &[usize]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| {
-        let cells = rows.iter().filter_map(|r| r.get(c));
-        cells.map(|t| t.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cell = |(c, text): (usize, &String)| {
-            let width = widths[c];
-            if right.contains(&c) {
-                format!("{text:>width$}")
-            } else {
-                format!("{text:<width$}")
-            }
-        };
-        let cells: Vec<_> = row.iter().enumerate().map(cell).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+        if right.contains(&column.index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
 }
 
 #[cfg(test)]
@@ -86,14 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_readable() {
+    fn numbers_have_units_and_separators() {
         assert_eq!(
             [0, 999, 1000, 1_234_567].map(grouped),
             ["0", "999", "1,000", "1,234,567"]
         );
         assert_eq!(
             [999, 1500, 999_999, 2_000_000_000].map(size),
-            ["999 B", "1.5 kB", "1.0 MB", "2.0 GB"]
+            ["999 B", "1.50 kB", "1.00 MB", "2.00 GB"]
         );
         let text = |s: f64| duration(Duration::from_secs_f64(s));
         assert_eq!(
@@ -107,8 +82,15 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up() {
-        let rows = [["a", "1"], ["bcd", "22"]].map(|r| r.map(str::to_owned).to_vec());
-        assert_eq!(table(&rows, &[1]), "a     1\nbcd  22");
+    fn table_aligns_columns_by_what_is_shown() {
+        let rows = [
+            ["a", "1", ""],
+            ["bcd", "22", "x"],
+            ["Zoë", "3", ""],
+            ["名", "4", "y"],
+        ];
+        let rows = rows.map(|r| r.map(str::to_owned).to_vec());
+        let expected = "a     1\nbcd  22  x\nZoë   3\n名    4  y";
+        assert_eq!(table(&rows, &[1]), expected);
     }
 }

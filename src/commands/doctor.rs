@@ -1,4 +1,4 @@
-//! `laioncele doctor`: is everything there that a manifest names?
+//! `laioncele doctor`: checks that everything the manifest names exists and fits together.
 
 use std::path::PathBuf;
 
@@ -15,20 +15,20 @@ use crate::words::{count, table};
 const EXAMPLES: &str = "\
 Examples:
   laioncele doctor --manifest manifests/laion2b-en.toml
-  laioncele doctor --deep                   also that every weight is a finite number
+  laioncele doctor --deep                   also check that every weight is finite
   laioncele doctor --json | jq -r '.[] | select(.ok | not) | .check'
 
-Looks at settings, captions and their columns, each model's files, configuration, tensors, shapes
-and stored types, widths that must agree, memory. Exit code 3 if something is wrong.";
+Checks settings, captions and their columns; files, configuration, tensors, shapes and types of each
+model; embedding dimensions; memory. The exit code is 3 if a check fails.";
 
 /// `laioncele doctor`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Doctor {
-    /// The manifest: what the run is
+    /// The manifest, which describes the run
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
     manifest: PathBuf,
-    /// Read every weight and check that it is finite
+    /// Also read every weight and check that it is finite
     #[arg(long)]
     deep: bool,
     /// Print JSON
@@ -37,7 +37,7 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    /// Prints a line per check.
+    /// Prints one line per check.
     ///
     /// # Errors
     /// A manifest that cannot be read; checks that failed.

@@ -1,4 +1,4 @@
-//! `laioncele ner`: entities of captions, a line in, a line out.
+//! `laioncele ner`: named entities of captions, one line of output per caption.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -21,35 +21,35 @@ Examples:
 
 Each line of the input is a caption, each line of the output
   {\"text\": ..., \"tokens\": [[start, end], ...], \"entities\": [[start, end, \"LABEL\"], ...]}
-in the same order, written as soon as it is known.";
+in the same order, written as soon as it is computed.";
 
-/// The file's name that means standard input.
+/// The file name that stands for standard input.
 const STDIN: &str = "-";
-/// Captions that are read together at most, if as many are waiting.
+/// Most captions processed together.
 const BLOCK: usize = 8192;
-/// Bytes of them.
+/// Size of the input buffer in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// `laioncele ner`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct NerCommand {
-    /// Captions, one a line; `-` is standard input
+    /// Captions, one per line; `-` is standard input
     #[arg(value_name = "FILE", default_value = STDIN)]
     file: PathBuf,
-    /// Which entities: all eighteen labels, or PERSON alone
+    /// Entities to print: all eighteen labels, or PERSON only
     #[arg(long, value_enum, default_value_t = Entities::All)]
     entities: Entities,
-    /// Print the tokens too
+    /// Also print the tokens
     #[arg(long)]
     tokens: bool,
-    /// What offsets count: Unicode code points, as spaCy does, or UTF-8 bytes
+    /// Unit of the offsets: Unicode code points, as in spaCy, or UTF-8 bytes
     #[arg(long, value_enum, default_value_t = Offsets::Chars)]
     offsets: Offsets,
-    /// Threads [default: one per processor]
+    /// Threads [default: one per CPU core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// The package's folder
+    /// Folder of the en_core_web_sm package
     #[arg(
         long,
         value_name = "FOLDER",
@@ -106,10 +106,11 @@ impl NerCommand {
                 return Ok(());
             }
             let answers = self.answers(&ner, &pool, &captions);
-            let answers = answers.map_err(|e| environment(format!("an answer: {e}")))?;
+            let answers =
+                answers.map_err(|e| environment(format!("cannot write an answer as JSON: {e}")))?;
             match write_all(&mut output, &answers) {
                 Ok(()) => {}
-                // Nobody reads on: that is no error.
+                // A closed pipe is no error.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 Err(error) => return Err(environment(format!("standard output: {error}"))),
             }
@@ -174,7 +175,7 @@ struct Lines {
     name: String,
     reader: BufReader<Box<dyn Read>>,
     number: u64,
-    /// Why the next block cannot be read.
+    /// The error that the next call returns.
     failure: Option<Failure>,
 }
 
@@ -193,7 +194,7 @@ impl Lines {
         }
     }
 
-    /// The next lines: waits for one, then takes those that are there already. Empty at the end. An error comes after
+    /// The next lines: waits for one, then takes those already buffered. Empty at the end. An error is returned after
     /// the lines before it.
     fn block(&mut self) -> Result<Vec<String>, Failure> {
         if let Some(failure) = self.failure.take() {
@@ -217,9 +218,9 @@ impl Lines {
     fn line(&mut self) -> Result<Option<String>, Failure> {
         let mut bytes = Vec::new();
         let read = self.reader.read_until(b'\n', &mut bytes);
-        let place = || format!("{}, line {}", self.name, self.number + 1);
+        let location = || format!("{}, line {}", self.name, self.number + 1);
         let read =
-            read.map_err(|e| Failure::new(Exit::Environment, format!("{}: {e}", place())))?;
+            read.map_err(|e| Failure::new(Exit::Environment, format!("{}: {e}", location())))?;
         if read == 0 {
             return Ok(None);
         }
@@ -230,7 +231,7 @@ impl Lines {
             let at = e.utf8_error().valid_up_to();
             Failure::new(
                 Exit::Usage,
-                format!("{}: not UTF-8 from byte {at} on", place()),
+                format!("{}: not UTF-8 from byte {at} on", location()),
             )
         })?;
         self.number += 1;

@@ -1,4 +1,4 @@
-//! `laioncele plan`: what would run and why.
+//! `laioncele plan`: what would run, and why.
 
 use clap::Args;
 use laioncele_core::StageName;
@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::args::{RunPaths, Stages};
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::plan::estimate::{Basis, Estimate, Lack};
-use crate::plan::{Plan as AllSteps, StepPlan};
+use crate::plan::estimate::{Basis, Estimate, EstimateError};
+use crate::plan::{Plan, StepPlan};
 use crate::session::{Access, Session};
 use crate::words::{grouped, table};
 
@@ -19,30 +19,30 @@ Examples:
   laioncele plan --json | jq '[.[] | .to_run] | add'
   laioncele plan --estimate --seconds-per-portrait 6.9 --names 42000
 
-A step whose inputs are not known before another has run shows what it waits for.";
+A step whose inputs are not known yet shows the step that it waits for.";
 
-/// Causes that are shown of one step.
+/// Most causes shown per step.
 const SHOWN_CAUSES: usize = 2;
 
 /// `laioncele plan`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Plan {
-    /// Stages: `all`, a name, a list `a,b`, or a range `from..to`
+pub struct PlanCommand {
+    /// Stages: `all`, a name, a list `a,b` or a range `from..to`
     #[arg(long, short, value_name = "STAGES", default_value = "all")]
     stage: Stages,
     #[command(flatten)]
     paths: RunPaths,
-    /// Add the worker-hours that all portraits of the manifest take
+    /// Also estimate the worker-hours for all portraits
     #[arg(long)]
     estimate: bool,
-    /// Seconds that one worker takes for a portrait [default: as the run has measured]
+    /// Seconds that one worker needs per portrait [default: measured by the run]
     #[arg(long, value_name = "SECONDS", requires = "estimate", value_parser = seconds)]
     seconds_per_portrait: Option<f64>,
-    /// Names to portray [default: those that the run has encoded]
+    /// Names that get portraits [default: those that the run has encoded]
     #[arg(long, value_name = "N", requires = "estimate")]
     names: Option<u64>,
-    /// Print JSON; with --estimate an object of `steps` and `estimate`
+    /// Print JSON; with --estimate an object with `steps` and `estimate`
     #[arg(long)]
     json: bool,
 }
@@ -50,20 +50,20 @@ pub struct Plan {
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if f64::is_finite(seconds) && seconds > 0.0 => Ok(seconds),
-        _ => Err("a number above 0 is expected".to_owned()),
+        _ => Err("expected a number above 0".to_owned()),
     }
 }
 
 /// The plan as JSON, with an estimate.
 #[derive(Debug, Serialize)]
 struct Estimated<'a> {
-    steps: &'a [Line],
+    steps: &'a [Entry],
     estimate: Estimate,
 }
 
-/// A step's line.
+/// A step's entry.
 #[derive(Debug, Serialize)]
-struct Line {
+struct Entry {
     stage: StageName,
     step: String,
     tasks: usize,
@@ -81,7 +81,7 @@ struct Cause {
     tasks: usize,
 }
 
-impl Plan {
+impl PlanCommand {
     /// Prints the plan.
     ///
     /// # Errors
@@ -93,42 +93,41 @@ impl Plan {
             .steps
             .iter()
             .filter(|s| self.stage.0.contains(&s.stage));
-        let lines: Vec<Line> = wanted.map(Line::of).collect();
+        let entries: Vec<Entry> = wanted.map(Entry::of).collect();
         let estimate = self.estimate.then(|| self.hours(&session, &plan));
         match (self.json, estimate.transpose()?) {
-            (true, None) => output::json(&lines),
+            (true, None) => output::json(&entries),
             (true, Some(estimate)) => {
-                let steps = &lines;
+                let steps = &entries;
                 output::json(&Estimated { steps, estimate })
             }
-            (false, None) => output::data(&render(&lines)),
+            (false, None) => output::data(&render(&entries)),
             (false, Some(estimate)) => {
-                output::data(&format!("{}\n\n{}", render(&lines), estimate.render()))
+                output::data(&format!("{}\n\n{}", render(&entries), estimate.render()))
             }
         }
     }
 
-    fn hours(&self, session: &Session, plan: &AllSteps) -> Result<Estimate, Failure> {
+    fn hours(&self, session: &Session, plan: &Plan) -> Result<Estimate, Failure> {
         let settings: laioncele_generate_portraits::Settings =
             session.manifest.section("generate_portraits")?;
-        let said = Basis {
+        let given = Basis {
             names: self.names,
             seconds_per_portrait: self.seconds_per_portrait,
             portraits_per_name: None,
         };
-        let basis = said.or(Basis::measured(&plan.steps));
-        basis.estimate(settings.lazy).map_err(|lack| {
-            let (what, option) = match lack {
-                Lack::Names => ("how many names there are", "--names"),
-                Lack::Seconds => ("how long a portrait takes", "--seconds-per-portrait"),
+        let basis = given.or(Basis::measured(&plan.steps));
+        basis.estimate(settings.lazy).map_err(|error| {
+            let option = match error {
+                EstimateError::UnknownNames => "--names",
+                EstimateError::UnknownSeconds => "--seconds-per-portrait",
             };
-            let text = format!("the run does not know yet {what}");
-            Failure::new(Exit::Usage, text).hint(format!("say it with {option}"))
+            Failure::new(Exit::Usage, error.to_string()).hint(format!("set it with {option}"))
         })
     }
 }
 
-impl Line {
+impl Entry {
     fn of(step: &StepPlan) -> Self {
         let waits_for = step.waits_for().map(str::to_owned);
         let cause = |(cause, tasks)| Cause { cause, tasks };
@@ -164,15 +163,15 @@ impl Line {
     }
 }
 
-fn render(lines: &[Line]) -> String {
+fn render(entries: &[Entry]) -> String {
     let heading = ["step", "tasks", "to run", "why"].map(str::to_owned);
     let mut rows = vec![heading.to_vec()];
-    rows.extend(lines.iter().map(|line| {
+    rows.extend(entries.iter().map(|entry| {
         vec![
-            line.step.clone(),
-            grouped(line.tasks as u64),
-            line.to_run.map_or("?".to_owned(), |n| grouped(n as u64)),
-            line.why(),
+            entry.step.clone(),
+            grouped(entry.tasks as u64),
+            entry.to_run.map_or("?".to_owned(), |n| grouped(n as u64)),
+            entry.why(),
         ]
     }));
     table(&rows, &[1, 2])

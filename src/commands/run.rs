@@ -1,4 +1,4 @@
-//! `laioncele run`: step by step, hands out what is not done, publishes what is.
+//! `laioncele run`: runs the missing tasks step by step and publishes the results.
 
 use std::path::{PathBuf, absolute};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -26,27 +26,28 @@ Examples:
   laioncele run                                       the embedded world, into laioncele-output
   laioncele run --stage all --manifest manifests/mini.toml --output /data/mini
   laioncele run --stage extract-names,merge-names
-  laioncele run --stage download-images..             from there to the end
+  laioncele run --stage download-images..             from this stage to the last
   laioncele run --json > summary.json
 
-Stopping it, even by kill -9, loses at most the tasks at work: run it again and it goes on.";
+A run can be stopped at any time, even by kill -9: only running tasks are lost. Run the same command
+again to resume.";
 
-/// Failed tasks that are shown with their command line.
+/// Failed tasks that are shown with the command that reruns them.
 const SHOWN_FAILURES: usize = 5;
 
 /// `laioncele run`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Run {
-    /// Stages: `all`, a name, a list `a,b`, or a range `from..to`
+    /// Stages: `all`, a name, a list `a,b` or a range `from..to`
     #[arg(long, short, value_name = "STAGES", default_value = "all")]
     stage: Stages,
     #[command(flatten)]
     paths: RunPaths,
-    /// Worker processes [default: one per GPU of --gpus, else one per two processors]
+    /// Worker processes [default: one per GPU of --gpus, else one per two CPU cores]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
-    /// GPUs that the workers take turns to get, one each: numbers as CUDA counts them
+    /// GPUs to use, by CUDA number; workers get one each, in turn
     #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
     gpus: Vec<u16>,
     /// Print the summary as JSON
@@ -67,7 +68,7 @@ impl Run {
         drop(run.executor);
         let mut summary = run.summary;
         summary.seconds = begun.elapsed().as_secs_f64();
-        // What was done is reported also when something stopped the rest.
+        // The summary is printed even if something stopped the run.
         if self.json {
             output::json(&summary)?;
         } else if !summary.steps.is_empty() {
@@ -97,17 +98,15 @@ impl Run {
     }
 }
 
-/// A GPU that is not there, before anything is done.
+/// Fails early if a GPU of `asked` does not exist.
 fn check_gpus(asked: &[u16]) -> Result<(), Failure> {
     let Some(last) = asked.iter().max() else {
         return Ok(());
     };
     if !cfg!(feature = "cuda") {
-        tracing::warn!(
-            "--gpus: laioncele was built without CUDA: pictures are drawn on the processor"
-        );
+        tracing::warn!("--gpus: laioncele was built without CUDA: images are generated on the CPU");
     }
-    // Numbers are CUDA's own, and this process may see some of the GPUs only: workers get the variable anew.
+    // This process may see only some of the GPUs; its workers get their own variable.
     if std::env::var_os("CUDA_VISIBLE_DEVICES").is_some() {
         return Ok(());
     }
@@ -119,10 +118,10 @@ fn check_gpus(asked: &[u16]) -> Result<(), Failure> {
         Err(reason) => reason.to_owned(),
     };
     let failure = Failure::new(Exit::Environment, format!("--gpus: {problem}"));
-    Err(failure.hint("without --gpus, workers compute where the manifest's `device` says"))
+    Err(failure.hint("leave out --gpus to use the manifest's `device`"))
 }
 
-/// A name that no other run on this folder has: it becomes part of the names of parts.
+/// A name that is unique among the runs on this folder; part of the names of parts.
 fn run_name() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     format!(
@@ -147,7 +146,10 @@ struct ActiveRun {
 impl ActiveRun {
     fn begin(session: Session, run: &Run, verbosity: &Verbosity) -> Result<Self, Failure> {
         let launcher = Local::new().map_err(|e| {
-            Failure::new(Exit::Environment, format!("this program's own file: {e}"))
+            Failure::new(
+                Exit::Environment,
+                format!("cannot find the program's own file: {e}"),
+            )
         })?;
         let store = session.store()?.clone();
         for stale in store.list("queue")? {
@@ -199,12 +201,12 @@ impl ActiveRun {
         if !outcome.failed.is_empty() {
             return Err(self.tasks_failed(planned, &outcome.failed));
         }
-        self.say_error_rates(planned)?;
+        self.report_error_rates(planned)?;
         self.publish(planned)
     }
 
-    /// What the threshold of a step that compares faces stands for, where that was measured.
-    fn say_error_rates(&mut self, planned: &StepPlan) -> Result<(), Failure> {
+    /// Reports the error rates of the threshold of a step that compares faces, if they were measured.
+    fn report_error_rates(&mut self, planned: &StepPlan) -> Result<(), Failure> {
         let Some(rates) = &self.error_rates else {
             return Ok(());
         };
@@ -217,7 +219,7 @@ impl ActiveRun {
     fn run_tasks(&mut self, planned: &StepPlan, missing: &[TaskSpec]) -> Result<Outcome, Failure> {
         let tasks = count(planned.tasks.len(), "task");
         if missing.is_empty() {
-            let line = format!("{}: nothing to do, {tasks} done before", planned.name);
+            let line = format!("{}: nothing to do, {tasks} already done", planned.name);
             self.reporter.note(&line);
             return Ok(Outcome::default());
         }
@@ -253,11 +255,13 @@ impl ActiveRun {
     fn not_ready(&self, planned: &StepPlan, on: &str) -> Failure {
         let first = self.session.step(on).map_or(planned.stage, |s| s.stage());
         let text = format!(
-            "stage `{}` cannot run: `{on}`, which it reads from, is not complete",
+            "stage `{}` cannot run: step `{on}`, whose output it reads, is not complete",
             planned.stage
         );
-        Failure::new(Exit::Usage, text)
-            .hint(format!("--stage {first}..{} runs both", planned.stage))
+        Failure::new(Exit::Usage, text).hint(format!(
+            "use --stage {first}..{} to run both",
+            planned.stage
+        ))
     }
 
     fn tasks_failed(&self, planned: &StepPlan, failed: &[Failed]) -> Failure {
@@ -275,7 +279,7 @@ impl ActiveRun {
         let mut report = Failure::new(exit, text);
         for failure in failed.iter().take(SHOWN_FAILURES) {
             report = report.hint(format!(
-                "to run it alone: laioncele worker --task {} --manifest {} --output {}",
+                "to rerun it: laioncele worker --task {} --manifest {} --output {}",
                 self.paths
                     .output
                     .join(executor::spec_path(&failure.spec))
@@ -289,6 +293,6 @@ impl ActiveRun {
 }
 
 fn interrupted() -> Failure {
-    Failure::new(Exit::Interrupted, "interrupted: what was done is kept")
-        .hint("run the same command again: it goes on where it stopped")
+    Failure::new(Exit::Interrupted, "interrupted; finished tasks are kept")
+        .hint("run the same command again to resume")
 }

@@ -194,8 +194,8 @@ mod tests {
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         let lines: Vec<_> = text.lines().skip(1).map(words).collect();
         let expected = [
-            "merge-names 1 1 names 42 2.0 kB 0.5 complete 7 mentions, 1 name",
-            "candidates 1,300 2.0 kB",
+            "merge-names 1 1 names 42 2.00 kB 0.5 complete 7 mentions, 1 name",
+            "candidates 1,300 2.00 kB",
         ];
         assert_eq!(lines, expected);
     }

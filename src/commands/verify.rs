@@ -1,4 +1,4 @@
-//! `laioncele verify`: every byte, and that what belongs together is there; or one digest per table.
+//! `laioncele verify`: checks every byte and that tables match; or prints one digest per table.
 
 mod digests;
 mod parts;
@@ -17,13 +17,14 @@ use crate::words::{count, size};
 const EXAMPLES: &str = "\
 Examples:
   laioncele verify
-  laioncele verify --digests > before.txt           equal files where two runs hold the same data
+  laioncele verify --digests > before.txt           two runs with the same data give equal files
   laioncele verify --json | jq '.problems[]'
 
-Without --digests: hashes every part that the ledger names and compares; then checks that every photo of the dataset
-has its name, and every name its photos, its embedding and its four portraits. Ends with 5 where something is wrong.";
+Without --digests, every part that the ledger names is hashed and compared. Then every photo of the
+dataset must have its name, and every name its photos, its embedding and its four portraits. The
+exit code is 5 if anything is wrong.";
 
-/// Problems that are printed at most; the JSON has them all.
+/// Most problems printed; the JSON has them all.
 const SHOWN_PROBLEMS: usize = 20;
 
 /// `laioncele verify`
@@ -32,7 +33,7 @@ const SHOWN_PROBLEMS: usize = 20;
 pub struct Verify {
     #[command(flatten)]
     paths: RunPaths,
-    /// Print one line per table instead: name, rows, digest over its rows
+    /// Print one line per table instead: name, rows, digest of the rows
     #[arg(long)]
     digests: bool,
     /// Print JSON
@@ -45,7 +46,7 @@ pub struct Verify {
 struct Findings {
     parts: usize,
     bytes: u64,
-    /// Identities of the dataset whose names, photos, embeddings and portraits were looked for.
+    /// Identities of the dataset that were checked.
     identities: usize,
     problems: Vec<String>,
 }
@@ -54,7 +55,7 @@ impl Verify {
     /// Verifies.
     ///
     /// # Errors
-    /// [`Exit::Damage`] where something is wrong; what keeps it from looking.
+    /// [`Exit::Damage`] if anything is wrong; whatever prevents the check.
     pub fn execute(self) -> Result<(), Failure> {
         let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
         if self.digests {
@@ -72,17 +73,17 @@ impl Verify {
             output::json(&findings)?;
         } else {
             output::data(&format!(
-                "{} of {} read, {} checked",
+                "{} ({}) and {} checked",
                 count(findings.parts, "part"),
                 size(findings.bytes),
                 count(findings.identities, "identity")
             ))?;
         }
-        verdict(&findings.problems)
+        outcome(&findings.problems)
     }
 }
 
-fn verdict(problems: &[String]) -> Result<(), Failure> {
+fn outcome(problems: &[String]) -> Result<(), Failure> {
     if problems.is_empty() {
         return Ok(());
     }
@@ -94,6 +95,6 @@ fn verdict(problems: &[String]) -> Result<(), Failure> {
         text.push_str(&format!("\n  and {} more", problems.len() - SHOWN_PROBLEMS));
     }
     Err(Failure::new(Exit::Damage, text).hint(
-        "delete the ledger record of a damaged part (below ledger/STEP/PARTITION/) and run again",
+        "delete the ledger record of a damaged part (in ledger/STEP/PARTITION/) and run again",
     ))
 }

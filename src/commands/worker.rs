@@ -1,4 +1,4 @@
-//! `laioncele worker`: the process that does tasks; also does one alone.
+//! `laioncele worker`: runs tasks for a coordinator, or one task by itself.
 
 use std::fs::File;
 use std::io;
@@ -28,16 +28,16 @@ use crate::world_web::WorldWeb;
 const EXAMPLES: &str = "\
 Examples:
   laioncele worker --task laioncele-output/queue/KEY.json --manifest manifests/mini.toml
-  srun --unbuffered laioncele worker                  driven by `laioncele run` over two pipes
+  srun --unbuffered laioncele worker                  driven by `laioncele run` over pipes
 
-Without --task it reads tasks as JSON lines on standard input and answers on standard output, until its input ends.
-A failed run prints the --task command of each task that failed.";
+Without --task it reads tasks as JSON lines from standard input and answers on standard output,
+until its input ends. A failed run prints the --task command of each failed task.";
 
 /// `laioncele worker`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Worker {
-    /// Do this one task and leave
+    /// Run this task only, then exit
     #[arg(long, value_name = "FILE")]
     task: Option<PathBuf>,
     #[command(flatten)]
@@ -50,32 +50,32 @@ impl Worker {
         self.task.is_none()
     }
 
-    /// Works.
+    /// Runs tasks.
     ///
     /// # Errors
-    /// Pipes that cannot be had; with `--task` whatever the task returns.
+    /// Errors of the pipes; with `--task`, the error of the task.
     pub fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         match &self.task {
-            Some(task) => alone(task, &self.paths),
+            Some(task) => run_one(task, &self.paths),
             None => driven(verbosity).map_err(|e| Failure::new(Exit::Environment, e.to_string())),
         }
     }
 }
 
 fn driven(verbosity: &Verbosity) -> io::Result<()> {
-    // The coordinator may be killed without closing anything; then there is nobody to work for.
+    // If the coordinator is killed, the worker must not go on without it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // Native libraries may write to standard output: from here on that is standard error.
+    // Native libraries may print to standard output, which carries the protocol: send their text to standard error.
     let pipe = File::from(rustix::io::dup(io::stdout())?);
     rustix::stdio::dup2_stdout(io::stderr())?;
     let sender = MessageSender::new(Box::new(pipe));
     logging::to_coordinator(verbosity, sender.clone());
-    // The end of input means: finish nothing, leave.
+    // The end of input means: exit at once, finish nothing.
     let leave = || std::process::exit(0);
     worker::serve(&registry::steps(), io::stdin(), &sender, leave)
 }
 
-fn alone(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {
+fn run_one(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {
     let bytes = std::fs::read(task).map_err(|e| CoreError::from_io(task, e))?;
     let spec = worker::read_spec(&task.to_string_lossy(), &bytes)?;
     let manifest = load_manifest(&paths.manifest)?;
@@ -106,7 +106,7 @@ fn alone(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {
     output::message(&if won {
         format!("{name}: {parts} in {took}")
     } else {
-        format!("{name}: was done already")
+        format!("{name}: already done")
     });
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! JSON lines over a pipe: one message a line, none longer than the protocol allows.
+//! JSON lines over a pipe: one message per line, none longer than the protocol allows.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -6,10 +6,10 @@ use laioncele_core::protocol::MAX_LINE;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The next message; `None` at the end of input. Blank lines are passed over.
+/// The next message; `None` at the end of input. Blank lines are skipped.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] where a line is too long or no message, else what the pipe says.
+/// [`io::ErrorKind::InvalidData`] if a line is too long or is not a message; else the pipe's error.
 pub fn read<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
     loop {
         let mut line = Vec::new();
@@ -33,7 +33,7 @@ pub fn read<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option
 /// Writes a message and flushes it.
 ///
 /// # Errors
-/// What the pipe says; [`io::ErrorKind::InvalidData`] where the message is too long.
+/// The pipe's error; [`io::ErrorKind::InvalidData`] if the message is too long.
 pub fn write<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
@@ -51,7 +51,7 @@ mod tests {
     use laioncele_core::protocol::ToWorker;
 
     #[test]
-    fn messages_survive_the_pipe_and_unknown_fields_are_ignored() -> io::Result<()> {
+    fn read_returns_written_messages_and_ignores_unknown_fields() -> io::Result<()> {
         let mut pipe = Vec::new();
         write(&mut pipe, &ToWorker::Ping { n: 3 })?;
         pipe.extend_from_slice(b"\n{\"type\":\"cancel\",\"id\":7,\"soon\":true}\n");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_refused_without_reading_it_all() {
+    fn read_refuses_an_endless_line_without_reading_it_all() {
         let mut reader = io::BufReader::new(io::repeat(b'x'));
         let error = read::<ToWorker>(&mut reader).expect_err("too long");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);

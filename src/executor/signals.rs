@@ -1,4 +1,4 @@
-//! Ctrl-C and termination: the first asks the run to stop, the second ends it, the third does not ask anybody.
+//! Ctrl-C and termination signals: the first asks the run to stop, the second kills its workers, the third exits at once.
 
 use std::io;
 use std::process;
@@ -12,7 +12,7 @@ use crate::failure::Exit;
 /// Sends an [`Event::Interrupt`] for every SIGINT or SIGTERM from now on.
 ///
 /// # Errors
-/// Where the handlers cannot be installed.
+/// If the handlers cannot be installed.
 pub fn watch(events: Sender<Event>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

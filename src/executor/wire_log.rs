@@ -1,4 +1,4 @@
-//! A worker's log lines as protocol messages, so that the coordinator prints them beside its progress bars.
+//! A worker's log lines as protocol messages, so that the coordinator prints them around its progress bar.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use tracing_subscriber::layer::{Context, Layer};
 /// Longest log text in characters; a line must stay far below the protocol's limit.
 const MAX_TEXT: usize = 4096;
 
-/// A layer that hands every event to `send`.
+/// A layer that passes every event to the function.
 pub struct WireLog<F>(pub F);
 
 impl<S: Subscriber, F: Fn(FromWorker) + 'static> Layer<S> for WireLog<F> {
@@ -41,7 +41,7 @@ impl Visit for Text {
     }
 }
 
-/// Logs a line that a worker sent.
+/// Logs a line of a worker.
 pub fn relay(worker: usize, level: &str, text: &str) {
     match level.parse().unwrap_or(Level::INFO) {
         Level::ERROR => tracing::error!(worker, "{text}"),

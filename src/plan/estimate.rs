@@ -1,4 +1,4 @@
-//! How long the portraits of a manifest take: the longest part of a run with the real SDXL.
+//! How long the portraits of a manifest take, which is most of a run with the real SDXL.
 
 use laioncele_core::TableId;
 use serde::Serialize;
@@ -6,45 +6,47 @@ use serde::Serialize;
 use super::StepPlan;
 use crate::words::grouped;
 
-/// Portraits of a name that all agree, and the least that show whether they may.
+/// Most and fewest portraits of a name: two show whether the others are worth generating.
 const MOST: f64 = 4.0;
 const LEAST: f64 = 2.0;
 
-/// What is known, or said on the command line.
+/// What is known from the run or given on the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Basis {
-    /// Names to portray.
+    /// Names that get portraits.
     pub names: Option<u64>,
     /// Seconds of one worker per portrait.
     pub seconds_per_portrait: Option<f64>,
-    /// Portraits drawn per name.
+    /// Portraits generated per name.
     pub portraits_per_name: Option<f64>,
 }
 
-/// Worker-hours: GPU-hours where each worker has a GPU.
+/// Worker-hours, which are GPU-hours if each worker has a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// Names to portray.
+    /// Names that get portraits.
     pub names: u64,
-    /// At least and at most so many portraits of each.
+    /// Fewest and most portraits of each name.
     pub portraits_per_name: [f64; 2],
     /// Seconds of one worker per portrait.
     pub seconds_per_portrait: f64,
-    /// At least and at most so many hours of one worker.
+    /// Fewest and most hours of one worker.
     pub worker_hours: [f64; 2],
 }
 
-/// What an estimate lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lack {
-    /// The number of names.
-    Names,
-    /// A measured portrait.
-    Seconds,
+/// What an estimate needs and nobody has measured or given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EstimateError {
+    /// No names are encoded yet.
+    #[error("the run does not know the number of names yet")]
+    UnknownNames,
+    /// No portraits are generated yet.
+    #[error("the run does not know the time per portrait yet")]
+    UnknownSeconds,
 }
 
 impl Basis {
-    /// What the run itself has measured so far.
+    /// What the run has measured so far.
     pub fn measured(steps: &[StepPlan]) -> Self {
         let records = |step: &str| {
             let step = steps.iter().find(|s| s.name == step);
@@ -57,16 +59,16 @@ impl Basis {
             values.sum()
         };
         let seconds: f64 = records("generate-portraits").map(|r| r.seconds).sum();
-        let (there, saved) = (metric("portraits"), metric("portraits_saved"));
-        let drawn = there - metric("portraits_reused");
+        let (all, saved) = (metric("portraits"), metric("portraits_saved"));
+        let generated = all - metric("portraits_reused");
         Self {
             names: (names > 0).then_some(names),
-            seconds_per_portrait: (drawn > 0.0).then(|| seconds / drawn),
-            portraits_per_name: (there > 0.0).then(|| MOST * there / (there + saved)),
+            seconds_per_portrait: (generated > 0.0).then(|| seconds / generated),
+            portraits_per_name: (all > 0.0).then(|| MOST * all / (all + saved)),
         }
     }
 
-    /// What is said counts before what was measured.
+    /// Takes what is unknown from `measured`.
     #[must_use]
     pub fn or(self, measured: Self) -> Self {
         Self {
@@ -76,13 +78,15 @@ impl Basis {
         }
     }
 
-    /// The hours. Where it is unknown how many names agree, a lazy run draws two to four portraits of each.
+    /// The hours. If the share of agreeing names is unknown, a lazy run generates two to four portraits per name.
     ///
     /// # Errors
-    /// What is lacking.
-    pub fn estimate(self, lazy: bool) -> Result<Estimate, Lack> {
-        let names = self.names.ok_or(Lack::Names)?;
-        let seconds = self.seconds_per_portrait.ok_or(Lack::Seconds)?;
+    /// What is unknown.
+    pub fn estimate(self, lazy: bool) -> Result<Estimate, EstimateError> {
+        let names = self.names.ok_or(EstimateError::UnknownNames)?;
+        let seconds = self
+            .seconds_per_portrait
+            .ok_or(EstimateError::UnknownSeconds)?;
         let portraits = match self.portraits_per_name {
             _ if !lazy => [MOST; 2],
             Some(known) => [known; 2],
@@ -109,7 +113,7 @@ impl Estimate {
             }
         };
         format!(
-            "portraits: {} names x {} portraits x {:.2} s = {} worker-hours (GPU-hours where each worker has a GPU)",
+            "portraits: {} names x {} portraits x {:.2} s = {} worker-hours (GPU-hours if each worker has a GPU)",
             grouped(self.names),
             range(self.portraits_per_name),
             self.seconds_per_portrait,
@@ -131,35 +135,41 @@ mod tests {
     }
 
     #[test]
-    fn a_lazy_run_draws_two_to_four() {
-        let estimate = basis().estimate(true).expect("all is known");
+    fn a_lazy_run_is_estimated_with_two_to_four_portraits() {
+        let estimate = basis().estimate(true).expect("everything is known");
         assert_eq!(estimate.worker_hours, [2.0, 4.0]);
         assert_eq!(
             estimate.render(),
-            "portraits: 1,000 names x 2.0 to 4.0 portraits x 3.60 s = 2.0 to 4.0 worker-hours (GPU-hours where each worker has a GPU)"
+            "portraits: 1,000 names x 2.0 to 4.0 portraits x 3.60 s = 2.0 to 4.0 worker-hours (GPU-hours if each worker has a GPU)"
         );
-        let all = basis().estimate(false).expect("all is known");
+        let all = basis().estimate(false).expect("everything is known");
         assert_eq!(all.worker_hours, [4.0, 4.0]);
     }
 
     #[test]
-    fn what_is_said_counts_before_what_was_measured() {
+    fn given_values_take_precedence_over_measured_ones() {
         let measured = Basis {
             names: Some(5),
             seconds_per_portrait: None,
             portraits_per_name: Some(2.5),
         };
-        let estimate = basis().or(measured).estimate(true).expect("all is known");
+        let estimate = basis()
+            .or(measured)
+            .estimate(true)
+            .expect("everything is known");
         assert_eq!((estimate.names, estimate.worker_hours), (1000, [2.5; 2]));
     }
 
     #[test]
-    fn what_is_lacking_is_named() {
-        assert_eq!(Basis::default().estimate(true), Err(Lack::Names));
+    fn unknown_values_are_named() {
+        assert_eq!(
+            Basis::default().estimate(true),
+            Err(EstimateError::UnknownNames)
+        );
         let named = Basis {
             names: Some(1),
             ..Basis::default()
         };
-        assert_eq!(named.estimate(true), Err(Lack::Seconds));
+        assert_eq!(named.estimate(true), Err(EstimateError::UnknownSeconds));
     }
 }

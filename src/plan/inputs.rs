@@ -1,4 +1,4 @@
-//! Gathers what a plan depends on: the steps' settings, the digests of models and of the source's files.
+//! Gathers what a plan depends on: the steps' settings, the digests of models and source files.
 
 use std::collections::BTreeMap;
 use std::path::absolute;
@@ -79,7 +79,7 @@ fn step_info(
 fn no_source(manifest: &Manifest, error: CoreError) -> Failure {
     let path = manifest.path().display();
     let hint = match &error {
-        CoreError::Missing { .. } => format!("it is [source] path of {path}"),
+        CoreError::Missing { .. } => format!("it is set by [source] path in {path}"),
         CoreError::EmptySource { .. } => {
             format!("put the captions' Parquet files there, or correct the path in {path}")
         }
@@ -100,7 +100,7 @@ fn unusable_source(manifest: &Manifest, error: SourceError) -> Failure {
 
 fn no_model(manifest: &Manifest, label: &str, error: CoreError) -> Failure {
     Failure::from(error).hint(format!(
-        "it is [{label}] of {}: put the model there, or correct the path in the manifest",
+        "it is set by [{label}] in {}: put the model there, or correct the path",
         manifest.path().display()
     ))
 }

@@ -156,7 +156,7 @@ fn the_driver_is_found_when_the_program_starts() {
     assert_eq!(built_without, !cfg!(feature = "cuda"), "{text}");
     let checks = stdout(&run(&["doctor", "--manifest", "manifest.toml"]));
     let found = match cfg!(feature = "cuda") {
-        true => "cuda:0, Emulated GPU, 24.0 GB",
+        true => "cuda:0, Emulated GPU, 24.00 GB",
         false => "the processor: laioncele was built without CUDA",
     };
     assert!(checks.contains(found), "{checks}");

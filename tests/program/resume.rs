@@ -125,7 +125,7 @@ fn an_interrupt_ends_a_run_gently() {
     kill_process(Pid::from_child(&run), Signal::INT).expect("it runs");
     let ended = run.wait_with_output().expect("its end");
     assert_eq!(ended.status.code(), Some(130), "{}", stderr(&ended));
-    assert!(stderr(&ended).contains("interrupted: what was done is kept"));
+    assert!(stderr(&ended).contains("interrupted; finished tasks are kept"));
     sound(&world, "output");
 }
 

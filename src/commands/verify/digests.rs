@@ -1,4 +1,4 @@
-//! One digest per table, equal wherever two runs hold the same rows, however they are cut into parts.
+//! One digest per table: equal for equal rows, however they are split into parts.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::words::table;
 
-/// A table's line.
+/// A table's digest.
 #[derive(Debug, Serialize)]
 pub struct TableDigest {
     table: TableId,
@@ -54,7 +54,7 @@ fn of_table(store: &Store, table: TableId, parts: &[&Part]) -> Result<TableDiges
     })
 }
 
-/// One line a table.
+/// One line per table.
 pub fn render(tables: &[TableDigest]) -> String {
     let line = |t: &TableDigest| {
         vec![

@@ -1,4 +1,4 @@
-//! Whether every part that a ledger record names is there, byte for byte.
+//! Checks that every part named by a ledger record exists unchanged.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::Findings;
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// Hashes the parts of all records, past ones included.
+/// Hashes the parts of all records, also of outdated ones.
 pub fn check(session: &Session, findings: &mut Findings) -> Result<(), Failure> {
     let store = session.store()?;
     let records = Ledger::new(store.clone()).all()?;

@@ -1,4 +1,4 @@
-//! Whether the tables belong together: every photo of the dataset has its name; every name its photos, its embedding,
+//! Checks that the tables match: every photo of the dataset has its name; every name has its photos, its embedding,
 //! its known face and its four portraits.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ const PORTRAITS: usize = 4;
 /// Name and second id (photo, portrait index) of a table's rows.
 type Pairs = BTreeSet<(u64, u64)>;
 
-/// Looks for what the dataset's rows need in the tables before it, as far as the run has come.
+/// Looks up what the dataset's rows need in the earlier tables, as far as the run has come.
 pub fn check(session: &Session, findings: &mut Findings) -> Result<(), Failure> {
     let records = session.current_records()?;
     let tables = Tables {
@@ -120,7 +120,7 @@ struct Tables<'a> {
 }
 
 impl Tables<'_> {
-    /// `name_id` and `second` of all rows of `table`; `None` where nothing has written it.
+    /// `name_id` and `second` of all rows of `table`; `None` if nothing has written it.
     fn pairs(&self, table: TableId, second: &str) -> Result<Option<Pairs>, CoreError> {
         let mut pairs = Pairs::new();
         let mut written = false;
@@ -132,7 +132,7 @@ impl Tables<'_> {
         Ok(written.then_some(pairs))
     }
 
-    /// Reads two columns only: pictures stay packed.
+    /// Reads two columns only, without the images.
     fn read(&self, part: &Part, second: &str) -> Result<Vec<(u64, u64)>, CoreError> {
         let bytes = self.store.get(&part.path)?;
         let mut columns = vec!["name_id".to_owned(), second.to_owned()];
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_must_hold_exactly_the_identities() {
+    fn same_photos_reports_photos_missing_on_either_side() {
         let identities = Pairs::from([(1, 10), (1, 11)]);
         let mut problems = Vec::new();
         same_photos(&identities, &identities.clone(), &mut problems);
