@@ -13,7 +13,7 @@ use std::process::Command;
 use clocks::Clocks;
 use laioncele::plan::{PlanInputs, Planner, Records, StepInfo, plan};
 use laioncele_core::ledger::{RECORD_FORMAT, Record};
-use laioncele_core::protocol::TaskSpec;
+use laioncele_core::spec::TaskSpec;
 use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, StageName, TableId};
 use serde_json::{Value, json};
 
@@ -191,7 +191,7 @@ fn perform(step: &StepInfo, spec: &TaskSpec) -> Record {
     let output = |partition| part(step.writes[0], partition, &content);
     let outputs = if step.writes[0] == TableId::Names {
         let buckets = u32::try_from(spec.inputs.len()).unwrap_or(u32::MAX);
-        (0..buckets).map(Partition::bucket).map(output).collect()
+        (0..buckets).map(Partition::Bucket).map(output).collect()
     } else {
         vec![output(spec.partition.clone())]
     };

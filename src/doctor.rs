@@ -72,7 +72,7 @@ fn settings(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
         .map(|step| (step, inputs::settings(&**step, manifest)));
     let wrong: Vec<Check> = read
         .filter_map(|(step, read)| Some((step, read.err()?)))
-        .map(|(step, error)| Check::new(step.name(), path, Err(chain(&error))))
+        .map(|(step, error)| Check::new(step.spec().name, path, Err(chain(&error))))
         .collect();
     if wrong.is_empty() {
         let text = format!("valid for {}", count(steps.len(), "step"));

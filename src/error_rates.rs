@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use laioncele_core::digest::FileDigests;
 use laioncele_core::error::chain;
+use laioncele_core::file_digests::FileDigests;
 use laioncele_core::{CoreError, Manifest};
 use laioncele_face::FaceFiles;
 use laioncele_face::calibration::{Calibration, Curve, Point};

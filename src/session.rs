@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_core::digest::FileDigests;
+use laioncele_core::file_digests::FileDigests;
 use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Manifest, StageName, Step};
@@ -105,7 +105,7 @@ impl Session {
 
     /// The step called `name`.
     pub fn step(&self, name: &str) -> Option<&dyn Step> {
-        let step = self.steps.iter().find(|s| s.name() == name);
+        let step = self.steps.iter().find(|s| s.spec().name == name);
         step.map(|s| &**s)
     }
 

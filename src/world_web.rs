@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use laioncele_core::Manifest;
-use laioncele_core::protocol::HostMap;
+use laioncele_core::spec::HostMap;
 use laioncele_mini_world::{HOST_SUFFIX, WebServer};
 use serde::Deserialize;
 

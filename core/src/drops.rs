@@ -1,167 +1,210 @@
 //! Why a row leaves the pipeline: one enum for all stages, and the unit that each count is in.
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-macro_rules! closed_words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
-
-        impl $name {
-            /// Every value, in declared order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// The word written in tables, records and reports.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                Self::ALL.iter().copied().find(|v| v.as_str() == text).ok_or_else(|| {
-                    let words: Vec<_> = Self::ALL.iter().map(|v| v.as_str()).collect();
-                    format!("unknown value `{text}`: one of {}", words.join(", "))
-                })
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
+/// What a row stands for in counts.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Unit {
+    /// A caption of the source.
+    Caption,
+    /// A PERSON span in a caption.
+    Mention,
+    /// A canonical name.
+    Name,
+    /// A generated portrait.
+    Portrait,
+    /// A web image of a name: a candidate, later a photo.
+    Image,
+    /// A name with its photos.
+    Identity,
+    /// A generated picture of an unseen person.
+    Sample,
 }
-pub(crate) use closed_words;
 
-closed_words! {
-    /// What a row stands for in counts.
-    Unit {
-        /// A caption of the source.
-        Caption = "caption",
-        /// A PERSON span in a caption.
-        Mention = "mention",
-        /// A canonical name.
-        Name = "name",
-        /// A generated portrait.
-        Portrait = "portrait",
-        /// A web image of a name: a candidate, later a photo.
-        Image = "image",
-        /// A name with its photos.
-        Identity = "identity",
-        /// A generated picture of an unseen person.
-        Sample = "sample",
+impl Unit {
+    /// Every value, in declared order.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// The word, as in tables, records and reports.
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
-closed_words! {
-    /// Why a row was dropped. The detail (code, score, directive, kept id) is a column of its own.
-    DropReason {
-        /// No PERSON span in the caption.
-        NoPerson = "no_person",
-        /// Below the minimum width or height.
-        TooSmall = "too_small",
-        /// `punsafe` above the setting.
-        Unsafe = "unsafe",
-        /// `pwatermark` above the setting.
-        Watermarked = "watermarked",
-        /// `similarity` below the setting.
-        LowSimilarity = "low_similarity",
-        /// Null, empty or blank caption, or one that is not UTF-8.
-        EmptyCaption = "empty_caption",
-        /// Not an http(s) url.
-        BadUrl = "bad_url",
-        /// The same url and caption again.
-        RepeatedCaption = "repeated_caption",
-        /// The span is no person's name.
-        NotAName = "not_a_name",
-        /// Fewer images than `min_images`.
-        TooFewImages = "too_few_images",
-        /// One name word, and not common enough.
-        Mononym = "mononym",
-        /// On the manifest's exclusion list.
-        Excluded = "excluded",
-        /// The same name and image again.
-        RepeatedImage = "repeated_image",
-        /// The name alone needs more than eight tokens.
-        TooManyTokens = "too_many_tokens",
-        /// The image could not be decoded when drawn (not finite).
-        BadPortrait = "bad_portrait",
-        /// No face found.
-        NoFace = "no_face",
-        /// More than one face in a portrait.
-        SeveralFaces = "several_faces",
-        /// Two portraits of one name disagree.
-        DifferentPeople = "different_people",
-        /// The name has not passed verify-portraits.
-        UnknownName = "unknown_name",
-        /// The host has no address.
-        Dns = "dns",
-        /// Refused, reset or cut off.
-        Connect = "connect",
-        /// The TLS handshake failed.
-        Tls = "tls",
-        /// The whole-request deadline passed.
-        Timeout = "timeout",
-        /// Malformed HTTP.
-        BadResponse = "bad_response",
-        /// More redirects than allowed, or a loop.
-        TooManyRedirects = "too_many_redirects",
-        /// A 4xx answer, its code in the detail.
-        Http4xx = "http_4xx",
-        /// A 5xx answer, its code in the detail.
-        Http5xx = "http_5xx",
-        /// More bytes or pixels than the cap.
-        TooLarge = "too_large",
-        /// The bytes are of no image format.
-        NotAnImage = "not_an_image",
-        /// An image format, but it does not decode.
-        Corrupt = "corrupt",
-        /// An opt-out directive, in the detail.
-        OptOut = "opt_out",
-        /// A loopback, private, link-local or metadata address.
-        BlockedAddress = "blocked_address",
-        /// The bytes are not those of the metadata's hash.
-        HashMismatch = "hash_mismatch",
-        /// The same picture as the image in the detail.
-        DuplicateOf = "duplicate_of",
-        /// No face in the photo matches the portraits.
-        OtherPerson = "other_person",
-        /// The best face is smaller than the setting.
-        FaceTooSmall = "face_too_small",
-        /// Beyond `max_images` of its identity.
-        AboveCap = "above_cap",
+/// Why a row was dropped. The detail (code, score, directive, kept id) is a column of its own.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum DropReason {
+    /// No PERSON span in the caption.
+    NoPerson,
+    /// Below the minimum width or height.
+    TooSmall,
+    /// `punsafe` above the setting.
+    Unsafe,
+    /// `pwatermark` above the setting.
+    Watermarked,
+    /// `similarity` below the setting.
+    LowSimilarity,
+    /// Null, empty or blank caption, or one that is not UTF-8.
+    EmptyCaption,
+    /// Not an http(s) url.
+    BadUrl,
+    /// The same url and caption again.
+    RepeatedCaption,
+    /// The span is no person's name.
+    NotAName,
+    /// Fewer images than `min_images`.
+    TooFewImages,
+    /// One name word, and not common enough.
+    Mononym,
+    /// On the manifest's exclusion list.
+    Excluded,
+    /// The same name and image again.
+    RepeatedImage,
+    /// The name alone needs more than eight tokens.
+    TooManyTokens,
+    /// The image could not be decoded when drawn (not finite).
+    BadPortrait,
+    /// No face found.
+    NoFace,
+    /// More than one face in a portrait.
+    SeveralFaces,
+    /// Two portraits of one name disagree.
+    DifferentPeople,
+    /// The name has not passed verify-portraits.
+    UnknownName,
+    /// The host has no address.
+    Dns,
+    /// Refused, reset or cut off.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The whole-request deadline passed.
+    Timeout,
+    /// Malformed HTTP.
+    BadResponse,
+    /// More redirects than allowed, or a loop.
+    TooManyRedirects,
+    /// A 4xx answer, its code in the detail.
+    #[serde(rename = "http_4xx")]
+    #[strum(serialize = "http_4xx")]
+    Http4xx,
+    /// A 5xx answer, its code in the detail.
+    #[serde(rename = "http_5xx")]
+    #[strum(serialize = "http_5xx")]
+    Http5xx,
+    /// More bytes or pixels than the cap.
+    TooLarge,
+    /// The bytes are of no image format.
+    NotAnImage,
+    /// An image format, but it does not decode.
+    Corrupt,
+    /// An opt-out directive, in the detail.
+    OptOut,
+    /// A loopback, private, link-local or metadata address.
+    BlockedAddress,
+    /// The bytes are not those of the metadata's hash.
+    HashMismatch,
+    /// The same picture as the image in the detail.
+    DuplicateOf,
+    /// No face in the photo matches the portraits.
+    OtherPerson,
+    /// The best face is smaller than the setting.
+    FaceTooSmall,
+    /// Beyond `max_images` of its identity.
+    AboveCap,
+}
+
+impl DropReason {
+    /// Every value, in declared order.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// The word, as in tables, records and reports.
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::StageName;
+    use crate::table::TableId;
 
-    #[test]
-    fn words_are_unique_and_parse_back() {
-        for reason in DropReason::ALL {
-            assert_eq!(reason.as_str().parse(), Ok(*reason));
+    /// Display, parsing, `as_str` and JSON agree on the word of every value, and no two values share one.
+    fn check_words<T>(all: &[T], as_str: fn(T) -> &'static str)
+    where
+        T: Copy + PartialEq + std::fmt::Debug + std::fmt::Display,
+        T: std::str::FromStr<Err = strum::ParseError>,
+        T: Serialize + serde::de::DeserializeOwned,
+    {
+        for value in all {
+            let word = value.to_string();
+            assert_eq!(as_str(*value), word);
+            assert_eq!(word.parse(), Ok(*value));
+            assert_eq!(serde_json::to_value(value).ok(), Some(word.clone().into()));
+            assert_eq!(serde_json::from_value(word.into()).ok(), Some(*value));
         }
-        let mut words: Vec<_> = DropReason::ALL.iter().map(|r| r.as_str()).collect();
+        let mut words: Vec<_> = all.iter().copied().map(as_str).collect();
         words.sort_unstable();
         words.dedup();
-        assert_eq!(words.len(), DropReason::ALL.len());
+        assert_eq!(words.len(), all.len());
+    }
+
+    #[test]
+    fn words_are_unique_and_the_same_in_text_and_json() {
+        check_words(Unit::ALL, Unit::as_str);
+        check_words(DropReason::ALL, DropReason::as_str);
+        check_words(StageName::ALL, StageName::as_str);
+        check_words(TableId::ALL, TableId::as_str);
+    }
+
+    /// Pinned: these words are in every record and table ever written.
+    #[test]
+    fn words_never_change() {
+        let words: Vec<_> = DropReason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(
+            words.join(" "),
+            "no_person too_small unsafe watermarked low_similarity empty_caption bad_url \
+             repeated_caption not_a_name too_few_images mononym excluded repeated_image \
+             too_many_tokens bad_portrait no_face several_faces different_people \
+             unknown_name dns connect tls timeout bad_response too_many_redirects \
+             http_4xx http_5xx too_large not_an_image corrupt opt_out blocked_address \
+             hash_mismatch duplicate_of other_person face_too_small above_cap"
+        );
     }
 }

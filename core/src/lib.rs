@@ -1,20 +1,25 @@
-//! The contracts of laioncele: stages and steps, tables and their schemas, the ledger, the store, the manifest.
+//! The contracts of laioncele: steps, tables and their schemas, the ledger, the store, the manifest.
 //!
 //! No model and no command line lives here. Arrows only point down to this crate: a stage knows its own tables
 //! through [`table`], its task through [`task::Task`], and nothing of its neighbours; the program plans over
-//! [`stage::Step`]s and [`ledger::Ledger`] records without knowing what any stage does.
+//! [`step::Step`]s and [`ledger::Ledger`] records without knowing what any stage does.
 
 pub mod digest;
 pub mod drops;
 pub mod error;
+pub mod file_digests;
 pub mod ids;
+pub mod key;
 pub mod ledger;
 pub mod manifest;
+pub mod names;
 pub mod numbers;
 pub mod part;
+pub mod partition;
 pub mod protocol;
 pub mod resources;
-pub mod stage;
+pub mod spec;
+pub mod step;
 pub mod store;
 pub mod table;
 pub mod task;
@@ -25,7 +30,9 @@ pub use drops::{DropReason, Unit};
 pub use error::{CoreError, StageError};
 pub use ids::{CaptionId, ImageId, NameId};
 pub use manifest::Manifest;
+pub use names::StageName;
 pub use part::Part;
-pub use stage::{Partition, Partitioning, Reads, Scope, StageName, Step};
+pub use partition::Partition;
+pub use step::{ModelFiles, Partitioning, Reads, Scope, Step, StepSpec};
 pub use table::{EmbeddingDims, Row, TableId};
 pub use task::Task;

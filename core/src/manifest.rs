@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::error::CoreError;
-use crate::stage::StageName;
+use crate::names::StageName;
+use crate::partition::Partition;
 use crate::table::EmbeddingDims;
 
 /// `[run]`
@@ -45,7 +46,7 @@ pub struct SourceSettings {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceShard {
     /// Its partition.
-    pub partition: crate::stage::Partition,
+    pub partition: Partition,
     /// The file.
     pub path: PathBuf,
 }
@@ -187,9 +188,8 @@ impl Manifest {
         if files.is_empty() {
             return Err(CoreError::EmptySource { path: root });
         }
-        let partition = |p: &Path| {
-            crate::stage::Partition::shard(&p.file_stem().unwrap_or_default().to_string_lossy())
-        };
+        let partition =
+            |p: &Path| Partition::shard(&p.file_stem().unwrap_or_default().to_string_lossy());
         let shards: Vec<_> = files
             .into_iter()
             .map(|path| SourceShard {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::CoreError;
-use crate::stage::Partition;
+use crate::partition::Partition;
 use crate::store::Store;
 use crate::table::{EmbeddingDims, Row, TableId, describe, same_columns};
 

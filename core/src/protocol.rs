@@ -4,58 +4,18 @@
 //! [`FromWorker`] on its standard output. Unknown fields are ignored on both sides; the version is in the hello.
 //! A line is never the truth: a task counts when its ledger record exists.
 
-use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
-use crate::drops::Unit;
-use crate::ledger::KeyParts;
-use crate::part::Part;
-use crate::stage::{Partition, StageName};
+use crate::spec::{Progress, RuntimeEnvironment};
 
 /// Version of the protocol, in the hello.
 pub const PROTOCOL: u32 = 1;
 
 /// Longest line in bytes.
 pub const MAX_LINE: usize = 1 << 20;
-
-/// Where a run's invented hosts really are. Outside every key: a port changes no id and no digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostMap {
-    /// Hosts that end in this are mapped (`.example`).
-    pub suffix: String,
-    /// To this address and port, whatever port the url names.
-    pub address: SocketAddr,
-}
-
-/// What a task needs to know that its result does not depend on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RuntimeEnvironment {
-    /// The embedded world's web, when it is served.
-    #[serde(default)]
-    pub host_map: Option<HostMap>,
-    /// Threads that one worker may use.
-    #[serde(default)]
-    pub threads: usize,
-}
-
-/// A task, written as an object `queue/KEY.json` so that its input list never has to fit in a line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskSpec {
-    /// The stage.
-    pub stage: StageName,
-    /// The step.
-    pub step: String,
-    /// The partition.
-    pub partition: Partition,
-    /// The key that its record will bear.
-    pub key: Digest,
-    /// What the key was made of.
-    pub key_parts: KeyParts,
-    /// Parts to read.
-    pub inputs: Vec<Part>,
-}
 
 /// A line to a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,7 +25,7 @@ pub enum ToWorker {
     Task {
         /// Number of this assignment.
         id: u64,
-        /// Object path of the [`TaskSpec`].
+        /// Object path of the [`TaskSpec`](crate::spec::TaskSpec).
         spec: String,
         /// Try: part of the parts' names.
         attempt: String,
@@ -103,20 +63,6 @@ pub enum FailureKind {
     Cancelled,
     /// A broken contract: a defect.
     Internal,
-}
-
-/// How far a task is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Units done.
-    pub done: u64,
-    /// Units in all.
-    pub total: u64,
-    /// Of what.
-    pub unit: Unit,
-    /// What was found in them so far, where that is another unit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub found: Option<(Unit, u64)>,
 }
 
 /// A line from a worker.

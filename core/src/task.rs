@@ -12,12 +12,13 @@ use bytes::Bytes;
 use crate::digest::Digest;
 use crate::drops::{DropReason, Unit};
 use crate::error::{CoreError, StageError};
-use crate::ledger::{KeyParts, Ledger, RECORD_FORMAT, Record, RowBalance};
+use crate::key::KeyParts;
+use crate::ledger::{Ledger, RECORD_FORMAT, Record, RowBalance};
 use crate::manifest::Manifest;
 use crate::part::{self, Part};
-use crate::protocol::{Progress, RuntimeEnvironment, TaskSpec};
+use crate::partition::Partition;
 use crate::resources::Resources;
-use crate::stage::Partition;
+use crate::spec::{Progress, RuntimeEnvironment, TaskSpec};
 use crate::store::Store;
 use crate::table::{Dropped, EmbeddingDims, Row, TableId};
 
@@ -49,7 +50,7 @@ pub struct WorkerContext {
     pub cancelled: Arc<AtomicBool>,
 }
 
-/// A task at work. Handed to [`crate::stage::Step::run`]; committed by the caller.
+/// A task at work. Handed to a step's `run`; committed by the caller.
 pub struct Task {
     spec: TaskSpec,
     attempt: String,

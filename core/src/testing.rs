@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::error::StageError;
-use crate::ledger::{KeyParts, Record};
+use crate::digest::Digest;
+use crate::error::{CoreError, StageError};
+use crate::key::KeyParts;
+use crate::ledger::Record;
 use crate::manifest::Manifest;
 use crate::part::{self, Part};
-use crate::protocol::{RuntimeEnvironment, TaskSpec};
+use crate::partition::Partition;
 use crate::resources::Resources;
-use crate::stage::{Partition, Step};
+use crate::spec::{RuntimeEnvironment, TaskSpec};
+use crate::step::Step;
 use crate::store::Store;
 use crate::table::Row;
 use crate::task::{NullReporter, Task, WorkerContext};
-use crate::{CoreError, Digest};
 
 /// A manifest and a store to run steps on.
 pub struct StepHarness {
@@ -95,15 +97,15 @@ impl StepHarness {
         .into();
         let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
         let key_parts = KeyParts {
-            version: step.version(),
+            version: step.spec().version,
             settings,
             models: Default::default(),
             inputs: inputs.iter().map(digest).collect(),
         };
-        let key = key_parts.key(step.name(), partition);
+        let key = key_parts.key(step.spec().name, partition);
         let spec = TaskSpec {
-            stage: step.stage(),
-            step: step.name().to_owned(),
+            stage: step.spec().stage,
+            step: step.spec().name.to_owned(),
             partition: partition.clone(),
             key,
             key_parts,

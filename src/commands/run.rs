@@ -6,7 +6,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use laioncele_core::CoreError;
 use laioncele_core::ledger::Record;
-use laioncele_core::protocol::{FailureKind, TaskSpec};
+use laioncele_core::protocol::FailureKind;
+use laioncele_core::spec::TaskSpec;
 
 use crate::args::{RunPaths, Stages, Verbosity};
 use crate::error_rates::ErrorRates;
@@ -253,7 +254,10 @@ impl ActiveRun {
     }
 
     fn not_ready(&self, planned: &StepPlan, on: &str) -> Failure {
-        let first = self.session.step(on).map_or(planned.stage, |s| s.stage());
+        let first = self
+            .session
+            .step(on)
+            .map_or(planned.stage, |s| s.spec().stage);
         let text = format!(
             "stage `{}` cannot run: step `{on}`, whose output it reads, is not complete",
             planned.stage

@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use laioncele_core::CoreError;
-use laioncele_core::protocol::{FailureKind, RuntimeEnvironment};
+use laioncele_core::protocol::FailureKind;
 use laioncele_core::resources::Resources;
+use laioncele_core::spec::RuntimeEnvironment;
 use laioncele_core::store::Store;
 use laioncele_core::task::{NullReporter, WorkerContext};
 use rustix::process::{Signal, set_parent_process_death_signal};

@@ -16,7 +16,8 @@ pub mod worker;
 use std::path::PathBuf;
 
 use laioncele_core::ledger::Record;
-use laioncele_core::protocol::{FailureKind, TaskSpec};
+use laioncele_core::protocol::FailureKind;
+use laioncele_core::spec::TaskSpec;
 
 pub use signals::watch as watch_signals;
 pub use step_run::{Executor, Options};

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use laioncele_core::CoreError;
 use laioncele_core::ledger::{Ledger, Record};
-use laioncele_core::protocol::{
-    FailureKind, FromWorker, HostMap, Progress, RuntimeEnvironment, TaskSpec, ToWorker,
-};
+use laioncele_core::protocol::{FailureKind, FromWorker, ToWorker};
+use laioncele_core::spec::{HostMap, Progress, RuntimeEnvironment, TaskSpec};
 use laioncele_core::store::Store;
 
 use super::launch::{Launch, WorkerOptions};

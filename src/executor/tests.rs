@@ -9,15 +9,15 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use laioncele_core::digest::FileDigests;
+use laioncele_core::file_digests::FileDigests;
 use laioncele_core::ledger::Ledger;
-use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, TaskSpec, ToWorker};
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, ToWorker};
+use laioncele_core::spec::TaskSpec;
 use laioncele_core::store::Store;
 use laioncele_core::table::UniquePhoto;
 use laioncele_core::{
     CoreError, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
-    TableId, Task, Unit,
+    StepSpec, TableId, Task, Unit,
 };
 
 use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
@@ -35,30 +35,22 @@ type Behaviour = Arc<dyn Fn(&mut Task) -> Result<(), StageError> + Send + Sync>;
 /// A step that writes one row per bucket, after `behaviour`.
 struct OneRow(Behaviour);
 
+const SPEC: StepSpec = StepSpec {
+    name: "one-row",
+    stage: StageName::DedupeImages,
+    version: 1,
+    partitioning: Partitioning::Buckets,
+    reads: &[],
+    writes: &[TableId::UniquePhotos],
+};
+
 impl Step for OneRow {
-    fn name(&self) -> &'static str {
-        "one-row"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::DedupeImages
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        Vec::new()
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::UniquePhotos]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Ok(serde_json::json!({"run": {"seed": manifest.run.seed}}))
-    }
-    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(Vec::new())
     }
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         (self.0)(task)?;
@@ -264,7 +256,7 @@ impl Harness {
 }
 
 fn in_bucket(task: &Task, bucket: u32) -> bool {
-    *task.partition() == laioncele_core::Partition::bucket(bucket)
+    *task.partition() == laioncele_core::Partition::Bucket(bucket)
 }
 
 #[test]

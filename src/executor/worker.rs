@@ -13,10 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use laioncele_core::ledger::Record;
-use laioncele_core::protocol::{
-    FailureKind, FromWorker, PROTOCOL, Progress, RuntimeEnvironment, TaskSpec, ToWorker,
-};
+use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, ToWorker};
 use laioncele_core::resources::Resources;
+use laioncele_core::spec::{Progress, RuntimeEnvironment, TaskSpec};
 use laioncele_core::store::Store;
 use laioncele_core::task::{ProgressReporter, WorkerContext, host_name};
 use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task};
@@ -273,7 +272,7 @@ pub fn perform(
     report: Box<dyn ProgressReporter>,
 ) -> Result<(Record, bool), TaskFailure> {
     let environment = |text: &str| TaskFailure::new(FailureKind::Environment, text);
-    let step = steps.iter().find(|s| s.name() == spec.step);
+    let step = steps.iter().find(|s| s.spec().name == spec.step);
     let step =
         step.ok_or_else(|| environment(&format!("this program has no step `{}`", spec.step)))?;
     if inputs::settings(&**step, &context.manifest)? != spec.key_parts.settings {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::absolute;
 
-use laioncele_core::digest::FileDigests;
+use laioncele_core::ModelFiles;
 use laioncele_core::error::chain;
+use laioncele_core::file_digests::FileDigests;
 use laioncele_core::manifest::SourceShard;
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::{CoreError, Digest, Manifest, Part, StageName, Step, TableId};
 use laioncele_extract_names::{SourceError, check_source};
 use serde_json::Value;
@@ -42,7 +42,7 @@ pub fn gather(
     let steps = steps
         .iter()
         .zip(settings)
-        .filter(|(step, _)| step.stage() <= last)
+        .filter(|(step, _)| step.spec().stage <= last)
         .map(|(step, settings)| step_info(&**step, manifest, settings, digests))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(PlanInputs {
@@ -65,12 +65,12 @@ fn step_info(
     let models: Result<BTreeMap<String, Digest>, Failure> =
         step.models(manifest)?.into_iter().map(digest).collect();
     Ok(StepInfo {
-        name: step.name().to_owned(),
-        stage: step.stage(),
-        version: step.version(),
+        name: step.spec().name.to_owned(),
+        stage: step.spec().stage,
+        version: step.spec().version,
         partitioning: step.partitioning(manifest)?,
         reads: step.reads(manifest),
-        writes: step.writes(),
+        writes: step.spec().writes.to_vec(),
         settings,
         models: models?,
     })
@@ -130,7 +130,7 @@ pub fn settings(
     step: &dyn Step,
     manifest: &Manifest,
 ) -> Result<BTreeMap<String, String>, CoreError> {
-    let own_section = step.stage().as_str().replace('-', "_");
+    let own_section = step.spec().stage.as_str().replace('-', "_");
     let mut flat = BTreeMap::new();
     match step.settings(manifest)? {
         Value::Object(fields) => {

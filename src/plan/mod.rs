@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use laioncele_core::ledger::Record;
-use laioncele_core::protocol::TaskSpec;
+use laioncele_core::spec::TaskSpec;
 use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, StageName, TableId};
 
 pub use planner::{PlanError, Planner, plan};

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use laioncele_core::digest::KeyHasher;
-use laioncele_core::ledger::KeyParts;
-use laioncele_core::protocol::TaskSpec;
+use laioncele_core::key::KeyParts;
+use laioncele_core::spec::TaskSpec;
 use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, Scope, TableId};
 
 use super::{Plan, PlanInputs, Records, State, StepInfo, StepPlan, TaskPlan};
@@ -118,9 +118,9 @@ impl Planner {
     fn partitions(&self, partitioning: Partitioning) -> Vec<Partition> {
         match partitioning {
             Partitioning::Shards => self.shards.clone(),
-            Partitioning::Buckets => (0..self.buckets).map(Partition::bucket).collect(),
-            Partitioning::Once => vec![Partition::whole()],
-            Partitioning::Chunks(count) => (0..count).map(Partition::chunk).collect(),
+            Partitioning::Buckets => (0..self.buckets).map(Partition::Bucket).collect(),
+            Partitioning::Once => vec![Partition::Whole],
+            Partitioning::Chunks(count) => (0..count).map(Partition::Chunk).collect(),
         }
     }
 

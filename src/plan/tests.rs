@@ -6,7 +6,7 @@ mod oracle;
 use std::collections::{BTreeMap, BTreeSet};
 
 use laioncele_core::ledger::{RECORD_FORMAT, Record};
-use laioncele_core::protocol::TaskSpec;
+use laioncele_core::spec::TaskSpec;
 use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, Scope, StageName, TableId};
 use proptest::prelude::*;
 

@@ -12,7 +12,7 @@ use arrow::datatypes::{
 };
 use half::f16;
 
-use super::EmbeddingDims;
+use super::dims::EmbeddingDims;
 use crate::ids::{CaptionId, ImageId, NameId};
 
 /// A value that can stand in a column.

@@ -6,7 +6,9 @@ use arrow::datatypes::Field;
 use super::cell::{
     Alias, Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Image, Landmarks, NameVector,
 };
-use super::{EmbeddingDims, Row, TableId};
+use super::dims::EmbeddingDims;
+use super::id::TableId;
+use super::row::Row;
 use crate::ids::{CaptionId, ImageId, NameId};
 
 /// Declares row types and derives [`Row`] from their fields.

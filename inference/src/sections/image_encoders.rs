@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, Manifest};
 use laioncele_nn::{DeviceChoice, LoadOptions, Precision};
 use serde::Deserialize;

@@ -11,7 +11,7 @@ mod sdxl;
 
 use std::path::PathBuf;
 
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 
 pub use face::{FaceSection, face_model_files};
 pub use image_encoders::ImageEncoderSection;

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, Manifest};
 use laioncele_nn::{DeviceChoice, Precision};
 use laioncele_sdxl::{SchedulerKind, SdxlFiles};

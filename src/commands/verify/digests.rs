@@ -39,7 +39,7 @@ fn of_table(store: &Store, table: TableId, parts: &[&Part]) -> Result<TableDiges
                 rows.add(&batch?)?;
             }
         } else {
-            files.push((part.partition.as_str(), part.digest));
+            files.push((&part.partition, part.digest));
         }
     }
     files.sort_unstable();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use laioncele_core::ledger::Record;
-use laioncele_core::protocol::TaskSpec;
+use laioncele_core::spec::TaskSpec;
 use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, Scope, StageName, TableId};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -145,7 +145,7 @@ impl History {
             for _ in 0..dice.roll(3) {
                 let partition = match dice.roll(2) {
                     0 => spec.partition.clone(),
-                    _ => Partition::bucket(dice.roll(4)),
+                    _ => Partition::Bucket(dice.roll(4)),
                 };
                 let content = match dice.roll(3) {
                     0 => "always the same".to_owned(),

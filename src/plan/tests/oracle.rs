@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use laioncele_core::ledger::{KeyParts, Record};
-use laioncele_core::protocol::TaskSpec;
+use laioncele_core::key::KeyParts;
+use laioncele_core::ledger::Record;
+use laioncele_core::spec::TaskSpec;
 use laioncele_core::{Digest, KeyHasher, Part, Partition, Partitioning, Reads, Scope, TableId};
 
 use super::super::{Plan, PlanInputs, State, StepInfo, StepPlan, TaskPlan};
@@ -32,9 +33,9 @@ fn partitions(inputs: &PlanInputs, partitioning: Partitioning) -> Vec<Partition>
     let numbered = |count, partition: fn(u32) -> Partition| (0..count).map(partition).collect();
     match partitioning {
         Partitioning::Shards => inputs.shards.iter().map(|s| s.partition.clone()).collect(),
-        Partitioning::Buckets => numbered(inputs.buckets, Partition::bucket),
-        Partitioning::Chunks(count) => numbered(count, Partition::chunk),
-        Partitioning::Once => vec![Partition::whole()],
+        Partitioning::Buckets => numbered(inputs.buckets, Partition::Bucket),
+        Partitioning::Chunks(count) => numbered(count, Partition::Chunk),
+        Partitioning::Once => vec![Partition::Whole],
     }
 }
 

@@ -6,11 +6,10 @@ mod groups;
 mod hash;
 mod settings;
 
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Photo, UniquePhoto};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
-    Task, Unit,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec,
+    TableId, Task, Unit,
 };
 
 pub use hash::average_hash;
@@ -25,33 +24,24 @@ pub fn steps() -> Vec<Box<dyn Step>> {
 
 struct DedupeImages;
 
+const SPEC: StepSpec = StepSpec {
+    name: "dedupe-images",
+    stage: StageName::DedupeImages,
+    version: 1,
+    partitioning: Partitioning::Buckets,
+    reads: &[Reads::own(TableId::Photos)],
+    writes: &[TableId::UniquePhotos],
+};
+
 impl Step for DedupeImages {
-    fn name(&self) -> &'static str {
-        "dedupe-images"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::DedupeImages
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![Reads::own(TableId::Photos)]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::UniquePhotos]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         let settings = Settings::from_manifest(manifest)?;
         serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
     }
-    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(Vec::new())
-    }
-
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::from_manifest(task.manifest())?;
         let mut prints = fingerprints(task)?;

@@ -1,7 +1,7 @@
 use std::io::Cursor;
 
 use image::{ImageFormat, Rgb, RgbImage};
-use laioncele_core::stage::Partition;
+use laioncele_core::Partition;
 use laioncele_core::table::{Dropped, Image};
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{ImageId, NameId};
@@ -50,7 +50,7 @@ fn largest_copy_is_kept_and_rows_balance() -> Result<(), Box<dyn std::error::Err
         photo(1, 12, image(9, 64), 64),
         photo(2, 13, image(5, 64), 64),
     ];
-    let bucket = Partition::bucket(0);
+    let bucket = Partition::Bucket(0);
     let record = harness.run(&DedupeImages, &bucket, vec![harness.part(&bucket, rows)?])?;
     let kept: Vec<_> = harness
         .rows::<UniquePhoto>(&record)?

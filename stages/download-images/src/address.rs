@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use laioncele_core::protocol::HostMap;
+use laioncele_core::spec::HostMap;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Why a host gives no address to connect to.

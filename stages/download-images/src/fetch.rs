@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use laioncele_core::protocol::HostMap;
+use laioncele_core::spec::HostMap;
 use laioncele_core::{DropReason, ImageId, StageError};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect};

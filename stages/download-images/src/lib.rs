@@ -10,11 +10,10 @@ mod settings;
 use std::collections::HashSet;
 
 use futures::StreamExt;
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Candidate, KnownName, Photo};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
-    Task, Unit,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec,
+    TableId, Task, Unit,
 };
 
 use crate::failure::Failure;
@@ -34,36 +33,27 @@ const PART_BYTES: usize = 128 << 20;
 /// Urls asked for before the next look at the memory held.
 const BATCH: usize = 512;
 
+const SPEC: StepSpec = StepSpec {
+    name: "download-images",
+    stage: StageName::DownloadImages,
+    version: 1,
+    partitioning: Partitioning::Buckets,
+    reads: &[
+        Reads::own(TableId::Candidates),
+        Reads::own(TableId::KnownNames),
+    ],
+    writes: &[TableId::Photos],
+};
+
 impl Step for DownloadImages {
-    fn name(&self) -> &'static str {
-        "download-images"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::DownloadImages
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![
-            Reads::own(TableId::Candidates),
-            Reads::own(TableId::KnownNames),
-        ]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::Photos]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         serde_json::to_value(Settings::from_manifest(manifest)?)
             .map_err(|e| manifest.error(e.to_string()))
     }
-    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(Vec::new())
-    }
-
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::from_manifest(task.manifest())?;
         let fetcher = Fetcher::new(

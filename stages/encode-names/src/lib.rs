@@ -1,11 +1,11 @@
 //! Stage 3, encode-names: a name becomes its name embedding, tokens 1 to 8 of the name alone in SDXL's text encoders.
 
 use half::f16;
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 use laioncele_core::table::{Name, NameEmbedding, NameVector};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
-    Task, Unit,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec,
+    TableId, Task, Unit,
 };
 use laioncele_inference::{ModelError, ModelLoader, SdxlSection};
 use laioncele_sdxl::{NAME_TOKENS, TextEncoders, in_parallel};
@@ -38,25 +38,20 @@ pub fn steps() -> Vec<Box<dyn Step>> {
 
 struct EncodeNames;
 
+const SPEC: StepSpec = StepSpec {
+    name: "encode-names",
+    stage: StageName::EncodeNames,
+    version: 1,
+    partitioning: Partitioning::Buckets,
+    reads: &[Reads::own(TableId::Names)],
+    writes: &[TableId::NameEmbeddings],
+};
+
 impl Step for EncodeNames {
-    fn name(&self) -> &'static str {
-        "encode-names"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::EncodeNames
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![Reads::own(TableId::Names)]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::NameEmbeddings]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         let settings: Settings = manifest.section("encode_names")?;
         let precision = SdxlSection::from_manifest(manifest)?.files.precision;

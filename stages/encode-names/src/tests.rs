@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use laioncele_core::NameId;
+use laioncele_core::Partition;
 use laioncele_core::ledger::Record;
-use laioncele_core::stage::Partition;
 use laioncele_core::table::{Alias, Dropped};
 use laioncele_core::testing::StepHarness;
 use laioncele_sdxl::LoadOptions;
@@ -47,7 +47,7 @@ fn name(text: &str) -> Name {
 }
 
 fn run(harness: &StepHarness, names: &[&str]) -> Result<Record, StageError> {
-    let bucket = Partition::bucket(0);
+    let bucket = Partition::Bucket(0);
     let rows = names.iter().map(|text| name(text)).collect();
     let part = harness.part(&bucket, rows).expect("a part");
     harness.run(&EncodeNames, &bucket, vec![part])

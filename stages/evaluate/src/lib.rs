@@ -18,13 +18,13 @@ mod towers;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use laioncele_core::ModelFiles;
 use laioncele_core::ledger::Record;
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::store::Store;
 use laioncele_core::table::{EvaluationScore, Sample};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
-    Task, Unit, part,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec,
+    TableId, Task, Unit, part,
 };
 use laioncele_inference::thread_pool;
 
@@ -50,25 +50,20 @@ pub fn steps() -> Vec<Box<dyn Step>> {
 
 struct Evaluate;
 
+const SPEC: StepSpec = StepSpec {
+    name: "evaluate",
+    stage: StageName::Evaluate,
+    version: 2,
+    partitioning: Partitioning::Once,
+    reads: &[Reads::all(TableId::Samples)],
+    writes: &[TableId::Evaluation],
+};
+
 impl Step for Evaluate {
-    fn name(&self) -> &'static str {
-        "evaluate"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::Evaluate
-    }
-    fn version(&self) -> u32 {
-        2
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Once)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![Reads::all(TableId::Samples)]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::Evaluation]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Ok(Plan::read(manifest)?.key_settings())
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, Digest, Manifest};
 use laioncele_face::FaceFiles;
 use laioncele_inference::sections::{face_model_files, model_files};

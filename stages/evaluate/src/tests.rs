@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use laioncele_clip::{ImageEncoder, TextEncoder, cosine};
-use laioncele_core::stage::Partition;
+use laioncele_core::Partition;
 use laioncele_core::table::{Dropped, Image};
 use laioncele_core::testing::StepHarness;
 use laioncele_nn::LoadOptions;
@@ -86,11 +86,11 @@ fn plain() -> Vec<Sample> {
 fn evaluate(harness: &StepHarness) -> Result<Record, StageError> {
     let part = |k, rows| {
         harness
-            .part::<Sample>(&Partition::chunk(k), rows)
+            .part::<Sample>(&Partition::Chunk(k), rows)
             .expect("a part")
     };
     let inputs = vec![part(0, samples()), part(1, plain())];
-    harness.run(&Evaluate, &Partition::whole(), inputs)
+    harness.run(&Evaluate, &Partition::Whole, inputs)
 }
 
 fn find(rows: &[EvaluationScore], metric: &str) -> Option<(f64, u64)> {

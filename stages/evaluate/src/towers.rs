@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 use laioncele_inference::sections::model_files;
 use laioncele_nn::config::JsonFile;
 use serde::{Deserialize, Serialize};

@@ -15,12 +15,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use laioncele_bert_ner::BertNer;
-use laioncele_core::protocol::Progress;
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
+use laioncele_core::spec::Progress;
 use laioncele_core::table::Mention;
 use laioncele_core::{
     CaptionId, CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step,
-    TableId, Task, Unit,
+    StepSpec, TableId, Task, Unit,
 };
 use laioncele_ner::{FindPersons, Ner};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -49,25 +49,20 @@ struct ExtractNames {
     part_rows: usize,
 }
 
+const SPEC: StepSpec = StepSpec {
+    name: "extract-names",
+    stage: StageName::ExtractNames,
+    version: 1,
+    partitioning: Partitioning::Shards,
+    reads: &[Reads::own(TableId::Captions)],
+    writes: &[TableId::Mentions],
+};
+
 impl Step for ExtractNames {
-    fn name(&self) -> &'static str {
-        "extract-names"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::ExtractNames
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Shards)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![Reads::own(TableId::Captions)]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::Mentions]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         settings::key_settings(manifest)
     }

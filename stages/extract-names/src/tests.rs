@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use arrow::array::{
     ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
 };
+use laioncele_core::Partition;
 use laioncele_core::ledger::Record;
-use laioncele_core::stage::Partition;
 use laioncele_core::table::Dropped;
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{Digest, Part};

@@ -5,11 +5,10 @@ mod settings;
 
 use std::collections::{HashMap, HashSet};
 
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Identity, Match};
 use laioncele_core::{
     CoreError, DropReason, ImageId, Manifest, NameId, Part, Partitioning, Reads, StageError,
-    StageName, Step, TableId, Task, Unit,
+    StageName, Step, StepSpec, TableId, Task, Unit,
 };
 
 use frames::{Counted, Ranked};
@@ -22,36 +21,27 @@ pub fn steps() -> Vec<Box<dyn Step>> {
 
 struct FilterCounts;
 
+const SPEC: StepSpec = StepSpec {
+    name: "filter-counts",
+    stage: StageName::FilterCounts,
+    version: 1,
+    partitioning: Partitioning::Buckets,
+    reads: &[
+        Reads::own(TableId::Matches),
+        Reads::own(TableId::KnownNames),
+    ],
+    writes: &[TableId::Identities],
+};
+
 impl Step for FilterCounts {
-    fn name(&self) -> &'static str {
-        "filter-counts"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::FilterCounts
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![
-            Reads::own(TableId::Matches),
-            Reads::own(TableId::KnownNames),
-        ]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::Identities]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         let settings = Settings::from_manifest(manifest)?;
         serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
     }
-    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(Vec::new())
-    }
-
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::from_manifest(task.manifest())?;
         let parts = |table| task.inputs(table).cloned().collect::<Vec<Part>>();

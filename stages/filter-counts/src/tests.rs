@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use laioncele_core::Partition;
 use laioncele_core::ledger::Record;
-use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, FaceBox, FaceVector, FaceVectors, KnownName, Landmarks};
 use laioncele_core::testing::StepHarness;
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 type Found = (u64, u64, f32);
 
 fn bucket() -> Partition {
-    Partition::bucket(0)
+    Partition::Bucket(0)
 }
 
 fn matching(&(name, image, similarity): &Found) -> Match {

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::ops::Range;
 
 use image::{DynamicImage, ImageFormat, RgbImage};
-use laioncele_core::ledger::KeyParts;
+use laioncele_core::key::KeyParts;
 use laioncele_core::table::{Image, NameEmbedding, Portrait, PortraitPair};
 use laioncele_core::{NameId, StageError};
 use laioncele_face::FaceNets;

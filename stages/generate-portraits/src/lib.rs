@@ -11,11 +11,11 @@ mod settings;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 use laioncele_core::table::{NameEmbedding, Portrait, PortraitPair};
 use laioncele_core::{
     CoreError, DropReason, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
-    TableId, Task, Unit,
+    StepSpec, TableId, Task, Unit,
 };
 use laioncele_face::FaceNets;
 use laioncele_inference::{ModelError, ModelLoader};
@@ -38,25 +38,20 @@ pub fn steps() -> Vec<Box<dyn Step>> {
 
 struct GeneratePortraits;
 
+const SPEC: StepSpec = StepSpec {
+    name: "generate-portraits",
+    stage: StageName::GeneratePortraits,
+    version: 1,
+    partitioning: Partitioning::Buckets,
+    reads: &[Reads::own(TableId::NameEmbeddings)],
+    writes: &[TableId::Portraits, TableId::PortraitPairs],
+};
+
 impl Step for GeneratePortraits {
-    fn name(&self) -> &'static str {
-        "generate-portraits"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::GeneratePortraits
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![Reads::own(TableId::NameEmbeddings)]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::Portraits, TableId::PortraitPairs]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Ok(Plan::read(manifest)?.key_settings())
     }

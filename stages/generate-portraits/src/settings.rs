@@ -1,7 +1,7 @@
 //! What the manifest says of portraits, and the digest of all that a portrait depends on.
 
-use laioncele_core::ledger::KeyParts;
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
+use laioncele_core::key::KeyParts;
 use laioncele_core::table::NameEmbedding;
 use laioncele_core::{CoreError, Digest, KeyHasher, Manifest, NameId};
 use laioncele_inference::{FaceSection, SchedulerChoice, SdxlSection};

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use half::f16;
+use laioncele_core::Partition;
 use laioncele_core::ledger::Record;
-use laioncele_core::stage::Partition;
 use laioncele_core::table::{Dropped, NameVector};
 use laioncele_core::testing::StepHarness;
 use laioncele_sdxl::{LoadOptions, TextEncoders};
@@ -47,7 +47,7 @@ fn names(texts: &[&str]) -> Vec<NameEmbedding> {
 }
 
 fn run(harness: &StepHarness, names: &[NameEmbedding]) -> Record {
-    let bucket = Partition::bucket(0);
+    let bucket = Partition::Bucket(0);
     let part = harness.part(&bucket, names.to_vec()).expect("a part");
     harness
         .run(&GeneratePortraits, &bucket, vec![part])
@@ -195,7 +195,7 @@ fn the_key_holds_what_the_result_depends_on() {
     let wrong = harness(folder.path(), "scheduler = \"ddpm\"\n", 0.4);
     assert!(GeneratePortraits.settings(&wrong.manifest).is_err());
     let wrong = harness(folder.path(), "width = 100\n", 0.4);
-    let bucket = Partition::bucket(0);
+    let bucket = Partition::Bucket(0);
     let part = wrong.part(&bucket, names(&["A"])).expect("a part");
     let error = wrong
         .run(&GeneratePortraits, &bucket, vec![part])

@@ -8,13 +8,13 @@ mod prompts;
 mod settings;
 mod sheet;
 
+use laioncele_core::ModelFiles;
 use laioncele_core::ledger::Record;
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::store::Store;
 use laioncele_core::table::{Image, Sample};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
-    Task, Unit,
+    CoreError, DropReason, Manifest, Partition, Partitioning, Reads, StageError, StageName, Step,
+    StepSpec, TableId, Task, Unit,
 };
 
 use draw::{DrawError, Name, Picture, Source, Studio};
@@ -34,31 +34,29 @@ pub fn steps() -> Vec<Box<dyn Step>> {
 
 struct GenerateSamples;
 
+const SPEC: StepSpec = StepSpec {
+    name: "generate-samples",
+    stage: StageName::GenerateSamples,
+    version: 2,
+    partitioning: Partitioning::Chunks(MOST_CHUNKS as u32 + 1),
+    reads: &[
+        Reads::all(TableId::Encoder),
+        Reads::all(TableId::Identities),
+        Reads::all(TableId::NameEmbeddings),
+    ],
+    writes: &[TableId::Samples],
+};
+
 impl Step for GenerateSamples {
-    fn name(&self) -> &'static str {
-        "generate-samples"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::GenerateSamples
-    }
-    fn version(&self) -> u32 {
-        2
-    }
+
     fn partitioning(&self, manifest: &Manifest) -> Result<Partitioning, CoreError> {
         let people = Plan::read(manifest)?.people(manifest)?;
         // The last chunk is the plain model's.
         let chunks = people.len().min(MOST_CHUNKS) + 1;
         Ok(Partitioning::Chunks(u32::try_from(chunks).unwrap_or(1)))
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![
-            Reads::all(TableId::Encoder),
-            Reads::all(TableId::Identities),
-            Reads::all(TableId::NameEmbeddings),
-        ]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::Samples]
     }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Ok(Plan::read(manifest)?.key_settings())
@@ -107,9 +105,12 @@ impl Step for GenerateSamples {
 }
 
 fn chunk_number(task: &Task) -> Result<usize, StageError> {
-    let text = task.partition().as_str();
-    let number = text.strip_prefix("chunk-").and_then(|n| n.parse().ok());
-    number.ok_or_else(|| StageError::Data(format!("`{text}` is no chunk of generate-samples")))
+    match task.partition() {
+        Partition::Chunk(number) => Ok(*number as usize),
+        other => Err(StageError::Data(format!(
+            "`{other}` is no chunk of generate-samples"
+        ))),
+    }
 }
 
 /// A sample to draw.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, KeyHasher, Manifest};
 use laioncele_encoder::Crop;
 use laioncele_inference::{FaceSection, ImageEncoderSection, SchedulerChoice, SdxlSection};

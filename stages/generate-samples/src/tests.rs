@@ -4,7 +4,7 @@ use std::path::Path;
 
 use half::f16;
 use image::RgbImage;
-use laioncele_core::stage::Partition;
+use laioncele_core::Partition;
 use laioncele_core::table::{Dropped, FaceBox, Identity, NameEmbedding as NameRow, NameVector};
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{Digest, ImageId, NameId, Part};
@@ -85,7 +85,7 @@ fn file_part(harness: &StepHarness, name: &str, bytes: Vec<u8>) -> Part {
     let path = format!("tables/encoder/all/test-0.{name}");
     let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
     harness.store.put(&path, bytes).expect("a file");
-    let (table, partition) = (TableId::Encoder, Partition::whole());
+    let (table, partition) = (TableId::Encoder, Partition::Whole);
     Part {
         table,
         partition,
@@ -108,7 +108,7 @@ fn inputs(harness: &StepHarness) -> Vec<Part> {
         face_box: FaceBox(vec![0.0; 4]),
     };
     let identities = names[..2].iter().map(identity).collect();
-    let bucket = Partition::bucket(0);
+    let bucket = Partition::Bucket(0);
     vec![
         file_part(harness, "encoder.json", files.config),
         file_part(harness, "encoder.safetensors", files.weights),
@@ -134,7 +134,7 @@ fn portrait(harness: &StepHarness) -> RgbImage {
 
 fn samples(harness: &StepHarness, chunk: u32) -> (Vec<Sample>, Record) {
     let record = harness
-        .run(&GenerateSamples, &Partition::chunk(chunk), inputs(harness))
+        .run(&GenerateSamples, &Partition::Chunk(chunk), inputs(harness))
         .expect("drawn");
     (harness.rows(&record).expect("samples"), record)
 }

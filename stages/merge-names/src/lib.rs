@@ -11,11 +11,10 @@ mod name_status;
 pub mod normalize;
 mod settings;
 
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Candidate, Name};
 use laioncele_core::{
     CoreError, DropReason, Manifest, NameId, Part, Partition, Partitioning, Reads, StageError,
-    StageName, Step, TableId, Task, Unit,
+    StageName, Step, StepSpec, TableId, Task, Unit,
 };
 
 pub use settings::Settings;
@@ -32,25 +31,20 @@ pub fn steps() -> Vec<Box<dyn Step>> {
 
 struct MergeNames;
 
+const SPEC: StepSpec = StepSpec {
+    name: "merge-names",
+    stage: StageName::MergeNames,
+    version: 1,
+    partitioning: Partitioning::Once,
+    reads: &[Reads::all(TableId::Mentions)],
+    writes: &[TableId::Names, TableId::Candidates],
+};
+
 impl Step for MergeNames {
-    fn name(&self) -> &'static str {
-        "merge-names"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::MergeNames
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Once)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![Reads::all(TableId::Mentions)]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::Names, TableId::Candidates]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         let settings = Settings::from_manifest(manifest)?;
         // The buckets are where the rows go, so they are part of the result.
@@ -59,10 +53,6 @@ impl Step for MergeNames {
         value["run"] = serde_json::json!({ "buckets": manifest.run.buckets });
         Ok(value)
     }
-    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(Vec::new())
-    }
-
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::from_manifest(task.manifest())?;
         let parts: Vec<Part> = task.inputs(TableId::Mentions).cloned().collect();
@@ -174,7 +164,7 @@ fn write_names(
     task.metric("spellings_merged_into_kept_names", merged as f64);
     for (bucket, mut names) in (0..buckets).zip(rows) {
         names.sort_by_key(|n| n.name_id);
-        task.write_to(&Partition::bucket(bucket), names)?;
+        task.write_to(&Partition::Bucket(bucket), names)?;
     }
     Ok(())
 }
@@ -218,7 +208,7 @@ fn flush(
         }
         let mut rows = std::mem::take(rows);
         rows.sort_by_key(|c| (c.name_id, c.image_id));
-        task.write_to(&Partition::bucket(bucket), rows)?;
+        task.write_to(&Partition::Bucket(bucket), rows)?;
         *written = true;
     }
     Ok(())

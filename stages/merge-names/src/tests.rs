@@ -48,7 +48,7 @@ fn run(sections: &str, shards: Vec<Vec<Mention>>) -> Result<Outcome, StageError>
         .enumerate()
         .map(|(i, rows)| harness.part(&Partition::shard(&i.to_string()), rows))
         .collect::<Result<_, _>>()?;
-    let record = harness.run(&MergeNames, &Partition::whole(), inputs)?;
+    let record = harness.run(&MergeNames, &Partition::Whole, inputs)?;
     let (names, candidates, dropped) = (
         harness.rows(&record)?,
         harness.rows(&record)?,
@@ -205,7 +205,7 @@ fn rows_are_written_to_the_bucket_of_their_name() -> Result<(), StageError> {
         partitions.dedup();
         assert_eq!(
             partitions,
-            [Partition::bucket(0), Partition::bucket(1)],
+            [Partition::Bucket(0), Partition::Bucket(1)],
             "{table}"
         );
     }
@@ -213,7 +213,7 @@ fn rows_are_written_to_the_bucket_of_their_name() -> Result<(), StageError> {
         let here = outcome
             .names
             .iter()
-            .filter(|n| Partition::bucket(n.name_id.bucket(2)) == part.partition)
+            .filter(|n| Partition::Bucket(n.name_id.bucket(2)) == part.partition)
             .count();
         assert_eq!(part.rows as usize, here);
     }

@@ -13,11 +13,11 @@ mod settings;
 mod sheet;
 
 use laioncele_core::ledger::Record;
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::store::Store;
 use laioncele_core::table::LaionCele;
 use laioncele_core::{
-    CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId, Task, Unit,
+    CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec, TableId, Task,
+    Unit,
 };
 use serde_json::json;
 
@@ -32,39 +32,30 @@ pub fn steps() -> Vec<Box<dyn Step>> {
 
 struct PackShards;
 
+const SPEC: StepSpec = StepSpec {
+    name: "pack-shards",
+    stage: StageName::PackShards,
+    version: 2,
+    partitioning: Partitioning::Buckets,
+    reads: &[
+        Reads::own(TableId::Identities),
+        Reads::own(TableId::Photos),
+        Reads::own(TableId::UniquePhotos),
+        Reads::own(TableId::NameEmbeddings),
+    ],
+    writes: &[TableId::LaionCele],
+};
+
 impl Step for PackShards {
-    fn name(&self) -> &'static str {
-        "pack-shards"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::PackShards
-    }
-    fn version(&self) -> u32 {
-        2
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![
-            Reads::own(TableId::Identities),
-            Reads::own(TableId::Photos),
-            Reads::own(TableId::UniquePhotos),
-            Reads::own(TableId::NameEmbeddings),
-        ]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::LaionCele]
-    }
+
     /// Sheets are published, not packed: they are in no key.
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         let settings = Settings::from_manifest(manifest)?;
         Ok(json!({ "shard_bytes": settings.shard_bytes, "row_group": settings.row_group }))
     }
-    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(Vec::new())
-    }
-
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::from_manifest(task.manifest())?;
         let rows = rows::join(task)?;

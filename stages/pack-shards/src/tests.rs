@@ -2,7 +2,7 @@ use std::io::Cursor;
 
 use half::f16;
 use image::{ImageFormat, Rgb, RgbImage};
-use laioncele_core::stage::Partition;
+use laioncele_core::Partition;
 use laioncele_core::table::{
     FaceBox, Identity, Image, NameEmbedding, NameVector, Photo, UniquePhoto,
 };
@@ -92,7 +92,7 @@ impl Bucket {
 
     /// Runs pack-shards on the bucket.
     fn pack(self, harness: &StepHarness) -> Result<Record, StageError> {
-        let bucket = Partition::bucket(0);
+        let bucket = Partition::Bucket(0);
         let inputs = vec![
             harness.part(&bucket, self.identities)?,
             harness.part(&bucket, self.photos)?,

@@ -4,11 +4,11 @@
 use std::collections::{HashMap, HashSet};
 
 use laioncele_clip::ImageEncoders;
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 use laioncele_core::table::{FeatureVector, Photo, PhotoFace, PhotoFeature, UniquePhoto};
 use laioncele_core::{
     CoreError, DropReason, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName,
-    Step, TableId, Task, Unit,
+    Step, StepSpec, TableId, Task, Unit,
 };
 use laioncele_encoder::Crop;
 use laioncele_image::{Limits, Orientation, decode};
@@ -27,32 +27,30 @@ pub struct PhotoFeatures;
 /// Where each photo's best-matching face is.
 type FaceBoxes = HashMap<(NameId, ImageId), [f32; 4]>;
 
+const SPEC: StepSpec = StepSpec {
+    name: "photo-features",
+    stage: StageName::TrainEncoder,
+    version: 1,
+    partitioning: Partitioning::Buckets,
+    reads: &[
+        Reads::own(TableId::UniquePhotos),
+        Reads::own(TableId::Photos),
+    ],
+    writes: &[TableId::PhotoFeatures],
+};
+
 impl Step for PhotoFeatures {
-    fn name(&self) -> &'static str {
-        "photo-features"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::TrainEncoder
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
+
     fn reads(&self, manifest: &Manifest) -> Vec<Reads> {
-        let mut reads = vec![
-            Reads::own(TableId::UniquePhotos),
-            Reads::own(TableId::Photos),
-        ];
+        let mut reads = SPEC.reads.to_vec();
         // A wrong section is reported by `settings`.
         if Settings::read(manifest).unwrap_or_default().crop == Crop::Face {
             reads.push(Reads::own(TableId::PhotoFaces));
         }
         reads
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::PhotoFeatures]
     }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Ok(json!({

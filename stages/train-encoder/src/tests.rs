@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use half::f16;
 use image::{ImageFormat, Rgb, RgbImage};
-use laioncele_core::ledger::{KeyParts, Record};
-use laioncele_core::protocol::{Progress, TaskSpec};
+use laioncele_core::key::KeyParts;
+use laioncele_core::ledger::Record;
+use laioncele_core::spec::{Progress, TaskSpec};
 use laioncele_core::table::{
     Dropped, FaceBox, FeatureVector, Image, LaionCele, Landmarks, NameVector, Photo, PhotoFace,
     PhotoFeature, UniquePhoto,
@@ -70,7 +71,7 @@ fn example(name_id: NameId, image_id: ImageId, name: &[f16]) -> LaionCele {
 fn inputs(harness: &StepHarness) -> Vec<Part> {
     let (rows, features) = people();
     let (first, second) = features.split_at(70);
-    let bucket = Partition::bucket;
+    let bucket = Partition::Bucket;
     vec![
         harness.part(&bucket(0), rows).expect("a part"),
         harness.part(&bucket(0), first.to_vec()).expect("a part"),
@@ -82,7 +83,7 @@ fn trained(root: &Path, threads: usize) -> (StepHarness, Record) {
     let mut harness = StepHarness::new(root, SETTINGS).expect("a harness");
     harness.runtime_environment.threads = threads;
     let record = harness
-        .run(&train::TrainEncoder, &Partition::whole(), inputs(&harness))
+        .run(&train::TrainEncoder, &Partition::Whole, inputs(&harness))
         .expect("trained");
     (harness, record)
 }
@@ -163,7 +164,7 @@ impl ProgressReporter for StopAfter {
 
 /// Runs the step as the harness does, but stops it after `steps`.
 fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
-    let (step, partition) = (train::TrainEncoder, Partition::whole());
+    let (step, partition) = (train::TrainEncoder, Partition::Whole);
     let settings = [(
         "settings".to_owned(),
         step.settings(&harness.manifest)
@@ -174,15 +175,15 @@ fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
     let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
     let inputs_digests = inputs.iter().map(digest).collect();
     let key_parts = KeyParts {
-        version: step.version(),
+        version: step.spec().version,
         settings,
         models: Default::default(),
         inputs: inputs_digests,
     };
-    let key = key_parts.key(step.name(), &partition);
+    let key = key_parts.key(step.spec().name, &partition);
     let spec = TaskSpec {
-        stage: step.stage(),
-        step: step.name().to_owned(),
+        stage: step.spec().stage,
+        step: step.spec().name.to_owned(),
         partition,
         key,
         key_parts,
@@ -220,7 +221,7 @@ fn interrupted_and_resumed_is_as_if_uninterrupted() {
     interrupt(&harness, parts.clone(), 90);
     assert_ne!(harness.store.get(&left[0]).expect("a checkpoint"), bytes);
     let resumed = harness
-        .run(&train::TrainEncoder, &Partition::whole(), parts)
+        .run(&train::TrainEncoder, &Partition::Whole, parts)
         .expect("trained");
     assert_eq!(
         (digests(&resumed), &resumed.metrics),
@@ -251,7 +252,7 @@ fn a_damaged_checkpoint_is_no_harm() {
         .put(&left[0], &b"no checkpoint"[..])
         .expect("written");
     let again = harness
-        .run(&train::TrainEncoder, &Partition::whole(), parts)
+        .run(&train::TrainEncoder, &Partition::Whole, parts)
         .expect("trained");
     assert_eq!(digests(&again), digests(&whole));
 }
@@ -289,7 +290,7 @@ fn nobody_to_train_on_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let harness = StepHarness::new(folder.path(), SETTINGS).expect("a harness");
     let error = harness
-        .run(&train::TrainEncoder, &Partition::whole(), Vec::new())
+        .run(&train::TrainEncoder, &Partition::Whole, Vec::new())
         .expect_err("nobody");
     assert!(
         matches!(&error, StageError::Data(text) if text.contains("nobody")),
@@ -304,7 +305,7 @@ fn photos_without_features_are_dropped() {
     let mut parts = inputs(&harness);
     parts.pop();
     let record = harness
-        .run(&train::TrainEncoder, &Partition::whole(), parts)
+        .run(&train::TrainEncoder, &Partition::Whole, parts)
         .expect("trained");
     assert_eq!(
         (record.balances[0].rows_in, record.balances[0].rows_out),
@@ -375,7 +376,7 @@ fn photo_parts(harness: &StepHarness) -> Vec<Part> {
         average_hash: 0,
         copies: 0,
     };
-    let bucket = Partition::bucket(0);
+    let bucket = Partition::Bucket(0);
     vec![
         harness
             .part(&bucket, vec![photo(3), photo(2), photo(1)])
@@ -396,7 +397,7 @@ fn features(crop: &str) -> (Vec<PhotoFeature>, Record) {
     let read = features::PhotoFeatures.reads(&harness.manifest);
     parts.retain(|part| read.iter().any(|reads| reads.table == part.table));
     let record = harness
-        .run(&features::PhotoFeatures, &Partition::bucket(0), parts)
+        .run(&features::PhotoFeatures, &Partition::Bucket(0), parts)
         .expect("encoded");
     (harness.rows(&record).expect("rows"), record)
 }

@@ -1,9 +1,8 @@
 //! Step `train-encoder`: trains the three layers and writes the encoder with its loss curve.
 
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::{
-    CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId, Task, Unit,
-    ledger::Record, store::Store,
+    CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec, TableId, Task,
+    Unit, ledger::Record, store::Store,
 };
 use laioncele_encoder::{Encoder, EncoderConfig, Layer};
 use laioncele_inference::thread_pool;
@@ -27,35 +26,26 @@ const CHECKPOINT: &str = "training.safetensors";
 /// The step.
 pub struct TrainEncoder;
 
+const SPEC: StepSpec = StepSpec {
+    name: "train-encoder",
+    stage: StageName::TrainEncoder,
+    version: 1,
+    partitioning: Partitioning::Once,
+    reads: &[
+        Reads::all(TableId::LaionCele),
+        Reads::all(TableId::PhotoFeatures),
+    ],
+    writes: &[TableId::Encoder],
+};
+
 impl Step for TrainEncoder {
-    fn name(&self) -> &'static str {
-        "train-encoder"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::TrainEncoder
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Once)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![
-            Reads::all(TableId::LaionCele),
-            Reads::all(TableId::PhotoFeatures),
-        ]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::Encoder]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Settings::read(manifest)?.training_key(manifest)
     }
-    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(Vec::new())
-    }
-
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::read(task.manifest())?;
         let examples = Examples::read(task, settings.validation)?;

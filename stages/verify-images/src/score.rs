@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 use laioncele_core::table::{FaceVectors, KnownName, Photo, PhotoFace, UniquePhoto};
 use laioncele_core::{
     CoreError, DropReason, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName,
-    Step, TableId, Task, Unit,
+    Step, StepSpec, TableId, Task, Unit,
 };
 use laioncele_face::{FaceNets, FileError};
 use laioncele_image::Limits;
@@ -25,29 +25,24 @@ type Key = (NameId, ImageId);
 /// The step.
 pub struct ScorePhotos;
 
+const SPEC: StepSpec = StepSpec {
+    name: "score-photos",
+    stage: StageName::VerifyImages,
+    version: 3,
+    partitioning: Partitioning::Buckets,
+    reads: &[
+        Reads::own(TableId::UniquePhotos),
+        Reads::own(TableId::Photos),
+        Reads::own(TableId::KnownNames),
+    ],
+    writes: &[TableId::PhotoFaces],
+};
+
 impl Step for ScorePhotos {
-    fn name(&self) -> &'static str {
-        "score-photos"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::VerifyImages
-    }
-    fn version(&self) -> u32 {
-        3
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![
-            Reads::own(TableId::UniquePhotos),
-            Reads::own(TableId::Photos),
-            Reads::own(TableId::KnownNames),
-        ]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::PhotoFaces]
-    }
+
     fn settings(&self, _: &Manifest) -> Result<Value, CoreError> {
         Ok(Value::Null)
     }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use laioncele_core::Partition;
 use laioncele_core::ledger::Record;
-use laioncele_core::stage::Partition;
 use laioncele_core::table::{
     Dropped, FaceBox, FaceVector, FaceVectors, Image, KnownName, Landmarks, Match, Photo,
     PhotoFace, UniquePhoto,
@@ -20,7 +20,7 @@ use crate::verify::{VerifyImages, decide};
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn bucket() -> Partition {
-    Partition::bucket(0)
+    Partition::Bucket(0)
 }
 
 fn network(folder: &Path) -> FaceFiles {

@@ -1,10 +1,9 @@
 //! Step `verify-images`: which photos show their name's person, by the stored similarities. No network runs here.
 
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{Match, PhotoFace};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId,
-    Task, Unit,
+    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec,
+    TableId, Task, Unit,
 };
 use serde_json::Value;
 
@@ -13,33 +12,24 @@ use crate::settings::Settings;
 /// The step.
 pub struct VerifyImages;
 
+const SPEC: StepSpec = StepSpec {
+    name: "verify-images",
+    stage: StageName::VerifyImages,
+    version: 1,
+    partitioning: Partitioning::Buckets,
+    reads: &[Reads::own(TableId::PhotoFaces)],
+    writes: &[TableId::Matches],
+};
+
 impl Step for VerifyImages {
-    fn name(&self) -> &'static str {
-        "verify-images"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::VerifyImages
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![Reads::own(TableId::PhotoFaces)]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::Matches]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<Value, CoreError> {
         let settings = Settings::read(manifest)?;
         serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
     }
-    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(Vec::new())
-    }
-
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::read(task.manifest())?;
         let (mut matches, mut rows_in) = (Vec::new(), 0);

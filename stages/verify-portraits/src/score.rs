@@ -1,9 +1,10 @@
 //! Step `score-portraits`: the face of each portrait. It depends on no threshold.
 
-use laioncele_core::stage::ModelFiles;
+use laioncele_core::ModelFiles;
 use laioncele_core::table::{FaceBox, FaceVector, Landmarks, Portrait, PortraitFace};
 use laioncele_core::{
-    CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, TableId, Task, Unit,
+    CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec, TableId, Task,
+    Unit,
 };
 use laioncele_face::FaceNets;
 use laioncele_image::{Limits, Orientation, decode};
@@ -17,25 +18,20 @@ const PORTRAITS_AT_ONCE: usize = 64;
 /// The step.
 pub struct ScorePortraits;
 
+const SPEC: StepSpec = StepSpec {
+    name: "score-portraits",
+    stage: StageName::VerifyPortraits,
+    version: 2,
+    partitioning: Partitioning::Buckets,
+    reads: &[Reads::own(TableId::Portraits)],
+    writes: &[TableId::PortraitFaces],
+};
+
 impl Step for ScorePortraits {
-    fn name(&self) -> &'static str {
-        "score-portraits"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::VerifyPortraits
-    }
-    fn version(&self) -> u32 {
-        2
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![Reads::own(TableId::Portraits)]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::PortraitFaces]
-    }
+
     fn settings(&self, _: &Manifest) -> Result<Value, CoreError> {
         Ok(Value::Null)
     }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use half::f16;
+use laioncele_core::Partition;
 use laioncele_core::ledger::Record;
-use laioncele_core::stage::Partition;
 use laioncele_core::table::{
     Dropped, FaceBox, FaceVector, Image, KnownName, Landmarks, NameEmbedding, NameVector, Portrait,
     PortraitFace,
@@ -20,7 +20,7 @@ use crate::verify::{VerifyPortraits, decide, mean_face};
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn bucket() -> Partition {
-    Partition::bucket(0)
+    Partition::Bucket(0)
 }
 
 /// A harness with the embedded world's networks in `faces`, or with a manifest that names no model.

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use laioncele_core::stage::ModelFiles;
 use laioncele_core::table::{FaceVector, FaceVectors, KnownName, NameEmbedding, PortraitFace};
 use laioncele_core::{
     CoreError, DropReason, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
-    TableId, Task, Unit,
+    StepSpec, TableId, Task, Unit,
 };
 use laioncele_face::agreement::{self, Sighting, Verdict};
 use serde_json::Value;
@@ -19,36 +18,27 @@ const PORTRAITS: usize = 4;
 /// The step.
 pub struct VerifyPortraits;
 
+const SPEC: StepSpec = StepSpec {
+    name: "verify-portraits",
+    stage: StageName::VerifyPortraits,
+    version: 1,
+    partitioning: Partitioning::Buckets,
+    reads: &[
+        Reads::own(TableId::PortraitFaces),
+        Reads::own(TableId::NameEmbeddings),
+    ],
+    writes: &[TableId::KnownNames],
+};
+
 impl Step for VerifyPortraits {
-    fn name(&self) -> &'static str {
-        "verify-portraits"
+    fn spec(&self) -> &'static StepSpec {
+        &SPEC
     }
-    fn stage(&self) -> StageName {
-        StageName::VerifyPortraits
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn partitioning(&self, _: &Manifest) -> Result<Partitioning, CoreError> {
-        Ok(Partitioning::Buckets)
-    }
-    fn reads(&self, _: &Manifest) -> Vec<Reads> {
-        vec![
-            Reads::own(TableId::PortraitFaces),
-            Reads::own(TableId::NameEmbeddings),
-        ]
-    }
-    fn writes(&self) -> Vec<TableId> {
-        vec![TableId::KnownNames]
-    }
+
     fn settings(&self, manifest: &Manifest) -> Result<Value, CoreError> {
         let settings = Settings::read(manifest)?;
         serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
     }
-    fn models(&self, _: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(Vec::new())
-    }
-
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let same_person = Settings::read(task.manifest())?.same_person;
         let mut faces: Vec<PortraitFace> = task.read()?;

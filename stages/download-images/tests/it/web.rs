@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use image::{ImageFormat, RgbImage};
-use laioncele_core::protocol::HostMap;
-use laioncele_core::stage::Partition;
+use laioncele_core::Partition;
+use laioncele_core::spec::HostMap;
 use laioncele_core::table::{Candidate, Dropped, FaceVector, FaceVectors, KnownName, Photo};
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{DropReason, ImageId, NameId};
@@ -204,7 +204,7 @@ fn each_failure_gets_its_drop_reason_and_good_photos_stay_untouched() -> Result<
         Some("0123456789abcdef0123456789abcdef".to_owned()),
     ));
     rows.push(row(stranger, "http://a.example/good.jpg", None));
-    let bucket = Partition::bucket(0);
+    let bucket = Partition::Bucket(0);
     let inputs = vec![
         harness.part(&bucket, rows)?,
         harness.part(&bucket, vec![known(name)])?,

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use laioncele_core::digest::FileDigests;
-use laioncele_core::stage::Partition;
+use laioncele_core::Partition;
+use laioncele_core::file_digests::FileDigests;
 use laioncele_core::table::Mention;
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{Digest, Part, Step, TableId};

@@ -1,0 +1,170 @@
+//! Digests of files and folders, remembered by size and modification time.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, KeyHasher};
+use crate::error::CoreError;
+
+/// Digests of files and folders outside the store (models, the source's shards).
+///
+/// A file's digest is remembered with its size and modification time, in memory and, when a memory file is given,
+/// on disk: a second run over gigabytes of unchanged weights reads only their metadata.
+pub struct FileDigests {
+    memory: Option<PathBuf>,
+    known: Mutex<BTreeMap<String, Remembered>>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Remembered {
+    size: u64,
+    modified_ns: u128,
+    digest: Digest,
+}
+
+impl FileDigests {
+    /// Loads what `memory` remembers; a missing or unreadable memory only costs time.
+    pub fn open(memory: Option<PathBuf>) -> Self {
+        let known = memory
+            .as_ref()
+            .and_then(|p| fs::read(p).ok())
+            .and_then(|b| serde_json::from_slice(&b).ok());
+        Self {
+            memory,
+            known: Mutex::new(known.unwrap_or_default()),
+        }
+    }
+
+    /// The digest of one file's bytes, or of a folder: its files' relative names and digests, sorted by name.
+    ///
+    /// # Errors
+    /// [`CoreError::Missing`] where nothing is, [`CoreError::Io`] where it cannot be read.
+    pub fn of(&self, path: &Path) -> Result<Digest, CoreError> {
+        if !path.is_dir() {
+            return self.of_file(path);
+        }
+        let mut hasher = KeyHasher::new("folder");
+        for file in files_below(path)? {
+            let name = file
+                .strip_prefix(path)
+                .unwrap_or(&file)
+                .to_string_lossy()
+                .into_owned();
+            hasher = hasher.digest(&name, self.of_file(&file)?);
+        }
+        Ok(hasher.finish())
+    }
+
+    fn of_file(&self, path: &Path) -> Result<Digest, CoreError> {
+        let meta = fs::metadata(path).map_err(|e| CoreError::from_io(path, e))?;
+        let modified_ns = meta
+            .modified()
+            .ok()
+            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |d| d.as_nanos());
+        let name = path
+            .canonicalize()
+            .unwrap_or_else(|_| path.to_owned())
+            .to_string_lossy()
+            .into_owned();
+        let lock = || {
+            self.known
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+        };
+        if let Some(hit) = lock()
+            .get(&name)
+            .filter(|r| r.size == meta.len() && r.modified_ns == modified_ns)
+        {
+            return Ok(hit.digest);
+        }
+        let digest = hash_file(path)?;
+        lock().insert(
+            name,
+            Remembered {
+                size: meta.len(),
+                modified_ns,
+                digest,
+            },
+        );
+        Ok(digest)
+    }
+
+    /// Writes the memory file; a failure only costs time on the next run.
+    pub fn save(&self) {
+        let Some(path) = &self.memory else { return };
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let (Ok(text), Some(folder)) = (serde_json::to_vec(&*known), path.parent()) {
+            let partial = path.with_extension(format!("{}.partial", std::process::id()));
+            let written = fs::create_dir_all(folder)
+                .and_then(|()| fs::write(&partial, text))
+                .and_then(|()| fs::rename(&partial, path));
+            if let Err(error) = written {
+                tracing::debug!(path = %path.display(), %error, "digests not remembered");
+            }
+        }
+    }
+}
+
+fn hash_file(path: &Path) -> Result<Digest, CoreError> {
+    let mut file = fs::File::open(path).map_err(|e| CoreError::from_io(path, e))?;
+    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; 1 << 18]);
+    loop {
+        let n = file
+            .read(&mut buffer)
+            .map_err(|e| CoreError::from_io(path, e))?;
+        if n == 0 {
+            return Ok(Digest(*hasher.finalize().as_bytes()));
+        }
+        hasher.update(&buffer[..n]);
+    }
+}
+
+/// All files below `folder`, sorted by path.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, CoreError> {
+    let (mut files, mut open) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(&next).map_err(|e| CoreError::from_io(&next, e))? {
+            let path = entry.map_err(|e| CoreError::from_io(&next, e))?.path();
+            if path.is_dir() {
+                open.push(path)
+            } else {
+                files.push(path)
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_changes_with_names_and_bytes() -> Result<(), CoreError> {
+        let folder =
+            tempfile::tempdir().map_err(|e| CoreError::from_io(Path::new("tempdir"), e))?;
+        let write = |name: &str, text: &str| {
+            fs::write(folder.path().join(name), text)
+                .map_err(|e| CoreError::from_io(folder.path(), e))
+        };
+        write("a", "1")?;
+        let first = FileDigests::open(None).of(folder.path())?;
+        write("b", "1")?;
+        let second = FileDigests::open(None).of(folder.path())?;
+        write("b", "2")?;
+        let third = FileDigests::open(None).of(folder.path())?;
+        assert!(first != second && second != third && first != third);
+        Ok(())
+    }
+}

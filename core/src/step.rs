@@ -1,0 +1,145 @@
+//! Steps: what a step promises the planner, and how its work is partitioned.
+
+use std::path::PathBuf;
+
+use crate::error::{CoreError, StageError};
+use crate::ledger::Record;
+use crate::manifest::Manifest;
+use crate::names::StageName;
+use crate::store::Store;
+use crate::table::TableId;
+use crate::task::Task;
+
+/// How a step's work is cut into tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitioning {
+    /// One task per file of the source.
+    Shards,
+    /// One task per name bucket (`run.buckets` of the manifest).
+    Buckets,
+    /// One task.
+    Once,
+    /// This many tasks, numbered from 0.
+    Chunks(u32),
+}
+
+/// Which parts of a table a task reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of its own partition.
+    Own,
+    /// All of them.
+    All,
+}
+
+/// A table that a step reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// The table.
+    pub table: TableId,
+    /// Which of its parts.
+    pub scope: Scope,
+}
+
+impl Reads {
+    /// The parts of the task's own partition.
+    pub const fn own(table: TableId) -> Self {
+        Self {
+            table,
+            scope: Scope::Own,
+        }
+    }
+
+    /// All parts.
+    pub const fn all(table: TableId) -> Self {
+        Self {
+            table,
+            scope: Scope::All,
+        }
+    }
+}
+
+/// Files of a model that a step uses; their digest is in the key of each of its tasks.
+#[derive(Clone, Debug)]
+pub struct ModelFiles {
+    /// What the plan calls it: `models.face`, …
+    pub label: String,
+    /// File or folder.
+    pub path: PathBuf,
+}
+
+/// What a step is, whatever the manifest says.
+#[derive(Debug)]
+pub struct StepSpec {
+    /// Unique. The step of a stage that has just one has the stage's own name.
+    pub name: &'static str,
+    /// The stage it belongs to.
+    pub stage: StageName,
+    /// Part of every key. Raise it when the same inputs and settings give another result.
+    pub version: u32,
+    /// How its work is cut. Where the manifest decides the number of chunks, this is the largest.
+    pub partitioning: Partitioning,
+    /// The tables it always reads.
+    pub reads: &'static [Reads],
+    /// The tables it writes, besides [`TableId::Dropped`] which every step writes.
+    pub writes: &'static [TableId],
+}
+
+/// One kind of task. Most stages are one step; scores are a step apart from the decisions taken on them, so that a
+/// threshold re-decides without a model.
+///
+/// The planner calls everything but [`Step::run`] in the coordinator, often; `run` is called in a worker process, one
+/// task at a time. A step holds no state: what is worth keeping between tasks goes into [`Task::resource`].
+pub trait Step: Send + Sync {
+    /// What the step is, whatever the manifest says.
+    fn spec(&self) -> &'static StepSpec;
+
+    /// How its work is cut: as its spec says, except where the manifest decides the number of chunks.
+    ///
+    /// # Errors
+    /// Settings of the wrong form.
+    fn partitioning(&self, _manifest: &Manifest) -> Result<Partitioning, CoreError> {
+        Ok(self.spec().partitioning)
+    }
+
+    /// The tables it reads: those of its spec, and those that only some settings need.
+    fn reads(&self, _manifest: &Manifest) -> Vec<Reads> {
+        self.spec().reads.to_vec()
+    }
+
+    /// The part of the manifest that its result depends on, resolved (defaults filled in). Goes into the key.
+    ///
+    /// # Errors
+    /// An unknown key or wrong type, naming the nearest valid key.
+    fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError>;
+
+    /// The model files it uses, by default none. They must exist; their digests go into the key.
+    ///
+    /// # Errors
+    /// Settings of the wrong form.
+    fn models(&self, _manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Does one task: reads through `task`, writes through it, drops through it, accounts for every row. The caller
+    /// commits. Must give the same parts for the same inputs.
+    ///
+    /// # Errors
+    /// Only what concerns the task as a whole; a bad row is dropped with its reason.
+    fn run(&self, task: &mut Task) -> Result<(), StageError>;
+
+    /// Makes committed results visible outside `tables/` (a published folder, a sheet). Called in the coordinator
+    /// once all the step's tasks are committed, also when none had to run; must be idempotent and cheap when nothing
+    /// changed.
+    ///
+    /// # Errors
+    /// Store errors.
+    fn publish(
+        &self,
+        _store: &Store,
+        _manifest: &Manifest,
+        _records: &[Record],
+    ) -> Result<(), CoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! The names of the tables.
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
+
+/// The tables and files that steps hand to each other.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum TableId {
+    /// The source's captions (not ours: read as the manifest maps its columns).
+    Captions,
+    /// PERSON spans in captions.
+    Mentions,
+    /// Canonical names with their aliases.
+    Names,
+    /// (name, image) pairs.
+    Candidates,
+    /// Names with their embedding.
+    NameEmbeddings,
+    /// Generated portraits.
+    Portraits,
+    /// How far the first two portraits of a name agree.
+    PortraitPairs,
+    /// The face of each portrait.
+    PortraitFaces,
+    /// Names that SDXL really knows.
+    KnownNames,
+    /// Downloaded photos.
+    Photos,
+    /// Photos without their copies.
+    UniquePhotos,
+    /// The best face of each photo against its name's portraits.
+    PhotoFaces,
+    /// Photos that show their name's person.
+    Matches,
+    /// Names with enough matching photos: one row per kept photo.
+    Identities,
+    /// The dataset itself.
+    #[serde(rename = "laioncele")]
+    #[strum(serialize = "laioncele")]
+    LaionCele,
+    /// CLIP image features of photos.
+    PhotoFeatures,
+    /// The trained encoder (files).
+    Encoder,
+    /// Generated pictures of unseen people.
+    Samples,
+    /// Scores of generated pictures.
+    Evaluation,
+    /// Dropped rows of any step.
+    Dropped,
+}
+
+impl TableId {
+    /// Every value, in declared order.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// The word, as in tables, records and reports.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
