@@ -16,8 +16,8 @@ use laioncele_core::spec::TaskSpec;
 use laioncele_core::store::Store;
 use laioncele_core::table::UniquePhoto;
 use laioncele_core::{
-    CoreError, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
-    StepSpec, TableId, Task, Unit,
+    CoreError, ImageId, Manifest, NameId, Partitioning, StageError, StageName, Step, StepSpec,
+    TableId, Task, Unit,
 };
 
 use super::launch::{Launch, Process, StartedWorker, WorkerOptions};

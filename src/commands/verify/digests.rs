@@ -45,7 +45,7 @@ fn of_table(store: &Store, table: TableId, parts: &[&Part]) -> Result<TableDiges
     files.sort_unstable();
     let mut hasher = KeyHasher::new("table-digest").digest("rows", rows.finish());
     for (partition, digest) in files {
-        hasher = hasher.digest(partition, digest);
+        hasher = hasher.digest(&partition.to_string(), digest);
     }
     Ok(TableDigest {
         table,

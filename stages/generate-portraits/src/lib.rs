@@ -65,7 +65,7 @@ impl Step for GeneratePortraits {
         names.sort_by_key(|name| name.name_id);
         let mut output = Output::default();
         if !names.is_empty() {
-            portray_all(task, &plan, &names, self.version(), &mut output)?;
+            portray_all(task, &plan, &names, SPEC.version, &mut output)?;
         }
         output.close_part(task)?;
         task.balance(Unit::Name, names.len() as u64, output.names);
