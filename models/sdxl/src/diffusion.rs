@@ -173,7 +173,7 @@ impl Sdxl {
         let conditioning = self.unet.condition(&context, &pooled, &time_ids)?;
         let conditioning = match rows.iter().copied().eq(0..texts.len()) {
             true => conditioning,
-            false => conditioning.spread(&rows)?,
+            false => conditioning.select_rows(&rows)?,
         };
         let timesteps = params.schedule.timesteps();
         let biases = self.unet.step_table(timesteps, &conditioning)?;

@@ -3,6 +3,7 @@
 //! What does not change during a run is computed before it: [`UNet::condition`] the text's keys and values
 //! and the added condition, [`UNet::step_table`] what each timestep adds to every ResNet.
 
+mod blocks;
 mod config;
 mod embeddings;
 mod transformer;
@@ -14,11 +15,11 @@ use laioncele_nn::layers::silu;
 use laioncele_nn::{LoadOptions, Shapes, Weights};
 
 use crate::error::{Error, Result};
-use crate::layers::{Conv2d, GroupNorm, ResNet, ResNetConfig};
-use crate::ops;
-use config::{Level, UNetConfig};
+use crate::layers::{Conv2d, GroupNorm};
+use blocks::{Block, Pass};
+use config::UNetConfig;
 use embeddings::{TimestepEmbedding, sinusoid};
-use transformer::{KeyValue, Transformer, TransformerConfig};
+use transformer::KeyValue;
 
 /// [original height, original width, crop top, crop left, target height, target width], in pixels.
 pub type TimeIds = [f32; 6];
@@ -39,7 +40,7 @@ impl Conditioning {
     ///
     /// # Errors
     /// A row whose text is zeros after one whose is not: null texts come first, and no encoder gives zeros for another.
-    pub fn spread(&self, rows: &[usize]) -> Result<Self> {
+    pub fn select_rows(&self, rows: &[usize]) -> Result<Self> {
         let zeros = rows.iter().take_while(|row| **row < self.zeros).count();
         let device = self.added.device();
         let index = |rows: &[usize], less: usize| {
@@ -67,28 +68,11 @@ impl Conditioning {
             added: self.added.index_select(&index(rows, 0)?, 0)?,
         })
     }
-
-    /// The keys and values of the next `depth` cross-attentions; none where all texts are zeros.
-    fn next<'a>(left: &mut &'a [KeyValue], depth: usize) -> &'a [KeyValue] {
-        let (next, rest) = left.split_at(depth.min(left.len()));
-        *left = rest;
-        next
-    }
 }
 
 /// What one timestep adds to every ResNet's channels, each [batch, channels], in the U-Net's order.
 #[derive(Debug)]
 pub struct StepBiases(Vec<Tensor>);
-
-/// A level of the U-Net, down or up.
-#[derive(Debug)]
-struct Stage {
-    resnets: Vec<ResNet>,
-    /// One per ResNet, or none.
-    attentions: Vec<Transformer>,
-    /// To the next level: a stride-2 convolution going down, one after upsampling going up.
-    resample: Option<Conv2d>,
-}
 
 /// SDXL's U-Net.
 #[derive(Debug)]
@@ -97,9 +81,9 @@ pub struct UNet {
     time_embedding: TimestepEmbedding,
     add_embedding: TimestepEmbedding,
     conv_in: Conv2d,
-    down_blocks: Vec<Stage>,
-    mid_block: Stage,
-    up_blocks: Vec<Stage>,
+    down_blocks: Vec<Block>,
+    mid_block: Block,
+    up_blocks: Vec<Block>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
     device: Device,
@@ -144,9 +128,9 @@ impl UNet {
             time_embedding: TimestepEmbedding::load(&w.pp("time_embedding"), first, time)?,
             add_embedding: TimestepEmbedding::load(&w.pp("add_embedding"), joined, time)?,
             conv_in: Conv2d::same(&w.pp("conv_in"), config.in_channels, first)?,
-            down_blocks: load_down(&config, w)?,
-            mid_block: load_mid(&config, &w.pp("mid_block"))?,
-            up_blocks: load_up(&config, w)?,
+            down_blocks: blocks::load_down(&config, w)?,
+            mid_block: blocks::load_mid(&config, &w.pp("mid_block"))?,
+            up_blocks: blocks::load_up(&config, w)?,
             conv_norm_out: GroupNorm::load(
                 &w.pp("conv_norm_out"),
                 first,
@@ -215,32 +199,31 @@ impl UNet {
         if zeros < rows {
             let context = &context[zeros * tokens * width..];
             let context = self.tensor(context, (rows - zeros, tokens, width))?;
-            for transformer in self.stages().flat_map(|stage| &stage.attentions) {
+            for transformer in self.blocks().flat_map(|block| &block.attentions) {
                 key_values.extend(transformer.key_values(&context)?);
             }
         }
-        let mut joined = Vec::with_capacity(
-            rows * (self.config.pooled_width + 6 * self.config.addition_time_embed_dim),
-        );
-        for (pooled, ids) in pooled.chunks_exact(self.config.pooled_width).zip(time_ids) {
-            joined.extend_from_slice(pooled);
-            ids.iter().for_each(|id| {
-                joined.extend(sinusoid(
-                    *id,
-                    self.config.addition_time_embed_dim,
-                    &self.config,
-                ))
-            });
-        }
-        let columns = joined.len() / rows.max(1);
-        let added = self
-            .add_embedding
-            .forward(&self.tensor(&joined, (rows, columns))?)?;
+        let added = self.added_condition(pooled, time_ids)?;
         Ok(Conditioning {
             key_values,
             zeros,
             added,
         })
+    }
+
+    /// The added condition [rows, time embedding width] of pooled vectors and sizes.
+    fn added_condition(&self, pooled: &[f32], time_ids: &[TimeIds]) -> Result<Tensor> {
+        let config = &self.config;
+        let columns = config.pooled_width + 6 * config.addition_time_embed_dim;
+        let mut joined = Vec::with_capacity(time_ids.len() * columns);
+        for (pooled, ids) in pooled.chunks_exact(config.pooled_width).zip(time_ids) {
+            joined.extend_from_slice(pooled);
+            for id in ids {
+                joined.extend(sinusoid(*id, config.addition_time_embed_dim, config));
+            }
+        }
+        let joined = self.tensor(&joined, (time_ids.len(), columns))?;
+        self.add_embedding.forward(&joined)
     }
 
     /// What each of `timesteps` adds to the ResNets under `conditioning`.
@@ -263,8 +246,8 @@ impl UNet {
             .broadcast_add(&conditioning.added.unsqueeze(0)?)?;
         let activated = silu(&embedded.reshape((steps * rows, self.config.time_embed_dim))?)?;
         let biases = self
-            .stages()
-            .flat_map(|stage| &stage.resnets)
+            .blocks()
+            .flat_map(|block| &block.resnets)
             .map(|resnet| resnet.time_bias(&activated));
         let biases = biases.collect::<Result<Vec<_>>>()?;
         let step = |i: usize| {
@@ -277,63 +260,34 @@ impl UNet {
     }
 
     /// One prediction: sample [rows, channels, h, w] → the same shape.
+    ///
+    /// # Errors
+    /// A tensor operation that failed.
     pub fn forward(
         &self,
         sample: &Tensor,
         step: &StepBiases,
         conditioning: &Conditioning,
     ) -> Result<Tensor> {
-        let mut biases = step.0.iter();
-        let mut texts = conditioning.key_values.as_slice();
-        let mut attend = |transformer: &Transformer, x: &Tensor| {
-            transformer.forward(x, Conditioning::next(&mut texts, transformer.depth()))
-        };
+        let mut pass = Pass::new(&step.0, &conditioning.key_values);
         let (.., height, width) = sample.dims4()?;
         let factor = 1usize << (self.config.levels.len() - 1);
         // Sizes that do not halve evenly come back through the skips' sizes instead of doubling.
         let uneven = !height.is_multiple_of(factor) || !width.is_multiple_of(factor);
         let mut x = self.conv_in.forward(sample)?;
         let mut skips = vec![x.clone()];
-        for stage in &self.down_blocks {
-            for (i, resnet) in stage.resnets.iter().enumerate() {
-                x = resnet.forward(&x, biases.next())?;
-                if let Some(attention) = stage.attentions.get(i) {
-                    x = attend(attention, &x)?;
-                }
-                skips.push(x.clone());
-            }
-            if let Some(downsampler) = &stage.resample {
-                x = downsampler.forward(&x)?;
-                skips.push(x.clone());
-            }
+        for block in &self.down_blocks {
+            x = block.down(x, &mut skips, &mut pass)?;
         }
-        x = self.mid_block.resnets[0].forward(&x, biases.next())?;
-        x = attend(&self.mid_block.attentions[0], &x)?;
-        x = self.mid_block.resnets[1].forward(&x, biases.next())?;
-        for stage in &self.up_blocks {
-            for (i, resnet) in stage.resnets.iter().enumerate() {
-                let skip = skips
-                    .pop()
-                    .ok_or_else(|| candle_core::Error::Msg("more ResNets than skips".into()))?;
-                x = resnet.forward(&Tensor::cat(&[&x, &skip], 1)?, biases.next())?;
-                if let Some(attention) = stage.attentions.get(i) {
-                    x = attend(attention, &x)?;
-                }
-            }
-            if let Some(upsampler) = &stage.resample {
-                let (.., height, width) = x.dims4()?;
-                let (height, width) = match skips.last() {
-                    Some(skip) if uneven => (skip.dim(2)?, skip.dim(3)?),
-                    _ => (2 * height, 2 * width),
-                };
-                x = upsampler.forward(&ops::upsample_nearest(&x, height, width)?)?;
-            }
+        x = self.mid_block.mid(&x, &mut pass)?;
+        for block in &self.up_blocks {
+            x = block.up(x, &mut skips, uneven, &mut pass)?;
         }
         self.conv_out.forward(&self.conv_norm_out.forward_silu(&x)?)
     }
 
-    /// All stages in the order of the forward pass.
-    fn stages(&self) -> impl Iterator<Item = &Stage> {
+    /// All blocks in the order of the forward pass.
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.down_blocks
             .iter()
             .chain([&self.mid_block])
@@ -344,141 +298,4 @@ impl UNet {
     pub fn tensor(&self, values: &[f32], shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
         Ok(Tensor::from_slice(values, shape, &self.device)?.to_dtype(self.dtype)?)
     }
-}
-
-fn resnet_config(config: &UNetConfig) -> ResNetConfig {
-    ResNetConfig {
-        groups: config.groups,
-        eps: config.eps,
-        time: Some(config.time_embed_dim),
-    }
-}
-
-fn transformer_config(config: &UNetConfig, level: &Level) -> TransformerConfig {
-    TransformerConfig {
-        channels: level.channels,
-        heads: level.heads,
-        context: config.cross_attention_dim,
-        groups: config.groups,
-        linear_projection: config.use_linear_projection,
-    }
-}
-
-fn load_attentions(
-    w: &Weights,
-    depths: Option<&Vec<usize>>,
-    config: &TransformerConfig,
-) -> Result<Vec<Transformer>> {
-    let depths = depths.into_iter().flatten().enumerate();
-    depths
-        .map(|(j, depth)| Transformer::load(&w.pp(format_args!("attentions.{j}")), *depth, config))
-        .collect()
-}
-
-fn load_down(config: &UNetConfig, w: &Weights) -> Result<Vec<Stage>> {
-    let mut input = config.levels[0].channels;
-    let mut stages = Vec::new();
-    for (i, level) in config.levels.iter().enumerate() {
-        let w = w.pp(format_args!("down_blocks.{i}"));
-        let mut resnets = Vec::new();
-        for j in 0..level.layers {
-            let w = w.pp(format_args!("resnets.{j}"));
-            resnets.push(ResNet::load(
-                &w,
-                input,
-                level.channels,
-                &resnet_config(config),
-            )?);
-            input = level.channels;
-        }
-        let attentions = load_attentions(
-            &w,
-            level.down_depths.as_ref(),
-            &transformer_config(config, level),
-        )?;
-        let resample = match i + 1 < config.levels.len() {
-            true => Some(Conv2d::halving(
-                &w.pp("downsamplers.0.conv"),
-                level.channels,
-                1,
-            )?),
-            false => None,
-        };
-        stages.push(Stage {
-            resnets,
-            attentions,
-            resample,
-        });
-    }
-    Ok(stages)
-}
-
-fn load_mid(config: &UNetConfig, w: &Weights) -> Result<Stage> {
-    let level = &config.levels[config.levels.len() - 1];
-    let resnet = |j: usize| {
-        let w = w.pp(format_args!("resnets.{j}"));
-        ResNet::load(&w, level.channels, level.channels, &resnet_config(config))
-    };
-    Ok(Stage {
-        resnets: vec![resnet(0)?, resnet(1)?],
-        attentions: load_attentions(
-            w,
-            Some(&vec![config.mid_depth]),
-            &transformer_config(config, level),
-        )?,
-        resample: None,
-    })
-}
-
-fn load_up(config: &UNetConfig, w: &Weights) -> Result<Vec<Stage>> {
-    let mut skips = skip_channels(config);
-    let mut input = config.levels[config.levels.len() - 1].channels;
-    let mut stages = Vec::new();
-    for (i, level) in config.levels.iter().rev().enumerate() {
-        let w = w.pp(format_args!("up_blocks.{i}"));
-        let mut resnets = Vec::new();
-        for j in 0..level.layers + 1 {
-            let joined = input + skips.pop().unwrap_or(0);
-            let w = w.pp(format_args!("resnets.{j}"));
-            resnets.push(ResNet::load(
-                &w,
-                joined,
-                level.channels,
-                &resnet_config(config),
-            )?);
-            input = level.channels;
-        }
-        let attentions = load_attentions(
-            &w,
-            level.up_depths.as_ref(),
-            &transformer_config(config, level),
-        )?;
-        let resample = match i + 1 < config.levels.len() {
-            true => Some(Conv2d::same(
-                &w.pp("upsamplers.0.conv"),
-                level.channels,
-                level.channels,
-            )?),
-            false => None,
-        };
-        stages.push(Stage {
-            resnets,
-            attentions,
-            resample,
-        });
-    }
-    Ok(stages)
-}
-
-/// Channels of every tensor on the skip stack, in the order in which they are pushed.
-fn skip_channels(config: &UNetConfig) -> Vec<usize> {
-    let mut skips = vec![config.levels[0].channels];
-    for (i, level) in config.levels.iter().enumerate() {
-        let downsampled = usize::from(i + 1 < config.levels.len());
-        skips.extend(std::iter::repeat_n(
-            level.channels,
-            level.layers + downsampled,
-        ));
-    }
-    skips
 }
