@@ -18,11 +18,13 @@ mod fused;
 mod gpu;
 pub mod kernels;
 pub mod layers;
+mod open;
 pub mod ops;
 mod weights;
 
-pub use device::{DeviceChoice, Precision, ResolvedDevice};
+pub use device::{DeviceChoice, Precision};
 pub use error::{Error, Result, TensorReport};
 pub use gpu::{Gpu, gpus};
+pub use open::ResolvedDevice;
 pub use ops::finite_numbers;
 pub use weights::{LoadOptions, Shapes, WeightVariant, Weights};
