@@ -1,6 +1,11 @@
-//! The CUDA driver's functions as candle's CUDA backend calls them. It links the driver's library, so that a program would not
-//! even start without a driver; what it calls is therefore defined here, each function a jump into the library as [`bind`]
-//! found it. Linked so, the program names no driver library that must be there.
+//! The CUDA driver's functions as candle's CUDA backend calls them. candle links the driver's library,
+//! so that a program would not even start without a driver; what it calls is therefore defined here, each
+//! function a jump into the library as [`bind`] found it. The binary has no load-time dependency on
+//! libcuda.
+//!
+//! This file goes once candle can load CUDA's libraries at run time, as cudarc already does under its
+//! feature `dynamic-loading`: <https://github.com/huggingface/candle/issues/3208>, proposed in
+//! <https://github.com/huggingface/candle/pull/3916>.
 
 use std::arch::naked_asm;
 use std::ffi::{c_int, c_void};
@@ -8,8 +13,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libloading::Library;
 
-/// Stands for every function while there is no driver. Callers clean the stack in this calling convention, so that it may
-/// take any arguments.
+/// Stands for every function while there is no driver. In this calling convention callers clean the
+/// stack, so that it may take any arguments.
 extern "C" fn absent() -> c_int {
     // CUDA_ERROR_NO_DEVICE
     100
@@ -17,7 +22,7 @@ extern "C" fn absent() -> c_int {
 
 macro_rules! forward {
     ($($name:ident)*) => {
-        /// Where each function is.
+        /// The address of each function.
         #[allow(non_upper_case_globals)]
         mod slots {
             use super::{AtomicPtr, absent, c_void};
@@ -26,7 +31,8 @@ macro_rules! forward {
                 AtomicPtr::new(absent as extern "C" fn() -> _ as *mut c_void);)*
         }
 
-        /// Takes what the driver has of the functions. Before, and of what it lacks, each only says that there is no GPU.
+        /// Takes the functions that the driver has. Before that, and where the driver lacks one, each returns
+        /// `CUDA_ERROR_NO_DEVICE`.
         #[allow(unsafe_code)]
         pub(crate) fn bind(driver: &'static Library) {
             $(
@@ -65,8 +71,8 @@ macro_rules! forward {
     };
 }
 
-// All that cudarc's driver module calls; one that is missing here is linked to the library again, which a test of the
-// program's start notices.
+// All that cudarc's driver module calls. One that is missing here would be linked to the library again,
+// which a test of the program's start notices.
 forward! {
     cuCtxCreate_v3 cuCtxCreate_v4 cuCtxDestroy_v2 cuCtxGetCacheConfig cuCtxGetCurrent cuCtxGetLimit
     cuCtxGetStreamPriorityRange cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetFlags cuCtxSetLimit
