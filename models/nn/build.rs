@@ -1,4 +1,5 @@
-//! Compiles `kernels/` to PTX for the GPU of this machine, or for `CUDA_COMPUTE_CAP`, as candle's kernels are.
+//! Compiles `kernels/` to PTX for the GPU of this machine, or for `CUDA_COMPUTE_CAP`, as candle's
+//! kernels are.
 
 #[cfg(feature = "cuda")]
 fn main() -> cudaforge::Result<()> {

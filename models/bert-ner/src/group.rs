@@ -59,8 +59,8 @@ pub(crate) fn entities<'a>(tokens: impl Iterator<Item = LabelledToken<'a>>) -> V
     found
 }
 
-/// The spans with those that overlap made one. The pieces of a character that falls apart when it is normalized (a
-/// Hangul syllable) all span the whole of it, so that two entities may share it.
+/// The spans with those that overlap made one. The pieces of a character that falls apart when it
+/// is normalized (a Hangul syllable) all span the whole of it, so that two entities may share it.
 pub(crate) fn disjoint(spans: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     for span in spans {

@@ -1,19 +1,26 @@
-//! Hugging Face BERT token classifiers (`BertForTokenClassification`) as finders of persons, equal to transformers'
-//! `pipeline("token-classification", aggregation_strategy="simple")`: the same tokens, logits and spans.
+//! Hugging Face BERT token classifiers (`BertForTokenClassification`) as finders of persons, equal
+//! to transformers' `pipeline("token-classification", aggregation_strategy="simple")`: the same
+//! tokens, logits and spans.
 //!
-//! ```no_run
+//! ```
 //! # fn main() -> laioncele_bert_ner::Result<()> {
-//! let ner = laioncele_bert_ner::BertNer::load("bert-base-NER".as_ref())?;
+//! // A folder such as bert-base-NER's; here a tiny one of the tests.
+//! let ner = laioncele_bert_ner::BertNer::load("tests/fixtures/cased".as_ref())?;
 //! let caption = "Mira Castellan at the premiere in Paris";
 //! for entity in ner.entities(caption)? {
 //!     println!("{} {}", entity.group, &caption[entity.start..entity.end]);
 //! }
+//! // [CLS], the word pieces, [SEP].
+//! let logits = ner.logits(caption)?;
+//! assert!(logits.ids.len() > 2);
+//! assert_eq!(logits.values.len() % logits.ids.len(), 0);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A folder holds `config.json`, `tokenizer.json` or `vocab.txt`, perhaps `tokenizer_config.json`, and
-//! `model.safetensors`. What it asks for and is not implemented is an error that names file, key and value.
+//! A folder holds `config.json`, `tokenizer.json` or `vocab.txt`, perhaps `tokenizer_config.json`,
+//! and `model.safetensors`. What it asks for and is not implemented is an error that names file,
+//! key and value.
 
 mod config;
 mod group;
@@ -72,14 +79,16 @@ impl BertNer {
     /// Loads a model folder.
     ///
     /// # Errors
-    /// Missing or damaged files, another architecture, labels none of which is a person's ([`PERSON`]).
+    /// Missing or damaged files, another architecture, labels none of which is a person's
+    /// ([`PERSON`]).
     pub fn load(folder: &Path) -> Result<Self> {
         Self::with(folder, |_, config, labels| {
             Network::load(folder, config, labels, &LoadOptions::default())
         })
     }
 
-    /// Loads a model folder whose network rust-bert is to run, with libtorch. Tokens and spans are made alike.
+    /// Loads a model folder whose network rust-bert is to run, with libtorch. Tokens and spans are
+    /// made alike.
     ///
     /// # Errors
     /// As [`BertNer::load`], and a `layer_norm_eps` that is not rust-bert's 1e-12.
@@ -105,7 +114,8 @@ impl BertNer {
         })
     }
 
-    /// The token ids of a text and the head's logits. What lies beyond the model's positions is cut off.
+    /// The token ids of a text and the head's logits. What lies beyond the model's positions is cut
+    /// off.
     ///
     /// # Errors
     /// Numbers that overflow in the network: weights that cannot be meant.

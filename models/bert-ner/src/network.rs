@@ -10,7 +10,8 @@ use crate::config::Config;
 
 /// What a network says of tokens, whoever runs it.
 pub(crate) trait TokenNetwork: Send + Sync {
-    /// Logits [tokens × labels] of token ids below `vocab_size`, between one and `max_position_embeddings` of them.
+    /// Logits [tokens × labels] of token ids below `vocab_size`, between one and
+    /// `max_position_embeddings` of them.
     fn logits(&self, ids: &[u32]) -> Result<Vec<f32>>;
 }
 

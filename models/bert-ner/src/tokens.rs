@@ -1,4 +1,5 @@
-//! The tokenizer of a folder: BERT's cleaning, splitting and word pieces, cut where the model's positions end.
+//! The tokenizer of a folder: BERT's cleaning, splitting and word pieces, cut where the model's
+//! positions end.
 
 use std::path::Path;
 

@@ -29,7 +29,8 @@ impl RustBert {
     ) -> Result<Self> {
         // rust-bert does not read it.
         json.require("layer_norm_eps", &["1e-12"])?;
-        // What does not fit is said before rust-bert makes room for it, and as the other network says it.
+        // What does not fit is said before rust-bert makes room for it, and as the other network
+        // says it.
         let dry = LoadOptions {
             dry: true,
             ..LoadOptions::default()
@@ -75,7 +76,7 @@ fn shape(config: &Config, labels: usize) -> BertConfig {
     }
 }
 
-/// Copies the weights of this name to a variable, which bears the name that transformers gives it.
+/// Copies the weights of this name to a variable, whose name is the one that transformers gives it.
 fn fill(mut variable: Tensor, name: &str, weights: &Weights) -> Result<()> {
     let size = variable.size();
     let dimensions: Vec<usize> = size.iter().map(|side| *side as usize).collect();

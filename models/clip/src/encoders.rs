@@ -1,4 +1,4 @@
-//! CLIP as the stages use it: pictures to features, and a picture and a text to one similarity.
+//! Whole encoders: images to features, and texts to embeddings that compare with them.
 
 use std::path::Path;
 
@@ -18,7 +18,8 @@ pub struct ImageEncoder {
 }
 
 impl ImageEncoder {
-    /// Loads a CLIPVisionModelWithProjection or CLIPModel folder with its `preprocessor_config.json`.
+    /// Loads a CLIPVisionModelWithProjection or CLIPModel folder with its
+    /// `preprocessor_config.json`.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let preprocessor = Preprocessor::load(folder)?;
         let model = VisionModel::load(folder, options)?;
@@ -53,7 +54,7 @@ impl ImageEncoder {
         self.model.config().projection_dim
     }
 
-    /// The projected embedding of one picture, not of unit length.
+    /// The projected embedding of one image, not of unit length.
     pub fn image_embeds(&self, image: &RgbImage) -> Result<Vec<f32>> {
         let states = self.model.forward(&self.preprocessor.preprocess(image)?)?;
         finite_numbers(&states.image_embeds, "an image embedding")
@@ -87,13 +88,13 @@ impl ImageEncoders {
         &self.towers
     }
 
-    /// For each picture both towers' image embeddings, one after the other. Pictures are encoded one by
+    /// For each image both towers' image embeddings, one after the other. Images are encoded one by
     /// one, so that a feature does not depend on what else was asked for.
     pub fn features(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
         images.iter().map(|image| self.feature(image)).collect()
     }
 
-    /// [`ImageEncoders::features`] of one picture.
+    /// [`ImageEncoders::features`] of one image.
     pub fn feature(&self, image: &RgbImage) -> Result<Vec<f32>> {
         let mut feature = self.towers[0].image_embeds(image)?;
         feature.extend(self.towers[1].image_embeds(image)?);
@@ -109,8 +110,8 @@ pub struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// Loads a tokenizer folder and a text tower folder. `with_projection` says whether the weights hold
-    /// `text_projection`.
+    /// Loads a tokenizer folder and a text tower folder. `with_projection` says whether the weights
+    /// hold `text_projection`.
     pub fn load(
         tokenizer: &Path,
         model: &Path,

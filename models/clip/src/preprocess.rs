@@ -1,4 +1,4 @@
-//! Pictures to CLIP's pixels, byte for byte as Pillow and transformers make them: alpha over white,
+//! Images to CLIP's pixels, byte for byte as Pillow and transformers make them: alpha over white,
 //! antialiased bicubic resize, centre crop, normalization.
 
 use std::path::Path;
@@ -101,7 +101,7 @@ impl Preprocessor {
         })
     }
 
-    /// Height and width of the pictures made, in pixels.
+    /// Height and width of the images made, in pixels.
     pub fn size(&self) -> (usize, usize) {
         (self.crop_height, self.crop_width)
     }
@@ -185,7 +185,7 @@ impl Preprocessor {
     }
 }
 
-/// A decoded picture as CLIP sees it: transparency laid over white in Pillow's integer arithmetic.
+/// A decoded image as CLIP sees it: transparency laid over white in Pillow's integer arithmetic.
 pub fn flatten_over_white(image: &DynamicImage) -> RgbImage {
     if !image.color().has_alpha() {
         return image.to_rgb8();
@@ -203,7 +203,7 @@ pub fn flatten_over_white(image: &DynamicImage) -> RgbImage {
     RgbImage::from_raw(rgba.width(), rgba.height(), out).unwrap_or_default()
 }
 
-/// One axis of a picture of interleaved RGB bytes.
+/// One axis of an image of interleaved RGB bytes.
 struct Axis {
     count: usize,
     stride: usize,
@@ -216,7 +216,8 @@ struct Window {
     count: usize,
 }
 
-/// One bicubic pass along `along` for every line of `across`: bytes [across.count × window.count × 3].
+/// One bicubic pass along `along` for every line of `across`: bytes [across.count × window.count ×
+/// 3].
 fn resample(data: &[u8], across: Axis, along: Axis, window: &Window) -> Vec<u8> {
     let mut out = vec![0u8; across.count * window.count * 3];
     for i in 0..window.count {

@@ -118,7 +118,8 @@ pub struct TextModel {
 }
 
 impl TextModel {
-    /// Loads `config.json` and `model.safetensors` of `folder`; a whole CLIPModel folder serves too.
+    /// Loads `config.json` and `model.safetensors` of `folder`; a whole CLIPModel folder serves
+    /// too.
     pub fn load(folder: &Path, with_projection: bool, options: &LoadOptions) -> Result<Self> {
         let (config, whole) = TextConfig::read(folder)?;
         let weights = Weights::open(folder, "model", options)?;
@@ -140,7 +141,8 @@ impl TextModel {
     }
 
     fn build(config: TextConfig, with_projection: bool, w: &Weights) -> Result<Self> {
-        // transformers 5 writes a bare CLIPTextModel without the `text_model.` that older files have.
+        // transformers 5 writes a bare CLIPTextModel without the `text_model.` that older files
+        // have.
         let bare = w.contains("embeddings.token_embedding.weight");
         let tower = if bare { w.clone() } else { w.pp("text_model") };
         let embeddings = tower.pp("embeddings");
@@ -198,8 +200,9 @@ impl TextModel {
 
     /// Runs the tower over equally long token rows.
     ///
-    /// The pooled vector is taken at the first position of the row's largest id if `eos_token_id` is 2 (a
-    /// historical error that SDXL's files carry), else at the first `eos_token_id`, or 0 if there is none.
+    /// The pooled vector is taken at the first position of the row's largest id if `eos_token_id`
+    /// is 2 (a historical error that SDXL's files carry), else at the first `eos_token_id`, or 0 if
+    /// there is none.
     pub fn forward(&self, ids: &[Vec<u32>]) -> Result<TextStates> {
         let tokens = ids.first().map_or(0, Vec::len);
         self.check_ids(ids, tokens)?;

@@ -25,7 +25,7 @@ pub struct VisionConfig {
     pub num_attention_heads: usize,
     /// Colour channels.
     pub num_channels: usize,
-    /// Edge of the square picture, in pixels.
+    /// Edge of the square image, in pixels.
     pub image_size: usize,
     /// Edge of one patch, in pixels.
     pub patch_size: usize,
@@ -118,7 +118,8 @@ pub struct VisionModel {
 }
 
 impl VisionModel {
-    /// Loads `config.json` and `model.safetensors` of `folder`: a CLIPVisionModelWithProjection or a whole CLIPModel.
+    /// Loads `config.json` and `model.safetensors` of `folder`: a CLIPVisionModelWithProjection or
+    /// a whole CLIPModel.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let (config, whole) = VisionConfig::read(folder)?;
         let weights = Weights::open(folder, "model", options)?;
@@ -180,7 +181,8 @@ impl VisionModel {
         &self.files
     }
 
-    /// Runs the tower over pictures [3 × image_size × image_size] of preprocessed float32, one after the other in `pixels`.
+    /// Runs the tower over images [3 × image_size × image_size] of preprocessed float32, one after
+    /// the other in `pixels`.
     pub fn forward(&self, pixels: &[f32]) -> Result<VisionStates> {
         let edge = self.config.image_size;
         let batch = pixels.len() / (3 * edge * edge);
@@ -202,7 +204,8 @@ impl VisionModel {
         })
     }
 
-    /// [batch, 3, edge, edge] → [batch, 1 + patches, hidden], the class token first, patches row by row.
+    /// [batch, 3, edge, edge] → [batch, 1 + patches, hidden], the class token first, patches row by
+    /// row.
     fn embed(&self, pixels: &Tensor) -> Result<Tensor> {
         let (batch, channels, ..) = pixels.dims4()?;
         let (side, patch, hidden) = (

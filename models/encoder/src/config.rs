@@ -32,8 +32,8 @@ impl Activation {
     }
 }
 
-/// `encoder.json`: three fully connected layers, input → hidden₀ → hidden₁ → tokens × channels, activated after the
-/// first two.
+/// `encoder.json`: three fully connected layers, input → hidden₀ → hidden₁ → tokens × channels,
+/// activated after the first two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderConfig {

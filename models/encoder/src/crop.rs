@@ -19,8 +19,8 @@ pub enum Crop {
 }
 
 impl Crop {
-    /// What the image encoders see of `photo`, whose face box is (x0, y0, x1, y1) in pixels. [`Crop::Whole`] asks for
-    /// no box.
+    /// What the image encoders see of `photo`, whose face box is (x0, y0, x1, y1) in pixels.
+    /// [`Crop::Whole`] asks for no box.
     pub fn apply(self, photo: &RgbImage, face_box: [f32; 4]) -> RgbImage {
         match self {
             Self::Whole => photo.clone(),
@@ -32,13 +32,14 @@ impl Crop {
     }
 }
 
-/// Left, top and edge of the square around a face box (x0, y0, x1, y1), [`FACE_MARGIN`] times its longer side, shifted
-/// and at last shrunk to lie within a picture of (width, height) pixels: no padding ever shows.
+/// Left, top and edge of the square around a face box (x0, y0, x1, y1), [`FACE_MARGIN`] times its
+/// longer side, shifted and at last shrunk to lie within an image of (width, height) pixels: no
+/// padding ever shows.
 pub fn face_square((width, height): (u32, u32), face_box: [f32; 4]) -> [u32; 3] {
     let shorter = width.min(height);
     let [x0, y0, x1, y1] = face_box.map(|v| if v.is_finite() { v } else { 0.0 });
     let wanted = (x1 - x0).max(y1 - y0) * FACE_MARGIN;
-    // A cast saturates, so that a hostile box gives some square inside the picture.
+    // A cast saturates, so that a hostile box gives some square inside the image.
     let edge = (wanted.round() as u32).clamp(1.min(shorter), shorter);
     let start = |low: f32, high: f32, limit: u32| {
         let start = (low + high) * 0.5 - edge as f32 * 0.5;

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 /// Why an encoder could not be read, written or run.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "each variant's message says what its fields are"
+)]
 #[non_exhaustive]
 pub enum Error {
     /// The file system refused.
     #[error("{path}")]
     Io {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
@@ -21,7 +23,6 @@ pub enum Error {
     /// A number of the configuration is out of range.
     #[error("encoder: {key} = {value} is not possible (1 to {limit})")]
     Range {
-        /// The key.
         key: &'static str,
         /// The value found.
         value: usize,
@@ -33,20 +34,10 @@ pub enum Error {
     Weights(#[source] safetensors::SafeTensorError),
     /// A tensor is missing, of another shape or type, or holds numbers that are not finite.
     #[error("encoder: tensor `{tensor}` {problem}")]
-    Tensor {
-        /// Its name.
-        tensor: String,
-        /// What is wrong.
-        problem: String,
-    },
+    Tensor { tensor: String, problem: String },
     /// Features of the wrong width.
     #[error("{found} features; the encoder takes {expected}")]
-    Width {
-        /// Features given.
-        found: usize,
-        /// Features needed.
-        expected: usize,
-    },
+    Width { found: usize, expected: usize },
 }
 
 /// A `Result` with this crate's [`Error`].

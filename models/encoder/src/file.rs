@@ -1,5 +1,5 @@
-//! The encoder's two files: `encoder.json` (the configuration) and `encoder.safetensors` (float32 tensors
-//! `input_mean`, `input_std`, `layers.N.weight`, `layers.N.bias`).
+//! The encoder's two files: `encoder.json` (the configuration) and `encoder.safetensors` (float32
+//! tensors `input_mean`, `input_std`, `layers.N.weight`, `layers.N.bias`).
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
-//! The image encoder of the paper's main text: features of a photo through three fully connected layers to a name
-//! embedding. Owns its architecture, its two files, and the crop that training and inference take of a photo; training
-//! itself is a stage's work.
+//! The image encoder of the paper's main text: features of a photo through three fully connected
+//! layers to a name embedding. Owns its architecture, its two files, and the crop that training and
+//! inference take of a photo; training itself is a stage's work.
 
 mod config;
 mod crop;

@@ -15,9 +15,9 @@ pub struct Layer {
     pub bias: Vec<f32>,
 }
 
-/// An encoder: its input is standardized by the training set's mean and deviation, then goes through three layers.
-/// The output is a name embedding in the N space as it is (a trainer that scales its targets folds that into the last
-/// layer).
+/// An encoder: its input is standardized by the training set's mean and deviation, then goes
+/// through three layers. The output is a name embedding in the N space as it is (a trainer that
+/// scales its targets folds that into the last layer).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoder {
     /// The architecture.

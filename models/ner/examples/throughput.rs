@@ -1,6 +1,7 @@
-//! The worker of `make bench-ner`: reads captions (a JSON string a line) once, then does a pass over all of them for each
-//! line of standard input and answers with one line of JSON: seconds by the wall clock and of the processors, tokens and
-//! entities found, the share of tokens whose embedding was in the cache, peak memory. A line `dump FILE` writes the entities instead.
+//! The worker of `make bench-ner`: reads captions (a JSON string a line) once, then does a pass
+//! over all of them for each line of standard input and answers with one line of JSON: seconds by
+//! the wall clock and of the processors, tokens and entities found, the share of tokens whose
+//! embedding was in the cache, peak memory. A line `dump FILE` writes the entities instead.
 //!
 //!     throughput MODEL_FOLDER CAPTIONS THREADS
 

@@ -1,5 +1,5 @@
-//! The tokenizer's prefix, suffix, infix and url rules, written by hand: spaCy's English regular expressions, proven
-//! equal on millions of strings. All lengths and positions are bytes.
+//! The tokenizer's prefix, suffix, infix and url rules, written by hand: spaCy's English regular
+//! expressions, proven equal on millions of strings. All lengths and positions are bytes.
 
 use crate::chars::{TABLES, Tables};
 
@@ -34,7 +34,8 @@ pub(crate) fn suffix_len(text: &str) -> usize {
     if last == '.' {
         return dot_suffix(text, second, third);
     }
-    // The alternatives do not exclude each other: the longest wins, as the leftmost start does in a search.
+    // The alternatives do not exclude each other: the longest wins, as the leftmost start does in a
+    // search.
     let mut longest = if TABLES.suffix.has(last) {
         last.len_utf8()
     } else {
@@ -90,7 +91,8 @@ pub(crate) fn infixes(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// Length of the infix at the front of `rest`, which starts with `c` and stands after `before`; 0 for none.
+/// Length of the infix at the front of `rest`, which starts with `c` and stands after `before`; 0
+/// for none.
 fn infix_len(rest: &str, c: char, before: Option<char>, t: &Tables) -> usize {
     let next = || rest[c.len_utf8()..].chars().next();
     let is = |c: Option<char>, test: &dyn Fn(char) -> bool| c.is_some_and(test);
@@ -186,8 +188,8 @@ fn is_label(label: &str) -> bool {
             .all(|(i, c)| plain(c) || (i > 0 && i + 1 < count && (c == '_' || c == '-')))
 }
 
-/// Four numbers by the rule's pattern, private networks left out. Its `\d` is any Unicode decimal digit, its literal
-/// digits are ASCII.
+/// Four numbers by the rule's pattern, private networks left out. Its `\d` is any Unicode decimal
+/// digit, its literal digits are ASCII.
 fn is_public_ipv4(host: &str) -> bool {
     let parts: Vec<Vec<char>> = host.split('.').map(|p| p.chars().collect()).collect();
     let [a, b, c, d] = parts.as_slice() else {

@@ -1,6 +1,8 @@
-//! Character classes: CPython's predicates of Unicode 14 and the classes of spaCy's tokenizer rules.
+//! Character classes: CPython's predicates of Unicode 14 and the classes of spaCy's tokenizer
+//! rules.
 //!
-//! `tables/char_tables.json` is derived from the package's tokenizer file (MIT) and from CPython's Unicode data.
+//! `tables/char_tables.json` is derived from the package's tokenizer file (MIT) and from CPython's
+//! Unicode data.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -13,7 +13,8 @@ use crate::package::{HashEmbedding, WIDTH, Weights};
 pub(crate) const PAD: usize = 4;
 /// The four hash embeddings side by side.
 const EMBEDDED: usize = 4 * WIDTH;
-/// Distinct features in one generation of a thread's cache (12.6 MB of vectors, 2.7 MB to find them).
+/// Distinct features in one generation of a thread's cache (12.6 MB of vectors, 2.7 MB to find
+/// them).
 const GENERATION: usize = 1 << 15;
 
 /// The encoder of one package.
@@ -49,8 +50,8 @@ impl std::iter::Sum for CacheUse {
     }
 }
 
-/// Mixed embeddings of features, in two generations: when the young one is full it becomes the old one, and what is
-/// still asked for moves over, so that frequent words stay.
+/// Mixed embeddings of features, in two generations: when the young one is full it becomes the old
+/// one, and what is still asked for moves over, so that frequent words stay.
 #[derive(Default)]
 struct Cache {
     young: Generation,
@@ -76,7 +77,8 @@ impl Encoder {
         }
     }
 
-    /// The vectors of `rows` without the first and last [`PAD`]. A row is a token's features, or none for a zero row.
+    /// The vectors of `rows` without the first and last [`PAD`]. A row is a token's features, or
+    /// none for a zero row.
     pub(crate) fn encode<'s>(
         &self,
         embeddings: &[HashEmbedding],
@@ -87,7 +89,8 @@ impl Encoder {
         self.mixed(embeddings, rows, cache, x);
         let count = rows.len() - 2 * PAD;
         for (layer, layers_after) in self.layers.iter().zip((0..PAD).rev()) {
-            // Whole tiles, from rows behind the last where there are no others; nothing comes of those.
+            // Whole tiles, from rows behind the last where there are no others; nothing comes of
+            // those.
             let made = (count + 2 * layers_after).next_multiple_of(TILE);
             x.resize(made + 2, ZERO);
             y.resize(made, ZERO);
@@ -140,7 +143,8 @@ impl Cache {
         }
     }
 
-    /// The place of the features' vector in the young generation, where it may have to be computed yet.
+    /// The place of the features' vector in the young generation, where it may have to be computed
+    /// yet.
     fn place(&mut self, features: &Features) -> usize {
         self.usage.looked_up += 1;
         let next = self.young.vectors.len();

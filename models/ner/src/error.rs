@@ -4,21 +4,21 @@ use std::path::PathBuf;
 
 /// Why a package does not load.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "each variant's message says what its fields are"
+)]
 pub enum NerError {
     /// A file that is needed cannot be read.
     #[error("{path}: {source}")]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// A file is not what it should be.
     #[error("{path}: damaged or of an unknown form: {reason} (SHA-256 {sha256})")]
     Damaged {
-        /// The file.
         path: PathBuf,
-        /// What is wrong.
         reason: String,
         /// Digest of the bytes found.
         sha256: String,
@@ -28,7 +28,6 @@ pub enum NerError {
     Architecture {
         /// The file that says so.
         path: PathBuf,
-        /// Which part.
         what: String,
         /// What it should be.
         expected: String,

@@ -1,5 +1,6 @@
-//! The network in double precision, for the few decisions that single precision leaves open. It looks at the nine tokens
-//! around each token that a decision depends on; sums are taken in a fixed order, so that every machine decides alike.
+//! The network in double precision, for the few decisions that single precision leaves open. It
+//! looks at the nine tokens around each token that a decision depends on; sums are taken in a fixed
+//! order, so that every machine decides alike.
 
 use crate::encoder::{PAD, embed};
 use crate::package::{ACTIONS, HIDDEN, Maxout, WIDTH, Weights};
@@ -20,7 +21,8 @@ pub(crate) fn scores(
     scores_of(weights, [Some(next), start, before].map(vector))
 }
 
-/// The scores of all actions for the next token with an entity's first token and the token before, where one is open.
+/// The scores of all actions for the next token with an entity's first token and the token before,
+/// where one is open.
 pub(crate) fn scores_of(weights: &Weights, state: [Option<Vector>; 3]) -> [f64; ACTIONS] {
     let [_, bias, pad] = &weights.lower;
     let mut sums: Vec<f64> = bias.iter().map(|b| f64::from(*b)).collect();
@@ -40,7 +42,8 @@ pub(crate) fn scores_of(weights: &Weights, state: [Option<Vector>; 3]) -> [f64; 
     std::array::from_fn(|i| dot(&w[i * HIDDEN..], &hidden) + f64::from(b[i]))
 }
 
-/// Adds the projection of `vector`, through the lower layer of `feature`, to a state's sums [64 × 2].
+/// Adds the projection of `vector`, through the lower layer of `feature`, to a state's sums [64 ×
+/// 2].
 fn add_state(weights: &Weights, feature: usize, vector: &Vector, sums: &mut [f64]) {
     let [w, b] = &weights.projection;
     let project = |i: usize| dot(&w[i * WIDTH..], vector) + f64::from(b[i]);

@@ -1,4 +1,5 @@
-//! spaCy's string ids (MurmurHash64A, reserved symbols) and thinc's rows of hash embeddings (MurmurHash3).
+//! spaCy's string ids (MurmurHash64A, reserved symbols) and thinc's rows of hash embeddings
+//! (MurmurHash3).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

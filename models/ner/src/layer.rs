@@ -1,8 +1,9 @@
 //! Maxout layers with layer norm, and the encoder's layers over windows of three rows.
 //!
-//! An encoder layer is a convolution along the text. Four rows of its output are made from six rows of input by six
-//! products instead of twelve (Winograd's minimal filtering F(4, 3)), each of a mixture of the input rows with a mixture
-//! of the window's three matrices; the rounding errors grow a little, which is why close decisions are taken again.
+//! An encoder layer is a convolution along the text. Four rows of its output are made from six rows
+//! of input by six products instead of twelve (Winograd's minimal filtering F(4, 3)), each of a
+//! mixture of the input rows with a mixture of the window's three matrices; the rounding errors
+//! grow a little, which is why close decisions are taken again.
 
 use pulp::Simd;
 
@@ -73,7 +74,8 @@ impl Norm {
     }
 }
 
-/// Which output [96 × 3] of a layer is column `i` of its matrix here: a panel is the three pieces of sixteen outputs.
+/// Which output [96 × 3] of a layer is column `i` of its matrix here: a panel is the three pieces
+/// of sixteen outputs.
 fn output(i: usize) -> usize {
     let (panel, piece, lane) = (i / (3 * LANES), i / LANES % 3, i % LANES);
     (panel * LANES + lane) * 3 + piece
@@ -169,8 +171,8 @@ impl Convolution {
         }
     }
 
-    /// `out[r] = x[r + 1] + norm of the window x[r], x[r + 1], x[r + 2]`, for as many rows as `out` has: a multiple of
-    /// [`TILE`]. `x` has two rows more.
+    /// `out[r] = x[r + 1] + norm of the window x[r], x[r + 1], x[r + 2]`, for as many rows as `out`
+    /// has: a multiple of [`TILE`]. `x` has two rows more.
     pub(crate) fn forward(&self, x: &[Row], out: &mut [Row], scratch: &mut TileScratch) {
         assert!(out.len().is_multiple_of(TILE) && x.len() >= out.len() + 2);
         vectorized(Convolve {

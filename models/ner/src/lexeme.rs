@@ -43,7 +43,8 @@ fn lower(text: &str) -> String {
     if !text.chars().any(|c| TABLES.never_lowered.has(c)) {
         return text.to_lowercase();
     }
-    // Letters newer than that stay; what is between them is lowered in one piece for the final sigma's sake.
+    // Letters newer than that stay; what is between them is lowered in one piece for the final
+    // sigma's sake.
     text.split_inclusive(|c| TABLES.never_lowered.has(c))
         .map(|piece| match piece.chars().next_back() {
             Some(last) if TABLES.never_lowered.has(last) => {

@@ -1,19 +1,23 @@
-//! Named entity recognition as spaCy's `en_core_web_sm` does it, natively: the same tokens and entities from the same
-//! weights, without spaCy, many times as fast.
+//! Named entity recognition as spaCy's `en_core_web_sm` does it, natively: the same tokens and
+//! entities from the same weights, without spaCy, many times as fast.
 //!
-//! ```no_run
+//! ```
 //! # fn main() -> Result<(), laioncele_ner::NerError> {
-//! let ner = laioncele_ner::Ner::load("en_core_web_sm".as_ref())?;
-//! let caption = "Mira Castellan at the premiere in Paris";
-//! for entity in &ner.entities(&[caption])[0] {
-//!     println!("{} {}", entity.label, &caption[entity.start..entity.end]);
-//! }
+//! # let folder = "../../manifests/mini/ner/en_core_web_sm";
+//! let ner = laioncele_ner::Ner::load(folder.as_ref())?;
+//! let caption = "Barack Obama at the premiere in Paris";
+//! let entities = &ner.entities(&[caption])[0];
+//! let found = entities.iter().map(|e| (e.label.to_string(), &caption[e.start..e.end]));
+//! assert!(found.eq([
+//!     ("PERSON".to_owned(), "Barack Obama"),
+//!     ("GPE".to_owned(), "Paris"),
+//! ]));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! What runs is the package's `ner` component alone (`spacy.load(…, enable=["ner"])`). Offsets are bytes and always on
-//! character boundaries; [`code_points`] turns them into spaCy's.
+//! What runs is the package's `ner` component alone (`spacy.load(…, enable=["ner"])`). Offsets are
+//! bytes and always on character boundaries; [`code_points`] turns them into spaCy's.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -71,15 +75,17 @@ pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Finds the names of persons in texts: what a caption reader needs of an NER engine.
 pub trait FindPersons: Send + Sync {
-    /// The spans of persons in each text, as byte ranges on character boundaries, in order, disjoint and none empty.
-    /// Called from any thread; splitting `texts` otherwise changes nothing.
+    /// The spans of persons in each text, as byte ranges on character boundaries, in order,
+    /// disjoint and none empty. Called from any thread; splitting `texts` otherwise changes
+    /// nothing.
     ///
     /// # Errors
     /// What the engine cannot compute, whatever the texts.
     fn persons(&self, texts: &[&str]) -> Result<Vec<Vec<Range<usize>>>, EngineError>;
 }
 
-/// A loaded package. Cheap to share between threads; each thread that calls in works with caches of its own.
+/// A loaded package. Cheap to share between threads; each thread that calls in works with caches of
+/// its own.
 pub struct Ner {
     tokenizer: Tokenizer,
     network: Network,
@@ -102,7 +108,8 @@ impl Ner {
     /// Loads the package's files ([`FILES`]) from `folder`.
     ///
     /// # Errors
-    /// [`NerError`] with file, digest and what differs: missing or damaged files, another architecture.
+    /// [`NerError`] with file, digest and what differs: missing or damaged files, another
+    /// architecture.
     pub fn load(folder: &Path) -> Result<Self, NerError> {
         let package = package::Package::read(folder)?;
         let tokenizer = Tokenizer::new(package.exceptions, package.norms);
@@ -157,7 +164,8 @@ impl Ner {
         spans
     }
 
-    /// What the caches of word forms were good for so far: the sum over all threads that are not at work just now.
+    /// What the caches of word forms were good for so far: the sum over all threads that are not at
+    /// work just now.
     pub fn cache_use(&self) -> CacheUse {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions
@@ -217,7 +225,8 @@ fn batch_length(texts: &[&str]) -> usize {
     texts.iter().take(BATCH).take_while(fits).count().max(1)
 }
 
-/// Byte offsets of `text` as code-point offsets, spaCy's unit. `offsets` must be sorted and on character boundaries.
+/// Byte offsets of `text` as code-point offsets, spaCy's unit. `offsets` must be sorted and on
+/// character boundaries.
 pub fn code_points(text: &str, offsets: impl IntoIterator<Item = usize>) -> Vec<usize> {
     let (mut at, mut count) = (0, 0);
     let step = |offset: usize| {

@@ -1,4 +1,5 @@
-//! Matrix products against matrices that are packed once, summed in the vector registers of the processor at hand.
+//! Matrix products against matrices that are packed once, summed in the vector registers of the
+//! processor at hand.
 
 use pulp::Simd;
 
@@ -8,8 +9,8 @@ pub(crate) const LANES: usize = 16;
 /// Columns of a matrix that lie side by side.
 pub(crate) type Line = [f32; LANES];
 
-/// A matrix of `K` rows, its columns cut into panels of `N` lines. A panel stays in the processor's nearest cache while
-/// rows go by.
+/// A matrix of `K` rows, its columns cut into panels of `N` lines. A panel stays in the processor's
+/// nearest cache while rows go by.
 pub(crate) struct Packed<const K: usize, const N: usize> {
     panels: Vec<[[Line; N]; K]>,
 }
@@ -39,8 +40,9 @@ impl<const K: usize, const N: usize> Packed<K, N> {
     }
 }
 
-/// `out[r][n] = Σ_k rows[r][k] · panel[k][n]`. A row's sums are taken in the order of `k`, whatever the other rows and
-/// however many, with each product rounded only after it is added where the processor can.
+/// `out[r][n] = Σ_k rows[r][k] · panel[k][n]`. A row's sums are taken in the order of `k`, whatever
+/// the other rows and however many, with each product rounded only after it is added where the
+/// processor can.
 ///
 /// # Panics
 /// If `out` is shorter than `rows`.
@@ -113,8 +115,8 @@ fn block<S: Simd, const K: usize, const N: usize, const M: usize>(
     }
 }
 
-/// Work in loops over numbers, to be compiled for the vector instructions of the processor at hand. The implementing
-/// `with_simd` and all that it calls must be `#[inline(always)]`.
+/// Work in loops over numbers, to be compiled for the vector instructions of the processor at hand.
+/// The implementing `with_simd` and all that it calls must be `#[inline(always)]`.
 pub(crate) use pulp::WithSimd as Loops;
 
 /// Does `work` with the widest vector instructions that the processor has.
@@ -213,7 +215,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// Every kernel that this processor can run against sums in double precision, for every number of rows.
+    /// Every kernel that this processor can run against sums in double precision, for every number
+    /// of rows.
     #[test]
     fn every_kernel_takes_the_same_sums() {
         let (data, matrix) = (numbers(20 * K, 1), numbers(K * COLUMNS, 2));

@@ -1,8 +1,9 @@
 //! The network over a batch of texts, in blocks of bounded size.
 //!
-//! Texts lie in one array of rows with four zero rows before, between and after them, as thinc lays out a batch, so that
-//! no text's rows reach another's. The array is worked through in blocks; each computes four more rows on both sides, as
-//! far as the layers see, so that memory stays flat however long a text is.
+//! Texts lie in one array of rows with four zero rows before, between and after them, as thinc lays
+//! out a batch, so that no text's rows reach another's. The array is worked through in blocks; each
+//! computes four more rows on both sides, as far as the layers see, so that memory stays flat
+//! however long a text is.
 
 use crate::Entity;
 use crate::encoder::{CacheUse, Encoder, EncoderScratch, PAD};

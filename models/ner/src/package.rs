@@ -1,4 +1,5 @@
-//! Reads a package's files: weights, actions, tokenizer exceptions, norms. Nothing but the shape is taken for granted.
+//! Reads a package's files: weights, actions, tokenizer exceptions, norms. Nothing but the shape is
+//! taken for granted.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use crate::hash::string_id;
 use crate::lexeme::Norms;
 use crate::tokenizer::ExceptionToken;
 
-/// The list of the files' SHA-256 sums, as `sha256sum` writes it. Where a package has one, its files must be those.
+/// The list of the files' SHA-256 sums, as `sha256sum` writes it. Where a package has one, its
+/// files must be those.
 pub const SUMS: &str = "SHA256SUMS";
 
 /// The files of a package that are needed, relative to its folder.
@@ -101,7 +103,8 @@ pub(crate) struct Weights {
     pub(crate) upper: [Vec<f32>; 2],
 }
 
-/// The labels in the order of the actions: B-x at x, I-x at 18 + x, L-x at 36 + x, U-x at 54 + x, the empty U at 72, O at 73.
+/// The labels in the order of the actions: B-x at x, I-x at 18 + x, L-x at 36 + x, U-x at 54 + x,
+/// the empty U at 72, O at 73.
 pub(crate) type Actions = [Label; LABELS];
 
 /// A package's content.

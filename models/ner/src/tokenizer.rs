@@ -1,4 +1,5 @@
-//! spaCy's English tokenizer: chunks between blanks, affixes, exceptions, and the pass that joins exceptions again.
+//! spaCy's English tokenizer: chunks between blanks, affixes, exceptions, and the pass that joins
+//! exceptions again.
 
 use foldhash::{HashMap, HashMapExt};
 
@@ -93,7 +94,8 @@ pub(crate) struct Tokenizer {
     sequences: Sequences,
 }
 
-/// Token texts that exceptions fall apart into: first text → the rests of the sequences that start with it.
+/// Token texts that exceptions fall apart into: first text → the rests of the sequences that start
+/// with it.
 type Sequences = HashMap<Box<str>, Vec<Vec<Box<str>>>>;
 
 impl Tokenizer {
@@ -190,8 +192,9 @@ impl Tokenizer {
         }
     }
 
-    /// Cuts affixes off a chunk, from both ends inwards, then its core where that is neither exception nor url. Affixes
-    /// and parts between infixes are plain tokens, even where an exception reads the same.
+    /// Cuts affixes off a chunk, from both ends inwards, then its core where that is neither
+    /// exception nor url. Affixes and parts between infixes are plain tokens, even where an
+    /// exception reads the same.
     fn split_chunk(&self, chunk: &str) -> Vec<Piece> {
         let Affixes {
             core,
@@ -211,7 +214,8 @@ impl Tokenizer {
     fn strip<'t>(&self, chunk: &'t str) -> Affixes<'t> {
         let (mut t, mut last) = (chunk, usize::MAX);
         let (mut prefixes, mut suffixes) = (Vec::new(), Vec::new());
-        // A megabyte of brackets is asked for as often as there are brackets: only what may be one is hashed.
+        // A megabyte of brackets is asked for as often as there are brackets: only what may be one
+        // is hashed.
         let is_exception =
             |t: &str| t.len() <= self.longest_exception && self.exceptions.contains_key(t);
         while !t.is_empty() && t.len() != last && !is_exception(t) {

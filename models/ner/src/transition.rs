@@ -1,7 +1,8 @@
 //! The greedy transition system: one action per token, entities opened and closed (BILUO).
 //!
-//! A state's hidden layer is a sum of three products, each of a token's vector with a matrix of its own: of the next
-//! token, of the open entity's first token, of the token before. The last two are made only when an entity is open.
+//! A state's hidden layer is a sum of three products, each of a token's vector with a matrix of its
+//! own: of the next token, of the open entity's first token, of the token before. The last two are
+//! made only when an entity is open.
 
 use pulp::Simd;
 
@@ -9,7 +10,8 @@ use crate::layer::{Row, larger};
 use crate::matmul::{LANES, Line, Loops, Packed, product, vectorized};
 use crate::package::{ACTIONS, HIDDEN, LABELS, WIDTH, Weights};
 
-/// Both pieces of a parser state's hidden layer: the two of the first sixteen numbers, of the next sixteen, and so on.
+/// Both pieces of a parser state's hidden layer: the two of the first sixteen numbers, of the next
+/// sixteen, and so on.
 const STATE: usize = 2 * HIDDEN;
 /// The two pieces of sixteen numbers.
 type Pieces = [Line; 2];
@@ -17,14 +19,15 @@ type Pieces = [Line; 2];
 const PANELS: usize = HIDDEN / LANES;
 /// Actions that are possible while no entity is open: begin and unit of each label, out.
 const CLOSED: usize = 2 * LABELS + 1;
-/// Decisions closer than this are taken again in double precision. No lead of the shipped weights that was
-/// found strays by more than a fourth of it from that in double precision: `margin.rs` looks for the farthest (1.1e-4 in recorded captions, 1.7e-4
-/// after long climbs from them).
+/// Decisions closer than this are taken again in double precision. No lead of the shipped weights
+/// that was found strays by more than a fourth of it from that in double precision: `margin.rs`
+/// looks for the farthest (1.1e-4 in recorded captions, 1.7e-4 after long climbs from them).
 pub(crate) const MARGIN: f32 = 1e-3;
 
 /// The parser of one package.
 pub(crate) struct Parser {
-    /// Projection and lower layer in one, cut by feature: [96 × 128] for the next token, the first, the one before.
+    /// Projection and lower layer in one, cut by feature: [96 × 128] for the next token, the first,
+    /// the one before.
     next: Packed<WIDTH, 2>,
     first: Packed<WIDTH, { 2 * PANELS }>,
     before: Packed<WIDTH, { 2 * PANELS }>,
@@ -86,7 +89,8 @@ struct Open {
     before: Row,
 }
 
-/// The scores of all actions for token `at` with the entity that starts at `start` open, in double precision.
+/// The scores of all actions for token `at` with the entity that starts at `start` open, in double
+/// precision.
 pub(crate) type Scores<'a> = dyn Fn(usize, Option<usize>) -> [f64; ACTIONS] + 'a;
 
 impl Parser {
@@ -134,7 +138,8 @@ impl Parser {
         });
     }
 
-    /// Takes the best possible action for a token; the lower number wins a tie. Returns the entity that it closes.
+    /// Takes the best possible action for a token; the lower number wins a tie. Returns the entity
+    /// that it closes.
     pub(crate) fn step(
         &self,
         state: &mut State,

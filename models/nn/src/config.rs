@@ -1,4 +1,5 @@
-//! Reading the JSON files of a model folder: bounded, with unsupported values refused by key and value.
+//! Reading the JSON files of a model folder: bounded, with unsupported values refused by key and
+//! value.
 
 use std::path::{Path, PathBuf};
 
@@ -51,7 +52,8 @@ impl JsonFile {
         self.value.get(key)
     }
 
-    /// The file as a typed configuration; unknown keys are ignored, missing ones take their defaults.
+    /// The file as a typed configuration; unknown keys are ignored, missing ones take their
+    /// defaults.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_str(&self.text).map_err(|source| Error::Json {
             path: self.path.clone(),

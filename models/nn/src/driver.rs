@@ -1,10 +1,10 @@
-//! The CUDA driver's functions as candle's CUDA backend calls them. candle links the driver's library,
-//! so that a program would not even start without a driver; what it calls is therefore defined here, each
-//! function a jump into the library as [`bind`] found it. The binary has no load-time dependency on
-//! libcuda.
+//! The CUDA driver's functions as candle's CUDA backend calls them. candle links the driver's
+//! library, so that a program would not even start without a driver; what it calls is therefore
+//! defined here, each function a jump into the library as [`bind`] found it. The binary has no
+//! load-time dependency on libcuda.
 //!
-//! This file goes once candle can load CUDA's libraries at run time, as cudarc already does under its
-//! feature `dynamic-loading`: <https://github.com/huggingface/candle/issues/3208>, proposed in
+//! This file goes once candle can load CUDA's libraries at run time, as cudarc already does under
+//! its feature `dynamic-loading`: <https://github.com/huggingface/candle/issues/3208>, proposed in
 //! <https://github.com/huggingface/candle/pull/3916>.
 
 use std::arch::naked_asm;
@@ -31,8 +31,8 @@ macro_rules! forward {
                 AtomicPtr::new(absent as extern "C" fn() -> _ as *mut c_void);)*
         }
 
-        /// Takes the functions that the driver has. Before that, and where the driver lacks one, each returns
-        /// `CUDA_ERROR_NO_DEVICE`.
+        /// Takes the functions that the driver has. Before that, and where the driver lacks one,
+        /// each returns `CUDA_ERROR_NO_DEVICE`.
         #[allow(unsafe_code)]
         pub(crate) fn bind(driver: &'static Library) {
             $(
@@ -45,9 +45,9 @@ macro_rules! forward {
         }
 
         $(
-            // SAFETY: the name is the driver's, which nothing else in the program defines; hidden, it stays within the
-            // program. The body jumps to `absent` or to the driver's function of that name, with the caller's registers
-            // and stack as they are.
+            // SAFETY: the name is the driver's, which nothing else in the program defines; hidden,
+            // it stays within the program. The body jumps to `absent` or to the driver's function
+            // of that name, with the caller's registers and stack as they are.
             #[allow(non_snake_case, unsafe_code)]
             #[unsafe(no_mangle)]
             #[unsafe(naked)]
@@ -71,8 +71,8 @@ macro_rules! forward {
     };
 }
 
-// All that cudarc's driver module calls. One that is missing here would be linked to the library again,
-// which a test of the program's start notices.
+// All that cudarc's driver module calls. One that is missing here would be linked to the library
+// again, which a test of the program's start notices.
 forward! {
     cuCtxCreate_v3 cuCtxCreate_v4 cuCtxDestroy_v2 cuCtxGetCacheConfig cuCtxGetCurrent cuCtxGetLimit
     cuCtxGetStreamPriorityRange cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetFlags cuCtxSetLimit

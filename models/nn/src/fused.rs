@@ -1,4 +1,5 @@
-//! Attention on a GPU in 16 bits by a kernel of our own, whose scores stay out of memory (`kernels/attention.cu`).
+//! Attention on a GPU in 16 bits by a kernel of our own, whose scores stay out of memory
+//! (`kernels/attention.cu`).
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
@@ -20,8 +21,9 @@ const THREADS: u32 = 128;
 /// Sixteen bytes are read at once.
 const ALIGNED: usize = 8;
 
-/// q [batch, queries, heads × 64], k and v [batch, keys, heads × 64] → [batch, queries, heads × 64]; `None` where the kernel
-/// is not for such tensors: other types, other widths of a head (SDXL's U-Nets have 64).
+/// q [batch, queries, heads × 64], k and v [batch, keys, heads × 64] → [batch, queries, heads ×
+/// 64]; `None` where the kernel is not for such tensors: other types, other widths of a head
+/// (SDXL's U-Nets have 64).
 pub(crate) fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -78,8 +80,9 @@ impl FusedAttention {
             block_dim: (THREADS, 1, 1),
             shared_mem_bytes: 0,
         };
-        // SAFETY: the kernel's parameters in their order and types; it reads and writes within the three shapes, which are
-        // those of the slices, and every piece of sixteen bytes is aligned (`attention`).
+        // SAFETY: the kernel's parameters in their order and types; it reads and writes within the
+        // three shapes, which are those of the slices, and every piece of sixteen bytes is aligned
+        // (`attention`).
         unsafe { builder.launch(grid) }.w()?;
         Ok(out)
     }

@@ -1,7 +1,9 @@
-//! Float32 kernels for the processor: strided matrix products, norms, softmax and activations on slices.
+//! Float32 kernels for the processor: strided matrix products, norms, softmax and activations on
+//! slices.
 //!
-//! Every output element is computed by one thread in one order, so that results do not depend on the
-//! number of threads. The elementwise functions are written without branches, for the vectorizer.
+//! Every output element is computed by one thread in one order, so that results do not depend on
+//! the number of threads. The elementwise functions are written without branches, for the
+//! vectorizer.
 
 use gemm::Parallelism;
 
@@ -91,8 +93,8 @@ fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Opt
 /// dst = scale · lhs · rhs, or dst += scale · lhs · rhs if `accumulate`.
 ///
 /// # Panics
-/// If the shapes do not match, a matrix leaves its slice, or elements of `dst` overlap: mistakes of the
-/// caller, never of the data.
+/// If the shapes do not match, a matrix leaves its slice, or elements of `dst` overlap: mistakes of
+/// the caller, never of the data.
 #[allow(unsafe_code)]
 pub fn matmul(dst: MatrixMut<'_>, lhs: Matrix<'_>, rhs: Matrix<'_>, scale: f32, accumulate: bool) {
     let (m, n, k) = (lhs.rows, rhs.cols, lhs.cols);
@@ -127,9 +129,9 @@ pub fn matmul(dst: MatrixMut<'_>, lhs: Matrix<'_>, rhs: Matrix<'_>, scale: f32, 
     } else {
         Parallelism::None
     };
-    // SAFETY: the three assertions above prove that every element of every matrix lies in its slice,
-    // the borrows prove that dst aliases neither operand, and `apart` that no two threads write to one
-    // place. The strides fit isize because the extents fit the slices' lengths.
+    // SAFETY: the three assertions above prove that every element of every matrix lies in its
+    // slice, the borrows prove that dst aliases neither operand, and `apart` that no two threads
+    // write to one place. The strides fit isize because the extents fit the slices' lengths.
     unsafe {
         gemm::gemm(
             m,
@@ -250,8 +252,8 @@ pub fn exp(x: f32) -> f32 {
 /// The error function within 3e-7.
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
-    // erf(x) = x P(x²) / Q(x²) on |x| ≤ 4, beyond which it is ±1 in float32; the coefficients are those
-    // that Eigen's and XLA's float kernels use.
+    // erf(x) = x P(x²) / Q(x²) on |x| ≤ 4, beyond which it is ±1 in float32; the coefficients are
+    // those that Eigen's and XLA's float kernels use.
     let x = x.clamp(-4.0, 4.0);
     let s = x * x;
     let mut p = -2.726_142_3e-10;
@@ -310,9 +312,10 @@ pub struct AttentionShape {
     pub causal: bool,
 }
 
-/// softmax(q kᵀ / √head width) v for one batch row; q and output [queries × width], k and v [keys × width].
+/// softmax(q kᵀ / √head width) v for one batch row; q and output [queries × width], k and v [keys ×
+/// width].
 pub fn attention(shape: &AttentionShape, q: &[f32], k: &[f32], v: &[f32], output: &mut [f32]) {
-    // Query rows at a time: the scores of a whole picture would not fit the cache, or memory.
+    // Query rows at a time: the scores of a whole image would not fit the cache, or memory.
     const ROWS: usize = 256;
     let AttentionShape {
         queries,

@@ -1,8 +1,9 @@
-//! What the model runtimes on candle share: where to compute ([`DeviceChoice`], [`gpus`]), model folders
-//! ([`config`], [`Weights`]), and the [`layers`], tensor operations ([`ops`]) and float32 [`kernels`]
-//! that CLIP, SDXL, BERT and the encoder are built of.
+//! What the model runtimes on candle share: where to compute ([`DeviceChoice`], [`gpus`]), model
+//! folders ([`config`], [`Weights`]), and the [`layers`], tensor operations ([`ops`]) and float32
+//! [`kernels`] that CLIP, SDXL, BERT and the encoder are built of.
 //!
-//! It knows no particular model. With the feature `cuda` it also brings the attention kernel for GPUs.
+//! It knows no particular model. With the feature `cuda` it also brings the attention kernel for
+//! GPUs.
 
 pub mod config;
 mod device;

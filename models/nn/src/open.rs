@@ -22,7 +22,8 @@ impl DeviceChoice {
     /// Where it leads; nothing is opened yet.
     ///
     /// # Errors
-    /// [`Error::NoGpu`] of [`DeviceChoice::Cuda`] without that GPU, or in a program that was built without CUDA.
+    /// [`Error::NoGpu`] of [`DeviceChoice::Cuda`] without that GPU, or in a program that was built
+    /// without CUDA.
     pub fn resolve(self) -> Result<ResolvedDevice> {
         let gpu = |number| {
             // A program that cannot use it does not wake the driver.
@@ -45,8 +46,9 @@ impl DeviceChoice {
         }
     }
 
-    /// The device itself. A GPU comes with a stream of its own, so that any thread may use its tensors, one at a time, and
-    /// so that what is opened twice can compute at once; tensors of two openings do not mix.
+    /// The device itself. A GPU comes with a stream of its own, so that any thread may use its
+    /// tensors, one at a time, and so that what is opened twice can compute at once; tensors of two
+    /// openings do not mix.
     ///
     /// # Errors
     /// As [`DeviceChoice::resolve`]; a GPU that refuses to be opened.
@@ -88,9 +90,10 @@ fn open_gpu(number: usize) -> candle_core::Result<Device> {
     }
     // candle's plain `new_cuda` has a stream for each thread, without order between them.
     let device = Device::new_cuda_with_stream(number)?;
-    // Two events for every tensor and a wait for every use of it would take longer than a small kernel.
-    // SAFETY: they order the uses of a tensor on different streams. All tensors of this device are allocated, used and freed
-    // on its one stream: candle refuses operations over two devices, and nothing moves a tensor between two of them.
+    // Two events for every tensor and a wait for every use of it would take longer than a small
+    // kernel. SAFETY: they order the uses of a tensor on different streams. All tensors of this
+    // device are allocated, used and freed on its one stream: candle refuses operations over two
+    // devices, and nothing moves a tensor between two of them.
     unsafe { device.as_cuda_device()?.disable_event_tracking() };
     Ok(device)
 }

@@ -1,4 +1,5 @@
-//! Tensor operations with two bodies: fused float32 kernels on the processor, plain candle elsewhere.
+//! Tensor operations with two bodies: fused float32 kernels on the processor, plain candle
+//! elsewhere.
 
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail,
@@ -19,8 +20,9 @@ pub fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f
     }
 }
 
-/// x Wᵀ + b over the last dimension: x [batch, tokens, in], weight [out, in], bias [out] → [batch, tokens, out],
-/// or [batch, out, tokens] if `channels_first`. On the processor x may have any strides.
+/// x Wᵀ + b over the last dimension: x [batch, tokens, in], weight [out, in], bias [out] → [batch,
+/// tokens, out], or [batch, out, tokens] if `channels_first`. On the processor x may have any
+/// strides.
 pub fn linear(
     x: &Tensor,
     weight: &Tensor,
@@ -219,12 +221,12 @@ impl CustomOp3 for LayerNormOp {
     }
 }
 
-/// Scores that are in memory at once where attention is not fused: 256 MB of them in float32. Those of a whole picture
-/// of 1024 pixels would be gigabytes.
+/// Scores that are in memory at once where attention is not fused: 256 MB of them in float32. Those
+/// of a whole image of 1024 pixels would be gigabytes.
 const SCORES: usize = 1 << 26;
 
-/// Multi-head attention: q [batch, queries, width], k and v [batch, keys, width] → [batch, queries, width].
-/// `causal` lets a token see only itself and those before it.
+/// Multi-head attention: q [batch, queries, width], k and v [batch, keys, width] → [batch, queries,
+/// width]. `causal` lets a token see only itself and those before it.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> Result<Tensor> {
     if on_cpu_in_f32(q) {
         return q.contiguous()?.apply_op3_no_bwd(

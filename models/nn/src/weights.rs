@@ -32,13 +32,14 @@ pub struct LoadOptions {
     pub device: Device,
     /// In which type to compute; weights are converted to it while they are read.
     pub dtype: DType,
-    /// Whether a GPU may round the factors of float32 convolutions to 11 bits (TF32), as PyTorch lets it: several times as
-    /// fast through cuDNN.
+    /// Whether a GPU may round the factors of float32 convolutions to 11 bits (TF32), as PyTorch
+    /// lets it: several times as fast through cuDNN.
     pub tf32: bool,
     /// Which weight files to read.
     pub variant: WeightVariant,
-    /// Hold names, shapes and stored types against the configuration without reading a number: every tensor is then
-    /// zeros that take no memory. What is loaded so is good for nothing but having loaded.
+    /// Hold names, shapes and stored types against the configuration without reading a number:
+    /// every tensor is then zeros that take no memory. What is loaded so is good for nothing but
+    /// having loaded.
     pub dry: bool,
 }
 
@@ -104,7 +105,8 @@ impl Weights {
         Self::open_files(path, vec![path.to_owned()], options)
     }
 
-    /// No weights at all: everything that layers ask for is missing, and [`Weights::wanted`] lists it.
+    /// No weights at all: everything that layers ask for is missing, and [`Weights::wanted`] lists
+    /// it.
     pub fn none() -> Self {
         Self::over(Path::new(""), Vec::new(), &LoadOptions::default())
     }
@@ -298,8 +300,9 @@ fn map_file(path: &Path) -> Result<MmapedSafetensors> {
         source,
     })?;
     // SAFETY: the map is read-only and private to this process's readers. As with every memory map,
-    // another process that truncates the file meanwhile would end this one by a signal; model folders
-    // are not written while a run reads them, and every value read is plain numbers, valid for any bits.
+    // another process that truncates the file meanwhile would end this one by a signal; model
+    // folders are not written while a run reads them, and every value read is plain numbers, valid
+    // for any bits.
     let mapped = unsafe { MmapedSafetensors::new(path) };
     mapped.map_err(|source| Error::Safetensors {
         path: path.into(),

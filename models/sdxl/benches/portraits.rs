@@ -1,6 +1,6 @@
-//! Seconds per portrait: `cargo bench -p laioncele-sdxl -- MODEL_FOLDER [IMAGES] [STEPS]`.
-//! One image after another first (`RAYON_NUM_THREADS` sets the threads of each), then several at once, each on a
-//! thread of its own, as the stages generate them.
+//! Seconds per portrait: `cargo bench -p laioncele-sdxl -- MODEL_FOLDER [IMAGES] [STEPS]`. One
+//! image after another first (`RAYON_NUM_THREADS` sets the threads of each), then several at once,
+//! each on a thread of its own, as the stages generate them.
 #![allow(clippy::print_stdout)]
 
 use std::path::PathBuf;

@@ -1,11 +1,12 @@
-//! The worker of `make bench-sdxl`: loads a model, then generates what each line of standard input asks for (a JSON object) and
-//! answers with one line: seconds by the wall clock and of the processors, peak memory.
+//! The worker of `make bench-sdxl`: loads a model, then generates what each line of standard input
+//! asks for (a JSON object) and answers with one line: seconds by the wall clock and of the
+//! processors, peak memory.
 //!
 //!     throughput-sdxl MODEL_FOLDER PRECISION DEVICE
 //!     {"images": 4, "steps": 20, "size": 128, "guidance": 7, "threads": 2, "seed": 0, "into": "FILE of RGB bytes"}
 //!
-//! The texts are encoded before, so that a line measures the way from embeddings to bytes. `"batch"` sets how many images
-//! go through the U-Net at once, for which the model is loaded anew.
+//! The texts are encoded before, so that a line measures the way from embeddings to bytes.
+//! `"batch"` sets how many images go through the U-Net at once, for which the model is loaded anew.
 
 #[path = "../../../benches/clocks.rs"]
 mod clocks;

@@ -1,10 +1,12 @@
-//! How many images go through the U-Net at once, and what happens where the device's memory does not hold them.
+//! How many images go through the U-Net at once, and what happens where the device's memory does
+//! not hold them.
 
 use std::sync::Mutex;
 
 use crate::error::{Error, Result};
 
-/// The size of a batch. Where memory runs out it halves, once for as long as it lives; after that, running out is an error.
+/// The size of a batch. Where memory runs out it halves, once for as long as it lives; after that,
+/// running out is an error.
 #[derive(Debug)]
 pub struct BatchSize {
     state: Mutex<State>,
@@ -35,8 +37,9 @@ impl BatchSize {
         self.state().halved
     }
 
-    /// Calls `generate` on one batch of `jobs` after the other and hands what it returns, with the first job's number, to
-    /// `each`. A batch that memory does not hold is run again in halves, if the size was not halved before.
+    /// Calls `generate` on one batch of `jobs` after the other and hands what it returns, with the
+    /// first job's number, to `each`. A batch that memory does not hold is run again in halves, if
+    /// the size was not halved before.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] after that; any other error of `generate`; what `each` returns.
@@ -82,8 +85,8 @@ impl BatchSize {
         Ok(())
     }
 
-    /// As [`BatchSize::halve`], where images were decoded beside the batch that failed: a batch of one is then run
-    /// again with nothing beside it.
+    /// As [`BatchSize::halve`], where images were decoded beside the batch that failed: a batch of
+    /// one is then run again with nothing beside it.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] if memory ran out before.

@@ -15,8 +15,8 @@ use crate::text::TextEncoders;
 use crate::unet::UNet;
 use crate::vae::Vae;
 
-/// The tensors that the parts of an SDXL folder ask for, part by part: `text_encoder`, `text_encoder_2`, `unet`, `vae`.
-/// Only the configurations need to be there.
+/// The tensors that the parts of an SDXL folder ask for, part by part: `text_encoder`,
+/// `text_encoder_2`, `unet`, `vae`. Only the configurations need to be there.
 ///
 /// # Errors
 /// A configuration that is missing or not supported.
@@ -39,7 +39,8 @@ pub fn part_shapes(folder: &Path) -> Result<Vec<(&'static str, Shapes)>> {
 /// A part of a model, held against its configuration.
 #[derive(Debug)]
 pub struct PartCheck {
-    /// `model_index`, `text_encoder` (with its tokenizer), `text_encoder_2`, `unet`, `vae`, `scheduler`.
+    /// `model_index`, `text_encoder` (with its tokenizer), `text_encoder_2`, `unet`, `vae`,
+    /// `scheduler`.
     pub part: &'static str,
     /// Its file or folder.
     pub path: PathBuf,
@@ -68,8 +69,8 @@ pub struct ModelWidths {
 }
 
 impl SdxlFiles {
-    /// Checks each part: files, configuration, tensors, shapes, stored types; with `deep` also that every number is
-    /// finite, which reads all of the weights.
+    /// Checks each part: files, configuration, tensors, shapes, stored types; with `deep` also that
+    /// every number is finite, which reads all of the weights.
     pub fn check(&self, deep: bool) -> Vec<PartCheck> {
         let folder = &self.folder;
         let part = |part: &'static str, path: PathBuf, found| PartCheck { part, path, found };
@@ -92,7 +93,8 @@ impl SdxlFiles {
         checks
     }
 
-    /// Whether the parts fit each other, by their configurations and the names and shapes of their tensors.
+    /// Whether the parts fit each other, by their configurations and the names and shapes of their
+    /// tensors.
     ///
     /// # Errors
     /// The first part that does not load, or [`Error::Mismatch`].

@@ -1,5 +1,5 @@
-//! Convolutions through cuDNN. candle's own sum float16 numbers in float16, keep tensor cores out of 16 bits and in float32
-//! let them round, and choose an algorithm anew for every call.
+//! Convolutions through cuDNN. candle's own sum float16 numbers in float16, keep tensor cores out
+//! of 16 bits and in float32 let them round, and choose an algorithm anew for every call.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -49,8 +49,8 @@ struct Planner {
 #[allow(unsafe_code)]
 unsafe impl Send for Planner {}
 
-/// Of each opened device. They stay until the program ends: cudarc panics where a handle cannot be closed, as after an error
-/// of the device, which is to be reported instead.
+/// Of each opened device. They stay until the program ends: cudarc panics where a handle cannot be
+/// closed, as after an error of the device, which is to be reported instead.
 static PLANNERS: LazyLock<Mutex<HashMap<DeviceId, Arc<Mutex<Planner>>>>> =
     LazyLock::new(Mutex::default);
 

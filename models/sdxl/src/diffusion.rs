@@ -1,4 +1,5 @@
-//! SDXL as a [`DiffusionModel`]: texts to conditioning, noise to latents step by step, latents to pixels.
+//! SDXL as a [`DiffusionModel`]: texts to conditioning, noise to latents step by step, latents to
+//! pixels.
 
 use candle_core::{DType, Tensor};
 use image::RgbImage;
@@ -204,8 +205,8 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
-/// Marks the images that have numbers which are not finite in `output` [rows × images × one], and puts
-/// zeros there: the batch's other images go on.
+/// Marks the images that have numbers which are not finite in `output` [rows × images × one], and
+/// puts zeros there: the batch's other images go on.
 fn set_aside(output: &mut [f32], one: usize, step: usize, failed: &mut [Option<usize>]) {
     let images = failed.len();
     for (i, part) in output.chunks_exact_mut(one).enumerate() {
@@ -216,7 +217,8 @@ fn set_aside(output: &mut [f32], one: usize, step: usize, failed: &mut [Option<u
     }
 }
 
-/// ε_negative + γ (ε_prompt − ε_negative) of [negative, prompt]; the output itself without guidance.
+/// ε_negative + γ (ε_prompt − ε_negative) of [negative, prompt]; the output itself without
+/// guidance.
 fn guide(output: &[f32], guidance: f32) -> Vec<f32> {
     if guidance <= 1.0 {
         return output.to_vec();

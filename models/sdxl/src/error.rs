@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 
 /// Why an SDXL folder could not be loaded, or an image not be made.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "each variant's message says what its fields are"
+)]
 #[non_exhaustive]
 pub enum Error {
     /// A file, configuration value, tokenizer or tensor: see [`laioncele_nn::Error`].
@@ -11,56 +15,33 @@ pub enum Error {
     Load(#[from] laioncele_nn::Error),
     /// A folder of another kind of model.
     #[error("{path} is not an SDXL folder: {reason}")]
-    NotSdxl {
-        /// Its `model_index.json`.
-        path: PathBuf,
-        /// What is missing or different.
-        reason: String,
-    },
+    NotSdxl { path: PathBuf, reason: String },
     /// Parts of one folder that do not fit together.
     #[error("{folder}: {reason}")]
-    Mismatch {
-        /// The model folder.
-        folder: PathBuf,
-        /// Which numbers differ.
-        reason: String,
-    },
+    Mismatch { folder: PathBuf, reason: String },
     /// A sampling setting that cannot be met.
     #[error("{setting} = {value} is not possible ({expected})")]
     Setting {
-        /// The setting's name.
         setting: &'static str,
-        /// The value given.
         value: String,
-        /// What would be possible.
         expected: String,
     },
     /// Embeddings, latents or noise of the wrong size.
     #[error("{what} has {found} numbers; {expected} were expected")]
     Size {
-        /// Which input.
         what: &'static str,
-        /// Numbers given.
         found: usize,
-        /// Numbers needed.
         expected: usize,
     },
     /// A computation left the finite numbers.
     #[error("{what} is not finite; {hint}")]
-    NotFinite {
-        /// Which result.
-        what: String,
-        /// What may help.
-        hint: &'static str,
-    },
+    NotFinite { what: String, hint: &'static str },
     /// The device's memory does not hold a batch, and it cannot be halved (again).
     #[error(
         "out of memory with {images} at once: take fewer (a smaller `batch`), smaller images, a 16-bit precision, or a device with more memory"
     )]
     OutOfMemory {
-        /// Images of the batch.
         images: usize,
-        /// What the device said.
         #[source]
         source: Box<Error>,
     },
@@ -69,26 +50,17 @@ pub enum Error {
         "the model in {folder} does not fit into the device's memory: take a 16-bit precision, or a device with more memory"
     )]
     DoesNotFit {
-        /// The model folder.
         folder: PathBuf,
-        /// What the device said.
         #[source]
         source: Box<Error>,
     },
     /// A file of initial latents that holds none.
     #[error("{path}: {reason}")]
-    Latents {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    Latents { path: PathBuf, reason: String },
     /// A trace file could not be written.
     #[error("cannot write {path}")]
     Write {
-        /// The file.
         path: PathBuf,
-        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -109,7 +81,8 @@ impl Error {
             Self::OutOfMemory { .. } | Self::DoesNotFit { .. } => return true,
             _ => return false,
         };
-        // The libraries' errors reach us as text only: CUDA_ERROR_OUT_OF_MEMORY, CUBLAS_STATUS_ALLOC_FAILED.
+        // The libraries' errors reach us as text only: CUDA_ERROR_OUT_OF_MEMORY,
+        // CUBLAS_STATUS_ALLOC_FAILED.
         let text = text.to_lowercase().replace('_', " ");
         ["out of memory", "alloc failed", "allocation failed"]
             .iter()

@@ -13,15 +13,17 @@ use crate::pipeline::SdxlOptions;
 pub struct SdxlFiles {
     /// An SDXL folder in Diffusers layout.
     pub folder: PathBuf,
-    /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for the model's own
-    /// `unet/config.json`.
+    /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for
+    /// the model's own `unet/config.json`.
     pub unet: Option<PathBuf>,
-    /// The type that the text encoders and the U-Net compute in; the VAE always computes in float32.
+    /// The type that the text encoders and the U-Net compute in; the VAE always computes in
+    /// float32.
     pub precision: Precision,
     /// Where to compute.
     pub device: DeviceChoice,
-    /// Pictures that a GPU draws at once ([`SdxlOptions::batch`]); half of it where its memory does not hold them. Without
-    /// a GPU it is not asked: there pictures do not depend on their neighbours.
+    /// Pictures that a GPU draws at once ([`SdxlOptions::batch`]); half of it where its memory does
+    /// not hold them. Without a GPU it is not asked: there pictures do not depend on their
+    /// neighbours.
     pub batch: Option<NonZeroUsize>,
 }
 

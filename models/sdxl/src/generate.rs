@@ -91,8 +91,8 @@ pub(crate) fn in_batches<Stop: From<Error>>(
     })
 }
 
-/// The inner result is the model's error, which ended generation after the images that `each` got, in
-/// order.
+/// The inner result is the model's error, which ended generation after the images that `each` got,
+/// in order.
 fn overlapped<Stop>(
     model: &impl DiffusionModel,
     requests: &[ImageRequest<'_>],

@@ -1,4 +1,5 @@
-//! Float32 kernels for the processor that only SDXL needs: convolution, group norm, GEGLU, upsampling.
+//! Float32 kernels for the processor that only SDXL needs: convolution, group norm, GEGLU,
+//! upsampling.
 
 use laioncele_nn::kernels::{Matrix, MatrixMut, gelu, matmul, moments, silu};
 
@@ -33,8 +34,8 @@ impl ConvShape {
     }
 }
 
-/// Adds the convolution of `input` [channels × height × width] with `weight` [out × channels × kernel × kernel]
-/// to `output` [out × out_height × out_width], which holds the bias.
+/// Adds the convolution of `input` [channels × height × width] with `weight` [out × channels ×
+/// kernel × kernel] to `output` [out × out_height × out_width], which holds the bias.
 pub(crate) fn conv2d(
     shape: &ConvShape,
     input: &[f32],
@@ -80,7 +81,8 @@ pub(crate) fn conv2d(
     }
 }
 
-/// The inputs that each output of `rows` rows from `first` meets: [channels · kernel² × rows · out_width].
+/// The inputs that each output of `rows` rows from `first` meets: [channels · kernel² × rows ·
+/// out_width].
 fn unfold(shape: &ConvShape, input: &[f32], first: usize, rows: usize, tile: &mut [f32]) {
     let out_width = shape.out_width();
     let kernel = shape.kernel;
@@ -153,7 +155,8 @@ pub(crate) fn group_norm(
     }
 }
 
-/// [value, gate] halves of each row of `input` [rows × 2 width] → value · gelu(gate) [rows × width].
+/// [value, gate] halves of each row of `input` [rows × 2 width] → value · gelu(gate) [rows ×
+/// width].
 pub(crate) fn geglu(input: &[f32], width: usize, output: &mut [f32]) {
     for (row, out) in input
         .chunks_exact(2 * width)

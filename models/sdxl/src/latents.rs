@@ -1,4 +1,5 @@
-//! Noise from a file, so that two implementations can start from the same latents and sample the same later.
+//! Noise from a file, so that two implementations can start from the same latents and sample the
+//! same later.
 
 use std::path::Path;
 
@@ -12,12 +13,14 @@ use crate::noise::{LaterNoise, Noise};
 const FIRST: &str = "noise";
 const LATER: &str = "step_noise";
 
-/// Standard normal latents of one or more images, before the scheduler scales them (diffusers' `latents`).
+/// Standard normal latents of one or more images, before the scheduler scales them (diffusers'
+/// `latents`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct InitialLatents {
     /// Each image's [channels × height × width].
     pub images: Vec<Vec<f32>>,
-    /// For each image what a scheduler that needs more (LCM) gets, step by step; `None` if the file has none.
+    /// For each image what a scheduler that needs more (LCM) gets, step by step; `None` if the file
+    /// has none.
     pub later: Option<Vec<Vec<Vec<f32>>>>,
     /// Rows of the latents: an image's height / 8 for SDXL.
     pub height: usize,
@@ -26,8 +29,9 @@ pub struct InitialLatents {
 }
 
 impl InitialLatents {
-    /// Reads the float32 tensor `noise` of a safetensors file, or its only tensor: [images, channels, height, width],
-    /// or without the first dimension; and `step_noise` [steps, images, channels, height, width] where there is one.
+    /// Reads the float32 tensor `noise` of a safetensors file, or its only tensor: [images,
+    /// channels, height, width], or without the first dimension; and `step_noise` [steps, images,
+    /// channels, height, width] where there is one.
     ///
     /// # Errors
     /// [`Error::Latents`]
@@ -71,8 +75,8 @@ impl InitialLatents {
         })
     }
 
-    /// Each image's noise; where the file does not say what comes after its latents, it is that of `seed`, of the
-    /// image after it of `seed` + 1.
+    /// Each image's noise; where the file does not say what comes after its latents, it is that of
+    /// `seed`, of the image after it of `seed` + 1.
     pub fn noises(self, seed: u64) -> Vec<Noise> {
         let mut given = self.later.map(Vec::into_iter);
         let noise = |(k, first)| {

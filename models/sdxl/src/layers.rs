@@ -150,7 +150,8 @@ impl ResNet {
         })
     }
 
-    /// What conv1 adds to each channel for these activated time embeddings [rows, time] → [rows, out].
+    /// What conv1 adds to each channel for these activated time embeddings [rows, time] → [rows,
+    /// out].
     pub(crate) fn time_bias(&self, activated: &Tensor) -> Result<Tensor> {
         let bias = &self.conv1.bias;
         Ok(match &self.time_emb_proj {
@@ -161,7 +162,8 @@ impl ResNet {
         })
     }
 
-    /// [batch, in, h, w] → [batch, out, h, w]; `time_bias` [batch, out] as [`ResNet::time_bias`] makes it.
+    /// [batch, in, h, w] → [batch, out, h, w]; `time_bias` [batch, out] as [`ResNet::time_bias`]
+    /// makes it.
     pub(crate) fn forward(&self, x: &Tensor, time_bias: Option<&Tensor>) -> Result<Tensor> {
         let h = self.norm1.forward_silu(x)?;
         let h = self

@@ -1,5 +1,6 @@
-//! SDXL in Diffusers folder layout, equal to diffusers in float32: texts to prompt and name embeddings
-//! ([`TextEncoders`]), embeddings and seeds to images ([`Sdxl`]), and the arithmetic of the N space:
+//! SDXL in Diffusers folder layout, equal to diffusers in float32: texts to prompt and name
+//! embeddings ([`TextEncoders`]), embeddings and seeds to images ([`Sdxl`]), and the arithmetic of
+//! the N space:
 //!
 //! | | |
 //! |---|---|
@@ -10,8 +11,43 @@
 //! | [`PromptEmbedding::prepend`] | Name Prepending |
 //! | [`PromptEmbedding::substitute`] | name substitution, for comparison |
 //!
-//! Everything is read from the folder's own JSON files; a value that is not implemented is an error that names
-//! its key. No stage and no table is known here.
+//! ```
+//! use std::path::Path;
+//!
+//! use laioncele_sdxl::{
+//!     ImageRequest, LoadOptions, NegativePrompt, Noise, SamplingSettings, Sdxl, SdxlOptions,
+//!     TextEncoders,
+//! };
+//!
+//! # fn main() -> laioncele_sdxl::Result<()> {
+//! // A tiny SDXL of the tests; stable-diffusion-xl-base-1.0 has the same layout.
+//! let folder = Path::new("../clip/tests/fixtures/tiny-a/model");
+//! let texts = TextEncoders::load(folder, &LoadOptions::default())?;
+//! let name = texts.encode_name("Maria Johnson")?;
+//! let prompt = texts.encode_prompt("a portrait of a person")?;
+//! let negative = texts.encode_negative(&NegativePrompt::Model)?;
+//!
+//! let sdxl = Sdxl::load(folder, &SdxlOptions::default())?;
+//! let request = ImageRequest {
+//!     prompt: &prompt,
+//!     name: Some(&name),
+//!     negative: &negative,
+//!     noise: Noise::Seed(0),
+//! };
+//! let settings = SamplingSettings {
+//!     steps: 2,
+//!     height: Some(64),
+//!     width: Some(48),
+//!     ..SamplingSettings::default()
+//! };
+//! let images = sdxl.generate(&[request], &settings, None)?;
+//! assert_eq!(images[0].dimensions(), (48, 64));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything is read from the folder's own JSON files; a value that is not implemented is an error
+//! that names its key. No stage and no table is known here.
 
 mod batch;
 mod check;

@@ -30,8 +30,9 @@ impl FromStr for Naming {
     }
 }
 
-/// A name as SDXL's text encoders see it: rows 1…8 of the name's own prompt embedding, [8 × width] float32
-/// in row-major order (width 2048 for SDXL). Names of fewer tokens keep the end token and padding rows.
+/// A name as SDXL's text encoders see it: rows 1…8 of the name's own prompt embedding, [8 × width]
+/// float32 in row-major order (width 2048 for SDXL). Names of fewer tokens keep the end token and
+/// padding rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NameTensor {
     rows: Vec<f32>,
@@ -192,8 +193,8 @@ impl PromptEmbedding {
         Ok(NameTensor::new(rows.to_vec(), self.width)?.with_token_count(self.token_count))
     }
 
-    /// Name Prepending: [P₀, N₁…N₈, P₁…P₆₈]. The last eight rows fall off, positions are not encoded again,
-    /// and the pooled vector stays the prompt's.
+    /// Name Prepending: [P₀, N₁…N₈, P₁…P₆₈]. The last eight rows fall off, positions are not
+    /// encoded again, and the pooled vector stays the prompt's.
     pub fn prepend(&self, name: &NameTensor) -> Result<Self> {
         Error::check_size("a row of the name embedding", name.width, self.width)?;
         let kept = self
@@ -215,10 +216,10 @@ impl PromptEmbedding {
         })
     }
 
-    /// Name substitution: the name's rows in place of those of `placeholder` ("a person"), whose positions are given.
-    /// A name of known length brings as many rows as it has tokens, another all eight. What comes after moves up or
-    /// down with its values as they are; a gap at the end repeats the last row, an overhang falls off. The pooled
-    /// vector stays the prompt's.
+    /// Name substitution: the name's rows in place of those of `placeholder` ("a person"), whose
+    /// positions are given. A name of known length brings as many rows as it has tokens, another
+    /// all eight. What comes after moves up or down with its values as they are; a gap at the end
+    /// repeats the last row, an overhang falls off. The pooled vector stays the prompt's.
     pub fn substitute(&self, name: &NameTensor, placeholder: Range<usize>) -> Result<Self> {
         Error::check_size("a row of the name embedding", name.width, self.width)?;
         let (tokens, width) = (self.tokens(), self.width);

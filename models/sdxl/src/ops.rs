@@ -1,4 +1,5 @@
-//! Tensor operations of the U-Net and the VAE: fused kernels on the processor in float32, candle elsewhere.
+//! Tensor operations of the U-Net and the VAE: fused kernels on the processor in float32, candle
+//! elsewhere.
 
 use std::cell::RefCell;
 
@@ -23,8 +24,8 @@ pub(crate) struct Geometry {
     pub tf32: bool,
 }
 
-/// x [batch, in, h, w] with weight [out, in, k, k] → [batch, out, h', w']; bias is [out], or [batch, out] for
-/// one that differs by row.
+/// x [batch, in, h, w] with weight [out, in, k, k] → [batch, out, h', w']; bias is [out], or
+/// [batch, out] for one that differs by row.
 pub(crate) fn conv2d(
     x: &Tensor,
     weight: &Tensor,

@@ -1,12 +1,13 @@
-//! Several images at once on the processor: each job on a thread of its own beats one job on all of them, because
-//! an image's matrix products are too small to share.
+//! Several images at once on the processor: each job on a thread of its own beats one job on all of
+//! them, because an image's matrix products are too small to share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-/// Runs `work` on every job, up to `threads` jobs at once, and hands each result with its job's number to `each` on
-/// the calling thread as it comes. 0 threads are as many as the machine has; threads that have no job of their own are
-/// shared out among the jobs. The first error of `each` stops the rest: jobs at work are finished, none is begun.
+/// Runs `work` on every job, up to `threads` jobs at once, and hands each result with its job's
+/// number to `each` on the calling thread as it comes. 0 threads are as many as the machine has;
+/// threads that have no job of their own are shared out among the jobs. The first error of `each`
+/// stops the rest: jobs at work are finished, none is begun.
 ///
 /// # Errors
 /// What `each` returns.
@@ -22,7 +23,8 @@ pub fn in_parallel<Job: Sync, Done: Send, Stop>(
     };
     let workers = threads.min(jobs.len().max(1));
     let (next, work) = (AtomicUsize::new(0), &work);
-    // As many results may wait as are being made: a slow receiver holds the workers up instead of filling memory.
+    // As many results may wait as are being made: a slow receiver holds the workers up instead of
+    // filling memory.
     let (sender, receiver) = mpsc::sync_channel(workers);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -46,7 +48,8 @@ pub fn in_parallel<Job: Sync, Done: Send, Stop>(
     })
 }
 
-/// Runs `work` where parallel operations use `count` threads. Without such a pool it only takes another time.
+/// Runs `work` where parallel operations use `count` threads. Without such a pool it only takes
+/// another time.
 fn on_threads(count: usize, work: impl FnOnce() + Send) {
     match rayon::ThreadPoolBuilder::new()
         .num_threads(count.max(1))

@@ -33,11 +33,11 @@ pub struct SdxlOptions {
     pub vae_dtype: DType,
     /// Which weight files to read.
     pub variant: WeightVariant,
-    /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for the model's own
-    /// `unet/config.json`.
+    /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for
+    /// the model's own `unet/config.json`.
     pub unet: Option<PathBuf>,
-    /// Images that go through the U-Net at once. `None` is one on the CPU, where images are generated beside
-    /// each other on threads instead, and [`SdxlOptions::GPU_BATCH`] on a GPU.
+    /// Images that go through the U-Net at once. `None` is one on the CPU, where images are
+    /// generated beside each other on threads instead, and [`SdxlOptions::GPU_BATCH`] on a GPU.
     pub batch: Option<usize>,
     /// Hold the weights against the configurations without reading a number ([`LoadOptions::dry`]).
     pub dry: bool,
@@ -59,7 +59,8 @@ impl Default for SdxlOptions {
 }
 
 impl SdxlOptions {
-    /// Images at once on a GPU: eight rows of the U-Net with guidance, as many as a name's portraits.
+    /// Images at once on a GPU: eight rows of the U-Net with guidance, as many as a name's
+    /// portraits.
     pub const GPU_BATCH: usize = 4;
 }
 
@@ -157,7 +158,8 @@ impl Sdxl {
         self.params(settings).map(drop)
     }
 
-    /// Images that go through the U-Net at once: [`SdxlOptions::batch`], or half of it after memory ran out.
+    /// Images that go through the U-Net at once: [`SdxlOptions::batch`], or half of it after memory
+    /// ran out.
     pub fn batch(&self) -> usize {
         self.batch.as_ref().map_or(1, BatchSize::get)
     }
@@ -189,10 +191,10 @@ impl Sdxl {
         Ok(images)
     }
 
-    /// Generates the images and hands each with its number to `each` as it comes: on the CPU one a thread,
-    /// `threads` at once (0 for as many as there are); on a GPU in batches, each decoded while the next is
-    /// denoised. An image whose numbers are not finite comes as [`Error::NotFinite`] and leaves the others
-    /// alone.
+    /// Generates the images and hands each with its number to `each` as it comes: on the CPU one a
+    /// thread, `threads` at once (0 for as many as there are); on a GPU in batches, each decoded
+    /// while the next is denoised. An image whose numbers are not finite comes as
+    /// [`Error::NotFinite`] and leaves the others alone.
     ///
     /// # Errors
     /// What fails for all of them; what `each` returns, which stops the rest.

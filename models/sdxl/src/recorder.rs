@@ -92,7 +92,8 @@ impl Recorder {
         self.size = size;
     }
 
-    /// Writes all into `trace`: images along the first dimension, or the second where steps are the first.
+    /// Writes all into `trace`: images along the first dimension, or the second where steps are the
+    /// first.
     pub(crate) fn finish(
         self,
         trace: &mut Trace,

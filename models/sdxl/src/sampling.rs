@@ -1,4 +1,5 @@
-//! Between the pipeline and the model: what a batch is sampled with, and the two halves of the work.
+//! Between the pipeline and the model: what a batch is sampled with, and the two halves of the
+//! work.
 
 use image::RgbImage;
 
@@ -26,7 +27,8 @@ impl SamplingParams {
     }
 }
 
-/// A batch's texts as the U-Net takes them: kept for the batches that follow, if theirs are the same.
+/// A batch's texts as the U-Net takes them: kept for the batches that follow, if theirs are the
+/// same.
 pub(crate) struct TextConditioning {
     /// With their names.
     pub prompts: Vec<PromptEmbedding>,

@@ -16,8 +16,8 @@ const PLACEHOLDERS: [&str; 6] = ["a person", "a man", "a woman", "person", "man"
 /// What the image is guided away from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum NegativePrompt {
-    /// As diffusers without a negative prompt: zeros if the folder's `force_zeros_for_empty_prompt` is true,
-    /// else the encoded empty text.
+    /// As diffusers without a negative prompt: zeros if the folder's `force_zeros_for_empty_prompt`
+    /// is true, else the encoded empty text.
     #[default]
     Model,
     /// Zeros.
@@ -112,7 +112,8 @@ impl TextEncoders {
         &self.encoders[1]
     }
 
-    /// Encodes one text. Texts are encoded one by one, so that an embedding depends on its text alone.
+    /// Encodes one text. Texts are encoded one by one, so that an embedding depends on its text
+    /// alone.
     pub fn encode_prompt(&self, text: &str) -> Result<PromptEmbedding> {
         let [first, second] = &self.encoders;
         let (one, two) = (
@@ -155,8 +156,8 @@ impl TextEncoders {
         self.encode_prompt(name)?.name()
     }
 
-    /// `prompt` with `name` in it: prepended, or in place of the first of "a person", "a man", "a woman", "person",
-    /// "man" and "woman" that the prompt has.
+    /// `prompt` with `name` in it: prepended, or in place of the first of "a person", "a man", "a
+    /// woman", "person", "man" and "woman" that the prompt has.
     ///
     /// # Errors
     /// A name of another width; for a substitution, a prompt without such words.
@@ -179,7 +180,8 @@ impl TextEncoders {
         prompt.substitute(name, place)
     }
 
-    /// The positions of `words` in a prompt: the first place where the first tokenizer's ids are theirs.
+    /// The positions of `words` in a prompt: the first place where the first tokenizer's ids are
+    /// theirs.
     fn locate(&self, prompt: &PromptEmbedding, words: &str) -> Option<Range<usize>> {
         let words = self.encoders[0].tokenizer().encode(words);
         let wanted = words.ids.get(1..=words.token_count)?;

@@ -28,8 +28,9 @@ pub enum TraceValues {
     I32(Vec<i32>),
 }
 
-/// Named tensors of one run, under the names of the fixtures. B is the images, S the steps, W the width of a text
-/// token (2048 for SDXL), P that of a pooled vector (1280); float32 where nothing else is said.
+/// Named tensors of one run, under the names of the fixtures. B is the images, S the steps, W the
+/// width of a text token (2048 for SDXL), P that of a pooled vector (1280); float32 where nothing
+/// else is said.
 ///
 /// | tensors | shape |
 /// |---|---|
@@ -45,8 +46,8 @@ pub enum TraceValues {
 /// | `states`: the latents at first and after every step | [S + 1, B, 4, h, w] |
 /// | `decoded`: pixels around [-1, 1] | [B, 3, H, W] |
 ///
-/// With a name ([`Trace::record_name`]) also `names`, `name_ids_1`, `name_ids_2`, `token_count`, `prompt_embeds`,
-/// `prompt_pooled` and `np`.
+/// With a name ([`Trace::record_name`]) also `names`, `name_ids_1`, `name_ids_2`, `token_count`,
+/// `prompt_embeds`, `prompt_pooled` and `np`.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
     tensors: BTreeMap<String, TraceTensor>,
@@ -77,8 +78,9 @@ impl Trace {
         );
     }
 
-    /// A name's way into a prompt: `names` [1, 8, W], `name_ids_1`, `name_ids_2` [1, 77] and `token_count` [1] of the
-    /// name's own `text`; `prompt_embeds` [1, 77, W] and `prompt_pooled` [1, P] before, `np` [1, 77, W] after.
+    /// A name's way into a prompt: `names` [1, 8, W], `name_ids_1`, `name_ids_2` [1, 77] and
+    /// `token_count` [1] of the name's own `text`; `prompt_embeds` [1, 77, W] and `prompt_pooled`
+    /// [1, P] before, `np` [1, 77, W] after.
     ///
     /// # Errors
     /// [`Error::Size`] for a text of eight tokens or fewer, ends included.

@@ -1,8 +1,9 @@
-//! The fixtures on the first GPU, in float32 and in 16 bits: `make test-gpu`. Without a GPU every test here fails and says why.
+//! The fixtures on the first GPU, in float32 and in 16 bits: `make test-gpu`. Without a GPU every
+//! test here fails and says why.
 
 #[path = "it/checks.rs"]
 mod checks;
-#[path = "it/common.rs"]
+#[path = "../../clip/tests/it/common.rs"]
 mod common;
 
 use std::num::NonZeroUsize;
@@ -32,8 +33,8 @@ fn options(precision: Precision) -> LoadOptions {
     }
 }
 
-/// What may come out otherwise in `precision`: in float32 what any order of sums may cost, in 16 bits twice what diffusers'
-/// own network differs by on a processor.
+/// What may come out otherwise in `precision`: in float32 what any order of sums may cost, in 16
+/// bits twice what diffusers' own network differs by on a processor.
 fn tolerance(precision: Precision, what: &str) -> f32 {
     let rounding = match precision {
         Precision::F32 => return 2e-5,
@@ -117,7 +118,8 @@ fn trajectories_match() {
     checks::trajectories(&encoders.expect("encoders"), &sdxl.expect("SDXL"));
 }
 
-/// Images of two names in batches, decoded on a stream of their own beside the next batch, are those of one at a time.
+/// Images of two names in batches, decoded on a stream of their own beside the next batch, are
+/// those of one at a time.
 #[test]
 fn overlapped_batches_equal_single_images() {
     gpu();

@@ -1,7 +1,8 @@
-//! An SDXL folder of random weights: the configurations copied, every tensor that they ask for drawn and streamed out.
+//! An SDXL folder of random weights: the configurations copied, every tensor that they ask for
+//! drawn and streamed out.
 //!
-//! Which tensors there are is asked of the loader itself ([`laioncele_sdxl::part_shapes`]); their number and size are
-//! held against SDXL's known ones by a test.
+//! Which tensors there are is asked of the loader itself ([`laioncele_sdxl::part_shapes`]); their
+//! number and size are held against SDXL's known ones by a test.
 
 mod configs;
 mod weights;

@@ -12,8 +12,8 @@ Examples:
   random-sdxl /data/random-sdxl                       SDXL base 1.0's sizes in float16: 7 GB
   random-sdxl --like sdxl-turbo/ --dtype f32 random/  the configurations of another folder";
 
-/// Writes an SDXL folder in Diffusers layout whose weights are random: for measuring time and memory where the real
-/// weights are not at hand. A tensor is never in memory as a whole.
+/// Writes an SDXL folder in Diffusers layout whose weights are random: for measuring time and
+/// memory where the real weights are not at hand. A tensor is never in memory as a whole.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 struct Arguments {
@@ -23,7 +23,8 @@ struct Arguments {
     /// Take the configurations of this SDXL folder instead of SDXL base 1.0's
     #[arg(long, value_name = "FOLDER")]
     like: Option<PathBuf>,
-    /// A folder with tokenizer/ and tokenizer_2/ to copy [default: that of --like, else the embedded world's mini SDXL]
+    /// A folder with tokenizer/ and tokenizer_2/ to copy [default: that of --like, else the
+    /// embedded world's mini SDXL]
     #[arg(long, value_name = "FOLDER")]
     tokenizers: Option<PathBuf>,
     /// How numbers are stored

@@ -121,8 +121,8 @@ struct Range {
 }
 
 impl Range {
-    /// Norms scale by about 1; matrices keep the variance of what they are applied to, so that the networks' outputs
-    /// stay finite in half precision.
+    /// Norms scale by about 1; matrices keep the variance of what they are applied to, so that the
+    /// networks' outputs stay finite in half precision.
     fn of(name: &str, shape: &[usize]) -> Self {
         let (middle, reach) = if name.ends_with(".bias") || name.contains("embedding.weight") {
             (0.0, SMALL)

@@ -12,8 +12,8 @@ use laioncele_nn::{Error, Result};
 /// The mark on the last symbol of a word.
 const END_OF_WORD: &str = "</w>";
 
-/// Vocabulary and merges. Symbols are numbered apart from the vocabulary, because a merge may make a
-/// symbol that the vocabulary lacks.
+/// Vocabulary and merges. Symbols are numbered apart from the vocabulary, because a merge may make
+/// a symbol that the vocabulary lacks.
 #[derive(Debug)]
 pub(super) struct BytePairs {
     vocabulary: HashMap<String, u32>,
@@ -120,7 +120,8 @@ impl BytePairs {
         self.vocabulary.values().copied().max().unwrap_or(0)
     }
 
-    /// Appends the ids of one word. Time n log n in the word's bytes: a caption may be one huge word.
+    /// Appends the ids of one word. Time n log n in the word's bytes: a caption may be one huge
+    /// word.
     pub(super) fn encode(&self, word: &str, out: &mut Vec<u32>) {
         let mut chain = Chain::new(word.as_bytes(), &self.bytes);
         let mut queue = BinaryHeap::new();
@@ -241,7 +242,8 @@ mod tests {
         BytePairs::new(Path::new("test"), vocabulary, merges, "???").expect("a vocabulary")
     }
 
-    /// The rule itself: merge the lowest-ranked adjacent pair, leftmost of equals, until none is left.
+    /// The rule itself: merge the lowest-ranked adjacent pair, leftmost of equals, until none is
+    /// left.
     fn plain(merges: &[(&str, &str)], word: &str) -> Vec<String> {
         let mut symbols: Vec<String> = word.chars().map(String::from).collect();
         symbols.last_mut().expect("a letter").push_str(END_OF_WORD);

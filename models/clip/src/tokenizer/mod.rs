@@ -1,5 +1,5 @@
-//! CLIP's tokenizer exactly as transformers runs it: special tokens, normalization, splitting, byte-level
-//! pair encoding, start and end tokens, padding.
+//! CLIP's tokenizer exactly as transformers runs it: special tokens, normalization, splitting,
+//! byte-level pair encoding, start and end tokens, padding.
 
 mod bpe;
 mod split;
@@ -133,12 +133,14 @@ impl Tokenizer {
     }
 }
 
-/// NFC, every run of white space one space, lower case code point by code point (so no final sigma).
+/// NFC, every run of white space one space, lower case code point by code point (so no final
+/// sigma).
 fn normalize(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut after_space = false;
     for c in text.nfc() {
-        // char::is_whitespace is Unicode's White_Space, which leaves out U+001C to U+001F, as it must.
+        // char::is_whitespace is Unicode's White_Space, which leaves out U+001C to U+001F, as it
+        // must.
         let space = c.is_whitespace();
         if !space {
             out.extend(c.to_lowercase());
@@ -177,8 +179,9 @@ impl SpecialTokens {
             token("pad_token", "<|endoftext|>")?,
         );
         let mut normalized: Vec<(String, bool)> = Vec::new();
-        // In this order, a later flag for the same content replacing an earlier one: a token given as a bare
-        // string is matched in the raw text, and the pad token, which comes last, decides for its content.
+        // In this order, a later flag for the same content replacing an earlier one: a token given
+        // as a bare string is matched in the raw text, and the pad token, which comes last, decides
+        // for its content.
         for (content, flag) in [&bos, &eos, &unk, &pad] {
             set(&mut normalized, content, flag.unwrap_or(false));
         }

@@ -60,8 +60,8 @@ fn class(c: char) -> Class {
     }
 }
 
-/// Calls `visit` with every word of a normalized text: endings, runs of letters, single digits, runs of
-/// anything else but white space.
+/// Calls `visit` with every word of a normalized text: endings, runs of letters, single digits,
+/// runs of anything else but white space.
 pub(super) fn words(text: &str, mut visit: impl FnMut(&str)) {
     let mut rest = text;
     while let Some(first) = rest.chars().next() {

@@ -1,14 +1,19 @@
-//! What the fixture tests share: reading goldens and comparing with a stated tolerance.
+//! What the fixture tests of CLIP and SDXL share: reading goldens and comparing with a stated
+//! tolerance.
+
+// Each test program uses a part of it.
+#![allow(dead_code)]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use image::RgbImage;
 
 /// A file or folder of the fixture.
 pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/tiny-a")
+        .join("../clip/tests/fixtures/tiny-a")
         .join(path)
 }
 
@@ -31,15 +36,27 @@ pub fn numbers(tensor: &Tensor) -> Vec<f32> {
 pub fn assert_close(what: &str, ours: &[f32], golden: &Tensor, tolerance: f32) {
     let golden = numbers(golden);
     assert_eq!(ours.len(), golden.len(), "{what}: sizes");
-    let worst = ours
-        .iter()
-        .zip(&golden)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0f32, |a, b| if a.is_nan() || b <= a { a } else { b });
+    assert!(!golden.is_empty(), "{what}: nothing to compare");
+    let worst = largest_difference(ours, &golden);
     assert!(
         worst <= tolerance,
         "{what}: off by {worst}, at most {tolerance}"
     );
+}
+
+/// The largest difference of two lists of one length; not a number if any is.
+pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, |a, b| if a.is_nan() || b <= a { a } else { b })
+}
+
+/// The largest difference of two images' bytes, in levels.
+pub fn largest_level_difference(a: &RgbImage, b: &RgbImage) -> u8 {
+    assert_eq!(a.dimensions(), b.dimensions());
+    let pairs = a.as_raw().iter().zip(b.as_raw());
+    let differences = pairs.map(|(a, b)| a.abs_diff(*b));
+    differences.max().expect("an image with pixels")
 }
 
 /// The fixture's manifest.
@@ -48,9 +65,10 @@ pub fn manifest() -> serde_json::Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// Lines of a JSON-lines golden.
+/// Lines of a JSON-lines golden, at least one.
 pub fn json_lines(name: &str) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(fixture(&format!("goldens/{name}"))).expect("lines");
+    assert!(!text.is_empty(), "{name} has no lines");
     text.lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect()

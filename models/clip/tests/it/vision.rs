@@ -11,8 +11,8 @@ fn names() -> Vec<String> {
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn picture(name: &str) -> RgbImage {
-    flatten_over_white(&image::open(fixture(&format!("images/{name}.png"))).expect("a picture"))
+fn image(name: &str) -> RgbImage {
+    flatten_over_white(&image::open(fixture(&format!("images/{name}.png"))).expect("an image"))
 }
 
 #[test]
@@ -22,16 +22,13 @@ fn preprocessing_is_exact() {
         let expected = image::open(fixture(&format!("goldens/preprocessed/224.{name}.png")))
             .expect("a golden")
             .to_rgb8();
-        let ours = encoder
-            .preprocessor()
-            .crop(&picture(&name))
-            .expect("cropped");
+        let ours = encoder.preprocessor().crop(&image(&name)).expect("cropped");
         assert_eq!(ours.as_raw(), expected.as_raw(), "{name}");
     }
     let golden = golden("clip_vision");
     let pixels = encoder
         .preprocessor()
-        .preprocess(&picture(&names()[0]))
+        .preprocess(&image(&names()[0]))
         .expect("pixels");
     let every_8th = (0..3 * 28 * 28).map(|i| {
         let (c, y, x) = (i / 784, i / 28 % 28 * 8, i % 28 * 8);
@@ -55,18 +52,13 @@ fn image_embeddings_match() {
     )
     .expect("two towers");
     assert_eq!(encoders.width(), 24 + 56);
-    let pictures: Vec<RgbImage> = names().iter().map(|name| picture(name)).collect();
-    let features = encoders.features(&pictures).expect("features").concat();
+    let images: Vec<RgbImage> = names().iter().map(|name| image(name)).collect();
+    let features = encoders.features(&images).expect("features").concat();
     assert_close("features", &features, &golden["features"], 2e-5);
     for (tower, key) in encoders.towers().iter().zip(["clip-l", "clip-g"]) {
         let states = tower
             .model()
-            .forward(
-                &tower
-                    .preprocessor()
-                    .preprocess(&pictures[0])
-                    .expect("pixels"),
-            )
+            .forward(&tower.preprocessor().preprocess(&images[0]).expect("pixels"))
             .expect("states");
         for (i, state) in states.hidden_states.iter().enumerate() {
             let what = format!("{key}.hidden_states.{i}.first_image_tokens_0_3");
@@ -99,10 +91,10 @@ fn a_whole_clip_folder_gives_both_towers() {
         ImageEncoder::load(folder.path(), &LoadOptions::default()).expect("the image tower");
     let alone =
         ImageEncoder::load(&fixture("clip-l"), &LoadOptions::default()).expect("the image tower");
-    let picture = picture(&names()[0]);
+    let image = image(&names()[0]);
     assert_eq!(
-        whole.image_embeds(&picture).expect("embeds"),
-        alone.image_embeds(&picture).expect("embeds")
+        whole.image_embeds(&image).expect("embeds"),
+        alone.image_embeds(&image).expect("embeds")
     );
     let text =
         TextModel::load(folder.path(), true, &LoadOptions::default()).expect("the text tower");
@@ -110,7 +102,7 @@ fn a_whole_clip_folder_gives_both_towers() {
 }
 
 #[test]
-fn a_very_long_picture_needs_no_more_memory_than_its_crop() {
+fn a_very_long_image_needs_no_more_memory_than_its_crop() {
     let encoder = ImageEncoder::load(&fixture("clip-l"), &LoadOptions::default()).expect("a tower");
     // Resized whole, this would have 224 × 13,440,000 pixels.
     let long = RgbImage::from_fn(60_000, 1, |x, _| image::Rgb([(x % 251) as u8; 3]));

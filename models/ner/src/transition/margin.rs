@@ -1,4 +1,5 @@
-//! How far the leads of single precision stray from those of double precision, with every kernel of this processor.
+//! How far the leads of single precision stray from those of double precision, with every kernel of
+//! this processor.
 
 use proptest::prelude::*;
 use rayon::prelude::*;
@@ -124,7 +125,8 @@ impl Case<'_> {
     }
 }
 
-/// Every token with no entity open, and with one that starts up to [`REACH`] tokens before. `vectors` are all texts'.
+/// Every token with no entity open, and with one that starts up to [`REACH`] tokens before.
+/// `vectors` are all texts'.
 fn cases<'a>(texts: &[Vec<TokenAt>], vectors: &'a [Vector]) -> Vec<Case<'a>> {
     let (mut cases, mut rest) = (Vec::new(), vectors);
     for (text, tokens) in texts.iter().enumerate() {
@@ -202,8 +204,8 @@ proptest! {
     }
 }
 
-/// Climbs from the recorded captions whose leads stray farthest to features, which need not be any text's, whose leads
-/// stray farther: one of them is changed at a time, and stays so if that helps.
+/// Climbs from the recorded captions whose leads stray farthest to features, which need not be any
+/// text's, whose leads stray farther: one of them is changed at a time, and stays so if that helps.
 #[test]
 fn leads_that_are_driven_apart_stray_less_than_the_margin() {
     let engine = Engine::new();

@@ -1,7 +1,7 @@
 //! Schedulers: the timesteps of a run, and how latents move from one to the next.
 //!
-//! Everything is plain float32 on the host, whatever type the U-Net computes in; tables are equal to
-//! diffusers' bit for bit.
+//! Everything is plain float32 on the host, whatever type the U-Net computes in; tables are equal
+//! to diffusers' bit for bit.
 
 mod config;
 mod table;
@@ -102,8 +102,8 @@ impl Schedule {
         latents.iter().map(|x| x / divisor).collect()
     }
 
-    /// Moves `latents` over step `i` by the (guided) model output. `fresh` fills a slice with standard normal
-    /// noise; only LCM asks for it.
+    /// Moves `latents` over step `i` by the (guided) model output. `fresh` fills a slice with
+    /// standard normal noise; only LCM asks for it.
     pub fn step(
         &self,
         i: usize,

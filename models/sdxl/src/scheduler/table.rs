@@ -156,7 +156,8 @@ pub(super) fn dpm_schedule(
         return (timesteps, with_zero(&sigmas));
     }
     let timesteps: Vec<f64> = match config.timestep_spacing {
-        // Unlike the other schedulers' spacings, these two divide by one step more and leave out the lowest.
+        // Unlike the other schedulers' spacings, these two divide by one step more and leave out
+        // the lowest.
         TimestepSpacing::Leading => {
             let stride = count / (steps + 1);
             (1..=steps)

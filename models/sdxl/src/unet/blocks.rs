@@ -26,8 +26,8 @@ pub(super) struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    /// From the timestep's bias of every ResNet, and the keys and values of every cross-attention, of
-    /// which there are none where all texts are zeros.
+    /// From the timestep's bias of every ResNet, and the keys and values of every cross-attention,
+    /// of which there are none where all texts are zeros.
     pub(super) fn new(biases: &'a [Tensor], key_values: &'a [KeyValue]) -> Self {
         Self {
             biases: biases.iter(),
@@ -78,8 +78,8 @@ impl Block {
         pass.resnet(&self.resnets[1], &x)
     }
 
-    /// Going up, joined with what the way down pushed. With `uneven` sizes the next block's size is that
-    /// of its skip instead of the double.
+    /// Going up, joined with what the way down pushed. With `uneven` sizes the next block's size is
+    /// that of its skip instead of the double.
     pub(super) fn up(
         &self,
         mut x: Tensor,
@@ -116,8 +116,8 @@ struct BlockConfig<'a> {
 }
 
 impl BlockConfig<'_> {
-    /// `resnets.0…` and `attentions.0…` below `w`, then what `resample` loads: names and shapes are listed
-    /// in the order of loading.
+    /// `resnets.0…` and `attentions.0…` below `w`, then what `resample` loads: names and shapes are
+    /// listed in the order of loading.
     fn load(
         &self,
         w: &Weights,

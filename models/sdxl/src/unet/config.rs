@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::error::Result;
 
-/// A number for all levels, or one per level. A list always means levels, so that it is tried first.
+/// A number for all levels, or one per level. A list always means levels, so that it is tried
+/// first.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 enum PerLevel<T> {

@@ -7,13 +7,15 @@ use laioncele_nn::layers::{Linear, silu};
 use super::config::UNetConfig;
 use crate::error::Result;
 
-/// [cos(t f), sin(t f)] (or sine first) with fᵢ = exp(−ln 10000 · i / (dim/2 − freq_shift)), always float32.
+/// [cos(t f), sin(t f)] (or sine first) with fᵢ = exp(−ln 10000 · i / (dim/2 − freq_shift)), always
+/// float32.
 pub(super) fn sinusoid(value: f32, dim: usize, config: &UNetConfig) -> Vec<f32> {
     let half = dim / 2;
     let divisor = (half as f64 - config.freq_shift) as f32;
     let angles: Vec<f32> = (0..half)
         .map(|i| {
-            // torch multiplies, divides and takes the exponential in float32: at t = 999 the rounding shows.
+            // torch multiplies, divides and takes the exponential in float32: at t = 999 the
+            // rounding shows.
             let exponent = (-(10_000f64.ln()) as f32 * i as f32) / divisor;
             value * f64::from(exponent).exp() as f32
         })

@@ -1,7 +1,7 @@
 //! SDXL's U-Net: noisy latents, a timestep and a text to the model's prediction.
 //!
-//! What does not change during a run is computed before it: [`UNet::condition`] the text's keys and values
-//! and the added condition, [`UNet::step_table`] what each timestep adds to every ResNet.
+//! What does not change during a run is computed before it: [`UNet::condition`] the text's keys and
+//! values and the added condition, [`UNet::step_table`] what each timestep adds to every ResNet.
 
 mod blocks;
 mod config;
@@ -27,7 +27,8 @@ pub type TimeIds = [f32; 6];
 /// What a run's texts and sizes come to, for a fixed batch of rows.
 #[derive(Debug)]
 pub struct Conditioning {
-    /// One for each cross-attention, in the U-Net's order, of the rows after `zeros`; empty if there are none.
+    /// One for each cross-attention, in the U-Net's order, of the rows after `zeros`; empty if
+    /// there are none.
     key_values: Vec<KeyValue>,
     /// The first rows whose context is zeros: their cross-attention needs no keys and values.
     zeros: usize,
@@ -36,10 +37,12 @@ pub struct Conditioning {
 }
 
 impl Conditioning {
-    /// A batch whose row i has the texts of row `rows[i]` here: what several images share is computed once.
+    /// A batch whose row i has the texts of row `rows[i]` here: what several images share is
+    /// computed once.
     ///
     /// # Errors
-    /// A row whose text is zeros after one whose is not: null texts come first, and no encoder gives zeros for another.
+    /// A row whose text is zeros after one whose is not: null texts come first, and no encoder
+    /// gives zeros for another.
     pub fn select_rows(&self, rows: &[usize]) -> Result<Self> {
         let zeros = rows.iter().take_while(|row| **row < self.zeros).count();
         let device = self.added.device();
@@ -99,8 +102,8 @@ impl UNet {
         Self::load_from(config, &w, options)
     }
 
-    /// Loads `weights`, one safetensors file of a U-Net, under the `config.json` of `folder`: how few-step U-Nets such
-    /// as SDXL-Lightning are published.
+    /// Loads `weights`, one safetensors file of a U-Net, under the `config.json` of `folder`: how
+    /// few-step U-Nets such as SDXL-Lightning are published.
     pub fn load_file(weights: &Path, folder: &Path, options: &LoadOptions) -> Result<Self> {
         let config = UNetConfig::read(folder)?;
         let w = Weights::open_file(weights, options)?;
@@ -150,7 +153,8 @@ impl UNet {
         self.config.in_channels
     }
 
-    /// Whether input and output have equally many channels: true unless this is an inpainting U-Net.
+    /// Whether input and output have equally many channels: true unless this is an inpainting
+    /// U-Net.
     pub fn is_plain(&self) -> bool {
         self.config.in_channels == self.config.out_channels
     }
@@ -175,8 +179,8 @@ impl UNet {
         &self.files
     }
 
-    /// The texts of a batch: `context` [rows × tokens × context width] and `pooled` [rows × pooled width], one
-    /// after the other, with each row's sizes.
+    /// The texts of a batch: `context` [rows × tokens × context width] and `pooled` [rows × pooled
+    /// width], one after the other, with each row's sizes.
     pub fn condition(
         &self,
         context: &[f32],

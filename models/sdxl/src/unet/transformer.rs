@@ -116,8 +116,8 @@ impl Block {
         Ok((&x + self.ff_out.forward(&gated)?)?)
     }
 
-    /// x + attn2(norm2 x). Keys and values have no bias, so that those of zeros are zeros: all that such a row gets is
-    /// the output's bias.
+    /// x + attn2(norm2 x). Keys and values have no bias, so that those of zeros are zeros: all that
+    /// such a row gets is the output's bias.
     fn attend_text(&self, x: &Tensor, text: Option<&KeyValue>) -> Result<Tensor> {
         let rows = x.dim(0)?;
         let zeros = match text {
@@ -180,7 +180,8 @@ impl Transformer {
             .collect()
     }
 
-    /// [batch, channels, h, w] → the same; `text` has as many as there are blocks, or none where all texts are zeros.
+    /// [batch, channels, h, w] → the same; `text` has as many as there are blocks, or none where
+    /// all texts are zeros.
     pub(super) fn forward(&self, x: &Tensor, text: &[KeyValue]) -> Result<Tensor> {
         let (batch, channels, height, width) = x.dims4()?;
         let tokens = self

@@ -36,8 +36,8 @@ pub struct LatentDistribution {
 }
 
 impl Vae {
-    /// Loads `config.json` and `diffusion_pytorch_model.safetensors` of `folder`. Computing in f16 needs a VAE
-    /// whose `force_upcast` is false.
+    /// Loads `config.json` and `diffusion_pytorch_model.safetensors` of `folder`. Computing in f16
+    /// needs a VAE whose `force_upcast` is false.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let config = VaeConfig::read(folder, options.dtype)?;
         let w = Weights::open(folder, "diffusion_pytorch_model", options)?;
@@ -100,7 +100,8 @@ impl Vae {
             .collect()
     }
 
-    /// Latents [batch × channels × height × width] → pixels around [-1, 1], [batch × 3 × 8 height × 8 width].
+    /// Latents [batch × channels × height × width] → pixels around [-1, 1], [batch × 3 × 8 height ×
+    /// 8 width].
     pub fn decode(&self, latents: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
         let channels = self.config.latent_channels;
         let batch = latents.len() / (channels * height * width).max(1);
@@ -118,7 +119,8 @@ impl Vae {
         finite(&self.decoder.forward(&z)?, "the decoded image")
     }
 
-    /// Pixels in [-1, 1], [batch × 3 × height × width] → their latents' distribution, before scaling.
+    /// Pixels in [-1, 1], [batch × 3 × height × width] → their latents' distribution, before
+    /// scaling.
     pub fn encode(
         &self,
         pixels: &[f32],

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod checks;
+#[path = "../../../clip/tests/it/common.rs"]
 mod common;
 mod invariants;
 mod mini;

@@ -1,5 +1,5 @@
-//! The forms in which weights come: shards, half precision, one file for another folder's configuration; and what is
-//! said of those that do not fit.
+//! The forms in which weights come: shards, half precision, one file for another folder's
+//! configuration; and what is said of those that do not fit.
 
 use std::collections::HashMap;
 use std::fs;

@@ -47,7 +47,7 @@ fn the_full_size_has_the_known_tensors() {
 }
 
 #[test]
-fn a_small_folder_draws_a_picture() {
+fn a_small_folder_generates_an_image() {
     let folder = tempfile::tempdir().expect("a folder");
     for (dtype, name) in [(Stored::F16, "half"), (Stored::F32, "full")] {
         let model = folder.path().join(name);
@@ -70,7 +70,7 @@ fn a_small_folder_draws_a_picture() {
             ..SamplingSettings::default()
         };
         let drawn = sdxl.generate(&[request], &settings, None);
-        let drawn = drawn.expect("a finite picture").remove(0);
+        let drawn = drawn.expect("a finite image").remove(0);
         assert_eq!(drawn.dimensions(), (128, 128));
         let first = drawn.get_pixel(0, 0);
         assert!(

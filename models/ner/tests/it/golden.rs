@@ -1,4 +1,5 @@
-//! The whole engine against spaCy's recorded output: tokens and entities equal, offsets in code points.
+//! The whole engine against spaCy's recorded output: tokens and entities equal, offsets in code
+//! points.
 
 use std::path::{Path, PathBuf};
 
@@ -99,8 +100,8 @@ fn one_at_a_time_or_one_long_text_give_the_same() {
     );
 }
 
-/// Marks that are cut off one by one, and hosts that might follow each `@`: work that grows no faster than the text. spaCy
-/// makes as many tokens of shorter ones.
+/// Marks that are cut off one by one, and hosts that might follow each `@`: work that grows no
+/// faster than the text. spaCy makes as many tokens of shorter ones.
 #[test]
 fn a_megabyte_of_marks_is_cut_into_them() {
     let ner = ner();
@@ -241,7 +242,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever the text: tokens are in order, cover everything but blanks, and lie on character boundaries.
+    /// Whatever the text: tokens are in order, cover everything but blanks, and lie on character
+    /// boundaries.
     #[test]
     fn any_text_is_cut_into_its_parts(text in "[\\PC\\s'’.,:)(a-zA-Z0-9 -]{0,60}") {
         thread_local!(static NER: Ner = ner());

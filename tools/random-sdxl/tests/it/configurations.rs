@@ -1,5 +1,6 @@
-//! Other configurations than SDXL's own against what diffusers draws with them (tools/record-sdxl/configurations.py): the
-//! weights are random-sdxl's, so that only what comes out is kept.
+//! Other configurations than SDXL's own against what diffusers draws with them
+//! (tools/record-sdxl/configurations.py): the weights are random-sdxl's, so that only what comes
+//! out is kept.
 
 use std::collections::HashMap;
 use std::fs;
@@ -100,7 +101,7 @@ fn draw(model: &Path) -> (Vec<f32>, Trace) {
     };
     let mut trace = Trace::default();
     sdxl.generate(&[request], &settings, Some(&mut trace))
-        .expect("a picture");
+        .expect("an image");
     (prompt.embeds, trace)
 }
 

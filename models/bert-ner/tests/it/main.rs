@@ -1,0 +1,3 @@
+//! The engine against the recordings of transformers, in one program.
+
+mod transformers;

@@ -1,0 +1,3 @@
+//! The engine against spaCy's recordings, in one program.
+
+mod golden;

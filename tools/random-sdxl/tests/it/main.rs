@@ -1,0 +1,4 @@
+//! Folders of random weights, loaded and run, in one program.
+
+mod configurations;
+mod folder;
