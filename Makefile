@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test check fmt fmt-check clippy clippy-cuda doc deny advisories msrv test-gpu test-attention soak bench bench-planner bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv test-gpu test-attention soak bench bench-planner bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -39,6 +39,11 @@ clippy-cuda:
 # The documentation of our crates, private items included: links that lead nowhere are errors.
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --document-private-items
+
+# The generated pages of docs/, written again: the manifest's from the settings' types, the commands' from their help.
+docs:
+	cargo run --release --quiet -p laioncele-structure -- docs/manifest.md
+	LAIONCELE_WRITE_DOCS=1 cargo test --release --quiet --test program commands_page
 
 # Licences, duplicate versions and sources of the dependencies, as deny.toml wants them.
 deny:

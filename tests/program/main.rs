@@ -3,6 +3,7 @@
 mod bad_input;
 mod broken;
 mod calibrate;
+mod commands_page;
 mod doctor;
 mod extract_names;
 mod faces;

@@ -2,6 +2,7 @@
 
 mod layers;
 mod modules;
+mod reference;
 
 use std::path::{Path, PathBuf};
 
