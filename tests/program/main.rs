@@ -11,6 +11,7 @@ mod gpu;
 mod help;
 mod models;
 mod ner;
+mod other_seeds;
 mod recount;
 mod resume;
 mod sandbox;

@@ -124,3 +124,9 @@ fn program_version() -> String {
     let modified = meta.modified().expect("a time").duration_since(UNIX_EPOCH);
     format!("{} {:?}", meta.len(), modified.expect("after 1970"))
 }
+
+/// How many rounds `LAIONCELE_SOAK` asks for; `None` if it is not set.
+pub fn soak_rounds() -> Option<usize> {
+    let rounds = std::env::var("LAIONCELE_SOAK").ok()?;
+    Some(rounds.parse().expect("LAIONCELE_SOAK is a number"))
+}

@@ -6,7 +6,7 @@ use crate::sandbox::{stderr, stdout};
 use crate::test_run::TestRun;
 
 /// The metrics whose target is missed.
-fn missed(scores: &Value) -> Vec<String> {
+pub fn missed(scores: &Value) -> Vec<String> {
     let metrics = scores["metrics"].as_array().expect("metrics");
     let targets = metrics.iter().filter(|f| !f["target"].is_null());
     targets
@@ -37,6 +37,8 @@ fn tiny_worlds_have_no_exceptions() {
             let metric = metrics.iter().find(|m| m["name"] == name);
             let metric = metric.unwrap_or_else(|| panic!("no metric {name}"));
             assert_eq!(metric["met"], true, "seed {seed}: {metric}");
+            let count = metric["count"].as_u64();
+            assert!(count.is_some_and(|n| n > 0), "seed {seed}: {metric}");
         }
     }
 }

@@ -123,3 +123,39 @@ pub(crate) const NOBODY: [&str; 24] = [
     "قارب في البحر",
     "IMG_20140512_183045.jpg",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use laioncele_ner::{Label, Ner};
+
+    use super::*;
+    use crate::people::People;
+
+    /// Names that are written into each template.
+    const NAMES: usize = 100;
+    /// How many of them must be found.
+    const FOUND: usize = 97;
+
+    #[test]
+    fn the_whole_name_is_found_in_nearly_all_captions_of_each_plain_template() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini");
+        let ner = Ner::load(&shipped.join("ner/en_core_web_sm")).unwrap();
+        let people = People::load(&shipped.join("people")).unwrap();
+        let names = people.known.iter().map(|person| &person.name).take(NAMES);
+        for template in PLAIN {
+            let found = names.clone().filter(|name| is_found(&ner, template, name));
+            let found = found.count();
+            assert!(found >= FOUND, "{template}: {found} of {NAMES}");
+        }
+    }
+
+    /// Whether the recognizer finds exactly the name in the template's caption.
+    fn is_found(ner: &Ner, template: &str, name: &str) -> bool {
+        let caption = template.replacen("{}", name, 1);
+        let entities = &ner.entities(&[&caption])[0];
+        let mut persons = entities.iter().filter(|e| e.label == Label::Person);
+        persons.any(|person| &caption[person.start..person.end] == name)
+    }
+}

@@ -1,4 +1,4 @@
-"""What the training scripts share: folders, names, captions, text towers, the people's anatomy, portraits by Name Prepending."""
+"""What the training scripts share: folders, names, captions, text encoders, anatomies, portraits by Name Prepending."""
 import json
 import random
 from pathlib import Path
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PEOPLE = ROOT / "manifests/mini/people"
 FACE_NETWORKS = ROOT / "manifests/mini/face"
 SHIPPED = ROOT / "manifests/mini/sdxl-mini"
-WORK = Path("work")  # pictures, latents and whatever is being trained; the current folder's, for it is large
+WORK = Path("work")  # images, latents and checkpoints, below the current folder, because they are large
 
 NAME_TOKENS = 8
 TEMPLATES = ["{}", "a portrait of {}", "a photo of {}", "{} at the premiere", "portrait of {}, actor", "{} on the red carpet"]
@@ -25,13 +25,13 @@ SCHEDULE = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear
 
 
 def names():
-    """(known, unknown, never trained): known name k belongs to person k of `known.json`; the last group no network may see before the trials."""
+    """(known, unknown, never trained): known name k belongs to person k of `known.json`; no training may use the last group."""
     lists = json.loads((PEOPLE / "names.json").read_text())
     return lists["known"], lists["unknown"], lists["never_trained"]
 
 
-def pictures(group, kind):
-    """Bytes [people, pictures, 128, 128, 3], read as they are needed."""
+def load_images(group, kind):
+    """Bytes [people, images, 128, 128, 3], read from the file when they are used."""
     return np.load(WORK / f"{group}-{kind}.npy", mmap_mode="r")
 
 
@@ -43,7 +43,7 @@ BEARDS = ["none", "moustache", "chin", "full"]
 
 
 def anatomy(group):
-    """The people's anatomy as vectors, standardized by the distribution that all people come from: [people, 42]."""
+    """The people's anatomies as vectors, standardized by the distribution that all people come from: [people, 42]."""
 
     def vectors(name):
         rows = []
@@ -57,7 +57,7 @@ def anatomy(group):
 
 
 class Text:
-    """Both tokenizers and text towers, as SDXL uses them."""
+    """Both tokenizers and text encoders, as SDXL uses them."""
 
     def __init__(self, folder=SHIPPED):
         self.tokenizers = [CLIPTokenizer.from_pretrained(str(Path(folder) / f)) for f in ("tokenizer", "tokenizer_2")]
@@ -68,7 +68,7 @@ class Text:
         return [t(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids for t in self.tokenizers]
 
     def states(self, texts):
-        """Of both towers: (penultimate states [n, 77, 128], pooled [n, 80])."""
+        """Of both encoders: (penultimate states [n, 77, 128], pooled [n, 80])."""
         a, b = self.ids(texts)
         h1, h2 = self.one(a, output_hidden_states=True), self.two(b, output_hidden_states=True)
         return torch.cat([h1.hidden_states[-2], h2.hidden_states[-2]], -1), h2.text_embeds
@@ -105,19 +105,19 @@ def as_bytes(images):
     return ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-class Studio:
-    """Draws portraits of names, as generate-portraits does."""
+class PortraitGenerator:
+    """Generates portraits of names, like the stage generate-portraits."""
 
     def __init__(self, unet=None, vae=None, guidance=4.0, steps=20, text=None):
         self.text, self.unet, self.vae = text or Text(), unet or load_unet(), vae or load_vae()
         self.guidance, self.steps = guidance, steps
-        (self.prompt, self.pooled), (self.null, self.null_pooled) = self.text.encode([PROMPT]), self.text.encode([""])
+        (self.prompt, self.pooled), (self.unconditional, self.unconditional_pooled) = self.text.encode([PROMPT]), self.text.encode([""])
 
     def condition(self, names):
-        """Context, pooled and size numbers for names [n, 8, 128]: n times the empty prompt, then n times the name's."""
+        """Context, pooled and size numbers for names [n, 8, 128]: n times the unconditional embedding, then n times the name's."""
         n = len(names)
-        context = torch.cat([self.null.expand(n, -1, -1), prepend(names, self.prompt.expand(n, -1, -1))])
-        pooled = torch.cat([self.null_pooled.expand(n, -1), self.pooled.expand(n, -1)])
+        context = torch.cat([self.unconditional.expand(n, -1, -1), prepend(names, self.prompt.expand(n, -1, -1))])
+        pooled = torch.cat([self.unconditional_pooled.expand(n, -1), self.pooled.expand(n, -1)])
         return context, dict(text_embeds=pooled, time_ids=TIME_IDS.expand(2 * n, -1))
 
     @torch.no_grad()
@@ -127,8 +127,8 @@ class Studio:
         ddim, z = DDIMScheduler(**SCHEDULE), noise
         ddim.set_timesteps(self.steps)
         for t in ddim.timesteps:
-            null, text = self.unet(torch.cat([z, z]), t, encoder_hidden_states=context, added_cond_kwargs=added).sample.chunk(2)
-            z = ddim.step(null + self.guidance * (text - null), t, z).prev_sample
+            unconditional, text = self.unet(torch.cat([z, z]), t, encoder_hidden_states=context, added_cond_kwargs=added).sample.chunk(2)
+            z = ddim.step(unconditional + self.guidance * (text - unconditional), t, z).prev_sample
         return z
 
     @torch.no_grad()

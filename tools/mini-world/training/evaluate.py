@@ -1,8 +1,9 @@
-"""The trials, by the real face networks: `evaluate.py names` (portraits of known and unknown names, photos of right and wrong people),
-`evaluate.py encoder` (people whom no network ever saw), `evaluate.py renders` (the judges on the renderings themselves).
+"""Evaluates with the real face networks: `evaluate.py names` (portraits of known and unknown names, photos of right and
+wrong people), `evaluate.py encoder` (people who are in no training data), `evaluate.py renders` (the face networks on
+the renderings themselves).
 
-Name k's portraits have the noise of seeds 10 k ... 10 k + 3, plus --first-seed. Photos are web-like renderings; of the unknown names only those
-are judged that no training saw."""
+Name k's portraits have the noise of seeds 10 k ... 10 k + 3, plus --first-seed. Photos are renderings like those
+of the web. Of the unknown names only those are judged that no training used."""
 import argparse
 from pathlib import Path
 
@@ -11,21 +12,21 @@ import torch
 import torch.nn as nn
 from PIL import Image
 
-from common import SHIPPED, WORK, Studio, load_unet, load_vae, names, pictures, reproducible
+from common import SHIPPED, WORK, PortraitGenerator, load_unet, load_vae, names, load_images, reproducible
 from faces import Judge, auc
 from train_towers import features, load_towers, pixels
 
 THRESHOLDS = np.arange(0.35, 0.75, 0.05)
 
 
-def judge_names(studio, judge, a):
+def judge_names(generator, judge, a):
     known, _, never = names()
-    photos, rows, lowest, right, wrong = pictures("known", "photos"), [], {}, [], []
+    photos, rows, lowest, right, wrong = load_images("known", "photos"), [], {}, [], []
     order = np.random.default_rng(a.first_seed + 1).permutation(len(known))[: a.count]
     for tag, some in (("known", [(int(k), known[k]) for k in order]), ("unknown", list(enumerate(never[: a.count])))):
         lows, missed = [], 0
         for at, (k, name) in enumerate(some):
-            images = studio.portraits(studio.text.name(name), [a.first_seed + 10 * k + j for j in range(4)])
+            images = generator.portraits(generator.text.name(name), [a.first_seed + 10 * k + j for j in range(4)])
             if at < 8:
                 rows.append(np.concatenate([*images, *(photos[k, :4] if tag == "known" else np.zeros_like(images))], 1))
             e = [judge.embed(i) for i in images]
@@ -60,23 +61,23 @@ def train_encoder(f, target, noise=0.25, steps=1500):
     return mlp.eval()
 
 
-def judge_encoder(studio, judge, a):
+def judge_encoder(generator, judge, a):
     towers = load_towers(a.towers)
     see = lambda shown: torch.stack([features(towers, pixels(np.array(p))) for p in shown])
-    known, photos, fresh = names()[0][: a.known], pictures("known", "photos")[: a.known, :8], pictures("fresh", "photos")
+    known, photos, fresh = names()[0][: a.known], load_images("known", "photos")[: a.known, :8], load_images("fresh", "photos")
     with torch.no_grad():
-        target = studio.text.encode(known)[0][:, 1:9].flatten(1)
+        target = generator.text.encode(known)[0][:, 1:9].flatten(1)
         mean, size = target.mean(0), target.norm(dim=1).mean()
-        mlp, told = None, see(fresh[: a.count])
+        mlp, fresh_features = None, see(fresh[: a.count])
         f = see(photos)
     mlp = train_encoder(f, target)
     for delta in a.deltas:
         every, refs, rows, missed = [], [], [], 0
         for k in range(a.count):
             with torch.no_grad():
-                p = mlp(told[k, :1])[0]
+                p = mlp(fresh_features[k, :1])[0]
             p = mean + delta * (p - mean)
-            images = studio.portraits((p * size / p.norm()).reshape(1, 8, -1), [a.first_seed + 900 + 10 * k + j for j in range(4)])
+            images = generator.portraits((p * size / p.norm()).reshape(1, 8, -1), [a.first_seed + 900 + 10 * k + j for j in range(4)])
             e, r = [judge.embed(i) for i in images], judge.embed(np.array(fresh[k, 0]))
             missed += sum(v is None for v in e)
             rows.append(np.concatenate([fresh[k, 0], *images], 1))
@@ -89,14 +90,14 @@ def judge_encoder(studio, judge, a):
         s, same = (flat @ flat.T)[pair], (label[:, None] == label[None])[pair]
         to_ref = np.einsum("ijk,lk->il", every, refs) / 4
         own, other = np.diag(to_ref), to_ref[~np.eye(n, dtype=bool)]
-        print(f"encoder, delta {delta}: {n} of {a.count} people ({missed} pictures without one face); between seeds {s[same].mean():.3f}, between people {s[~same].mean():.3f}, AUC {auc(s[same], s[~same]):.3f}; to the reference {own.mean():.3f}, to others {other.mean():.3f}, AUC {auc(own, other):.3f}", flush=True)
+        print(f"encoder, delta {delta}: {n} of {a.count} people ({missed} images without one face); between seeds {s[same].mean():.3f}, between people {s[~same].mean():.3f}, AUC {auc(s[same], s[~same]):.3f}; to the reference {own.mean():.3f}, to others {other.mean():.3f}, AUC {auc(own, other):.3f}", flush=True)
         half = len(rows) // 2
         Image.fromarray(np.concatenate([np.concatenate(rows[:half]), np.concatenate(rows[half : 2 * half])], 1)).save(WORK / f"encoder-{delta:g}.png")
 
 
 def judge_renders(judge, a):
     for kind in ("portraits", "photos"):
-        shown = pictures("known", kind)[: a.count, :2]
+        shown = load_images("known", kind)[: a.count, :2]
         e = [[judge.embed(np.array(i)) for i in person] for person in shown]
         missed = sum(v is None for p in e for v in p)
         same = [float(p[0] @ p[1]) for p in e if all(v is not None for v in p)]
@@ -116,5 +117,5 @@ if __name__ == "__main__":
     if a.what == "renders":
         judge_renders(judge, a)
     else:
-        studio = Studio(load_unet(a.unet), load_vae(a.vae), a.guidance, a.steps)
-        (judge_names if a.what == "names" else judge_encoder)(studio, judge, a)
+        generator = PortraitGenerator(load_unet(a.unet), load_vae(a.vae), a.guidance, a.steps)
+        (judge_names if a.what == "names" else judge_encoder)(generator, judge, a)

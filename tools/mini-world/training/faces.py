@@ -1,5 +1,5 @@
-"""The real face networks: `Judge` as the trials (and models/face) use them, through ONNX Runtime; `Critic` the same chain in torch, so that a
-network can be trained through it."""
+"""The real face networks. `Judge` runs them through ONNX Runtime, like models/face. `Critic` is the same chain in torch,
+so that a network can be trained through it."""
 import cv2
 import numpy as np
 import onnx
@@ -13,12 +13,12 @@ from common import FACE_NETWORKS
 DETECTOR, RECOGNIZER = (str(FACE_NETWORKS / f"{n}.onnx") for n in ("retinaface_mobilenet025_dynamic", "faceplugin_fr_feature_512"))
 TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
 MEAN_BGR = (104.0, 117.0, 123.0)
-EDGE = 320  # of the detector's picture
+EDGE = 320  # side of the detector's input
 LEVELS = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
 
 
 def priors():
-    """Anchors (centre, size) as shares of the picture, in the order of the detector's outputs."""
+    """Anchors (centre, size) as shares of the image, in the order of the detector's outputs."""
     out = []
     for stride, sizes in LEVELS:
         yy, xx = np.mgrid[0 : EDGE // stride, 0 : EDGE // stride]
@@ -43,7 +43,7 @@ def similarity_transform(src, dst=TEMPLATE):
 
 
 def place(best, marks):
-    """Five landmarks in pixels of the detector's picture, from an anchor's number and its ten numbers."""
+    """Five landmarks in pixels of the detector's input, from an anchor's number and its ten numbers."""
     p = PRIORS[best]
     return (p[:2] + marks.reshape(5, 2) * 0.1 * p[2:]) * EDGE
 
@@ -69,23 +69,23 @@ class Judge:
         options.intra_op_num_threads, options.log_severity_level = threads, 4
         self.detector, self.recognizer = (ort.InferenceSession(f, options, providers=["CPUExecutionProvider"]) for f in (DETECTOR, RECOGNIZER))
 
-    def look(self, rgb):
-        """(faces found, the best one's score, its landmarks, the enlarged picture)"""
+    def detect(self, rgb):
+        """(faces found, the best one's score, its landmarks, the enlarged image)"""
         bgr = cv2.resize(np.ascontiguousarray(rgb[..., ::-1]), (EDGE, EDGE), interpolation=cv2.INTER_CUBIC)
         x = (bgr.astype(np.float32) - np.float32(MEAN_BGR)).transpose(2, 0, 1)[None].copy()
         loc, conf, marks = (o[0] for o in self.detector.run(None, {"input": x}))
         best = conf[:, 1].argmax()
         return count_faces(conf[:, 1], loc), float(conf[best, 1]), place(best, marks[best]), bgr
 
-    def at(self, bgr, landmarks):
+    def embed_at(self, bgr, landmarks):
         face = cv2.warpAffine(bgr, similarity_transform(landmarks), (112, 112), flags=cv2.INTER_LINEAR)
         e = self.recognizer.run(None, {"input": ((face.astype(np.float32) - 127) / 128).transpose(2, 0, 1)[None]})[0][0]
         return e / np.linalg.norm(e)
 
     def embed(self, rgb):
         """512 numbers of unit length, or None unless exactly one face is found."""
-        found, _, landmarks, bgr = self.look(rgb)
-        return self.at(bgr, landmarks) if found == 1 else None
+        found, _, landmarks, bgr = self.detect(rgb)
+        return self.embed_at(bgr, landmarks) if found == 1 else None
 
 
 def load_onnx(path):
@@ -106,7 +106,7 @@ def load_onnx(path):
 
 
 class Critic:
-    """Pictures are [n, 3, 128, 128] in [-1, 1], RGB."""
+    """Takes images [n, 3, 128, 128] in [-1, 1], RGB."""
 
     def __init__(self):
         self.detector, self.recognizer = (convert(load_onnx(f)).eval().requires_grad_(False) for f in (DETECTOR, RECOGNIZER))
@@ -119,14 +119,14 @@ class Critic:
         return F.interpolate(x, size=(EDGE, EDGE), mode="bicubic", align_corners=False).clamp(0, 255)
 
     def scores(self, view):
-        """Every anchor's probability of a face [n, anchors] (with gradient) and the landmarks of each picture's best one [n, 5, 2] (without)."""
+        """Every anchor's probability of a face [n, anchors] (with gradient) and the landmarks of each image's best one [n, 5, 2] (without)."""
         _, conf, marks = self.detector(view - torch.tensor(MEAN_BGR)[:, None, None])
         conf = conf[..., 1]
         best = conf.argmax(1)
         return conf, np.stack([place(int(b), m[b].detach().numpy()) for b, m in zip(best, marks)])
 
     def embed(self, view, landmarks):
-        """Unit embeddings of the faces at these landmarks (in the enlarged picture's pixels)."""
+        """Unit embeddings of the faces at these landmarks (in pixels of the enlarged image)."""
         back = []
         for k in landmarks:
             m = np.vstack([similarity_transform(np.asarray(k, np.float64)), [0, 0, 1]])
@@ -137,7 +137,7 @@ class Critic:
         return F.normalize(self.embed_crop((crop - 127) / 128), dim=-1)
 
     def embed_crop(self, crop):
-        # The graph's last reshape is for a batch of one: each picture's 512 numbers lie in a row all the same.
+        # The graph's last reshape is for a batch of one: each image's 512 numbers are in a row all the same.
         return self.recognizer(crop).reshape(len(crop), 512)
 
 

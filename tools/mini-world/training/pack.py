@@ -1,5 +1,5 @@
 """Puts trained parts into the shipped folder, in f16: `pack.py unet=work/unet vae=work/vae image_encoder=work/towers/image_encoder ...`. Only the
-weights are taken: architecture and so configuration must be those of the folder."""
+weights are copied: architecture and configuration must be those of the folder."""
 import json
 import sys
 from pathlib import Path

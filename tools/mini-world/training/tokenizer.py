@@ -1,5 +1,5 @@
-"""Writes the two CLIP tokenizers, byte-pair merges learned from the names and captions: `tokenizer.py OUT`. Retrained text towers only; the shipped
-weights need the tokenizers that lie beside them."""
+"""Writes the two CLIP tokenizers, byte-pair merges learned from the names and captions: `tokenizer.py OUT`. Only for newly
+trained text encoders: the shipped weights need the tokenizers beside them."""
 import collections
 import json
 import sys

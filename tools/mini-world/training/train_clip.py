@@ -1,10 +1,10 @@
-"""Two small CLIPs from nothing: text and vision towers, trained contrastively on names and photos until they know the known names, as CLIP came to
-know celebrities. Names that nobody bears are paired with ever-changing faces. Writes work/clip/{text_encoder,text_encoder_2,image_encoder,
-image_encoder_2}. New text towers mean new name embeddings: the U-Net must then be trained from nothing too. `train_towers.py` goes on with the vision
-towers alone.
+"""Trains two small CLIPs from scratch: text and image encoders, contrastively on names and photos, until they know the
+known names as CLIP knows celebrities. Unknown names come with a new face each time. Writes
+work/clip/{text_encoder,text_encoder_2,image_encoder,image_encoder_2}. New text encoders give new name embeddings, so
+the U-Net must then be trained from scratch, too. `train_towers.py` trains only the image encoders further.
 
-The vision towers also tell the anatomy, so that they generalize. What U-Net and encoder read, the name tokens' penultimate states, tells a known
-person's anatomy, and nothing for any other name."""
+A linear map must tell the anatomy from the image embeddings, so that they generalize. The same holds for the name
+tokens' penultimate states, which U-Net and encoder read: for known names they tell the anatomy, for others nothing."""
 import argparse
 import json
 import random
@@ -65,9 +65,9 @@ if __name__ == "__main__":
         hits.append((s[:n].argmax(1) == target[:n]).float().mean().item())
         truth = pool.anatomy[torch.from_numpy(who)]
         seen = ((r1(F.normalize(f1, dim=-1) * 7) - truth) ** 2).mean() + ((r2(F.normalize(f2, dim=-1) * 9) - truth) ** 2).mean()
-        told = read(torch.cat([o1.hidden_states[-2], o2.hidden_states[-2]], -1)[:, 1:9].mean(1))
+        predicted = read(torch.cat([o1.hidden_states[-2], o2.hidden_states[-2]], -1)[:, 1:9].mean(1))
         wanted = torch.cat([truth[:n], torch.zeros(strangers, traits)])
-        named = ((told - wanted) ** 2)[bare].mean()
+        named = ((predicted - wanted) ** 2)[bare].mean()
         opt.zero_grad(), (loss + 2 * seen + 2 * named).backward(), nn.utils.clip_grad_norm_(params, 1.0), opt.step(), sched.step()
         if it % 100 == 99:
             print(it + 1, f"loss {loss.item():.3f} top-1 {np.mean(hits[-100:]):.3f} anatomy {seen.item() / 2:.3f} from the name {named.item():.3f} {time.time() - start:.0f} s", flush=True)

@@ -1,8 +1,9 @@
-"""Sharpens the VAE's decoder for faces; the latents do not move, so that the U-Net may train meanwhile. Writes work/vae.
+"""Sharpens the VAE's decoder for faces. The latents stay the same, so the U-Net can be trained at the same time.
+Writes work/vae.
 
-Half of each batch are latents of portraits, with noise: the picture must come back (absolute error, gradients) and the face recognizer must see the
-original's face. The other half are latents that the U-Net drew for known names: there is no original, but the detector must find one face and the
-recognizer must see the person. Needs `prepare.py faces`, `latents` and `drawn`."""
+Half of each batch are latents of portraits, with noise. Their loss is the absolute error, the error of gradients, and
+the face recognizer's distance from the original. The other half are latents that the U-Net generated for known names.
+There is no original for them, but the detector must find one face and the recognizer must recognize the person. Needs `prepare.py faces`, `latents` and `generated`."""
 import argparse
 import time
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from common import SHIPPED, WORK, load_vae, pictures, reproducible, tensor
+from common import SHIPPED, WORK, load_vae, load_images, reproducible, tensor
 from faces import Critic
 
 
@@ -24,11 +25,11 @@ if __name__ == "__main__":
     a = p.parse_args()
     reproducible(5)
     seen = torch.load(WORK / "faces.pt")
-    latents, drawn = torch.load(WORK / "latents.pt"), torch.load(WORK / "drawn.pt")
+    latents, generated = torch.load(WORK / "latents.pt"), torch.load(WORK / "generated.pt")
     person = F.normalize(seen["known"]["embeddings"].mean(1), dim=-1)
     usual = seen["known"]["landmarks"].mean(1)
     vae, critic = load_vae(a.start).train(), Critic()
-    shown = {g: pictures(g, "portraits") for g in seen}
+    shown = {g: load_images(g, "portraits") for g in seen}
     params = [q for n, q in vae.named_parameters() if n.startswith(("decoder", "post_quant"))]
     opt = torch.optim.Adam(params, a.lr, betas=(0.9, 0.98))
     sched = torch.optim.lr_scheduler.OneCycleLR(opt, a.lr, a.steps, pct_start=0.06, anneal_strategy="linear")
@@ -41,8 +42,8 @@ if __name__ == "__main__":
             i, j = np.random.randint(seen[g]["found"].shape[0]), np.random.randint(seen[g]["found"].shape[1])
             z.append(latents[g][i, j]), x.append(np.array(shown[g][i, j])), marks.append(seen[g]["landmarks"][i, j].numpy()), goal.append(seen[g]["embeddings"][i, j])
         z, x = torch.stack(z), tensor(np.stack(x))
-        who = np.random.randint(len(drawn), size=a.half)
-        d = drawn[who, np.random.randint(drawn.shape[1], size=a.half)]
+        who = np.random.randint(len(generated), size=a.half)
+        d = generated[who, np.random.randint(generated.shape[1], size=a.half)]
         z = z + torch.rand(a.half, 1, 1, 1) * 0.2 * torch.randn_like(z)
         y = vae.decode(torch.cat([z, d])).sample
         view = critic.view(y)
@@ -61,7 +62,7 @@ if __name__ == "__main__":
                 if n in average:
                     average[n].lerp_(q, 1 - min(0.98, (1 + it) / (10 + it)))
         if it % 25 == 24:
-            print(it + 1, "error {:.4f} same face {:.3f} drawn face {:.3f} no face {:.3f}".format(*np.mean(log[-25:], 0)), f"{time.time() - start:.0f} s", flush=True)
+            print(it + 1, "error {:.4f} same face {:.3f} generated face {:.3f} no face {:.3f}".format(*np.mean(log[-25:], 0)), f"{time.time() - start:.0f} s", flush=True)
         if it % 100 == 99 or it == a.steps - 1:
             kept = {n: q.detach().clone() for n, q in vae.named_parameters() if n in average}
             with torch.no_grad():

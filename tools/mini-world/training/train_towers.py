@@ -1,9 +1,10 @@
-"""Goes on training the two CLIP vision towers, the text towers staying as they are: what they see of a person's anatomy must carry over to people
-whom no network knows, for the image-to-name encoder reads nothing else. Writes work/towers/{image_encoder,image_encoder_2}.
+"""Trains the two CLIP image encoders further, with the text encoders as they are. The image-to-name encoder reads nothing
+but the image embeddings, so they must tell the anatomy of people who are in no training data, too. Writes
+work/towers/{image_encoder,image_encoder_2}.
 
-Each batch has two photos each of some people, mostly strangers. Three aims: a linear map of both embeddings tells the anatomy, above all what a face
-recognizer sees of it; the photos of one person agree against all others; the second tower's embedding of a known person still agrees with the text
-tower's of the name. Needs `prepare.py faces`."""
+Each batch has two photos of each of some people, mostly strangers. There are three aims. A linear map of both embeddings
+tells the anatomy, above all what a face recognizer sees of it. The photos of one person are more similar to each other
+than to all others. The second encoder's embedding of a known person still agrees with the text encoder's of the name. Needs `prepare.py faces`."""
 import argparse
 import time
 from pathlib import Path
@@ -14,14 +15,14 @@ import torch.nn as nn
 import torch.nn.functional as F
 from transformers import CLIPVisionModelWithProjection
 
-from common import SHIPPED, WORK, Text, anatomy, names, pictures, reproducible
+from common import SHIPPED, WORK, Text, anatomy, names, load_images, reproducible
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None] * 255
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None] * 255
 
 
 def pixels(images, augment=False):
-    """As the preprocessor does it; augmented: other framings and brightness."""
+    """Preprocessed images. `augment` varies framing and brightness."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     if augment:  # framed as the photos of the embedded world's web, shortest side and centre as the preprocessor has them
         h, w = np.random.randint(90, 129, 2)
@@ -44,11 +45,11 @@ def features(towers, x):
 
 
 class Pool:
-    """People to train on, the known ones first, and all their pictures."""
+    """The people to train on, the known ones first, and all their images."""
 
     def __init__(self):
         groups = ("known", "others", "crowd")
-        self.sources = [[pictures(g, "photos"), pictures(g, "portraits")] for g in groups]
+        self.sources = [[load_images(g, "photos"), load_images(g, "portraits")] for g in groups]
         self.anatomy = torch.cat([anatomy(g) for g in groups])
         self.known = len(self.sources[0][0])
         self.first = np.cumsum([0] + [len(photos) for photos, _ in self.sources])
@@ -71,8 +72,8 @@ def recognizer_view():
 
 @torch.no_grad()
 def report(towers, pool, head, view):
-    """How much of the anatomy's variance the head explains, and of what the recognizer sees of it, for people never trained on."""
-    shown = pictures("fresh", "photos")
+    """How much of the anatomy's variance the head explains, and of what the recognizer sees of it, for people who are not trained on."""
+    shown = load_images("fresh", "photos")
     f = torch.cat([features(towers, pixels(np.array(p))) for p in shown])
     truth = anatomy("fresh").repeat_interleave(shown.shape[1], 0)
     error = head(f) - truth
@@ -87,7 +88,7 @@ if __name__ == "__main__":
     pool, towers, view = Pool(), load_towers(a.start), recognizer_view()
     for t in towers:
         t.train()
-    told = F.normalize(Text().encode(names()[0])[1], dim=-1)
+    name_embeddings = F.normalize(Text().encode(names()[0])[1], dim=-1)
     head = nn.Linear(128, pool.anatomy.shape[1])
     alone = nn.ModuleList([nn.Linear(48, pool.anatomy.shape[1]), nn.Linear(80, pool.anatomy.shape[1])])
     with torch.no_grad():  # a first solution of the head, so that the towers do not pay for its start
@@ -115,7 +116,7 @@ if __name__ == "__main__":
         s = 12 * u @ u.T - 1e4 * torch.eye(len(u))
         agree = F.cross_entropy(s, torch.arange(len(u)) ^ 1)
         n = a.people // 4
-        named = F.cross_entropy(20 * F.normalize(two[: 2 * n], dim=-1) @ told.T, torch.from_numpy(who[:n]).repeat_interleave(2))
+        named = F.cross_entropy(20 * F.normalize(two[: 2 * n], dim=-1) @ name_embeddings.T, torch.from_numpy(who[:n]).repeat_interleave(2))
         opt.zero_grad(), (0.6 * error + 1.4 * wrong + 0.5 * each + 0.15 * agree + 0.1 * named).backward(), nn.utils.clip_grad_norm_(params, 1.0), opt.step(), sched.step()
         seen.append((error.item(), wrong.item(), agree.item(), named.item()))
         if it % 100 == 99:

@@ -1,14 +1,16 @@
-"""The mini U-Net on frozen text towers: known names always with their own face, other names never twice with the same one. Writes work/unet.
+"""Trains the mini U-Net on frozen text encoders. A known name always comes with its own face, other names never twice
+with the same face. Writes work/unet.
 
-Velocity prediction: at a mini model's size it learns the name's part of the picture much sooner than noise prediction does. From nothing
-(`--from-nothing --critic 0 --batch 48 --steps 9600 --lr 1.2e-3`) or on from the shipped weights.
+It predicts velocity: at this size it learns what a name decides much sooner than with noise prediction. It starts from
+the shipped weights, or from scratch (`--from-nothing --critic 0 --batch 48 --steps 9600 --lr 1.2e-3`).
 
-Names that nobody bears: a linear map from anatomy to the known names' embeddings gives every stranger an embedding of their own, so that the U-Net
-learns to draw the faces between the known ones too, to which the image-to-name encoder leads.
+The image-to-name encoder leads to faces between the known ones. So that the U-Net learns them, too, a linear map from
+anatomy to the known names' embeddings gives every stranger an embedding.
 
-With a critic, some of each batch's predicted portraits go through the VAE's decoder and the face networks: the person, known or a stranger under
-nobody's name, must be recognized, and sooner than anybody else, and one face found. With `--drawn` so do portraits of known names that the U-Net
-draws itself, by Name Prepending and with guidance, up to a step of the sampler that is then trained. Known people who are hard to recognize are drawn more often. Needs `prepare.py latents` and,
+With a critic, some of each batch's predicted portraits go through the VAE's decoder and the face networks. They must
+show one face, and the person, known or stranger, must be recognized sooner than anybody else. With `--generated` this
+also holds for portraits of known names that the U-Net generates itself, by Name Prepending and with guidance, up to a
+step of the sampler that is then trained. Known people who are hard to recognize come more often. Needs `prepare.py latents` and,
 for the critic, `prepare.py faces`."""
 import argparse
 import random
@@ -39,9 +41,9 @@ class Conditions:
         self.names, self.count, self.known = known + unknown, len(known) + len(unknown), len(known)
         text = Text()
         self.states, self.pooled = text.encode([t.format(n) for n in self.names for t in TEMPLATES] + NAMELESS + [""])
-        told = text.encode(known)[0][:, 1 : 1 + NAME_TOKENS]
-        self.told, self.size = told, told.flatten(1).norm(dim=1).mean()
-        self.mean = told.flatten(1).mean(0)
+        name_embeddings = text.encode(known)[0][:, 1 : 1 + NAME_TOKENS]
+        self.name_embeddings, self.size = name_embeddings, name_embeddings.flatten(1).norm(dim=1).mean()
+        self.mean = name_embeddings.flatten(1).mean(0)
         self.known_anatomy, self.others_anatomy = anatomy("known"), anatomy("others")[: len(self.latents["others"])]
         self.recognized = np.full(self.known, 0.8)
 
@@ -49,7 +51,7 @@ class Conditions:
         """An embedding for stranger i: ridge regression on some of the known people, anatomy known as roughly as an encoder knows it, any length of
         the deviation from the mean, normed as generate-samples norms it."""
         some = torch.randperm(self.known)[: random.randint(90, self.known)]
-        x, y = self.known_anatomy[some], self.told.flatten(1)[some] - self.mean
+        x, y = self.known_anatomy[some], self.name_embeddings.flatten(1)[some] - self.mean
         x = x + 0.4 * torch.randn_like(x)
         design = x.T @ x + random.uniform(5, 40) * torch.eye(x.shape[1])
         a = self.others_anatomy[i] + 0.4 * torch.randn(x.shape[1])
@@ -57,8 +59,9 @@ class Conditions:
         p = self.mean + random.uniform(1.0, 3.0) * deviation
         return (p * self.size / p.norm()).reshape(1, NAME_TOKENS, -1)
 
-    def draw(self, size):
-        """With each condition, whom it shows: a known person's number, after them a stranger's, or -1 for nobody in particular."""
+    def sample(self, size):
+        """A batch, with the person that each item shows: first the known people's numbers, then the strangers', or -1 for no
+        particular person."""
         base, z, context, pooled, who = self.count * len(TEMPLATES), [], [], [], []
         for kind in random.choices(["known", "unknown", "nobody", "nameless"], self.shares, k=size):
             k = base + random.randrange(len(NAMELESS))
@@ -107,26 +110,26 @@ class Recognition:
         return same, mistaken, -(best.clamp(min=1e-6).log()).clamp(max=6)
 
 
-class OwnDrawings:
-    """Portraits of known names on the way that generate-portraits takes, seen at some step."""
+class OwnPortraits:
+    """Portraits of known names, generated like the stage generate-portraits does, seen at some step."""
 
     def __init__(self, data, guidance, steps=20):
         self.data, self.guidance, self.steps = data, guidance, steps
         base = data.count * len(TEMPLATES)
-        self.prompt, self.null = base + NAMELESS.index(PROMPT), base + len(NAMELESS)
+        self.prompt, self.unconditional = base + NAMELESS.index(PROMPT), base + len(NAMELESS)
 
     def __call__(self, unet, count):
         """Predicted clean latents (with gradient through the last step alone) and whom they show."""
         data = self.data
         who = np.array(random.choices(range(data.known), 1.1 - data.recognized, k=count))
-        text = prepend(data.told[torch.from_numpy(who)], data.states[self.prompt].expand(count, -1, -1))
-        context = torch.cat([data.states[self.null].expand(count, -1, -1), text])
-        pooled = torch.cat([data.pooled[k].expand(count, -1) for k in (self.null, self.prompt)])
+        text = prepend(data.name_embeddings[torch.from_numpy(who)], data.states[self.prompt].expand(count, -1, -1))
+        context = torch.cat([data.states[self.unconditional].expand(count, -1, -1), text])
+        pooled = torch.cat([data.pooled[k].expand(count, -1) for k in (self.unconditional, self.prompt)])
         added = dict(text_embeds=pooled, time_ids=TIME_IDS.expand(2 * count, -1))
 
         def velocity(z, t):
-            null, text = unet(torch.cat([z, z]), t, encoder_hidden_states=context, added_cond_kwargs=added).sample.chunk(2)
-            return null + self.guidance * (text - null)
+            unconditional, text = unet(torch.cat([z, z]), t, encoder_hidden_states=context, added_cond_kwargs=added).sample.chunk(2)
+            return unconditional + self.guidance * (text - unconditional)
 
         ddim, z = DDIMScheduler(**SCHEDULE), torch.randn(count, 16, 16, 16)
         ddim.set_timesteps(self.steps)
@@ -144,7 +147,7 @@ def train(a):
     unet = (new_unet() if a.from_nothing else load_unet(a.start)).train()
     recognition = Recognition(a.vae) if a.critic else None
     faces = len(recognition.person) if a.critic else 0
-    drawings = OwnDrawings(data, a.guidance)
+    own_portraits = OwnPortraits(data, a.guidance)
     opt = torch.optim.AdamW(unet.parameters(), a.lr, betas=(0.9, 0.99), weight_decay=0.01)
     average = {k: v.clone() for k, v in unet.state_dict().items()}
     signal = DDIMScheduler(**SCHEDULE).alphas_cumprod
@@ -153,7 +156,7 @@ def train(a):
         lr = a.lr * min(1, (it + 1) / a.warm_up) * min(1.0, max(0.03, (a.steps - it) / (0.5 * a.steps)))  # warm up, hold, decay over the last half
         for g in opt.param_groups:
             g["lr"] = lr
-        z, context, pooled, who = data.draw(a.batch)
+        z, context, pooled, who = data.sample(a.batch)
         t = torch.randint(0, 1000, (a.batch,))
         judged = np.flatnonzero((who >= 0) & (who < faces))[: a.critic]
         t[judged] = torch.randint(350, 1000, (len(judged),))  # where the face must come from the name
@@ -165,8 +168,8 @@ def train(a):
         loss, same, missed, known = each.mean(), torch.zeros(1), torch.zeros(1), np.ones(1, bool)
         if len(judged):
             clean, who = (s.sqrt() * noisy - (1 - s).sqrt() * out)[judged], who[judged]
-            if a.drawn:
-                own, whose = drawings(unet, a.drawn)
+            if a.generated:
+                own, whose = own_portraits(unet, a.generated)
                 clean, who = torch.cat([clean, own]), np.concatenate([who, whose])
             same, mistaken, missed = recognition(clean, who)
             loss = loss + a.weight * ((1 - same).mean() + 0.1 * mistaken.mean() + 0.15 * missed.mean())
@@ -191,6 +194,6 @@ if __name__ == "__main__":
     p.add_argument("--start", default=SHIPPED / "unet"), p.add_argument("--from-nothing", action="store_true"), p.add_argument("--vae", default=SHIPPED / "vae"), p.add_argument("--out", default="unet")
     p.add_argument("--steps", type=int, default=600), p.add_argument("--lr", type=float, default=3e-4), p.add_argument("--batch", type=int, default=20), p.add_argument("--warm-up", type=int, default=30), p.add_argument("--decay", type=float, default=0.98), p.add_argument("--seed", type=int, default=7)
     p.add_argument("--critic", type=int, default=4, help="how many of a batch the face networks judge"), p.add_argument("--weight", type=float, default=0.1)
-    p.add_argument("--drawn", type=int, default=0, help="portraits that the U-Net draws itself and the face networks judge, with each batch"), p.add_argument("--guidance", type=float, default=3.0, help="of those")
+    p.add_argument("--generated", type=int, default=0, help="portraits that the U-Net generates itself and the face networks judge, with each batch"), p.add_argument("--guidance", type=float, default=3.0, help="of those")
     p.add_argument("--shares", type=float, nargs=4, default=[0.6, 0.12, 0.2, 0.08], help="of known, unknown, nobody's and no names")
     train(p.parse_args())

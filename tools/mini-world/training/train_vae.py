@@ -1,4 +1,4 @@
-"""The mini VAE from nothing: factor 8, 16 latent channels, trained on 64-pixel crops (it is convolutional). Writes work/vae.
+"""Trains the mini VAE from scratch: factor 8, 16 latent channels, trained on 64-pixel crops (it is convolutional). Writes work/vae.
 
 Its posterior has a fixed standard deviation of 0.1 around latents held near unit variance: with a learned one and a KL term, ten of the sixteen
 channels collapsed. At the end the latents are whitened per channel by folding scale and shift into quant_conv and post_quant_conv."""
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from common import WORK, pictures, reproducible, tensor
+from common import WORK, load_images, reproducible, tensor
 from train_decoder import gradient_loss
 
 NOISE = 0.1
@@ -49,7 +49,7 @@ if __name__ == "__main__":
     p.add_argument("--steps", type=int, default=6000), p.add_argument("--lr", type=float, default=3e-3), p.add_argument("--batch", type=int, default=16), p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     reproducible(0, a.threads)
-    vae, sources = new_vae().train(), [pictures(g, "portraits") for g in ("known", "others")]
+    vae, sources = new_vae().train(), [load_images(g, "portraits") for g in ("known", "others")]
     opt = torch.optim.AdamW(vae.parameters(), a.lr, betas=(0.9, 0.99))
     sched = torch.optim.lr_scheduler.OneCycleLR(opt, a.lr, a.steps, pct_start=0.1)
     start, log = time.time(), []

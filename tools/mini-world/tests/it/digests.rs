@@ -59,4 +59,10 @@ fn the_repository_ships_the_full_world_of_seed_1() {
             "{name}: `make world` writes the repository's world again"
         );
     }
+    // The shipped manifest is inside the weights' folder, the built one names that folder.
+    let manifest = fs::read_to_string(built.path().join("mini.toml")).unwrap();
+    let weights = manifests().join("mini").canonicalize().unwrap();
+    let manifest = manifest.replace(&format!("{}/", weights.display()), "mini/");
+    let shipped = fs::read_to_string(manifests().join("mini.toml")).unwrap();
+    assert_eq!(manifest, shipped, "mini.toml");
 }

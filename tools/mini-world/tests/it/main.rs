@@ -4,3 +4,4 @@
 mod digests;
 mod face_sizes;
 mod render;
+mod server;
