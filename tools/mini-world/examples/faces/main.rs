@@ -79,13 +79,13 @@ fn row(
 fn genders(
     nets: &FaceNets,
     people: &[Anatomy],
-    draw: impl Fn(&Anatomy, u64) -> RgbImage,
+    render: impl Fn(&Anatomy, u64) -> RgbImage,
 ) -> Result<String, Box<dyn Error>> {
     let mut counts = [0; 3];
     for (seed, person) in (0..).zip(people) {
-        let picture = draw(person, seed);
-        if let Some(face) = nets.detect(&picture)?.first() {
-            let word = nets.gender_age(&picture, face)?.word();
+        let image = render(person, seed);
+        if let Some(face) = nets.detect(&image)?.first() {
+            let word = nets.gender_age(&image, face)?.word();
             let right = if person.feminine { "woman" } else { "man" };
             let at = if word == right {
                 0

@@ -14,9 +14,9 @@ pub const CLOSE_UP: u32 = 640;
 /// Intersection over union at which a face counts as found.
 const FOUND: f32 = 0.4;
 
-/// A picture and where its face is.
+/// An image and where its face is.
 pub struct Scene {
-    picture: RgbImage,
+    image: RgbImage,
     face: [f32; 4],
 }
 
@@ -36,10 +36,10 @@ pub fn shipped() -> FaceFiles {
 pub fn portraits(nets: &FaceNets, people: &[Anatomy]) -> Result<Vec<Scene>, FaceError> {
     let mut sources = Vec::new();
     for (seed, person) in (0..).zip(people) {
-        let picture = render::portrait(person, seed);
-        let found = nets.detect(&picture)?.into_iter().next();
+        let image = render::portrait(person, seed);
+        let found = nets.detect(&image)?.into_iter().next();
         sources.extend(found.map(|d| Scene {
-            picture,
+            image,
             face: d.bbox,
         }));
     }
@@ -49,42 +49,42 @@ pub fn portraits(nets: &FaceNets, people: &[Anatomy]) -> Result<Vec<Scene>, Face
 /// The portrait somewhere in a landscape, its face `width` pixels wide.
 pub fn in_a_photo(source: &Scene, width: f32, seed: u64) -> Scene {
     let times = width / (source.face[2] - source.face[0]);
-    let side = (source.picture.width() as f32 * times).round() as u32;
-    let small = resized(&source.picture, side);
+    let side = (source.image.width() as f32 * times).round() as u32;
+    let small = resized(&source.image, side);
     let [w, h] = PHOTO;
-    let mut picture = render::landscape(seed, w, h);
+    let mut image = render::landscape(seed, w, h);
     let [x, y] = [(w - side) as u64, (h - side) as u64];
     let (left, top) = (seed * 7919 % x.max(1), seed * 104_729 % y.max(1));
-    imageops::replace(&mut picture, &small, left as i64, top as i64);
+    imageops::replace(&mut image, &small, left as i64, top as i64);
     let [x0, y0, x1, y1] = source.face.map(|v| v * times);
     let (left, top) = (left as f32, top as f32);
     let face = [x0 + left, y0 + top, x1 + left, y1 + top];
-    Scene { picture, face }
+    Scene { image, face }
 }
 
 /// The part of the portrait of which the face's longer side takes `share` of the side, enlarged.
 pub fn close_up(source: &Scene, share: f32) -> Scene {
     let [x0, y0, x1, y1] = source.face;
-    let whole = source.picture.width() as f32;
+    let whole = source.image.width() as f32;
     let side = ((x1 - x0).max(y1 - y0) / share).round().min(whole);
     let corner = |low: f32, high: f32| ((low + high - side) / 2.0).round().clamp(0.0, whole - side);
     let (left, top) = (corner(x0, x1), corner(y0, y1));
     let [x, y, wide] = [left, top, side].map(|v| v as u32);
-    let cut = imageops::crop_imm(&source.picture, x, y, wide, wide).to_image();
+    let cut = imageops::crop_imm(&source.image, x, y, wide, wide).to_image();
     let times = CLOSE_UP as f32 / side;
     Scene {
-        picture: resized(&cut, CLOSE_UP),
+        image: resized(&cut, CLOSE_UP),
         face: [x0 - left, y0 - top, x1 - left, y1 - top].map(|v| v * times),
     }
 }
 
-fn resized(picture: &RgbImage, side: u32) -> RgbImage {
-    imageops::resize(picture, side, side, imageops::FilterType::CatmullRom)
+fn resized(image: &RgbImage, side: u32) -> RgbImage {
+    imageops::resize(image, side, side, imageops::FilterType::CatmullRom)
 }
 
 /// Whether the search finds the scene's face.
 pub fn found(nets: &FaceNets, scene: &Scene, search: Search) -> Result<bool, FaceError> {
-    let faces = nets.detect_by(&scene.picture, search)?;
+    let faces = nets.detect_by(&scene.image, search)?;
     let hit = |d: &Detection| overlap(&d.bbox, &scene.face) >= FOUND;
     Ok(faces.iter().any(hit))
 }

@@ -5,7 +5,7 @@
 use std::f32::consts::{FRAC_1_PI, FRAC_PI_2, LN_2, LOG2_E, PI};
 
 /// Samples that are painted together: [`COLUMNS`] columns of [`ROWS`] rows of the supersampled
-/// picture.
+/// image.
 pub(super) const LANES: usize = COLUMNS * ROWS;
 /// Columns of a tile, in samples.
 pub(super) const COLUMNS: usize = 16;
@@ -51,7 +51,7 @@ pub(super) fn times(colour: Colour, factor: f32) -> Colour {
     colour.map(|channel| channel * factor)
 }
 
-/// Adding this to a number rounds it to the nearest integer, which then stands in the low bits.
+/// Adding this to a number rounds it to the nearest integer, which is then in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
 /// Sine, for arguments up to some thousands.

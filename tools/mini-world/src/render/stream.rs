@@ -41,7 +41,7 @@ impl Stream {
         low + width * self.unit()
     }
 
-    /// True in this share of draws.
+    /// True with this probability.
     pub(super) fn chance(&mut self, share: f32) -> bool {
         self.unit() < share
     }

@@ -90,7 +90,7 @@ fn add_similar_names(names: &mut [String], count: usize, people: &People, rng: &
     let taken: HashSet<&String> = known.chain(unknown).collect();
     for at in 0..count.min(names.len() / 2) {
         let mut similar = misspelt(&names[at], rng);
-        // The draw keeps the random stream of earlier versions, and so the worlds of all seeds.
+        // The random number keeps the random stream of earlier versions, and so the worlds of all seeds.
         while taken.contains(&similar) || rng.random_ratio(1, 1000) {
             similar = misspelt(&names[at], rng);
         }

@@ -1,4 +1,4 @@
-//! The renderer against pictures of the prototype on which the mini SDXL was trained, and what must
+//! The renderer against images of the prototype on which the mini SDXL was trained, and what must
 //! hold for any seed.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use laioncele_mini_world::render::{self, Anatomy, Scene};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-/// Largest mean difference of a picture's values, of 255. What remains is rounding: values are cut
+/// Largest mean difference of a image's values, of 255. What remains is rounding: values are cut
 /// to integers.
 const TOLERANCE: f64 = 0.01;
 /// Largest share of values that differ by more than 1: at edges without a soft border (freckles,
@@ -53,7 +53,7 @@ fn mean(values: &[u8]) -> f64 {
 }
 
 #[test]
-fn pictures_equal_the_prototypes() {
+fn images_equal_those_of_the_prototype() {
     for case in cases() {
         let differences = differences(
             &render::person(&case.anatomy, &case.scene, 0),
@@ -71,7 +71,7 @@ fn pictures_equal_the_prototypes() {
 }
 
 #[test]
-fn cases_tell_people_apart() {
+fn images_of_other_cases_differ() {
     let cases = cases();
     for (case, other) in cases.iter().zip(cases.iter().cycle().skip(1)) {
         assert!(
@@ -84,7 +84,7 @@ fn cases_tell_people_apart() {
 }
 
 #[test]
-fn noise_has_its_deviation_and_its_seed() {
+fn noise_has_its_deviation_and_depends_on_the_seed() {
     let case = &cases()[0];
     let scene = Scene {
         noise: 0.02,
@@ -105,7 +105,7 @@ fn noise_has_its_deviation_and_its_seed() {
 }
 
 #[test]
-fn landscapes_and_sizes() {
+fn landscapes_and_at_size_have_the_size_asked_for() {
     assert_eq!(render::landscape(3, 200, 90).dimensions(), (200, 90));
     assert_eq!(render::landscape(3, 0, 1).dimensions(), (1, 1));
     assert_ne!(render::landscape(3, 64, 64), render::landscape(4, 64, 64));
@@ -135,7 +135,7 @@ fn with_numbers(mut json: serde_json::Value, number: f32) -> serde_json::Value {
 }
 
 #[test]
-fn numbers_without_sense_give_a_picture() {
+fn senseless_numbers_give_an_image() {
     for number in [0.0, -1.0, 1e30, -1e30, f32::MIN_POSITIVE] {
         for seed in 0..12 {
             let (anatomy, scene) = (Anatomy::stranger(seed), Scene::studio(seed));
@@ -155,13 +155,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_seed_gives_a_picture_and_always_the_same(person: u64, seed: u64, close_up: bool) {
+    fn every_seed_gives_one_image(person: u64, seed: u64, close_up: bool) {
         let anatomy = Anatomy::stranger(person);
         let (portrait, photo) = (render::portrait(&anatomy, seed), render::photo(&anatomy, seed, close_up));
         prop_assert_eq!(portrait.dimensions(), (128, 128));
         // Neither black nor white nor of one colour: a person is there.
-        for picture in [&portrait, &photo] {
-            let values = picture.as_raw();
+        for image in [&portrait, &photo] {
+            let values = image.as_raw();
             let middle = mean(values);
             let spread = values.iter().map(|&value| (f64::from(value) - middle).abs()).sum::<f64>() / values.len() as f64;
             prop_assert!((10.0..245.0).contains(&middle) && spread > 5.0, "{} {}", middle, spread);
@@ -173,8 +173,8 @@ proptest! {
     }
 
     #[test]
-    fn any_size_gives_a_landscape(seed: u64, width in 0u32..160, height in 0u32..160) {
-        let picture = render::landscape(seed, width, height);
-        prop_assert_eq!(picture.dimensions(), (width.max(1), height.max(1)));
+    fn every_size_gives_a_landscape(seed: u64, width in 0u32..160, height in 0u32..160) {
+        let image = render::landscape(seed, width, height);
+        prop_assert_eq!(image.dimensions(), (width.max(1), height.max(1)));
     }
 }
