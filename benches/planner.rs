@@ -39,14 +39,14 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().find_map(|a| a.parse().ok()) {
         Some(tasks) => print(&measure(tasks)?),
-        None => compare(),
+        None => compare()?,
     }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "its output")]
-fn print(line: &Value) -> Result<(), Failure> {
+fn print(line: &Value) {
     println!("{line}");
-    Ok(())
 }
 
 /// Measures every size and prints a table.
@@ -97,7 +97,9 @@ fn measure(tasks: u32) -> Result<Value, Failure> {
         planned.mark_done(done.clone());
         planner.add(step, &planned);
         seconds += wall(&clocks)?;
-        done.into_iter().for_each(|record| records.add(record));
+        for record in done {
+            records.add(record);
+        }
     }
     let clocks = Clocks::start()?;
     let complete = plan(&inputs, &records)?;

@@ -114,7 +114,7 @@ pub trait Reporter {
     fn progress(&mut self, progress: &StepProgress);
     /// The step has ended; `line` says how.
     fn end(&mut self, line: &str);
-    /// A message.
+    /// A message that is not about progress.
     fn note(&mut self, text: &str);
 }
 
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn no_time_is_left_to_tell_at_the_start_and_at_the_end() {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         assert_eq!(remaining(0.0, minute), None);
         assert_eq!(remaining(1.0, minute), None);
         assert_eq!(remaining(0.5, minute), Some(minute));

@@ -22,11 +22,11 @@ pub struct Summary {
 /// One step of a run.
 #[derive(Debug, Serialize)]
 pub struct StepSummary {
-    /// Its stage.
+    /// The stage that the step belongs to.
     pub stage: StageName,
-    /// The step.
+    /// The step's name.
     pub step: String,
-    /// Its tasks.
+    /// All tasks of the step.
     pub tasks: usize,
     /// Tasks that this run did.
     pub ran: usize,

@@ -10,7 +10,7 @@ use laioncele_core::{CoreError, Manifest, StageName, Step};
 use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::lock::Lock;
-use crate::plan::{self, Plan, PlanError, PlanInputs, Planner, Records, inputs};
+use crate::plan::{self, Plan, PlanError, PlanInputs, Planner, Records, StepPlan, inputs};
 use crate::registry;
 
 /// How a command uses the run's folder.
@@ -26,7 +26,7 @@ pub enum Access {
 
 /// An opened run.
 pub struct Session {
-    /// The manifest.
+    /// The manifest that describes the run.
     pub manifest: Manifest,
     /// All steps, in data order.
     pub steps: Vec<Box<dyn Step>>,
@@ -79,7 +79,7 @@ impl Session {
         })
     }
 
-    /// The store.
+    /// The store of the run's tables, ledger and queue.
     ///
     /// # Errors
     /// If nothing has been run yet.
@@ -92,7 +92,7 @@ impl Session {
     /// # Errors
     /// Steps that do not fit together.
     pub fn plan(&self) -> Result<Plan, Failure> {
-        plan::plan(&self.inputs, &self.records).map_err(defect)
+        plan::plan(&self.inputs, &self.records).map_err(|e| defect(&e))
     }
 
     /// A planner for the steps of the inputs.
@@ -100,7 +100,7 @@ impl Session {
     /// # Errors
     /// As [`Session::plan`].
     pub fn planner(&self) -> Result<Planner, Failure> {
-        Planner::new(&self.inputs).map_err(defect)
+        Planner::new(&self.inputs).map_err(|e| defect(&e))
     }
 
     /// The step called `name`.
@@ -115,12 +115,12 @@ impl Session {
     /// As [`Session::plan`].
     pub fn current_records(&self) -> Result<Vec<Record>, Failure> {
         let plan = self.plan()?;
-        let records = plan.steps.iter().flat_map(|s| s.records());
+        let records = plan.steps.iter().flat_map(StepPlan::records);
         Ok(records.map(|r| (**r).clone()).collect())
     }
 }
 
-fn defect(error: PlanError) -> Failure {
+fn defect(error: &PlanError) -> Failure {
     Failure::new(Exit::Defect, error.to_string())
 }
 

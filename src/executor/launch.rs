@@ -28,7 +28,7 @@ pub struct StartedWorker {
     pub input: Box<dyn Write + Send>,
     /// Its standard output.
     pub output: Box<dyn Read + Send>,
-    /// The process.
+    /// A handle to wait for it and to kill it.
     pub process: Box<dyn Process>,
 }
 
@@ -108,7 +108,7 @@ struct LocalProcess {
 
 impl Process for LocalProcess {
     fn kill(&mut self) {
-        // While the child is not waited for, its process id cannot belong to anybody else.
+        // Until the child is waited for, its process id is not reused.
         if matches!(self.child.try_wait(), Ok(None)) {
             let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
             let killed = group.map(|g| kill_process_group(g, Signal::KILL));

@@ -37,7 +37,7 @@ pub struct Outcome {
 /// A task that failed for good.
 #[derive(Debug)]
 pub struct Failed {
-    /// The task.
+    /// The failed task.
     pub spec: TaskSpec,
     /// The class of failure.
     pub kind: FailureKind,

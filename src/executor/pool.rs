@@ -28,7 +28,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long to wait for the exit status of a worker whose output has ended.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The workers.
+/// The running workers and the channel of their events.
 pub struct Pool {
     launcher: Box<dyn Launch>,
     workers: BTreeMap<WorkerId, Worker>,
@@ -88,7 +88,7 @@ impl Pool {
         while self.workers.len() < count {
             let id = self.next_worker();
             let taken = |slot: &usize| self.workers.values().any(|w| w.slot == *slot);
-            let slot = (0..).find(|slot| !taken(slot)).unwrap_or(0);
+            let slot = (0..count).find(|slot| !taken(slot)).unwrap_or(0);
             let StartedWorker {
                 input,
                 output,

@@ -22,7 +22,7 @@ pub type TaskIndex = usize;
 pub struct Assignment {
     /// Unique number in the run.
     pub id: u64,
-    /// The task.
+    /// The assigned task.
     pub task: TaskIndex,
     /// Which try of the task this is, from 1.
     pub attempt: u32,
@@ -31,7 +31,7 @@ pub struct Assignment {
 /// How a task failed for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedTask {
-    /// The task.
+    /// The failed task.
     pub task: TaskIndex,
     /// The class of failure.
     pub kind: FailureKind,
@@ -128,7 +128,7 @@ impl Queue {
         let task = assignment.task;
         match kind {
             FailureKind::Cancelled if self.stopped => AfterFailure::Cancelled,
-            FailureKind::Cancelled => self.crashed(task, text),
+            FailureKind::Cancelled => self.crashed(task, &text),
             FailureKind::Memory => {
                 let count = self.out_of_memory.entry(task).or_default();
                 *count += 1;
@@ -156,7 +156,7 @@ impl Queue {
         for queued in held.into_iter().rev() {
             self.pending.push_front(queued.task);
         }
-        let after = self.crashed(running.task, format!("its worker {reason}"));
+        let after = self.crashed(running.task, &format!("its worker {reason}"));
         Some((running.task, after))
     }
 
@@ -192,7 +192,7 @@ impl Queue {
         self.failed
     }
 
-    fn crashed(&mut self, task: TaskIndex, text: String) -> AfterFailure {
+    fn crashed(&mut self, task: TaskIndex, text: &str) -> AfterFailure {
         let attempts = self.attempts.entry(task).or_default();
         *attempts += 1;
         if self.stopped {

@@ -221,12 +221,12 @@ impl Executor {
                 self.failed_starts = 0;
                 if !self.collect_record(step, worker, id)? {
                     let text = "reported as done, but it has no record".to_owned();
-                    self.task_failed(step, worker, id, FailureKind::Internal, text);
+                    step.task_failed(worker, id, FailureKind::Internal, &text);
                 }
             }
             FromWorker::Failed { id, kind, text } => {
                 if !self.collect_record(step, worker, id)? {
-                    self.task_failed(step, worker, id, kind, text);
+                    step.task_failed(worker, id, kind, &text);
                 }
             }
             FromWorker::Hello { .. } | FromWorker::Pong { .. } => {}
@@ -255,22 +255,6 @@ impl Executor {
         step.records.push(record);
         self.store.delete(&spec_path(spec))?;
         Ok(true)
-    }
-
-    fn task_failed(
-        &self,
-        step: &mut StepRun,
-        worker: WorkerId,
-        id: u64,
-        kind: FailureKind,
-        text: String,
-    ) {
-        let Some(task) = step.queue.task_of(worker, id) else {
-            return;
-        };
-        step.task_ended(id, false);
-        let after = step.queue.failed(worker, id, kind, text.clone());
-        warn_of(&step.tasks[task], after, &text);
     }
 
     fn worker_ended(
@@ -327,7 +311,7 @@ fn warn_of(spec: &TaskSpec, after: AfterFailure, text: &str) {
         AfterFailure::Retry => tracing::warn!("{step} {partition}: {text}; retrying"),
         AfterFailure::GivenUp => tracing::error!("{step} {partition}: {text}"),
         AfterFailure::Stop => {
-            tracing::error!("{step} {partition}: {text}; no more tasks are started")
+            tracing::error!("{step} {partition}: {text}; no more tasks are started");
         }
         AfterFailure::Cancelled => tracing::debug!("{step} {partition}: {text}"),
     }
@@ -377,6 +361,15 @@ impl StepRun<'_> {
             self.progress.add_found(unit, found);
         }
         self.progress.fraction = self.running.values().map(|r| r.fraction).sum();
+    }
+
+    fn task_failed(&mut self, worker: WorkerId, id: u64, kind: FailureKind, text: &str) {
+        let Some(task) = self.queue.task_of(worker, id) else {
+            return;
+        };
+        self.task_ended(id, false);
+        let after = self.queue.failed(worker, id, kind, text.to_owned());
+        warn_of(&self.tasks[task], after, text);
     }
 
     fn task_ended(&mut self, id: u64, done: bool) {

@@ -288,7 +288,11 @@ fn a_task_that_crashes_every_worker_is_given_up() {
         .expect("a run");
     assert_eq!((outcome.records.len(), outcome.failed.len()), (0, 4));
     assert!(outcome.failed[0].text.contains("3 attempts"));
-    assert_eq!(harness.queued(), 4, "failed tasks stay to be run alone");
+    assert_eq!(
+        harness.queued(),
+        4,
+        "specs of failed tasks stay, to rerun them"
+    );
 }
 
 #[test]
@@ -383,7 +387,7 @@ fn interrupt_when(path: &Path, events: Sender<Event>) {
         while !path.exists() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        // The run may be over already: then nobody listens, and the test fails by what it finds.
+        // If the run is over already, nothing receives this and the test fails by its assertions.
         let _ = events.send(Event::Interrupt);
     });
 }

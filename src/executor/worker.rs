@@ -118,7 +118,7 @@ fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSend
                 output,
                 runtime_environment,
             } => {
-                // Assignments are done in order: a flag that nobody else holds belongs to a finished one.
+                // Assignments are done in order: a flag without another holder belongs to a finished one.
                 cancels.retain(|_, flag| Arc::strong_count(flag) > 1);
                 let cancelled = Arc::new(AtomicBool::new(false));
                 cancels.insert(id, cancelled.clone());

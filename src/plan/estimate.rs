@@ -34,7 +34,7 @@ pub struct Estimate {
     pub worker_hours: [f64; 2],
 }
 
-/// What an estimate needs and nobody has measured or given.
+/// A value that an estimate needs and that is neither measured nor given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EstimateError {
     /// No names are encoded yet.

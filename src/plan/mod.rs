@@ -23,11 +23,11 @@ pub use records::Records;
 /// What the planner knows of a step.
 #[derive(Clone, Debug)]
 pub struct StepInfo {
-    /// Its unique name.
+    /// Its name, unique among all steps.
     pub name: String,
-    /// Its stage.
+    /// The stage that it belongs to.
     pub stage: StageName,
-    /// Its version.
+    /// The step's version, part of every key.
     pub version: u32,
     /// How its work is split into tasks.
     pub partitioning: Partitioning,
@@ -46,7 +46,7 @@ pub struct StepInfo {
 pub struct PlanInputs {
     /// The steps, in data order.
     pub steps: Vec<StepInfo>,
-    /// Name buckets.
+    /// Number of name buckets.
     pub buckets: u32,
     /// The source's files as parts of [`TableId::Captions`], sorted by partition.
     pub shards: Vec<Part>,
@@ -62,9 +62,9 @@ pub struct Plan {
 /// The tasks of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepPlan {
-    /// The step.
+    /// The step's name.
     pub name: String,
-    /// Its stage.
+    /// The stage that it belongs to.
     pub stage: StageName,
     /// Its tasks, in partition order.
     pub tasks: Vec<TaskPlan>,
@@ -75,11 +75,11 @@ pub struct StepPlan {
 pub struct TaskPlan {
     /// The partition it works on.
     pub partition: Partition,
-    /// Where it stands.
+    /// Done, missing or waiting.
     pub state: State,
 }
 
-/// Where a task stands.
+/// Whether a task is done, must run, or cannot be planned yet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// Its record exists.

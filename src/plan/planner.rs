@@ -18,15 +18,15 @@ pub enum PlanError {
     /// No earlier step writes a table that is read.
     #[error("step `{step}` reads table `{table}`, which no earlier step writes")]
     NoWriter {
-        /// The reader.
+        /// The step that reads the table.
         step: String,
-        /// The table.
+        /// The table without a writer.
         table: TableId,
     },
     /// Two steps have the same name.
     #[error("two steps are called `{step}`")]
     TwoSteps {
-        /// The name.
+        /// The repeated name.
         step: String,
     },
 }
@@ -62,7 +62,7 @@ impl Planner {
     pub fn new(inputs: &PlanInputs) -> Result<Self, PlanError> {
         check(&inputs.steps)?;
         let reads = inputs.steps.iter().flat_map(|step| &step.reads);
-        // Tables that nobody reads are not tracked.
+        // Tables that no step reads are not tracked.
         let mut tables: BTreeMap<TableId, TableState> = reads
             .map(|read| (read.table, TableState::default()))
             .collect();
@@ -126,8 +126,8 @@ impl Planner {
 
     /// The first incomplete step that writes a table which `step` reads.
     fn blocker(&self, step: &StepInfo) -> Option<&str> {
-        let tables = step.reads.iter().filter_map(|r| self.tables.get(&r.table));
-        tables.filter_map(|t| t.incomplete.as_deref()).next()
+        let mut tables = step.reads.iter().filter_map(|r| self.tables.get(&r.table));
+        tables.find_map(|t| t.incomplete.as_deref())
     }
 
     /// The digests of the tables that every task of `step` reads whole.
@@ -136,7 +136,7 @@ impl Planner {
         for read in step.reads.iter().filter(|r| r.scope == Scope::All) {
             let partitions = self.tables.get(&read.table).map(|t| &t.partitions);
             let digest = |(partition, parts): (&Partition, &Vec<Part>)| {
-                (input_name(read, partition), digest(parts))
+                (input_name(*read, partition), digest(parts))
             };
             digests.extend(partitions.into_iter().flatten().map(digest));
         }
@@ -153,8 +153,8 @@ impl Planner {
     ) -> State {
         let mut inputs = shared.clone();
         for read in step.reads.iter().filter(|r| r.scope == Scope::Own) {
-            if let Some(parts) = self.parts(read, partition) {
-                inputs.insert(input_name(read, partition), digest(parts));
+            if let Some(parts) = self.parts(*read, partition) {
+                inputs.insert(input_name(*read, partition), digest(parts));
             }
         }
         let key_parts = KeyParts {
@@ -183,7 +183,7 @@ impl Planner {
         }
     }
 
-    fn parts(&self, read: &Reads, partition: &Partition) -> Option<&Vec<Part>> {
+    fn parts(&self, read: Reads, partition: &Partition) -> Option<&Vec<Part>> {
         self.tables.get(&read.table)?.partitions.get(partition)
     }
 
@@ -191,7 +191,7 @@ impl Planner {
         let mut parts = Vec::new();
         for read in &step.reads {
             match read.scope {
-                Scope::Own => parts.extend(self.parts(read, partition).into_iter().flatten()),
+                Scope::Own => parts.extend(self.parts(*read, partition).into_iter().flatten()),
                 Scope::All => {
                     let table = self.tables.get(&read.table);
                     parts.extend(
@@ -227,7 +227,7 @@ fn check(steps: &[StepInfo]) -> Result<(), PlanError> {
 }
 
 /// What the key calls a partition of a table that is read.
-fn input_name(read: &Reads, partition: &Partition) -> String {
+fn input_name(read: Reads, partition: &Partition) -> String {
     format!("{}/{partition}", read.table)
 }
 

@@ -10,7 +10,7 @@ use laioncele_core::spec::TaskSpec;
 use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, Scope, StageName, TableId};
 use proptest::prelude::*;
 
-use super::{Plan, PlanError, PlanInputs, Records, State, StepInfo, plan};
+use super::{Plan, PlanError, PlanInputs, Records, State, StepInfo, StepPlan, plan};
 
 /// Tables that invented steps may write, one each.
 const TABLES: [TableId; 8] = [
@@ -130,7 +130,7 @@ fn planned(inputs: &PlanInputs, records: &Records) -> Plan {
 }
 
 fn missing(plan: &Plan) -> Vec<TaskSpec> {
-    let specs = plan.steps.iter().flat_map(|s| s.missing());
+    let specs = plan.steps.iter().flat_map(StepPlan::missing);
     specs.map(|(spec, _)| spec.clone()).collect()
 }
 
@@ -153,7 +153,7 @@ fn run(
 }
 
 fn keys(plan: &Plan) -> BTreeSet<Digest> {
-    let records = plan.steps.iter().flat_map(|s| s.records());
+    let records = plan.steps.iter().flat_map(StepPlan::records);
     records.map(|r| r.key).collect()
 }
 
@@ -189,7 +189,7 @@ proptest! {
             order[at % order.len()].index(ready)
         });
         let complete = planned(&inputs, &first);
-        prop_assert!(complete.steps.iter().all(|s| s.complete()));
+        prop_assert!(complete.steps.iter().all(StepPlan::complete));
         prop_assert_eq!(in_order.len(), shuffled.len());
         prop_assert_eq!(keys(&complete), keys(&planned(&inputs, &second)));
         let tasks: usize = complete.steps.iter().map(|s| s.tasks.len()).sum();
@@ -289,7 +289,7 @@ fn plan_rejects_tables_without_writer_and_repeated_step_names() {
         shards: shards(1),
     };
     inputs.steps[0].reads.push(Reads::all(TableId::Evaluation));
-    let error = plan(&inputs, &Records::default()).expect_err("nobody writes it");
+    let error = plan(&inputs, &Records::default()).expect_err("no step writes it");
     assert!(matches!(error, PlanError::NoWriter { table, .. } if table == TableId::Evaluation));
     inputs.steps[0].reads.pop();
     inputs.steps.push(inputs.steps[0].clone());

@@ -1,4 +1,4 @@
-//! Bad input: one clear message that names the thing and the way out, a documented exit code, nothing half written.
+//! Bad input: one message that names the cause and a way out, a documented exit code, nothing half-written.
 
 use std::fs;
 use std::fs::File;
@@ -9,56 +9,56 @@ use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
 const RUN: [&str; 3] = ["run", "--manifest", "manifest.toml"];
 
 #[test]
-fn an_unknown_stage_gets_the_list() {
+fn unknown_stage_lists_all_stages() {
     let arguments = ["run", "--stage", "merge-name"];
     insta::assert_snapshot!(Sandbox::new().show(&arguments));
 }
 
 #[test]
-fn a_backward_range_is_empty() {
+fn backward_stage_range_is_refused() {
     let arguments = ["plan", "--stage", "evaluate..merge-names"];
     insta::assert_snapshot!(Sandbox::new().show(&arguments));
 }
 
 #[test]
-fn a_missing_manifest() {
+fn missing_manifest_is_named() {
     insta::assert_snapshot!(Sandbox::new().show(&RUN));
 }
 
 #[test]
-fn an_unknown_key_gets_the_nearest_valid_one() {
+fn unknown_key_suggests_the_nearest() {
     let text = format!("{FRAME}\n[dedupe_images]\nmax_distence = 1\n");
     let sandbox = Sandbox::with_manifest(&text);
     insta::assert_snapshot!(sandbox.show(&RUN));
 }
 
 #[test]
-fn an_unknown_section_gets_the_nearest_valid_one() {
+fn unknown_section_suggests_the_nearest() {
     let text = format!("{FRAME}\n[dedup_images]\nmax_distance = 1\n");
     insta::assert_snapshot!(Sandbox::with_manifest(&text).show(&RUN));
 }
 
 #[test]
-fn a_wrong_type_is_named() {
+fn wrong_type_names_section_and_key() {
     let text = format!("{FRAME}\n[dedupe_images]\nmax_distance = \"one\"\n");
     insta::assert_snapshot!(Sandbox::with_manifest(&text).show(&RUN));
 }
 
 #[test]
-fn no_toml_at_all() {
+fn malformed_manifest_shows_the_line() {
     let text = FRAME.replace("seed = 1", "seed = ");
     insta::assert_snapshot!(Sandbox::with_manifest(&text).show(&RUN));
 }
 
 #[test]
-fn an_empty_source() {
+fn empty_source_is_named() {
     let sandbox = Sandbox::with_manifest(FRAME);
     fs::remove_file(sandbox.join("captions/a.parquet")).expect("it was there");
     insta::assert_snapshot!(sandbox.show(&RUN));
 }
 
 #[test]
-fn a_missing_source() {
+fn missing_source_is_named() {
     let sandbox = Sandbox::new();
     sandbox.write("manifest.toml", FRAME);
     insta::assert_snapshot!(sandbox.show(&RUN));
@@ -90,7 +90,7 @@ fn an_unusable_source_file_stops_the_run_before_any_work_as_doctor_says() {
 }
 
 #[test]
-fn two_runs_on_one_folder() {
+fn second_run_on_a_folder_is_refused() {
     let sandbox = Sandbox::with_manifest(FRAME);
     sandbox.write("laioncele-output/lock", "4711\n");
     let lock = File::open(sandbox.join("laioncele-output/lock")).expect("a lock file");
@@ -99,7 +99,7 @@ fn two_runs_on_one_folder() {
 }
 
 #[test]
-fn an_output_below_a_file() {
+fn output_below_a_file_is_refused() {
     let sandbox = Sandbox::with_manifest(FRAME);
     sandbox.write("data", "a file");
     let arguments = ["run", "--manifest", "manifest.toml", "--output", "data/run"];
@@ -109,7 +109,7 @@ fn an_output_below_a_file() {
 /// A read-only folder stops an ordinary user. Root may write anywhere: then the kernel itself has to refuse, which
 /// it does below /proc.
 #[test]
-fn a_read_only_output() {
+fn read_only_output_is_refused() {
     let sandbox = Sandbox::with_manifest(FRAME);
     sandbox.write("frozen/probe", "");
     let frozen = sandbox.join("frozen");
@@ -133,7 +133,7 @@ fn a_read_only_output() {
 }
 
 #[test]
-fn a_record_of_a_newer_version() {
+fn record_of_a_newer_version_is_refused() {
     let sandbox = Sandbox::with_manifest(FRAME);
     let record = "laioncele-output/ledger/dedupe-images/bucket-0000/ab.json";
     sandbox.write(record, "{\"format\": 2, \"something\": \"new\"}");
@@ -141,7 +141,7 @@ fn a_record_of_a_newer_version() {
 }
 
 #[test]
-fn a_damaged_record() {
+fn damaged_record_is_named() {
     let sandbox = Sandbox::with_manifest(FRAME);
     let record = "laioncele-output/ledger/dedupe-images/bucket-0000/ab.json";
     sandbox.write(record, "{\"format\": 1");
@@ -149,7 +149,7 @@ fn a_damaged_record() {
 }
 
 #[test]
-fn nothing_to_verify() {
+fn verify_without_a_run_is_refused() {
     let sandbox = Sandbox::with_manifest(FRAME);
     insta::assert_snapshot!(sandbox.show(&["verify", "--manifest", "manifest.toml"]));
     assert!(!sandbox.join("laioncele-output").exists());

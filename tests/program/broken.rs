@@ -1,4 +1,4 @@
-//! Things that break under a run: weights, disk, tables. One clear message, the documented exit code, nothing lost.
+//! Weights, disks and tables that fail during a run: one message, the documented exit code, nothing lost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::sandbox::{program, stderr};
 use crate::shards::python;
 use crate::test_run::TestRun;
 
-/// A tiny world with weights of its own, to be broken.
+/// A tiny world with its own copy of the weights, to be damaged.
 struct Breakable {
     _folder: tempfile::TempDir,
     world: TestRun,
@@ -40,7 +40,7 @@ impl Breakable {
         run.output().expect("the program")
     }
 
-    /// Runs `stages`, which must end with 3 and say all of `words`.
+    /// Runs `stages`, which must end with exit code 3 and a message with all of `words`.
     fn fails(&self, stages: &str, words: &[&str]) {
         let ended = self.run(stages);
         let text = stderr(&ended);
@@ -53,7 +53,7 @@ impl Breakable {
 }
 
 #[test]
-fn missing_weights_stop_the_run_before_it_begins() {
+fn missing_weights_stop_a_run_before_its_first_task() {
     let breakable = Breakable::new();
     let unet = breakable.weights.join("sdxl-mini/unet");
     fs::rename(&unet, breakable.weights.join("elsewhere")).expect("renamed");
@@ -73,7 +73,7 @@ fn truncated_safetensors_are_named() {
     let bytes = fs::read(&file).expect("weights");
     fs::write(&file, &bytes[..bytes.len() / 2]).expect("cut");
     breakable.fails("..encode-names", &["text_encoder/model.safetensors"]);
-    fs::write(&file, &bytes).expect("mended");
+    fs::write(&file, &bytes).expect("restored");
     let ended = breakable.run("..encode-names");
     assert!(ended.status.success(), "{}", stderr(&ended));
 }
@@ -84,7 +84,7 @@ fn a_corrupt_onnx_file_is_named() {
     let file = breakable
         .weights
         .join("face/faceplugin_fr_feature_512.onnx");
-    fs::write(&file, b"not a network").expect("spoilt");
+    fs::write(&file, b"not a network").expect("written");
     breakable.fails("..verify-portraits", &["faceplugin_fr_feature_512.onnx"]);
 }
 
@@ -95,13 +95,13 @@ fn damaged_ner_weights_are_named() {
     let mut bytes = fs::read(&file).expect("weights");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    fs::write(&file, &bytes).expect("spoilt");
+    fs::write(&file, &bytes).expect("written");
     breakable.fails("extract-names", &["ner/model"]);
 }
 
 /// A disk that takes no more (here: a file size that the system does not allow) ends the run; the work before it counts.
 #[test]
-fn a_full_disk_loses_nothing() {
+fn a_full_disk_keeps_finished_tasks() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = TestRun::build(folder.path(), 5);
     let limited = |blocks: u32| {
@@ -140,7 +140,7 @@ parquet.write_table(table.replace_schema_metadata(metadata), sys.argv[1])
 "#;
 
 #[test]
-fn a_table_of_a_newer_version_is_refused() {
+fn tables_of_a_newer_version_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = TestRun::build(folder.path(), 5);
     let run = |stages: &str| {

@@ -22,17 +22,28 @@ fn commands_page_is_the_help_of_every_command() {
         fs::write(&path, &page).expect("the page written");
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/commands.md is not what the help says: make docs");
+    assert!(
+        written == page,
+        "docs/commands.md is not what the help says: make docs"
+    );
 }
 
 /// Adds a command's help and, below it, that of its own commands.
 fn add_help(page: &mut String, sandbox: &Sandbox, command: &[&str]) {
     let shown = sandbox.run(&[command, &["--help"]].concat());
-    assert!(shown.status.success(), "laioncele {} --help", command.join(" "));
+    assert!(
+        shown.status.success(),
+        "laioncele {} --help",
+        command.join(" ")
+    );
     let help = stdout(&shown);
     let level = "#".repeat(2 + command.len().saturating_sub(1));
     let title = [&["laioncele"], command].concat().join(" ");
-    let _ = write!(page, "\n{level} `{title}`\n\n```text\n{}\n```\n", help.trim_end());
+    let _ = write!(
+        page,
+        "\n{level} `{title}`\n\n```text\n{}\n```\n",
+        help.trim_end()
+    );
     for inner in commands(&help) {
         add_help(page, sandbox, &[command, &[inner]].concat());
     }
@@ -41,9 +52,13 @@ fn add_help(page: &mut String, sandbox: &Sandbox, command: &[&str]) {
 /// The commands that a help lists, without `help` itself.
 fn commands(help: &str) -> Vec<&str> {
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let names = listed.take_while(|line| !line.is_empty()).filter_map(|line| {
-        let name = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' '))?;
-        name.split_whitespace().next()
-    });
+    let names = listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| {
+            let name = line
+                .strip_prefix("  ")
+                .filter(|rest| !rest.starts_with(' '))?;
+            name.split_whitespace().next()
+        });
     names.filter(|name| *name != "help").collect()
 }

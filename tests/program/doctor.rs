@@ -25,7 +25,7 @@ fn failed(checks: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn a_sound_world_passes_and_a_changed_one_does_not() {
+fn doctor_passes_a_valid_world_and_names_wrong_settings() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = TestRun::build(folder.path(), 1);
     let (exit, checks) = doctor(&world, &["--deep"]);
@@ -56,7 +56,7 @@ fn a_sound_world_passes_and_a_changed_one_does_not() {
 }
 
 #[test]
-fn everything_that_is_missing_is_a_line() {
+fn doctor_prints_a_line_for_everything_missing() {
     let text = FRAME
         .replace("mini/sdxl-mini\"", "nowhere\"")
         .replace("same_person = 0.5", "same_persons = 0.5");
@@ -79,7 +79,7 @@ fn everything_that_is_missing_is_a_line() {
 }
 
 #[test]
-fn broken_weights_are_found_before_a_run() {
+fn doctor_finds_truncated_weights() {
     let sandbox = Sandbox::new().with_runtime();
     let models = sandbox.join("copy");
     let mini = sandbox.join("mini");
@@ -102,7 +102,7 @@ fn broken_weights_are_found_before_a_run() {
 }
 
 #[test]
-fn hours_are_estimated_from_what_is_said() {
+fn plan_estimates_hours_from_given_values() {
     let sandbox = Sandbox::with_manifest(FRAME);
     let plan = ["plan", "--manifest", "manifest.toml", "--estimate"];
     let said = ["--names", "42000", "--seconds-per-portrait", "6.9"];

@@ -1,4 +1,4 @@
-//! What the program says of itself.
+//! The help of all commands.
 
 use crate::sandbox::Sandbox;
 

@@ -1,5 +1,5 @@
-//! The books, recounted: rows in = rows out + rows dropped, from the Parquet files alone, read by polars. Nothing of
-//! the ledger, of the accounts or of our readers is used.
+//! Row balances, recomputed: rows in = rows out + rows dropped, from the Parquet files alone, read by polars. Neither
+//! the ledger nor our own readers are used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -91,7 +91,7 @@ fn numbers(file: &Path, column: &str) -> Vec<u64> {
 
 /// Every stage's balance, over the whole run.
 #[test]
-fn every_row_is_accounted_for() {
+fn rows_in_equal_rows_out_plus_rows_dropped_in_every_stage() {
     let world = TestRun::finished(1);
     let folder = world.join("output");
     let tables = Tables { folder };
@@ -216,7 +216,7 @@ fn photos_only_become_fewer() {
 
 /// Every identity of the dataset has four portraits and five photos.
 #[test]
-fn identities_are_whole() {
+fn identities_have_four_portraits_and_five_photos() {
     let world = TestRun::finished(1);
     let tables = Tables {
         folder: world.join("output"),

@@ -54,7 +54,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A folder with nothing but the models.
+    /// A folder with the models only.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/mini");
@@ -62,7 +62,7 @@ impl Sandbox {
         Self { folder }
     }
 
-    /// A folder with `manifest.toml` and a source whose one file is only looked at, never read.
+    /// A folder with `manifest.toml` and a source whose one file is hashed but never parsed.
     pub fn with_manifest(text: &str) -> Self {
         let sandbox = Self::new();
         sandbox.write("manifest.toml", text);
@@ -94,7 +94,7 @@ impl Sandbox {
         self
     }
 
-    /// The folder.
+    /// The temporary folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

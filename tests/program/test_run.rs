@@ -1,4 +1,4 @@
-//! Embedded worlds: built by the program itself, run to the end once per seed and shared by the tests that only look.
+//! Runs on embedded worlds: built by the program itself, finished once per seed, shared by the tests that only read.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::time::UNIX_EPOCH;
 
 use crate::sandbox::{program, stderr, stdout};
 
-/// Where the truth waits for the scoring.
+/// The truth file, renamed so that a run cannot find it.
 const TRUTH: &str = "truth-aside.json";
 
-/// A world with its manifest, and the folder of one run on it.
+/// An embedded world with its manifest, and the output folders of runs on it.
 pub struct TestRun {
     folder: PathBuf,
 }
@@ -31,13 +31,13 @@ impl TestRun {
             .output()
             .expect("the program");
         assert!(built.status.success(), "{}", stderr(&built));
-        // The truth is for scoring only: a run must not find it.
+        // The truth is for scoring only; a run must not read it.
         fs::rename(folder.join("truth.json"), folder.join(TRUTH)).expect("a truth");
         Self { folder }
     }
 
-    /// A finished run on the tiny world of `seed`, to look at but not to change. Made by the first test that asks for
-    /// it, and again whenever the program changes.
+    /// A finished run on the tiny world of `seed`, shared and therefore read-only. The first test that asks for it makes
+    /// it, again whenever the program changes.
     pub fn finished(seed: u64) -> Self {
         Self::finished_sized(seed, "tiny")
     }
@@ -92,7 +92,7 @@ impl TestRun {
         command.output().expect("the program")
     }
 
-    /// The world's manifest changed by replacing `from` with `to`, as it is from now on.
+    /// Replaces `from` with `to` in the world's manifest.
     pub fn change_manifest(&self, from: &str, to: &str) {
         let path = self.join("mini.toml");
         let text = fs::read_to_string(&path).expect("a manifest");

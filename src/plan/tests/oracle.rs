@@ -49,7 +49,7 @@ fn state(
     if let Some(on) = unfinished(inputs, earlier, step) {
         return State::Waiting { on };
     }
-    let reads = || step.reads.iter();
+    let reads = || step.reads.iter().copied();
     let parts = |read| parts(inputs, earlier, read, partition);
     let key_parts = KeyParts {
         version: step.version,
@@ -96,7 +96,7 @@ fn unfinished(inputs: &PlanInputs, earlier: &Plan, step: &StepInfo) -> Option<St
 }
 
 /// The parts that a task on `partition` reads, sorted by partition, then by who wrote them.
-fn parts(inputs: &PlanInputs, earlier: &Plan, read: &Reads, partition: &Partition) -> Vec<Part> {
+fn parts(inputs: &PlanInputs, earlier: &Plan, read: Reads, partition: &Partition) -> Vec<Part> {
     let mut parts = Vec::new();
     if read.table == TableId::Captions {
         parts.extend(inputs.shards.iter().cloned());
@@ -113,7 +113,7 @@ fn parts(inputs: &PlanInputs, earlier: &Plan, read: &Reads, partition: &Partitio
 }
 
 /// What the key says of the parts that are read.
-fn digests(read: &Reads, parts: &[Part]) -> BTreeMap<String, Digest> {
+fn digests(read: Reads, parts: &[Part]) -> BTreeMap<String, Digest> {
     let mut digests = BTreeMap::new();
     for same in parts.chunk_by(|a, b| a.partition == b.partition) {
         let mut hasher = KeyHasher::new("input-parts");
