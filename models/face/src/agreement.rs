@@ -89,6 +89,7 @@ mod tests {
         Face {
             detection: Detection {
                 bbox: [0.0, 0.0, 9.0, 9.0],
+                unclipped: [0.0, 0.0, 9.0, 9.0],
                 landmarks: [[0.0; 2]; 5],
                 score: 0.9,
             },

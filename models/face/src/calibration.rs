@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::FaceError;
+use crate::error::FaceError;
 
 /// Steps of similarity from 0 to 1; what is below 0 counts as 0.
 const STEPS: usize = 100;

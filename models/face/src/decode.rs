@@ -9,9 +9,11 @@ use std::path::Path;
 
 use image::{GenericImage, RgbImage};
 
+use crate::detection::{Detection, overlap};
+use crate::error::FaceError;
+use crate::files::Device;
 use crate::network::{Network, Output};
 use crate::spec::{Decoder, DetectorSpec};
-use crate::{Detection, Device, FaceError};
 
 /// Strides of all three families, in pixels.
 const STRIDES: [u32; 3] = [8, 16, 32];
@@ -153,14 +155,6 @@ fn suppress(ordered: Vec<Detection>, max_overlap: f32) -> Vec<Detection> {
     kept
 }
 
-/// Intersection over union, in [0, 1].
-fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
-    let side = |axis: usize| (a[axis + 2].min(b[axis + 2]) - a[axis].max(b[axis])).max(0.0);
-    let area = |r: &[f32; 4]| (r[2] - r[0]) * (r[3] - r[1]);
-    let shared = side(0) * side(1);
-    shared / (area(a) + area(b) - shared)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -168,15 +162,11 @@ mod tests {
     use super::*;
 
     fn at(x: f32, y: f32, side: f32, score: f32) -> Detection {
-        Detection {
-            bbox: [x, y, x + side, y + side],
-            landmarks: [[0.0; 2]; 5],
-            score,
-        }
+        Detection::new([x, y, x + side, y + side], [[0.0; 2]; 5], score)
     }
 
     #[test]
-    fn outputs_that_are_not_finite_are_no_face() {
+    fn sound_refuses_empty_boxes_and_numbers_that_are_not_finite() {
         assert!(sound(at(1.0, 1.0, 5.0, 0.9)).is_some());
         for wrong in [
             at(1.0, 1.0, 0.0, 0.9),
@@ -190,7 +180,7 @@ mod tests {
     proptest! {
         /// What stays does not overlap by more than the limit, and what goes overlaps something better that stays.
         #[test]
-        fn suppression_keeps_the_best_of_each_pile(boxes in prop::collection::vec((0.0f32..50.0, 0.0f32..50.0, 5.0f32..30.0, 0.6f32..1.0), 0..40), limit in 0.1f32..0.9) {
+        fn suppress_keeps_the_best_of_each_pile(boxes in prop::collection::vec((0.0f32..50.0, 0.0f32..50.0, 5.0f32..30.0, 0.6f32..1.0), 0..40), limit in 0.1f32..0.9) {
             let mut all: Vec<_> = boxes.into_iter().map(|(x, y, side, score)| at(x, y, side, score)).collect();
             all.sort_by(|a, b| b.score.total_cmp(&a.score));
             let kept = suppress(all.clone(), limit);

@@ -3,7 +3,10 @@
 use image::RgbImage;
 use laioncele_image::{DecodeError, Limits, Orientation, Reduced, decode, decode_reduced};
 
-use crate::{Face, FaceError, FaceNets, Search};
+use crate::detection::Face;
+use crate::error::FaceError;
+use crate::files::Search;
+use crate::nets::FaceNets;
 
 /// Why a file has no faces to return. One without a face is not an error.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,7 @@ impl FaceNets {
         let back = scale_between(picture, *whole);
         for face in &mut faces {
             face.detection.map(|[x, y]| [x * back[0], y * back[1]]);
+            face.detection.clip(whole.map(|side| side as f32));
         }
         Ok(Some(faces))
     }

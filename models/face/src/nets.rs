@@ -6,12 +6,15 @@ use image::RgbImage;
 
 use crate::align::{self, SIDE, Similarity};
 use crate::decode::Detector;
+use crate::detection::{Detection, Face};
+use crate::error::FaceError;
+use crate::files::{FaceFiles, FaceOptions, Search};
+use crate::gender::{GenderAge, guess};
 use crate::network::Network;
-use crate::pixels::Pixels;
+use crate::rank::{self, Look};
 use crate::recognizer::Recognizer;
-use crate::search;
 use crate::spec::{DetectorSpec, Names, RecognizerSpec};
-use crate::{Detection, Face, FaceError, FaceFiles, FaceOptions, GenderAge, Search, resize};
+use crate::{resize, search};
 
 /// The loaded networks. Every call is a pure function of its picture, from any number of threads; each runs on the
 /// calling thread alone.
@@ -58,7 +61,7 @@ impl FaceNets {
         self.recognizer.width()
     }
 
-    /// The faces of a picture with their embeddings, the most prominent (area × score) first, as
+    /// The faces of a picture with their embeddings, the main one first, as
     /// [`Search::WithMargin`] finds them. Empty where none is found, also for an empty picture.
     ///
     /// # Errors
@@ -96,7 +99,7 @@ impl FaceNets {
         self.detector.spec.options.max_side
     }
 
-    /// The faces of a picture, the most prominent (area × score) first, as [`Search::WithMargin`] finds them.
+    /// The faces of a picture, the main one first, as [`Search::WithMargin`] finds them.
     ///
     /// # Errors
     /// [`FaceError::Network`].
@@ -110,6 +113,18 @@ impl FaceNets {
     /// [`FaceError::Network`].
     pub fn detect_by(&self, image: &RgbImage, search: Search) -> Result<Vec<Detection>, FaceError> {
         self.detect_in(image, &self.working(image), search)
+    }
+
+    /// What the detector's own decoding makes of `image` at the working size, best score first: equal to its reference
+    /// implementation, boxes not clipped. [`FaceNets::detect_by`] decides which of these are faces.
+    ///
+    /// # Errors
+    /// [`FaceError::Network`].
+    pub fn detector_output(&self, image: &RgbImage) -> Result<Vec<Detection>, FaceError> {
+        if image.width() == 0 || image.height() == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(self.look(&self.working(image), 1)?.found)
     }
 
     /// The embedding of the face with these landmarks (pixels of `image`; the eye on the picture's left, the other eye,
@@ -126,7 +141,7 @@ impl FaceNets {
         Ok(self.recognizer.embed_all(&[aligned])?.concat())
     }
 
-    /// A guess at age and gender from a square crop around the detection's box.
+    /// A guess at age and gender from a square crop around the detection's unclipped box.
     ///
     /// # Errors
     /// [`FaceError::NoGenderNetwork`], [`FaceError::BadLandmarks`] for an empty box, [`FaceError::Network`],
@@ -137,7 +152,7 @@ impl FaceNets {
         detection: &Detection,
     ) -> Result<GenderAge, FaceError> {
         let network = self.gender.as_ref().ok_or(FaceError::NoGenderNetwork)?;
-        let [x0, y0, x1, y1] = detection.bbox.map(f64::from);
+        let [x0, y0, x1, y1] = detection.unclipped.map(f64::from);
         let side = (x1 - x0).max(y1 - y0);
         let corner = |low: f64, high: f64| (low + high - side) / 2.0;
         let square = Similarity::of_square(corner(x0, x1), corner(y0, y1), side)
@@ -176,35 +191,61 @@ impl FaceNets {
         }
     }
 
-    /// Detections in pixels of the original.
+    /// The faces of `image`, the main one first, in its pixels: those of the first looks that show any. A face that fills
+    /// the frame is looked at once more within a margin.
     fn detect_in(
         &self,
         image: &RgbImage,
         working: &Working,
         search: Search,
     ) -> Result<Vec<Detection>, FaceError> {
-        let picture = working.picture.as_ref();
-        if picture.width() == 0 || picture.height() == 0 {
+        let size = [image.width() as f32, image.height() as f32];
+        if image.width() == 0 || image.height() == 0 {
             return Ok(Vec::new());
         }
-        let mut found = self.detector.detect(picture)?;
-        if found.is_empty() && search != Search::Once {
-            found = search::within_margin(&self.detector, picture, 2)?;
+        let first = self.look(working, 1)?;
+        let again = first.found.iter().any(|d| rank::fills(d, size));
+        let mut looks = vec![first];
+        let mut found = self.settle(&looks, size);
+        if search != Search::Once && (found.is_empty() || again) {
+            looks.push(self.look(working, 2)?);
+            found = self.settle(&looks, size);
         }
         if found.is_empty() && search == Search::EverySize {
-            found = search::within_margin(&self.detector, picture, 4)?;
+            looks.push(self.look(working, 4)?);
+            found = self.settle(&looks, size);
         }
+        if found.is_empty() && search == Search::EverySize {
+            let mut found = search::at_larger_sizes(&self.detector, image)?;
+            found.retain(|d| self.recognizer.can_align(&d.landmarks));
+            looks.push(Look { found, frame: size });
+            return Ok(self.settle(&looks, size));
+        }
+        Ok(found)
+    }
+
+    /// What the detector sees of the image at its working size, `times` smaller within a margin.
+    fn look(&self, working: &Working, times: u32) -> Result<Look, FaceError> {
+        let mut found = match times {
+            1 => self.detector.detect(&working.picture)?,
+            times => search::within_margin(&self.detector, &working.picture, times)?,
+        };
         let [fx, fy] = working.factor;
         for detection in &mut found {
             detection.map(|[x, y]| [x / fx, y / fy]);
         }
-        if found.is_empty() && search == Search::EverySize {
-            found = search::at_larger_sizes(&self.detector, image)?;
-        }
         // Landmarks in one point cannot be aligned; no face has them.
         found.retain(|d| self.recognizer.can_align(&d.landmarks));
-        found.sort_by(|a, b| b.prominence().total_cmp(&a.prominence()));
-        Ok(found)
+        let frame = [
+            working.picture.width() as f32 / fx,
+            working.picture.height() as f32 / fy,
+        ];
+        let frame = frame.map(|side| side * times as f32);
+        Ok(Look { found, frame })
+    }
+
+    fn settle(&self, looks: &[Look], image: [f32; 2]) -> Vec<Detection> {
+        rank::main_first(looks, image, self.detector.spec.options.max_overlap)
     }
 
     /// Aligns in the enlarged picture where there is one, else in the original, which has more detail than a shrunk one.
@@ -242,34 +283,6 @@ impl FaceNets {
         Ok(faces
             .map(|(detection, vector)| Face { detection, vector })
             .collect())
-    }
-}
-
-/// Age and gender of a square crop: red, green, blue as they are.
-fn guess(network: &Network, crop: &RgbImage) -> Result<GenderAge, FaceError> {
-    const KIND: &str =
-        "network for age and gender ([1, 3, 112, 112] → [1, 1] years, [1, 2] male and female)";
-    let run = |planes: &[f32]| network.run(1, [SIDE as usize; 2], planes);
-    let outputs = Pixels::RAW.with_planes(&[crop], run)?;
-    let find = |width: usize| {
-        outputs
-            .iter()
-            .find(|o| o.shape == [1, width] && o.values.len() == width)
-    };
-    let (Some(age), Some(gender)) = (find(1), find(2)) else {
-        let shapes: Vec<_> = outputs.iter().map(|o| &o.shape).collect();
-        return Err(network.wrong(KIND, format!("its outputs are {shapes:?}")));
-    };
-    let guess = GenderAge {
-        age: age.values[0],
-        male: gender.values[0],
-    };
-    if guess.age.is_finite() && guess.male.is_finite() {
-        Ok(guess)
-    } else {
-        Err(FaceError::NotFinite {
-            path: network.path().to_owned(),
-        })
     }
 }
 

@@ -11,8 +11,10 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 
+use crate::error::FaceError;
+use crate::files::Device;
 use crate::spec::Names;
-use crate::{Device, FaceError, prelu, runtime};
+use crate::{prelu, runtime};
 
 /// The most bytes that are read as a network.
 const MAX_BYTES: u64 = 1 << 30;

@@ -5,9 +5,10 @@ use std::path::Path;
 use image::RgbImage;
 
 use crate::align::{self, Similarity};
+use crate::error::FaceError;
+use crate::files::Device;
 use crate::network::Network;
 use crate::spec::RecognizerSpec;
-use crate::{Device, FaceError};
 
 /// Faces that a network which takes batches is given at once.
 const BATCH: usize = 32;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 
-use crate::FaceError;
+use crate::error::FaceError;
 
 /// The variable that names the library's file; it goes before the search.
 const VARIABLE: &str = "ORT_DYLIB_PATH";

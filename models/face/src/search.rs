@@ -3,7 +3,9 @@
 use image::RgbImage;
 
 use crate::decode::Detector;
-use crate::{Detection, FaceError, resize};
+use crate::detection::Detection;
+use crate::error::FaceError;
+use crate::resize;
 
 /// The longest side at which a picture is looked at, in pixels: what a look takes in memory and time grows with its
 /// square. A face of 40 pixels in a picture of 4,000 still has 25 there.

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::align::{SIDE, TEMPLATE};
+use crate::error::FaceError;
+use crate::files::FaceOptions;
 use crate::pixels::{Channels, Pixels};
-use crate::{FaceError, FaceOptions};
 
 /// The most bytes that are read as a spec.
 const MAX_BYTES: u64 = 1 << 20;

@@ -64,6 +64,7 @@ mod tests {
         let face = |(k, angle): (usize, &f32)| Face {
             detection: Detection {
                 bbox: [k as f32; 4],
+                unclipped: [k as f32; 4],
                 landmarks: [[k as f32; 2]; 5],
                 score: 0.9,
             },

@@ -1,7 +1,8 @@
 //! RetinaFace: two anchor sizes at each stride, variances 0.1 and 0.2, a score for each of two classes.
 
 use super::{STRIDES, Tensors, sound};
-use crate::{Detection, FaceError};
+use crate::detection::Detection;
+use crate::error::FaceError;
 
 /// Sides of the two anchors of each stride.
 const SIDES: [[f32; 2]; 3] = [[16.0, 32.0], [64.0, 128.0], [256.0, 512.0]];
@@ -68,11 +69,8 @@ fn decode(anchor: Anchor, offsets: &[f32], marks: &[f32], score: f32) -> Option<
             y + marks[2 * k + 1] * CENTRE_VARIANCE * side,
         ]
     };
-    sound(Detection {
-        bbox: [x0 - w, y0 - h, x0 + w, y0 + h],
-        landmarks: std::array::from_fn(mark),
-        score,
-    })
+    let bbox = [x0 - w, y0 - h, x0 + w, y0 + h];
+    sound(Detection::new(bbox, std::array::from_fn(mark), score))
 }
 
 #[cfg(test)]
@@ -80,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outputs_that_are_not_finite_are_no_face() {
+    fn decode_refuses_outputs_that_are_not_finite() {
         let anchor = Anchor {
             x: 4.0,
             y: 4.0,

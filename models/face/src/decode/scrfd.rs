@@ -1,7 +1,8 @@
 //! SCRFD: two anchors in each cell's corner, distances from there to the box's edges and landmarks in strides.
 
 use super::{STRIDES, Tensors, sound};
-use crate::{Detection, FaceError};
+use crate::detection::Detection;
+use crate::error::FaceError;
 
 /// Anchors of a cell.
 const ANCHORS: usize = 2;
@@ -35,14 +36,11 @@ fn decode(
     score: f32,
 ) -> Option<Detection> {
     let mark = |k: usize| [x + marks[2 * k] * stride, y + marks[2 * k + 1] * stride];
-    sound(Detection {
-        bbox: [
-            x - edges[0] * stride,
-            y - edges[1] * stride,
-            x + edges[2] * stride,
-            y + edges[3] * stride,
-        ],
-        landmarks: std::array::from_fn(mark),
-        score,
-    })
+    let bbox = [
+        x - edges[0] * stride,
+        y - edges[1] * stride,
+        x + edges[2] * stride,
+        y + edges[3] * stride,
+    ];
+    sound(Detection::new(bbox, std::array::from_fn(mark), score))
 }

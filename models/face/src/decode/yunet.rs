@@ -1,7 +1,8 @@
 //! YuNet: one prior in each cell's corner, class and objectness apart, the box's size as an exponent.
 
 use super::{STRIDES, Tensors, sound};
-use crate::{Detection, FaceError};
+use crate::detection::Detection;
+use crate::error::FaceError;
 
 const KIND: &str = "YuNet detector (for strides 8, 16 and 32: class and objectness [1, cells, 1], box [1, cells, 4], landmarks [1, cells, 10])";
 
@@ -50,9 +51,6 @@ fn decode(
             (marks[2 * k + 1] + row) * stride,
         ]
     };
-    sound(Detection {
-        bbox: [x - w, y - h, x + w, y + h],
-        landmarks: std::array::from_fn(mark),
-        score,
-    })
+    let bbox = [x - w, y - h, x + w, y + h];
+    sound(Detection::new(bbox, std::array::from_fn(mark), score))
 }

@@ -2,13 +2,13 @@
 //! FaceDetectorYN and NumPy made of them (`tools/record-face/record_specs.py`); tensors that a file does not have; and
 //! pictures with fifty faces, or small ones in large pictures.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use image::{Rgb, RgbImage, imageops};
-use laioncele_face::{Detection, FaceError, FaceFiles, FaceNets, FaceOptions, Search, cosine};
+use laioncele_face::{Detection, FaceError, FaceFiles, Search, cosine};
 use serde::Deserialize;
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+use crate::common::{TestResult, fixture, image, load, shipped};
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -30,28 +30,10 @@ struct Embedded {
     vector: Vec<f32>,
 }
 
-fn fixture(name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    root.join("tests/fixtures").join(name)
-}
-
 fn recorded() -> Result<Recorded, Box<dyn std::error::Error>> {
     Ok(serde_json::from_slice(&std::fs::read(fixture(
         "specs.json",
     ))?)?)
-}
-
-fn shipped() -> FaceFiles {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/face");
-    FaceFiles {
-        detector: folder.join("retinaface_mobilenet025_dynamic.onnx"),
-        recognizer: folder.join("faceplugin_fr_feature_512.onnx"),
-        ..FaceFiles::default()
-    }
-}
-
-fn load(files: &FaceFiles) -> Result<FaceNets, FaceError> {
-    FaceNets::load(files, &FaceOptions::default())
 }
 
 /// Writes a spec and gives its path.
@@ -64,7 +46,7 @@ fn spec(folder: &tempfile::TempDir, text: &str) -> std::io::Result<Option<PathBu
 impl From<Detection> for Seen {
     fn from(found: Detection) -> Self {
         Self {
-            bbox: found.bbox,
+            bbox: found.unclipped,
             landmarks: found.landmarks,
             score: found.score,
         }
@@ -119,20 +101,20 @@ fn seen_by(network: &str, text: &str) -> Result<Vec<Seen>, Box<dyn std::error::E
         detector_spec: spec(&folder, text)?,
         ..shipped()
     };
-    let picture = image::open(fixture("two.png"))?.to_rgb8();
-    let found = load(&files)?.detect_by(&picture, Search::Once)?;
+    let picture = image("two.png")?;
+    let found = load(&files)?.detector_output(&picture)?;
     Ok(found.into_iter().map(Seen::from).collect())
 }
 
 #[test]
-fn scrfd_sees_what_insightface_sees() -> Outcome {
+fn scrfd_output_equals_insightface() -> TestResult {
     let found = seen_by("scrfd.onnx", "decoder = \"scrfd\"\n")?;
     agree(&found, &recorded()?.scrfd, [0.5, 0.4]);
     Ok(())
 }
 
 #[test]
-fn yunet_sees_what_opencv_sees() -> Outcome {
+fn yunet_output_equals_opencv() -> TestResult {
     let found = seen_by("yunet.onnx", "decoder = \"yunet\"\n")?;
     agree(&found, &recorded()?.yunet, [0.7, 0.3]);
     Ok(())
@@ -142,7 +124,7 @@ const EMBEDDER: &str = "side = 96\nchannels = \"rgb\"\nmean = [123.7, 116.3, 103
                         input = \"data\"\noutput = \"fc1\"\n";
 
 #[test]
-fn a_recognizer_of_another_kind_is_used_as_its_spec_says() -> Outcome {
+fn recognizer_spec_decides_channels_scale_and_tensors() -> TestResult {
     let folder = tempfile::tempdir()?;
     let files = |spec| FaceFiles {
         recognizer: fixture("embedder.onnx"),
@@ -151,7 +133,7 @@ fn a_recognizer_of_another_kind_is_used_as_its_spec_says() -> Outcome {
     };
     let nets = load(&files(spec(&folder, EMBEDDER)?))?;
     let Embedded { landmarks, vector } = recorded()?.embedder;
-    let picture = image::open(fixture("two.png"))?.to_rgb8();
+    let picture = image("two.png")?;
     assert_eq!(nets.width(), vector.len());
     let similarity = cosine(&nets.embed(&picture, &landmarks)?, &vector);
     assert!(similarity > 0.9999, "{similarity}");
@@ -165,7 +147,7 @@ fn a_recognizer_of_another_kind_is_used_as_its_spec_says() -> Outcome {
 
 /// Against float32: 16 bits of a random network's sums.
 #[test]
-fn a_recognizer_in_half_precision_gives_the_same_within_its_bits() -> Outcome {
+fn half_precision_recognizer_equals_single_within_its_bits() -> TestResult {
     let folder = tempfile::tempdir()?;
     let files = FaceFiles {
         recognizer: fixture("embedder-f16.onnx"),
@@ -173,15 +155,14 @@ fn a_recognizer_in_half_precision_gives_the_same_within_its_bits() -> Outcome {
         ..shipped()
     };
     let Embedded { landmarks, vector } = recorded()?.embedder;
-    let picture = image::open(fixture("two.png"))?.to_rgb8();
+    let picture = image("two.png")?;
     let similarity = cosine(&load(&files)?.embed(&picture, &landmarks)?, &vector);
     assert!(similarity > 0.9999, "{similarity}");
     Ok(())
 }
 
-/// A spec that says what the shipped networks want changes nothing.
 #[test]
-fn the_shipped_networks_specs_can_be_written_down() -> Outcome {
+fn written_spec_of_the_shipped_networks_changes_nothing() -> TestResult {
     let (first, second) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let detector = "decoder = \"retinaface\"\nchannels = \"bgr\"\nmean = [104, 117, 123]\nscale = 1\ninput = \"input\"\n\
                     outputs = [\"landmarks\", \"loc\", \"conf\"]\n";
@@ -191,7 +172,7 @@ fn the_shipped_networks_specs_can_be_written_down() -> Outcome {
         recognizer_spec: spec(&second, recognizer)?,
         ..shipped()
     };
-    let picture = image::open(fixture("two.png"))?.to_rgb8();
+    let picture = image("two.png")?;
     assert_eq!(
         load(&files)?.faces(&picture)?,
         load(&shipped())?.faces(&picture)?
@@ -200,7 +181,7 @@ fn the_shipped_networks_specs_can_be_written_down() -> Outcome {
 }
 
 #[test]
-fn a_tensor_that_is_not_there_is_refused_with_those_that_are() -> Outcome {
+fn load_names_a_missing_tensor_and_those_present() -> TestResult {
     let folder = tempfile::tempdir()?;
     for (text, name) in [
         ("input = \"data\"\n", "data"),
@@ -241,14 +222,14 @@ fn a_tensor_that_is_not_there_is_refused_with_those_that_are() -> Outcome {
 }
 
 #[test]
-fn fifty_faces_are_fifty() -> Outcome {
+fn crowd_of_fifty_has_fifty_faces() -> TestResult {
     let mut crowd = RgbImage::new(1280, 640);
     for (k, (x, y)) in (0..10)
         .flat_map(|x| (0..5).map(move |y| (x, y)))
         .enumerate()
     {
         let name = ["first-a.png", "first-b.png", "second-a.png"][k % 3];
-        let face = image::open(fixture(name))?.to_rgb8();
+        let face = image(name)?;
         imageops::replace(&mut crowd, &face, x * 128, y * 128);
     }
     let nets = load(&shipped())?;
@@ -260,8 +241,8 @@ fn fifty_faces_are_fifty() -> Outcome {
 
 /// A face of about 40 pixels in a photo of 2,000: lost at one size, found by the search over all.
 #[test]
-fn a_small_face_in_a_large_photo_needs_the_larger_sizes() -> Outcome {
-    let face = image::open(fixture("first-a.png"))?.to_rgb8();
+fn every_size_finds_a_small_face_in_a_large_photo() -> TestResult {
+    let face = image("first-a.png")?;
     let small = imageops::resize(&face, 66, 66, imageops::FilterType::Triangle);
     let mut photo = RgbImage::from_pixel(2000, 1500, Rgb([120, 130, 140]));
     imageops::replace(&mut photo, &small, 1400, 900);
@@ -282,7 +263,7 @@ fn a_small_face_in_a_large_photo_needs_the_larger_sizes() -> Outcome {
 
 /// Where the first look finds a face, the search over all sizes changes nothing.
 #[test]
-fn what_the_first_look_finds_stays_bit_for_bit() -> Outcome {
+fn first_look_decides_bit_for_bit_where_it_finds_a_face() -> TestResult {
     let nets = load(&shipped())?;
     for name in [
         "first-a.png",
@@ -291,7 +272,7 @@ fn what_the_first_look_finds_stays_bit_for_bit() -> Outcome {
         "two.png",
         "close-up.png",
     ] {
-        let picture = image::open(fixture(name))?.to_rgb8();
+        let picture = image(name)?;
         let first = nets.detect_by(&picture, Search::Once)?;
         let margin = nets.faces(&picture)?;
         assert_eq!(nets.faces_by(&picture, Search::EverySize)?, margin);

@@ -1,6 +1,6 @@
 //! Error rates of thresholds against counting by hand, and what their intervals must keep.
 
-use laioncele_face::calibration::{Curve, Tally};
+use laioncele_face::calibration::{Curve, Point, Tally};
 use proptest::prelude::*;
 
 /// A tally of one pair a person.
@@ -28,7 +28,7 @@ fn among(places: &[f32]) -> (Tally, Vec<f32>) {
 proptest! {
     /// Shares are those counted by hand at every step; they lie in their intervals, and the curve is monotone.
     #[test]
-    fn rates_are_counted(same in prop::collection::vec(0.0f32..1.0, 1..40), places in prop::collection::vec(0.0f32..1.0, 2..12), step in 0usize..101) {
+    fn rates_equal_counting_by_hand(same in prop::collection::vec(0.0f32..1.0, 1..40), places in prop::collection::vec(0.0f32..1.0, 2..12), step in 0usize..101) {
         let (different, all) = among(&places);
         let curve = Curve::new(&alone(&same), &different);
         let threshold = step as f64 / 100.0;
@@ -53,19 +53,19 @@ proptest! {
 
     /// The threshold at a share of false accepts keeps it, and no lower step does.
     #[test]
-    fn the_chosen_threshold_is_the_lowest(places in prop::collection::vec(0.0f32..1.0, 2..12), share in 0.0f64..1.0) {
+    fn at_false_accepts_gives_the_lowest_threshold(places in prop::collection::vec(0.0f32..1.0, 2..12), share in 0.0f64..1.0) {
         let curve = Curve::new(&alone(&[0.9]), &among(&places).0);
-        if let Some(chosen) = curve.at_false_accepts(share) {
-            prop_assert!(chosen.false_accepts.0[0] <= share);
-            let lower = curve.points.iter().filter(|p| p.threshold < chosen.threshold);
-            prop_assert!(lower.into_iter().all(|p| p.false_accepts.0[0] > share));
-        }
+        let chosen = curve.at_false_accepts(share);
+        prop_assert!(chosen.is_none_or(|p| p.false_accepts.0[0] <= share));
+        let too_low = |p: &&Point| chosen.is_none_or(|chosen| p.threshold < chosen.threshold);
+        let mut too_low = curve.points.iter().filter(too_low);
+        prop_assert!(too_low.all(|p| p.false_accepts.0[0] > share));
     }
 }
 
 /// Wilson's interval for 10 independent pairs of which 2 are rejected: 5.7 % to 51.0 %.
 #[test]
-fn independent_pairs_have_wilsons_interval() {
+fn interval_of_independent_pairs_is_wilsons() {
     let same = [0.1, 0.2, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9];
     let curve = Curve::new(&alone(&same), &alone(&[0.0; 10]));
     let point = curve.at(0.5).expect("a point");
@@ -86,7 +86,7 @@ fn independent_pairs_have_wilsons_interval() {
 
 /// Pairs that one person makes alike are worth less than as many of different people.
 #[test]
-fn pairs_that_hang_together_are_worth_less() {
+fn pairs_that_share_a_person_widen_the_interval() {
     // Everybody is like person 0 and like nobody else.
     let mut star = Tally::new(40);
     for a in 0..40 {
@@ -108,7 +108,7 @@ fn pairs_that_hang_together_are_worth_less() {
 }
 
 #[test]
-fn between_two_steps_the_worse_rate_holds() {
+fn at_takes_the_worse_rate_between_two_steps() {
     let curve = Curve::new(&alone(&[0.455, 0.7]), &alone(&[0.455, 0.2]));
     let point = curve.at(0.457).expect("a point");
     assert_eq!(

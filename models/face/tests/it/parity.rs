@@ -2,7 +2,6 @@
 //! ONNX Runtime. Tolerances: boxes and landmarks 0.5 px, scores 0.01, embeddings a cosine of 0.999.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 use laioncele_face::agreement::{Verdict, decide};
@@ -11,7 +10,7 @@ use laioncele_face::{
 };
 use serde::Deserialize;
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+use crate::common::{TestResult, embedded, fixture, image, load, shipped};
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -23,30 +22,19 @@ struct Recorded {
     male: f32,
 }
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
 fn files() -> FaceFiles {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/face");
     FaceFiles {
-        detector: folder.join("retinaface_mobilenet025_dynamic.onnx"),
-        recognizer: folder.join("faceplugin_fr_feature_512.onnx"),
-        gender: Some(folder.join("face_api_age_gender.onnx")),
-        ..FaceFiles::default()
+        gender: Some(embedded("face/face_api_age_gender.onnx")),
+        ..shipped()
     }
 }
 
 fn nets() -> Result<FaceNets, FaceError> {
-    FaceNets::load(&files(), &FaceOptions::default())
-}
-
-fn picture(name: &str) -> Result<RgbImage, image::ImageError> {
-    Ok(image::open(fixtures().join(name))?.to_rgb8())
+    load(&files())
 }
 
 fn near(found: &Detection, expected: &Recorded) -> bool {
-    let pairs = found.bbox.iter().zip(&expected.bbox);
+    let pairs = found.unclipped.iter().zip(&expected.bbox);
     let marks = found
         .landmarks
         .as_flattened()
@@ -57,17 +45,17 @@ fn near(found: &Detection, expected: &Recorded) -> bool {
 }
 
 #[test]
-fn faces_are_those_of_the_reference() -> Outcome {
+fn faces_equal_the_reference() -> TestResult {
     let nets = nets()?;
     assert_eq!(nets.width(), 512);
     let recorded: BTreeMap<String, Vec<Recorded>> =
-        serde_json::from_slice(&std::fs::read(fixtures().join("faces.json"))?)?;
+        serde_json::from_slice(&std::fs::read(fixture("faces.json"))?)?;
     assert_eq!(
         recorded.values().map(Vec::len).collect::<Vec<_>>(),
         [1, 1, 1, 1, 0, 1, 1, 2]
     );
     for (name, expected) in recorded {
-        let picture = picture(&name)?;
+        let picture = image(&name)?;
         let found = nets.faces(&picture)?;
         assert_eq!(found.len(), expected.len(), "{name}");
         for (face, expected) in found.iter().zip(&expected) {
@@ -96,10 +84,10 @@ fn faces_are_those_of_the_reference() -> Outcome {
 }
 
 #[test]
-fn one_person_agrees_and_two_do_not() -> Outcome {
+fn decide_tells_one_person_from_two() -> TestResult {
     let nets = nets()?;
     let see = |name: &str| -> Result<Vec<Face>, Box<dyn std::error::Error>> {
-        Ok(nets.faces(&picture(name)?)?)
+        Ok(nets.faces(&image(name)?)?)
     };
     let (first, again, second) = (
         see("first-a.png")?,
@@ -128,11 +116,10 @@ fn one_person_agrees_and_two_do_not() -> Outcome {
     Ok(())
 }
 
-/// Results do not depend on what runs beside them.
 #[test]
-fn threads_get_equal_faces() -> Outcome {
+fn faces_do_not_depend_on_other_threads() -> TestResult {
     let nets = nets()?;
-    let picture = picture("two.png")?;
+    let picture = image("two.png")?;
     let alone = nets.faces(&picture)?;
     let beside = on_threads(4, || nets.faces(&picture));
     assert_eq!(beside.len(), 4);
@@ -154,7 +141,7 @@ fn on_threads<T: Send>(n: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
 }
 
 #[test]
-fn no_picture_is_a_panic() -> Outcome {
+fn faces_of_degenerate_images_are_finite() -> TestResult {
     let nets = nets()?;
     for (width, height) in [
         (0, 0),
@@ -182,7 +169,7 @@ fn no_picture_is_a_panic() -> Outcome {
             }
         }
     }
-    let picture = picture("first-a.png")?;
+    let picture = image("first-a.png")?;
     assert!(matches!(
         nets.embed(&picture, &[[3.0, 3.0]; 5]),
         Err(FaceError::BadLandmarks)
@@ -199,7 +186,8 @@ fn no_picture_is_a_panic() -> Outcome {
         Ok(_) | Err(FaceError::BadLandmarks)
     ));
     let flat = Detection {
-        bbox: [5.0, 5.0, 5.0, 5.0],
+        bbox: [5.0; 4],
+        unclipped: [5.0; 4],
         landmarks: [[0.0; 2]; 5],
         score: 1.0,
     };
@@ -211,7 +199,7 @@ fn no_picture_is_a_panic() -> Outcome {
 }
 
 #[test]
-fn wrong_files_are_named() -> Outcome {
+fn load_names_the_wrong_file() -> TestResult {
     let folder = tempfile::tempdir()?;
     let load = |files: FaceFiles| FaceNets::load(&files, &FaceOptions::default()).err();
     let missing = FaceFiles {
@@ -262,15 +250,9 @@ fn wrong_files_are_named() -> Outcome {
 }
 
 #[test]
-fn without_its_network_gender_is_an_error() -> Outcome {
-    let nets = FaceNets::load(
-        &FaceFiles {
-            gender: None,
-            ..files()
-        },
-        &FaceOptions::default(),
-    )?;
-    let picture = picture("first-a.png")?;
+fn gender_age_without_its_network_is_an_error() -> TestResult {
+    let nets = load(&shipped())?;
+    let picture = image("first-a.png")?;
     let found = nets.detect(&picture)?;
     assert!(matches!(
         nets.gender_age(&picture, &found[0]),

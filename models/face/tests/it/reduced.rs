@@ -1,32 +1,24 @@
 //! Faces from a file's bytes: large JPEGs are decoded smaller, and find the faces of the whole picture.
 
 use std::io::Cursor;
-use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage, imageops};
-use laioncele_face::{Face, FaceFiles, FaceNets, FaceOptions, FileError, Search, cosine};
+use laioncele_face::{Face, FaceError, FaceNets, FileError, Search, cosine};
 use laioncele_image::{Limits, Orientation, decode};
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+use crate::common::{TestResult, image, load, shipped};
 
-fn nets() -> Result<FaceNets, Box<dyn std::error::Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/face");
-    let files = FaceFiles {
-        detector: folder.join("retinaface_mobilenet025_dynamic.onnx"),
-        recognizer: folder.join("faceplugin_fr_feature_512.onnx"),
-        ..FaceFiles::default()
-    };
-    Ok(FaceNets::load(&files, &FaceOptions::default())?)
+fn nets() -> Result<FaceNets, FaceError> {
+    load(&shipped())
 }
 
 /// A JPEG of `width` × `width` × 3 / 4 pixels with the fixtures `faces`, each `side` pixels wide, side by side.
 fn photo(width: u32, side: u32, faces: &[&str]) -> Result<Vec<u8>, image::ImageError> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let grain = |x: u32, y: u32| (120 + (x * 7919 ^ y * 104_729) % 9) as u8;
     let mut photo = RgbImage::from_fn(width, width * 3 / 4, |x, y| Rgb([grain(x, y); 3]));
     for (k, name) in (0..).zip(faces) {
-        let face = image::open(fixtures.join(name))?.to_rgb8();
+        let face = image(name)?;
         let face = imageops::resize(&face, side, side, imageops::FilterType::CatmullRom);
         imageops::replace(&mut photo, &face, 90 + k * i64::from(side + 70), 110);
     }
@@ -44,7 +36,7 @@ fn both(nets: &FaceNets, bytes: &[u8]) -> Result<[Vec<Face>; 2], Box<dyn std::er
 
 /// At a half and at a quarter. Boxes within a pixel of the 640 that detection works on, embeddings within 0.98.
 #[test]
-fn a_reduced_photo_shows_the_faces_of_the_whole() -> Outcome {
+fn faces_of_a_reduced_photo_equal_those_of_the_whole() -> TestResult {
     let nets = nets()?;
     for width in [1600, 3000] {
         let bytes = photo(width, width / 3, &["first-a.png", "second-a.png"])?;
@@ -69,7 +61,7 @@ fn a_reduced_photo_shows_the_faces_of_the_whole() -> Outcome {
 /// Bit for bit as the whole picture: a photo that is not so large, one whose faces are too small for its reduced size,
 /// and one without any.
 #[test]
-fn where_the_reduced_photo_does_not_do_the_whole_decides() -> Outcome {
+fn faces_come_from_the_whole_photo_where_the_reduced_one_lacks_detail() -> TestResult {
     let nets = nets()?;
     let names = ["first-a.png", "second-a.png"];
     for (width, side, count) in [(1280, 400, 2), (1600, 200, 2), (2000, 66, 2)] {
@@ -82,7 +74,7 @@ fn where_the_reduced_photo_does_not_do_the_whole_decides() -> Outcome {
 }
 
 #[test]
-fn what_is_no_picture_is_said() -> Outcome {
+fn files_that_are_no_image_are_refused() -> TestResult {
     let nets = nets()?;
     let whole = photo(1600, 500, &["first-a.png"])?;
     let few = Limits { max_pixels: 9 };
