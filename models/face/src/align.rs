@@ -7,8 +7,8 @@ use crate::resize;
 /// Side of an aligned face in pixels.
 pub(crate) const SIDE: u32 = 112;
 
-/// Where the landmarks lie in an aligned face: the eye on the picture's left, the other eye, the nose's tip, the
-/// mouth's corner on the picture's left, the other corner.
+/// Where the landmarks lie in an aligned face: the eye on the image's left, the other eye, the nose's tip, the
+/// mouth's corner on the image's left, the other corner.
 pub(crate) const TEMPLATE: [[f32; 2]; 5] = [
     [38.2946, 51.6963],
     [73.5318, 51.5014],
@@ -17,7 +17,7 @@ pub(crate) const TEMPLATE: [[f32; 2]; 5] = [
     [70.7299, 92.2041],
 ];
 
-/// Below this scale the bilinear warp would leave out pixels; the picture is averaged first.
+/// Below this scale the bilinear warp would leave out pixels; the image is averaged first.
 const COARSEST: f64 = 0.25;
 
 /// Rotation, one scale and a shift: x' = a·x − b·y + c, y' = b·x + a·y + d.
@@ -80,7 +80,7 @@ impl Similarity {
         self.a.hypot(self.b)
     }
 
-    /// The same transform for a picture that was scaled by `factor` before.
+    /// The same transform for an image that was scaled by `factor` before.
     fn after_scaling(self, factor: f64) -> Self {
         Self {
             a: self.a / factor,
@@ -107,37 +107,37 @@ fn mean(points: &[[f64; 2]; 5]) -> [f64; 2] {
     std::array::from_fn(|axis| points.iter().map(|p| p[axis]).sum::<f64>() / 5.0)
 }
 
-/// The `side` × `side` picture that `transform` maps `picture` to, bilinear, black outside (OpenCV's `warpAffine`). A picture
+/// The `side` × `side` image that `transform` maps `image` to, bilinear, black outside (OpenCV's `warpAffine`). An image
 /// much larger than the result is averaged down by a whole factor first, so that no pixel is left out.
-pub(crate) fn warp(picture: &RgbImage, transform: Similarity, side: u32) -> RgbImage {
+pub(crate) fn warp(image: &RgbImage, transform: Similarity, side: u32) -> RgbImage {
     let times = (0.5 / transform.scale()) as u32;
-    if transform.scale() >= COARSEST || picture.width() < times || picture.height() < times {
-        return warp_bilinear(picture, &transform, side);
+    if transform.scale() >= COARSEST || image.width() < times || image.height() < times {
+        return warp_bilinear(image, &transform, side);
     }
-    let small = resize::shrink(picture, picture.width() / times, picture.height() / times);
+    let small = resize::shrink(image, image.width() / times, image.height() / times);
     let transform = transform.after_scaling(1.0 / f64::from(times));
     warp_bilinear(&small, &transform, side)
 }
 
-fn warp_bilinear(picture: &RgbImage, transform: &Similarity, side: u32) -> RgbImage {
+fn warp_bilinear(image: &RgbImage, transform: &Similarity, side: u32) -> RgbImage {
     let [to_x, to_y] = transform.inverse();
     RgbImage::from_fn(side, side, |x, y| {
         let at = |m: [f32; 3]| x as f32 * m[0] + y as f32 * m[1] + m[2];
-        sample(picture, at(to_x), at(to_y))
+        sample(image, at(to_x), at(to_y))
     })
 }
 
-/// The picture at a place between pixels; pixels outside are black.
-fn sample(picture: &RgbImage, x: f32, y: f32) -> image::Rgb<u8> {
+/// The image at a place between pixels; pixels outside are black.
+fn sample(image: &RgbImage, x: f32, y: f32) -> image::Rgb<u8> {
     let (left, top) = (x.floor(), y.floor());
     let (right_share, lower_share) = (x - left, y - top);
     // `as` saturates, and adding stays in 64 bits, so that places far outside are just black.
     let (left, top) = (left as i64, top as i64);
     let pixel = |x: i64, y: i64| -> [f32; 3] {
         let inside =
-            x >= 0 && y >= 0 && x < i64::from(picture.width()) && y < i64::from(picture.height());
+            x >= 0 && y >= 0 && x < i64::from(image.width()) && y < i64::from(image.height());
         if inside {
-            picture.get_pixel(x as u32, y as u32).0.map(f32::from)
+            image.get_pixel(x as u32, y as u32).0.map(f32::from)
         } else {
             [0.0; 3]
         }
@@ -251,9 +251,9 @@ mod tests {
             }
         }
 
-        /// No transform and no picture makes it panic.
+        /// No transform and no image makes it panic.
         #[test]
-        fn any_square_of_any_picture(x in -1e9f64..1e9, y in -1e9f64..1e9, side in 1e-3f64..1e9, w in 0u32..9, h in 0u32..9) {
+        fn any_square_of_any_image(x in -1e9f64..1e9, y in -1e9f64..1e9, side in 1e-3f64..1e9, w in 0u32..9, h in 0u32..9) {
             if let Some(transform) = Similarity::of_square(x, y, side) {
                 prop_assert_eq!(warp(&RgbImage::new(w, h), transform, SIDE).dimensions(), (SIDE, SIDE));
             }

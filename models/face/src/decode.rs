@@ -26,7 +26,7 @@ pub(crate) struct Detector {
     pub(crate) spec: DetectorSpec,
 }
 
-/// What a decoder is given: the outputs of one picture, padded size included.
+/// What a decoder is given: the outputs of one image, padded size included.
 struct Tensors<'a> {
     network: &'a Network,
     outputs: &'a [Output],
@@ -49,19 +49,19 @@ impl Detector {
         Ok(detector)
     }
 
-    /// Whether the network takes pictures of every size, by what its file declares.
+    /// Whether the network takes images of every size, by what its file declares.
     pub(crate) fn takes_every_size(&self) -> bool {
         self.network.input_sides().iter().all(Option::is_none)
     }
 
-    /// The faces of `picture` at its own size, best score first.
-    pub(crate) fn detect(&self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
-        let padded = self.padded(picture);
-        let picture = padded.as_ref().unwrap_or(picture);
-        let (width, height) = picture.dimensions();
+    /// The faces of `image` at its own size, best score first.
+    pub(crate) fn detect(&self, image: &RgbImage) -> Result<Vec<Detection>, FaceError> {
+        let padded = self.padded(image);
+        let image = padded.as_ref().unwrap_or(image);
+        let (width, height) = image.dimensions();
         let size = [height as usize, width as usize];
         let run = |planes: &[f32]| self.network.run(1, size, planes);
-        let outputs = self.spec.pixels.with_planes(&[picture], run)?;
+        let outputs = self.spec.pixels.with_planes(&[image], run)?;
         let tensors = Tensors {
             network: &self.network,
             outputs: &outputs,
@@ -79,17 +79,17 @@ impl Detector {
         Ok(suppress(found, self.spec.options.max_overlap))
     }
 
-    /// The picture with black added on the right and below, as OpenCV and InsightFace do it; `None` where its sides are
+    /// The image with black added on the right and below, as OpenCV and InsightFace do it; `None` where its sides are
     /// multiples already.
-    fn padded(&self, picture: &RgbImage) -> Option<RgbImage> {
-        let (width, height) = picture.dimensions();
+    fn padded(&self, image: &RgbImage) -> Option<RgbImage> {
+        let (width, height) = image.dimensions();
         let up = |side: u32| side.next_multiple_of(self.spec.multiple);
         if (up(width), up(height)) == (width, height) {
             return None;
         }
         let mut canvas = RgbImage::new(up(width), up(height));
         // It fits: the canvas is no smaller.
-        canvas.copy_from(picture, 0, 0).ok()?;
+        canvas.copy_from(image, 0, 0).ok()?;
         Some(canvas)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why there are no faces to return. A picture without a face is not an error.
+/// Why there are no faces to return. An image without a face is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum FaceError {
     /// A model file could not be read.

@@ -1,4 +1,4 @@
-//! Faces straight from a picture file, decoded no larger than its faces need.
+//! Faces straight from an image file, decoded no larger than its faces need.
 
 use image::RgbImage;
 use laioncele_image::{DecodeError, Limits, Orientation, Reduced, decode, decode_reduced};
@@ -11,9 +11,9 @@ use crate::nets::FaceNets;
 /// Why a file has no faces to return. One without a face is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It is no picture, or a broken or too large one.
+    /// It is no image, or a broken or too large one.
     #[error(transparent)]
-    Picture(#[from] DecodeError),
+    Image(#[from] DecodeError),
     /// The networks failed.
     #[error(transparent)]
     Networks(#[from] FaceError),
@@ -23,9 +23,9 @@ impl FaceNets {
     /// The faces of a JPEG, PNG or WebP file, upright, as [`FaceNets::faces_by`] finds them by [`Search::EverySize`].
     ///
     /// A JPEG more than twice as large as detection works on is decoded at reduced size. What is found there stands
-    /// where each face has at least the pixels that the recognizer is given; else the whole picture is decoded and looked
+    /// where each face has at least the pixels that the recognizer is given; else the whole image is decoded and looked
     /// at. In what stands of the tested photos, boxes and landmarks are within a pixel of the working size of those of the
-    /// whole picture, embeddings within a cosine of 0.98.
+    /// whole image, embeddings within a cosine of 0.98.
     ///
     /// # Errors
     /// [`FileError`].
@@ -36,17 +36,17 @@ impl FaceNets {
         {
             return Ok(faces);
         }
-        let picture = decode(bytes, limits, upright)?;
-        Ok(self.faces_by(&picture, Search::EverySize)?)
+        let image = decode(bytes, limits, upright)?;
+        Ok(self.faces_by(&image, Search::EverySize)?)
     }
 
-    /// The faces, in pixels of the whole picture; `None` where only that can tell.
+    /// The faces, in pixels of the whole image; `None` where only that can tell.
     fn faces_in_reduced(&self, reduced: &Reduced) -> Result<Option<Vec<Face>>, FaceError> {
-        let Reduced { picture, whole } = reduced;
-        let Some(mut faces) = self.faces_with_detail(picture)? else {
+        let Reduced { image, whole } = reduced;
+        let Some(mut faces) = self.faces_with_detail(image)? else {
             return Ok(None);
         };
-        let back = scale_between(picture, *whole);
+        let back = scale_between(image, *whole);
         for face in &mut faces {
             face.detection.map(|[x, y]| [x * back[0], y * back[1]]);
             face.detection.clip(whole.map(|side| side as f32));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The networks' ONNX files, and where they run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaceFiles {
-    /// Picture → boxes, scores, five landmarks.
+    /// Image → boxes, scores, five landmarks.
     pub detector: PathBuf,
     /// How the detector is used (TOML, see the README of this crate); without one as the shipped RetinaFace.
     pub detector_spec: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub enum Search {
     /// Where that finds nothing, another at half the size within a margin: for faces that fill the frame.
     #[default]
     WithMargin,
-    /// Where that finds nothing either, looks at larger sizes, up to the picture's own, for small faces, and at a
+    /// Where that finds nothing either, looks at larger sizes, up to the image's own, for small faces, and at a
     /// quarter of the size within a margin. Wherever the looks before find a face, they alone decide.
     EverySize,
 }
@@ -54,9 +54,9 @@ pub struct FaceOptions {
     pub min_score: f32,
     /// Of two boxes whose intersection over union is above this, the better one stays.
     pub max_overlap: f32,
-    /// Pictures whose longest side is shorter (pixels) are enlarged to it.
+    /// Images whose longest side is shorter (pixels) are enlarged to it.
     pub min_side: u32,
-    /// Pictures whose longest side is longer (pixels) are shrunk to it for detection.
+    /// Images whose longest side is longer (pixels) are shrunk to it for detection.
     pub max_side: u32,
 }
 

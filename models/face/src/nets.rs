@@ -1,4 +1,4 @@
-//! The three networks together: picture → faces.
+//! The three networks together: image → faces.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::recognizer::Recognizer;
 use crate::spec::{DetectorSpec, Names, RecognizerSpec};
 use crate::{resize, search};
 
-/// The loaded networks. Every call is a pure function of its picture, from any number of threads; each runs on the
+/// The loaded networks. Every call is a pure function of its image, from any number of threads; each runs on the
 /// calling thread alone.
 pub struct FaceNets {
     detector: Detector,
@@ -24,9 +24,9 @@ pub struct FaceNets {
     gender: Option<Network>,
 }
 
-/// A picture at the size that detection works on.
+/// An image at the size that detection works on.
 struct Working<'a> {
-    picture: Cow<'a, RgbImage>,
+    image: Cow<'a, RgbImage>,
     /// Its pixels per pixel of the original, across and down.
     factor: [f32; 2],
 }
@@ -61,8 +61,8 @@ impl FaceNets {
         self.recognizer.width()
     }
 
-    /// The faces of a picture with their embeddings, the main one first, as
-    /// [`Search::WithMargin`] finds them. Empty where none is found, also for an empty picture.
+    /// The faces of an image with their embeddings, the main one first, as
+    /// [`Search::WithMargin`] finds them. Empty where none is found, also for an empty image.
     ///
     /// # Errors
     /// [`FaceError::Network`], [`FaceError::NotFinite`].
@@ -99,7 +99,7 @@ impl FaceNets {
         self.detector.spec.options.max_side
     }
 
-    /// The faces of a picture, the main one first, as [`Search::WithMargin`] finds them.
+    /// The faces of an image, the main one first, as [`Search::WithMargin`] finds them.
     ///
     /// # Errors
     /// [`FaceError::Network`].
@@ -127,8 +127,8 @@ impl FaceNets {
         Ok(self.look(&self.working(image), 1)?.found)
     }
 
-    /// The embedding of the face with these landmarks (pixels of `image`; the eye on the picture's left, the other eye,
-    /// nose tip, the mouth corner on the picture's left, the other): [`FaceNets::width`] numbers of unit length.
+    /// The embedding of the face with these landmarks (pixels of `image`; the eye on the image's left, the other eye,
+    /// nose tip, the mouth corner on the image's left, the other): [`FaceNets::width`] numbers of unit length.
     ///
     /// # Errors
     /// [`FaceError::BadLandmarks`], [`FaceError::Network`], [`FaceError::NotFinite`].
@@ -168,7 +168,7 @@ impl FaceNets {
         let target = longest.clamp(options.min_side, options.max_side.max(options.min_side));
         if width == 0 || height == 0 || target == longest {
             return Working {
-                picture: Cow::Borrowed(image),
+                image: Cow::Borrowed(image),
                 factor: [1.0; 2],
             };
         }
@@ -183,7 +183,7 @@ impl FaceNets {
             resize::shrink
         };
         Working {
-            picture: Cow::Owned(resize(image, to_width, to_height)),
+            image: Cow::Owned(resize(image, to_width, to_height)),
             factor: [
                 to_width as f32 / width as f32,
                 to_height as f32 / height as f32,
@@ -227,8 +227,8 @@ impl FaceNets {
     /// What the detector sees of the image at its working size, `times` smaller within a margin.
     fn look(&self, working: &Working, times: u32) -> Result<Look, FaceError> {
         let mut found = match times {
-            1 => self.detector.detect(&working.picture)?,
-            times => search::within_margin(&self.detector, &working.picture, times)?,
+            1 => self.detector.detect(&working.image)?,
+            times => search::within_margin(&self.detector, &working.image, times)?,
         };
         let [fx, fy] = working.factor;
         for detection in &mut found {
@@ -237,8 +237,8 @@ impl FaceNets {
         // Landmarks in one point cannot be aligned; no face has them.
         found.retain(|d| self.recognizer.can_align(&d.landmarks));
         let frame = [
-            working.picture.width() as f32 / fx,
-            working.picture.height() as f32 / fy,
+            working.image.width() as f32 / fx,
+            working.image.height() as f32 / fy,
         ];
         let frame = frame.map(|side| side * times as f32);
         Ok(Look { found, frame })
@@ -248,7 +248,7 @@ impl FaceNets {
         rank::main_first(looks, image, self.detector.spec.options.max_overlap)
     }
 
-    /// Aligns in the enlarged picture where there is one, else in the original, which has more detail than a shrunk one.
+    /// Aligns in the enlarged image where there is one, else in the original, which has more detail than a shrunk one.
     fn align_in(
         &self,
         image: &RgbImage,
@@ -257,15 +257,15 @@ impl FaceNets {
     ) -> Result<RgbImage, FaceError> {
         let [fx, fy] = working.factor;
         let enlarged = fx > 1.0 || fy > 1.0;
-        let (picture, marks) = if enlarged {
+        let (source, marks) = if enlarged {
             (
-                working.picture.as_ref(),
+                working.image.as_ref(),
                 landmarks.map(|[x, y]| [x * fx, y * fy]),
             )
         } else {
             (image, *landmarks)
         };
-        self.recognizer.align(picture, &marks)
+        self.recognizer.align(source, &marks)
     }
 
     /// The faces of these detections.
@@ -305,7 +305,7 @@ mod tests {
         let nets = FaceNets::load(&files, &FaceOptions::default())?;
         let close_up = image::open(root.join("tests/fixtures/close-up.png"))?.to_rgb8();
         let working = nets.working(&close_up);
-        assert_eq!(working.picture.dimensions(), (269, 320));
+        assert_eq!(working.image.dimensions(), (269, 320));
         assert!(nets.detect_by(&close_up, Search::Once)?.is_empty());
         let found = nets.detect(&close_up)?;
         assert_eq!(found.len(), 1);

@@ -89,7 +89,7 @@ impl Network {
         [height, width]
     }
 
-    /// Whether more than one picture is given to it at once: on a GPU, where that pays, if the file says that it may be.
+    /// Whether more than one image is given to it at once: on a GPU, where that pays, if the file says that it may be.
     /// Some files say so and cannot.
     pub(crate) fn takes_batches(&self) -> bool {
         self.device == Device::Cuda && self.extents[0].is_none()

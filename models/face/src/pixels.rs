@@ -1,4 +1,4 @@
-//! From pictures to tensors: the order of colours, means and scales, and the planes that networks are given.
+//! From images to tensors: the order of colours, means and scales, and the planes that networks are given.
 
 use std::cell::Cell;
 
@@ -38,19 +38,15 @@ impl Pixels {
         scale: [1.0; 3],
     };
 
-    /// What `work` makes of the planes of `pictures`, one picture after the other, row-major. The thread keeps their memory:
-    /// fresh pages for each picture take longer than filling them.
-    pub(crate) fn with_planes<T>(
-        &self,
-        pictures: &[&RgbImage],
-        work: impl FnOnce(&[f32]) -> T,
-    ) -> T {
+    /// What `work` makes of the planes of `images`, one image after the other, row-major. The thread keeps their memory:
+    /// fresh pages for each image take longer than filling them.
+    pub(crate) fn with_planes<T>(&self, images: &[&RgbImage], work: impl FnOnce(&[f32]) -> T) -> T {
         let mut planes = PLANES.take();
         planes.clear();
         // Grown by doubling, it would soon be too large to keep.
-        planes.reserve_exact(pictures.iter().map(|p| p.as_raw().len()).sum());
-        for picture in pictures {
-            self.add_planes(picture, &mut planes);
+        planes.reserve_exact(images.iter().map(|p| p.as_raw().len()).sum());
+        for image in images {
+            self.add_planes(image, &mut planes);
         }
         let made = work(&planes);
         if planes.capacity() <= MOST_KEPT {
@@ -59,11 +55,11 @@ impl Pixels {
         made
     }
 
-    fn add_planes(&self, picture: &RgbImage, planes: &mut Vec<f32>) {
+    fn add_planes(&self, image: &RgbImage, planes: &mut Vec<f32>) {
         for k in 0..3 {
             let (mean, scale, channel) = (self.mean[k], self.scale[k], self.channel(k));
             let number: [f32; 256] = std::array::from_fn(|value| (value as f32 - mean) / scale);
-            let (pixels, _) = picture.as_raw().as_chunks::<3>();
+            let (pixels, _) = image.as_raw().as_chunks::<3>();
             planes.extend(pixels.iter().map(|p| number[usize::from(p[channel])]));
         }
     }
@@ -91,13 +87,13 @@ mod tests {
 
     #[test]
     fn colours_come_in_the_tensors_order() {
-        let picture = RgbImage::from_pixel(1, 1, Rgb([10, 20, 30]));
+        let image = RgbImage::from_pixel(1, 1, Rgb([10, 20, 30]));
         let pixels = |channels| Pixels {
             channels,
             mean: [1.0, 2.0, 3.0],
             scale: [1.0, 2.0, 3.0],
         };
-        let planes = |channels| pixels(channels).with_planes(&[&picture], <[f32]>::to_vec);
+        let planes = |channels| pixels(channels).with_planes(&[&image], <[f32]>::to_vec);
         assert_eq!(planes(Channels::Rgb), [9.0, 9.0, 9.0]);
         assert_eq!(planes(Channels::Bgr), [29.0, 9.0, 7.0 / 3.0]);
         assert_eq!(pixels(Channels::Bgr).neutral().0, [3, 2, 1]);

@@ -64,15 +64,15 @@ impl Recognizer {
         Similarity::to_template(landmarks, &self.spec.template).is_some_and(|t| t.scale() <= 1.0)
     }
 
-    /// The face of `picture` with these landmarks, aligned.
+    /// The face of `image` with these landmarks, aligned.
     pub(crate) fn align(
         &self,
-        picture: &RgbImage,
+        image: &RgbImage,
         landmarks: &[[f32; 2]; 5],
     ) -> Result<RgbImage, FaceError> {
         let transform = Similarity::to_template(landmarks, &self.spec.template);
         let transform = transform.ok_or(FaceError::BadLandmarks)?;
-        Ok(align::warp(picture, transform, self.spec.side))
+        Ok(align::warp(image, transform, self.spec.side))
     }
 
     /// The unit vectors of aligned faces, as many at once as the network takes.

@@ -5,16 +5,16 @@ use image::RgbImage;
 /// OpenCV's bicubic parameter.
 const A: f32 = -0.75;
 
-/// `picture` at `width` × `height`, bicubic without antialiasing (`INTER_CUBIC`): for enlarging. Empty stays empty.
-pub(crate) fn enlarge(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
-    if picture.width() == 0 || picture.height() == 0 {
+/// `image` at `width` × `height`, bicubic without antialiasing (`INTER_CUBIC`): for enlarging. Empty stays empty.
+pub(crate) fn enlarge(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    if image.width() == 0 || image.height() == 0 {
         return RgbImage::new(width, height);
     }
-    let across = cubic_taps(picture.width(), width);
-    let down = cubic_taps(picture.height(), height);
-    let rows: Vec<Vec<f32>> = picture
+    let across = cubic_taps(image.width(), width);
+    let down = cubic_taps(image.height(), height);
+    let rows: Vec<Vec<f32>> = image
         .as_raw()
-        .chunks_exact(picture.width() as usize * 3)
+        .chunks_exact(image.width() as usize * 3)
         .map(|row| cubic_row(row, &across))
         .collect();
     let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
@@ -67,29 +67,29 @@ fn cubic_row(row: &[u8], taps: &[CubicTap]) -> Vec<f32> {
     sums
 }
 
-/// `picture` at `width` × `height`, each pixel the mean of the area it covers (`INTER_AREA`): for shrinking. `width` and
-/// `height` are at most the picture's; an empty picture gives an empty one.
-pub(crate) fn shrink(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
-    let (width, height) = (width.min(picture.width()), height.min(picture.height()));
+/// `image` at `width` × `height`, each pixel the mean of the area it covers (`INTER_AREA`): for shrinking. `width` and
+/// `height` are at most the image's; an empty image gives an empty one.
+pub(crate) fn shrink(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let (width, height) = (width.min(image.width()), height.min(image.height()));
     if width == 0 || height == 0 {
         return RgbImage::new(width, height);
     }
-    if picture.width().is_multiple_of(width) && picture.height().is_multiple_of(height) {
-        return average_blocks(picture, width, height);
+    if image.width().is_multiple_of(width) && image.height().is_multiple_of(height) {
+        return average_blocks(image, width, height);
     }
-    let across = area_taps(picture.width(), width);
+    let across = area_taps(image.width(), width);
     let mut means = RowMeans {
         across: &across,
         latest: None,
         values: vec![0.0; width as usize * 3],
     };
-    let source: Vec<&[u8]> = picture
+    let source: Vec<&[u8]> = image
         .as_raw()
-        .chunks_exact(picture.width() as usize * 3)
+        .chunks_exact(image.width() as usize * 3)
         .collect();
     let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
     let mut sums = vec![0f32; width as usize * 3];
-    for (first, weights) in area_taps(picture.height(), height) {
+    for (first, weights) in area_taps(image.height(), height) {
         sums.fill(0.0);
         for (row, weight) in (first..).zip(weights) {
             let means = means.of(row, source[row]);
@@ -103,13 +103,13 @@ pub(crate) fn shrink(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
 }
 
 /// Means of whole blocks: OpenCV adds integers here, and ties round otherwise than with weighted sums.
-fn average_blocks(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
-    let (across, down) = (picture.width() / width, picture.height() / height);
+fn average_blocks(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let (across, down) = (image.width() / width, image.height() / height);
     let scale = 1.0 / (across * down) as f32;
-    let row = picture.width() as usize * 3;
+    let row = image.width() as usize * 3;
     let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
     let (mut columns, mut blocks) = (vec![0u32; row], vec![0u32; width as usize * 3]);
-    for rows in picture.as_raw().chunks_exact(row * down as usize) {
+    for rows in image.as_raw().chunks_exact(row * down as usize) {
         columns.fill(0);
         for row in rows.chunks_exact(row) {
             for (sum, value) in columns.iter_mut().zip(row) {
@@ -204,9 +204,9 @@ mod tests {
             expected,
         } in recorded
         {
-            let picture = RgbImage::from_raw(w, h, pixels).ok_or("wrong size")?;
+            let image = RgbImage::from_raw(w, h, pixels).ok_or("wrong size")?;
             let resize = if how == "cubic" { enlarge } else { shrink };
-            let found = resize(&picture, to[0], to[1]).into_raw();
+            let found = resize(&image, to[0], to[1]).into_raw();
             assert_eq!(found.len(), expected.len());
             let steps: Vec<_> = found
                 .iter()
@@ -223,7 +223,7 @@ mod tests {
     }
 
     proptest! {
-        /// A plain picture stays plain at every size, without a seam at the edges.
+        /// A plain image stays plain at every size, without a seam at the edges.
         #[test]
         fn plain_stays_plain(w in 1u32..40, h in 1u32..40, to_w in 1u32..80, to_h in 1u32..80, value: u8) {
             let plain = RgbImage::from_pixel(w, h, Rgb([value, 255 - value, 7]));
@@ -238,10 +238,10 @@ mod tests {
         #[test]
         fn a_half_is_the_mean_of_fours(w in 1u32..9, h in 1u32..9, seed: u32) {
             let noise = |x: u32, y: u32| (seed ^ (x * 40_503 + y * 9_973)).wrapping_mul(2_654_435_761) >> 24;
-            let picture = RgbImage::from_fn(2 * w, 2 * h, |x, y| Rgb([noise(x, y) as u8, x as u8, y as u8]));
-            let half = shrink(&picture, w, h);
+            let image = RgbImage::from_fn(2 * w, 2 * h, |x, y| Rgb([noise(x, y) as u8, x as u8, y as u8]));
+            let half = shrink(&image, w, h);
             for (x, y, pixel) in half.enumerate_pixels() {
-                let four = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(i, k)| picture.get_pixel(2 * x + i, 2 * y + k).0);
+                let four = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(i, k)| image.get_pixel(2 * x + i, 2 * y + k).0);
                 for channel in 0..3 {
                     let mean = four.map(|p| f32::from(p[channel])).iter().sum::<f32>() / 4.0;
                     prop_assert_eq!(f32::from(pixel[channel]), mean.round_ties_even());
@@ -253,14 +253,14 @@ mod tests {
         #[test]
         fn shrinking_keeps_the_mean(seed: u32, to_w in 1u32..30, to_h in 1u32..23) {
             let noise = |x: u32, y: u32| (seed ^ (x * 40_503 + y * 9_973)).wrapping_mul(2_654_435_761) >> 24;
-            let picture = RgbImage::from_fn(30, 23, |x, y| Rgb([noise(x, y) as u8; 3]));
+            let image = RgbImage::from_fn(30, 23, |x, y| Rgb([noise(x, y) as u8; 3]));
             let mean = |p: &RgbImage| p.pixels().map(|p| f64::from(p[0])).sum::<f64>() / f64::from(p.width() * p.height());
-            prop_assert!((mean(&picture) - mean(&shrink(&picture, to_w, to_h))).abs() < 0.51);
+            prop_assert!((mean(&image) - mean(&shrink(&image, to_w, to_h))).abs() < 0.51);
         }
     }
 
     #[test]
-    fn an_empty_picture_is_no_panic() {
+    fn an_empty_image_is_no_panic() {
         assert_eq!(enlarge(&RgbImage::new(0, 5), 4, 4).dimensions(), (4, 4));
         assert_eq!(shrink(&RgbImage::new(0, 5), 4, 4).dimensions(), (0, 4));
         assert_eq!(shrink(&RgbImage::new(5, 0), 4, 4).dimensions(), (4, 0));

@@ -7,18 +7,18 @@ use crate::detection::Detection;
 use crate::error::FaceError;
 use crate::resize;
 
-/// The longest side at which a picture is looked at, in pixels: what a look takes in memory and time grows with its
-/// square. A face of 40 pixels in a picture of 4,000 still has 25 there.
+/// The longest side at which an image is looked at, in pixels: what a look takes in memory and time grows with its
+/// square. A face of 40 pixels in an image of 4,000 still has 25 there.
 const LONGEST: u32 = 2560;
 
-/// Looks at `picture` made `times` smaller, in the middle of a frame of its own size and of the detector's mean colour.
+/// Looks at `image` made `times` smaller, in the middle of a frame of its own size and of the detector's mean colour.
 pub(crate) fn within_margin(
     detector: &Detector,
-    picture: &RgbImage,
+    image: &RgbImage,
     times: u32,
 ) -> Result<Vec<Detection>, FaceError> {
-    let (width, height) = picture.dimensions();
-    let small = resize::shrink(picture, (width / times).max(1), (height / times).max(1));
+    let (width, height) = image.dimensions();
+    let small = resize::shrink(image, (width / times).max(1), (height / times).max(1));
     let (left, top) = ((width - small.width()) / 2, (height - small.height()) / 2);
     let mut canvas = RgbImage::from_pixel(width, height, detector.spec.pixels.neutral());
     image::imageops::replace(&mut canvas, &small, i64::from(left), i64::from(top));
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_double_up_to_the_pictures_own() {
+    fn sizes_double_up_to_the_images_own() {
         assert_eq!(larger_sizes(640, (640, 480)), [[0; 2]; 0]);
         assert_eq!(larger_sizes(640, (800, 400)), [[800, 400]]);
         assert_eq!(larger_sizes(640, (2000, 1500)), [[1280, 960], [2000, 1500]]);

@@ -71,7 +71,7 @@ impl Default for Limits {
 pub enum Orientation {
     /// Pixels as they are stored (what Pillow's `Image.open` gives, and so what imagehash sees).
     AsStored,
-    /// Pixels as the picture is meant to be looked at.
+    /// Pixels as the image is meant to be looked at.
     Upright,
 }
 
@@ -128,11 +128,11 @@ pub fn decode(
     admit(bytes, limits)?;
     let mut decoder = reader(bytes)?.into_decoder().map_err(corrupt)?;
     let turn = decoder.orientation().unwrap_or(Turn::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
     if orientation == Orientation::Upright {
-        picture.apply_orientation(turn);
+        image.apply_orientation(turn);
     }
-    Ok(eight_bit_rgb(picture))
+    Ok(eight_bit_rgb(image))
 }
 
 /// The header of a file that may be decoded: not too large, and, where that shows, not cut off.
@@ -210,16 +210,16 @@ fn corrupt(error: ImageError) -> DecodeError {
 }
 
 /// 16-bit samples keep their high byte, as Pillow does; `to_rgb8` would round.
-fn eight_bit_rgb(picture: DynamicImage) -> RgbImage {
+fn eight_bit_rgb(image: DynamicImage) -> RgbImage {
     if matches!(
-        picture.color(),
+        image.color(),
         ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16
     ) {
-        let wide = picture.to_rgb16();
+        let wide = image.to_rgb16();
         let high = wide.as_raw().iter().map(|v| (v >> 8) as u8).collect();
         return RgbImage::from_raw(wide.width(), wide.height(), high).unwrap_or_default();
     }
-    picture.into_rgb8()
+    image.into_rgb8()
 }
 
 #[cfg(test)]
@@ -228,8 +228,8 @@ mod tests {
 
     fn png(width: u32, height: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let picture = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 7]));
-        picture
+        let image = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 7]));
+        image
             .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
             .expect("encodes");
         bytes
@@ -258,10 +258,9 @@ mod tests {
 
     #[test]
     fn pixels_come_back() {
-        let picture =
-            decode(&png(5, 3), &Limits::default(), Orientation::Upright).expect("decodes");
+        let image = decode(&png(5, 3), &Limits::default(), Orientation::Upright).expect("decodes");
         assert_eq!(
-            (picture.dimensions(), picture.get_pixel(4, 2).0),
+            (image.dimensions(), image.get_pixel(4, 2).0),
             ((5, 3), [4, 2, 7])
         );
     }
@@ -304,10 +303,10 @@ mod tests {
 
     fn jpeg(side: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let picture = RgbImage::from_fn(side, side, |x, y| {
+        let image = RgbImage::from_fn(side, side, |x, y| {
             image::Rgb([(x * 37 + y * 91) as u8, (x * y) as u8, y as u8])
         });
-        picture
+        image
             .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Jpeg)
             .expect("encodes");
         bytes

@@ -1,4 +1,4 @@
-//! Picture files into pixels, exactly as the reference tools do it: decoding with limits, Pillow's gray and resampling.
+//! Image files into pixels, exactly as the reference tools do it: decoding with limits, Pillow's gray and resampling.
 //!
 //! Every byte is taken to be hostile: sizes are read from the header and refused before anything is allocated.
 

@@ -8,18 +8,18 @@ use memchr::memchr_iter;
 
 use crate::decode::{DecodeError, Format, Limits, Orientation, admit, turn};
 
-/// A picture that was decoded smaller than it is.
+/// An image that was decoded smaller than it is.
 #[derive(Clone, Debug)]
 pub struct Reduced {
     /// Its pixels.
-    pub picture: RgbImage,
-    /// Width and height of the whole picture, in the orientation of `picture`.
+    pub image: RgbImage,
+    /// Width and height of the whole image, in the orientation of `image`.
     pub whole: [u32; 2],
 }
 
 /// A JPEG, more than twice as large as wanted, at the smallest size whose longest side is at least `longest` pixels;
 /// `None` for every other file, and for JPEGs that are not of 8-bit gray or three colours, have an Adobe marker or more
-/// than a hundred scans: [`decode`](crate::decode) them. Means differ from those of the whole picture by less than 1 of 255, single pixels by some.
+/// than a hundred scans: [`decode`](crate::decode) them. Means differ from those of the whole image by less than 1 of 255, single pixels by some.
 ///
 /// # Errors
 /// As [`decode`](crate::decode), as far as the header and the end of the file show it.
@@ -37,15 +37,15 @@ pub fn decode_reduced(
         return Ok(None);
     };
     let size = [header.width, header.height];
-    let Some(picture) = scaled(bytes, limits, size.map(|side| side.div_ceil(times))) else {
+    let Some(image) = scaled(bytes, limits, size.map(|side| side.div_ceil(times))) else {
         return Ok(None);
     };
     let turn = match orientation {
         Orientation::AsStored => Turn::NoTransforms,
         Orientation::Upright => turn(bytes)?,
     };
-    let mut picture = DynamicImage::from(picture);
-    picture.apply_orientation(turn);
+    let mut image = DynamicImage::from(image);
+    image.apply_orientation(turn);
     let mut whole = size;
     if matches!(
         turn,
@@ -53,15 +53,15 @@ pub fn decode_reduced(
     ) {
         whole.reverse();
     }
-    let picture = picture.into_rgb8();
-    Ok(Some(Reduced { picture, whole }))
+    let image = image.into_rgb8();
+    Ok(Some(Reduced { image, whole }))
 }
 
-/// Scans that a JPEG may have here. Each costs a pass over the whole picture, and the decoder takes any number; the
-/// decoder of whole pictures has this limit itself.
+/// Scans that a JPEG may have here. Each costs a pass over the whole image, and the decoder takes any number; the
+/// decoder of whole images has this limit itself.
 const MAX_SCANS: usize = 100;
 
-/// Whether the JPEG is left to the decoder of whole pictures: it has more scans than any honest file, or an Adobe marker,
+/// Whether the JPEG is left to the decoder of whole images: it has more scans than any honest file, or an Adobe marker,
 /// whose word on the colours the two decoders weigh differently.
 fn is_unusual(bytes: &[u8]) -> bool {
     let mut scans = 0;
@@ -84,7 +84,7 @@ fn scaled(bytes: &[u8], limits: &Limits, [width, height]: [u32; 2]) -> Option<Rg
     let bytes_at_most = usize::try_from(limits.max_pixels.saturating_mul(3));
     decoder.set_max_decoding_buffer_size(bytes_at_most.unwrap_or(usize::MAX));
     let asked = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
-    // A picture thinner than eight pixels would come smaller than asked.
+    // An image thinner than eight pixels would come smaller than asked.
     if decoder.scale(asked.0, asked.1).ok()? != asked {
         return None;
     }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     /// As a JPEG whose EXIF orientation is this number.
-    fn jpeg(picture: &RgbImage, turned: u8) -> Vec<u8> {
+    fn jpeg(image: &RgbImage, turned: u8) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut encoder = JpegEncoder::new_with_quality(Cursor::new(&mut bytes), 92);
         let exif = [
@@ -130,8 +130,8 @@ mod tests {
         encoder
             .set_exif_metadata(exif.concat())
             .expect("takes EXIF");
-        let (width, height) = picture.dimensions();
-        let written = encoder.write_image(picture, width, height, image::ExtendedColorType::Rgb8);
+        let (width, height) = image.dimensions();
+        let written = encoder.write_image(image, width, height, image::ExtendedColorType::Rgb8);
         written.expect("encodes");
         bytes
     }
@@ -141,7 +141,7 @@ mod tests {
         found.expect("decodes")
     }
 
-    /// The mean of the whole picture's pixels that one stands for.
+    /// The mean of the whole image's pixels that one stands for.
     fn mean(whole: &RgbImage, x: u32, y: u32, times: u32) -> [f32; 3] {
         let mut sums = [0.0; 3];
         let (right, below) = (
@@ -163,11 +163,8 @@ mod tests {
         for (longest, times) in [(200, 2), (102, 2), (101, 4), (40, 8)] {
             let found = reduced(&bytes, longest).expect("it is large");
             let size = (403_u32.div_ceil(times), 301_u32.div_ceil(times));
-            assert_eq!(
-                (found.picture.dimensions(), found.whole),
-                (size, [403, 301])
-            );
-            let average = distance(&found.picture, &whole, times);
+            assert_eq!((found.image.dimensions(), found.whole), (size, [403, 301]));
+            let average = distance(&found.image, &whole, times);
             assert!(average < 1.0, "{average} at 1/{times}");
         }
     }
@@ -181,25 +178,25 @@ mod tests {
         steps.sum::<f32>() / found.as_raw().len() as f32
     }
 
-    /// By each of the eight EXIF orientations, at each reduction: the upright whole picture's means within 1 of 255 on
+    /// By each of the eight EXIF orientations, at each reduction: the upright whole image's means within 1 of 255 on
     /// average. Any other turn is far from them.
     #[test]
-    fn a_turned_picture_is_upright_as_the_whole_one() {
-        let picture = scene(640, 400);
+    fn a_turned_image_is_upright_as_the_whole_one() {
+        let image = scene(640, 400);
         let upright = |bytes: &[u8]| decode(bytes, &Limits::default(), Orientation::Upright);
         let wholes: Vec<RgbImage> = (1..=8)
-            .map(|turned| upright(&jpeg(&picture, turned)).expect("decodes"))
+            .map(|turned| upright(&jpeg(&image, turned)).expect("decodes"))
             .collect();
         for (turned, own) in (1..=8).zip(&wholes) {
             for (longest, times) in [(300, 2), (150, 4), (80, 8)] {
-                let found = reduced(&jpeg(&picture, turned), longest).expect("it is large");
+                let found = reduced(&jpeg(&image, turned), longest).expect("it is large");
                 let size: [u32; 2] = own.dimensions().into();
                 assert_eq!(found.whole, size, "{turned}");
                 assert_eq!(size, if turned < 5 { [640, 400] } else { [400, 640] });
-                let small: [u32; 2] = found.picture.dimensions().into();
+                let small: [u32; 2] = found.image.dimensions().into();
                 assert_eq!(small, size.map(|side| side / times));
                 for whole in wholes.iter().filter(|w| w.dimensions() == own.dimensions()) {
-                    let average = distance(&found.picture, whole, times);
+                    let average = distance(&found.image, whole, times);
                     assert_eq!(
                         average < 1.0,
                         whole == own,
@@ -210,24 +207,24 @@ mod tests {
         }
     }
 
-    /// Where blocks at the edges are cut, the upright pixels are those of the picture as it is stored, turned.
+    /// Where blocks at the edges are cut, the upright pixels are those of the image as it is stored, turned.
     #[test]
     fn turning_takes_the_cut_blocks_along() {
-        let picture = scene(403, 301);
+        let image = scene(403, 301);
         for turned in 1..=8 {
-            let bytes = jpeg(&picture, turned);
+            let bytes = jpeg(&image, turned);
             let decoded = |orientation| {
                 let found = decode_reduced(&bytes, &Limits::default(), orientation, 101);
                 found.expect("decodes").expect("it is large")
             };
             let stored = decoded(Orientation::AsStored);
             assert_eq!(
-                (stored.picture.dimensions(), stored.whole),
+                (stored.image.dimensions(), stored.whole),
                 ((101, 76), [403, 301])
             );
             let upright = decoded(Orientation::Upright);
             let (width, height) = (101, 76);
-            for (x, y, pixel) in stored.picture.enumerate_pixels() {
+            for (x, y, pixel) in stored.image.enumerate_pixels() {
                 let (right, below) = (width - 1 - x, height - 1 - y);
                 // Where a stored pixel is looked at, by the EXIF standard's table of orientations.
                 let (x, y) = match turned {
@@ -240,7 +237,7 @@ mod tests {
                     7 => (below, right),
                     _ => (y, right),
                 };
-                assert_eq!(upright.picture.get_pixel(x, y), pixel, "{turned}");
+                assert_eq!(upright.image.get_pixel(x, y), pixel, "{turned}");
             }
         }
     }
@@ -272,14 +269,14 @@ mod tests {
         written.expect("encodes");
         let whole = decode(&bytes, &Limits::default(), Orientation::Upright).expect("decodes");
         let found = reduced(&bytes, 101).expect("it is large");
-        let (found, mean) = (found.picture.get_pixel(50, 40), mean(&whole, 50, 40, 4));
+        let (found, mean) = (found.image.get_pixel(50, 40), mean(&whole, 50, 40, 4));
         assert!((0..3).all(|c| (f32::from(found[c]) - mean[c]).abs() < 12.0));
         let mut adobe = jpeg(&scene(403, 301), 1);
         adobe.splice(2..2, *b"\xff\xee\x00\x0eAdobe\0\x64\0\0\0\0\x01");
         assert!(reduced(&adobe, 101).is_none());
     }
 
-    /// Each of these costs a decoder without a limit a pass over the picture.
+    /// Each of these costs a decoder without a limit a pass over the image.
     #[test]
     fn a_bomb_of_scans_is_left_to_the_whole() {
         let mut bytes = jpeg(&scene(403, 301), 1);

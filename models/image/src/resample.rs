@@ -76,17 +76,17 @@ fn taps(filter: Filter, input: u32, output: u32) -> Vec<Taps> {
     (0..output).map(position).collect()
 }
 
-/// `picture` at `width` × `height`; a pass that would keep its size is left out. Both must be at least 1.
+/// `image` at `width` × `height`; a pass that would keep its size is left out. Both must be at least 1.
 pub fn resample<P: Pixel<Subpixel = u8>>(
-    picture: &ImageBuffer<P, Vec<u8>>,
+    image: &ImageBuffer<P, Vec<u8>>,
     width: u32,
     height: u32,
     filter: Filter,
 ) -> ImageBuffer<P, Vec<u8>> {
-    let (input_width, input_height) = picture.dimensions();
+    let (input_width, input_height) = image.dimensions();
     let channels = usize::from(P::CHANNEL_COUNT);
     let row = input_width as usize * channels;
-    let mut pixels = picture.as_raw().clone();
+    let mut pixels = image.as_raw().clone();
     if width != input_width {
         pixels = horizontal(&pixels, row, channels, &taps(filter, input_width, width));
     }
@@ -140,7 +140,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_plain_picture_stays_plain(w in 1u32..40, h in 1u32..40, to_w in 1u32..40, to_h in 1u32..40, v: u8) {
+        fn a_plain_image_stays_plain(w in 1u32..40, h in 1u32..40, to_w in 1u32..40, to_h in 1u32..40, v: u8) {
             for filter in [Filter::Bicubic, Filter::Lanczos] {
                 let out = resample(&RgbImage::from_pixel(w, h, image::Rgb([v; 3])), to_w, to_h, filter);
                 proptest::prop_assert!(out.dimensions() == (to_w, to_h) && out.as_raw().iter().all(|p| p.abs_diff(v) <= 1));

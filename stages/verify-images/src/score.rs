@@ -135,7 +135,7 @@ fn score(
     let found = nets.faces_in_file(&photo.image.bytes, &Limits::default());
     let found = found.map_err(|error| match error {
         // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
-        FileError::Picture(error) => {
+        FileError::Image(error) => {
             StageError::Data(format!("{} no longer decodes: {error}", which()))
         }
         FileError::Networks(error) => StageError::Environment(format!("{}: {error}", which())),

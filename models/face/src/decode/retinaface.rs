@@ -35,7 +35,7 @@ pub(super) fn candidates(tensors: &Tensors) -> Result<Vec<Detection>, FaceError>
     Ok(found)
 }
 
-/// All anchors of a picture, in the order of the network's rows.
+/// All anchors of an image, in the order of the network's rows.
 fn anchors(tensors: &Tensors) -> Vec<Anchor> {
     let mut anchors = Vec::new();
     for (stride, sides) in STRIDES.into_iter().zip(SIDES) {

@@ -20,7 +20,7 @@ pub fn embedded(name: &str) -> PathBuf {
 }
 
 /// The pixels of a fixture.
-pub fn image(name: &str) -> Result<RgbImage, image::ImageError> {
+pub fn read_image(name: &str) -> Result<RgbImage, image::ImageError> {
     Ok(image::open(fixture(name))?.to_rgb8())
 }
 

@@ -1,4 +1,4 @@
-//! The real networks on rendered pictures, against what `tools/record-face` recorded with OpenCV, NumPy and Python's
+//! The real networks on rendered images, against what `tools/record-face` recorded with OpenCV, NumPy and Python's
 //! ONNX Runtime. Tolerances: boxes and landmarks 0.5 px, scores 0.01, embeddings a cosine of 0.999.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use laioncele_face::{
 };
 use serde::Deserialize;
 
-use crate::common::{TestResult, embedded, fixture, image, load, shipped};
+use crate::common::{TestResult, embedded, fixture, load, read_image, shipped};
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -55,8 +55,8 @@ fn faces_equal_the_reference() -> TestResult {
         [1, 1, 1, 1, 0, 1, 1, 2]
     );
     for (name, expected) in recorded {
-        let picture = image(&name)?;
-        let found = nets.faces(&picture)?;
+        let image = read_image(&name)?;
+        let found = nets.faces(&image)?;
         assert_eq!(found.len(), expected.len(), "{name}");
         for (face, expected) in found.iter().zip(&expected) {
             assert!(
@@ -66,18 +66,18 @@ fn faces_equal_the_reference() -> TestResult {
             );
             let similarity = cosine(&face.vector, &expected.vector);
             assert!(similarity >= 0.999, "{name}: {similarity}");
-            let guess = nets.gender_age(&picture, &face.detection)?;
+            let guess = nets.gender_age(&image, &face.detection)?;
             assert!(
                 (guess.male - expected.male).abs() <= 0.02,
                 "{name}: {guess:?}"
             );
             assert!((guess.age - expected.age).abs() <= 0.5, "{name}: {guess:?}");
             assert_eq!(
-                nets.embed(&picture, &face.detection.landmarks)?,
+                nets.embed(&image, &face.detection.landmarks)?,
                 face.vector,
                 "{name}"
             );
-            assert_eq!(nets.detect(&picture)?.len(), found.len());
+            assert_eq!(nets.detect(&image)?.len(), found.len());
         }
     }
     Ok(())
@@ -87,7 +87,7 @@ fn faces_equal_the_reference() -> TestResult {
 fn decide_tells_one_person_from_two() -> TestResult {
     let nets = nets()?;
     let see = |name: &str| -> Result<Vec<Face>, Box<dyn std::error::Error>> {
-        Ok(nets.faces(&image(name)?)?)
+        Ok(nets.faces(&read_image(name)?)?)
     };
     let (first, again, second) = (
         see("first-a.png")?,
@@ -119,9 +119,9 @@ fn decide_tells_one_person_from_two() -> TestResult {
 #[test]
 fn faces_do_not_depend_on_other_threads() -> TestResult {
     let nets = nets()?;
-    let picture = image("two.png")?;
-    let alone = nets.faces(&picture)?;
-    let beside = on_threads(4, || nets.faces(&picture));
+    let image = read_image("two.png")?;
+    let alone = nets.faces(&image)?;
+    let beside = on_threads(4, || nets.faces(&image));
     assert_eq!(beside.len(), 4);
     for faces in beside {
         assert_eq!(faces?, alone);
@@ -156,22 +156,22 @@ fn faces_of_degenerate_images_are_finite() -> TestResult {
         (641, 639),
     ] {
         let noise = |x: u32, y: u32| Rgb([(x * 37 ^ y * 91) as u8, (x * y) as u8, (x ^ y) as u8]);
-        for picture in [
+        for image in [
             RgbImage::from_fn(width, height, noise),
             RgbImage::from_pixel(width, height, Rgb([255; 3])),
         ] {
-            for face in nets.faces_by(&picture, Search::EverySize)? {
+            for face in nets.faces_by(&image, Search::EverySize)? {
                 assert!(
                     face.vector.iter().all(|v| v.is_finite()),
                     "{width} × {height}"
                 );
-                nets.gender_age(&picture, &face.detection)?;
+                nets.gender_age(&image, &face.detection)?;
             }
         }
     }
-    let picture = image("first-a.png")?;
+    let image = read_image("first-a.png")?;
     assert!(matches!(
-        nets.embed(&picture, &[[3.0, 3.0]; 5]),
+        nets.embed(&image, &[[3.0, 3.0]; 5]),
         Err(FaceError::BadLandmarks)
     ));
     let far = [
@@ -182,7 +182,7 @@ fn faces_of_degenerate_images_are_finite() -> TestResult {
         [3e30, 1e30],
     ];
     assert!(matches!(
-        nets.embed(&picture, &far),
+        nets.embed(&image, &far),
         Ok(_) | Err(FaceError::BadLandmarks)
     ));
     let flat = Detection {
@@ -192,7 +192,7 @@ fn faces_of_degenerate_images_are_finite() -> TestResult {
         score: 1.0,
     };
     assert!(matches!(
-        nets.gender_age(&picture, &flat),
+        nets.gender_age(&image, &flat),
         Err(FaceError::BadLandmarks)
     ));
     Ok(())
@@ -252,10 +252,10 @@ fn load_names_the_wrong_file() -> TestResult {
 #[test]
 fn gender_age_without_its_network_is_an_error() -> TestResult {
     let nets = load(&shipped())?;
-    let picture = image("first-a.png")?;
-    let found = nets.detect(&picture)?;
+    let image = read_image("first-a.png")?;
+    let found = nets.detect(&image)?;
     assert!(matches!(
-        nets.gender_age(&picture, &found[0]),
+        nets.gender_age(&image, &found[0]),
         Err(FaceError::NoGenderNetwork)
     ));
     Ok(())

@@ -1,4 +1,4 @@
-//! Faces from a file's bytes: large JPEGs are decoded smaller, and find the faces of the whole picture.
+//! Faces from a file's bytes: large JPEGs are decoded smaller, and find the faces of the whole image.
 
 use std::io::Cursor;
 
@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage, imageops};
 use laioncele_face::{Face, FaceError, FaceNets, FileError, Search, cosine};
 use laioncele_image::{Limits, Orientation, decode};
 
-use crate::common::{TestResult, image, load, shipped};
+use crate::common::{TestResult, load, read_image, shipped};
 
 fn nets() -> Result<FaceNets, FaceError> {
     load(&shipped())
@@ -18,7 +18,7 @@ fn photo(width: u32, side: u32, faces: &[&str]) -> Result<Vec<u8>, image::ImageE
     let grain = |x: u32, y: u32| (120 + (x * 7919 ^ y * 104_729) % 9) as u8;
     let mut photo = RgbImage::from_fn(width, width * 3 / 4, |x, y| Rgb([grain(x, y); 3]));
     for (k, name) in (0..).zip(faces) {
-        let face = image(name)?;
+        let face = read_image(name)?;
         let face = imageops::resize(&face, side, side, imageops::FilterType::CatmullRom);
         imageops::replace(&mut photo, &face, 90 + k * i64::from(side + 70), 110);
     }
@@ -27,7 +27,7 @@ fn photo(width: u32, side: u32, faces: &[&str]) -> Result<Vec<u8>, image::ImageE
     Ok(bytes)
 }
 
-/// What the file shows, and what its whole picture does.
+/// What the file shows, and what its whole image does.
 fn both(nets: &FaceNets, bytes: &[u8]) -> Result<[Vec<Face>; 2], Box<dyn std::error::Error>> {
     let whole = decode(bytes, &Limits::default(), Orientation::Upright)?;
     let found = nets.faces_in_file(bytes, &Limits::default())?;
@@ -42,7 +42,7 @@ fn faces_of_a_reduced_photo_equal_those_of_the_whole() -> TestResult {
         let bytes = photo(width, width / 3, &["first-a.png", "second-a.png"])?;
         let [found, whole] = both(&nets, &bytes)?;
         assert_eq!((found.len(), whole.len()), (2, 2), "{width}");
-        // Bits differ: it was indeed another picture that was looked at.
+        // Bits differ: it was indeed another image that was looked at.
         assert_ne!(found, whole, "{width}");
         for (face, whole) in found.iter().zip(&whole) {
             let (a, b) = (&face.detection, &whole.detection);
@@ -58,7 +58,7 @@ fn faces_of_a_reduced_photo_equal_those_of_the_whole() -> TestResult {
     Ok(())
 }
 
-/// Bit for bit as the whole picture: a photo that is not so large, one whose faces are too small for its reduced size,
+/// Bit for bit as the whole image: a photo that is not so large, one whose faces are too small for its reduced size,
 /// and one without any.
 #[test]
 fn faces_come_from_the_whole_photo_where_the_reduced_one_lacks_detail() -> TestResult {
@@ -84,7 +84,7 @@ fn files_that_are_no_image_are_refused() -> TestResult {
         (&whole, few),
     ] {
         let error = nets.faces_in_file(bytes, &limits).err().ok_or("faces")?;
-        assert!(matches!(error, FileError::Picture(_)), "{error}");
+        assert!(matches!(error, FileError::Image(_)), "{error}");
     }
     Ok(())
 }

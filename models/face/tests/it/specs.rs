@@ -1,6 +1,6 @@
 //! Networks by their specs: tiny SCRFD, YuNet and recognizer graphs against what InsightFace's SCRFD, OpenCV's
 //! FaceDetectorYN and NumPy made of them (`tools/record-face/record_specs.py`); tensors that a file does not have; and
-//! pictures with fifty faces, or small ones in large pictures.
+//! images with fifty faces, or small ones in large images.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use image::{Rgb, RgbImage, imageops};
 use laioncele_face::{Detection, FaceError, FaceFiles, Search, cosine};
 use serde::Deserialize;
 
-use crate::common::{TestResult, fixture, image, load, shipped};
+use crate::common::{TestResult, fixture, load, read_image, shipped};
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -101,8 +101,8 @@ fn seen_by(network: &str, text: &str) -> Result<Vec<Seen>, Box<dyn std::error::E
         detector_spec: spec(&folder, text)?,
         ..shipped()
     };
-    let picture = image("two.png")?;
-    let found = load(&files)?.detector_output(&picture)?;
+    let image = read_image("two.png")?;
+    let found = load(&files)?.detector_output(&image)?;
     Ok(found.into_iter().map(Seen::from).collect())
 }
 
@@ -133,14 +133,14 @@ fn recognizer_spec_decides_channels_scale_and_tensors() -> TestResult {
     };
     let nets = load(&files(spec(&folder, EMBEDDER)?))?;
     let Embedded { landmarks, vector } = recorded()?.embedder;
-    let picture = image("two.png")?;
+    let image = read_image("two.png")?;
     assert_eq!(nets.width(), vector.len());
-    let similarity = cosine(&nets.embed(&picture, &landmarks)?, &vector);
+    let similarity = cosine(&nets.embed(&image, &landmarks)?, &vector);
     assert!(similarity > 0.9999, "{similarity}");
     // The channels' order and the numbers of the spec matter.
     let other = EMBEDDER.replace("rgb", "bgr").replace("58.4", "8.4");
     let other = load(&files(spec(&folder, &other)?))?;
-    let similarity = cosine(&other.embed(&picture, &landmarks)?, &vector);
+    let similarity = cosine(&other.embed(&image, &landmarks)?, &vector);
     assert!(similarity < 0.99, "{similarity}");
     Ok(())
 }
@@ -155,8 +155,8 @@ fn half_precision_recognizer_equals_single_within_its_bits() -> TestResult {
         ..shipped()
     };
     let Embedded { landmarks, vector } = recorded()?.embedder;
-    let picture = image("two.png")?;
-    let similarity = cosine(&load(&files)?.embed(&picture, &landmarks)?, &vector);
+    let image = read_image("two.png")?;
+    let similarity = cosine(&load(&files)?.embed(&image, &landmarks)?, &vector);
     assert!(similarity > 0.9999, "{similarity}");
     Ok(())
 }
@@ -172,10 +172,10 @@ fn written_spec_of_the_shipped_networks_changes_nothing() -> TestResult {
         recognizer_spec: spec(&second, recognizer)?,
         ..shipped()
     };
-    let picture = image("two.png")?;
+    let image = read_image("two.png")?;
     assert_eq!(
-        load(&files)?.faces(&picture)?,
-        load(&shipped())?.faces(&picture)?
+        load(&files)?.faces(&image)?,
+        load(&shipped())?.faces(&image)?
     );
     Ok(())
 }
@@ -229,7 +229,7 @@ fn crowd_of_fifty_has_fifty_faces() -> TestResult {
         .enumerate()
     {
         let name = ["first-a.png", "first-b.png", "second-a.png"][k % 3];
-        let face = image(name)?;
+        let face = read_image(name)?;
         imageops::replace(&mut crowd, &face, x * 128, y * 128);
     }
     let nets = load(&shipped())?;
@@ -242,7 +242,7 @@ fn crowd_of_fifty_has_fifty_faces() -> TestResult {
 /// A face of about 40 pixels in a photo of 2,000: lost at one size, found by the search over all.
 #[test]
 fn every_size_finds_a_small_face_in_a_large_photo() -> TestResult {
-    let face = image("first-a.png")?;
+    let face = read_image("first-a.png")?;
     let small = imageops::resize(&face, 66, 66, imageops::FilterType::Triangle);
     let mut photo = RgbImage::from_pixel(2000, 1500, Rgb([120, 130, 140]));
     imageops::replace(&mut photo, &small, 1400, 900);
@@ -272,10 +272,10 @@ fn first_look_decides_bit_for_bit_where_it_finds_a_face() -> TestResult {
         "two.png",
         "close-up.png",
     ] {
-        let picture = image(name)?;
-        let first = nets.detect_by(&picture, Search::Once)?;
-        let margin = nets.faces(&picture)?;
-        assert_eq!(nets.faces_by(&picture, Search::EverySize)?, margin);
+        let image = read_image(name)?;
+        let first = nets.detect_by(&image, Search::Once)?;
+        let margin = nets.faces(&image)?;
+        assert_eq!(nets.faces_by(&image, Search::EverySize)?, margin);
         if !first.is_empty() {
             let boxes = margin.into_iter().map(|f| f.detection);
             assert_eq!(boxes.collect::<Vec<_>>(), first);
