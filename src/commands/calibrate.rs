@@ -1,5 +1,5 @@
-//! `laioncele calibrate`: what thresholds of the recognizer stand for, measured on a run's portraits or on labelled
-//! pairs of pictures.
+//! `laioncele calibrate`: the error rates of the recognizer's thresholds, measured on a run's portraits or on labelled
+//! pairs of images.
 
 mod pairs;
 mod portraits;
@@ -25,31 +25,31 @@ Examples:
   laioncele calibrate --far 0.001 --json | jq .pair.chosen
   laioncele calibrate --pairs pairs.parquet --write face/calibration.toml
 
-From the portraits of a run: two people are two names; one person are the third and the fourth portrait of a name
-whose first two agree, so that what is measured had no part in the choice. Portraits are easier than photos: for
-photos, bring labelled pairs.
+Without --pairs, the portraits of a run are compared. Pairs of two people are portraits of two names. A pair of one
+person is the third and the fourth portrait of a name whose first two agree: the portraits that are measured did
+not take part in the choice. Portraits are easier than photos. For photos, use labelled pairs.
 
-pairs.parquet has the columns `a` and `b`, files relative to its folder, and `same`, a boolean. Pictures without a
-face are left out and counted.
+pairs.parquet has the columns `a` and `b` (image files, relative to its folder) and `same` (a boolean). Pairs with an
+image without a face are left out and counted.
 
-With calibration = \"FILE\" in [models.face], `run` says after verify-portraits and verify-images what their
-thresholds stand for, and `faces compare` says it of its decision. Intervals are 95 %; they allow for pairs that
+With calibration = \"FILE\" in [models.face], `run` prints the error rates of the thresholds after verify-portraits and
+verify-images, and `faces compare` prints them with its decision. Intervals are 95 %; they account for pairs that
 share people.";
 
-/// Thresholds that the table shows besides the chosen one and the manifest's.
+/// The thresholds in the table, besides the chosen one and the manifest's.
 const SHOWN: [f64; 9] = [0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7];
 
 /// `laioncele calibrate`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Calibrate {
-    /// Labelled pairs of pictures instead of the run's portraits
+    /// Measure labelled pairs of images instead of the run's portraits
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
-    /// The share of false accepts for which a threshold is chosen
+    /// Choose the lowest threshold whose share of false accepts is at most this
     #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
     far: f64,
-    /// Names whose portraits are compared with one another's at most
+    /// Compare the portraits of at most this many names with each other
     #[arg(
         long,
         value_name = "N",
@@ -62,12 +62,12 @@ pub struct Calibrate {
     write: Option<PathBuf>,
     #[command(flatten)]
     paths: RunPaths,
-    /// Print JSON, with all points of the curves
+    /// Print JSON with all points of the curves
     #[arg(long)]
     json: bool,
 }
 
-/// What was measured.
+/// The measured curves.
 pub struct Measured {
     from: String,
     pair: Curve,

@@ -1,4 +1,4 @@
-//! `laioncele encode-image`: CLIP's features of pictures, a line each.
+//! `laioncele encode-image`: CLIP features of images, one line each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use image::RgbImage;
 use laioncele_clip::{ImageEncoder, flatten_over_white};
 use laioncele_core::CoreError;
 use laioncele_core::error::chain;
+use laioncele_core::numbers::shortest;
 use laioncele_image::{Limits, Orientation, decode};
 use laioncele_nn::LoadOptions;
 use laioncele_sdxl::{Trace, TraceValues};
@@ -16,17 +17,18 @@ use serde_json::{Map, Value, json};
 use super::drawing::model_failure;
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::words::count;
 
 const EXAMPLES: &str = "\
 Examples:
   laioncele encode-image --model manifests/mini/sdxl-mini photo.jpg
   laioncele encode-image --model clip-l --model clip-g *.jpg --into features.safetensors
 
-A line per picture:
+One line per image:
   {\"image\": ..., \"image_embeds\": {ENCODER: [...], ...}, \"features\": [...]}
-The embeddings are the projected ones, not of unit length; features are all encoders' side by
-side, in their order. Pixels are taken as they are stored, transparency is laid over white, as
-transformers does.";
+The embeddings are the projected ones and not of unit length. \"features\" are those of all encoders side by side, in
+their order. Pixels are taken as stored, without EXIF orientation; transparent pixels are laid over white, as in
+transformers. An image that cannot be read has \"error\" instead.";
 
 /// The image encoders of a folder that has two.
 const PAIR: [&str; 2] = ["image_encoder", "image_encoder_2"];
@@ -35,13 +37,13 @@ const PAIR: [&str; 2] = ["image_encoder", "image_encoder_2"];
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct EncodeImage {
-    /// A CLIP image encoder's folder, or one with image_encoder/ and image_encoder_2/; may be given several times
+    /// Folder of a CLIP image encoder, or one with image_encoder/ and image_encoder_2/; repeat for several
     #[arg(long, value_name = "FOLDER", required = true)]
     model: Vec<PathBuf>,
-    /// Pictures: JPEG, PNG, WebP
+    /// JPEG, PNG or WebP files
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
-    /// Write a safetensors file instead: `ENCODER.image_embeds` [pictures, width] for each, and `features`
+    /// Write a safetensors file instead: `ENCODER.image_embeds` [images, width] of each encoder, and `features`
     #[arg(long, value_name = "FILE")]
     into: Option<PathBuf>,
 }
@@ -56,28 +58,59 @@ impl EncodeImage {
     /// Encodes.
     ///
     /// # Errors
-    /// A folder without image encoders, a picture that cannot be read.
+    /// A folder without image encoders; at the end, images that could not be read (with `--into` at the first).
     pub fn execute(self) -> Result<(), Failure> {
         let mut towers = Vec::new();
         for folder in self.model.iter().flat_map(|folder| folders(folder)) {
             towers.push(Tower::load(&folder)?);
         }
-        let mut trace = Recording::new(&towers);
-        for file in &self.images {
-            let picture = read(file)?;
-            let embed = |tower: &Tower| tower.encoder.image_embeds(&picture);
-            let embeds: Result<Vec<Vec<f32>>, _> = towers.iter().map(embed).collect();
-            let embeds = embeds.map_err(|e| about(file, &chain(&e)))?;
-            match self.into {
-                Some(_) => trace.add(embeds),
-                None => output::data(&line(file, &towers, &embeds))?,
-            }
-        }
         match &self.into {
-            Some(file) => trace.write(file),
-            None => Ok(()),
+            Some(into) => self.record(&towers)?.write(into),
+            None => self.print(&towers),
         }
     }
+
+    /// The embeddings of all images. An image that cannot be read ends it, so that rows are the images in their order.
+    fn record(&self, towers: &[Tower]) -> Result<Recording, Failure> {
+        let mut recording = Recording::new(towers);
+        for file in &self.images {
+            recording.add(embed(file, towers)?);
+        }
+        Ok(recording)
+    }
+
+    /// Prints a line per image, also for those that cannot be read.
+    fn print(&self, towers: &[Tower]) -> Result<(), Failure> {
+        let mut broken = 0;
+        for file in &self.images {
+            match embed(file, towers) {
+                Ok(embeds) => output::data(&line(file, towers, &embeds))?,
+                Err(failure) => {
+                    broken += 1;
+                    let line = json!({ "image": file, "error": failure.message });
+                    output::data(&line.to_string())?;
+                }
+            }
+        }
+        match broken {
+            0 => Ok(()),
+            n => Err(Failure::new(
+                Exit::Environment,
+                format!(
+                    "{n} of {} could not be read",
+                    count(self.images.len(), "image")
+                ),
+            )),
+        }
+    }
+}
+
+/// The embeddings of an image by each encoder.
+fn embed(file: &Path, towers: &[Tower]) -> Result<Vec<Vec<f32>>, Failure> {
+    let image = read(file)?;
+    let embed = |tower: &Tower| tower.encoder.image_embeds(&image);
+    let embeds: Result<_, _> = towers.iter().map(embed).collect();
+    embeds.map_err(|e| about(file, &chain(&e)))
 }
 
 /// The folders of image encoders that `folder` stands for: those of a pair that are there, or itself.
@@ -95,7 +128,7 @@ impl Tower {
     fn load(folder: &Path) -> Result<Self, Failure> {
         let encoder = ImageEncoder::load(folder, &LoadOptions::default()).map_err(|e| {
             Failure::new(Exit::Environment, chain(&e)).hint(
-                "name a CLIP image encoder's folder with --model, or one with image_encoder/ and image_encoder_2/",
+                "--model takes the folder of a CLIP image encoder, or one with image_encoder/ and image_encoder_2/",
             )
         })?;
         let name = folder.file_name().unwrap_or_default();
@@ -107,18 +140,22 @@ impl Tower {
 fn line(file: &Path, towers: &[Tower], embeds: &[Vec<f32>]) -> String {
     let named = towers.iter().zip(embeds);
     let named: Map<String, Value> = named
-        .map(|(tower, embeds)| (tower.name.clone(), json!(embeds)))
+        .map(|(tower, embeds)| (tower.name.clone(), numbers(embeds)))
         .collect();
-    let features = embeds.concat();
+    let features = numbers(&embeds.concat());
     json!({ "image": file, "image_embeds": named, "features": features }).to_string()
+}
+
+fn numbers(values: &[f32]) -> Value {
+    values.iter().copied().map(shortest).collect()
 }
 
 /// Embeddings on their way into a file.
 struct Recording {
-    /// Name and width of each encoder, with all pictures' embeddings.
+    /// Name and width of each encoder, with all images' embeddings.
     towers: Vec<(String, usize, Vec<f32>)>,
     features: Vec<f32>,
-    pictures: usize,
+    images: usize,
 }
 
 impl Recording {
@@ -127,12 +164,12 @@ impl Recording {
         Self {
             towers: towers.iter().map(empty).collect(),
             features: Vec::new(),
-            pictures: 0,
+            images: 0,
         }
     }
 
     fn add(&mut self, embeds: Vec<Vec<f32>>) {
-        self.pictures += 1;
+        self.images += 1;
         for ((_, _, all), own) in self.towers.iter_mut().zip(embeds) {
             self.features.extend_from_slice(&own);
             all.extend(own);
@@ -142,23 +179,23 @@ impl Recording {
     fn write(self, file: &Path) -> Result<(), Failure> {
         let mut trace = Trace::default();
         let width: usize = self.towers.iter().map(|(_, width, _)| width).sum();
-        let shape = [self.pictures, width];
+        let shape = [self.images, width];
         trace.record("features", &shape, TraceValues::F32(self.features));
         for (name, width, embeds) in self.towers {
-            let (name, shape) = (format!("{name}.image_embeds"), [self.pictures, width]);
+            let (name, shape) = (format!("{name}.image_embeds"), [self.images, width]);
             trace.record(&name, &shape, TraceValues::F32(embeds));
         }
         trace.write(file).map_err(|e| model_failure(&e))
     }
 }
 
-/// The pixels of a picture file as CLIP sees them.
+/// The pixels of an image file as CLIP sees them.
 fn read(file: &Path) -> Result<RgbImage, Failure> {
     let bytes = fs::read(file).map_err(|e| CoreError::from_io(file, e))?;
     let opaque = decode(&bytes, &Limits::default(), Orientation::AsStored)
         .map_err(|e| about(file, &e.to_string()))?;
     match image::load_from_memory(&bytes) {
-        Ok(picture) if picture.color().has_alpha() => Ok(flatten_over_white(&picture)),
+        Ok(image) if image.color().has_alpha() => Ok(flatten_over_white(&image)),
         _ => Ok(opaque),
     }
 }

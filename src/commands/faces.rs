@@ -1,4 +1,4 @@
-//! `laioncele faces`: the faces of pictures, and whether two pictures show one person.
+//! `laioncele faces`: the faces of images, and whether two images show the same person.
 
 mod compare;
 
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use image::RgbImage;
 use laioncele_core::error::chain;
+use laioncele_core::numbers::shortest;
 use laioncele_core::{CoreError, Manifest};
 use laioncele_face::{Detection, Face, FaceError, FaceNets, FaceOptions, Search};
 use laioncele_image::{Limits, Orientation, decode};
@@ -27,14 +28,15 @@ Examples:
   laioncele faces photos/*.jpg --embed > faces.jsonl
   laioncele faces compare portrait.png photo.jpg
 
-One JSON object a picture, in the order given:
+One JSON object per image, in the order given:
   {\"image\": ..., \"width\": ..., \"height\": ..., \"faces\": [{\"box\": [x0, y0, x1, y1], \"score\": ...,
    \"landmarks\": [[x, y], ...], \"age\": ..., \"male\": ..., \"gender_guess\": \"man\", \"embedding\": [...]}, ...]}
-in pixels of the upright picture, the most prominent face first. Landmarks: the eye on the picture's left, the
-other eye, nose tip, the mouth's corner on the picture's left, the other corner. Age is rough, and gender is a
-guess: \"person\" where the network is unsure. A picture that does not decode has \"error\" instead of \"faces\".";
+Boxes and landmarks are in pixels of the upright image; boxes are clipped to it. The main face comes first: the
+order is area × score⁴. Landmarks: the eye on the image's left, the other eye, the tip of the nose, the corner of
+the mouth on the image's left, the other corner. Age is rough. Gender is a guess: \"person\" where the network is
+unsure. An image that cannot be read has \"error\" instead of \"faces\".";
 
-/// Pictures that are decoded before any of them is printed.
+/// Images that are decoded before any of them is printed.
 const BLOCK: usize = 32;
 
 /// `laioncele faces`
@@ -44,10 +46,10 @@ const BLOCK: usize = 32;
 pub struct Faces {
     #[command(subcommand)]
     command: Option<Command>,
-    /// PNG, JPEG or WebP files
-    #[arg(value_name = "IMG", required = true)]
+    /// JPEG, PNG or WebP files
+    #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
-    /// Print the embeddings too: unit vectors, whose dot product is the similarity
+    /// Print the embeddings too: unit vectors whose dot product is the similarity
     #[arg(long)]
     embed: bool,
     /// Threads [default: one per processor]
@@ -60,7 +62,7 @@ pub struct Faces {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say whether two pictures show one person, and how sure that is
+    /// Tell whether two images show the same person, and how often that is wrong
     Compare(compare::Compare),
 }
 
@@ -68,7 +70,7 @@ impl Faces {
     /// Prints the faces.
     ///
     /// # Errors
-    /// Missing or wrong networks; at the end, pictures that could not be read.
+    /// Missing or wrong networks; at the end, images that could not be read.
     pub fn execute(self) -> Result<(), Failure> {
         if let Some(Command::Compare(compare)) = self.command {
             return compare.execute();
@@ -80,8 +82,8 @@ impl Faces {
         let mut broken = 0;
         for block in self.images.chunks(BLOCK) {
             let look = |path: &PathBuf| self.look(&nets, path);
-            let pictures = block.par_iter().with_max_len(1);
-            let lines: Vec<_> = pool.install(|| pictures.map(look).collect());
+            let images = block.par_iter().with_max_len(1);
+            let lines: Vec<_> = pool.install(|| images.map(look).collect());
             for line in lines {
                 let line = line?;
                 broken += usize::from(line.get("error").is_some());
@@ -94,60 +96,72 @@ impl Faces {
                 Exit::Environment,
                 format!(
                     "{n} of {} could not be read",
-                    count(self.images.len(), "picture")
+                    count(self.images.len(), "image")
                 ),
             )),
         }
     }
 
     fn look(&self, nets: &FaceNets, path: &Path) -> Result<Value, Failure> {
-        let picture = match open(path) {
-            Ok(picture) => picture,
+        let pixels = match open(path) {
+            Ok(pixels) => pixels,
             Err(failure) => return Ok(json!({ "image": path, "error": failure.message })),
         };
-        let faces = self.see(nets, &picture).map_err(|e| failed(&e))?;
+        let faces = self.see(nets, &pixels).map_err(|e| failed(&e))?;
         Ok(json!({
             "image": path,
-            "width": picture.width(),
-            "height": picture.height(),
+            "width": pixels.width(),
+            "height": pixels.height(),
             "faces": faces,
         }))
     }
 
-    /// The picture's faces as objects. Only those whose embeddings are asked for are put to the recognizer.
-    fn see(&self, nets: &FaceNets, picture: &RgbImage) -> Result<Vec<Value>, FaceError> {
-        let object = |found: &Detection| object(nets, picture, found);
+    /// The image's faces as objects. The recognizer runs only where embeddings are asked for.
+    fn see(&self, nets: &FaceNets, image: &RgbImage) -> Result<Vec<Value>, FaceError> {
+        let object = |found: &Detection| object(nets, image, found);
         if !self.embed {
-            let found = nets.detect_by(picture, Search::EverySize)?;
+            let found = nets.detect_by(image, Search::EverySize)?;
             return found.iter().map(object).collect();
         }
-        let found = nets.faces_by(picture, Search::EverySize)?;
+        let found = nets.faces_by(image, Search::EverySize)?;
         let embedded = |face: &Face| {
             let mut object = object(&face.detection)?;
-            object["embedding"] = json!(face.vector);
+            let numbers = face.vector.iter().copied().map(shortest);
+            object["embedding"] = numbers.collect();
             Ok(object)
         };
         found.iter().map(embedded).collect()
     }
 }
 
-/// What is printed of a face, but for its embedding.
-fn object(nets: &FaceNets, picture: &RgbImage, found: &Detection) -> Result<Value, FaceError> {
+/// What is printed of a face, without its embedding.
+fn object(nets: &FaceNets, image: &RgbImage, found: &Detection) -> Result<Value, FaceError> {
     let mut object = json!({
-        "box": found.bbox,
-        "score": found.score,
-        "landmarks": found.landmarks,
+        "box": found.bbox.map(pixels),
+        "score": rounded(found.score, 4),
+        "landmarks": found.landmarks.map(|point| point.map(pixels)),
     });
-    match nets.gender_age(picture, found) {
+    match nets.gender_age(image, found) {
         Ok(guess) => {
-            object["age"] = json!(guess.age);
-            object["male"] = json!(guess.male);
+            object["age"] = json!(rounded(guess.age, 1));
+            object["male"] = json!(rounded(guess.male, 3));
             object["gender_guess"] = json!(guess.word());
         }
         Err(FaceError::NoGenderNetwork) => {}
         Err(error) => return Err(error),
     }
     Ok(object)
+}
+
+/// A place in pixels, in hundredths.
+fn pixels(value: f32) -> f64 {
+    rounded(value, 2)
+}
+
+/// The number with so many decimal places.
+fn rounded(value: f32, places: i32) -> f64 {
+    let times = 10_f64.powi(places);
+    (f64::from(value) * times).round() / times
 }
 
 /// The networks of `[models.face]`.
@@ -159,10 +173,10 @@ pub fn load(manifest: &Manifest) -> Result<FaceNets, Failure> {
     FaceNets::load(&files, &FaceOptions::default()).map_err(|e| failed(&e))
 }
 
-/// A picture file's pixels, upright.
+/// An image file's pixels, upright.
 ///
 /// # Errors
-/// A file that cannot be read or is no picture, or one with too many pixels.
+/// A file that cannot be read or is no image, or one with too many pixels.
 pub fn open(path: &Path) -> Result<RgbImage, Failure> {
     let bytes = std::fs::read(path).map_err(|e| CoreError::from_io(path, e))?;
     decode(&bytes, &Limits::default(), Orientation::Upright).map_err(|error| {
@@ -171,7 +185,7 @@ pub fn open(path: &Path) -> Result<RgbImage, Failure> {
     })
 }
 
-/// What the networks could not do.
+/// A failure of the networks.
 pub fn failed(error: &FaceError) -> Failure {
     Failure::new(Exit::Environment, chain(error))
 }

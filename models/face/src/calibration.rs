@@ -129,6 +129,22 @@ pub struct Point {
 }
 
 /// The error rates of all thresholds from 0 to 1 in steps of 0.01: the ROC.
+///
+/// ```
+/// use laioncele_face::calibration::{Curve, Tally};
+///
+/// let (mut same, mut different) = (Tally::new(3), Tally::new(3));
+/// for (person, similarity) in [0.9, 0.8, 0.4].into_iter().enumerate() {
+///     same.add([person, person], similarity);
+/// }
+/// for (pair, similarity) in [([0, 1], 0.1), ([0, 2], 0.3), ([1, 2], 0.6)] {
+///     different.add(pair, similarity);
+/// }
+/// let point = Curve::new(&same, &different).at(0.5).expect("a threshold from 0 to 1");
+/// // One of three pairs of two people is accepted, one of three of one person rejected.
+/// assert_eq!(point.false_accepts.0[0], 0.333_333);
+/// assert_eq!(point.false_rejects.0[0], 0.333_333);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     /// Pairs of one person.

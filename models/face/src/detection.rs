@@ -77,6 +77,13 @@ pub struct Face {
 }
 
 /// The cosine of two embeddings of unit length, in [−1, 1] but for rounding; NaN for different lengths.
+///
+/// ```
+/// use laioncele_face::cosine;
+///
+/// assert_eq!(cosine(&[1.0, 0.0], &[0.6, 0.8]), 0.6);
+/// assert!(cosine(&[1.0, 0.0], &[1.0]).is_nan());
+/// ```
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     if a.len() != b.len() {
         return f32::NAN;

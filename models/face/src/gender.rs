@@ -21,6 +21,13 @@ impl GenderAge {
     pub const SURE: f32 = 0.8;
 
     /// A guess in a word: `man`, `woman`, or `person` where neither side reaches [`GenderAge::SURE`].
+    ///
+    /// ```
+    /// use laioncele_face::GenderAge;
+    ///
+    /// assert_eq!(GenderAge { male: 0.9, age: 30.0 }.word(), "man");
+    /// assert_eq!(GenderAge { male: 0.6, age: 30.0 }.word(), "person");
+    /// ```
     pub fn word(&self) -> &'static str {
         if self.male >= Self::SURE {
             "man"

@@ -1,10 +1,35 @@
-//! Faces in images: found by a detector (RetinaFace, YuNet or SCRFD), aligned on five landmarks, embedded by a
-//! recognizer, compared by cosine; and a guess at age and gender.
+//! Faces in images: found by a detector (RetinaFace, YuNet or SCRFD), aligned on five landmarks,
+//! embedded by a recognizer and compared by cosine; and a guess at age and gender.
 //!
-//! The networks are ONNX files that the ONNX Runtime runs (its library is loaded at the first use, see
-//! [`FaceError::Runtime`]). What stands between them — resizing, anchors, suppression, alignment — is here, equal to the
-//! OpenCV and NumPy reference in `tools/record-face`. Images are 8-bit RGB and upright: turn them by their EXIF
-//! orientation before. All boxes and landmarks are in pixels of the image given; boxes are clipped to it.
+//! The networks are ONNX files. The ONNX Runtime runs them; its library is loaded at the first use
+//! (see [`FaceError::Runtime`]). Resizing, anchors, suppression and alignment are Rust code here,
+//! equal to the OpenCV and NumPy reference in `tools/record-face`. Images are 8-bit RGB and
+//! upright: apply their EXIF orientation first. Boxes and landmarks are in pixels of the image
+//! given. Boxes are clipped to the image, and the main face comes first.
+//!
+//! ```
+//! use laioncele_face::{FaceFiles, FaceNets, FaceOptions, cosine};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = std::path::Path::new("../../manifests/mini/face");
+//! let files = FaceFiles {
+//!     detector: folder.join("retinaface_mobilenet025_dynamic.onnx"),
+//!     recognizer: folder.join("faceplugin_fr_feature_512.onnx"),
+//!     ..FaceFiles::default()
+//! };
+//! let nets = FaceNets::load(&files, &FaceOptions::default())?;
+//! let embedding = |name: &str| -> Result<Vec<f32>, Box<dyn std::error::Error>> {
+//!     let image = image::open(format!("tests/fixtures/{name}.png"))?.to_rgb8();
+//!     let faces = nets.faces(&image)?;
+//!     Ok(faces.into_iter().next().ok_or("no face")?.vector)
+//! };
+//! let (person, again, other) =
+//!     (embedding("first-a")?, embedding("first-b")?, embedding("second-a")?);
+//! assert_eq!(person.len(), nets.width());
+//! assert!(cosine(&person, &again) > cosine(&person, &other));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod agreement;
 mod align;

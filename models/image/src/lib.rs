@@ -1,6 +1,23 @@
-//! Image files into pixels, exactly as the reference tools do it: decoding with limits, Pillow's gray and resampling.
+//! Image files into pixels, exactly as the reference tools do it: decoding with limits, Pillow's gray
+//! and resampling.
 //!
-//! Every byte is taken to be hostile: sizes are read from the header and refused before anything is allocated.
+//! All bytes are treated as hostile: sizes are read from the header and refused before anything is
+//! allocated.
+//!
+//! ```
+//! use laioncele_image::{Filter, Format, Limits, Orientation, decode, header, resample};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let bytes = std::fs::read("../face/tests/fixtures/first-a.png")?;
+//! let header = header(&bytes)?;
+//! assert_eq!((header.format, header.width, header.height), (Format::Png, 128, 128));
+//! let image = decode(&bytes, &Limits::default(), Orientation::Upright)?;
+//! assert_eq!(resample(&image, 32, 24, Filter::Bicubic).dimensions(), (32, 24));
+//! // More pixels than the limit are refused by the header.
+//! assert!(decode(&bytes, &Limits { max_pixels: 1000 }, Orientation::Upright).is_err());
+//! # Ok(())
+//! # }
+//! ```
 
 mod decode;
 mod gray;

@@ -1,4 +1,4 @@
-//! Similarities of labelled pairs of pictures, by the manifest's networks.
+//! Similarities of labelled pairs of images, by the manifest's networks.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ struct Pair {
     same: bool,
 }
 
-/// A picture's position among all, and the vector of its most prominent face.
+/// An image's position among all, and the embedding of its main face.
 type Seen = BTreeMap<String, (usize, Option<Vec<f32>>)>;
 
 /// Measures the pairs of `file`.
@@ -48,23 +48,23 @@ pub fn measure(manifest: &Manifest, file: &Path) -> Result<Measured, Failure> {
     }
     Ok(Measured {
         from: format!(
-            "{} of {}, {faceless} of them left out for a picture without a face",
+            "{} of {}, {faceless} of them left out for an image without a face",
             count(pairs.len(), "pair"),
-            count(seen.len(), "picture"),
+            count(seen.len(), "image"),
         ),
         pair: Curve::new(&same, &different),
         portraits: None,
     })
 }
 
-/// Embeds each picture once.
+/// Embeds each image once.
 fn look(nets: &FaceNets, folder: &Path, pairs: &[Pair]) -> Result<Seen, Failure> {
     let mut files: Vec<&String> = pairs.iter().flat_map(|p| [&p.a, &p.b]).collect();
     files.sort();
     files.dedup();
     let embed = |name: &&String| {
-        let picture = faces::open(&folder.join(name))?;
-        let found = nets.faces_by(&picture, Search::EverySize);
+        let image = faces::open(&folder.join(name))?;
+        let found = nets.faces_by(&image, Search::EverySize);
         let found = found.map_err(|e| faces::failed(&e))?;
         Ok(found.into_iter().next().map(|face| face.vector))
     };

@@ -62,7 +62,7 @@ pub fn measure(manifest: &Manifest, paths: &RunPaths, names: usize) -> Result<Me
             paths.output.display()
         );
         return Err(Failure::new(Exit::Environment, text)
-            .hint("a larger run has them, or bring labelled pictures with --pairs"));
+            .hint("use a larger run, or labelled pairs of images with --pairs"));
     }
     let pair = Curve::new(&same, &different);
     let portraits = (same_mean.pairs() > 0 && different_mean.pairs() > 0)

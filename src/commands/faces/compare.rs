@@ -1,4 +1,4 @@
-//! `laioncele faces compare`: one person or two.
+//! `laioncele faces compare`: whether two images show the same person.
 
 use std::path::{Path, PathBuf};
 
@@ -19,20 +19,20 @@ Examples:
   laioncele faces compare a.jpg b.jpg
   laioncele faces compare a.jpg b.jpg --threshold 0.5 --json | jq .same
 
-Of several faces in a picture the most prominent one (area × score) is compared. The similarity is the cosine of
-the two embeddings.";
+Of several faces in an image the main one (area × score⁴) is compared. The similarity is the cosine of the two
+embeddings.";
 
 /// `laioncele faces compare`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Compare {
-    /// A picture
+    /// An image
     #[arg(value_name = "A")]
     a: PathBuf,
-    /// Another
+    /// Another image
     #[arg(value_name = "B")]
     b: PathBuf,
-    /// Lowest similarity of one person's faces [default: the manifest's same_person_photo]
+    /// Lowest similarity at which two faces count as one person's [default: the manifest's same_person_photo]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// The manifest whose [models.face] is used
@@ -54,11 +54,11 @@ struct Comparison {
     stands_for: Option<Point>,
 }
 
-/// The face of a picture that is compared.
+/// An image and the face in it that is compared.
 #[derive(Debug, Serialize)]
 struct Seen {
     image: PathBuf,
-    /// Faces in the picture.
+    /// Faces in the image.
     faces: usize,
     #[serde(rename = "box")]
     bbox: [f32; 4],
@@ -68,7 +68,7 @@ impl Compare {
     /// Prints the similarity and the decision.
     ///
     /// # Errors
-    /// Missing or wrong networks, pictures that do not decode or show no face.
+    /// Missing or wrong networks, images that cannot be decoded or show no face.
     pub fn execute(self) -> Result<(), Failure> {
         let manifest = load_manifest(&self.manifest)?;
         let threshold = match self.threshold {
@@ -132,14 +132,16 @@ impl Comparison {
                 "\nthe threshold accepts {} of two people's pairs and rejects {} of one person's",
                 point.false_accepts, point.false_rejects
             ),
-            None => "\nhow often the threshold errs was not measured: see `laioncele calibrate`"
-                .to_owned(),
+            None => {
+                "\nthe error rates of this threshold were not measured: see `laioncele calibrate`"
+                    .to_owned()
+            }
         });
         for seen in [&self.a, &self.b] {
             if seen.faces > 1 {
                 let image = seen.image.display();
                 text.push_str(&format!(
-                    "\n{image} has {} faces: the most prominent one was compared",
+                    "\n{image} has {} faces: the main one was compared",
                     seen.faces
                 ));
             }
