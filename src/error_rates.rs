@@ -95,7 +95,8 @@ pub fn sentence(curve: &Curve, threshold: f64, what: &str) -> Option<String> {
     ))
 }
 
-/// The digest by which a calibration knows its recognizer: of the network and, where there is one, of its spec.
+/// The digest by which a calibration knows its recognizer: of the network and, where there is one,
+/// of its spec.
 ///
 /// # Errors
 /// A file that cannot be read.

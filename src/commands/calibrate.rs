@@ -1,5 +1,5 @@
-//! `laioncele calibrate`: the error rates of the recognizer's thresholds, measured on a run's portraits or on labelled
-//! pairs of images.
+//! `laioncele calibrate`: the error rates of the recognizer's thresholds, measured on a run's
+//! portraits or on labelled pairs of images.
 
 mod pairs;
 mod portraits;

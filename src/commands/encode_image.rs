@@ -37,13 +37,15 @@ const PAIR: [&str; 2] = ["image_encoder", "image_encoder_2"];
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct EncodeImage {
-    /// Folder of a CLIP image encoder, or one with image_encoder/ and image_encoder_2/; repeat for several
+    /// Folder of a CLIP image encoder, or one with image_encoder/ and image_encoder_2/; repeat for
+    /// several
     #[arg(long, value_name = "FOLDER", required = true)]
     model: Vec<PathBuf>,
     /// JPEG, PNG or WebP files
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
-    /// Write a safetensors file instead: `ENCODER.image_embeds` [images, width] of each encoder, and `features`
+    /// Write a safetensors file instead: `ENCODER.image_embeds` [images, width] of each encoder,
+    /// and `features`
     #[arg(long, value_name = "FILE")]
     into: Option<PathBuf>,
 }
@@ -58,7 +60,8 @@ impl EncodeImage {
     /// Encodes.
     ///
     /// # Errors
-    /// A folder without image encoders; at the end, images that could not be read (with `--into` at the first).
+    /// A folder without image encoders; at the end, images that could not be read (with `--into` at
+    /// the first).
     pub fn execute(self) -> Result<(), Failure> {
         let mut towers = Vec::new();
         for folder in self.model.iter().flat_map(|folder| folders(folder)) {
@@ -70,7 +73,8 @@ impl EncodeImage {
         }
     }
 
-    /// The embeddings of all images. An image that cannot be read ends it, so that rows are the images in their order.
+    /// The embeddings of all images. An image that cannot be read ends it, so that rows are the
+    /// images in their order.
     fn record(&self, towers: &[Tower]) -> Result<Recording, Failure> {
         let mut recording = Recording::new(towers);
         for file in &self.images {
@@ -113,7 +117,8 @@ fn embed(file: &Path, towers: &[Tower]) -> Result<Vec<Vec<f32>>, Failure> {
     embeds.map_err(|e| about(file, &chain(&e)))
 }
 
-/// The folders of image encoders that `folder` stands for: those of a pair that are there, or itself.
+/// The folders of image encoders that `folder` stands for: those of a pair that are there, or
+/// itself.
 fn folders(folder: &Path) -> Vec<PathBuf> {
     let pair = PAIR.map(|part| folder.join(part));
     let there: Vec<PathBuf> = pair.into_iter().filter(|part| part.is_dir()).collect();

@@ -1,7 +1,7 @@
-//! The worker of `make bench-faces`: reads photos once, then for a line `pass K` on standard input embeds the faces of the
-//! photos of group K, from their files' bytes, as many times as it has threads, and answers with one line of JSON: seconds
-//! by the wall clock and of the processors, faces found, peak memory. A line `dump FILE` writes boxes and embeddings of all
-//! photos instead.
+//! The worker of `make bench-faces`: reads photos once, then for a line `pass K` on standard input
+//! embeds the faces of the photos of group K, from their files' bytes, as many times as it has
+//! threads, and answers with one line of JSON: seconds by the wall clock and of the processors,
+//! faces found, peak memory. A line `dump FILE` writes boxes and embeddings of all photos instead.
 //!
 //!     embed_photos FACE_MODELS PHOTOS.json THREADS
 //!
@@ -68,7 +68,8 @@ fn embed(
     Ok(found?)
 }
 
-/// As many rounds as threads: a thread's share is a whole round, so that a pass takes as long on any number of them.
+/// As many rounds as threads: a thread's share is a whole round, so that a pass takes as long on
+/// any number of them.
 fn pass(
     nets: &FaceNets,
     pool: &ThreadPool,

@@ -1,4 +1,5 @@
-//! From five landmarks to the upright 112 × 112 face that the recognizer expects: similarity transform and bilinear warp.
+//! From five landmarks to the upright 112 × 112 face that the recognizer expects: similarity
+//! transform and bilinear warp.
 
 use image::RgbImage;
 
@@ -7,8 +8,8 @@ use crate::resize;
 /// Side of an aligned face in pixels.
 pub(crate) const SIDE: u32 = 112;
 
-/// Where the landmarks lie in an aligned face: the eye on the image's left, the other eye, the nose's tip, the
-/// mouth's corner on the image's left, the other corner.
+/// Where the landmarks lie in an aligned face: the eye on the image's left, the other eye, the
+/// nose's tip, the mouth's corner on the image's left, the other corner.
 pub(crate) const TEMPLATE: [[f32; 2]; 5] = [
     [38.2946, 51.6963],
     [73.5318, 51.5014],
@@ -30,8 +31,8 @@ pub(crate) struct Similarity {
 }
 
 impl Similarity {
-    /// The least-squares transform from `landmarks` to `template` (Umeyama's, which never mirrors); `None` where the
-    /// landmarks are not finite or coincide.
+    /// The least-squares transform from `landmarks` to `template` (Umeyama's, which never mirrors);
+    /// `None` where the landmarks are not finite or coincide.
     pub(crate) fn to_template(landmarks: &[[f32; 2]; 5], template: &[[f32; 2]; 5]) -> Option<Self> {
         let (from, to) = (landmarks.map(double), template.map(double));
         let (from_mean, to_mean) = (mean(&from), mean(&to));
@@ -53,8 +54,8 @@ impl Similarity {
         transform.usable().then_some(transform)
     }
 
-    /// The transform that makes the square with corner (`x`, `y`) and `side` (pixels, edges of pixels) an aligned face's
-    /// square; `None` for a side that is not positive.
+    /// The transform that makes the square with corner (`x`, `y`) and `side` (pixels, edges of
+    /// pixels) an aligned face's square; `None` for a side that is not positive.
     pub(crate) fn of_square(x: f64, y: f64, side: f64) -> Option<Self> {
         let a = f64::from(SIDE) / side;
         // Centres of pixels are at whole numbers: an edge at x is at x − 0.5.
@@ -107,8 +108,9 @@ fn mean(points: &[[f64; 2]; 5]) -> [f64; 2] {
     std::array::from_fn(|axis| points.iter().map(|p| p[axis]).sum::<f64>() / 5.0)
 }
 
-/// The `side` × `side` image that `transform` maps `image` to, bilinear, black outside (OpenCV's `warpAffine`). An image
-/// much larger than the result is averaged down by a whole factor first, so that no pixel is left out.
+/// The `side` × `side` image that `transform` maps `image` to, bilinear, black outside (OpenCV's
+/// `warpAffine`). An image much larger than the result is averaged down by a whole factor first, so
+/// that no pixel is left out.
 pub(crate) fn warp(image: &RgbImage, transform: Similarity, side: u32) -> RgbImage {
     let times = (0.5 / transform.scale()) as u32;
     if transform.scale() >= COARSEST || image.width() < times || image.height() < times {
@@ -193,7 +195,8 @@ mod tests {
         }
     }
 
-    /// The aligned face that `tools/record-face` made with OpenCV's `warpAffine`, from the recorded landmarks.
+    /// The aligned face that `tools/record-face` made with OpenCV's `warpAffine`, from the recorded
+    /// landmarks.
     #[test]
     fn the_aligned_face_is_opencvs() -> Result<(), Box<dyn std::error::Error>> {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");

@@ -1,8 +1,10 @@
-//! What a threshold stands for: false accepts and false rejects of a recognizer's similarities, with 95 % intervals.
+//! What a threshold stands for: false accepts and false rejects of a recognizer's similarities,
+//! with 95 % intervals.
 //!
-//! Similarities are counted in steps of 0.01. A rate's interval is Wilson's on the number of independent pairs that the
-//! pairs are worth: pairs share people, so that a rate's variance is taken by leaving out one person after the other
-//! (the jackknife), and the pairs count as those that would have it. Nothing is drawn at random.
+//! Similarities are counted in steps of 0.01. A rate's interval is Wilson's on the number of
+//! independent pairs that the pairs are worth: pairs share people, so that a rate's variance is
+//! taken by leaving out one person after the other (the jackknife), and the pairs count as those
+//! that would have it. Nothing is drawn at random.
 
 use std::fmt;
 use std::path::Path;
@@ -25,7 +27,8 @@ pub struct Tally {
     by_person: Vec<Counts>,
 }
 
-/// Pairs by the step that their similarity lies in; the last step holds 1 and what rounding puts above.
+/// Pairs by the step that their similarity lies in; the last step holds 1 and what rounding puts
+/// above.
 type Counts = [u64; STEPS + 1];
 
 impl Tally {
@@ -37,7 +40,8 @@ impl Tally {
         }
     }
 
-    /// Counts the similarity of a pair: of two people, or of one person's two faces. One that is no number counts as 0.
+    /// Counts the similarity of a pair: of two people, or of one person's two faces. One that is no
+    /// number counts as 0.
     ///
     /// # Panics
     /// For a person that is not below the number of people.
@@ -208,7 +212,8 @@ fn step_above(similarity: f64) -> usize {
         .clamp(0.0, STEPS as f64) as usize
 }
 
-/// A recognizer's calibration, as `laioncele calibrate` writes it and `[models.face] calibration` names it.
+/// A recognizer's calibration, as `laioncele calibrate` writes it and `[models.face] calibration`
+/// names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {

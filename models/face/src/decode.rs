@@ -1,5 +1,5 @@
-//! From a detector's tensors to boxes, landmarks and scores: a decoder for each family, and the suppression that they
-//! share.
+//! From a detector's tensors to boxes, landmarks and scores: a decoder for each family, and the
+//! suppression that they share.
 
 mod retinaface;
 mod scrfd;
@@ -79,8 +79,8 @@ impl Detector {
         Ok(suppress(found, self.spec.options.max_overlap))
     }
 
-    /// The image with black added on the right and below, as OpenCV and InsightFace do it; `None` where its sides are
-    /// multiples already.
+    /// The image with black added on the right and below, as OpenCV and InsightFace do it; `None`
+    /// where its sides are multiples already.
     fn padded(&self, image: &RgbImage) -> Option<RgbImage> {
         let (width, height) = image.dimensions();
         let up = |side: u32| side.next_multiple_of(self.spec.multiple);
@@ -100,7 +100,8 @@ impl Tensors<'_> {
         [self.width.div_ceil(stride), self.height.div_ceil(stride)]
     }
 
-    /// The output of `rows` rows of `width` numbers, with or without a first extent of 1; `skip` of them are left out.
+    /// The output of `rows` rows of `width` numbers, with or without a first extent of 1; `skip` of
+    /// them are left out.
     fn rows(
         &self,
         rows: usize,
@@ -178,7 +179,8 @@ mod tests {
     }
 
     proptest! {
-        /// What stays does not overlap by more than the limit, and what goes overlaps something better that stays.
+        /// What stays does not overlap by more than the limit, and what goes overlaps something
+        /// better that stays.
         #[test]
         fn suppress_keeps_the_best_of_each_pile(boxes in prop::collection::vec((0.0f32..50.0, 0.0f32..50.0, 5.0f32..30.0, 0.6f32..1.0), 0..40), limit in 0.1f32..0.9) {
             let mut all: Vec<_> = boxes.into_iter().map(|(x, y, side, score)| at(x, y, side, score)).collect();

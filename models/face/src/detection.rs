@@ -7,8 +7,8 @@ pub struct Detection {
     pub bbox: [f32; 4],
     /// The box as the detector gives it: the same, unless the face reaches beyond the image.
     pub unclipped: [f32; 4],
-    /// The eye on the image's left, the other eye, the tip of the nose, the corner of the mouth on the image's left, the
-    /// other corner. May lie outside the image.
+    /// The eye on the image's left, the other eye, the tip of the nose, the corner of the mouth on
+    /// the image's left, the other corner. May lie outside the image.
     pub landmarks: [[f32; 2]; 5],
     /// The detector's score in [0, 1].
     pub score: f32,
@@ -76,7 +76,8 @@ pub struct Face {
     pub vector: Vec<f32>,
 }
 
-/// The cosine of two embeddings of unit length, in [−1, 1] but for rounding; NaN for different lengths.
+/// The cosine of two embeddings of unit length, in [−1, 1] but for rounding; NaN for different
+/// lengths.
 ///
 /// ```
 /// use laioncele_face::cosine;

@@ -20,12 +20,14 @@ pub enum FileError {
 }
 
 impl FaceNets {
-    /// The faces of a JPEG, PNG or WebP file, upright, as [`FaceNets::faces_by`] finds them by [`Search::EverySize`].
+    /// The faces of a JPEG, PNG or WebP file, upright, as [`FaceNets::faces_by`] finds them by
+    /// [`Search::EverySize`].
     ///
-    /// A JPEG more than twice as large as detection works on is decoded at reduced size. What is found there stands
-    /// where each face has at least the pixels that the recognizer is given; else the whole image is decoded and looked
-    /// at. In what stands of the tested photos, boxes and landmarks are within a pixel of the working size of those of the
-    /// whole image, embeddings within a cosine of 0.98.
+    /// A JPEG more than twice as large as detection works on is decoded at reduced size. What is
+    /// found there stands where each face has at least the pixels that the recognizer is given;
+    /// else the whole image is decoded and looked at. In what stands of the tested photos, boxes
+    /// and landmarks are within a pixel of the working size of those of the whole image, embeddings
+    /// within a cosine of 0.98.
     ///
     /// # Errors
     /// [`FileError`].

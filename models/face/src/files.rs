@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct FaceFiles {
     /// Image → boxes, scores, five landmarks.
     pub detector: PathBuf,
-    /// How the detector is used (TOML, see the README of this crate); without one as the shipped RetinaFace.
+    /// How the detector is used (TOML, see the README of this crate); without one as the shipped
+    /// RetinaFace.
     pub detector_spec: Option<PathBuf>,
     /// Aligned face → embedding.
     pub recognizer: PathBuf,
@@ -28,7 +29,8 @@ pub enum Device {
     /// On the calling thread.
     #[default]
     Cpu,
-    /// On the first GPU, by the ONNX Runtime's CUDA execution provider, which only its GPU build has.
+    /// On the first GPU, by the ONNX Runtime's CUDA execution provider, which only its GPU build
+    /// has.
     Cuda,
     /// On the GPU if the library has that provider and it starts, else on the calling thread.
     Auto,
@@ -39,11 +41,13 @@ pub enum Device {
 pub enum Search {
     /// One look, at the working size.
     Once,
-    /// Where that finds nothing, another at half the size within a margin: for faces that fill the frame.
+    /// Where that finds nothing, another at half the size within a margin: for faces that fill the
+    /// frame.
     #[default]
     WithMargin,
-    /// Where that finds nothing either, looks at larger sizes, up to the image's own, for small faces, and at a
-    /// quarter of the size within a margin. Wherever the looks before find a face, they alone decide.
+    /// Where that finds nothing either, looks at larger sizes, up to the image's own, for small
+    /// faces, and at a quarter of the size within a margin. Wherever the looks before find a face,
+    /// they alone decide.
     EverySize,
 }
 

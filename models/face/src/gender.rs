@@ -20,7 +20,8 @@ impl GenderAge {
     /// The share that one side needs for [`GenderAge::word`] to name it.
     pub const SURE: f32 = 0.8;
 
-    /// A guess in a word: `man`, `woman`, or `person` where neither side reaches [`GenderAge::SURE`].
+    /// A guess in a word: `man`, `woman`, or `person` where neither side reaches
+    /// [`GenderAge::SURE`].
     ///
     /// ```
     /// use laioncele_face::GenderAge;

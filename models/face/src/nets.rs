@@ -16,8 +16,8 @@ use crate::recognizer::Recognizer;
 use crate::spec::{DetectorSpec, Names, RecognizerSpec};
 use crate::{resize, search};
 
-/// The loaded networks. Every call is a pure function of its image, from any number of threads; each runs on the
-/// calling thread alone.
+/// The loaded networks. Every call is a pure function of its image, from any number of threads;
+/// each runs on the calling thread alone.
 pub struct FaceNets {
     detector: Detector,
     recognizer: Recognizer,
@@ -32,13 +32,13 @@ struct Working<'a> {
 }
 
 impl FaceNets {
-    /// Loads the networks and runs each once, so that a wrong file shows here. About 0.1 s. `options` are for detectors
-    /// whose spec does not say otherwise.
+    /// Loads the networks and runs each once, so that a wrong file shows here. About 0.1 s.
+    /// `options` are for detectors whose spec does not say otherwise.
     ///
     /// # Errors
-    /// [`FaceError::Read`], [`FaceError::TooLarge`], [`FaceError::Runtime`], [`FaceError::Network`] (not an ONNX file),
-    /// [`FaceError::WrongShape`] (an ONNX file of another kind of network), [`FaceError::WrongName`] (a tensor that the
-    /// spec names is missing) or [`FaceError::Spec`].
+    /// [`FaceError::Read`], [`FaceError::TooLarge`], [`FaceError::Runtime`], [`FaceError::Network`]
+    /// (not an ONNX file), [`FaceError::WrongShape`] (an ONNX file of another kind of network),
+    /// [`FaceError::WrongName`] (a tensor that the spec names is missing) or [`FaceError::Spec`].
     pub fn load(files: &FaceFiles, options: &FaceOptions) -> Result<Self, FaceError> {
         let spec = DetectorSpec::load(files.detector_spec.as_deref(), options)?;
         let device = files.device;
@@ -80,7 +80,8 @@ impl FaceNets {
         self.embed_found(image, &working, found)
     }
 
-    /// As [`FaceNets::faces`], but `None` where there is none, or one so small that aligning would enlarge it.
+    /// As [`FaceNets::faces`], but `None` where there is none, or one so small that aligning would
+    /// enlarge it.
     pub(crate) fn faces_with_detail(
         &self,
         image: &RgbImage,
@@ -115,8 +116,9 @@ impl FaceNets {
         self.detect_in(image, &self.working(image), search)
     }
 
-    /// What the detector's own decoding makes of `image` at the working size, best score first: equal to its reference
-    /// implementation, boxes not clipped. [`FaceNets::detect_by`] decides which of these are faces.
+    /// What the detector's own decoding makes of `image` at the working size, best score first:
+    /// equal to its reference implementation, boxes not clipped. [`FaceNets::detect_by`] decides
+    /// which of these are faces.
     ///
     /// # Errors
     /// [`FaceError::Network`].
@@ -127,8 +129,9 @@ impl FaceNets {
         Ok(self.look(&self.working(image), 1)?.found)
     }
 
-    /// The embedding of the face with these landmarks (pixels of `image`; the eye on the image's left, the other eye,
-    /// nose tip, the mouth corner on the image's left, the other): [`FaceNets::width`] numbers of unit length.
+    /// The embedding of the face with these landmarks (pixels of `image`; the eye on the image's
+    /// left, the other eye, nose tip, the mouth corner on the image's left, the other):
+    /// [`FaceNets::width`] numbers of unit length.
     ///
     /// # Errors
     /// [`FaceError::BadLandmarks`], [`FaceError::Network`], [`FaceError::NotFinite`].
@@ -144,8 +147,8 @@ impl FaceNets {
     /// A guess at age and gender from a square crop around the detection's unclipped box.
     ///
     /// # Errors
-    /// [`FaceError::NoGenderNetwork`], [`FaceError::BadLandmarks`] for an empty box, [`FaceError::Network`],
-    /// [`FaceError::NotFinite`].
+    /// [`FaceError::NoGenderNetwork`], [`FaceError::BadLandmarks`] for an empty box,
+    /// [`FaceError::Network`], [`FaceError::NotFinite`].
     pub fn gender_age(
         &self,
         image: &RgbImage,
@@ -191,8 +194,8 @@ impl FaceNets {
         }
     }
 
-    /// The faces of `image`, the main one first, in its pixels: those of the first looks that show any. A face that fills
-    /// the frame is looked at once more within a margin.
+    /// The faces of `image`, the main one first, in its pixels: those of the first looks that show
+    /// any. A face that fills the frame is looked at once more within a margin.
     fn detect_in(
         &self,
         image: &RgbImage,
@@ -248,7 +251,8 @@ impl FaceNets {
         rank::main_first(looks, image, self.detector.spec.options.max_overlap)
     }
 
-    /// Aligns in the enlarged image where there is one, else in the original, which has more detail than a shrunk one.
+    /// Aligns in the enlarged image where there is one, else in the original, which has more detail
+    /// than a shrunk one.
     fn align_in(
         &self,
         image: &RgbImage,
@@ -292,7 +296,8 @@ mod tests {
 
     use super::*;
 
-    /// The face of the close-up reaches beyond the frame: only the second look, within a margin, finds it.
+    /// The face of the close-up reaches beyond the frame: only the second look, within a margin,
+    /// finds it.
     #[test]
     fn a_close_up_needs_the_second_look() -> Result<(), Box<dyn std::error::Error>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,5 +1,5 @@
-//! One ONNX file as a function from a float tensor to float tensors, callable from any number of threads. A file in half
-//! precision is given and gives halves, which only a GPU is fast at.
+//! One ONNX file as a function from a float tensor to float tensors, callable from any number of
+//! threads. A file in half precision is given and gives halves, which only a GPU is fast at.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,9 +19,9 @@ use crate::{prelu, runtime};
 /// The most bytes that are read as a network.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// A network. On the processor each call runs on one thread of its own session, so that a result never depends on what
-/// runs beside it; sessions are made as callers need them and kept, so that there are as many as callers at once. On a
-/// GPU there is one session, for which callers wait.
+/// A network. On the processor each call runs on one thread of its own session, so that a result
+/// never depends on what runs beside it; sessions are made as callers need them and kept, so that
+/// there are as many as callers at once. On a GPU there is one session, for which callers wait.
 pub(crate) struct Network {
     path: PathBuf,
     /// What sessions are made of.
@@ -89,8 +89,8 @@ impl Network {
         [height, width]
     }
 
-    /// Whether more than one image is given to it at once: on a GPU, where that pays, if the file says that it may be.
-    /// Some files say so and cannot.
+    /// Whether more than one image is given to it at once: on a GPU, where that pays, if the file
+    /// says that it may be. Some files say so and cannot.
     pub(crate) fn takes_batches(&self) -> bool {
         self.device == Device::Cuda && self.extents[0].is_none()
     }
@@ -237,7 +237,8 @@ fn output(value: &DynValue) -> Result<Output, ort::Error> {
     Ok(Output { shape, values })
 }
 
-/// Inputs and outputs as the file declares them: ``input `input` f32 [1, 3, 112, 112]; …``, `?` for what is free.
+/// Inputs and outputs as the file declares them: ``input `input` f32 [1, 3, 112, 112]; …``, `?` for
+/// what is free.
 fn describe(session: &Session) -> String {
     let tensors = |what: &'static str, all: &[Outlet]| {
         let tensor = move |o: &Outlet| format!("{what} `{}` {}", o.name(), kind(o.dtype()));

@@ -1,4 +1,5 @@
-//! From images to tensors: the order of colours, means and scales, and the planes that networks are given.
+//! From images to tensors: the order of colours, means and scales, and the planes that networks are
+//! given.
 
 use std::cell::Cell;
 
@@ -22,7 +23,8 @@ pub(crate) enum Channels {
     Bgr,
 }
 
-/// From pixels to a tensor's numbers: (value in 0…255 − mean) / scale, channel by channel in the tensor's order.
+/// From pixels to a tensor's numbers: (value in 0…255 − mean) / scale, channel by channel in the
+/// tensor's order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pixels {
     pub(crate) channels: Channels,
@@ -38,8 +40,8 @@ impl Pixels {
         scale: [1.0; 3],
     };
 
-    /// What `work` makes of the planes of `images`, one image after the other, row-major. The thread keeps their memory:
-    /// fresh pages for each image take longer than filling them.
+    /// What `work` makes of the planes of `images`, one image after the other, row-major. The
+    /// thread keeps their memory: fresh pages for each image take longer than filling them.
     pub(crate) fn with_planes<T>(&self, images: &[&RgbImage], work: impl FnOnce(&[f32]) -> T) -> T {
         let mut planes = PLANES.take();
         planes.clear();

@@ -1,7 +1,8 @@
-//! PReLU said in words that the ONNX Runtime is fast at. On x86 it computes convolutions in a blocked layout, knows no PReLU
-//! there, and goes back to planes for each: half the time of a recognizer. The same function of a channel with slope a is
-//! a·x + (1 − a)·ReLU(x), which are depthwise convolutions of one pixel, a ReLU and a sum, all known to the blocked layout.
-//! Slopes stay as they are where they are so steep, or no numbers, that the sum would lose what x was.
+//! PReLU said in words that the ONNX Runtime is fast at. On x86 it computes convolutions in a
+//! blocked layout, knows no PReLU there, and goes back to planes for each: half the time of a
+//! recognizer. The same function of a channel with slope a is a·x + (1 − a)·ReLU(x), which are
+//! depthwise convolutions of one pixel, a ReLU and a sum, all known to the blocked layout. Slopes
+//! stay as they are where they are so steep, or no numbers, that the sum would lose what x was.
 
 use std::collections::HashMap;
 
@@ -36,8 +37,8 @@ const ROOM: usize = 1 << 16;
 /// Fields of a tensor that is looked at: an honest one has few, its numbers being one of them.
 const MOST_TENSOR_FIELDS: usize = 64;
 
-/// The ONNX file with each PReLU on a convolution's channels replaced; `None` where it has none, or where the file is not
-/// as expected, which the runtime then says better.
+/// The ONNX file with each PReLU on a convolution's channels replaced; `None` where it has none, or
+/// where the file is not as expected, which the runtime then says better.
 pub(crate) fn replaced(file: &[u8]) -> Option<Vec<u8>> {
     let model = Field::all(file)?;
     let mut graphs = model.iter().filter(|f| f.number == MODEL_GRAPH);
@@ -135,8 +136,8 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// The graph's message with other nodes in the PReLUs' places; `None` without any, or where it would grow out of
-    /// proportion to its `size`, as by long names and slopes that many share.
+    /// The graph's message with other nodes in the PReLUs' places; `None` without any, or where it
+    /// would grow out of proportion to its `size`, as by long names and slopes that many share.
     fn without_prelu(&self, size: usize) -> Option<Vec<u8>> {
         let (mut written, mut slopes) = (Vec::new(), Vec::new());
         let mut nodes = self.nodes.iter();
@@ -359,7 +360,8 @@ mod tests {
         Ok(())
     }
 
-    /// A model with one node of this operator on a convolution of two filters, and slopes of these extents.
+    /// A model with one node of this operator on a convolution of two filters, and slopes of these
+    /// extents.
     fn model(operator: &str, extents: &[u64], data_type: u64) -> Vec<u8> {
         model_of(&[operator], extents, data_type, 0.25)
     }

@@ -1,5 +1,5 @@
-//! Protocol buffers' wire format, as far as copying an ONNX file with some of its parts exchanged needs it: unlike decoding
-//! into structures, this keeps every field that is not known here.
+//! Protocol buffers' wire format, as far as copying an ONNX file with some of its parts exchanged
+//! needs it: unlike decoding into structures, this keeps every field that is not known here.
 
 /// Wire types: a number, eight bytes, bytes of a given length, four bytes.
 const NUMBER: u64 = 0;
@@ -27,7 +27,8 @@ enum Content<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The fields of a message in their order; `None` for bytes that are no message, and for one of more than a million.
+    /// The fields of a message in their order; `None` for bytes that are no message, and for one of
+    /// more than a million.
     pub(crate) fn all(message: &'a [u8]) -> Option<Vec<Self>> {
         let (mut fields, mut rest) = (Vec::new(), message);
         while !rest.is_empty() {

@@ -1,15 +1,16 @@
-//! Which of a detector's boxes are faces of the image, and which of them is the main one. Applied to what all looks at an
-//! image found together, after each look's own decoding and suppression.
+//! Which of a detector's boxes are faces of the image, and which of them is the main one. Applied
+//! to what all looks at an image found together, after each look's own decoding and suppression.
 
 use crate::detection::{Detection, area, overlap, size};
 
-/// From this share of the image on, by its longer side over the image's shorter one, a face fills the frame: detectors lack
-/// its surroundings, and place box and landmarks badly.
+/// From this share of the image on, by its longer side over the image's shorter one, a face fills
+/// the frame: detectors lack its surroundings, and place box and landmarks badly.
 const FILLS: f32 = 0.8;
-/// What a score counts where the face fills the frame of its look, so that a look that shows more decides.
+/// What a score counts where the face fills the frame of its look, so that a look that shows more
+/// decides.
 const FILLED_WEIGHT: f32 = 0.9;
-/// How much more than the area the score weighs: a box with a score of 0.84 must be twice as large as one with 1.0 to go
-/// before it.
+/// How much more than the area the score weighs: a box with a score of 0.84 must be twice as large
+/// as one with 1.0 to go before it.
 const SCORE_POWER: i32 = 4;
 /// Of a box that lies mostly outside the image, so many landmarks must lie within.
 const LANDMARKS_INSIDE: usize = 3;
@@ -27,15 +28,16 @@ pub(crate) struct Look {
     pub(crate) frame: [f32; 2],
 }
 
-/// Whether the face takes up so much of a frame of this width and height that another look, with a margin, is better.
+/// Whether the face takes up so much of a frame of this width and height that another look, with a
+/// margin, is better.
 pub(crate) fn fills(detection: &Detection, [width, height]: [f32; 2]) -> bool {
     let [w, h] = size(&detection.unclipped);
     w.max(h) >= FILLS * width.min(height)
 }
 
-/// The faces of an image of this width and height, the main one first: the order of area × score⁴, both of what lies
-/// within the image. Boxes are clipped to the image; of two that overlap by more than `max_overlap`, the one with the
-/// better score stays.
+/// The faces of an image of this width and height, the main one first: the order of area × score⁴,
+/// both of what lies within the image. Boxes are clipped to the image; of two that overlap by more
+/// than `max_overlap`, the one with the better score stays.
 pub(crate) fn main_first(looks: &[Look], image: [f32; 2], max_overlap: f32) -> Vec<Detection> {
     let mut all: Vec<Weighed> = Vec::new();
     for Look { found, frame } in looks {
@@ -68,8 +70,8 @@ impl Weighed {
     }
 }
 
-/// Whether a clipped detection is one of the image: the centre of its box lies within, and so does half of the box or,
-/// for a face larger than the image, most of the landmarks.
+/// Whether a clipped detection is one of the image: the centre of its box lies within, and so does
+/// half of the box or, for a face larger than the image, most of the landmarks.
 fn belongs(detection: &Detection, [width, height]: [f32; 2]) -> bool {
     let inside = |[x, y]: [f32; 2]| (0.0..=width).contains(&x) && (0.0..=height).contains(&y);
     let [x0, y0, x1, y1] = detection.unclipped;
@@ -116,7 +118,8 @@ mod tests {
         )
     }
 
-    /// What the shipped detector gave for a close-up: the spurious box is larger, but its score is lower.
+    /// What the shipped detector gave for a close-up: the spurious box is larger, but its score is
+    /// lower.
     #[test]
     fn main_first_drops_the_spurious_box_of_a_close_up() {
         let face = detection([125.0, 164.0, 634.0, 791.0], 0.994);
@@ -182,7 +185,8 @@ mod tests {
     }
 
     proptest! {
-        /// Boxes lie within the image and apart, in the order of prominence; no detection is made up.
+        /// Boxes lie within the image and apart, in the order of prominence; no detection is made
+        /// up.
         #[test]
         fn main_first_gives_boxes_within_the_image(first in detections(), second in detections(), limit in 0.1f32..0.9) {
             let frame = IMAGE.map(|side| side * 2.0);

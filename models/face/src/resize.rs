@@ -1,11 +1,13 @@
-//! The two resizings that detection needs, as OpenCV computes them: bicubic to enlarge, area averages to shrink.
+//! The two resizings that detection needs, as OpenCV computes them: bicubic to enlarge, area
+//! averages to shrink.
 
 use image::RgbImage;
 
 /// OpenCV's bicubic parameter.
 const A: f32 = -0.75;
 
-/// `image` at `width` × `height`, bicubic without antialiasing (`INTER_CUBIC`): for enlarging. Empty stays empty.
+/// `image` at `width` × `height`, bicubic without antialiasing (`INTER_CUBIC`): for enlarging.
+/// Empty stays empty.
 pub(crate) fn enlarge(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     if image.width() == 0 || image.height() == 0 {
         return RgbImage::new(width, height);
@@ -28,8 +30,9 @@ pub(crate) fn enlarge(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
 
-/// The nearest byte of a number in [0, 255], ties to even. Added to 2²³, a float has no room for fractions, and its lowest
-/// bits are the byte: what every processor does on many numbers at once, where `round_ties_even` is a call for each.
+/// The nearest byte of a number in [0, 255], ties to even. Added to 2²³, a float has no room for
+/// fractions, and its lowest bits are the byte: what every processor does on many numbers at once,
+/// where `round_ties_even` is a call for each.
 fn to_byte(value: f32) -> u8 {
     (value + 8_388_608.0).to_bits() as u8
 }
@@ -67,8 +70,8 @@ fn cubic_row(row: &[u8], taps: &[CubicTap]) -> Vec<f32> {
     sums
 }
 
-/// `image` at `width` × `height`, each pixel the mean of the area it covers (`INTER_AREA`): for shrinking. `width` and
-/// `height` are at most the image's; an empty image gives an empty one.
+/// `image` at `width` × `height`, each pixel the mean of the area it covers (`INTER_AREA`): for
+/// shrinking. `width` and `height` are at most the image's; an empty image gives an empty one.
 pub(crate) fn shrink(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     let (width, height) = (width.min(image.width()), height.min(image.height()));
     if width == 0 || height == 0 {
@@ -102,7 +105,8 @@ pub(crate) fn shrink(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
 
-/// Means of whole blocks: OpenCV adds integers here, and ties round otherwise than with weighted sums.
+/// Means of whole blocks: OpenCV adds integers here, and ties round otherwise than with weighted
+/// sums.
 fn average_blocks(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     let (across, down) = (image.width() / width, image.height() / height);
     let scale = 1.0 / (across * down) as f32;
@@ -128,7 +132,8 @@ fn average_blocks(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
 
-/// A row of the source averaged across, kept for the next row of the result, which often begins with it.
+/// A row of the source averaged across, kept for the next row of the result, which often begins
+/// with it.
 struct RowMeans<'a> {
     across: &'a [(usize, Vec<f32>)],
     /// The row that `values` are of.
@@ -155,7 +160,8 @@ impl RowMeans<'_> {
     }
 }
 
-/// For each of `to` places the first source place it covers and the share of each place from there; shares sum to 1.
+/// For each of `to` places the first source place it covers and the share of each place from there;
+/// shares sum to 1.
 fn area_taps(from: u32, to: u32) -> Vec<(usize, Vec<f32>)> {
     let step = f64::from(from) / f64::from(to.max(1));
     let tap = |k: u32| {
@@ -189,8 +195,8 @@ mod tests {
         expected: Vec<u8>,
     }
 
-    /// OpenCV's own results, recorded with `tools/record-face`: at most one step of 255 away, in at most one number of 50
-    /// (sums that end near a half).
+    /// OpenCV's own results, recorded with `tools/record-face`: at most one step of 255 away, in at
+    /// most one number of 50 (sums that end near a half).
     #[test]
     fn pixels_are_opencvs() -> Result<(), Box<dyn std::error::Error>> {
         let recorded: Vec<Recorded> =

@@ -13,7 +13,8 @@ const VARIABLE: &str = "ORT_DYLIB_PATH";
 /// Where `make onnxruntime` puts it, in the current folder, that of the program, or one above them.
 const FOLDER: &str = ".onnxruntime";
 
-/// The process's environment of the ONNX Runtime; loads the library at the first call, and again after a failure.
+/// The process's environment of the ONNX Runtime; loads the library at the first call, and again
+/// after a failure.
 pub(crate) fn environment() -> Result<Environment, FaceError> {
     static LOADED: Mutex<Option<Environment>> = Mutex::new(None);
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);

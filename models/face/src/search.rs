@@ -1,4 +1,5 @@
-//! Looks beyond the first: for faces larger than the detector's anchors, and for faces too small at the working size.
+//! Looks beyond the first: for faces larger than the detector's anchors, and for faces too small at
+//! the working size.
 
 use image::RgbImage;
 
@@ -7,11 +8,12 @@ use crate::detection::Detection;
 use crate::error::FaceError;
 use crate::resize;
 
-/// The longest side at which an image is looked at, in pixels: what a look takes in memory and time grows with its
-/// square. A face of 40 pixels in an image of 4,000 still has 25 there.
+/// The longest side at which an image is looked at, in pixels: what a look takes in memory and time
+/// grows with its square. A face of 40 pixels in an image of 4,000 still has 25 there.
 const LONGEST: u32 = 2560;
 
-/// Looks at `image` made `times` smaller, in the middle of a frame of its own size and of the detector's mean colour.
+/// Looks at `image` made `times` smaller, in the middle of a frame of its own size and of the
+/// detector's mean colour.
 pub(crate) fn within_margin(
     detector: &Detector,
     image: &RgbImage,
@@ -33,8 +35,8 @@ pub(crate) fn within_margin(
     Ok(found)
 }
 
-/// Looks at `image` at twice the largest working size, at four times, …, up to its own size or [`LONGEST`]; the first
-/// size that shows a face decides. In pixels of `image`.
+/// Looks at `image` at twice the largest working size, at four times, …, up to its own size or
+/// [`LONGEST`]; the first size that shows a face decides. In pixels of `image`.
 pub(crate) fn at_larger_sizes(
     detector: &Detector,
     image: &RgbImage,

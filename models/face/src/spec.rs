@@ -1,5 +1,6 @@
-//! Model specs: what a detector or a recognizer wants to be given and how its numbers are read, as TOML files that
-//! `[models.face]` names. Without a spec a network is one of those that the repository ships.
+//! Model specs: what a detector or a recognizer wants to be given and how its numbers are read, as
+//! TOML files that `[models.face]` names. Without a spec a network is one of those that the
+//! repository ships.
 
 use std::path::Path;
 
@@ -46,7 +47,8 @@ impl PerChannel {
     }
 }
 
-/// Tensor names: the input's, and the outputs' in the decoder's order; what is not named is found by its shape.
+/// Tensor names: the input's, and the outputs' in the decoder's order; what is not named is found
+/// by its shape.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Names {
     pub(crate) input: Option<String>,

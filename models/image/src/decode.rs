@@ -1,4 +1,5 @@
-//! Decoding: format from the content, size from the header, pixels under limits, orientation on demand.
+//! Decoding: format from the content, size from the header, pixels under limits, orientation on
+//! demand.
 
 use std::io::Cursor;
 
@@ -115,8 +116,8 @@ pub fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     })
 }
 
-/// The pixels as 8-bit RGB: gray repeated, palettes looked up, 16 bits cut to 8, alpha left out, CMYK converted (as
-/// Pillow's `convert("RGB")`).
+/// The pixels as 8-bit RGB: gray repeated, palettes looked up, 16 bits cut to 8, alpha left out,
+/// CMYK converted (as Pillow's `convert("RGB")`).
 ///
 /// # Errors
 /// [`DecodeError`]; the size is checked before pixels are allocated.
@@ -158,8 +159,9 @@ pub(crate) fn turn(bytes: &[u8]) -> Result<Turn, DecodeError> {
     Ok(decoder.orientation().unwrap_or(Turn::NoTransforms))
 }
 
-/// Whether a JPEG's last scan ends as it should. The decoder itself fills up what is missing with gray, where Pillow
-/// refuses the file. An EOI marker cannot stand within a scan; those of thumbnails stand in segments, which are skipped.
+/// Whether a JPEG's last scan ends as it should. The decoder itself fills up what is missing with
+/// gray, where Pillow refuses the file. An EOI marker cannot stand within a scan; those of
+/// thumbnails stand in segments, which are skipped.
 fn has_end_of_image(bytes: &[u8]) -> bool {
     const EOI: u8 = 0xd9;
     let mut at = 2;
@@ -183,7 +185,8 @@ fn segment_length(bytes: &[u8]) -> usize {
     usize::from(bytes[0]) << 8 | usize::from(bytes[1])
 }
 
-/// Where the marker after the entropy-coded data from `start` on stands; the end of `bytes` without one.
+/// Where the marker after the entropy-coded data from `start` on stands; the end of `bytes` without
+/// one.
 fn end_of_scan(bytes: &[u8], start: usize) -> usize {
     let data = bytes.get(start..).unwrap_or_default();
     let is_data = |next: &u8| matches!(next, 0x00 | 0xff | 0xd0..=0xd7);

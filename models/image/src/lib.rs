@@ -1,5 +1,5 @@
-//! Image files into pixels, exactly as the reference tools do it: decoding with limits, Pillow's gray
-//! and resampling.
+//! Image files into pixels, exactly as the reference tools do it: decoding with limits, Pillow's
+//! gray and resampling.
 //!
 //! All bytes are treated as hostile: sizes are read from the header and refused before anything is
 //! allocated.

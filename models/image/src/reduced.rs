@@ -1,5 +1,6 @@
-//! JPEGs decoded at a half, a quarter or an eighth of their size, by leaving out what the finer sizes need (DCT scaling):
-//! each pixel is nearly the mean of those that it stands for, at a fraction of the time and, but for progressive files, memory.
+//! JPEGs decoded at a half, a quarter or an eighth of their size, by leaving out what the finer
+//! sizes need (DCT scaling): each pixel is nearly the mean of those that it stands for, at a
+//! fraction of the time and, but for progressive files, memory.
 
 use image::metadata::Orientation as Turn;
 use image::{DynamicImage, GrayImage, RgbImage};
@@ -17,9 +18,10 @@ pub struct Reduced {
     pub whole: [u32; 2],
 }
 
-/// A JPEG, more than twice as large as wanted, at the smallest size whose longest side is at least `longest` pixels;
-/// `None` for every other file, and for JPEGs that are not of 8-bit gray or three colours, have an Adobe marker or more
-/// than a hundred scans: [`decode`](crate::decode) them. Means differ from those of the whole image by less than 1 of 255, single pixels by some.
+/// A JPEG, more than twice as large as wanted, at the smallest size whose longest side is at least
+/// `longest` pixels; `None` for every other file, and for JPEGs that are not of 8-bit gray or three
+/// colours, have an Adobe marker or more than a hundred scans: [`decode`](crate::decode) them.
+/// Means differ from those of the whole image by less than 1 of 255, single pixels by some.
 ///
 /// # Errors
 /// As [`decode`](crate::decode), as far as the header and the end of the file show it.
@@ -57,12 +59,12 @@ pub fn decode_reduced(
     Ok(Some(Reduced { image, whole }))
 }
 
-/// Scans that a JPEG may have here. Each costs a pass over the whole image, and the decoder takes any number; the
-/// decoder of whole images has this limit itself.
+/// Scans that a JPEG may have here. Each costs a pass over the whole image, and the decoder takes
+/// any number; the decoder of whole images has this limit itself.
 const MAX_SCANS: usize = 100;
 
-/// Whether the JPEG is left to the decoder of whole images: it has more scans than any honest file, or an Adobe marker,
-/// whose word on the colours the two decoders weigh differently.
+/// Whether the JPEG is left to the decoder of whole images: it has more scans than any honest file,
+/// or an Adobe marker, whose word on the colours the two decoders weigh differently.
 fn is_unusual(bytes: &[u8]) -> bool {
     let mut scans = 0;
     memchr_iter(0xff, bytes).any(|at| match bytes.get(at + 1) {
@@ -169,7 +171,8 @@ mod tests {
         }
     }
 
-    /// How far numbers of `found` are on average from the means of the pixels of `whole` that they stand for.
+    /// How far numbers of `found` are on average from the means of the pixels of `whole` that they
+    /// stand for.
     fn distance(found: &RgbImage, whole: &RgbImage, times: u32) -> f32 {
         let steps = found.enumerate_pixels().flat_map(|(x, y, pixel)| {
             let mean = mean(whole, x, y, times);
@@ -178,8 +181,8 @@ mod tests {
         steps.sum::<f32>() / found.as_raw().len() as f32
     }
 
-    /// By each of the eight EXIF orientations, at each reduction: the upright whole image's means within 1 of 255 on
-    /// average. Any other turn is far from them.
+    /// By each of the eight EXIF orientations, at each reduction: the upright whole image's means
+    /// within 1 of 255 on average. Any other turn is far from them.
     #[test]
     fn a_turned_image_is_upright_as_the_whole_one() {
         let image = scene(640, 400);
@@ -207,7 +210,8 @@ mod tests {
         }
     }
 
-    /// Where blocks at the edges are cut, the upright pixels are those of the image as it is stored, turned.
+    /// Where blocks at the edges are cut, the upright pixels are those of the image as it is
+    /// stored, turned.
     #[test]
     fn turning_takes_the_cut_blocks_along() {
         let image = scene(403, 301);

@@ -1,5 +1,5 @@
-//! Pillow's resampling, bit for bit (up to 12; 13 sometimes goes vertically first, which may move a byte by one):
-//! separable filters with antialias, horizontally then vertically, bytes after each
+//! Pillow's resampling, bit for bit (up to 12; 13 sometimes goes vertically first, which may move a
+//! byte by one): separable filters with antialias, horizontally then vertically, bytes after each
 //! pass, weights in 22-bit fixed point.
 
 use image::{ImageBuffer, Pixel};
@@ -76,7 +76,8 @@ fn taps(filter: Filter, input: u32, output: u32) -> Vec<Taps> {
     (0..output).map(position).collect()
 }
 
-/// `image` at `width` × `height`; a pass that would keep its size is left out. Both must be at least 1.
+/// `image` at `width` × `height`; a pass that would keep its size is left out. Both must be at
+/// least 1.
 pub fn resample<P: Pixel<Subpixel = u8>>(
     image: &ImageBuffer<P, Vec<u8>>,
     width: u32,

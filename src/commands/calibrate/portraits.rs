@@ -1,4 +1,5 @@
-//! Similarities within and between the names of a run, from the stored faces of their portraits. No network runs.
+//! Similarities within and between the names of a run, from the stored faces of their portraits. No
+//! network runs.
 
 use std::collections::BTreeMap;
 
@@ -101,7 +102,8 @@ fn faces(paths: &RunPaths) -> Result<Vec<Name>, Failure> {
     Ok(names.values().map(|rows| Name::of(rows)).collect())
 }
 
-/// One person: the last two portraits, and the last one against the others, of names whose first two agree.
+/// One person: the last two portraits, and the last one against the others, of names whose first
+/// two agree.
 fn within(names: &[Name], same_person: f64) -> (Tally, Tally) {
     let (mut pairs, mut means) = (Tally::new(names.len()), Tally::new(names.len()));
     for (at, name) in names.iter().enumerate() {
@@ -119,7 +121,8 @@ fn within(names: &[Name], same_person: f64) -> (Tally, Tally) {
     (pairs, means)
 }
 
-/// Two people: each portrait against each of another name, and against the four of a name whose first two agree.
+/// Two people: each portrait against each of another name, and against the four of a name whose
+/// first two agree.
 fn between(names: &[Name], same_person: f64) -> (Tally, Tally) {
     let (mut pairs, mut means) = (Tally::new(names.len()), Tally::new(names.len()));
     for (a, name) in names.iter().enumerate() {

@@ -32,7 +32,8 @@ pub struct Compare {
     /// Another image
     #[arg(value_name = "B")]
     b: PathBuf,
-    /// Lowest similarity at which two faces count as one person's [default: the manifest's same_person_photo]
+    /// Lowest similarity at which two faces count as one person's [default: the manifest's
+    /// same_person_photo]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// The manifest whose [models.face] is used

@@ -1,4 +1,5 @@
-//! RetinaFace: two anchor sizes at each stride, variances 0.1 and 0.2, a score for each of two classes.
+//! RetinaFace: two anchor sizes at each stride, variances 0.1 and 0.2, a score for each of two
+//! classes.
 
 use super::{STRIDES, Tensors, sound};
 use crate::detection::Detection;
@@ -54,7 +55,8 @@ fn anchors(tensors: &Tensors) -> Vec<Anchor> {
     anchors
 }
 
-/// The face that an anchor's outputs stand for; `None` where they are not finite or the box is empty.
+/// The face that an anchor's outputs stand for; `None` where they are not finite or the box is
+/// empty.
 fn decode(anchor: Anchor, offsets: &[f32], marks: &[f32], score: f32) -> Option<Detection> {
     let Anchor { x, y, side } = anchor;
     let (x0, y0) = (

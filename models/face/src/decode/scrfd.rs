@@ -1,4 +1,5 @@
-//! SCRFD: two anchors in each cell's corner, distances from there to the box's edges and landmarks in strides.
+//! SCRFD: two anchors in each cell's corner, distances from there to the box's edges and landmarks
+//! in strides.
 
 use super::{STRIDES, Tensors, sound};
 use crate::detection::Detection;

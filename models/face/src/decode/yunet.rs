@@ -1,4 +1,5 @@
-//! YuNet: one prior in each cell's corner, class and objectness apart, the box's size as an exponent.
+//! YuNet: one prior in each cell's corner, class and objectness apart, the box's size as an
+//! exponent.
 
 use super::{STRIDES, Tensors, sound};
 use crate::detection::Detection;

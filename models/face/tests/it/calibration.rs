@@ -26,7 +26,8 @@ fn among(places: &[f32]) -> (Tally, Vec<f32>) {
 }
 
 proptest! {
-    /// Shares are those counted by hand at every step; they lie in their intervals, and the curve is monotone.
+    /// Shares are those counted by hand at every step; they lie in their intervals, and the curve
+    /// is monotone.
     #[test]
     fn rates_equal_counting_by_hand(same in prop::collection::vec(0.0f32..1.0, 1..40), places in prop::collection::vec(0.0f32..1.0, 2..12), step in 0usize..101) {
         let (different, all) = among(&places);
@@ -70,7 +71,8 @@ fn interval_of_independent_pairs_is_wilsons() {
     let curve = Curve::new(&alone(&same), &alone(&[0.0; 10]));
     let point = curve.at(0.5).expect("a point");
     let [share, low, high] = point.false_rejects.0;
-    // The jackknife divides by one less than the people, so that ten count as nine, and never as fewer than ten.
+    // The jackknife divides by one less than the people, so that ten count as nine, and never as
+    // fewer than ten.
     assert_eq!(share, 0.2);
     assert!(
         (low - 0.0567).abs() < 2e-3 && (high - 0.5098).abs() < 2e-3,

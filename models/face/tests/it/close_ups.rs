@@ -10,7 +10,8 @@ use crate::common::{TestResult, embedded, load, shipped};
 const SAME_PERSON: f32 = 0.63;
 const GRAY: Rgb<u8> = Rgb([120, 130, 140]);
 
-/// A portrait of 181 × 160 pixels, whose face is about 82 × 88 pixels in the middle, eight times as large.
+/// A portrait of 181 × 160 pixels, whose face is about 82 × 88 pixels in the middle, eight times as
+/// large.
 fn large_portrait() -> Result<RgbImage, image::ImageError> {
     let small = image::open(embedded("references/unseen-00.jpg"))?.to_rgb8();
     Ok(resample(&small, 1448, 1280, Filter::Lanczos))

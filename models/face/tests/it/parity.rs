@@ -1,5 +1,6 @@
-//! The real networks on rendered images, against what `tools/record-face` recorded with OpenCV, NumPy and Python's
-//! ONNX Runtime. Tolerances: boxes and landmarks 0.5 px, scores 0.01, embeddings a cosine of 0.999.
+//! The real networks on rendered images, against what `tools/record-face` recorded with OpenCV,
+//! NumPy and Python's ONNX Runtime. Tolerances: boxes and landmarks 0.5 px, scores 0.01, embeddings
+//! a cosine of 0.999.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Faces from a file's bytes: large JPEGs are decoded smaller, and find the faces of the whole image.
+//! Faces from a file's bytes: large JPEGs are decoded smaller, and find the faces of the whole
+//! image.
 
 use std::io::Cursor;
 
@@ -13,7 +14,8 @@ fn nets() -> Result<FaceNets, FaceError> {
     load(&shipped())
 }
 
-/// A JPEG of `width` × `width` × 3 / 4 pixels with the fixtures `faces`, each `side` pixels wide, side by side.
+/// A JPEG of `width` × `width` × 3 / 4 pixels with the fixtures `faces`, each `side` pixels wide,
+/// side by side.
 fn photo(width: u32, side: u32, faces: &[&str]) -> Result<Vec<u8>, image::ImageError> {
     let grain = |x: u32, y: u32| (120 + (x * 7919 ^ y * 104_729) % 9) as u8;
     let mut photo = RgbImage::from_fn(width, width * 3 / 4, |x, y| Rgb([grain(x, y); 3]));
@@ -34,7 +36,8 @@ fn both(nets: &FaceNets, bytes: &[u8]) -> Result<[Vec<Face>; 2], Box<dyn std::er
     Ok([found, nets.faces_by(&whole, Search::EverySize)?])
 }
 
-/// At a half and at a quarter. Boxes within a pixel of the 640 that detection works on, embeddings within 0.98.
+/// At a half and at a quarter. Boxes within a pixel of the 640 that detection works on, embeddings
+/// within 0.98.
 #[test]
 fn faces_of_a_reduced_photo_equal_those_of_the_whole() -> TestResult {
     let nets = nets()?;
@@ -58,8 +61,8 @@ fn faces_of_a_reduced_photo_equal_those_of_the_whole() -> TestResult {
     Ok(())
 }
 
-/// Bit for bit as the whole image: a photo that is not so large, one whose faces are too small for its reduced size,
-/// and one without any.
+/// Bit for bit as the whole image: a photo that is not so large, one whose faces are too small for
+/// its reduced size, and one without any.
 #[test]
 fn faces_come_from_the_whole_photo_where_the_reduced_one_lacks_detail() -> TestResult {
     let nets = nets()?;

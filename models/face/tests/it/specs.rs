@@ -1,6 +1,6 @@
-//! Networks by their specs: tiny SCRFD, YuNet and recognizer graphs against what InsightFace's SCRFD, OpenCV's
-//! FaceDetectorYN and NumPy made of them (`tools/record-face/record_specs.py`); tensors that a file does not have; and
-//! images with fifty faces, or small ones in large images.
+//! Networks by their specs: tiny SCRFD, YuNet and recognizer graphs against what InsightFace's
+//! SCRFD, OpenCV's FaceDetectorYN and NumPy made of them (`tools/record-face/record_specs.py`);
+//! tensors that a file does not have; and images with fifty faces, or small ones in large images.
 
 use std::path::PathBuf;
 
@@ -67,9 +67,9 @@ fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
     shared / (area(a) + area(b) - shared)
 }
 
-/// Each of both sides has its counterpart, but for those whose score, or overlap with a better one, is so near to the
-/// limit that rounding decides (OpenCV suppresses boxes of whole pixels, InsightFace adds a pixel to each side), and
-/// those that such a one suppresses.
+/// Each of both sides has its counterpart, but for those whose score, or overlap with a better one,
+/// is so near to the limit that rounding decides (OpenCV suppresses boxes of whole pixels,
+/// InsightFace adds a pixel to each side), and those that such a one suppresses.
 fn agree(found: &[Seen], expected: &[Seen], [min_score, max_overlap]: [f32; 2]) {
     let lone = |one: &[Seen], other: &[Seen]| -> Vec<usize> {
         let alone = |k: &usize| !other.iter().any(|f| near(f, &one[*k]));
