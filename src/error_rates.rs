@@ -1,4 +1,4 @@
-//! What the manifest's thresholds stand for, by the calibration that `[models.face]` names.
+//! The error rates of the manifest's thresholds, from the calibration that `[models.face]` names.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ impl ErrorRates {
         };
         let fail = |text: String| {
             Failure::new(Exit::Environment, text).hint(
-                "take `calibration` out of [models.face], or measure again: `laioncele calibrate --write FILE`",
+                "remove `calibration` from [models.face], or measure again: `laioncele calibrate --write FILE`",
             )
         };
         let calibration = Calibration::load(file).map_err(|e| fail(chain(&e)))?;
@@ -43,18 +43,18 @@ impl ErrorRates {
             }));
         }
         Err(fail(format!(
-            "{}: the calibration of another recognizer than {}",
+            "{}: this calibration belongs to another recognizer than {}",
             file.display(),
             files.recognizer.display()
         )))
     }
 
-    /// What a threshold on two faces stands for.
+    /// The error rates of a threshold on two faces.
     pub fn of_pair(&self, threshold: f64) -> Option<Point> {
         self.calibration.pair.at(threshold)
     }
 
-    /// In a sentence, what `step`'s threshold stands for; `None` for a step that compares no faces.
+    /// The error rates of `step`'s threshold, as a sentence; `None` for a step that compares no faces.
     ///
     /// # Errors
     /// A wrong section of the manifest.

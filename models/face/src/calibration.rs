@@ -1,10 +1,10 @@
-//! What a threshold stands for: false accepts and false rejects of a recognizer's similarities,
-//! with 95 % intervals.
+//! The error rates of a recognizer's thresholds: false accepts and false rejects, with 95 %
+//! intervals.
 //!
-//! Similarities are counted in steps of 0.01. A rate's interval is Wilson's on the number of
-//! independent pairs that the pairs are worth: pairs share people, so that a rate's variance is
-//! taken by leaving out one person after the other (the jackknife), and the pairs count as those
-//! that would have it. Nothing is drawn at random.
+//! Similarities are counted in steps of 0.01. Pairs share people, so they are not independent. The
+//! variance of a rate is estimated by leaving out one person after the other (the jackknife). The
+//! interval is Wilson's, for the number of independent pairs that has the same variance. Nothing is
+//! random.
 
 use std::fmt;
 use std::path::Path;
@@ -77,7 +77,8 @@ impl Tally {
     }
 }
 
-/// The pairs that `pairs` are worth, by the shares found without each of the people.
+/// The number of independent pairs whose share has the same variance as that of `pairs`, from the
+/// shares found without each of the people.
 fn independent(share: f64, pairs: f64, without: &[f64]) -> f64 {
     let people = without.len() as f64;
     let mean = without.iter().sum::<f64>() / people;
@@ -87,7 +88,7 @@ fn independent(share: f64, pairs: f64, without: &[f64]) -> f64 {
     if variance > 0.0 {
         (share * (1.0 - share) / variance).clamp(fewest, pairs)
     } else {
-        // All or none: nothing is known of how the pairs hang together.
+        // All or none: nothing is known of how the pairs depend on each other.
         fewest
     }
 }
@@ -174,7 +175,7 @@ impl Curve {
         }
     }
 
-    /// What `threshold` stands for; between two steps the worse of both rates.
+    /// The error rates of `threshold`; between two steps the worse of both rates.
     pub fn at(&self, threshold: f64) -> Option<Point> {
         let below = self.points.get(step_below(threshold))?;
         let above = self.points.get(step_above(threshold))?;
@@ -232,13 +233,13 @@ impl Calibration {
     /// Reads a calibration.
     ///
     /// # Errors
-    /// [`FaceError::Read`] or [`FaceError::Spec`].
+    /// [`FaceError::Read`] or [`FaceError::Invalid`].
     pub fn load(path: &Path) -> Result<Self, FaceError> {
         let read = |source| FaceError::Read {
             path: path.to_owned(),
             source,
         };
-        let wrong = |reason: String| FaceError::Spec {
+        let wrong = |reason: String| FaceError::Invalid {
             path: path.to_owned(),
             reason,
         };

@@ -1,4 +1,4 @@
-//! What can go wrong between a model file and a face.
+//! Errors of loading and running the face networks.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub enum FaceError {
         "the ONNX Runtime library: {reason}: `make onnxruntime` brings it, or set ORT_DYLIB_PATH to the file"
     )]
     Runtime {
-        /// Where it was looked for, or what the loader said.
+        /// The places searched, or the message of the loader.
         reason: String,
     },
     /// `device = "cuda"`, but the ONNX Runtime library is one for the processor, or finds no GPU.
@@ -36,7 +36,7 @@ pub enum FaceError {
         "no CUDA for the face networks: {reason}: set ORT_DYLIB_PATH to the library of a GPU build with its CUDA provider beside it, or device = \"cpu\" in [models.face]"
     )]
     NoCuda {
-        /// What the library said.
+        /// The message of the library.
         reason: String,
     },
     /// The ONNX Runtime refuses a network, or fails while running it.
@@ -44,7 +44,7 @@ pub enum FaceError {
     Network {
         /// The ONNX file.
         path: PathBuf,
-        /// What it said.
+        /// The error of the ONNX Runtime.
         source: ort::Error,
     },
     /// The file is a network, but not one of the kind that its place asks for.
@@ -69,9 +69,9 @@ pub enum FaceError {
         /// The tensors that it has.
         found: String,
     },
-    /// A model spec is not one.
+    /// A model spec or a calibration is not valid.
     #[error("{path}: {reason}")]
-    Spec {
+    Invalid {
         /// The TOML file.
         path: PathBuf,
         /// What is wrong in it.

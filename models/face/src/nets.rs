@@ -1,4 +1,4 @@
-//! The three networks together: image → faces.
+//! Detector, recognizer and gender network together: from an image to faces.
 
 use std::borrow::Cow;
 
@@ -38,7 +38,7 @@ impl FaceNets {
     /// # Errors
     /// [`FaceError::Read`], [`FaceError::TooLarge`], [`FaceError::Runtime`], [`FaceError::Network`]
     /// (not an ONNX file), [`FaceError::WrongShape`] (an ONNX file of another kind of network),
-    /// [`FaceError::WrongName`] (a tensor that the spec names is missing) or [`FaceError::Spec`].
+    /// [`FaceError::WrongName`] (a tensor that the spec names is missing) or [`FaceError::Invalid`].
     pub fn load(files: &FaceFiles, options: &FaceOptions) -> Result<Self, FaceError> {
         let spec = DetectorSpec::load(files.detector_spec.as_deref(), options)?;
         let device = files.device;

@@ -1,5 +1,5 @@
 //! One ONNX file as a function from a float tensor to float tensors, callable from any number of
-//! threads. A file in half precision is given and gives halves, which only a GPU is fast at.
+//! threads. A file in half precision takes and gives halves, which only a GPU computes fast.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,9 @@
-//! PReLU said in words that the ONNX Runtime is fast at. On x86 it computes convolutions in a
-//! blocked layout, knows no PReLU there, and goes back to planes for each: half the time of a
-//! recognizer. The same function of a channel with slope a is a·x + (1 − a)·ReLU(x), which are
-//! depthwise convolutions of one pixel, a ReLU and a sum, all known to the blocked layout. Slopes
-//! stay as they are where they are so steep, or no numbers, that the sum would lose what x was.
+//! Replaces PReLU in an ONNX file by operators that the ONNX Runtime runs fast on x86. There it
+//! computes convolutions in a blocked memory layout. PReLU has no kernel for that layout, so the
+//! runtime converts the tensor back for each one, which takes half the time of a recognizer. For a
+//! channel with slope a, PReLU is a·x + (1 − a)·ReLU(x): two depthwise 1 × 1 convolutions, a ReLU and
+//! a sum, which all have blocked kernels. Slopes that are not finite, or so steep that the sum loses
+//! bits of x, are left as they are.
 
 use std::collections::HashMap;
 
@@ -34,7 +35,7 @@ const FLOAT: u64 = 1;
 const STEEPEST: f32 = 16.0;
 /// What the nodes of a small graph may take besides, in bytes.
 const ROOM: usize = 1 << 16;
-/// Fields of a tensor that is looked at: an honest one has few, its numbers being one of them.
+/// Fields of a tensor that is read. Real files have few: the numbers are one field.
 const MOST_TENSOR_FIELDS: usize = 64;
 
 /// The ONNX file with each PReLU on a convolution's channels replaced; `None` where it has none, or

@@ -1,5 +1,5 @@
-//! Looks beyond the first: for faces larger than the detector's anchors, and for faces too small at
-//! the working size.
+//! Further looks at an image: within a margin, for faces larger than the detector's anchors, and at
+//! larger sizes, for faces too small at the working size.
 
 use image::RgbImage;
 

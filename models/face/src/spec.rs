@@ -1,5 +1,5 @@
-//! Model specs: what a detector or a recognizer wants to be given and how its numbers are read, as
-//! TOML files that `[models.face]` names. Without a spec a network is one of those that the
+//! Model specs: what a detector or a recognizer takes as input and how its output is read, as TOML
+//! files that `[models.face]` names. Without a spec, a network is taken for the one that the
 //! repository ships.
 
 use std::path::Path;
@@ -288,7 +288,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, FaceError> {
 }
 
 fn wrong(path: &Path, reason: String) -> FaceError {
-    FaceError::Spec {
+    FaceError::Invalid {
         path: path.to_owned(),
         reason,
     }

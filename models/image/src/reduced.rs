@@ -59,12 +59,12 @@ pub fn decode_reduced(
     Ok(Some(Reduced { image, whole }))
 }
 
-/// Scans that a JPEG may have here. Each costs a pass over the whole image, and the decoder takes
-/// any number; the decoder of whole images has this limit itself.
+/// Scans that a JPEG may have here. Each costs a pass over the whole image, and this decoder has no
+/// limit of its own; the decoder of whole images has this one.
 const MAX_SCANS: usize = 100;
 
-/// Whether the JPEG is left to the decoder of whole images: it has more scans than any honest file,
-/// or an Adobe marker, whose word on the colours the two decoders weigh differently.
+/// Whether the JPEG is left to the decoder of whole images: it has more scans than real files have,
+/// or an Adobe marker, which the two decoders interpret differently.
 fn is_unusual(bytes: &[u8]) -> bool {
     let mut scans = 0;
     memchr_iter(0xff, bytes).any(|at| match bytes.get(at + 1) {

@@ -55,7 +55,7 @@ fn anchors(tensors: &Tensors) -> Vec<Anchor> {
     anchors
 }
 
-/// The face that an anchor's outputs stand for; `None` where they are not finite or the box is
+/// The face at an anchor, from its outputs; `None` where they are not finite or the box is
 /// empty.
 fn decode(anchor: Anchor, offsets: &[f32], marks: &[f32], score: f32) -> Option<Detection> {
     let Anchor { x, y, side } = anchor;
