@@ -25,16 +25,17 @@ Examples:
   laioncele calibrate --far 0.001 --json | jq .pair.chosen
   laioncele calibrate --pairs pairs.parquet --write face/calibration.toml
 
-Without --pairs, the portraits of a run are compared. Pairs of two people are portraits of two names. A pair of one
-person is the third and the fourth portrait of a name whose first two agree: the portraits that are measured did
-not take part in the choice. Portraits are easier than photos. For photos, use labelled pairs.
+Without --pairs, the portraits of a run are compared. Pairs of two people are portraits of two
+names. A pair of one person is the third and the fourth portrait of a name whose first two agree:
+the portraits that are measured did not take part in the choice. Portraits are easier than photos.
+For photos, use labelled pairs.
 
-pairs.parquet has the columns `a` and `b` (image files, relative to its folder) and `same` (a boolean). Pairs with an
-image without a face are left out and counted.
+pairs.parquet has the columns `a` and `b` (image files, relative to its folder) and `same` (a
+boolean). Pairs with an image without a face are left out and counted.
 
-With calibration = \"FILE\" in [models.face], `run` prints the error rates of the thresholds after verify-portraits and
-verify-images, and `faces compare` prints them with its decision. Intervals are 95 %; they account for pairs that
-share people.";
+With calibration = \"FILE\" in [models.face], `run` prints the error rates of the thresholds after
+verify-portraits and verify-images, and `faces compare` prints them with its decision. Intervals
+are 95 %; they account for pairs that share people.";
 
 /// The thresholds in the table, besides the chosen one and the manifest's.
 const SHOWN: [f64; 9] = [0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7];

@@ -26,9 +26,9 @@ Examples:
 
 One line per image:
   {\"image\": ..., \"image_embeds\": {ENCODER: [...], ...}, \"features\": [...]}
-The embeddings are the projected ones and not of unit length. \"features\" are those of all encoders side by side, in
-their order. Pixels are taken as stored, without EXIF orientation; transparent pixels are laid over white, as in
-transformers. An image that cannot be read has \"error\" instead.";
+The embeddings are the projected ones and not of unit length. \"features\" are those of all encoders
+side by side, in their order. Pixels are taken as stored, without EXIF orientation; transparent
+pixels are laid over white, as in transformers. An image that cannot be read has \"error\" instead.";
 
 /// The image encoders of a folder that has two.
 const PAIR: [&str; 2] = ["image_encoder", "image_encoder_2"];

@@ -30,11 +30,13 @@ Examples:
 
 One JSON object per image, in the order given:
   {\"image\": ..., \"width\": ..., \"height\": ..., \"faces\": [{\"box\": [x0, y0, x1, y1], \"score\": ...,
-   \"landmarks\": [[x, y], ...], \"age\": ..., \"male\": ..., \"gender_guess\": \"man\", \"embedding\": [...]}, ...]}
-Boxes and landmarks are in pixels of the upright image; boxes are clipped to it. The main face comes first: the
-order is area × score⁴. Landmarks: the eye on the image's left, the other eye, the tip of the nose, the corner of
-the mouth on the image's left, the other corner. Age is rough. Gender is a guess: \"person\" where the network is
-unsure. An image that cannot be read has \"error\" instead of \"faces\".";
+   \"landmarks\": [[x, y], ...], \"age\": ..., \"male\": ..., \"gender_guess\": \"man\",
+   \"embedding\": [...]}, ...]}
+Boxes and landmarks are in pixels of the upright image; boxes are clipped to it. The main face
+comes first: the order is area × score⁴. Landmarks: the eye on the image's left, the other eye, the
+tip of the nose, the corner of the mouth on the image's left, the other corner. Age is rough.
+Gender is a guess: \"person\" where the network is unsure. An image that cannot be read has \"error\"
+instead of \"faces\".";
 
 /// Images that are decoded before any of them is printed.
 const BLOCK: usize = 32;

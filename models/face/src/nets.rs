@@ -299,7 +299,7 @@ mod tests {
     /// The face of the close-up reaches beyond the frame: only the second look, within a margin,
     /// finds it.
     #[test]
-    fn a_close_up_needs_the_second_look() -> Result<(), Box<dyn std::error::Error>> {
+    fn detect_finds_a_face_beyond_the_frame_within_a_margin() -> Result<(), Box<dyn std::error::Error>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let network = |name: &str| root.join("../../manifests/mini/face").join(name);
         let files = FaceFiles {
@@ -314,11 +314,10 @@ mod tests {
         assert!(nets.detect_by(&close_up, Search::Once)?.is_empty());
         let found = nets.detect(&close_up)?;
         assert_eq!(found.len(), 1);
-        let [width, height] = found[0].size();
-        assert!(
-            width > close_up.width() as f32 && height > close_up.height() as f32,
-            "{found:?}"
-        );
+        let [width, height] = [close_up.width() as f32, close_up.height() as f32];
+        let [x0, y0, x1, y1] = found[0].unclipped;
+        assert!(x1 - x0 > width && y1 - y0 > height, "{found:?}");
+        assert_eq!(found[0].bbox, [x0.max(0.0), y0.max(0.0), x1.min(width), y1.min(height)]);
         Ok(())
     }
 }

@@ -19,8 +19,8 @@ Examples:
   laioncele faces compare a.jpg b.jpg
   laioncele faces compare a.jpg b.jpg --threshold 0.5 --json | jq .same
 
-Of several faces in an image the main one (area × score⁴) is compared. The similarity is the cosine of the two
-embeddings.";
+Of several faces in an image the main one (area × score⁴) is compared. The similarity is the cosine
+of the two embeddings.";
 
 /// `laioncele faces compare`
 #[derive(Args, Debug)]
