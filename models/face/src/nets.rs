@@ -299,7 +299,8 @@ mod tests {
     /// The face of the close-up reaches beyond the frame: only the second look, within a margin,
     /// finds it.
     #[test]
-    fn detect_finds_a_face_beyond_the_frame_within_a_margin() -> Result<(), Box<dyn std::error::Error>> {
+    fn detect_finds_a_face_beyond_the_frame_within_a_margin()
+    -> Result<(), Box<dyn std::error::Error>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let network = |name: &str| root.join("../../manifests/mini/face").join(name);
         let files = FaceFiles {
@@ -317,7 +318,10 @@ mod tests {
         let [width, height] = [close_up.width() as f32, close_up.height() as f32];
         let [x0, y0, x1, y1] = found[0].unclipped;
         assert!(x1 - x0 > width && y1 - y0 > height, "{found:?}");
-        assert_eq!(found[0].bbox, [x0.max(0.0), y0.max(0.0), x1.min(width), y1.min(height)]);
+        assert_eq!(
+            found[0].bbox,
+            [x0.max(0.0), y0.max(0.0), x1.min(width), y1.min(height)]
+        );
         Ok(())
     }
 }

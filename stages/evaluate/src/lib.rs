@@ -53,7 +53,7 @@ struct Evaluate;
 const SPEC: StepSpec = StepSpec {
     name: "evaluate",
     stage: StageName::Evaluate,
-    version: 2,
+    version: 3,
     partitioning: Partitioning::Once,
     reads: &[Reads::all(TableId::Samples)],
     writes: &[TableId::Evaluation],

@@ -38,10 +38,14 @@ pub fn steps() -> Vec<Box<dyn Step>> {
 
 struct GeneratePortraits;
 
+/// Version of the code that computes a portrait's pixels. The step's version also covers which faces
+/// are found in the first two portraits: where only that changes, earlier portraits are reused.
+const PIXELS_VERSION: u32 = 1;
+
 const SPEC: StepSpec = StepSpec {
     name: "generate-portraits",
     stage: StageName::GeneratePortraits,
-    version: 1,
+    version: 2,
     partitioning: Partitioning::Buckets,
     reads: &[Reads::own(TableId::NameEmbeddings)],
     writes: &[TableId::Portraits, TableId::PortraitPairs],
@@ -65,7 +69,7 @@ impl Step for GeneratePortraits {
         names.sort_by_key(|name| name.name_id);
         let mut output = Output::default();
         if !names.is_empty() {
-            portray_all(task, &plan, &names, SPEC.version, &mut output)?;
+            portray_all(task, &plan, &names, PIXELS_VERSION, &mut output)?;
         }
         output.close_part(task)?;
         task.balance(Unit::Name, names.len() as u64, output.names);

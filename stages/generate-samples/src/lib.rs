@@ -37,7 +37,7 @@ struct GenerateSamples;
 const SPEC: StepSpec = StepSpec {
     name: "generate-samples",
     stage: StageName::GenerateSamples,
-    version: 2,
+    version: 3,
     partitioning: Partitioning::Chunks(MOST_CHUNKS as u32 + 1),
     reads: &[
         Reads::all(TableId::Encoder),

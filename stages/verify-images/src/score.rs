@@ -28,7 +28,7 @@ pub struct ScorePhotos;
 const SPEC: StepSpec = StepSpec {
     name: "score-photos",
     stage: StageName::VerifyImages,
-    version: 3,
+    version: 4,
     partitioning: Partitioning::Buckets,
     reads: &[
         Reads::own(TableId::UniquePhotos),

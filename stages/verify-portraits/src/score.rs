@@ -21,7 +21,7 @@ pub struct ScorePortraits;
 const SPEC: StepSpec = StepSpec {
     name: "score-portraits",
     stage: StageName::VerifyPortraits,
-    version: 2,
+    version: 3,
     partitioning: Partitioning::Buckets,
     reads: &[Reads::own(TableId::Portraits)],
     writes: &[TableId::PortraitFaces],
