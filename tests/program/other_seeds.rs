@@ -17,7 +17,7 @@ const TINY_SEED: u64 = 2;
 /// The seed of the first full world.
 const FIRST_FULL_SEED: u64 = 2;
 /// A calibration whose thresholds are wrong by so many hundredths must fail the comparison.
-const WRONG_BY: usize = 20;
+const WRONG_BY: usize = 10;
 
 #[test]
 fn the_shipped_calibration_holds_on_worlds_of_other_seeds() {

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  laioncele mini build --seed 7 /data/world-7          another world, with its manifest and its truth
+  laioncele mini build --seed 7 /data/world-7          another world, its manifest and truth
   laioncele run --manifest /data/world-7/mini.toml --output /data/run-7
   laioncele mini score --manifest /data/world-7/mini.toml --output /data/run-7
   laioncele mini serve --port 8080                     only the web, until Ctrl-C";

@@ -18,8 +18,9 @@ Examples:
   laioncele mini serve --port 8080 --manifest /data/world-7/mini.toml
   curl --connect-to ::127.0.0.1:8080 http://HOST.example/PATH
 
-All invented hosts are at one address; their pages are in the world's web.json. Some pages misbehave
-on purpose: they are slow, endless, cut off or redirect in a circle. Ctrl-C ends the server.";
+All invented hosts are at one address; their pages are in the world's web.json. Some pages
+misbehave on purpose: they are slow, endless, cut off or redirect in a circle. Ctrl-C ends
+the server.";
 
 /// `laioncele mini serve`
 #[derive(Args, Debug)]

@@ -229,9 +229,9 @@ mod tests {
 
     #[test]
     fn traps_cover_every_drop_reason_of_download_images() {
+        use DropReason as R;
         let traps = PageBehaviour::TRAPS.iter();
         let reasons: HashSet<_> = traps.filter_map(|trap| trap.expected_drop()).collect();
-        use DropReason as R;
         for reason in [
             R::BadUrl,
             R::Dns,

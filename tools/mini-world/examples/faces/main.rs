@@ -14,7 +14,6 @@ use scenes::{CLOSE_UP, PHOTO, Scene};
 
 const SEARCHES: [Search; 3] = [Search::Once, Search::WithMargin, Search::EverySize];
 
-#[expect(clippy::print_stdout, reason = "tables are what this program is for")]
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let count = arguments.first().map_or(Ok(40), |n| n.parse())?;
@@ -31,15 +30,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?,
         _ => &shipped,
     };
-    println!("| | right | unsure | wrong |\n|---|---|---|---|");
-    println!(
-        "| portraits | {} |",
-        genders(nets, &people, render::portrait)?
-    );
-    let photo = |person: &Anatomy, seed| render::photo(person, seed, false);
-    println!("| photos | {} |", genders(nets, &people, photo)?);
+    gender_table(nets, &people)?;
     // The same faces for every detector.
     let sources = scenes::portraits(&shipped, &people)?;
+    size_table(nets, &sources)
+}
+
+/// How often the guess at gender is right.
+#[expect(clippy::print_stdout, reason = "tables are what this program is for")]
+fn gender_table(nets: &FaceNets, people: &[Anatomy]) -> Result<(), Box<dyn Error>> {
+    println!("| | right | unsure | wrong |\n|---|---|---|---|");
+    let portraits = genders(nets, people, render::portrait)?;
+    println!("| portraits | {portraits} |");
+    let photo = |person: &Anatomy, seed| render::photo(person, seed, false);
+    println!("| photos | {} |", genders(nets, people, photo)?);
+    Ok(())
+}
+
+/// How many faces of each size each search finds.
+#[expect(clippy::print_stdout, reason = "tables are what this program is for")]
+fn size_table(nets: &FaceNets, sources: &[Scene]) -> Result<(), Box<dyn Error>> {
     println!(
         "\n{} people\n\n| face | one look | with margin | every size |\n|---|---|---|---|",
         sources.len()

@@ -53,7 +53,7 @@ pub fn in_a_photo(source: &Scene, width: f32, seed: u64) -> Scene {
     let small = resized(&source.image, side);
     let [w, h] = PHOTO;
     let mut image = render::landscape(seed, w, h);
-    let [x, y] = [(w - side) as u64, (h - side) as u64];
+    let [x, y] = [w - side, h - side].map(u64::from);
     let (left, top) = (seed * 7919 % x.max(1), seed * 104_729 % y.max(1));
     imageops::replace(&mut image, &small, left as i64, top as i64);
     let [x0, y0, x1, y1] = source.face.map(|v| v * times);

@@ -112,6 +112,10 @@ pub enum Beard {
 }
 
 impl Beard {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls it with a reference"
+    )]
     fn is_none(&self) -> bool {
         *self == Self::None
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use laioncele_core::NameId;
+use laioncele_core::{DropReason, NameId};
 
 use super::metric::{Metric, Target, count};
 use super::tables::{PhotoKey, RunTables};
@@ -61,7 +61,7 @@ fn traps_classed(photos: &KeyedPhotos<'_>, tables: &RunTables) -> Metric {
     });
     let right = count(requested, |((name, image), photo)| {
         let key = ("download-images".to_owned(), image.0, Some(name.0));
-        let expected = photo.expected_drop.map(|reason| reason.as_str());
+        let expected = photo.expected_drop.map(DropReason::as_str);
         reasons.get(&key).map(String::as_str) == expected
     });
     Metric::share(name, right, target)

@@ -17,7 +17,7 @@ use request::RequestReader;
 use state::{State, lock};
 
 /// How long a connection may be idle between requests.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// How long to wait when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 

@@ -145,7 +145,7 @@ impl Responder<'_> {
                 self.raw(&bytes[..bytes.len() / 3])?;
             }
             B::HugeContentLength => {
-                self.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n")?
+                self.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n")?;
             }
             B::EndlessBody => {
                 self.raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;

@@ -1,6 +1,8 @@
 //! A world while it is being made. Each photo gets its page, its truth and its captions together,
 //! so that web, captions and truth always agree.
 
+use std::collections::BTreeMap;
+
 use laioncele_core::{CaptionId, DropReason, ImageId};
 use md5::{Digest, Md5};
 use rand::RngExt;
@@ -82,7 +84,7 @@ impl WorldBuilder {
             seed: truth.seed,
             web: Web {
                 people: Vec::new(),
-                pages: Default::default(),
+                pages: BTreeMap::new(),
             },
             rows: Vec::new(),
             truth,

@@ -96,7 +96,7 @@ pub(super) fn frequent(
                 0 => unusual,
                 _ => PageBehaviour::Normal,
             };
-            let two_captions = at % MISSPELT_EVERY == 0;
+            let two_captions = at.is_multiple_of(MISSPELT_EVERY);
             add_eligible(builder, name, behaviour, two_captions, &mut rng);
             if photo == 1 && at % 8 == 1 {
                 builder.add_hash_to_last_row(true)?;
@@ -208,7 +208,7 @@ pub(super) fn rare(builder: &mut WorldBuilder, names: &[NameRef], frequent: &[Na
     let (normal, missing) = (PageBehaviour::Normal, PageBehaviour::NotFound);
     for (at, name) in names.iter().enumerate() {
         let mut rng = random::generator(builder.seed, "scarce name", at as u64);
-        if at % 2 == 0 {
+        if at.is_multiple_of(2) {
             for _ in 0..rng.random_range(2..=4) {
                 add_eligible(builder, name, normal, false, &mut rng);
             }
@@ -242,7 +242,7 @@ pub(super) fn pairs(builder: &mut WorldBuilder, names: &[NameRef], counts: &Coun
         let mut rng = random::generator(builder.seed, "pair", pair as u64);
         let at = |k: usize| &names[(2 * pair + k) % names.len()];
         let (first, second) = (at(0), at(1));
-        let both = pair % 2 == 0;
+        let both = pair.is_multiple_of(2);
         let people = match both {
             true => vec![first.person, second.person],
             false => vec![first.person],

@@ -1,12 +1,13 @@
 //! A seed gives the same world in every version: captions, reference photos, web, truth, and the
 //! photos that the web serves. Runs on a world are compared across versions, so a change here is a
-//! change of the data.
+//! change of the data. Only a new version of the Parquet or JPEG writer may change it; then
+//! `make world` writes the repository's world again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use laioncele_core::KeyHasher;
-use laioncele_mini_world::{BuildOptions, Size, build};
+use laioncele_mini_world::{BuildOptions, PageBehaviour, Size, Web, build};
 
 fn manifests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests")
@@ -41,6 +42,55 @@ fn digest(files: &[PathBuf]) -> String {
         hasher = hasher.bytes(&name, &fs::read(file).unwrap());
     }
     hasher.finish().short()
+}
+
+/// Of all photos that normal pages give.
+fn digest_of_photos(web: &Path) -> String {
+    let web = Web::load(web).unwrap();
+    let mut hasher = KeyHasher::new("photos");
+    let mut pages: Vec<_> = web.pages.iter().collect();
+    pages.retain(|(_, page)| page.behaviour == PageBehaviour::Normal);
+    assert!(pages.len() > 100, "{} photos", pages.len());
+    for (url, page) in pages {
+        hasher = hasher.bytes(url, &page.image.jpeg(&web.people).unwrap());
+    }
+    hasher.finish().short()
+}
+
+/// The digests of captions, references, web, truth and photos.
+fn digests(world: &Path) -> [String; 5] {
+    let mini = world.join("mini");
+    [
+        digest(&files(&mini.join("captions"))),
+        digest(&files(&mini.join("references"))),
+        digest(&[mini.join("web.json")]),
+        digest(&[world.join("truth.json")]),
+        digest_of_photos(&mini.join("web.json")),
+    ]
+}
+
+#[test]
+fn a_tiny_world_keeps_its_digests() {
+    let expected = [
+        [
+            "3b786d9f11286caf",
+            "55ec6b6317cb91f1",
+            "deedb0e535402c6f",
+            "eb82a1782f136c7d",
+            "b8d3703f9e173135",
+        ],
+        [
+            "6b098ba39f997e4a",
+            "061be0746e8cdc7f",
+            "be3a3095c217b360",
+            "6dfb25ed64174b39",
+            "525d82ae58452997",
+        ],
+    ];
+    for (seed, expected) in (1..).zip(expected) {
+        let world = world(seed, Size::Tiny);
+        assert_eq!(digests(world.path()), expected, "seed {seed}");
+    }
 }
 
 #[test]

@@ -45,7 +45,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     fs::create_dir_all(out)?;
     let people = People::load(folder)?;
-    let groups = [
+    for group in &groups(people) {
+        render_group(group, out)?;
+    }
+    Ok(())
+}
+
+fn groups(people: People) -> [Group<'static>; 4] {
+    [
         Group {
             name: "known",
             number: 1,
@@ -74,11 +81,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             portraits: 1,
             photos: 4,
         },
-    ];
-    for group in &groups {
-        render_group(group, out)?;
-    }
-    Ok(())
+    ]
 }
 
 fn render_group(group: &Group<'_>, out: &Path) -> io::Result<()> {
