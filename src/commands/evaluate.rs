@@ -1,4 +1,4 @@
-//! `laioncele evaluate`: the figures of the last run's samples, or of pictures made by another system.
+//! `laioncele evaluate`: metrics of the last run's samples, or of images made by another system.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -17,17 +17,17 @@ const EXAMPLES: &str = "\
 Examples:
   laioncele evaluate                                      the last run's table
   laioncele evaluate --json | jq '.scores[] | select(.metric == \"same_person_auc\")'
-  laioncele evaluate --images other/ --references photos/ --prompts prompts.csv --plain plain/
+  laioncele evaluate --images other/ --references photos/ --prompts prompts.csv --base base/
 
 Folders of another system:
   --references FOLDER  a photo of each person, named after them (ada.jpg), or a sub-folder of photos (ada/1.jpg)
-  --images FOLDER      a sub-folder of pictures for each person, named as their photo: ada/any-name.png
-  --plain FOLDER       pictures of the same prompts by the plain model, without sub-folders: any-name.png
+  --images FOLDER      a sub-folder of images for each person, named as their photo: ada/any-name.png
+  --base FOLDER        images of the same prompts by the base model, without sub-folders: any-name.png
   --prompts FILE       .csv with a header, or .jsonl with an object a line: `image`, `prompt` and, where wanted,
-                       `group`. `image` is the path below its folder: ada/any-name.png, any-name.png for --plain
+                       `group`. `image` is the path below its folder: ada/any-name.png, any-name.png for --base
 
-Pictures are PNG, JPEG or WebP. One that does not decode is reported and left out. Without --prompts there is no CLIP-TI
-and no difference between seeds; without --plain no Fréchet distance. The manifest says with which networks.";
+Images are PNG, JPEG or WebP. One that does not decode is reported and left out. Without --prompts there is no CLIP-TI
+and no difference between seeds; without --base no Fréchet distance. The networks are those of the manifest.";
 
 /// Files that are named at most; the JSON has them all.
 const SHOWN_FILES: usize = 10;
@@ -36,18 +36,18 @@ const SHOWN_FILES: usize = 10;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Evaluate {
-    /// Score these pictures of people instead of showing the last run's table
+    /// Score these images of people instead of showing the last run's table
     #[arg(long, value_name = "FOLDER", requires = "references")]
     images: Option<PathBuf>,
     /// The people's photos
     #[arg(long, value_name = "FOLDER", requires = "images")]
     references: Option<PathBuf>,
-    /// What the pictures were drawn from
+    /// The prompts of the images
     #[arg(long, value_name = "FILE", requires = "images")]
     prompts: Option<PathBuf>,
-    /// The plain model's pictures, for the Fréchet distance
-    #[arg(long, value_name = "FOLDER", requires = "images")]
-    plain: Option<PathBuf>,
+    /// The base model's images, for the Fréchet distance
+    #[arg(long, alias = "plain", value_name = "FOLDER", requires = "images")]
+    base: Option<PathBuf>,
     /// Threads to score on; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0, requires = "images")]
     threads: usize,
@@ -59,7 +59,7 @@ pub struct Evaluate {
 }
 
 impl Evaluate {
-    /// Prints the figures.
+    /// Prints the metrics.
     ///
     /// # Errors
     /// A run without an evaluation; folders that cannot be scored; missing or wrong models.
@@ -70,7 +70,7 @@ impl Evaluate {
                     images: images.clone(),
                     references: references.clone(),
                     prompts: self.prompts.clone(),
-                    plain: self.plain.clone(),
+                    base: self.base.clone(),
                 };
                 self.print_folders(&self.score(&folders)?)
             }
@@ -110,7 +110,7 @@ impl Evaluate {
         let progress = |done: usize, total: usize| {
             let reached = done * 10 / total.max(1);
             if reached > tenths && shows {
-                output::message(&format!("{done} of {}", count(total, "picture")));
+                output::message(&format!("{done} of {}", count(total, "image")));
             }
             tenths = reached;
         };
@@ -136,7 +136,7 @@ fn render(report: &Report) -> String {
     table(&lines, &numbers) + "\n" + &notes.collect::<String>()
 }
 
-/// What is to be said of the folders besides their figures, a line each.
+/// Remarks on the folders besides the metrics, a line each.
 fn remarks(found: &FolderReport) -> Vec<String> {
     let mut remarks = Vec::new();
     let broken = &found.undecodable;
@@ -148,21 +148,21 @@ fn remarks(found: &FolderReport) -> Vec<String> {
         ));
     }
     if !broken.is_empty() {
-        let all = count(found.pictures, "picture");
+        let all = count(found.images, "image");
         remarks.push(format!(
             "{} of {all} left out: not to be decoded",
             broken.len()
         ));
     }
     if found.without_prompt > 0 {
-        let pictures = count(found.without_prompt, "picture");
+        let images = count(found.without_prompt, "image");
         remarks.push(format!(
-            "{pictures} without a prompt: in the figures of all pictures only, without CLIP-TI"
+            "{images} without a prompt: only in the metrics of all images, without CLIP-TI"
         ));
     }
-    if found.without_picture > 0 {
-        let prompts = count(found.without_picture, "prompt");
-        remarks.push(format!("{prompts} without a picture"));
+    if found.without_image > 0 {
+        let prompts = count(found.without_image, "prompt");
+        remarks.push(format!("{prompts} without an image"));
     }
     remarks
 }
@@ -174,7 +174,7 @@ fn failure(error: EvaluateError) -> Failure {
             Failure::new(Exit::Usage, error.to_string())
         }
         EvaluateError::Core(error) => error.into(),
-        error @ (EvaluateError::NoPictures { .. }
+        error @ (EvaluateError::NoImages { .. }
         | EvaluateError::UnknownPerson { .. }
         | EvaluateError::Prompts { .. }) => Failure::new(Exit::Usage, error.to_string())
             .hint("`laioncele evaluate --help` shows how the folders are laid out"),
@@ -204,13 +204,13 @@ mod tests {
     #[test]
     fn folders_come_together() {
         assert!(parse(&[]).is_ok_and(|e| e.images.is_none()));
-        let both = parse(&["--images", "a", "--references", "b", "--plain", "c"]);
-        assert!(both.is_ok_and(|e| e.plain == Some(PathBuf::from("c"))));
+        let both = parse(&["--images", "a", "--references", "b", "--base", "c"]);
+        assert!(both.is_ok_and(|e| e.base == Some(PathBuf::from("c"))));
         for alone in [
             ["--images", "a"],
             ["--references", "a"],
             ["--prompts", "a"],
-            ["--plain", "a"],
+            ["--base", "a"],
         ] {
             let kind = parse(&alone).expect_err("refused");
             assert_eq!(kind, ErrorKind::MissingRequiredArgument, "{alone:?}");
@@ -230,10 +230,10 @@ mod tests {
         };
         FolderReport {
             report,
-            pictures: 12,
+            images: 12,
             undecodable,
             without_prompt,
-            without_picture: 0,
+            without_image: 0,
         }
     }
 
@@ -247,8 +247,8 @@ mod tests {
         let remarks = remarks(&found((0..11).map(file).collect(), 1));
         assert_eq!(remarks.len(), SHOWN_FILES + 2);
         assert_eq!(remarks[0], "left out: 0.png: broken");
-        assert!(remarks[SHOWN_FILES].starts_with("11 of 12 pictures left out"));
-        assert!(remarks[SHOWN_FILES + 1].starts_with("1 picture without a prompt"));
+        assert!(remarks[SHOWN_FILES].starts_with("11 of 12 images left out"));
+        assert!(remarks[SHOWN_FILES + 1].starts_with("1 image without a prompt"));
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         let text = render(&found(Vec::new(), 0).report);
         assert_eq!(
             text,
-            "figure       all  taken over\nCLIP-TI ↑  25.00           3\n\nOne.\nTwo."
+            "metric      all  sample size\nCLIP-TI ↑  25.0            3\n\nOne.\nTwo."
         );
     }
 
@@ -266,9 +266,9 @@ mod tests {
             path: PathBuf::from("nowhere"),
         };
         assert_eq!(failure(missing.into()).exit, Exit::Usage);
-        let empty = EvaluateError::NoPictures {
+        let empty = EvaluateError::NoImages {
             folder: PathBuf::from("a"),
-            expected: "pictures",
+            expected: "images",
         };
         let shown = failure(empty);
         assert_eq!((shown.exit, shown.hints.len()), (Exit::Usage, 1));

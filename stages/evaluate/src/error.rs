@@ -1,10 +1,10 @@
-//! Why pictures could not be scored.
+//! Errors of the evaluation.
 
 use std::path::PathBuf;
 
 use laioncele_core::{CoreError, StageError};
 
-/// Why pictures could not be scored. A picture that does not decode is no error.
+/// Why images could not be scored. An image that does not decode is no error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluateError {
@@ -20,20 +20,18 @@ pub enum EvaluateError {
     /// Store, manifest, or a folder that cannot be read.
     #[error(transparent)]
     Core(#[from] CoreError),
-    /// A folder of pictures without a picture.
-    #[error("{folder} holds no picture: {expected}")]
-    NoPictures {
+    /// A folder of images without an image.
+    #[error("{folder} holds no image: {expected}")]
+    NoImages {
         /// The folder.
         folder: PathBuf,
         /// What it should hold.
         expected: &'static str,
     },
-    /// Pictures of somebody without a reference photo.
-    #[error(
-        "{folder}: nobody of that name is among the reference photos in {references} ({known})"
-    )]
+    /// Images of a person without a reference photo.
+    #[error("{folder}: the reference photos in {references} have no person of that name ({known})")]
     UnknownPerson {
-        /// The person's pictures.
+        /// The person's images.
         folder: PathBuf,
         /// The reference photos.
         references: PathBuf,
@@ -48,7 +46,7 @@ pub enum EvaluateError {
         /// What is wrong, on which line.
         reason: String,
     },
-    /// The caller wants no more.
+    /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
 }

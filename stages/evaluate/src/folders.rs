@@ -1,4 +1,4 @@
-//! Pictures made by another system, scored with the same functions as a run's samples.
+//! Images made by another system, scored with the same functions as a run's samples.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,48 +9,48 @@ use laioncele_inference::pool_of;
 use serde::Serialize;
 
 use crate::error::{EvaluateError, Result};
-use crate::gallery::{Gallery, PLAIN, Picture, blocks};
+use crate::images::{BASE_MODEL, ImageInput, ViewedImages, blocks};
 use crate::networks::Networks;
-use crate::people::{entries, name_of, photos_by_person, read_picture, reference_faces};
+use crate::people::{entries, name_of, photos_by_person, read_image, reference_faces};
 use crate::prompts::{Prompted, read_prompts};
 use crate::report::Report;
 use crate::scores::{ALL, scores};
-use crate::settings::Plan;
+use crate::settings::StageConfig;
 
-/// What a folder of pictures of people should hold.
+/// What a folder of images of people should hold.
 const PEOPLE_EXPECTED: &str = "a sub-folder for each person, named as their reference photo, with PNG, JPEG or WebP files is expected";
-const PLAIN_EXPECTED: &str = "PNG, JPEG or WebP files are expected";
+const BASE_EXPECTED: &str = "PNG, JPEG or WebP files are expected";
 
 /// The folders and files to score.
 #[derive(Clone, Debug)]
 pub struct Folders {
-    /// A sub-folder of pictures for each person.
+    /// A sub-folder of images for each person.
     pub images: PathBuf,
     /// A photo of each person, or a sub-folder of photos.
     pub references: PathBuf,
-    /// What the pictures were drawn from, see [`read_prompts`].
+    /// The images' prompts, see [`read_prompts`].
     pub prompts: Option<PathBuf>,
-    /// The plain model's pictures, without sub-folders.
-    pub plain: Option<PathBuf>,
+    /// The base model's images, without sub-folders.
+    pub base: Option<PathBuf>,
 }
 
 /// What was found in the folders.
 #[derive(Debug, Serialize)]
 pub struct FolderReport {
-    /// Figures and notes.
+    /// Metrics and notes.
     #[serde(flatten)]
     pub report: Report,
-    /// Pictures found, those of the plain model included.
-    pub pictures: usize,
-    /// Those that do not decode; they are in no figure.
+    /// Images found, those of the base model included.
+    pub images: usize,
+    /// Those that do not decode; they are in no metric.
     pub undecodable: Vec<Undecodable>,
-    /// Pictures that the prompts do not name, if there are prompts; they are in figures of all pictures only.
+    /// Images that the prompts do not name, if there are prompts; they are only in metrics of all images.
     pub without_prompt: usize,
-    /// Prompts that name no picture.
-    pub without_picture: usize,
+    /// Prompts that name no image.
+    pub without_image: usize,
 }
 
-/// A file that is no picture.
+/// A file that is no image.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Undecodable {
     /// The file.
@@ -59,7 +59,7 @@ pub struct Undecodable {
     pub reason: String,
 }
 
-/// A picture's file and what is known of it.
+/// An image's file and what is known of it.
 #[derive(Debug)]
 struct Entry {
     person: String,
@@ -68,8 +68,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn picture<'a>(&'a self, file: std::result::Result<Cow<'a, [u8]>, String>) -> Picture<'a> {
-        Picture {
+    fn image<'a>(&'a self, file: std::result::Result<Cow<'a, [u8]>, String>) -> ImageInput<'a> {
+        ImageInput {
             person: &self.person,
             group: self
                 .prompted
@@ -82,35 +82,35 @@ impl Entry {
     }
 }
 
-/// Scores pictures with the networks that `manifest` names, on `threads` threads (0: as many as the machine has).
-/// `progress` hears how many of how many pictures are done.
+/// Scores images with the networks that `manifest` names, on `threads` threads (0: as many as the machine has).
+/// `progress` hears how many of how many images are done.
 ///
 /// # Errors
-/// Empty folders, people without a reference photo, prompts that cannot be read or name no picture, missing or wrong
-/// models. A picture that does not decode is reported, not an error.
+/// Empty folders, people without a reference photo, prompts that cannot be read or name no image, missing or wrong
+/// models. An image that does not decode is reported, not an error.
 pub fn score_folders(
     manifest: &Manifest,
     folders: &Folders,
     threads: usize,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<FolderReport> {
-    let plan = Plan::read(manifest)?;
+    let config = StageConfig::from_manifest(manifest)?;
     let photos = photos_by_person(&folders.references)?;
     let mut listing = Listing::read(folders)?;
     check_people(folders, &listing.entries, &photos)?;
     listing.sort();
-    let networks = Networks::load(&plan)?;
+    let networks = Networks::load(&config)?;
     let pool = pool_of(threads)?;
-    let (mut gallery, mut undecodable) = (Gallery::default(), Vec::new());
+    let (mut viewed, mut undecodable) = (ViewedImages::default(), Vec::new());
     let (mut done, total) = (0, listing.entries.len());
     for block in blocks(&listing.entries, |entry| {
-        entry.picture(Ok(Cow::Borrowed(&[])))
+        entry.image(Ok(Cow::Borrowed(&[])))
     }) {
         let files = block
             .iter()
-            .map(|entry| entry.picture(read_picture(&entry.path).map(Cow::Owned)));
-        let pictures: Vec<Picture<'_>> = files.collect();
-        for (place, reason) in pool.install(|| gallery.add(&networks, &pictures))? {
+            .map(|entry| entry.image(read_image(&entry.path).map(Cow::Owned)));
+        let images: Vec<ImageInput<'_>> = files.collect();
+        for (place, reason) in pool.install(|| viewed.add(&networks, &images))? {
             undecodable.push(Undecodable {
                 file: block[place].path.clone(),
                 reason,
@@ -120,16 +120,16 @@ pub fn score_folders(
         progress(done, total);
     }
     let people = listing.entries.iter().map(|e| e.person.as_str());
-    let people: BTreeSet<&str> = people.filter(|p| *p != PLAIN).collect();
+    let people: BTreeSet<&str> = people.filter(|p| *p != BASE_MODEL).collect();
     let references = pool.install(|| reference_faces(&photos, &people, &networks))?;
-    let rows = pool.install(|| scores(&gallery, &references, plan.run_seed));
-    let same = plan.judge_is_filter()?;
+    let rows = pool.install(|| scores(&viewed, &references, config.run_seed));
+    let same = config.judge_is_filter()?;
     Ok(FolderReport {
-        report: Report::new(rows, &plan, same),
-        pictures: total,
+        report: Report::new(rows, &config, same),
+        images: total,
         undecodable,
         without_prompt: listing.without_prompt,
-        without_picture: listing.without_picture,
+        without_image: listing.without_image,
     })
 }
 
@@ -138,7 +138,7 @@ fn check_people(
     entries: &[Entry],
     photos: &BTreeMap<String, Vec<PathBuf>>,
 ) -> Result<()> {
-    let known = |entry: &&Entry| entry.person == PLAIN || photos.contains_key(&entry.person);
+    let known = |entry: &&Entry| entry.person == BASE_MODEL || photos.contains_key(&entry.person);
     let Some(stranger) = entries.iter().find(|entry| !known(entry)) else {
         return Ok(());
     };
@@ -149,25 +149,25 @@ fn check_people(
         folder: folders.images.join(&stranger.person),
         references: folders.references.clone(),
         known: if names.is_empty() {
-            "nobody is".to_owned()
+            "there are none".to_owned()
         } else {
             names.join(", ")
         },
     })
 }
 
-/// The pictures of the folders.
+/// The images of the folders.
 struct Listing {
     entries: Vec<Entry>,
     without_prompt: usize,
-    without_picture: usize,
+    without_image: usize,
 }
 
 impl Listing {
     fn read(folders: &Folders) -> Result<Self> {
         let mut files = people_files(&folders.images)?;
-        if let Some(plain) = &folders.plain {
-            files.extend(plain_files(plain)?);
+        if let Some(base) = &folders.base {
+            files.extend(base_files(base)?);
         }
         let Some(path) = &folders.prompts else {
             let entry = |(person, path, _)| Entry {
@@ -179,7 +179,7 @@ impl Listing {
             return Ok(Self {
                 entries,
                 without_prompt: 0,
-                without_picture: 0,
+                without_image: 0,
             });
         };
         let mut prompts = read_prompts(path)?;
@@ -195,7 +195,7 @@ impl Listing {
         let without_prompt = entries.iter().filter(|e| e.prompted.is_none()).count();
         if without_prompt == entries.len() {
             let images = folders.images.display();
-            let reason = format!("names no picture of {images}; the first would be `{example}`");
+            let reason = format!("names no image of {images}; the first would be `{example}`");
             return Err(EvaluateError::Prompts {
                 path: path.clone(),
                 reason,
@@ -204,11 +204,11 @@ impl Listing {
         Ok(Self {
             entries,
             without_prompt,
-            without_picture: prompts.len(),
+            without_image: prompts.len(),
         })
     }
 
-    /// Pictures of one person and prompt become neighbours.
+    /// Images of one person and prompt become neighbours.
     fn sort(&mut self) {
         let prompt = |entry: &Entry| entry.prompted.as_ref().map(|p| p.prompt.clone());
         self.entries
@@ -223,7 +223,7 @@ fn people_files(folder: &Path) -> Result<Vec<File>> {
     let mut files = Vec::new();
     for person in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
         let name = name_of(&person);
-        for path in pictures(&person)? {
+        for path in images(&person)? {
             let key = format!("{name}/{}", name_of(&path));
             files.push((name.clone(), path, key));
         }
@@ -231,15 +231,15 @@ fn people_files(folder: &Path) -> Result<Vec<File>> {
     found(folder, files, PEOPLE_EXPECTED)
 }
 
-fn plain_files(folder: &Path) -> Result<Vec<File>> {
-    let file = |path: PathBuf| (PLAIN.to_owned(), path.clone(), name_of(&path));
-    let files = pictures(folder)?.into_iter().map(file).collect();
-    found(folder, files, PLAIN_EXPECTED)
+fn base_files(folder: &Path) -> Result<Vec<File>> {
+    let file = |path: PathBuf| (BASE_MODEL.to_owned(), path.clone(), name_of(&path));
+    let files = images(folder)?.into_iter().map(file).collect();
+    found(folder, files, BASE_EXPECTED)
 }
 
 fn found(folder: &Path, files: Vec<File>, expected: &'static str) -> Result<Vec<File>> {
     if files.is_empty() {
-        return Err(EvaluateError::NoPictures {
+        return Err(EvaluateError::NoImages {
             folder: folder.to_owned(),
             expected,
         });
@@ -247,8 +247,8 @@ fn found(folder: &Path, files: Vec<File>, expected: &'static str) -> Result<Vec<
     Ok(files)
 }
 
-/// The files of a folder that are called like pictures; what they hold shows later.
-fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The files of a folder that are called like images; what they hold shows later.
+fn images(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = entries(folder)?;
     files.retain(|path| {
         let extension = path

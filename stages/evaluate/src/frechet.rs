@@ -13,7 +13,7 @@ const ORTHOGONAL: f64 = 1e-15;
 ///
 /// The covariances are never formed: with Σ₁ = AᵀA and Σ₂ = BᵀB, the eigenvalues of Σ₁ Σ₂ are the squared singular values
 /// of A Bᵀ, so that the trace of the root is the sum of those values. That is exact for singular covariances too (fewer
-/// pictures than features), where the root of a product loses half of its digits.
+/// images than features), where the root of a product loses half of its digits.
 pub fn frechet_distance(first: &[&[f32]], second: &[&[f32]]) -> Option<f64> {
     let (mean_a, a) = centred(first)?;
     let (mean_b, b) = centred(second)?;
@@ -192,7 +192,7 @@ mod tests {
     proptest! {
         /// Gaussians whose covariances commute: |μ₁ − μ₂|² + Σ (σ₁ − σ₂)².
         #[test]
-        fn gaussians_with_the_same_axes(axes in prop::collection::vec([-2f64..2.0, -2.0..2.0, 0.0..3.0, 0.0..3.0], 2..7)) {
+        fn distance_of_gaussians_with_the_same_axes_is_closed_form(axes in prop::collection::vec([-2f64..2.0, -2.0..2.0, 0.0..3.0, 0.0..3.0], 2..7)) {
             let column = |c: usize| axes.iter().map(|axis| axis[c]).collect::<Vec<_>>();
             let known: f64 = axes.iter().map(|[m, n, s, t]| (m - n).powi(2) + (s - t).powi(2)).sum();
             let found = distance(&gaussian(&column(0), &column(2)), &gaussian(&column(1), &column(3)));
@@ -200,14 +200,14 @@ mod tests {
         }
 
         #[test]
-        fn equal_sets_are_at_no_distance_in_any_order([set, _] in sets()) {
+        fn distance_of_a_set_to_its_permutation_is_zero([set, _] in sets()) {
             let mut turned = set.clone();
             turned.reverse();
             prop_assert!(distance(&set, &turned) < 1e-9);
         }
 
         #[test]
-        fn the_distance_is_the_same_both_ways([a, b] in sets()) {
+        fn distance_is_symmetric([a, b] in sets()) {
             let (there, back) = (distance(&a, &b), distance(&b, &a));
             prop_assert!((there - back).abs() < 1e-9 * (1.0 + there), "{there} {back}");
         }
@@ -226,7 +226,7 @@ mod tests {
 
         /// Compressed rows have the same products.
         #[test]
-        fn the_triangle_has_the_products_of_the_rows([m, _] in sets()) {
+        fn triangular_keeps_the_products_of_columns([m, _] in sets()) {
             let m: Vec<Vec<f64>> = m.iter().map(|r| r.iter().map(|v| f64::from(*v)).collect()).collect();
             let r = triangular(m.clone());
             prop_assert_eq!(r.len(), m.len().min(m[0].len()));
@@ -241,7 +241,7 @@ mod tests {
 
     /// Correlated features, against NumPy and SciPy: `tools/record-evaluate/record.py`.
     #[test]
-    fn as_scipy_has_it() {
+    fn distance_equals_scipy() {
         let recorded = include_str!("../tests/fixtures/frechet.json");
         let recorded: Vec<Recorded> = serde_json::from_str(recorded).expect("the fixture");
         assert_eq!(recorded.len(), 4);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn one_row_has_no_covariance() {
+    fn distance_needs_two_rows_in_each_set() {
         let (one, two): ([&[f32]; 1], [&[f32]; 2]) = ([&[1.0]], [&[1.0], &[2.0]]);
         assert_eq!(frechet_distance(&one, &two), None);
         assert_eq!(frechet_distance(&two, &[]), None);

@@ -1,12 +1,13 @@
-//! Stage 13, evaluate: what the generated pictures are worth, in the figures of the paper's Tables 1 and 2 and in those
-//! that compare same with different people. [`score_folders`] takes pictures of any other system through the same
-//! functions; what each figure is stands at [`scores`].
+//! Stage 13, evaluate: metrics of the generated images, those of the paper's Tables 1 and 2 and some that compare images
+//! of the same person with images of different people. [`score_folders`] scores images of any other system with the
+//! same functions. [`scores`] defines each metric.
 
 mod error;
 mod folders;
 mod frechet;
-mod gallery;
+mod images;
 mod networks;
+mod number_format;
 mod people;
 mod prompts;
 mod report;
@@ -31,11 +32,11 @@ use laioncele_inference::thread_pool;
 pub use error::EvaluateError;
 pub use folders::{FolderReport, Folders, Undecodable, score_folders};
 pub use frechet::frechet_distance;
-use gallery::{Gallery, PLAIN, Picture, blocks};
+use images::{BASE_MODEL, ImageInput, ViewedImages, blocks};
 use networks::Networks;
 pub use report::{Report, Score};
 pub use scores::{References, scores};
-use settings::Plan;
+use settings::StageConfig;
 pub use settings::{Judge, Settings};
 pub use towers::Tower;
 
@@ -65,28 +66,28 @@ impl Step for Evaluate {
     }
 
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
-        Ok(Plan::read(manifest)?.key_settings())
+        Ok(StageConfig::from_manifest(manifest)?.key_settings())
     }
     fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Plan::read(manifest)?.models(manifest)
+        StageConfig::from_manifest(manifest)?.models(manifest)
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let plan = Plan::read(task.manifest())?;
-        let networks = task.resource(&plan.resource_key(), || Ok(Networks::load(&plan)?))?;
+        let config = StageConfig::from_manifest(task.manifest())?;
+        let networks = task.resource(&config.resource_key(), || Ok(Networks::load(&config)?))?;
         let pool = thread_pool(task)?;
-        let mut viewing = Viewing::default();
+        let mut viewer = SampleViewer::default();
         let parts: Vec<_> = task.inputs(TableId::Samples).cloned().collect();
         for part in parts.iter().filter(|part| part.is_parquet()) {
-            viewing.show(task, task.read_part(part)?, &networks, &pool)?;
+            viewer.view(task, task.read_part(part)?, &networks, &pool)?;
         }
         let rows_in = task.rows_in(TableId::Samples);
-        task.balance(Unit::Sample, rows_in, viewing.gallery.seen.len() as u64);
-        let photos = people::photos_by_person(plan.references(task.manifest())?)?;
-        let people = viewing.people.iter().map(String::as_str).collect();
+        task.balance(Unit::Sample, rows_in, viewer.images.images.len() as u64);
+        let photos = people::photos_by_person(config.references(task.manifest())?)?;
+        let people = viewer.people.iter().map(String::as_str).collect();
         let references = pool.install(|| people::reference_faces(&photos, &people, &networks))?;
-        let mut rows = pool.install(|| scores(&viewing.gallery, &references, plan.run_seed));
-        rows.push(report::same_recognizer_row(plan.judge_is_filter()?));
+        let mut rows = pool.install(|| scores(&viewer.images, &references, config.run_seed));
+        rows.push(report::same_recognizer_row(config.judge_is_filter()?));
         task.write::<EvaluationScore>(rows)
     }
 
@@ -121,21 +122,24 @@ pub fn report_of_run(
     {
         rows.extend(part::read_rows(store, part, &manifest.embedding_dims)?);
     }
-    Ok(Report::of_rows(rows, &Plan::read(manifest)?))
+    Ok(Report::of_rows(
+        rows,
+        &StageConfig::from_manifest(manifest)?,
+    ))
 }
 
-/// A task's samples, being looked at.
+/// Measures a task's samples.
 #[derive(Default)]
-struct Viewing {
-    gallery: Gallery,
-    /// Who was drawn, also if no picture of theirs decodes.
+struct SampleViewer {
+    images: ViewedImages,
+    /// Everybody with samples, also those of whom no image decodes.
     people: BTreeSet<String>,
     done: u64,
 }
 
-impl Viewing {
-    /// Looks at the samples of a part; all of one person and prompt are in one.
-    fn show(
+impl SampleViewer {
+    /// Measures the samples of a part. All samples of one person and prompt are in one part.
+    fn view(
         &mut self,
         task: &mut Task,
         mut samples: Vec<Sample>,
@@ -144,10 +148,10 @@ impl Viewing {
     ) -> Result<(), StageError> {
         samples.sort_by(|a, b| order(a).cmp(&order(b)));
         let people = samples.iter().map(|s| s.person.clone());
-        self.people.extend(people.filter(|p| p != PLAIN));
-        for block in blocks(&samples, picture) {
-            let pictures: Vec<Picture<'_>> = block.iter().map(picture).collect();
-            for (place, reason) in pool.install(|| self.gallery.add(networks, &pictures))? {
+        self.people.extend(people.filter(|p| p != BASE_MODEL));
+        for block in blocks(&samples, image) {
+            let images: Vec<ImageInput<'_>> = block.iter().map(image).collect();
+            for (place, reason) in pool.install(|| self.images.add(networks, &images))? {
                 let (id, corrupt) = (block[place].seed, DropReason::Corrupt);
                 task.drop_row(Unit::Sample, id, None, corrupt, Some(reason));
             }
@@ -170,8 +174,8 @@ fn order(sample: &Sample) -> (&str, &str, &str, u32, u64) {
     (person, group, prompt, *index, *seed)
 }
 
-fn picture(sample: &Sample) -> Picture<'_> {
-    Picture {
+fn image(sample: &Sample) -> ImageInput<'_> {
+    ImageInput {
         person: &sample.person,
         group: &sample.group,
         prompt: Some(&sample.prompt),

@@ -1,4 +1,4 @@
-//! The loaded networks that look at pictures.
+//! The loaded networks that look at images.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use laioncele_face::{FaceNets, FaceOptions};
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::settings::Plan;
+use crate::settings::StageConfig;
 use crate::towers::TextTower;
 
 /// CLIP's two towers and the face networks.
@@ -20,14 +20,14 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// Loads what the plan names.
+    /// Loads what the config names.
     ///
     /// # Errors
     /// Missing or wrong models, a GPU that is not there.
-    pub fn load(plan: &Plan) -> Result<Self> {
-        let files = &plan.image_encoders;
+    pub fn load(config: &StageConfig) -> Result<Self> {
+        let files = &config.image_encoders;
         let options = files.load_options()?;
-        let text = match &plan.text {
+        let text = match &config.text {
             TextTower::Own(folder) => Some((folder, folder)),
             TextTower::Sdxl { tokenizer, model } => Some((tokenizer, model)),
             TextTower::Missing(_) => None,
@@ -36,14 +36,14 @@ impl Networks {
             TextEncoder::load(tokenizer, model, true, &options)
         };
         Ok(Self {
-            image: ImageEncoder::load(plan.image_folder(), &options)?,
+            image: ImageEncoder::load(config.image_folder(), &options)?,
             text: text.map(load).transpose()?,
-            faces: FaceNets::load(&plan.face, &FaceOptions::default())?,
+            faces: FaceNets::load(&config.face, &FaceOptions::default())?,
             on_cpu: options.device.is_cpu(),
         })
     }
 
-    /// Whether texts can be compared with pictures.
+    /// Whether texts can be compared with images.
     pub fn has_text(&self) -> bool {
         self.text.is_some()
     }
@@ -52,20 +52,20 @@ impl Networks {
     ///
     /// # Errors
     /// A network's error.
-    pub fn face(&self, picture: &RgbImage) -> Result<Option<Vec<f32>>> {
+    pub fn face(&self, image: &RgbImage) -> Result<Option<Vec<f32>>> {
         // Only one of them is embedded, however many faces a crowd has.
-        match self.faces.detect(picture)?.first() {
-            Some(face) => Ok(Some(self.faces.embed(picture, &face.landmarks)?)),
+        match self.faces.detect(image)?.first() {
+            Some(face) => Ok(Some(self.faces.embed(image, &face.landmarks)?)),
             None => Ok(None),
         }
     }
 
-    /// CLIP's embeddings of pictures, not of unit length.
+    /// CLIP's embeddings of images, not of unit length.
     ///
     /// # Errors
     /// A network's error.
-    pub fn image_embeddings(&self, pictures: &[&RgbImage]) -> Result<Vec<Vec<f32>>> {
-        self.each(pictures, |picture| self.image.image_embeds(picture))
+    pub fn image_embeddings(&self, images: &[&RgbImage]) -> Result<Vec<Vec<f32>>> {
+        self.each(images, |image| self.image.image_embeds(image))
     }
 
     /// CLIP's embeddings of texts, not of unit length; none without a text tower.

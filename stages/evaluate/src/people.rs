@@ -1,4 +1,4 @@
-//! Folders of people: their reference photos, or pictures of them.
+//! Folders of people: their reference photos, or images of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::networks::Networks;
 use crate::scores::References;
 
-/// The largest file that is read as a picture.
+/// The largest file that is read as an image.
 const MAX_BYTES: u64 = 256 << 20;
 
 /// The photos of each person of a folder, sorted: one photo named after the person, or a sub-folder of photos each.
@@ -61,8 +61,8 @@ pub fn name_of(path: &Path) -> String {
         .into_owned()
 }
 
-/// The bytes of a picture's file, or why there are none.
-pub fn read_picture(path: &Path) -> std::result::Result<Vec<u8>, String> {
+/// The bytes of an image's file, or why there are none.
+pub fn read_image(path: &Path) -> std::result::Result<Vec<u8>, String> {
     let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
     if size > MAX_BYTES {
         return Err(format!("{size} bytes, more than {MAX_BYTES}"));
@@ -79,7 +79,7 @@ fn reference_face(photos: &[PathBuf], networks: &Networks) -> Result<Option<Vec<
     let mut faces: Vec<Vec<f32>> = Vec::new();
     for path in photos {
         match photo(path) {
-            Ok(picture) => faces.extend(networks.face(&picture)?),
+            Ok(image) => faces.extend(networks.face(&image)?),
             Err(reason) => {
                 tracing::warn!(path = %path.display(), reason, "reference photo passed over")
             }
@@ -112,7 +112,7 @@ pub fn reference_faces(
 }
 
 fn photo(path: &Path) -> std::result::Result<RgbImage, String> {
-    let bytes = read_picture(path)?;
+    let bytes = read_image(path)?;
     decode(&bytes, &Limits::default(), Orientation::Upright).map_err(|e| e.to_string())
 }
 

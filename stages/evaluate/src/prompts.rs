@@ -1,4 +1,4 @@
-//! A file that says which picture was drawn from which prompt: CSV or JSON lines.
+//! The file that gives each image its prompt: CSV or JSON lines.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::error::{EvaluateError, Result};
 /// The largest file of prompts.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// What a picture was drawn from.
+/// The prompt an image was generated from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Prompted {
-    /// The picture's file, relative to the folder of pictures.
+    /// The image's file, relative to the folder of images.
     image: String,
     /// Its prompt.
     pub prompt: String,
@@ -24,7 +24,7 @@ pub struct Prompted {
 }
 
 /// Reads a file of prompts, `.csv` with a header or `.jsonl` with an object a line: the columns or keys `image`, `prompt`
-/// and, where wanted, `group`; others are passed over. By the pictures' paths.
+/// and, where wanted, `group`; others are ignored. Returns the prompts by image path.
 ///
 /// # Errors
 /// A file that cannot be read or is not of that form, with the line.
@@ -56,7 +56,7 @@ pub fn read_prompts(path: &Path) -> Result<BTreeMap<String, Prompted>> {
         let image = normal(&row.image);
         if prompts.insert(image, row).is_some() {
             return Err(fail(format!(
-                "line {line}: a second prompt for the same picture"
+                "line {line}: a second prompt for the same image"
             )));
         }
     }
@@ -120,7 +120,7 @@ fn from_csv(text: &str) -> Rows {
     records.map(row).collect()
 }
 
-/// The records of a CSV text by RFC 4180, each with the line that it begins on; blank lines are passed over.
+/// The records of a CSV text by RFC 4180, each with the line that it begins on; blank lines are skipped.
 fn csv_records(text: &str) -> std::result::Result<Vec<(usize, Vec<String>)>, String> {
     let (mut records, mut fields, mut field) = (Vec::new(), Vec::new(), String::new());
     let (mut line, mut begun) = (1, 1);
@@ -148,7 +148,7 @@ fn csv_records(text: &str) -> std::result::Result<Vec<(usize, Vec<String>)>, Str
     Ok(records)
 }
 
-/// The rest of a field in quotes, whose first is taken already.
+/// Reads the rest of a quoted field, after its opening quote.
 fn quoted(
     chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
     field: &mut String,

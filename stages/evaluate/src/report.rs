@@ -5,87 +5,81 @@ use std::collections::BTreeSet;
 use laioncele_core::table::EvaluationScore;
 use serde::Serialize;
 
+use crate::number_format::{CLIP_COSINE, FACE_COSINE, NumberFormat, PIXEL_DIFFERENCE};
 use crate::scores::ALL;
-use crate::settings::Plan;
+use crate::settings::StageConfig;
 use crate::towers::TextTower;
 
-/// How a figure is written.
-#[derive(Clone, Copy)]
-enum Form {
-    /// With this many decimals.
-    Number(usize),
-    /// A cosine as CLIP scores are published, times 100.
-    Hundredfold,
-    /// A share of one.
-    Percent,
-}
-
-/// The lines of the table: title, metric, form. Arrows say where better is.
-const LINES: [(&str, &str, Form); 19] = [
-    ("CLIP-TI ↑, plain model", "plain_clip_ti", Form::Hundredfold),
-    ("CLIP-TI ↑", "clip_ti", Form::Hundredfold),
+/// The lines of the table: title, metric, format. Arrows say where better is.
+const LINES: [(&str, &str, NumberFormat); 19] = [
+    ("CLIP-TI ↑, base model", "plain_clip_ti", CLIP_COSINE),
+    ("CLIP-TI ↑", "clip_ti", CLIP_COSINE),
     (
         "Fréchet distance over CLIP ↓",
         "frechet_clip",
-        Form::Number(2),
+        NumberFormat::Distance,
     ),
     (
-        "ID consistency ↑, plain model",
+        "ID consistency ↑, base model",
         "plain_id_consistency",
-        Form::Number(4),
+        FACE_COSINE,
     ),
     (
         "ID consistency ↑, of the same person",
         "id_consistency",
-        Form::Number(4),
+        FACE_COSINE,
     ),
     (
-        "ID consistency ↑, of all pictures",
+        "ID consistency ↑, of all images",
         "id_consistency_of_all",
-        Form::Number(4),
+        FACE_COSINE,
     ),
     (
         "Reference similarity ↑",
         "reference_similarity",
-        Form::Number(4),
+        FACE_COSINE,
     ),
-    ("same person, AUC ↑", "same_person_auc", Form::Number(4)),
-    ("same person, mean", "same_person_mean", Form::Number(4)),
-    ("two people, mean", "random_pair_mean", Form::Number(4)),
-    ("own reference, AUC ↑", "reference_auc", Form::Number(4)),
-    ("own reference, mean", "reference_mean", Form::Number(4)),
+    ("same person, AUC ↑", "same_person_auc", NumberFormat::Area),
+    ("same person, mean", "same_person_mean", FACE_COSINE),
+    ("two people, mean", "random_pair_mean", FACE_COSINE),
+    ("own reference, AUC ↑", "reference_auc", NumberFormat::Area),
+    ("own reference, mean", "reference_mean", FACE_COSINE),
     (
         "another's reference, mean",
         "random_reference_mean",
-        Form::Number(4),
+        FACE_COSINE,
     ),
     (
         "pixels between seeds",
         "seed_pixel_difference",
-        Form::Number(4),
+        PIXEL_DIFFERENCE,
     ),
     (
-        "faces found, plain model",
+        "faces found, base model",
         "plain_faces_found",
-        Form::Percent,
+        NumberFormat::Share,
     ),
-    ("faces found", "faces_found", Form::Percent),
-    ("references with a face", "references_found", Form::Percent),
-    ("people", "people", Form::Number(0)),
+    ("faces found", "faces_found", NumberFormat::Share),
+    (
+        "references with a face",
+        "references_found",
+        NumberFormat::Share,
+    ),
+    ("people", "people", NumberFormat::Whole),
     (
         "judge chose the photos too",
         SAME_RECOGNIZER,
-        Form::Number(0),
+        NumberFormat::Whole,
     ),
 ];
 
 /// The metric that is 1 where the recognizer that judges also verified portraits and photos, else 0.
 pub const SAME_RECOGNIZER: &str = "same_recognizer";
 
-/// Figures and what must be known to read them.
+/// Metrics and what must be known to read them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// All figures.
+    /// All metrics.
     pub scores: Vec<Score>,
     /// Sentences: which networks judged, what is left out and why.
     pub notes: Vec<String>,
@@ -100,19 +94,23 @@ pub struct Score {
     pub group: String,
     /// Its value.
     pub value: f64,
-    /// Pictures or pairs that it was taken over.
+    /// Sample size: images or pairs.
     pub count: u64,
 }
 
 impl Report {
     /// A report of `rows`, with the row that says whether the judge is the filter too.
-    pub fn new(mut rows: Vec<EvaluationScore>, plan: &Plan, same_recognizer: bool) -> Self {
+    pub fn new(
+        mut rows: Vec<EvaluationScore>,
+        config: &StageConfig,
+        same_recognizer: bool,
+    ) -> Self {
         rows.push(same_recognizer_row(same_recognizer));
-        Self::of_rows(rows, plan)
+        Self::of_rows(rows, config)
     }
 
     /// A report of the whole `evaluation` table.
-    pub fn of_rows(rows: Vec<EvaluationScore>, plan: &Plan) -> Self {
+    pub fn of_rows(rows: Vec<EvaluationScore>, config: &StageConfig) -> Self {
         let score = |row: EvaluationScore| {
             let EvaluationScore {
                 metric,
@@ -132,7 +130,7 @@ impl Report {
             scores,
             notes: Vec::new(),
         };
-        report.notes = report.notes(plan);
+        report.notes = report.notes(config);
         report
     }
 
@@ -141,20 +139,20 @@ impl Report {
         scores.find(|s| s.metric == metric && s.group == group)
     }
 
-    fn notes(&self, plan: &Plan) -> Vec<String> {
-        let tower = match (&plan.text, self.find("clip_ti", ALL)) {
+    fn notes(&self, config: &StageConfig) -> Vec<String> {
+        let tower = match (&config.text, self.find("clip_ti", ALL)) {
             (TextTower::Missing(reason), _) => format!("CLIP-TI is left out: {reason}."),
-            (_, None) => "CLIP-TI is left out: no picture has a prompt.".to_owned(),
+            (_, None) => "CLIP-TI is left out: no image has a prompt.".to_owned(),
             (TextTower::Own(_), _) => clip_ti("the text tower of the image encoder's own folder"),
             (TextTower::Sdxl { .. }, _) => clip_ti("SDXL's second text encoder, its text tower"),
         };
         let frechet = match self.find("frechet_clip", ALL) {
             Some(_) => {
-                "The Fréchet distance is taken over CLIP's image embeddings against the plain model's pictures: \
-                        compare it with distances of the same kind and of as many pictures only, not with an FID."
+                "The Fréchet distance is taken over CLIP's image embeddings against the base model's images: \
+                        compare it with distances of the same kind and of as many images only, not with an FID."
             }
             None => {
-                "The Fréchet distance is left out: it needs two pictures of people and two of the plain model."
+                "The Fréchet distance is left out: it needs two images of people and two of the base model."
             }
         };
         let judge = match self.find(SAME_RECOGNIZER, ALL) {
@@ -166,7 +164,7 @@ impl Report {
                   another one ([evaluate] judge)."
             }
         };
-        let faceless = "Pictures without a face are in no figure about faces; `faces found` says how many have one.";
+        let faceless = "Images without a face are in no metric of faces; `faces found` says how many have one.";
         let fid = "FID is left out: there is no Inception network.";
         [
             tower,
@@ -178,8 +176,9 @@ impl Report {
         .into()
     }
 
-    /// Header and lines, each with one cell for every column: the figure, its value in each group and in all, and what
-    /// the last was taken over. Figures that are nowhere known have no line.
+    /// Header and lines, each with one cell for every column: the metric, its value in each group and in all, and the
+    /// sample size of the latter. A value has the digits that its sample size supports. Metrics without any value have
+    /// no line.
     pub fn table(&self) -> Vec<Vec<String>> {
         let groups: BTreeSet<&str> = self.scores.iter().map(|s| s.group.as_str()).collect();
         let mut groups: Vec<&str> = groups.into_iter().filter(|g| *g != ALL).collect();
@@ -188,11 +187,11 @@ impl Report {
             groups.clear();
         }
         groups.push(ALL);
-        let mut header = vec!["figure"];
+        let mut header = vec!["metric"];
         header.extend(&groups);
-        header.push("taken over");
+        header.push("sample size");
         let mut lines = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
-        for (title, metric, form) in LINES {
+        for (title, metric, format) in LINES {
             let cells = groups.iter().map(|group| self.find(metric, group));
             let cells: Vec<Option<&Score>> = cells.collect();
             if cells.iter().all(Option::is_none) {
@@ -205,7 +204,7 @@ impl Report {
             line.extend(
                 cells
                     .into_iter()
-                    .map(|s| s.map_or("–".to_owned(), |s| form.write(s.value))),
+                    .map(|s| s.map_or("–".to_owned(), |s| format.write(s.value, s.count))),
             );
             line.push(over);
             lines.push(line);
@@ -246,18 +245,8 @@ pub fn same_recognizer_row(same: bool) -> EvaluationScore {
 
 fn clip_ti(tower: &str) -> String {
     format!(
-        "CLIP-TI is 100 × the mean cosine of picture and prompt, read by {tower}; the table of scores has it unscaled."
+        "CLIP-TI is 100 × the mean cosine of image and prompt, read by {tower}; the table of scores has it unscaled."
     )
-}
-
-impl Form {
-    fn write(self, value: f64) -> String {
-        match self {
-            Self::Number(decimals) => format!("{value:.decimals$}"),
-            Self::Hundredfold => format!("{:.2}", value * 100.0),
-            Self::Percent => format!("{:.1} %", value * 100.0),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -281,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_columns_and_unknown_figures_have_no_line() {
+    fn markdown_has_a_column_for_each_group() {
         let report = report(vec![
             score("clip_ti", "scene", 0.4345),
             score("clip_ti", ALL, 0.38241),
@@ -289,7 +278,7 @@ mod tests {
             score("faces_found", ALL, 0.75),
         ]);
         let expected = "# Evaluation\n\n\
-            | figure | scene | style | all | taken over |\n\
+            | metric | scene | style | all | sample size |\n\
             |---|---:|---:|---:|---:|\n\
             | CLIP-TI ↑ | 43.45 | – | 38.24 | 7 |\n\
             | faces found | – | 50.0 % | 75.0 % | 7 |\n\n\
@@ -298,10 +287,10 @@ mod tests {
     }
 
     #[test]
-    fn a_single_group_has_no_column_of_its_own() {
+    fn table_has_no_column_for_a_single_group() {
         let scores = ["prompts", ALL].map(|group| score("same_person_auc", group, 0.95));
         let table = report(scores.into()).table();
-        assert_eq!(table[0], ["figure", "all", "taken over"]);
+        assert_eq!(table[0], ["metric", "all", "sample size"]);
         assert_eq!(table[1], ["same person, AUC ↑", "0.9500", "7"]);
     }
 }

@@ -1,4 +1,4 @@
-//! From what was seen to the rows of the `evaluation` table.
+//! The metrics: from what was measured in the images to the rows of the `evaluation` table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,51 +9,51 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::frechet::frechet_distance;
-use crate::gallery::{Gallery, PLAIN, Seen};
+use crate::images::{BASE_MODEL, ViewedImage, ViewedImages};
 use crate::statistics::{Face, MOST_PAIRS, Pairs, auc, mean, random_partners};
 
-/// The group of all pictures.
+/// The group of all images.
 pub const ALL: &str = "all";
 
 /// The reference face of each person, where a photo of theirs shows one: the mean of unit vectors.
 pub type References = BTreeMap<String, Option<Vec<f32>>>;
 
-/// The figures of each group of prompts and of all pictures. A figure of nothing (no prompt, no plain picture, one person
-/// only, …) has no row. Pictures without a face are in no figure about faces; `faces_found` says how many have one.
+/// The metrics of each group of prompts and of all images. A metric of an empty set (no prompt, no image of the base
+/// model, one person only, …) has no row. Images without a face are in no metric of faces; `faces_found` says how many have one.
 ///
 /// | metric | value |
 /// |---|---|
-/// | `clip_ti`, `plain_clip_ti` | mean cosine of CLIP's embeddings of picture and prompt, of people's and the plain model's pictures |
-/// | `frechet_clip` | Fréchet distance over CLIP's image embeddings (not of unit length) to the plain model's pictures |
-/// | `faces_found`, `plain_faces_found` | share of pictures with a face |
-/// | `id_consistency` | mean cosine of each face to one other of the same person, drawn at random |
-/// | `id_consistency_of_all` | the same with the other drawn from all people's pictures, the appendix's other reading |
-/// | `plain_id_consistency` | the same among the plain model's pictures |
+/// | `clip_ti`, `plain_clip_ti` | mean cosine of CLIP's embeddings of image and prompt, of people's and the base model's images |
+/// | `frechet_clip` | Fréchet distance over CLIP's image embeddings (not of unit length) to the base model's images |
+/// | `faces_found`, `plain_faces_found` | share of images with a face |
+/// | `id_consistency` | mean cosine of each face to one other of the same person, chosen at random |
+/// | `id_consistency_of_all` | the same with the other chosen from all people's images, the appendix's other reading |
+/// | `plain_id_consistency` | the same among the base model's images |
 /// | `reference_similarity` | mean cosine of each face to its person's reference photo |
 /// | `reference_auc`, `reference_mean`, `random_reference_mean` | faces to their own reference against faces to others' references |
 /// | `same_person_auc`, `same_person_mean`, `random_pair_mean` | all pairs of one person's faces (different seeds) against pairs of two people's |
 /// | `seed_pixel_difference` | mean absolute pixel difference, over the whole range, between seeds of one person and prompt |
 /// | `people`, `references_found` | how many people; the share of them whose reference photo shows a face |
-pub fn scores(gallery: &Gallery, references: &References, seed: u64) -> Vec<EvaluationScore> {
-    let groups: BTreeSet<&str> = gallery.seen.iter().map(|s| s.group.as_str()).collect();
+pub fn scores(viewed: &ViewedImages, references: &References, seed: u64) -> Vec<EvaluationScore> {
+    let groups: BTreeSet<&str> = viewed.images.iter().map(|s| s.group.as_str()).collect();
     let mut scores = Vec::new();
     let named = groups.into_iter().filter(|group| *group != ALL);
     for group in named.chain([ALL]) {
-        let mut sheet = Sheet {
+        let mut rows = GroupScores {
             group,
             seed,
             scores: &mut scores,
         };
         let within = |of: &str| group == ALL || of == group;
-        let (plain, people): (Vec<&Seen>, Vec<&Seen>) = (gallery.seen.iter())
-            .filter(|seen| within(&seen.group))
-            .partition(|seen| seen.person == PLAIN);
-        sheet.plain(&plain);
-        sheet.people(&people, &plain);
-        sheet.faces(&faces(&people));
-        sheet.references(&faces(&people), references);
-        let differences = gallery.seed_differences.iter().filter(|(of, _)| within(of));
-        sheet.mean(
+        let (base, people): (Vec<&ViewedImage>, Vec<&ViewedImage>) = (viewed.images.iter())
+            .filter(|image| within(&image.group))
+            .partition(|image| image.person == BASE_MODEL);
+        rows.base_model(&base);
+        rows.people(&people, &base);
+        rows.faces(&faces(&people));
+        rows.references(&faces(&people), references);
+        let differences = viewed.seed_differences.iter().filter(|(of, _)| within(of));
+        rows.mean(
             "seed_pixel_difference",
             &differences.map(|(_, d)| *d).collect::<Vec<_>>(),
         );
@@ -62,13 +62,13 @@ pub fn scores(gallery: &Gallery, references: &References, seed: u64) -> Vec<Eval
 }
 
 /// Rows of one group.
-struct Sheet<'a> {
+struct GroupScores<'a> {
     group: &'a str,
     seed: u64,
     scores: &'a mut Vec<EvaluationScore>,
 }
 
-impl Sheet<'_> {
+impl GroupScores<'_> {
     fn put(&mut self, metric: &str, value: Option<f64>, count: usize) {
         self.scores.extend(value.map(|value| EvaluationScore {
             metric: metric.to_owned(),
@@ -82,7 +82,7 @@ impl Sheet<'_> {
         self.put(metric, mean(values), values.len());
     }
 
-    /// A stream for one metric of one group, so that no figure depends on which others there are.
+    /// A stream for one metric of one group, so that no metric depends on which others there are.
     fn chance(&self, metric: &str) -> ChaCha8Rng {
         let seed = KeyHasher::new("evaluate")
             .number("run_seed", self.seed)
@@ -92,20 +92,20 @@ impl Sheet<'_> {
         ChaCha8Rng::seed_from_u64(seed.low_u64())
     }
 
-    fn plain(&mut self, plain: &[&Seen]) {
-        self.mean("plain_clip_ti", &prompt_cosines(plain));
-        self.mean("plain_faces_found", &found(plain));
+    fn base_model(&mut self, base: &[&ViewedImage]) {
+        self.mean("plain_clip_ti", &prompt_cosines(base));
+        self.mean("plain_faces_found", &found(base));
         let partners = random_partners(
-            &faces(plain),
+            &faces(base),
             false,
             &mut self.chance("plain_id_consistency"),
         );
         self.mean("plain_id_consistency", &partners);
     }
 
-    fn people(&mut self, people: &[&Seen], plain: &[&Seen]) {
+    fn people(&mut self, people: &[&ViewedImage], base: &[&ViewedImage]) {
         self.mean("clip_ti", &prompt_cosines(people));
-        let distance = frechet_distance(&embeddings(people), &embeddings(plain));
+        let distance = frechet_distance(&embeddings(people), &embeddings(base));
         self.put("frechet_clip", distance, people.len());
         self.mean("faces_found", &found(people));
     }
@@ -151,39 +151,48 @@ impl Sheet<'_> {
     }
 }
 
-fn faces<'a>(seen: &[&'a Seen]) -> Vec<Face<'a>> {
-    let face = |seen: &&'a Seen| {
-        let vector = seen.face.as_deref()?;
+fn faces<'a>(images: &[&'a ViewedImage]) -> Vec<Face<'a>> {
+    let face = |image: &&'a ViewedImage| {
+        let vector = image.face.as_deref()?;
         Some(Face {
-            person: &seen.person,
+            person: &image.person,
             vector,
         })
     };
-    seen.iter().filter_map(face).collect()
+    images.iter().filter_map(face).collect()
 }
 
-fn prompt_cosines(seen: &[&Seen]) -> Vec<f32> {
-    seen.iter().filter_map(|s| s.prompt_cosine).collect()
+fn prompt_cosines(images: &[&ViewedImage]) -> Vec<f32> {
+    images
+        .iter()
+        .filter_map(|image| image.prompt_cosine)
+        .collect()
 }
 
-fn found(seen: &[&Seen]) -> Vec<f32> {
-    seen.iter().map(|s| share(s.face.is_some())).collect()
+fn found(images: &[&ViewedImage]) -> Vec<f32> {
+    images
+        .iter()
+        .map(|image| share(image.face.is_some()))
+        .collect()
 }
 
 fn share(yes: bool) -> f32 {
     f32::from(u8::from(yes))
 }
 
-fn embeddings<'a>(seen: &[&'a Seen]) -> Vec<&'a [f32]> {
-    seen.iter().map(|s| s.embedding.as_slice()).collect()
+fn embeddings<'a>(images: &[&'a ViewedImage]) -> Vec<&'a [f32]> {
+    images
+        .iter()
+        .map(|image| image.embedding.as_slice())
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn seen(person: &str, group: &str, face: Option<[f32; 2]>) -> Seen {
-        Seen {
+    fn seen(person: &str, group: &str, face: Option<[f32; 2]>) -> ViewedImage {
+        ViewedImage {
             person: person.to_owned(),
             group: group.to_owned(),
             embedding: vec![1.0, face.map_or(0.0, |f| f[0])],
@@ -195,20 +204,20 @@ mod tests {
     const EAST: Option<[f32; 2]> = Some([1.0, 0.0]);
     const NORTH: Option<[f32; 2]> = Some([0.0, 1.0]);
 
-    fn gallery() -> Gallery {
-        let mut gallery = Gallery::default();
-        gallery.seen.extend([
+    fn viewed() -> ViewedImages {
+        let mut viewed = ViewedImages::default();
+        viewed.images.extend([
             seen("ada", "x", EAST),
             seen("ada", "x", EAST),
             seen("ada", "y", None),
             seen("bea", "x", NORTH),
             seen("bea", "y", NORTH),
-            seen(PLAIN, "x", EAST),
-            seen(PLAIN, "x", NORTH),
+            seen(BASE_MODEL, "x", EAST),
+            seen(BASE_MODEL, "x", NORTH),
         ]);
-        gallery.seed_differences.push(("x".to_owned(), 0.5));
-        gallery.seed_differences.push(("y".to_owned(), 0.25));
-        gallery
+        viewed.seed_differences.push(("x".to_owned(), 0.5));
+        viewed.seed_differences.push(("y".to_owned(), 0.25));
+        viewed
     }
 
     fn references() -> References {
@@ -232,8 +241,8 @@ mod tests {
     }
 
     #[test]
-    fn figures_of_known_faces() {
-        let scores = scores(&gallery(), &references(), 1);
+    fn scores_of_known_faces() {
+        let scores = scores(&viewed(), &references(), 1);
         let all = |metric| find(&scores, metric, ALL);
         assert_eq!(all("faces_found"), Some((0.8, 5)));
         assert_eq!(all("same_person_mean"), Some((1.0, 2)));
@@ -254,8 +263,8 @@ mod tests {
     }
 
     #[test]
-    fn groups_stand_alone_and_what_is_unknown_has_no_row() {
-        let scores = scores(&gallery(), &references(), 1);
+    fn scores_of_a_group_ignore_other_groups() {
+        let scores = scores(&viewed(), &references(), 1);
         assert_eq!(find(&scores, "faces_found", "y"), Some((0.5, 2)));
         assert_eq!(find(&scores, "seed_pixel_difference", "y"), Some((0.25, 1)));
         for metric in [
@@ -271,16 +280,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_seen_is_nothing_said() {
-        let scores = scores(&Gallery::default(), &References::new(), 1);
+    fn scores_of_nothing_count_no_people() {
+        let scores = scores(&ViewedImages::default(), &References::new(), 1);
         assert_eq!(find(&scores, "people", ALL), Some((0.0, 0)));
         assert_eq!(scores.len(), 1);
     }
 
     #[test]
-    fn a_figure_of_a_group_is_its_own_whatever_else_there_is() {
-        let of_both = scores(&gallery(), &references(), 1);
-        let mut only = gallery();
+    fn random_choices_of_a_group_ignore_other_groups() {
+        let of_both = scores(&viewed(), &references(), 1);
+        let mut only = viewed();
         only.seen.retain(|s| s.group == "x");
         let of_one = scores(&only, &references(), 1);
         let of_x = |scores: &[EvaluationScore]| {

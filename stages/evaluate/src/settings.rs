@@ -1,4 +1,4 @@
-//! What the manifest says of the evaluation, and everything else of it that the figures depend on.
+//! `[evaluate]` of the manifest, and everything else of it that the metrics depend on.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::towers::{TextTower, Tower};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Which image encoder pictures are compared with, to their prompts and to the plain model's pictures: `second`, as in
+    /// Which image encoder images are compared with, to their prompts and to the base model's images: `second`, as in
     /// the paper, or `first`.
     pub clip: Tower,
     /// Networks that judge faces instead of those of `[models.face]`. The paper judges with another recognizer than it
@@ -35,9 +35,9 @@ pub struct Judge {
     pub detector: Option<PathBuf>,
 }
 
-/// All that this stage reads of the manifest, paths resolved.
+/// All that the stage reads of the manifest, paths resolved.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct StageConfig {
     /// The stage's own section.
     pub settings: Settings,
     /// The run's seed.
@@ -61,17 +61,17 @@ struct GenerateSamples {
     references: Option<PathBuf>,
 }
 
-impl Plan {
+impl StageConfig {
     /// Reads the manifest.
     ///
     /// # Errors
     /// Unknown keys, wrong types, missing models.
-    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let resolve = |path: &Path| manifest.resolve(path);
         let settings: Settings = manifest.section("evaluate")?;
         let GenerateSamples { references } = manifest.section("generate_samples")?;
         let image_encoders = ImageEncoderSection::from_manifest(manifest)?;
-        // Drawing needs the section, and says so where it is missing; scoring pictures of another system does without.
+        // Drawing needs the section, and says so where it is missing; scoring images of another system does without.
         let sdxl = SdxlSection::from_manifest(manifest).ok();
         let sdxl = sdxl.map(|sdxl| sdxl.files.folder);
         let folder = folder_of(settings.clip, &image_encoders);

@@ -1,11 +1,11 @@
-//! Figures of plain numbers: means, the area under a curve, and cosines of pairs of faces.
+//! Statistics of plain numbers: means, the area under the ROC curve, cosines of pairs of faces.
 
 use laioncele_face::cosine;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
-/// Pairs of two people that are compared at most; of more, so many are drawn.
+/// Pairs of two people that are compared at most. If there are more, this many are sampled.
 pub const MOST_PAIRS: u64 = 4_000_000;
 
 /// The mean; `None` of nothing.
@@ -14,7 +14,7 @@ pub fn mean(values: &[f32]) -> Option<f64> {
     (!values.is_empty()).then(|| sum / values.len() as f64)
 }
 
-/// The area under the receiver's curve: how often a value of `positive` is above one of `negative`, equal ones counted by
+/// The area under the ROC curve: how often a value of `positive` is above one of `negative`, equal ones counted by
 /// half. `None` where one of them is empty.
 pub fn auc(positive: &[f32], negative: &[f32]) -> Option<f64> {
     if positive.is_empty() || negative.is_empty() {
@@ -32,7 +32,7 @@ pub fn auc(positive: &[f32], negative: &[f32]) -> Option<f64> {
     Some(twice as f64 / 2.0 / (positive.len() as f64 * negative.len() as f64))
 }
 
-/// A face and whose it is said to be.
+/// A face and the name of its person.
 #[derive(Clone, Copy, Debug)]
 pub struct Face<'a> {
     /// The person's name.
@@ -51,14 +51,14 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// All pairs of one person's faces, and those of two people's: all, or `most` drawn with `rng` where there are more.
+    /// All pairs of one person's faces, and those of two people's: all, or `most` sampled with `rng` where there are more.
     pub fn of(faces: &[Face<'_>], most: u64, rng: &mut ChaCha8Rng) -> Self {
         let all = faces.len() as u64 * (faces.len() as u64).saturating_sub(1) / 2;
         let same = pairs(faces, |a, b| a.person == b.person);
         let different = if all - same.len() as u64 <= most {
             pairs(faces, |a, b| a.person != b.person)
         } else {
-            drawn_pairs(faces, most, rng)
+            random_pairs(faces, most, rng)
         };
         Self { same, different }
     }
@@ -74,20 +74,20 @@ fn pairs(faces: &[Face<'_>], wanted: impl Fn(&Face<'_>, &Face<'_>) -> bool + Syn
     rows.concat()
 }
 
-fn drawn_pairs(faces: &[Face<'_>], count: u64, rng: &mut ChaCha8Rng) -> Vec<f32> {
-    let mut drawn = Vec::new();
-    while (drawn.len() as u64) < count {
+fn random_pairs(faces: &[Face<'_>], count: u64, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    let mut sampled = Vec::new();
+    while (sampled.len() as u64) < count {
         let (a, b) = (below(rng, faces.len()), below(rng, faces.len()));
         if faces[a].person != faces[b].person {
-            drawn.push((a, b));
+            sampled.push((a, b));
         }
     }
     let compare = |(a, b): &(usize, usize)| cosine(faces[*a].vector, faces[*b].vector);
-    drawn.par_iter().map(compare).collect()
+    sampled.par_iter().map(compare).collect()
 }
 
 /// For each face the cosine to one other, drawn with `rng` from all, or from the same person's faces only. A face that
-/// has no other is passed over.
+/// has no other is skipped.
 pub fn random_partners(faces: &[Face<'_>], same_person: bool, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let mut found = Vec::new();
     for (k, face) in faces.iter().enumerate() {
@@ -107,7 +107,7 @@ fn below(rng: &mut ChaCha8Rng, count: usize) -> usize {
     ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize
 }
 
-/// The mean absolute difference of two pictures of one size over the whole range of a pixel, in [0, 1].
+/// The mean absolute difference of two images of one size over the whole range of a pixel, in [0, 1].
 pub fn pixel_difference(a: &[u8], b: &[u8]) -> f32 {
     let differences = a.iter().zip(b).map(|(x, y)| u64::from(x.abs_diff(*y)));
     (differences.sum::<u64>() as f64 / 255.0 / a.len().max(1) as f64) as f32
@@ -137,7 +137,7 @@ mod tests {
     proptest! {
         /// Few distinct values, so that many are equal.
         #[test]
-        fn the_area_is_that_of_counting_pairs(
+        fn auc_equals_counting_pairs(
             positive in prop::collection::vec(-4i8..5, 1..40),
             negative in prop::collection::vec(-4i8..5, 1..40),
         ) {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_mean_and_no_area() {
+    fn mean_and_auc_of_nothing_are_none() {
         assert_eq!(mean(&[]), None);
         assert_eq!(mean(&[1.0, 2.0, 6.0]), Some(3.0));
         assert_eq!(auc(&[1.0], &[]), None);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_pairs_are_drawn_and_no_more() {
+    fn pairs_are_sampled_up_to_most() {
         let faces = three(["a", "a", "b"]);
         let drawn = Pairs::of(&faces, 1, &mut rng());
         assert_eq!(drawn.same, [0.0]);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn partners_are_others_of_the_same_person_or_of_all() {
+    fn random_partners_are_other_faces() {
         let faces = three(["a", "a", "b"]);
         // The third face is alone with its name.
         assert_eq!(random_partners(&faces, true, &mut rng()), [0.0, 0.0]);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn over_many_draws_every_other_is_a_partner() {
+    fn random_partners_reach_every_other_face() {
         let (faces, mut rng) = (three(["a", "a", "a"]), rng());
         let firsts = (0..200).map(|_| random_partners(&faces, true, &mut rng)[0]);
         let opposite = firsts.filter(|c| *c < -0.5).count();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn pixels_differ_by_parts_of_their_range() {
+    fn pixel_difference_is_a_fraction_of_the_range() {
         assert_eq!(pixel_difference(&[0, 255], &[255, 255]), 0.5);
         assert_eq!(pixel_difference(&[7, 9], &[7, 9]), 0.0);
         assert_eq!(pixel_difference(&[], &[]), 0.0);

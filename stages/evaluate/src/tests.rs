@@ -1,4 +1,4 @@
-//! The step on a few pictures of the embedded world's people, with its real networks.
+//! The step on a few images of the embedded world's people, with its real networks.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ fn mini() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini")
 }
 
-/// A picture that the face networks were recorded with: `first-*` and `second-*` show two people.
+/// An image that the face networks were recorded with: `first-*` and `second-*` show two people.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     let fixtures = "../../models/face/tests/fixtures";
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -65,7 +65,7 @@ fn sample(person: &str, prompt: &str, index: u32, file: &str) -> Sample {
 
 const PROMPT: &str = "a portrait of a person";
 
-/// Ada and Bea with two pictures each, one of Bea's without a face; one more that is broken; the plain model's two.
+/// Ada and Bea with two images each, one of Bea's without a face; one more that is broken; the base model's two.
 fn samples() -> Vec<Sample> {
     vec![
         sample("bea", PROMPT, 1, "nobody.png"),
@@ -76,10 +76,10 @@ fn samples() -> Vec<Sample> {
     ]
 }
 
-fn plain() -> Vec<Sample> {
+fn base_model_samples() -> Vec<Sample> {
     vec![
-        sample(PLAIN, PROMPT, 0, "two.png"),
-        sample(PLAIN, PROMPT, 1, "close-up.png"),
+        sample(BASE_MODEL, PROMPT, 0, "two.png"),
+        sample(BASE_MODEL, PROMPT, 1, "close-up.png"),
     ]
 }
 
@@ -89,7 +89,7 @@ fn evaluate(harness: &StepHarness) -> Result<Record, StageError> {
             .part::<Sample>(&Partition::Chunk(k), rows)
             .expect("a part")
     };
-    let inputs = vec![part(0, samples()), part(1, plain())];
+    let inputs = vec![part(0, samples()), part(1, base_model_samples())];
     harness.run(&Evaluate, &Partition::Whole, inputs)
 }
 
@@ -106,7 +106,7 @@ fn recorded(name: &str) -> Vec<f32> {
 }
 
 #[test]
-fn samples_become_figures() {
+fn run_scores_samples() {
     let folder = tempfile::tempdir().expect("a folder");
     let harness = harness(folder.path(), "");
     let record = evaluate(&harness).expect("evaluated");
@@ -136,7 +136,7 @@ fn samples_become_figures() {
 }
 
 #[test]
-fn faces_are_compared_as_recorded() {
+fn face_cosines_equal_recorded_embeddings() {
     let folder = tempfile::tempdir().expect("a folder");
     let harness = harness(folder.path(), "");
     let rows: Vec<EvaluationScore> = harness
@@ -158,12 +158,12 @@ fn faces_are_compared_as_recorded() {
     near("reference_mean", &[(a, ada), (b, ada), (c, bea)]);
     near("reference_similarity", &[(a, ada), (b, ada), (c, bea)]);
     near("random_reference_mean", &[(a, bea), (b, bea), (c, ada)]);
-    // Bea's other picture has no face, so that hers has no partner.
+    // Bea's other image has no face, so that hers has no partner.
     near("id_consistency", &[(a, b), (b, a)]);
 }
 
 #[test]
-fn prompts_are_read_by_the_tower_that_goes_with_the_image_encoder() {
+fn clip_ti_uses_the_text_tower_of_the_image_encoder() {
     let folder = tempfile::tempdir().expect("a folder");
     let harness = harness(folder.path(), "");
     let rows: Vec<EvaluationScore> = harness
@@ -175,7 +175,7 @@ fn prompts_are_read_by_the_tower_that_goes_with_the_image_encoder() {
     let text = TextEncoder::load(&tokenizer, &model, true, &options).expect("a tower");
     let prompt = text.text_embeds(PROMPT).expect("an embedding");
     let cosine_of = |file: &str| {
-        let pixels = image::open(fixture(file)).expect("a picture").to_rgb8();
+        let pixels = image::open(fixture(file)).expect("an image").to_rgb8();
         f64::from(cosine(
             &image.image_embeds(&pixels).expect("an embedding"),
             &prompt,
@@ -188,7 +188,7 @@ fn prompts_are_read_by_the_tower_that_goes_with_the_image_encoder() {
 }
 
 #[test]
-fn without_a_text_tower_clip_ti_is_left_out_and_that_is_said() {
+fn clip_ti_is_left_out_with_a_note_without_a_text_tower() {
     let folder = tempfile::tempdir().expect("a folder");
     let harness = harness(folder.path(), "[evaluate]\nclip = \"first\"");
     let record = evaluate(&harness).expect("evaluated");
@@ -207,7 +207,7 @@ fn without_a_text_tower_clip_ti_is_left_out_and_that_is_said() {
 }
 
 #[test]
-fn the_result_depends_on_no_number_of_threads_and_is_published() {
+fn result_is_independent_of_threads_and_published() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut harness = harness(folder.path(), "");
     let records = [1, 3].map(|threads| {
@@ -226,8 +226,8 @@ fn the_result_depends_on_no_number_of_threads_and_is_published() {
     let table = harness.store.get(TABLE).expect("a table");
     let table = String::from_utf8_lossy(&table);
     for part in [
-        "| figure | all | taken over |",
-        "| faces found | 75.0 % | 4 |",
+        "| metric | all | sample size |",
+        "| faces found | 75 % | 4 |",
         "| people | 2 | 2 |",
         "SDXL's second text encoder",
         "One recognizer both",
@@ -246,7 +246,7 @@ fn the_result_depends_on_no_number_of_threads_and_is_published() {
 }
 
 #[test]
-fn a_judge_of_ones_own_is_named_and_must_be_a_recognizer() {
+fn judge_is_in_the_key_and_must_be_a_recognizer() {
     let folder = tempfile::tempdir().expect("a folder");
     let (copy, face) = (folder.path().join("judge.onnx"), mini().join("face"));
     std::fs::copy(face.join("faceplugin_fr_feature_512.onnx"), &copy).expect("copied");
@@ -288,7 +288,7 @@ fn a_judge_of_ones_own_is_named_and_must_be_a_recognizer() {
 }
 
 #[test]
-fn an_unknown_key_is_named() {
+fn unknown_key_error_names_the_nearest() {
     let folder = tempfile::tempdir().expect("a folder");
     let manifest = manifest(folder.path(), "[evaluate]\nclp = \"first\"");
     let error = Evaluate

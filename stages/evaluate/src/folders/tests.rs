@@ -3,30 +3,30 @@
 use super::*;
 use crate::tests::{fixture, manifest};
 
-/// Ada and Bea with two pictures each, one of them no picture; two of the plain model; photos of three people.
+/// Ada and Bea with two images each, one of them no image; two of the base model; photos of three people.
 fn world(root: &Path) -> Folders {
-    for folder in ["images/ada", "images/bea", "plain", "references/bea"] {
+    for folder in ["images/ada", "images/bea", "base", "references/bea"] {
         std::fs::create_dir_all(root.join(folder)).expect("a folder");
     }
     for (from, to) in [
         ("first-a.png", "images/ada/1.png"),
         ("first-b.png", "images/ada/2.PNG"),
         ("second-a.png", "images/bea/1.png"),
-        ("two.png", "plain/1.png"),
-        ("second-photo.png", "plain/2.png"),
+        ("two.png", "base/1.png"),
+        ("second-photo.png", "base/2.png"),
         ("first-photo.png", "references/ada.png"),
         ("second-photo.png", "references/bea/1.png"),
         ("nobody.png", "references/cyd.png"),
     ] {
         std::fs::copy(fixture(from), root.join(to)).expect("copied");
     }
-    std::fs::write(root.join("images/bea/2.jpg"), b"no picture").expect("a file");
-    std::fs::write(root.join("images/bea/notes.txt"), b"no picture by its name").expect("a file");
+    std::fs::write(root.join("images/bea/2.jpg"), b"no image").expect("a file");
+    std::fs::write(root.join("images/bea/notes.txt"), b"no image by its name").expect("a file");
     Folders {
         images: root.join("images"),
         references: root.join("references"),
         prompts: None,
-        plain: None,
+        base: None,
     }
 }
 
@@ -41,7 +41,7 @@ fn value(found: &FolderReport, metric: &str, group: &str) -> Option<(f64, u64)> 
 }
 
 #[test]
-fn pictures_are_scored_and_what_does_not_decode_is_named() {
+fn score_folders_scores_images_and_reports_undecodable_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
     let mut folders = world(root);
@@ -52,7 +52,7 @@ fn pictures_are_scored_and_what_does_not_decode_is_named() {
     let bare = bare.expect("scores");
     assert_eq!(steps, [(4, 4)]);
     assert_eq!(
-        (bare.pictures, bare.without_prompt, bare.without_picture),
+        (bare.images, bare.without_prompt, bare.without_image),
         (4, 0, 0)
     );
     assert_eq!(bare.undecodable.len(), 1);
@@ -67,17 +67,17 @@ fn pictures_are_scored_and_what_does_not_decode_is_named() {
         bare.report
             .notes
             .iter()
-            .any(|n| n.contains("no picture has a prompt"))
+            .any(|n| n.contains("no image has a prompt"))
     );
 
-    folders.plain = Some(root.join("plain"));
+    folders.base = Some(root.join("base"));
     folders.prompts = Some(root.join("prompts.csv"));
     let rows = "image,prompt,group\nada/1.png,a man,mood\nada/2.PNG,a man,mood\n1.png,a man,\nbea/9.png,a man,mood\n";
     std::fs::write(root.join("prompts.csv"), rows).expect("a file");
     let full = score(root, &folders).expect("scores");
-    // Bea's two and a plain one are without a prompt; one prompt is for a picture that is not there.
+    // Bea's two and one of the base model are without a prompt; one prompt is for an image that is not there.
     assert_eq!(
-        (full.pictures, full.without_prompt, full.without_picture),
+        (full.images, full.without_prompt, full.without_image),
         (6, 3, 1)
     );
     assert_eq!(value(&full, "clip_ti", "mood").map(|(_, n)| n), Some(2));
@@ -98,7 +98,7 @@ fn pictures_are_scored_and_what_does_not_decode_is_named() {
 }
 
 #[test]
-fn folders_that_cannot_be_scored_say_why() {
+fn score_folders_rejects_unusable_folders_with_the_reason() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
     let folders = world(root);
@@ -111,22 +111,22 @@ fn folders_that_cannot_be_scored_say_why() {
         change(&mut folders);
         folders
     };
-    // Pictures, but in no sub-folder.
+    // Images, but in no sub-folder.
     fails(
-        &with(&|f| f.images = root.join("plain")),
-        &["plain holds no picture", "sub-folder"],
+        &with(&|f| f.images = root.join("base")),
+        &["base holds no image", "sub-folder"],
     );
     fails(
-        &with(&|f| f.plain = Some(root.join("images"))),
-        &["images holds no picture"],
+        &with(&|f| f.base = Some(root.join("images"))),
+        &["images holds no image"],
     );
     fails(
         &with(&|f| f.images = root.join("nowhere")),
         &["nowhere does not exist"],
     );
     fails(
-        &with(&|f| f.references = root.join("plain")),
-        &["images/ada", "nobody of that name", "(1, 2)"],
+        &with(&|f| f.references = root.join("base")),
+        &["images/ada", "no person of that name", "(1, 2)"],
     );
     std::fs::write(
         root.join("p.jsonl"),

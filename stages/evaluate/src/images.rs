@@ -1,4 +1,4 @@
-//! Pictures, looked at once: what the figures are made of.
+//! What is measured in each image: CLIP embedding, prompt cosine, face embedding. All metrics are computed from it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,41 +12,41 @@ use crate::error::Result;
 use crate::networks::Networks;
 use crate::statistics::pixel_difference;
 
-/// Whose pictures the plain model's are.
-pub const PLAIN: &str = "";
+/// Whose images the base model's are.
+pub const BASE_MODEL: &str = "";
 
-/// Pictures that are decoded at once: about 100 MB of 1024 × 1024.
+/// Images that are decoded at once: about 100 MB of 1024 × 1024.
 const BLOCK: usize = 32;
 
-/// The largest picture that is decoded, in pixels.
+/// The largest image that is decoded, in pixels.
 const MAX_PIXELS: u64 = 4096 * 4096;
 
-/// A picture to look at.
+/// An image to measure.
 #[derive(Clone, Debug)]
-pub struct Picture<'a> {
-    /// Who it is of; [`PLAIN`] for the plain model's.
+pub struct ImageInput<'a> {
+    /// Who it is of; [`BASE_MODEL`] for the base model's.
     pub person: &'a str,
     /// The prompt's group.
     pub group: &'a str,
-    /// What it was drawn from, where that is known.
+    /// Its prompt, where that is known.
     pub prompt: Option<&'a str>,
     /// The file, or why there is none.
     pub file: std::result::Result<Cow<'a, [u8]>, String>,
 }
 
-impl Picture<'_> {
-    /// What pictures of different seeds have in common: person and prompt. Nobody in particular has no seeds to compare.
+impl ImageInput<'_> {
+    /// Person and prompt, which images of different seeds have in common. Images of the base model have no person.
     fn cell(&self) -> Option<(&str, &str)> {
         self.prompt
-            .filter(|_| self.person != PLAIN)
+            .filter(|_| self.person != BASE_MODEL)
             .map(|prompt| (self.person, prompt))
     }
 }
 
-/// What was seen in a picture.
+/// What was measured in an image.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    /// Who it is of; [`PLAIN`] for the plain model's.
+pub struct ViewedImage {
+    /// Who it is of; [`BASE_MODEL`] for the base model's.
     pub person: String,
     /// The prompt's group.
     pub group: String,
@@ -58,24 +58,24 @@ pub struct Seen {
     pub face: Option<Vec<f32>>,
 }
 
-/// All that was seen.
+/// What was measured in all images.
 #[derive(Default)]
-pub struct Gallery {
-    /// In the order in which they were shown.
-    pub seen: Vec<Seen>,
-    /// (group, mean absolute difference over the whole range of a pixel) of pairs of pictures of one person and prompt.
+pub struct ViewedImages {
+    /// In the order in which they were added.
+    pub images: Vec<ViewedImage>,
+    /// (group, mean absolute difference over the whole range of a pixel) of pairs of images of one person and prompt.
     pub seed_differences: Vec<(String, f32)>,
     prompts: BTreeMap<String, Vec<f32>>,
 }
 
-/// A decoded picture and its face.
+/// A decoded image and its face.
 struct Decoded {
     pixels: RgbImage,
     face: Option<Vec<f32>>,
 }
 
-impl Gallery {
-    /// Looks at pictures; returns for each that was not decoded its place and why. Pictures of one person and prompt
+impl ViewedImages {
+    /// Measures images; returns for each that was not decoded its place and why. Images of one person and prompt
     /// should be neighbours in one call, see [`blocks`].
     ///
     /// # Errors
@@ -83,26 +83,26 @@ impl Gallery {
     pub fn add(
         &mut self,
         networks: &Networks,
-        block: &[Picture<'_>],
+        block: &[ImageInput<'_>],
     ) -> Result<Vec<(usize, String)>> {
         let decoded: Result<Vec<_>> = block.par_iter().map(|p| look(networks, p)).collect();
         let mut undecoded = Vec::new();
-        let mut pictures = Vec::with_capacity(block.len());
-        for (place, (picture, result)) in block.iter().zip(decoded?).enumerate() {
+        let mut images = Vec::with_capacity(block.len());
+        for (place, (image, result)) in block.iter().zip(decoded?).enumerate() {
             match result {
-                Ok(decoded) => pictures.push((picture, decoded)),
+                Ok(decoded) => images.push((image, decoded)),
                 Err(reason) => undecoded.push((place, reason)),
             }
         }
-        self.seed_differences.extend(seed_differences(&pictures));
+        self.seed_differences.extend(seed_differences(&images));
         self.encode_prompts(networks, block)?;
-        let pixels: Vec<&RgbImage> = pictures.iter().map(|(_, d)| &d.pixels).collect();
+        let pixels: Vec<&RgbImage> = images.iter().map(|(_, d)| &d.pixels).collect();
         let embeddings = networks.image_embeddings(&pixels)?;
-        for ((picture, decoded), embedding) in pictures.into_iter().zip(embeddings) {
-            let prompt = picture.prompt.and_then(|prompt| self.prompts.get(prompt));
-            self.seen.push(Seen {
-                person: picture.person.to_owned(),
-                group: picture.group.to_owned(),
+        for ((image, decoded), embedding) in images.into_iter().zip(embeddings) {
+            let prompt = image.prompt.and_then(|prompt| self.prompts.get(prompt));
+            self.images.push(ViewedImage {
+                person: image.person.to_owned(),
+                group: image.group.to_owned(),
                 prompt_cosine: prompt.map(|prompt| cosine(&embedding, prompt)),
                 embedding,
                 face: decoded.face,
@@ -111,7 +111,7 @@ impl Gallery {
         Ok(undecoded)
     }
 
-    fn encode_prompts(&mut self, networks: &Networks, block: &[Picture<'_>]) -> Result<()> {
+    fn encode_prompts(&mut self, networks: &Networks, block: &[ImageInput<'_>]) -> Result<()> {
         let prompts = block.iter().filter_map(|p| p.prompt);
         let mut new: Vec<&str> = prompts.filter(|p| !self.prompts.contains_key(*p)).collect();
         new.sort_unstable();
@@ -123,12 +123,12 @@ impl Gallery {
     }
 }
 
-/// Decodes a picture and finds its face; the inner error says why it does not decode.
+/// Decodes an image and finds its face; the inner error says why it does not decode.
 fn look(
     networks: &Networks,
-    picture: &Picture<'_>,
+    image: &ImageInput<'_>,
 ) -> Result<std::result::Result<Decoded, String>> {
-    let bytes = match &picture.file {
+    let bytes = match &image.file {
         Ok(bytes) => bytes,
         Err(reason) => return Ok(Err(reason.clone())),
     };
@@ -145,13 +145,13 @@ fn look(
 }
 
 /// Of neighbours of one person and prompt each pair of one size.
-fn seed_differences(pictures: &[(&Picture<'_>, Decoded)]) -> Vec<(String, f32)> {
+fn seed_differences(images: &[(&ImageInput<'_>, Decoded)]) -> Vec<(String, f32)> {
     let mut pairs = Vec::new();
-    for cell in pictures.chunk_by(|(a, _), (b, _)| a.cell().is_some() && a.cell() == b.cell()) {
-        for (k, (picture, a)) in cell.iter().enumerate() {
+    for cell in images.chunk_by(|(a, _), (b, _)| a.cell().is_some() && a.cell() == b.cell()) {
+        for (k, (image, a)) in cell.iter().enumerate() {
             let others = cell[k + 1..].iter().map(|(_, b)| b);
             let same_size = others.filter(|b| b.pixels.dimensions() == a.pixels.dimensions());
-            pairs.extend(same_size.map(|b| (picture.group, &a.pixels, &b.pixels)));
+            pairs.extend(same_size.map(|b| (image.group, &a.pixels, &b.pixels)));
         }
     }
     let compare = |(group, a, b): &(&str, &RgbImage, &RgbImage)| {
@@ -163,12 +163,12 @@ fn seed_differences(pictures: &[(&Picture<'_>, Decoded)]) -> Vec<(String, f32)> 
     pairs.par_iter().map(compare).collect()
 }
 
-/// Cuts pictures into blocks of at most [`BLOCK`] that are looked at together, between people or prompts wherever that
-/// is possible: where a person and prompt have more pictures than a block, pairs across the cut are not compared.
-pub fn blocks<T>(items: &[T], picture: impl Fn(&T) -> Picture<'_>) -> Vec<&[T]> {
+/// Cuts images into blocks of at most [`BLOCK`] that are measured together, between people or prompts wherever that
+/// is possible: where a person and prompt have more images than a block, pairs across the cut are not compared.
+pub fn blocks<T>(items: &[T], image: impl Fn(&T) -> ImageInput<'_>) -> Vec<&[T]> {
     let (mut blocks, mut start, mut end) = (Vec::new(), 0, 0);
     let same = |a: &T, b: &T| {
-        let (a, b) = (picture(a), picture(b));
+        let (a, b) = (image(a), image(b));
         a.cell().is_some() && a.cell() == b.cell()
     };
     for cell in items.chunk_by(same) {
@@ -194,8 +194,8 @@ mod tests {
 
     use super::*;
 
-    fn picture<'a>(person: &'a str, prompt: &'a str) -> Picture<'a> {
-        Picture {
+    fn image<'a>(person: &'a str, prompt: &'a str) -> ImageInput<'a> {
+        ImageInput {
             person,
             group: "g",
             prompt: Some(prompt),
@@ -205,9 +205,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_are_small_and_lose_nothing(cells in prop::collection::vec((0u8..3, 1usize..70), 0..12)) {
+        fn blocks_are_small_and_complete(cells in prop::collection::vec((0u8..3, 1usize..70), 0..12)) {
             let people: Vec<String> = cells.iter().flat_map(|(who, count)| vec![who.to_string(); *count]).collect();
-            let blocks = blocks(&people, |person| picture(person, "p"));
+            let blocks = blocks(&people, |person| image(person, "p"));
             prop_assert_eq!(blocks.concat(), people.clone());
             prop_assert!(blocks.iter().all(|b| !b.is_empty() && b.len() <= BLOCK));
             for pair in blocks.windows(2) {
@@ -225,14 +225,10 @@ mod tests {
     }
 
     #[test]
-    fn seeds_are_compared_within_person_and_prompt() {
-        let (a, b, plain) = (
-            picture("ada", "p"),
-            picture("bea", "p"),
-            picture(PLAIN, "p"),
-        );
-        let other = picture("ada", "q");
-        let pictures = [
+    fn seed_differences_stay_within_person_and_prompt() {
+        let (a, b, plain) = (image("ada", "p"), image("bea", "p"), image(BASE_MODEL, "p"));
+        let other = image("ada", "q");
+        let images = [
             (&a, decoded(0, 4)),
             (&a, decoded(51, 4)),
             (&a, decoded(255, 5)),
@@ -241,6 +237,6 @@ mod tests {
             (&plain, decoded(0, 4)),
             (&plain, decoded(255, 4)),
         ];
-        assert_eq!(seed_differences(&pictures), [("g".to_owned(), 0.2)]);
+        assert_eq!(seed_differences(&images), [("g".to_owned(), 0.2)]);
     }
 }
