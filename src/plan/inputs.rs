@@ -14,9 +14,10 @@ use serde_json::Value;
 use super::{PlanInputs, StepInfo};
 use crate::failure::{Exit, Failure};
 
-/// The plan inputs of `steps` up to and including stage `last`. Settings are checked for all steps, models only for
-/// those up to `last`. With `check_footers` also the footers of all source files are checked, so that a file that cannot be
-/// read, or lacks a column, is named before any work starts.
+/// The plan inputs of `steps` up to and including stage `last`. Settings are checked for all steps,
+/// models only for those up to `last`. With `check_footers` also the footers of all source files
+/// are checked, so that a file that cannot be read, or lacks a column, is named before any work
+/// starts.
 ///
 /// # Errors
 /// A wrong manifest, a missing, empty or unusable source, a missing model.
@@ -121,8 +122,8 @@ fn shard_part(shard: &SourceShard, digests: &FileDigests) -> Result<Part, CoreEr
     })
 }
 
-/// A step's settings, flattened and named as in the manifest: `section.key` → JSON value. Keys without a section
-/// of their own belong to the stage's section.
+/// A step's settings, flattened and named as in the manifest: `section.key` → JSON value. Keys
+/// without a section of their own belong to the stage's section.
 ///
 /// # Errors
 /// What [`Step::settings`] returns.

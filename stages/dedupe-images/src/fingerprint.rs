@@ -26,7 +26,8 @@ impl Fingerprint {
     /// [`StageError::Data`] where the photo no longer decodes.
     pub(crate) fn of(photo: &Photo) -> Result<Self, StageError> {
         let hash = average_hash(&photo.image.bytes).map_err(|e| {
-            // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
+            // download-images stores only what it has decoded, so this is a damaged table, not a
+            // bad photo.
             StageError::Data(format!(
                 "photo {} of {} no longer decodes: {e}",
                 photo.image_id, photo.url

@@ -6,8 +6,9 @@ use image_hasher::ImageHash;
 
 use crate::fingerprint::Fingerprint;
 
-/// The photos of one name in groups of copies: two are in one group when a chain of photos, each within `max_distance`
-/// bits of the next, joins them. Groups and members keep the order of `photos`.
+/// The photos of one name in groups of copies: two are in one group when a chain of photos, each
+/// within `max_distance` bits of the next, joins them. Groups and members keep the order of
+/// `photos`.
 pub(crate) fn groups(photos: &[Fingerprint], max_distance: u32) -> Vec<Vec<&Fingerprint>> {
     let roots = if max_distance == 0 {
         by_equal_hash(photos)

@@ -2,8 +2,9 @@
 
 use laioncele_image::{DecodeError, Filter, Limits, Orientation, decode, gray, resample};
 
-/// The 64-bit average hash of an encoded image: Pillow's ITU-R 601 gray, Lanczos to 8 × 8, one bit per pixel that is
-/// above the mean, row-major, the first pixel in the highest bit (`str(imagehash.average_hash(…))` is its hexadecimal).
+/// The 64-bit average hash of an encoded image: Pillow's ITU-R 601 gray, Lanczos to 8 × 8, one bit
+/// per pixel that is above the mean, row-major, the first pixel in the highest bit
+/// (`str(imagehash.average_hash(…))` is its hexadecimal).
 ///
 /// # Errors
 /// [`DecodeError`].

@@ -1,5 +1,5 @@
-//! Stage 7, dedupe-images: one copy of each image. Photos of one name with equal average hashes are copies; the
-//! largest of them stays.
+//! Stage 7, dedupe-images: one copy of each image. Photos of one name with equal average hashes are
+//! copies; the largest of them stays.
 
 mod fingerprint;
 mod groups;
@@ -75,7 +75,8 @@ fn fingerprints(task: &mut Task) -> Result<Vec<Fingerprint>, StageError> {
     Ok(prints)
 }
 
-/// Keeps the largest of a group (pixels, then bytes, then the smaller id) and drops the others as its copies.
+/// Keeps the largest of a group (pixels, then bytes, then the smaller id) and drops the others as
+/// its copies.
 fn keep_largest(task: &mut Task, group: &[&Fingerprint]) -> UniquePhoto {
     let order = |p: &&&Fingerprint| (p.pixels, p.bytes, std::cmp::Reverse(p.image_id));
     let best = group.iter().max_by_key(order).copied().unwrap_or(group[0]);

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Photos of one name whose hashes differ in at most this many of the 64 bits are copies of each other. 0: equal
-    /// hashes only, since near matches of different photos of one face are common and must stay.
+    /// Photos of one name whose hashes differ in at most this many of the 64 bits are copies of
+    /// each other. 0: equal hashes only, since near matches of different photos of one face are
+    /// common and must stay.
     pub max_distance: u32,
 }
 

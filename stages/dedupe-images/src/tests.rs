@@ -93,8 +93,8 @@ fn print(image: u64, hash: u64) -> Fingerprint {
 }
 
 proptest! {
-    /// Groups are a partition; members of two groups are farther apart than the limit, those of one are joined by steps
-    /// within it.
+    /// Groups are a partition; members of two groups are farther apart than the limit, those of one
+    /// are joined by steps within it.
     #[test]
     fn groups_partition_photos_by_distance(hashes in prop::collection::vec(0u64..64, 0..30), max_distance in 0u32..3) {
         let photos: Vec<_> = hashes.iter().enumerate().map(|(i, h)| print(i as u64, *h)).collect();

@@ -1,4 +1,5 @@
-//! Which addresses a url from the web may lead to: public ones only. And the resolver that keeps to it.
+//! Which addresses a url from the web may lead to: public ones only. And the resolver that keeps to
+//! it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,9 +18,9 @@ pub(crate) enum AddressError {
     Blocked { host: String, address: IpAddr },
 }
 
-/// Whether `address` is anything but a public unicast address: loopback, private, shared, link-local (with the cloud
-/// metadata services), documentation, benchmarking, multicast, reserved, unspecified, and IPv6 forms that carry such an
-/// IPv4 address inside.
+/// Whether `address` is anything but a public unicast address: loopback, private, shared,
+/// link-local (with the cloud metadata services), documentation, benchmarking, multicast, reserved,
+/// unspecified, and IPv6 forms that carry such an IPv4 address inside.
 pub(crate) fn is_blocked(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_blocked_v4(v4),
@@ -61,8 +62,8 @@ fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Resolves hosts for the HTTP client: mapped hosts to the embedded world's port, others by the system, remembered for
-/// a while; never to a blocked address unless the host is allowed.
+/// Resolves hosts for the HTTP client: mapped hosts to the embedded world's port, others by the
+/// system, remembered for a while; never to a blocked address unless the host is allowed.
 pub(crate) struct SafeResolver {
     map: Option<HostMap>,
     allowed: Vec<String>,
@@ -80,7 +81,8 @@ impl SafeResolver {
         }
     }
 
-    /// Checks the host of a url that is an address already, which the client never asks a resolver for.
+    /// Checks the host of a url that is an address already, which the client never asks a resolver
+    /// for.
     pub(crate) fn check_literal(&self, host: &str) -> Result<(), AddressError> {
         let literal: Result<IpAddr, _> = host.trim_start_matches('[').trim_end_matches(']').parse();
         match literal {

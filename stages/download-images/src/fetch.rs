@@ -81,7 +81,8 @@ impl Fetcher {
         semaphore.acquire_owned().await.ok()
     }
 
-    /// How long to wait before try `attempt` + 2; `None` to give up. The jitter is a function of image and attempt.
+    /// How long to wait before try `attempt` + 2; `None` to give up. The jitter is a function of
+    /// image and attempt.
     fn wait(&self, image: ImageId, attempt: u32, retry: Retry) -> Option<Duration> {
         if attempt >= self.settings.retries {
             return None;

@@ -1,4 +1,5 @@
-//! Stage 6, download-images: the photos of known names only, as they came, each failure with its class.
+//! Stage 6, download-images: the photos of known names only, as they came, each failure with its
+//! class.
 
 mod address;
 mod failure;
@@ -28,7 +29,8 @@ pub fn steps() -> Vec<Box<dyn Step>> {
 
 struct DownloadImages;
 
-/// Photo bytes in a part at most (one batch of urls more, to be exact): what the task holds in memory.
+/// Photo bytes in a part at most (one batch of urls more, to be exact): what the task holds in
+/// memory.
 const PART_BYTES: usize = 128 << 20;
 /// Urls asked for before the next look at the memory held.
 const BATCH: usize = 512;
@@ -84,7 +86,8 @@ impl Step for DownloadImages {
     }
 }
 
-/// The candidates of known names, equal urls beside each other; the others are dropped. And how many came in.
+/// The candidates of known names, equal urls beside each other; the others are dropped. And how
+/// many came in.
 fn wanted(task: &mut Task) -> Result<(Vec<Candidate>, u64), StageError> {
     let known: HashSet<_> = task
         .read::<KnownName>()?

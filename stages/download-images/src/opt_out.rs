@@ -11,10 +11,12 @@ const WITH_VALUE: [&str; 4] = [
 /// The name that a site would address us by.
 const OUR_NAME: &str = "laioncele";
 
-/// The first opt-out among the header's values, as written in lower case: `noai`, `laioncele: none`, …
+/// The first opt-out among the header's values, as written in lower case: `noai`,
+/// `laioncele: none`, …
 ///
-/// A value is a list of directives divided by commas. `NAME:` before a directive addresses that robot alone, from there
-/// to the end of the value or the next name; without a name a directive addresses all.
+/// A value is a list of directives divided by commas. `NAME:` before a directive addresses that
+/// robot alone, from there to the end of the value or the next name; without a name a directive
+/// addresses all.
 pub(crate) fn opt_out<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<String> {
     values
         .into_iter()

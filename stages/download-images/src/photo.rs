@@ -42,8 +42,9 @@ pub(crate) fn check(bytes: Vec<u8>, settings: &Settings) -> Result<Checked, Fail
     })
 }
 
-/// The photo's row, unless the source's metadata has a hash of other bytes: 32 hexadecimal digits are an MD5, 64 a
-/// SHA-256 (img2dataset's columns); anything else, such as LAION's own number, says nothing about the bytes.
+/// The photo's row, unless the source's metadata has a hash of other bytes: 32 hexadecimal digits
+/// are an MD5, 64 a SHA-256 (img2dataset's columns); anything else, such as LAION's own number,
+/// says nothing about the bytes.
 pub(crate) fn photo(candidate: &Candidate, checked: &Checked) -> Result<Photo, Failure> {
     if let Some(expected) = candidate
         .hash

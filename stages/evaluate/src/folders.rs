@@ -44,7 +44,8 @@ pub struct FolderReport {
     pub images: usize,
     /// Those that do not decode; they are in no metric.
     pub undecodable: Vec<Undecodable>,
-    /// Images that the prompts do not name, if there are prompts; they are only in metrics of all images.
+    /// Images that the prompts do not name, if there are prompts; they are only in metrics of all
+    /// images.
     pub without_prompt: usize,
     /// Prompts that name no image.
     pub without_image: usize,
@@ -82,12 +83,12 @@ impl Entry {
     }
 }
 
-/// Scores images with the networks that `manifest` names, on `threads` threads (0: as many as the machine has).
-/// `progress` hears how many of how many images are done.
+/// Scores images with the networks that `manifest` names, on `threads` threads (0: as many as the
+/// machine has). `progress` hears how many of how many images are done.
 ///
 /// # Errors
-/// Empty folders, people without a reference photo, prompts that cannot be read or name no image, missing or wrong
-/// models. An image that does not decode is reported, not an error.
+/// Empty folders, people without a reference photo, prompts that cannot be read or name no image,
+/// missing or wrong models. An image that does not decode is reported, not an error.
 pub fn score_folders(
     manifest: &Manifest,
     folders: &Folders,

@@ -1,4 +1,6 @@
-//! The Fréchet distance between two sets of features, each seen as a Gaussian.
+//! The Fréchet distance between two sets of features, each seen as a Gaussian. The decompositions are
+//! ours: they are short, no result depends on the number of threads, and the crate `faer` would add
+//! more than a CPU-minute to the build.
 
 use rayon::prelude::*;
 
@@ -8,12 +10,14 @@ const MOST_SWEEPS: usize = 60;
 /// Two rows whose cosine is below this are orthogonal as far as float64 can tell.
 const ORTHOGONAL: f64 = 1e-15;
 
-/// |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) of two sets of equally wide rows, with the sample covariances (over n − 1),
-/// as the Fréchet Inception Distance has it. `None` for fewer than two rows in a set.
+/// The Fréchet distance |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) of two sets of equally wide rows, with
+/// the sample covariances (over n − 1), as the Fréchet Inception Distance has it. `None` for fewer than
+/// two rows in a set.
 ///
-/// The covariances are never formed: with Σ₁ = AᵀA and Σ₂ = BᵀB, the eigenvalues of Σ₁ Σ₂ are the squared singular values
-/// of A Bᵀ, so that the trace of the root is the sum of those values. That is exact for singular covariances too (fewer
-/// images than features), where the root of a product loses half of its digits.
+/// The covariances are never formed: with Σ₁ = AᵀA and Σ₂ = BᵀB, the eigenvalues of Σ₁ Σ₂ are the
+/// squared singular values of A Bᵀ, so that the trace of the root is the sum of those values. That
+/// is exact for singular covariances too (fewer images than features), where the root of a product
+/// loses half of its digits.
 pub fn frechet_distance(first: &[&[f32]], second: &[&[f32]]) -> Option<f64> {
     let (mean_a, a) = centred(first)?;
     let (mean_b, b) = centred(second)?;
@@ -33,7 +37,8 @@ pub fn frechet_distance(first: &[&[f32]], second: &[&[f32]]) -> Option<f64> {
     Some(distance.max(0.0))
 }
 
-/// The mean of the rows, and the rows less it over √(n − 1), so that the covariance is their product with themselves.
+/// The mean of the rows, and the rows less it over √(n − 1), so that the covariance is their
+/// product with themselves.
 fn centred(rows: &[&[f32]]) -> Option<(Vec<f64>, Vec<Vec<f64>>)> {
     if rows.len() < 2 {
         return None;
@@ -52,8 +57,8 @@ fn centred(rows: &[&[f32]]) -> Option<(Vec<f64>, Vec<Vec<f64>>)> {
     Some((mean.clone(), rows.iter().map(centre).collect()))
 }
 
-/// Rows R with RᵀR = XᵀX and no more of them than columns: X's QR decomposition by Householder's reflections, without Q.
-/// Rows that are no more than their columns stay as they are.
+/// Rows R with RᵀR = XᵀX and no more of them than columns: X's QR decomposition by Householder's
+/// reflections, without Q. Rows that are no more than their columns stay as they are.
 fn triangular(rows: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     let width = rows[0].len();
     if rows.len() <= width {
@@ -84,9 +89,10 @@ fn triangular(rows: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     transposed(&columns)
 }
 
-/// The singular values of a matrix of any shape, in no order, by one-sided Jacobi rotations: rows are turned against each
-/// other in pairs until all are orthogonal; their lengths are the values. In each round every row has one partner, so
-/// that a round's pairs turn at once and the result depends on no order of threads.
+/// The singular values of a matrix of any shape, in no order, by one-sided Jacobi rotations: rows
+/// are turned against each other in pairs until all are orthogonal; their lengths are the values.
+/// In each round every row has one partner, so that a round's pairs turn at once and the result
+/// depends on no order of threads.
 fn singular_values(matrix: Vec<Vec<f64>>) -> Vec<f64> {
     let mut rows = matrix;
     if rows[0].len() < rows.len() {
@@ -104,7 +110,8 @@ fn singular_values(matrix: Vec<Vec<f64>>) -> Vec<f64> {
             turned |= pairs
                 .map(|(x, y)| turn(x, y))
                 .reduce(|| false, |a, b| a | b);
-            // The first row stays and the others move on by one place: in count − 1 rounds each meets each.
+            // The first row stays and the others move on by one place: in count − 1 rounds each
+            // meets each.
             rows[1..].rotate_right(1);
         }
         if !turned {
@@ -135,7 +142,8 @@ fn transposed(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
     (0..rows[0].len()).map(column).collect()
 }
 
-/// Eight sums side by side, so that the processor's wide registers are used; always in the same order.
+/// Eight sums side by side, so that the processor's wide registers are used; always in the same
+/// order.
 fn dot(x: &[f64], y: &[f64]) -> f64 {
     let mut sums = [0f64; 8];
     let (wide_x, wide_y) = (x.chunks_exact(8), y.chunks_exact(8));
@@ -166,8 +174,8 @@ mod tests {
         frechet_distance(&first, &second).expect("two rows each")
     }
 
-    /// Rows with exactly the mean `mean` and a diagonal covariance with these deviations: a row on either side of the
-    /// mean along each axis.
+    /// Rows with exactly the mean `mean` and a diagonal covariance with these deviations: a row on
+    /// either side of the mean along each axis.
     fn gaussian(mean: &[f64], deviations: &[f64]) -> Vec<Vec<f32>> {
         let count = 2 * mean.len();
         let mut rows = vec![mean.to_vec(); count];
@@ -212,7 +220,8 @@ mod tests {
             prop_assert!((there - back).abs() < 1e-9 * (1.0 + there), "{there} {back}");
         }
 
-        /// The squared singular values of M are the eigenvalues of MᵀM: their power sums are traces.
+        /// The squared singular values of M are the eigenvalues of MᵀM: their power sums are
+        /// traces.
         #[test]
         fn singular_values_have_the_moments_of_the_matrix([m, _] in sets()) {
             let m: Vec<Vec<f64>> = m.iter().map(|r| r.iter().map(|v| f64::from(*v)).collect()).collect();

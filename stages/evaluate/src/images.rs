@@ -1,4 +1,5 @@
-//! What is measured in each image: CLIP embedding, prompt cosine, face embedding. All metrics are computed from it.
+//! What is measured in each image: CLIP embedding, prompt cosine, face embedding. All metrics are
+//! computed from it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -35,7 +36,8 @@ pub struct ImageInput<'a> {
 }
 
 impl ImageInput<'_> {
-    /// Person and prompt, which images of different seeds have in common. Images of the base model have no person.
+    /// Person and prompt, which images of different seeds have in common. Images of the base model
+    /// have no person.
     fn cell(&self) -> Option<(&str, &str)> {
         self.prompt
             .filter(|_| self.person != BASE_MODEL)
@@ -63,7 +65,8 @@ pub struct ViewedImage {
 pub struct ViewedImages {
     /// In the order in which they were added.
     pub images: Vec<ViewedImage>,
-    /// (group, mean absolute difference over the whole range of a pixel) of pairs of images of one person and prompt.
+    /// (group, mean absolute difference over the whole range of a pixel) of pairs of images of one
+    /// person and prompt.
     pub seed_differences: Vec<(String, f32)>,
     prompts: BTreeMap<String, Vec<f32>>,
 }
@@ -75,8 +78,8 @@ struct Decoded {
 }
 
 impl ViewedImages {
-    /// Measures images; returns for each that was not decoded its place and why. Images of one person and prompt
-    /// should be neighbours in one call, see [`blocks`].
+    /// Measures images; returns for each that was not decoded its place and why. Images of one
+    /// person and prompt should be neighbours in one call, see [`blocks`].
     ///
     /// # Errors
     /// A network's error.
@@ -163,8 +166,9 @@ fn seed_differences(images: &[(&ImageInput<'_>, Decoded)]) -> Vec<(String, f32)>
     pairs.par_iter().map(compare).collect()
 }
 
-/// Cuts images into blocks of at most [`BLOCK`] that are measured together, between people or prompts wherever that
-/// is possible: where a person and prompt have more images than a block, pairs across the cut are not compared.
+/// Cuts images into blocks of at most [`BLOCK`] that are measured together, between people or
+/// prompts wherever that is possible: where a person and prompt have more images than a block,
+/// pairs across the cut are not compared.
 pub fn blocks<T>(items: &[T], image: impl Fn(&T) -> ImageInput<'_>) -> Vec<&[T]> {
     let (mut blocks, mut start, mut end) = (Vec::new(), 0, 0);
     let same = |a: &T, b: &T| {

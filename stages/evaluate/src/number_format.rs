@@ -1,14 +1,15 @@
 //! How metrics are printed: with the digits that their sample size supports.
 //!
-//! The unit of the last printed digit is at most half of the standard error, so that rounding hides nothing and noise is
-//! not printed. The table of scores and the JSON keep all digits.
+//! The unit of the last printed digit is at most half of the standard error, so that rounding hides
+//! nothing and noise is not printed. The table of scores and the JSON keep all digits.
 
 /// How a metric is printed.
 #[derive(Clone, Copy, Debug)]
 pub enum NumberFormat {
     /// A count.
     Whole,
-    /// A mean of numbers with about this standard deviation, printed times `scale`, with at most `most_decimals`.
+    /// A mean of numbers with about this standard deviation, printed times `scale`, with at most
+    /// `most_decimals`.
     Mean {
         /// Standard deviation of what the mean is taken of, as order of magnitude.
         deviation: f64,
@@ -67,8 +68,8 @@ impl NumberFormat {
     }
 }
 
-/// The standard error of a share of `count`. Two imagined members, one with and one without, keep it from being nothing
-/// for 0 and 1.
+/// The standard error of a share of `count`. Two imagined members, one with and one without, keep
+/// it from being nothing for 0 and 1.
 fn share_error(share: f64, count: u64) -> f64 {
     let count = count as f64 + 2.0;
     let share = (share * (count - 2.0) + 1.0) / count;

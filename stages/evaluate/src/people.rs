@@ -15,8 +15,9 @@ use crate::scores::References;
 /// The largest file that is read as an image.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// The photos of each person of a folder, sorted: one photo named after the person, or a sub-folder of photos each.
-/// Names that begin with a dot are passed over. What generate-samples draws from is read alike.
+/// The photos of each person of a folder, sorted: one photo named after the person, or a sub-folder
+/// of photos each. Names that begin with a dot are passed over. What generate-samples draws from is
+/// read alike.
 ///
 /// # Errors
 /// A folder that is missing or cannot be read.
@@ -70,8 +71,9 @@ pub fn read_image(path: &Path) -> std::result::Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|e| e.to_string())
 }
 
-/// The mean of a person's reference faces, each of unit length, so that a cosine to it is the mean of the cosines to
-/// them. Photos that do not decode or show no face are passed over; `None` if no other is left.
+/// The mean of a person's reference faces, each of unit length, so that a cosine to it is the mean
+/// of the cosines to them. Photos that do not decode or show no face are passed over; `None` if no
+/// other is left.
 ///
 /// # Errors
 /// A network's error.

@@ -23,8 +23,9 @@ pub struct Prompted {
     pub group: Option<String>,
 }
 
-/// Reads a file of prompts, `.csv` with a header or `.jsonl` with an object a line: the columns or keys `image`, `prompt`
-/// and, where wanted, `group`; others are ignored. Returns the prompts by image path.
+/// Reads a file of prompts, `.csv` with a header or `.jsonl` with an object a line: the columns or
+/// keys `image`, `prompt` and, where wanted, `group`; others are ignored. Returns the prompts by
+/// image path.
 ///
 /// # Errors
 /// A file that cannot be read or is not of that form, with the line.
@@ -120,7 +121,8 @@ fn from_csv(text: &str) -> Rows {
     records.map(row).collect()
 }
 
-/// The records of a CSV text by RFC 4180, each with the line that it begins on; blank lines are skipped.
+/// The records of a CSV text by RFC 4180, each with the line that it begins on; blank lines are
+/// skipped.
 fn csv_records(text: &str) -> std::result::Result<Vec<(usize, Vec<String>)>, String> {
     let (mut records, mut fields, mut field) = (Vec::new(), Vec::new(), String::new());
     let (mut line, mut begun) = (1, 1);

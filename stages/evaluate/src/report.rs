@@ -1,4 +1,5 @@
-//! The evaluation for people: a table like the paper's Tables 1 and 2, with what must be known to read it.
+//! The evaluation for people: a table like the paper's Tables 1 and 2, with what must be known to
+//! read it.
 
 use std::collections::BTreeSet;
 
@@ -73,7 +74,8 @@ const LINES: [(&str, &str, NumberFormat); 19] = [
     ),
 ];
 
-/// The metric that is 1 where the recognizer that judges also verified portraits and photos, else 0.
+/// The metric that is 1 where the recognizer that judges also verified portraits and photos, else
+/// 0.
 pub const SAME_RECOGNIZER: &str = "same_recognizer";
 
 /// Metrics and what must be known to read them.
@@ -176,9 +178,9 @@ impl Report {
         .into()
     }
 
-    /// Header and lines, each with one cell for every column: the metric, its value in each group and in all, and the
-    /// sample size of the latter. A value has the digits that its sample size supports. Metrics without any value have
-    /// no line.
+    /// Header and lines, each with one cell for every column: the metric, its value in each group
+    /// and in all, and the sample size of the latter. A value has the digits that its sample size
+    /// supports. Metrics without any value have no line.
     pub fn table(&self) -> Vec<Vec<String>> {
         let groups: BTreeSet<&str> = self.scores.iter().map(|s| s.group.as_str()).collect();
         let mut groups: Vec<&str> = groups.into_iter().filter(|g| *g != ALL).collect();

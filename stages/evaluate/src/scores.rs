@@ -18,8 +18,9 @@ pub const ALL: &str = "all";
 /// The reference face of each person, where a photo of theirs shows one: the mean of unit vectors.
 pub type References = BTreeMap<String, Option<Vec<f32>>>;
 
-/// The metrics of each group of prompts and of all images. A metric of an empty set (no prompt, no image of the base
-/// model, one person only, …) has no row. Images without a face are in no metric of faces; `faces_found` says how many have one.
+/// The metrics of each group of prompts and of all images. A metric of an empty set (no prompt, no
+/// image of the base model, one person only, …) has no row. Images without a face are in no metric
+/// of faces; `faces_found` says how many have one.
 ///
 /// | metric | value |
 /// |---|---|
@@ -191,7 +192,7 @@ fn embeddings<'a>(images: &[&'a ViewedImage]) -> Vec<&'a [f32]> {
 mod tests {
     use super::*;
 
-    fn seen(person: &str, group: &str, face: Option<[f32; 2]>) -> ViewedImage {
+    fn viewed_image(person: &str, group: &str, face: Option<[f32; 2]>) -> ViewedImage {
         ViewedImage {
             person: person.to_owned(),
             group: group.to_owned(),
@@ -207,13 +208,13 @@ mod tests {
     fn viewed() -> ViewedImages {
         let mut viewed = ViewedImages::default();
         viewed.images.extend([
-            seen("ada", "x", EAST),
-            seen("ada", "x", EAST),
-            seen("ada", "y", None),
-            seen("bea", "x", NORTH),
-            seen("bea", "y", NORTH),
-            seen(BASE_MODEL, "x", EAST),
-            seen(BASE_MODEL, "x", NORTH),
+            viewed_image("ada", "x", EAST),
+            viewed_image("ada", "x", EAST),
+            viewed_image("ada", "y", None),
+            viewed_image("bea", "x", NORTH),
+            viewed_image("bea", "y", NORTH),
+            viewed_image(BASE_MODEL, "x", EAST),
+            viewed_image(BASE_MODEL, "x", NORTH),
         ]);
         viewed.seed_differences.push(("x".to_owned(), 0.5));
         viewed.seed_differences.push(("y".to_owned(), 0.25));
@@ -290,7 +291,7 @@ mod tests {
     fn random_choices_of_a_group_ignore_other_groups() {
         let of_both = scores(&viewed(), &references(), 1);
         let mut only = viewed();
-        only.seen.retain(|s| s.group == "x");
+        only.images.retain(|s| s.group == "x");
         let of_one = scores(&only, &references(), 1);
         let of_x = |scores: &[EvaluationScore]| {
             let rows = scores.iter().filter(|s| s.group == "x").cloned();

@@ -16,11 +16,12 @@ use crate::towers::{TextTower, Tower};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Which image encoder images are compared with, to their prompts and to the base model's images: `second`, as in
-    /// the paper, or `first`.
+    /// Which image encoder images are compared with, to their prompts and to the base model's
+    /// images: `second`, as in the paper, or `first`.
     pub clip: Tower,
-    /// Networks that judge faces instead of those of `[models.face]`. The paper judges with another recognizer than it
-    /// filters with; a recognizer that chose the training photos is too kind to what was learned from them.
+    /// Networks that judge faces instead of those of `[models.face]`. The paper judges with another
+    /// recognizer than it filters with; a recognizer that chose the training photos is too kind to
+    /// what was learned from them.
     pub judge: Option<Judge>,
 }
 
@@ -71,7 +72,8 @@ impl StageConfig {
         let settings: Settings = manifest.section("evaluate")?;
         let GenerateSamples { references } = manifest.section("generate_samples")?;
         let image_encoders = ImageEncoderSection::from_manifest(manifest)?;
-        // Drawing needs the section, and says so where it is missing; scoring images of another system does without.
+        // Drawing needs the section, and says so where it is missing; scoring images of another
+        // system does without.
         let sdxl = SdxlSection::from_manifest(manifest).ok();
         let sdxl = sdxl.map(|sdxl| sdxl.files.folder);
         let folder = folder_of(settings.clip, &image_encoders);

@@ -14,8 +14,8 @@ pub fn mean(values: &[f32]) -> Option<f64> {
     (!values.is_empty()).then(|| sum / values.len() as f64)
 }
 
-/// The area under the ROC curve: how often a value of `positive` is above one of `negative`, equal ones counted by
-/// half. `None` where one of them is empty.
+/// The area under the ROC curve: how often a value of `positive` is above one of `negative`, equal
+/// ones counted by half. `None` where one of them is empty.
 pub fn auc(positive: &[f32], negative: &[f32]) -> Option<f64> {
     if positive.is_empty() || negative.is_empty() {
         return None;
@@ -51,7 +51,8 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// All pairs of one person's faces, and those of two people's: all, or `most` sampled with `rng` where there are more.
+    /// All pairs of one person's faces, and those of two people's: all, or `most` sampled with
+    /// `rng` where there are more.
     pub fn of(faces: &[Face<'_>], most: u64, rng: &mut ChaCha8Rng) -> Self {
         let all = faces.len() as u64 * (faces.len() as u64).saturating_sub(1) / 2;
         let same = pairs(faces, |a, b| a.person == b.person);
@@ -86,8 +87,8 @@ fn random_pairs(faces: &[Face<'_>], count: u64, rng: &mut ChaCha8Rng) -> Vec<f32
     sampled.par_iter().map(compare).collect()
 }
 
-/// For each face the cosine to one other, drawn with `rng` from all, or from the same person's faces only. A face that
-/// has no other is skipped.
+/// For each face the cosine to one other, drawn with `rng` from all, or from the same person's
+/// faces only. A face that has no other is skipped.
 pub fn random_partners(faces: &[Face<'_>], same_person: bool, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let mut found = Vec::new();
     for (k, face) in faces.iter().enumerate() {
@@ -107,7 +108,8 @@ fn below(rng: &mut ChaCha8Rng, count: usize) -> usize {
     ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize
 }
 
-/// The mean absolute difference of two images of one size over the whole range of a pixel, in [0, 1].
+/// The mean absolute difference of two images of one size over the whole range of a pixel, in [0,
+/// 1].
 pub fn pixel_difference(a: &[u8], b: &[u8]) -> f32 {
     let differences = a.iter().zip(b).map(|(x, y)| u64::from(x.abs_diff(*y)));
     (differences.sum::<u64>() as f64 / 255.0 / a.len().max(1) as f64) as f32

@@ -65,7 +65,8 @@ fn sample(person: &str, prompt: &str, index: u32, file: &str) -> Sample {
 
 const PROMPT: &str = "a portrait of a person";
 
-/// Ada and Bea with two images each, one of Bea's without a face; one more that is broken; the base model's two.
+/// Ada and Bea with two images each, one of Bea's without a face; one more that is broken; the base
+/// model's two.
 fn samples() -> Vec<Sample> {
     vec![
         sample("bea", PROMPT, 1, "nobody.png"),

@@ -1,4 +1,5 @@
-//! Which text tower belongs to an image encoder: CLIP's two embeddings are comparable only if they were trained together.
+//! Which text tower belongs to an image encoder: CLIP's two embeddings are comparable only if they
+//! were trained together.
 
 use std::path::{Path, PathBuf};
 
@@ -38,8 +39,9 @@ pub enum TextTower {
 }
 
 impl TextTower {
-    /// Looks for the text tower of the image encoder in `folder`, which is `tower` of the pair that goes with the SDXL
-    /// folder `sdxl`. SDXL's first text encoder never serves: it comes without its projection.
+    /// Looks for the text tower of the image encoder in `folder`, which is `tower` of the pair that
+    /// goes with the SDXL folder `sdxl`. SDXL's first text encoder never serves: it comes without
+    /// its projection.
     pub fn find(tower: Tower, folder: &Path, sdxl: Option<&Path>) -> Self {
         let config = match JsonFile::read(&folder.join("config.json")) {
             Ok(config) => config,

@@ -80,7 +80,8 @@ fn utf8(bytes: Option<&[u8]>) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to()))
 }
 
-/// The first filter that the row does not pass. A filter that is set is not passed by a row without its value.
+/// The first filter that the row does not pass. A filter that is set is not passed by a row without
+/// its value.
 fn failed_filter(row: &SourceRow, filters: &Settings) -> Option<(DropReason, String)> {
     let below = |value: Option<f64>, least: Option<u32>| {
         least.is_some_and(|least| value.is_none_or(|v| v < f64::from(least)))

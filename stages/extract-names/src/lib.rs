@@ -1,8 +1,10 @@
-//! Stage 1, extract-names: a caption becomes its mentions, the PERSON spans that the NER model finds in it.
+//! Stage 1, extract-names: a caption becomes its mentions, the PERSON spans that the NER model
+//! finds in it.
 //!
-//! A task is one Parquet file of the source. It is read batch by batch, only the mapped columns; rows are filtered and
-//! captions read on all of the worker's threads, in the file's order. What is held in memory is a batch, an open part
-//! of mentions and the ids of captions with a mention, whatever the file's size.
+//! A task is one Parquet file of the source. It is read batch by batch, only the mapped columns;
+//! rows are filtered and captions read on all of the worker's threads, in the file's order. What is
+//! held in memory is a batch, an open part of mentions and the ids of captions with a mention,
+//! whatever the file's size.
 
 mod error;
 mod filter;

@@ -6,8 +6,9 @@ use laioncele_core::{CoreError, Manifest};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// `[extract_names]`: filters of the source's rows, each off unless set. A filter that is set needs its column mapped in
-/// `[source.columns]`, and a row whose value is null or not a number does not pass it: what is unknown counts as unsafe.
+/// `[extract_names]`: filters of the source's rows, each off unless set. A filter that is set needs
+/// its column mapped in `[source.columns]`, and a row whose value is null or not a number does not
+/// pass it: what is unknown counts as unsafe.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {

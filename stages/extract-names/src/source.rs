@@ -1,6 +1,7 @@
 //! A file of the source: opened, its mapped columns checked, read batch by batch.
 //!
-//! Text is read as bytes whatever the file declares, so that one value that is not UTF-8 costs its row and not the file.
+//! Text is read as bytes whatever the file declares, so that one value that is not UTF-8 costs its
+//! row and not the file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -41,8 +42,8 @@ pub struct SourceSummary {
     pub bytes: u64,
 }
 
-/// Checks every file of the source: Parquet, with all mapped columns, each of a type that it can have. Reads the files'
-/// footers only.
+/// Checks every file of the source: Parquet, with all mapped columns, each of a type that it can
+/// have. Reads the files' footers only.
 ///
 /// # Errors
 /// [`SourceError`] of the first file that cannot be used, or of a source that is missing or empty.
@@ -127,8 +128,8 @@ impl SourceFile {
     }
 }
 
-/// The file's metadata, with all text declared as bytes: the Parquet reader would fail a whole batch for one value that
-/// is not UTF-8.
+/// The file's metadata, with all text declared as bytes: the Parquet reader would fail a whole
+/// batch for one value that is not UTF-8.
 fn metadata(file: &File) -> Result<ArrowReaderMetadata, ParquetError> {
     let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let found = ArrowReaderMetadata::load(file, options())?;
@@ -203,7 +204,8 @@ fn find_column(
     })
 }
 
-/// Rows of a batch such that a batch of the row group with the longest rows is about [`BATCH_BYTES`].
+/// Rows of a batch such that a batch of the row group with the longest rows is about
+/// [`BATCH_BYTES`].
 fn batch_rows(metadata: &ParquetMetaData, mask: &ProjectionMask) -> usize {
     let row_bytes = |group: &parquet::file::metadata::RowGroupMetaData| {
         let columns = group.columns().iter().enumerate();

@@ -1,5 +1,6 @@
-//! The relational work, in polars: photos per name, and the rank of each photo among its name's. Tables come in as the
-//! bytes of their Parquet parts and go out as rows: nothing else of polars leaves this module.
+//! The relational work, in polars: photos per name, and the rank of each photo among its name's.
+//! Tables come in as the bytes of their Parquet parts and go out as rows: nothing else of polars
+//! leaves this module.
 
 use std::io::Cursor;
 
@@ -22,7 +23,8 @@ pub struct Ranked {
     pub image_id: ImageId,
     /// Matching photos of its name.
     pub photos: u64,
-    /// How many of these match better; of equal matches the one with the smaller image id goes first.
+    /// How many of these match better; of equal matches the one with the smaller image id goes
+    /// first.
     pub better: u64,
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Names with fewer matching photos are dropped (paper: "a minimum of five images"). At least 1.
+    /// Names with fewer matching photos are dropped (paper: "a minimum of five images"). At least
+    /// 1.
     pub min_images: u32,
     /// Of more photos than this, an identity keeps the best matches; all where it is not given.
     pub max_images: Option<u32>,
@@ -26,7 +27,8 @@ impl Settings {
     /// The section, checked.
     ///
     /// # Errors
-    /// [`CoreError::Manifest`]: an unknown key, a wrong type, no photo asked for, or a cap below `min_images`.
+    /// [`CoreError::Manifest`]: an unknown key, a wrong type, no photo asked for, or a cap below
+    /// `min_images`.
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Self = manifest.section("filter_counts")?;
         if settings.min_images == 0 {

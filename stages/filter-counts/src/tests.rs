@@ -210,7 +210,8 @@ fn expected(photos: &BTreeMap<(u64, u64), f32>, min: usize, cap: Option<usize>) 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever the matches, their order and the parts they are in: the best of names with enough stay.
+    /// Whatever the matches, their order and the parts they are in: the best of names with enough
+    /// stay.
     #[test]
     fn identities_equal_a_brute_force_selection(photos in prop::collection::btree_map((1u64..5, 0u64..12), (0u8..4).prop_map(|v| f32::from(v) / 4.0), 0..40), min in 1usize..8, over in prop::option::of(0usize..4), backwards: bool) {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,5 @@
-//! What becomes of every spelling that was found as a mention: the name it is filed under, or why it is none.
+//! What becomes of every spelling that was found as a mention: the name it is filed under, or why
+//! it is none.
 
 use std::collections::{HashMap, HashSet};
 
@@ -89,7 +90,8 @@ impl Decisions {
     }
 }
 
-/// The fold keys that exclude a name: of the entry as it stands, and as a mention of it would be normalized.
+/// The fold keys that exclude a name: of the entry as it stands, and as a mention of it would be
+/// normalized.
 fn exclusion_keys(entry: &str) -> Vec<String> {
     let normalized = normalize(entry).ok().map(|s| fold_key(&s.name));
     [Some(fold_key(entry)), normalized]

@@ -1,9 +1,11 @@
-//! The fold key: what is left of a name when case, diacritics, hyphens, dots, apostrophes and spaces are taken away.
+//! The fold key: what is left of a name when case, diacritics, hyphens, dots, apostrophes and
+//! spaces are taken away.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// Letters that Unicode does not decompose, and how they are mostly written without their stroke or ligature.
+/// Letters that Unicode does not decompose, and how they are mostly written without their stroke or
+/// ligature.
 const PLAIN: [(char, &str); 12] = [
     ('ł', "l"),
     ('ø', "o"),

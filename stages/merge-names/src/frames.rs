@@ -1,5 +1,6 @@
-//! The relational work, in polars: counting spellings, distinct (name, image) pairs, images per name. Tables come in as
-//! the bytes of their Parquet parts and go out as rows: nothing else of polars leaves this module.
+//! The relational work, in polars: counting spellings, distinct (name, image) pairs, images per
+//! name. Tables come in as the bytes of their Parquet parts and go out as rows: nothing else of
+//! polars leaves this module.
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -121,7 +122,8 @@ pub(crate) fn count_normalized<'a>(
     sum().map_err(failed)
 }
 
-/// The decisions on all spellings as a frame: `name` as written, `name_id` (null where it is no name), `status`.
+/// The decisions on all spellings as a frame: `name` as written, `name_id` (null where it is no
+/// name), `status`.
 pub(crate) struct DecisionFrame(DataFrame);
 
 impl DecisionFrame {
@@ -164,7 +166,8 @@ impl DecisionFrame {
     }
 }
 
-/// Mentions: `name_id`, `image_id`, `caption_id`, `part` and `row` say which; those of one part also `name` and `status`.
+/// Mentions: `name_id`, `image_id`, `caption_id`, `part` and `row` say which; those of one part
+/// also `name` and `status`.
 pub(crate) struct Filed(DataFrame);
 
 /// A mention that is not filed under a name that may stay.
@@ -323,7 +326,8 @@ impl ImageCounts {
     }
 }
 
-/// All mentions of names: `images` is null where the name has too few, `first` says which mention of an image stays.
+/// All mentions of names: `images` is null where the name has too few, `first` says which mention
+/// of an image stays.
 pub(crate) struct SortedMentions(DataFrame);
 
 impl SortedMentions {

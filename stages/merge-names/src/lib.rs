@@ -1,7 +1,8 @@
 //! Stage 2, merge-names: mentions become canonical names, and every image is filed under its name.
 //!
-//! The one shuffle of the system. Mentions are read part by part, three times: for their spellings, for their ids, and
-//! for the texts of those that go on. What is held meanwhile are the distinct spellings, and a few numbers per mention.
+//! The one shuffle of the system. Mentions are read part by part, three times: for their spellings,
+//! for their ids, and for the texts of those that go on. What is held meanwhile are the distinct
+//! spellings, and a few numbers per mention.
 
 mod decide;
 pub mod fold;

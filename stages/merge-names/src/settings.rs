@@ -9,13 +9,17 @@ use crate::fold::fold_key;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Names with fewer distinct images are dropped: they can never have this many photos in the end (paper: 5).
+    /// Names with fewer distinct images are dropped: they can never have this many photos in the
+    /// end (paper: 5).
     pub min_images: u32,
-    /// One-word names with fewer mentions are dropped: most of them are given names that many people share.
+    /// One-word names with fewer mentions are dropped: most of them are given names that many
+    /// people share.
     pub mononym_min_mentions: u64,
-    /// How many times as common a spelling must be for a rare one nearby to be its misspelling. At least 1.
+    /// How many times as common a spelling must be for a rare one nearby to be its misspelling. At
+    /// least 1.
     pub common_ratio: f64,
-    /// Names of people who asked not to be in the dataset; any of their spellings excludes the name.
+    /// Names of people who asked not to be in the dataset; any of their spellings excludes the
+    /// name.
     pub exclude: Vec<String>,
 }
 

@@ -1,4 +1,5 @@
-//! The dataset card, written from the ledger: the funnel, settings, models with digests and licences, opt-outs, limits.
+//! The dataset card, written from the ledger: the funnel, settings, models with digests and
+//! licences, opt-outs, limits.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,5 +1,6 @@
-//! Stage 10, pack-shards: LaionCele itself. Each bucket's identities with their photos, name embeddings and scores become
-//! Parquet shards; published, they are a folder that Hugging Face `datasets` and polars load without any code of ours.
+//! Stage 10, pack-shards: LaionCele itself. Each bucket's identities with their photos, name
+//! embeddings and scores become Parquet shards; published, they are a folder that Hugging Face
+//! `datasets` and polars load without any code of ours.
 
 mod card;
 mod index;
@@ -79,8 +80,8 @@ impl Step for PackShards {
     }
 }
 
-/// Cuts rows into shards, each closed once its images reach `shard_bytes`; one empty shard for no rows, so that the
-/// table exists.
+/// Cuts rows into shards, each closed once its images reach `shard_bytes`; one empty shard for no
+/// rows, so that the table exists.
 fn shards(rows: Vec<LaionCele>, shard_bytes: u64) -> Vec<Vec<LaionCele>> {
     let (mut shards, mut open, mut bytes) = (Vec::new(), Vec::new(), 0u64);
     for row in rows {

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 /// Bytes of a README or licence that are looked at.
 const MOST_BYTES: usize = 64 << 10;
 
-/// The licence of the model that tasks call `label` (`models.face.detector`, `models.sdxl.vae`): the README's table row of
-/// its file, the README's `license:`, or the first line of a LICENSE file beside it.
+/// The licence of the model that tasks call `label` (`models.face.detector`, `models.sdxl.vae`):
+/// the README's table row of its file, the README's `license:`, or the first line of a LICENSE file
+/// beside it.
 pub fn licence(manifest: &Manifest, label: &str) -> String {
     let found = path(manifest, label).and_then(|path| stated(&path));
     found.unwrap_or_else(|| "not stated in its folder".to_owned())
@@ -53,7 +54,8 @@ fn cells(row: &str) -> Option<Vec<&str>> {
     Some(row.split('|').map(str::trim).collect())
 }
 
-/// The cell under a heading "licence" or "license" of the table row that begins with the file's name.
+/// The cell under a heading "licence" or "license" of the table row that begins with the file's
+/// name.
 fn table_cell(readme: &str, file: &str) -> Option<String> {
     let mut heading: Option<Vec<&str>> = None;
     for line in readme.lines() {

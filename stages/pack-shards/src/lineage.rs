@@ -21,8 +21,8 @@ fn content(part: &Part) -> Content {
 }
 
 impl Lineage {
-    /// All records upstream of `last`, and those themselves, in stage order. Of several records that wrote the same part
-    /// the newest counts.
+    /// All records upstream of `last`, and those themselves, in stage order. Of several records
+    /// that wrote the same part the newest counts.
     ///
     /// # Errors
     /// Ledger errors.

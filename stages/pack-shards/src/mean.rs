@@ -1,5 +1,5 @@
-//! `name_mean.safetensors`: the mean over the dataset's names that Equation 4 starts from, and their mean length, which
-//! may stand for η in Equation 5.
+//! `name_mean.safetensors`: the mean over the dataset's names that Equation 4 starts from, and
+//! their mean length, which may stand for η in Equation 5.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,7 +10,8 @@ use laioncele_core::table::{Identity, NameEmbedding};
 use laioncele_core::{CoreError, EmbeddingDims, NameId, TableId};
 use safetensors::{Dtype, tensor::TensorView};
 
-/// The file: `mean` float32 [tokens × channels], `length` float32 [1]; `names` in its metadata. `None` without names.
+/// The file: `mean` float32 [tokens × channels], `length` float32 [1]; `names` in its metadata.
+/// `None` without names.
 ///
 /// # Errors
 /// Damaged parts.

@@ -47,8 +47,8 @@ pub fn encode(
     writer.into_inner().map_err(|e| fail(&e))
 }
 
-/// The field with nothing required, at any depth: `datasets` takes its features from the schema's metadata only where the
-/// columns are to the letter as it would declare them.
+/// The field with nothing required, at any depth: `datasets` takes its features from the schema's
+/// metadata only where the columns are to the letter as it would declare them.
 fn nullable(field: &Field) -> Field {
     let data_type = match field.data_type() {
         DataType::Struct(parts) => DataType::Struct(parts.iter().map(|f| nullable(f)).collect()),

@@ -1,5 +1,6 @@
-//! `laioncele/` in the run's folder: the committed shards under stable names, the dataset card, the mean name embedding;
-//! and `sheets/`. The index says what the folder was made from; where that is the same, nothing is touched.
+//! `laioncele/` in the run's folder: the committed shards under stable names, the dataset card, the
+//! mean name embedding; and `sheets/`. The index says what the folder was made from; where that is
+//! the same, nothing is touched.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +15,9 @@ use crate::settings::Settings;
 use crate::{card, mean, sheet};
 
 /// Raise it when the same records are published otherwise.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+/// Raise it when the same rows give other sheets.
+const SHEETS_VERSION: u64 = 1;
 
 /// Publishes what `records`, the step's of all buckets, committed.
 ///
@@ -136,7 +139,7 @@ impl Publication<'_> {
 
     fn sheets_key(&self, bucket: &Partition, shards: &[&Part]) -> String {
         let start = KeyHasher::new("sheets")
-            .number("version", VERSION)
+            .number("version", SHEETS_VERSION)
             .number("photos", self.settings.sheet_photos as u64);
         let portraits = self.lineage.parts(TableId::Portraits, Some(bucket));
         let parts = shards.iter().copied().chain(portraits);

@@ -1,5 +1,5 @@
-//! Contact sheets: an identity's generated portraits in the first row, its photos below, best matches first, with the
-//! matching face framed.
+//! Contact sheets: an identity's generated portraits in the first row, its photos below, best
+//! matches first, with the matching face framed.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -30,7 +30,8 @@ struct Subject {
     photos: Vec<LaionCele>,
 }
 
-/// Renders and stores the sheets of the identities in `shards`, the parts of one bucket, and returns their paths.
+/// Renders and stores the sheets of the identities in `shards`, the parts of one bucket, and
+/// returns their paths.
 ///
 /// # Errors
 /// Damaged parts, a full disk.

@@ -21,7 +21,8 @@ fn png(shade: u8, side: u32) -> Result<Vec<u8>, image::ImageError> {
     Ok(bytes)
 }
 
-/// Two people: the first with three photos, the second with two; one photo more that no identity has.
+/// Two people: the first with three photos, the second with two; one photo more that no identity
+/// has.
 struct Bucket {
     identities: Vec<Identity>,
     photos: Vec<Photo>,
@@ -180,8 +181,8 @@ fn shards_close_at_shard_bytes() {
     assert_eq!(sizes(shards(Vec::new(), 100)), [0]);
 }
 
-/// Polars reads what was published without any code of ours. (Fixed-size lists need a feature that this build of it leaves
-/// out.)
+/// Polars reads what was published without any code of ours. (Fixed-size lists need a feature that
+/// this build of it leaves out.)
 #[test]
 fn published_shards_load_in_polars() -> Tested {
     let folder = tempfile::tempdir()?;

@@ -1,4 +1,5 @@
-//! Adam (Kingma and Ba 2015) with PyTorch's defaults: β₁ = 0.9, β₂ = 0.999, ε = 1e-8, no weight decay.
+//! Adam (Kingma and Ba 2015) with PyTorch's defaults: β₁ = 0.9, β₂ = 0.999, ε = 1e-8, no weight
+//! decay.
 
 use laioncele_encoder::EncoderConfig;
 use rayon::prelude::*;
@@ -73,7 +74,7 @@ mod tests {
 
     /// Three steps by the published algorithm, in float64.
     #[test]
-    fn steps_are_the_papers() {
+    fn steps_equal_the_papers_formula() {
         let mut parameters = Tensors(std::array::from_fn(|_| vec![1.0]));
         let mut adam = Adam::new(&config());
         let (mut x, mut m, mut v) = (1.0f64, 0.0, 0.0);

@@ -1,5 +1,5 @@
-//! Which examples a step sees and the noise on them: functions of (run seed, step number), so that a resumed run goes on
-//! with the same data.
+//! Which examples a step sees and the noise on them: functions of (run seed, step number), so that
+//! a resumed run continues with the same data.
 
 use laioncele_core::KeyHasher;
 use rand_chacha::ChaCha8Rng;
@@ -39,9 +39,16 @@ fn normals(rng: &mut ChaCha8Rng) -> [f32; 2] {
     [(radius * cos) as f32, (radius * sin) as f32]
 }
 
-/// Fills `batch` with `size` examples of the training people: a person, then one of their photos; noise of deviation
-/// `noise` on the standardized features.
-pub fn draw(examples: &Examples, seed: u64, step: u64, size: usize, noise: f32, batch: &mut Batch) {
+/// Fills `batch` with `size` examples of the training people: a person, then one of their photos;
+/// noise of deviation `noise` on the standardized features.
+pub fn sample(
+    examples: &Examples,
+    seed: u64,
+    step: u64,
+    size: usize,
+    noise: f32,
+    batch: &mut Batch,
+) {
     let mut rng = stream(seed, "batch", step);
     let rows: Vec<_> = (0..size)
         .map(|_| {
@@ -91,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn normals_are_standard() {
+    fn normals_have_mean_zero_and_deviation_one() {
         let mut rng = stream(1, "test", 0);
         let all: Vec<f64> = (0..20_000)
             .flat_map(|_| normals(&mut rng))
@@ -106,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_below_a_limit_reach_all_of_it() {
+    fn below_reaches_every_number_evenly() {
         let mut rng = stream(1, "test", 1);
         let mut seen = [0; 7];
         (0..7000).for_each(|_| seen[below(&mut rng, 7)] += 1);

@@ -1,5 +1,5 @@
-//! A training run as bytes: all that its rest depends on. The data order needs no place here; it follows from the step
-//! number.
+//! A training run as bytes: all that its rest depends on. The data order needs no place here; it
+//! follows from the step number.
 
 use laioncele_encoder::EncoderConfig;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -179,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn a_state_survives_its_bytes() {
+    fn state_round_trips_through_bytes() {
         let bytes = state().to_bytes().expect("bytes");
         assert_eq!(State::from_bytes(&bytes, &config()).expect("read"), state());
     }
 
     proptest::proptest! {
         #[test]
-        fn damage_never_panics(position in 0usize..4000, value: u8, cut in 0usize..4000) {
+        fn damaged_bytes_never_panic(position in 0usize..4000, value: u8, cut in 0usize..4000) {
             let mut bytes = state().to_bytes().expect("bytes");
             let position = position % bytes.len();
             bytes[position] = value;
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn another_networks_state_is_refused() {
+    fn state_of_another_network_is_rejected() {
         let wider = EncoderConfig {
             hidden: [4, 2],
             ..config()

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_curve_is_a_table() {
+    fn csv_has_a_line_for_each_point() {
         let point = |step, validation| Point {
             step,
             training: 0.5,

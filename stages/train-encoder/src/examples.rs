@@ -1,5 +1,5 @@
-//! What is trained on: the dataset's (name embedding, photo) pairs with the photos' features, people apart for training
-//! and for validation.
+//! What is trained on: the dataset's (name embedding, photo) pairs with the photos' features,
+//! people apart for training and for validation.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -45,10 +45,11 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// Reads the dataset's names and joins them with the photos' features. Photos without features are dropped.
+    /// Reads the dataset's names and joins them with the photos' features. Photos without features
+    /// are dropped.
     ///
     /// # Errors
-    /// Damaged parts; a dataset without anybody.
+    /// Damaged parts; a dataset without people.
     pub fn read(task: &mut Task, validation: f64) -> Result<Self, StageError> {
         let people = dataset(task)?;
         let mut rows = HashMap::new();
@@ -82,12 +83,12 @@ impl Examples {
         task.balance(Unit::Image, photos_in as u64, photos);
         let seed = task.manifest().run.seed;
         Self::new(&dims, features, joined, validation, seed).ok_or_else(|| {
-            let text = "the dataset holds nobody to train on: see the drops of filter-counts and verify-images";
+            let text = "the dataset has no people to train on: see the rows dropped by filter-counts and verify-images";
             StageError::Data(text.to_owned())
         })
     }
 
-    /// Splits the people and takes the statistics; `None` without anybody.
+    /// Splits the people and takes the statistics; `None` without people to train on.
     pub fn new(
         dims: &EmbeddingDims,
         features: Vec<f32>,
@@ -125,7 +126,7 @@ impl Examples {
     }
 }
 
-/// Name → (embedding, its photos by id), read from the dataset without its pictures.
+/// Name → (embedding, its photos by id), read from the dataset without its images.
 fn dataset(task: &Task) -> Result<BTreeMap<NameId, (Vec<f16>, Vec<ImageId>)>, StageError> {
     let mut people: BTreeMap<NameId, (Vec<f16>, Vec<ImageId>)> = BTreeMap::new();
     for part in task.inputs(TableId::LaionCele) {
@@ -167,8 +168,8 @@ fn pairs(parquet: Bytes, dims: &EmbeddingDims) -> Result<Vec<Pair>, String> {
     Ok(pairs)
 }
 
-/// Sets the fraction `share` of the people apart (one at least, if there are two and `share` is not 0), by a hash of
-/// seed and name: whoever else is in the dataset hardly changes who is apart.
+/// Sets the fraction `share` of the people apart (one at least, if there are two and `share` is not
+/// 0), by a hash of seed and name: who is set apart hardly depends on who else is in the dataset.
 fn split(people: Vec<Person>, share: f64, seed: u64) -> (Vec<Person>, Vec<Person>) {
     let wanted = (people.len() as f64 * share).round() as usize;
     let count = match people.len() {
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_parts_people_and_is_stable() {
+    fn split_is_by_person_and_stable() {
         let (training, validation) = split(people(100), 0.1, 7);
         assert_eq!((training.len(), validation.len()), (90, 10));
         assert!(
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_are_the_training_peoples() {
+    fn statistics_are_of_training_people_only() {
         let features = [0.0, 5.0, 2.0, 5.0, 100.0, 100.0];
         let found = statistics(&features, 2, &people(2));
         assert_eq!(found, [(1.0, 1.0), (5.0, 1.0)]);

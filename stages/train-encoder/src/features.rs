@@ -1,5 +1,6 @@
-//! Step `photo-features`: both CLIP image encoders on every photo that is nobody's copy, whoever it turns out to show. It
-//! depends on no similarity, so that another threshold trains again without running an image encoder.
+//! Step `photo-features`: both CLIP image encoders on every unique photo, whether or not it shows
+//! its person. It depends on no similarity, so that another threshold trains again without running
+//! an image encoder.
 
 use std::collections::{HashMap, HashSet};
 
@@ -47,14 +48,14 @@ impl Step for PhotoFeatures {
     fn reads(&self, manifest: &Manifest) -> Vec<Reads> {
         let mut reads = SPEC.reads.to_vec();
         // A wrong section is reported by `settings`.
-        if Settings::read(manifest).unwrap_or_default().crop == Crop::Face {
+        if Settings::from_manifest(manifest).unwrap_or_default().crop == Crop::Face {
             reads.push(Reads::own(TableId::PhotoFaces));
         }
         reads
     }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Ok(json!({
-            "crop": Settings::read(manifest)?.crop,
+            "crop": Settings::from_manifest(manifest)?.crop,
             "models": { "image_encoders": { "precision": ImageEncoderSection::from_manifest(manifest)?.precision } },
         }))
     }
@@ -63,7 +64,7 @@ impl Step for PhotoFeatures {
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let crop = Settings::read(task.manifest())?.crop;
+        let crop = Settings::from_manifest(task.manifest())?.crop;
         let unique: HashSet<_> = task
             .read::<UniquePhoto>()?
             .iter()
@@ -90,7 +91,7 @@ fn face_boxes(task: &Task) -> Result<FaceBoxes, StageError> {
     Ok(boxes)
 }
 
-/// Encodes the unique photos part by part, so that one part's pictures are in memory.
+/// Encodes the unique photos part by part, so that one part's images are in memory.
 fn encode_all(
     task: &mut Task,
     crop: Crop,
@@ -140,16 +141,16 @@ fn encode(
         (Crop::Whole, None) => [0.0; 4],
         (Crop::Face, None) => return Ok(None),
     };
-    let picture = decode(&photo.image.bytes, &Limits::default(), Orientation::Upright);
+    let image = decode(&photo.image.bytes, &Limits::default(), Orientation::Upright);
     // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
-    let picture = picture.map_err(|error| {
+    let image = image.map_err(|error| {
         StageError::Data(format!(
             "photo {} of {} no longer decodes: {error}",
             photo.image_id, photo.url
         ))
     })?;
     let features = encoders
-        .feature(&crop.apply(&picture, face_box))
+        .feature(&crop.apply(&image, face_box))
         .map_err(ModelError::from)?;
     Ok(Some(PhotoFeature {
         name_id: photo.name_id,

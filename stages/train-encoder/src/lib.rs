@@ -1,10 +1,10 @@
-//! Stage 11, train-encoder: photo → name embedding. Two steps: `photo-features` (both frozen CLIP image encoders on every
-//! photo, kept as a table) and `train-encoder` (three fully connected layers from those features to name embeddings,
-//! mean squared error, Adam).
+//! Stage 11, train-encoder: photo → name embedding. Two steps: `photo-features` (both frozen CLIP
+//! image encoders on every photo, kept as a table) and `train-encoder` (three fully connected
+//! layers from those features to name embeddings, mean squared error, Adam).
 //!
-//! Training is exact: batches and noise are functions of (run seed, step number), sums do not depend on the number of
-//! threads, and a checkpoint holds all that the rest of a run depends on. Interrupted and resumed, the weights are those
-//! of an uninterrupted run, byte for byte.
+//! Training is exact: batches and noise are functions of (run seed, step number), sums do not
+//! depend on the number of threads, and a checkpoint holds all that the rest of a run depends on.
+//! Interrupted and resumed, the weights are those of an uninterrupted run, byte for byte.
 
 mod adam;
 mod batch;

@@ -1,14 +1,17 @@
-//! The three layers with their gradients. Activations lie feature by feature, [features × batch], so that every product
-//! is cut into rows of its result: each row is summed in one order, whatever the number of threads.
+//! The three layers with their gradients. Activations lie feature by feature, [features × batch],
+//! so that every product is cut into rows of its result: each row is summed in one order, whatever
+//! the number of threads.
 
 use laioncele_encoder::{Activation, EncoderConfig};
 use laioncele_nn::kernels::{Matrix, MatrixMut, erf, matmul};
 use rayon::prelude::*;
 
-/// Rows of a result that one job computes; fixed, so that results do not depend on the number of threads.
+/// Rows of a result that one job computes; fixed, so that results do not depend on the number of
+/// threads.
 const PANEL: usize = 128;
 
-/// Weight and bias of each layer: W₀ [out × in], b₀ [out], W₁, b₁, W₂, b₂. Parameters, gradients and moments alike.
+/// Weight and bias of each layer: W₀ [out × in], b₀ [out], W₁, b₁, W₂, b₂. Parameters, gradients
+/// and moments alike.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensors(pub [Vec<f32>; 6]);
 
@@ -222,7 +225,7 @@ mod tests {
 
     /// The analytic gradient is the difference quotient, parameter by parameter.
     #[test]
-    fn gradients_are_slopes_of_the_loss() {
+    fn gradients_equal_finite_differences() {
         for activation in [Activation::Gelu, Activation::Relu, Activation::None] {
             let (config, parameters, batch) = setup(activation, 4);
             let mut work = Workspace::new(&config, 4);
@@ -248,7 +251,7 @@ mod tests {
 
     /// The same network as the one that is shipped.
     #[test]
-    fn the_forward_pass_is_the_encoders() {
+    fn forward_pass_equals_the_encoder() {
         let (config, parameters, batch) = setup(Activation::Gelu, 3);
         let layer = |k: usize| laioncele_encoder::Layer {
             weight: parameters.0[2 * k].clone(),
@@ -272,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_do_not_change_a_bit() {
+    fn gradients_are_independent_of_threads() {
         let config = EncoderConfig {
             input: 300,
             hidden: [700, 260],

@@ -1,19 +1,19 @@
-//! `[train_encoder]`
+//! `[train_encoder]` of the manifest.
 
 use laioncele_core::{CoreError, Manifest};
 use laioncele_encoder::{Activation, Crop};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
-/// `[train_encoder]`. Learning rate, optimizer and loss of the defaults are the paper's; where it is silent (widths, batch,
-/// steps, noise) they are ours.
+/// `[train_encoder]`. Learning rate, optimizer and loss of the defaults are the paper's; where it
+/// is silent (widths, batch, steps, noise) they are ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Optimizer steps.
     pub steps: u64,
-    /// Examples in a step: each a person drawn at random, then one of their photos, so that people with many photos do
-    /// not count more.
+    /// Examples in a step: each a person chosen at random, then one of their photos, so that people
+    /// with many photos do not count more.
     pub batch: usize,
     /// Adam's learning rate.
     pub learning_rate: f32,
@@ -66,7 +66,7 @@ impl Settings {
     ///
     /// # Errors
     /// An unknown key, a wrong type, a number out of range.
-    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Self = manifest.section("train_encoder")?;
         let positive = |value: f32| value.is_finite() && value > 0.0;
         let problem = if settings.steps == 0 || settings.batch == 0 {
@@ -90,7 +90,7 @@ impl Settings {
     /// What the trained weights depend on.
     ///
     /// # Errors
-    /// None but for JSON's sake.
+    /// None that is known: the settings are plain JSON.
     pub fn training_key(&self, manifest: &Manifest) -> Result<Value, CoreError> {
         let mut value =
             serde_json::to_value(self).map_err(|error| manifest.error(error.to_string()))?;
@@ -115,18 +115,18 @@ mod tests {
              [embedding_dims]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n[train_encoder]\n{section}"
         );
         let manifest = Manifest::parse(Path::new("m.toml"), &text).expect("a manifest");
-        Settings::read(&manifest).map_err(|error| error.to_string())
+        Settings::from_manifest(&manifest).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn hidden_is_one_width_or_two() {
+    fn hidden_takes_one_width_or_two() {
         assert_eq!(read("hidden = 512").expect("one").hidden, [512, 512]);
         assert_eq!(read("hidden = [5, 7]").expect("two").hidden, [5, 7]);
         assert!(read("hidden = [5]").is_err());
     }
 
     #[test]
-    fn numbers_out_of_range_are_refused() {
+    fn from_manifest_rejects_numbers_out_of_range() {
         for section in [
             "batch = 0",
             "steps = 0",

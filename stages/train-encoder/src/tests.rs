@@ -1,4 +1,5 @@
-//! Both steps on small tables: the embedded world's image encoders, and a network that learns from known features.
+//! Both steps on small tables: the embedded world's image encoders, and a network that learns from
+//! known features.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -105,7 +106,7 @@ fn digests(record: &Record) -> Vec<laioncele_core::Digest> {
 }
 
 #[test]
-fn training_learns_names_of_people_it_never_saw() {
+fn training_predicts_names_of_unseen_people() {
     let folder = tempfile::tempdir().expect("a folder");
     let (harness, record) = trained(folder.path(), 2);
     assert_eq!(record.metrics["validation_people"], 4.0);
@@ -138,7 +139,7 @@ fn training_learns_names_of_people_it_never_saw() {
 }
 
 #[test]
-fn threads_change_no_byte() {
+fn weights_are_independent_of_threads() {
     let folders = [
         tempfile::tempdir().expect("a folder"),
         tempfile::tempdir().expect("a folder"),
@@ -206,7 +207,7 @@ fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
 }
 
 #[test]
-fn interrupted_and_resumed_is_as_if_uninterrupted() {
+fn resumed_training_equals_uninterrupted_training() {
     let folders = [
         tempfile::tempdir().expect("a folder"),
         tempfile::tempdir().expect("a folder"),
@@ -237,7 +238,7 @@ fn interrupted_and_resumed_is_as_if_uninterrupted() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_no_harm() {
+fn damaged_checkpoint_restarts_training() {
     let folders = [
         tempfile::tempdir().expect("a folder"),
         tempfile::tempdir().expect("a folder"),
@@ -258,7 +259,7 @@ fn a_damaged_checkpoint_is_no_harm() {
 }
 
 #[test]
-fn publishing_twice_writes_once() {
+fn publish_is_idempotent() {
     let folder = tempfile::tempdir().expect("a folder");
     let (harness, record) = trained(folder.path(), 1);
     let publish = || {
@@ -286,14 +287,14 @@ fn publishing_twice_writes_once() {
 }
 
 #[test]
-fn nobody_to_train_on_is_said() {
+fn empty_dataset_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let harness = StepHarness::new(folder.path(), SETTINGS).expect("a harness");
     let error = harness
         .run(&train::TrainEncoder, &Partition::Whole, Vec::new())
-        .expect_err("nobody");
+        .expect_err("no people");
     assert!(
-        matches!(&error, StageError::Data(text) if text.contains("nobody")),
+        matches!(&error, StageError::Data(text) if text.contains("no people to train on")),
         "{error}"
     );
 }
@@ -329,7 +330,7 @@ fn feature_harness(root: &Path, crop: &str) -> StepHarness {
     StepHarness::with_manifest(root, manifest).expect("a harness")
 }
 
-fn picture(seed: u8) -> RgbImage {
+fn image(seed: u8) -> RgbImage {
     RgbImage::from_fn(90, 70, |x, y| {
         Rgb([
             (x * 3) as u8 ^ seed,
@@ -343,7 +344,7 @@ fn picture(seed: u8) -> RgbImage {
 fn photo_parts(harness: &StepHarness) -> Vec<Part> {
     let photo = |k: u64| {
         let mut bytes = Vec::new();
-        picture(k as u8)
+        image(k as u8)
             .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
             .expect("a file");
         Photo {
@@ -403,7 +404,7 @@ fn features(crop: &str) -> (Vec<PhotoFeature>, Record) {
 }
 
 #[test]
-fn features_are_of_the_face_or_of_the_whole_photo() {
+fn features_are_of_face_crop_or_whole_photo() {
     let (whole, record) = features("whole");
     assert_eq!(
         whole.iter().map(|row| row.image_id.0).collect::<Vec<_>>(),
@@ -425,7 +426,7 @@ fn features_are_of_the_face_or_of_the_whole_photo() {
     let section = ImageEncoderSection::from_manifest(&manifest).expect("a section");
     let loader = ModelLoader::without_task(&manifest.embedding_dims);
     let encoders = loader.image_encoders(&section).expect("encoders");
-    let crop = laioncele_encoder::Crop::Face.apply(&picture(1), [20.0, 20.0, 40.0, 44.0]);
+    let crop = laioncele_encoder::Crop::Face.apply(&image(1), [20.0, 20.0, 40.0, 44.0]);
     assert_eq!(
         face[0].features.0,
         encoders.feature(&crop).expect("features")

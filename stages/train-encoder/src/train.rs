@@ -9,7 +9,7 @@ use laioncele_inference::thread_pool;
 use rayon::ThreadPool;
 
 use crate::adam::Adam;
-use crate::batch::{self, draw, fill};
+use crate::batch::{self, fill, sample};
 use crate::checkpoint::State;
 use crate::curve::{self, Point};
 use crate::examples::Examples;
@@ -44,10 +44,10 @@ impl Step for TrainEncoder {
     }
 
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
-        Settings::read(manifest)?.training_key(manifest)
+        Settings::from_manifest(manifest)?.training_key(manifest)
     }
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let settings = Settings::read(task.manifest())?;
+        let settings = Settings::from_manifest(task.manifest())?;
         let examples = Examples::read(task, settings.validation)?;
         let config = EncoderConfig {
             input: examples.width,
@@ -65,7 +65,7 @@ impl Step for TrainEncoder {
             pool: thread_pool(task)?,
         };
         let state = trainer.train(task)?;
-        note_figures(task, &examples, &state);
+        record_metrics(task, &examples, &state);
         let files = trainer
             .encoder(state.parameters)
             .to_bytes()
@@ -90,7 +90,7 @@ impl Step for TrainEncoder {
     }
 }
 
-fn note_figures(task: &mut Task, examples: &Examples, state: &State) {
+fn record_metrics(task: &mut Task, examples: &Examples, state: &State) {
     let photos = |people: &[crate::examples::Person]| {
         people.iter().map(|p| p.photos.len()).sum::<usize>() as f64
     };
@@ -110,7 +110,8 @@ fn note_figures(task: &mut Task, examples: &Examples, state: &State) {
     }
 }
 
-/// The validation people's error if everybody were given the training people's mean name: what the encoder must beat.
+/// The validation people's error if every prediction were the training people's mean name: what the
+/// encoder must beat.
 fn mean_name_loss(examples: &Examples) -> f64 {
     let mean = examples.mean_name();
     let (mut sum, mut photos) = (0.0, 0usize);
@@ -125,7 +126,7 @@ fn mean_name_loss(examples: &Examples) -> f64 {
     sum / (photos * examples.output).max(1) as f64
 }
 
-/// A training run's givens.
+/// What a training run depends on.
 struct Trainer<'a> {
     settings: &'a Settings,
     config: &'a EncoderConfig,
@@ -134,8 +135,8 @@ struct Trainer<'a> {
     pool: ThreadPool,
 }
 
-/// Room that steps reuse.
-struct Room {
+/// Buffers that all steps use.
+struct Buffers {
     work: Workspace,
     gradient: Tensors,
     batch: Batch,
@@ -146,13 +147,13 @@ impl Trainer<'_> {
     fn train(&self, task: &Task) -> Result<State, StageError> {
         let (total, every) = (self.settings.steps, self.settings.steps.div_ceil(POINTS));
         let mut state = self.resume(task)?;
-        let mut room = Room {
+        let mut buffers = Buffers {
             work: Workspace::new(self.config, self.settings.batch),
             gradient: Tensors::zeros(self.config),
             batch: Batch::default(),
         };
         while state.adam.steps < total {
-            self.pool.install(|| self.step(&mut state, &mut room));
+            self.pool.install(|| self.step(&mut state, &mut buffers));
             let done = state.adam.steps;
             if done.is_multiple_of(every) || done == total {
                 self.pool.install(|| self.add_point(&mut state));
@@ -168,28 +169,28 @@ impl Trainer<'_> {
         Ok(state)
     }
 
-    fn step(&self, state: &mut State, room: &mut Room) {
+    fn step(&self, state: &mut State, buffers: &mut Buffers) {
         let Settings {
             batch: size,
             noise,
             learning_rate,
             ..
         } = *self.settings;
-        draw(
+        sample(
             self.examples,
             self.seed,
             state.adam.steps,
             size,
             noise,
-            &mut room.batch,
+            &mut buffers.batch,
         );
-        let loss = room
+        let loss = buffers
             .work
-            .gradient(&state.parameters, &room.batch, &mut room.gradient);
+            .gradient(&state.parameters, &buffers.batch, &mut buffers.gradient);
         state.open_loss += loss;
         state
             .adam
-            .step(&mut state.parameters, &room.gradient, learning_rate);
+            .step(&mut state.parameters, &buffers.gradient, learning_rate);
     }
 
     /// The state of an interrupted attempt, or a new one.
@@ -201,20 +202,20 @@ impl Trainer<'_> {
             Ok(state) if state.adam.steps <= self.settings.steps => {
                 tracing::info!(
                     steps = state.adam.steps,
-                    "training goes on from its checkpoint"
+                    "training resumes from its checkpoint"
                 );
                 Ok(state)
             }
             Ok(_) => Ok(self.begin()),
             Err(reason) => {
-                tracing::warn!(%reason, "the training's checkpoint is damaged: beginning anew");
+                tracing::warn!(%reason, "the checkpoint is damaged: training starts over");
                 Ok(self.begin())
             }
         }
     }
 
-    /// Weights and biases as PyTorch begins with (uniform within 1/√inputs), but the last bias: the mean name, so that
-    /// training starts from the best answer to no photo at all.
+    /// Weights and biases as PyTorch begins with (uniform within 1/√inputs), but the last bias: the
+    /// mean name, so that training starts from the best answer to no photo at all.
     fn begin(&self) -> State {
         let mut parameters = Tensors::zeros(self.config);
         let mut rng = batch::stream(self.seed, "weights", 0);

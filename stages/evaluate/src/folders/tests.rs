@@ -3,7 +3,8 @@
 use super::*;
 use crate::tests::{fixture, manifest};
 
-/// Ada and Bea with two images each, one of them no image; two of the base model; photos of three people.
+/// Ada and Bea with two images each, one of them no image; two of the base model; photos of three
+/// people.
 fn world(root: &Path) -> Folders {
     for folder in ["images/ada", "images/bea", "base", "references/bea"] {
         std::fs::create_dir_all(root.join(folder)).expect("a folder");
@@ -75,7 +76,8 @@ fn score_folders_scores_images_and_reports_undecodable_files() {
     let rows = "image,prompt,group\nada/1.png,a man,mood\nada/2.PNG,a man,mood\n1.png,a man,\nbea/9.png,a man,mood\n";
     std::fs::write(root.join("prompts.csv"), rows).expect("a file");
     let full = score(root, &folders).expect("scores");
-    // Bea's two and one of the base model are without a prompt; one prompt is for an image that is not there.
+    // Bea's two and one of the base model are without a prompt; one prompt is for an image that is
+    // not there.
     assert_eq!(
         (full.images, full.without_prompt, full.without_image),
         (6, 3, 1)

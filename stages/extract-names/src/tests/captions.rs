@@ -118,7 +118,8 @@ fn result_is_independent_of_threads_and_batches() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the bytes: no panic, balanced books (the commit sees to that), offsets on character boundaries.
+    /// Whatever the bytes: no panic, balanced books (the commit sees to that), offsets on character
+    /// boundaries.
     #[test]
     fn captions_of_any_bytes_are_accounted_for(rows in prop::collection::vec(any_caption(), 1..20)) {
         thread_local!(static HARNESS: ExtractNamesHarness = ExtractNamesHarness::new(URLS, ""));

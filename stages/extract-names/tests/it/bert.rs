@@ -1,4 +1,5 @@
-//! The stage with a BERT engine: the tiny random model of laioncele-bert-ner and what transformers recorded with it.
+//! The stage with a BERT engine: the tiny random model of laioncele-bert-ner and what transformers
+//! recorded with it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ fn step() -> Box<dyn Step> {
     laioncele_extract_names::steps().remove(0)
 }
 
-/// The recorded captions that are not blank, each with the names of its persons in transformers' spans.
+/// The recorded captions that are not blank, each with the names of its persons in transformers'
+/// spans.
 fn recorded() -> Vec<(String, Vec<String>)> {
     let text = fs::read_to_string(fixtures().join("captions.jsonl")).expect("captions");
     let caption = |line: &str| {

@@ -1,8 +1,10 @@
-//! Which frequent fold keys are within a small edit distance of a rare one: a symmetric-delete index.
+//! Which frequent fold keys are within a small edit distance of a rare one: a symmetric-delete
+//! index.
 //!
-//! Two texts within Damerau–Levenshtein distance `d` become equal when at most `d` letters are deleted from each. So
-//! every target is entered under the hashes of all its forms with up to two letters deleted, and a query looks up its
-//! own such forms; what a bucket holds is verified. The cost grows with the number of keys, never with its square.
+//! Two texts within Damerau–Levenshtein distance `d` become equal when at most `d` letters are
+//! deleted from each. So every target is entered under the hashes of all its forms with up to two
+//! letters deleted, and a query looks up its own such forms; what a bucket holds is verified. The
+//! cost grows with the number of keys, never with its square.
 
 use rayon::prelude::*;
 
@@ -23,7 +25,8 @@ pub(super) fn allowed_edits(one: usize, other: usize) -> usize {
     }
 }
 
-/// A target's deletion forms: hash and target, sorted by hash, with a directory over the hash's leading bits.
+/// A target's deletion forms: hash and target, sorted by hash, with a directory over the hash's
+/// leading bits.
 pub(super) struct DeletionIndex {
     /// Upper half: the form's hash; lower half: the target's number.
     entries: Vec<u64>,
@@ -62,7 +65,8 @@ impl DeletionIndex {
         }
     }
 
-    /// The targets that share a deletion form with `key`, sorted: all within the allowed edits, and a few others.
+    /// The targets that share a deletion form with `key`, sorted: all within the allowed edits, and
+    /// a few others.
     pub(super) fn near(&self, key: &str) -> Vec<u32> {
         let mut found = Vec::new();
         for hash in forms(key) {
@@ -77,7 +81,8 @@ impl DeletionIndex {
     }
 }
 
-/// Hashes of `key` with up to two letters deleted (one for short keys); none for keys that allow no edit.
+/// Hashes of `key` with up to two letters deleted (one for short keys); none for keys that allow no
+/// edit.
 fn forms(key: &str) -> Vec<u32> {
     let letters: Vec<char> = key.chars().collect();
     let length = letters.len();
@@ -85,7 +90,8 @@ fn forms(key: &str) -> Vec<u32> {
     if !(SHORTEST_KEY..=LONGEST_KEY).contains(&length) {
         return hashes;
     }
-    // One letter more than allowed: a key of 12 may meet one of 11, which deletes one letter only, in any order.
+    // One letter more than allowed: a key of 12 may meet one of 11, which deletes one letter only,
+    // in any order.
     let deletions = if length < LONG_KEY { 1 } else { 2 };
     hashes.push(hash_without(&letters, length, length));
     for i in 0..length {

@@ -1,4 +1,5 @@
-//! Merging: which spellings are one name. First by fold key, then a rare spelling into a frequent one nearby.
+//! Merging: which spellings are one name. First by fold key, then a rare spelling into a frequent
+//! one nearby.
 
 mod index;
 mod same_person;
@@ -49,8 +50,8 @@ impl Form {
     }
 }
 
-/// Merges distinct `spellings`. A spelling goes to one that has at least `common_ratio` times its mentions. The result is
-/// sorted by name and depends on nothing else than the set of spellings.
+/// Merges distinct `spellings`. A spelling goes to one that has at least `common_ratio` times its
+/// mentions. The result is sorted by name and depends on nothing else than the set of spellings.
 pub fn merge(spellings: Vec<Counted>, common_ratio: f64) -> Vec<MergedName> {
     let forms = fold(spellings);
     let targets = nearby(&forms, common_ratio);
@@ -84,7 +85,8 @@ fn fold(spellings: Vec<Counted>) -> Vec<Form> {
     forms
 }
 
-/// The spelling that most people wrote themselves is the best one; then the most frequent, then the first.
+/// The spelling that most people wrote themselves is the best one; then the most frequent, then the
+/// first.
 fn preference(s: &Counted) -> (Reverse<u64>, Reverse<u64>, &str) {
     (
         Reverse(s.mentions.saturating_sub(s.recased)),
@@ -93,8 +95,9 @@ fn preference(s: &Counted) -> (Reverse<u64>, Reverse<u64>, &str) {
     )
 }
 
-/// For each form the one that it is filed under, itself or a more frequent one. `forms` is sorted by count, so a target
-/// always stands before its sources, and only forms that stay themselves become targets.
+/// For each form the one that it is filed under, itself or a more frequent one. `forms` is sorted
+/// by count, so a target always stands before its sources, and only forms that stay themselves
+/// become targets.
 fn nearby(forms: &[Form], common_ratio: f64) -> Vec<usize> {
     let ratio = common_ratio.max(1.0);
     let fits =
@@ -144,7 +147,8 @@ fn edits(source: &Form, target: &Form) -> Option<usize> {
     (distance <= allowed).then_some(distance)
 }
 
-/// Of several names at one distance none is chosen, unless one is far more common: a wrong merge costs more than a missed one.
+/// Of several names at one distance none is chosen, unless one is far more common: a wrong merge
+/// costs more than a missed one.
 fn choose(roots: &[(usize, usize)], forms: &[Form]) -> Option<usize> {
     let &(distance, first) = roots.first()?;
     let rival = roots[1..]

@@ -7,10 +7,12 @@ use crate::normalize::LEXICON;
 
 /// A word that stands in at least this many names …
 const ORDINARY: u32 = 3;
-/// … and in at least one for so many of the word it would be a misspelling of, is a name of its own.
+/// … and in at least one for so many of the word it would be a misspelling of, is a name of its
+/// own.
 const MISSPELLING_SHARE: u32 = 10;
-/// An ordinary word that sounds the same is another spelling only where the frequent name has at least this share of
-/// all mentions of one of the words that both have: of the Mayers in captions most are John, of the Smiths few are Sara.
+/// An ordinary word that sounds the same is another spelling only where the frequent name has at
+/// least this share of all mentions of one of the words that both have: of the Mayers in captions
+/// most are John, of the Smiths few are Sara.
 const DOMINANT: f64 = 0.3;
 
 #[derive(Clone, Copy, Default)]
@@ -41,7 +43,8 @@ impl WordUse {
         Self { words: counted }
     }
 
-    /// Whether `rare` may be a misspelling of `frequent` (with its mentions), whose fold key is near.
+    /// Whether `rare` may be a misspelling of `frequent` (with its mentions), whose fold key is
+    /// near.
     pub(super) fn may_be_same(&self, rare: &str, frequent: (&str, u64)) -> bool {
         let (one, other) = (words(rare), words(frequent.0));
         if one.len() != other.len() {
@@ -66,7 +69,8 @@ impl WordUse {
             || (names(word) >= ORDINARY && names(word) >= names(meant) / MISSPELLING_SHARE)
     }
 
-    /// The share that a name with `mentions` has of all mentions of `word`, in [0, 1]; an initial says nothing.
+    /// The share that a name with `mentions` has of all mentions of `word`, in [0, 1]; an initial
+    /// says nothing.
     fn share(&self, word: &str, mentions: u64) -> f64 {
         let all = self.words.get(word).map_or(0, |u| u.mentions);
         if all == 0 || word.chars().count() < 2 {
@@ -93,7 +97,8 @@ fn words(spelling: &str) -> Vec<String> {
         .collect()
 }
 
-/// What groups of letters sound like in the names of captions, longest first; applied in this order.
+/// What groups of letters sound like in the names of captions, longest first; applied in this
+/// order.
 const SOUNDS: [(&str, &str); 21] = [
     ("ght", "t"),
     ("ph", "f"),
@@ -118,7 +123,8 @@ const SOUNDS: [(&str, &str); 21] = [
     ("ia", "a"),
 ];
 
-/// A key that is equal for words that sound nearly the same (`sean`, `shawn` are not; `carey`, `cary` are).
+/// A key that is equal for words that sound nearly the same (`sean`, `shawn` are not; `carey`,
+/// `cary` are).
 fn sound(word: &str) -> String {
     let mut text = word.to_owned();
     for (letters, instead) in SOUNDS {

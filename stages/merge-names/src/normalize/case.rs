@@ -55,7 +55,8 @@ fn capitalise(lower: &str) -> String {
 fn upper_first(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
-        // Title case where a letter has one of its own is never needed in names; ß and ligatures stay as they are.
+        // Title case where a letter has one of its own is never needed in names; ß and ligatures
+        // stay as they are.
         Some(c) if c.to_uppercase().count() == 1 => c.to_uppercase().chain(chars).collect(),
         _ => text.to_owned(),
     }

@@ -40,7 +40,8 @@ pub(super) fn read_mention(text: &str) -> Result<Spelling, Rejection> {
     }
 }
 
-/// What the first clause may be beaten by: several people are never beaten, a name beats a mononym beats nothing.
+/// What the first clause may be beaten by: several people are never beaten, a name beats a mononym
+/// beats nothing.
 fn rank(found: &Result<Spelling, Rejection>) -> u8 {
     match found {
         Err(Rejection::NotAName) => 0,
@@ -161,7 +162,8 @@ fn clauses(text: &str) -> Vec<Clause<'_>> {
     all
 }
 
-/// The name in one clause, whose commas may stand before a suffix, in "Last, First", or between people.
+/// The name in one clause, whose commas may stand before a suffix, in "Last, First", or between
+/// people.
 fn read_clause(clause: &str) -> Result<Spelling, Rejection> {
     if clause
         .split_whitespace()

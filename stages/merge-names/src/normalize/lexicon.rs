@@ -114,7 +114,8 @@ impl Lexicon {
         self.is_given_name(lower) || self.is_surname(lower)
     }
 
-    /// A word that is never part of a name. A hyphenated word is what its last piece is (`Self-Portrait`).
+    /// A word that is never part of a name. A hyphenated word is what its last piece is
+    /// (`Self-Portrait`).
     pub(super) fn is_only_thing(&self, lower: &str) -> bool {
         match lower.rsplit_once('-') {
             Some(_) if self.things.contains(lower) => true,
@@ -123,7 +124,8 @@ impl Lexicon {
         }
     }
 
-    /// A word of everyday English that nobody is called, also with an ending; says less than [`Lexicon::is_only_thing`].
+    /// A word of everyday English that nobody is called, also with an ending; says less than
+    /// [`Lexicon::is_only_thing`].
     pub(super) fn is_common(&self, lower: &str) -> bool {
         let ended = |ending: &str, instead: &str| {
             let stem = lower

@@ -1,8 +1,9 @@
-//! Normalization: which person's name a mention holds, and how it is written. The text alone decides.
+//! Normalization: which person's name a mention holds, and how it is written. The text alone
+//! decides.
 //!
-//! [`normalize`] repairs the characters, cuts the mention into clauses (credits, captions after a dash), finds the
-//! name words in a clause (titles and roles before, things after), and gives them name case. It is idempotent and
-//! depends on nothing but the text.
+//! [`normalize`] repairs the characters, cuts the mention into clauses (credits, captions after a
+//! dash), finds the name words in a clause (titles and roles before, things after), and gives them
+//! name case. It is idempotent and depends on nothing but the text.
 
 mod case;
 mod clauses;

@@ -1,9 +1,11 @@
-//! Repairs a mention's characters: entities, mark-up, mojibake, compatibility forms, quotes, dashes, symbols, spaces.
+//! Repairs a mention's characters: entities, mark-up, mojibake, compatibility forms, quotes,
+//! dashes, symbols, spaces.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// `raw` in NFC with plain quotes and dashes, single spaces, and neither mark-up, symbols nor control characters.
+/// `raw` in NFC with plain quotes and dashes, single spaces, and neither mark-up, symbols nor
+/// control characters.
 pub(super) fn repair(raw: &str) -> String {
     let text = without_tags(&decode_entities(&decode_entities(raw)));
     let text = undo_mojibake(&text).unwrap_or(text);
@@ -18,7 +20,8 @@ pub(super) fn tidy(text: &str) -> String {
     words.join(" ").nfc().collect()
 }
 
-/// Quotes and dashes become `'`, `"`, `-`; other symbols (™ © ★, emoji, currency) become spaces, before NFKC turns ™ into letters.
+/// Quotes and dashes become `'`, `"`, `-`; other symbols (™ © ★, emoji, currency) become spaces,
+/// before NFKC turns ™ into letters.
 fn before_folding(c: char) -> Option<char> {
     Some(match c {
         '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' | '\u{00b4}' | '`' | '\u{02bc}'

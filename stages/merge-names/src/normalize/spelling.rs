@@ -7,7 +7,8 @@ pub struct Spelling {
     pub name: String,
     /// One name word only (`Beyoncé`, `Dr. Watson`).
     pub mononym: bool,
-    /// Case had to be made: the mention was in capitals or small letters, so its capitals say nothing.
+    /// Case had to be made: the mention was in capitals or small letters, so its capitals say
+    /// nothing.
     pub recased: bool,
 }
 

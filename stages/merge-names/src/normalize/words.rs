@@ -1,4 +1,5 @@
-//! The words of a clause: what stands before and after the name goes, the rest is written as a name.
+//! The words of a clause: what stands before and after the name goes, the rest is written as a
+//! name.
 
 use super::case::{is_mixed, is_numeral};
 use super::lexicon::LEXICON;
@@ -201,7 +202,8 @@ fn cut_leading(words: &mut Vec<Word>, mixed_text: bool) {
             && !LEXICON.is_name_word(&w.bare)
             && !PREPOSITIONS.contains(&w.bare.as_str())
     };
-    // Everything up to the last role that is followed by two words at least: `Cleveland Cavaliers forward LeBron James`.
+    // Everything up to the last role that is followed by two words at least:
+    // `Cleveland Cavaliers forward LeBron James`.
     if words.len() > 2 {
         let last_role = (1..words.len() - 2)
             .rev()
@@ -311,7 +313,8 @@ fn ends_name(words: &[Word], i: usize, named: usize, mixed_text: bool) -> bool {
         && (LEXICON.is_leading(&word.bare) || LEXICON.is_common(&word.bare))
 }
 
-/// Cuts a last word of two or three capitals that is no suffix, after a name in name case (`Tommy Hilfiger TH`).
+/// Cuts a last word of two or three capitals that is no suffix, after a name in name case
+/// (`Tommy Hilfiger TH`).
 fn cut_code(words: &mut Vec<Word>) {
     let code = |w: &Word| {
         let length = w.written.chars().count();
@@ -408,7 +411,8 @@ fn is_everyday(words: &[Word]) -> bool {
     (common(first) && !next_is_name) || rest.first().is_some_and(common)
 }
 
-/// Name words: all but particles, suffixes and initials after the first word. An initial before a surname counts.
+/// Name words: all but particles, suffixes and initials after the first word. An initial before a
+/// surname counts.
 fn name_words(words: &[Word]) -> usize {
     let mut count = 0;
     for (i, word) in words.iter().enumerate() {

@@ -1,8 +1,9 @@
 //! Normalization and merging against labelled mentions and spellings.
 //!
-//! `fixtures/normalize.jsonl` has mentions (`raw`) with the name they hold (`name`, other spellings that are right too in
-//! `also`; no `name` where there is none); those of class `ambiguous` are not scored. `fixtures/clusters.jsonl` has people
-//! with their spellings (`s`) and counts (`n`); `fixtures/population.jsonl` has other people's names, none of them alike.
+//! `fixtures/normalize.jsonl` has mentions (`raw`) with the name they hold (`name`, other spellings
+//! that are right too in `also`; no `name` where there is none); those of class `ambiguous` are not
+//! scored. `fixtures/clusters.jsonl` has people with their spellings (`s`) and counts (`n`);
+//! `fixtures/population.jsonl` has other people's names, none of them alike.
 
 use std::collections::HashMap;
 
@@ -20,7 +21,8 @@ fn text<'a>(row: &'a Value, field: &str) -> &'a str {
     row[field].as_str().unwrap_or_default()
 }
 
-/// Of all labels the fraction read exactly, of the names alone, and of the rejections those that are right.
+/// Of all labels the fraction read exactly, of the names alone, and of the rejections those that
+/// are right.
 #[test]
 fn normalize_agrees_with_labelled_mentions() {
     let rows = lines(include_str!("../fixtures/normalize.jsonl"));
@@ -65,7 +67,8 @@ fn normalize_agrees_with_labelled_mentions() {
     );
 }
 
-/// Pairs of spellings that were merged: how many are one person, and of one person's pairs how many were merged.
+/// Pairs of spellings that were merged: how many are one person, and of one person's pairs how many
+/// were merged.
 #[test]
 fn merge_agrees_with_labelled_spellings() {
     let mut labels: Vec<(String, u64, Option<String>)> = Vec::new();
