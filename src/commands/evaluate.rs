@@ -20,14 +20,17 @@ Examples:
   laioncele evaluate --images other/ --references photos/ --prompts prompts.csv --base base/
 
 Folders of another system:
-  --references FOLDER  a photo of each person, named after them (ada.jpg), or a sub-folder of photos (ada/1.jpg)
-  --images FOLDER      a sub-folder of images for each person, named as their photo: ada/any-name.png
-  --base FOLDER        images of the same prompts by the base model, without sub-folders: any-name.png
-  --prompts FILE       .csv with a header, or .jsonl with an object a line: `image`, `prompt` and, where wanted,
-                       `group`. `image` is the path below its folder: ada/any-name.png, any-name.png for --base
+  --references FOLDER  a photo of each person, named after them (ada.jpg), or a sub-folder of
+                       photos (ada/1.jpg)
+  --images FOLDER      a sub-folder of images for each person, named as their photo: ada/any.png
+  --base FOLDER        images of the same prompts by the base model, without sub-folders
+  --prompts FILE       .csv with a header, or .jsonl with an object on each line: `image`, `prompt`
+                       and, if wanted, `group`. `image` is the path below its folder: ada/any.png,
+                       or any.png for --base
 
-Images are PNG, JPEG or WebP. One that does not decode is reported and left out. Without --prompts there is no CLIP-TI
-and no difference between seeds; without --base no Fréchet distance. The networks are those of the manifest.";
+Images are PNG, JPEG or WebP. Images that do not decode are reported and left out. CLIP-TI and the
+difference between seeds need --prompts, the Fréchet distance needs --base. The networks are those
+of the manifest.";
 
 /// Files that are named at most; the JSON has them all.
 const SHOWN_FILES: usize = 10;
