@@ -10,8 +10,8 @@ use laioncele_sdxl::{NAME_TOKENS, Sdxl, SdxlFiles, TextEncoders};
 
 use crate::{ImageEncoderSection, ModelError};
 
-/// Loads models and checks that their dims are the manifest's. A task's models are kept by its worker for later tasks;
-/// the command line loads each once.
+/// Loads models and checks that their dims are the manifest's. A task's models are kept by its
+/// worker for later tasks; the command line loads each once.
 #[derive(Clone, Copy)]
 pub struct ModelLoader<'a> {
     /// The task whose worker keeps the models.
@@ -41,11 +41,12 @@ impl<'a> ModelLoader<'a> {
     /// SDXL's U-Net and VAE.
     ///
     /// # Errors
-    /// A folder that is no SDXL, a GPU that is not there, memory, other dims of a name than the manifest's.
+    /// A folder that is no SDXL, a GPU that is not there, memory, other dims of a name than the
+    /// manifest's.
     pub fn sdxl(&self, files: &SdxlFiles) -> Result<Arc<Sdxl>, StageError> {
         let key = format!("sdxl images {files:?}");
         let sdxl = self.keep(&key, || {
-            Ok(Sdxl::load(&files.folder, &files.picture_options()?)?)
+            Ok(Sdxl::load(&files.folder, &files.image_options()?)?)
         })?;
         self.check_name(sdxl.name_width())?;
         Ok(sdxl)
@@ -81,8 +82,8 @@ impl<'a> ModelLoader<'a> {
     /// Both CLIP image encoders.
     ///
     /// # Errors
-    /// Folders that are missing or of another kind, a GPU that is not there, other dims of the features than the
-    /// manifest's.
+    /// Folders that are missing or of another kind, a GPU that is not there, other dims of the
+    /// features than the manifest's.
     pub fn image_encoders(
         &self,
         section: &ImageEncoderSection,

@@ -1,4 +1,5 @@
-//! `generate --model`: prompts drawn with an SDXL folder alone, and a trace of everything computed on the way.
+//! `generate --model`: prompts drawn with an SDXL folder alone, and a trace of everything computed
+//! on the way.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -27,14 +28,15 @@ pub struct FromModel {
     /// A name to put into the prompt
     #[arg(long, value_name = "NAME", requires = "model")]
     name: Option<String>,
-    /// What is guided away from; `''` is the encoded empty text [default: what the folder says, zeros for SDXL]
+    /// What is guided away from; `''` is the encoded empty text [default: what the folder says,
+    /// zeros for SDXL]
     #[arg(long, value_name = "TEXT", requires = "model")]
     negative_prompt: Option<String>,
     /// ddim, euler, dpmpp_2m, lcm, or `model` for the folder's own [default: ddim]
     #[arg(long, value_name = "NAME", requires = "model", value_parser = setting::<SchedulerChoice>)]
     scheduler: Option<SchedulerChoice>,
-    /// Begin with the tensor `noise` of this safetensors file: standard normal, a picture for each of its rows. What lcm
-    /// draws later is the file's `step_noise`, or comes from --seed
+    /// Begin with the tensor `noise` of this safetensors file: standard normal, a picture for each
+    /// of its rows. What lcm draws later is the file's `step_noise`, or comes from --seed
     #[arg(
         long,
         value_name = "FILE",
@@ -42,7 +44,8 @@ pub struct FromModel {
         conflicts_with = "images"
     )]
     initial_latents: Option<PathBuf>,
-    /// Write everything computed to this safetensors file: ids, embeddings, latents after every step, pixels
+    /// Write everything computed to this safetensors file: ids, embeddings, latents after every
+    /// step, pixels
     #[arg(long, value_name = "FILE", requires = "model")]
     trace: Option<PathBuf>,
     /// Another U-Net: a folder, or one safetensors file of weights
@@ -54,17 +57,19 @@ pub struct FromModel {
     /// Pixels
     #[arg(long, value_name = "PIXELS", requires = "model")]
     width: Option<usize>,
-    /// Sizes that the U-Net is told of: original height and width, crop top and left, target height and width
-    /// [default: the picture's own, uncropped]
+    /// Sizes that the U-Net is told of: original height and width, crop top and left, target height
+    /// and width [default: the picture's own, uncropped]
     #[arg(long, value_name = "H,W,TOP,LEFT,H,W", requires = "model")]
     time_ids: Option<TimeIds>,
     /// The type that the text encoders and the U-Net compute in: f32, bf16, f16 [default: f32]
     #[arg(long, value_name = "TYPE", requires = "model", value_parser = setting::<Precision>)]
     precision: Option<Precision>,
-    /// auto, cpu, cuda or cuda:N [default: auto: the first GPU if there is one and laioncele was built for it]
+    /// auto, cpu, cuda or cuda:N [default: auto: the first GPU if there is one and laioncele was
+    /// built for it]
     #[arg(long, value_name = "WHERE", requires = "model")]
     device: Option<DeviceChoice>,
-    /// Pictures that go through the U-Net at once [default: 4 on a GPU; drawn beside each other on the processor]
+    /// Pictures that go through the U-Net at once [default: 4 on a GPU; drawn beside each other on
+    /// the processor]
     #[arg(long, value_name = "N", requires = "model")]
     batch: Option<NonZeroUsize>,
 }
@@ -111,7 +116,8 @@ impl FromModel {
     /// Draws `images` pictures of each prompt.
     ///
     /// # Errors
-    /// A folder that is no SDXL, settings that it cannot meet, files that cannot be read or written.
+    /// A folder that is no SDXL, settings that it cannot meet, files that cannot be read or
+    /// written.
     pub fn draw(
         &self,
         prompts: &[String],
@@ -130,7 +136,7 @@ impl FromModel {
             null,
             prompts: encoded,
         } = texts.map_err(|e| model_failure(&e))?;
-        let load = || Sdxl::load(&files.folder, &files.picture_options()?);
+        let load = || Sdxl::load(&files.folder, &files.image_options()?);
         let sdxl = load().map_err(|e| model_failure(&e))?;
         let mut sampling = self.sampling(&sdxl, latents.as_ref());
         drawing.set(&mut sampling)?;
@@ -169,7 +175,8 @@ impl FromModel {
         }
     }
 
-    /// All texts, before anything else is loaded: the encoders' memory is free again when the U-Net comes.
+    /// All texts, before anything else is loaded: the encoders' memory is free again when the U-Net
+    /// comes.
     fn encode(
         &self,
         files: &SdxlFiles,

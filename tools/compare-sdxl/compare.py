@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Hold a trace of `laioncele generate --model … --trace FILE` against diffusers with the same folder.
+"""Compare a trace of `laioncele generate --model … --trace FILE` with diffusers on the same folder.
 
     pip install torch diffusers transformers safetensors numpy
     python tools/compare-sdxl/compare.py MODEL_FOLDER TRACE [--scheduler ddim] [--guidance 7]
 
-The trace of one picture, float32 on the CPU on both sides. Token ids go into the text encoders, the trace's embeddings,
+The trace of one image, float32 on the CPU on both sides. Token ids go into the text encoders, the trace's embeddings,
 noise and sizes into the U-Net, so that each part is compared by itself; the parts are loaded one after the other, which
 for SDXL's real size takes 11 GB of memory. Prints each tensor's largest and mean difference beside its largest value.
 """

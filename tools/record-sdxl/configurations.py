@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Record what diffusers draws with other configurations than SDXL's own, for the test of tools/random-sdxl.
+"""Record what diffusers generates with other configurations than SDXL's own, for the test of tools/random-sdxl.
 
     pip install torch diffusers transformers safetensors pillow numpy
     cargo build --release --workspace --bin random-sdxl
@@ -22,7 +22,7 @@ from record import encode
 
 PROMPT, NAME = "a portrait of a person", "Maria Johnson"
 STEPS, GUIDANCE, HEIGHT, WIDTH = 3, 5.0, 96, 64
-# Only every so many pixels of a picture are kept.
+# Only every so many pixels of an image are kept.
 STRIDE = 7
 
 

@@ -8,7 +8,7 @@ use laioncele_nn::{LoadOptions, Result, Weights, ops};
 
 use crate::config::Config;
 
-/// What a network says of tokens, whoever runs it.
+/// A token classifier's network, on candle or on libtorch.
 pub(crate) trait TokenNetwork: Send + Sync {
     /// Logits [tokens × labels] of token ids below `vocab_size`, between one and
     /// `max_position_embeddings` of them.

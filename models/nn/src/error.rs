@@ -20,7 +20,7 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A file is larger than any honest one of its kind.
+    /// A file is larger than any real one of its kind.
     #[error("{path} has {bytes} bytes; at most {limit} are accepted")]
     TooLarge {
         path: PathBuf,

@@ -37,9 +37,8 @@ pub struct LoadOptions {
     pub tf32: bool,
     /// Which weight files to read.
     pub variant: WeightVariant,
-    /// Hold names, shapes and stored types against the configuration without reading a number:
-    /// every tensor is then zeros that take no memory. What is loaded so is good for nothing but
-    /// having loaded.
+    /// Compare names, shapes and stored types with the configuration without reading a number:
+    /// every tensor is then zeros that take no memory. Such a model only shows that it loads.
     pub dry: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Whether a model's folder holds what it must, before anything is drawn with it.
+//! Whether a model's folder holds what it must, before anything is generated with it.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub fn part_shapes(folder: &Path) -> Result<Vec<(&'static str, Shapes)>> {
     ])
 }
 
-/// A part of a model, held against its configuration.
+/// A part of a model, compared with its configuration.
 #[derive(Debug)]
 pub struct PartCheck {
     /// `model_index`, `text_encoder` (with its tokenizer), `text_encoder_2`, `unet`, `vae`,
@@ -59,12 +59,12 @@ pub struct PartFacts {
     pub bytes: u64,
 }
 
-/// Widths of a whole model, for whoever must fit it.
+/// Widths of a whole model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelWidths {
     /// Of a name's token: 2048 for SDXL.
     pub name: usize,
-    /// Edge of the model's own pictures in pixels: 1024 for SDXL.
+    /// Edge of the model's own images in pixels: 1024 for SDXL.
     pub image_size: usize,
 }
 

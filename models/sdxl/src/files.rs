@@ -21,8 +21,8 @@ pub struct SdxlFiles {
     pub precision: Precision,
     /// Where to compute.
     pub device: DeviceChoice,
-    /// Pictures that a GPU draws at once ([`SdxlOptions::batch`]); half of it where its memory does
-    /// not hold them. Without a GPU it is not asked: there pictures do not depend on their
+    /// Images that a GPU generates at once ([`SdxlOptions::batch`]); half of it where its memory
+    /// does not hold them. Without a GPU it is not asked: there images do not depend on their
     /// neighbours.
     pub batch: Option<NonZeroUsize>,
 }
@@ -44,7 +44,7 @@ impl SdxlFiles {
     ///
     /// # Errors
     /// [`DeviceChoice::Cuda`] without a GPU.
-    pub fn picture_options(&self) -> Result<SdxlOptions> {
+    pub fn image_options(&self) -> Result<SdxlOptions> {
         let device = self.device.open()?;
         let batch = self.batch.filter(|_| !device.is_cpu());
         Ok(SdxlOptions {

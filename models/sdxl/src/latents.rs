@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_latents_is_named() {
+    fn read_rejects_non_latent_tensors() {
         let numbers = |n: usize| TraceValues::F32(vec![0.5; n]);
         let ids = TraceValues::I32(vec![1; 6]);
         let nan = TraceValues::F32(vec![f32::NAN; 6]);

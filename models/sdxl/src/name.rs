@@ -297,14 +297,14 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_lies_inside_the_prompt() {
+    fn substitute_rejects_positions_outside_the_prompt() {
         for wrong in [0..2, 4..4, 10..12] {
             assert!(prompt().substitute(&name(), wrong).is_err());
         }
     }
 
     #[test]
-    fn namings_have_names() {
+    fn naming_parses_and_rejects_unknown_words() {
         assert_eq!("prepend".parse::<Naming>().ok(), Some(Naming::default()));
         let wrong = "replace".parse::<Naming>().expect_err("unknown");
         assert!(wrong.to_string().contains("substitute"), "{wrong}");

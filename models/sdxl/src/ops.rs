@@ -19,7 +19,7 @@ pub(crate) struct Geometry {
     pub stride: usize,
     pub before: usize,
     pub after: usize,
-    /// [`laioncele_nn::LoadOptions::tf32`], which only cuDNN heeds.
+    /// [`laioncele_nn::LoadOptions::tf32`], which only cuDNN follows.
     #[cfg_attr(not(feature = "cudnn"), expect(dead_code))]
     pub tf32: bool,
 }

@@ -39,7 +39,7 @@ pub struct SdxlOptions {
     /// Images that go through the U-Net at once. `None` is one on the CPU, where images are
     /// generated beside each other on threads instead, and [`SdxlOptions::GPU_BATCH`] on a GPU.
     pub batch: Option<usize>,
-    /// Hold the weights against the configurations without reading a number ([`LoadOptions::dry`]).
+    /// Compare the weights with the configurations without reading a number ([`LoadOptions::dry`]).
     pub dry: bool,
 }
 

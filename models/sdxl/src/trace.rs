@@ -1,4 +1,4 @@
-//! A record of everything a run computes, for whoever compares it with another implementation.
+//! A record of everything a run computes, to compare it with another implementation.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -114,7 +114,7 @@ fn trajectories_match() {
     gpu();
     let files = files(Precision::F32, 1);
     let encoders = TextEncoders::load(&files.folder, &files.text_options().expect("a GPU"));
-    let sdxl = Sdxl::load(&files.folder, &files.picture_options().expect("a GPU"));
+    let sdxl = Sdxl::load(&files.folder, &files.image_options().expect("a GPU"));
     checks::trajectories(&encoders.expect("encoders"), &sdxl.expect("SDXL"));
 }
 
@@ -143,7 +143,7 @@ fn overlapped_batches_equal_single_images() {
         let requests: Vec<ImageRequest<'_>> = (0..9).map(request).collect();
         let generate = |batch: usize| {
             let files = files(precision, batch);
-            let sdxl = Sdxl::load(&files.folder, &files.picture_options().expect("a GPU"));
+            let sdxl = Sdxl::load(&files.folder, &files.image_options().expect("a GPU"));
             let sdxl = sdxl.expect("SDXL");
             assert_eq!(files.batch.map(NonZeroUsize::get), Some(sdxl.batch()));
             let settings = SamplingSettings {

@@ -1,8 +1,8 @@
 //! An SDXL folder of random weights: the configurations copied, every tensor that they ask for
-//! drawn and streamed out.
+//! sampled and streamed out.
 //!
-//! Which tensors there are is asked of the loader itself ([`laioncele_sdxl::part_shapes`]); their
-//! number and size are held against SDXL's known ones by a test.
+//! Which tensors there are is asked of the loader itself ([`laioncele_sdxl::part_shapes`]); a test
+//! compares their number and size with SDXL's known ones.
 
 mod configs;
 mod weights;

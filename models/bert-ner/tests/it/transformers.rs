@@ -78,7 +78,7 @@ fn models() -> impl Iterator<Item = (&'static str, BertNer)> {
 }
 
 #[test]
-fn tokens_and_spans_are_the_pipelines() {
+fn tokens_and_spans_equal_the_pipelines() {
     for (kind, ner) in models() {
         let captions = recorded(kind);
         assert!(captions.len() > 50);
@@ -96,7 +96,7 @@ fn tokens_and_spans_are_the_pipelines() {
 }
 
 #[test]
-fn logits_are_transformers() {
+fn logits_match_transformers() {
     for (kind, ner) in models() {
         let captions = recorded(kind);
         let logits = recorded_logits(kind);
@@ -145,7 +145,7 @@ fn persons_are_the_entities_of(ner: &BertNer) {
 }
 
 #[test]
-fn texts_are_cut_at_the_smaller_limit() {
+fn texts_are_truncated_at_the_smaller_limit() {
     let folder = folder("cased");
     edit(
         &folder,
@@ -212,7 +212,7 @@ fn refusal(kind: &str, file: &str, from: &str, to: &str) -> String {
 }
 
 #[test]
-fn other_models_are_refused_by_key_and_value() {
+fn load_rejects_other_models_by_key_and_value() {
     let config = |from, to| refusal("cased", "config.json", from, to);
     let text = config("\"model_type\": \"bert\"", "\"model_type\": \"roberta\"");
     assert!(
@@ -261,7 +261,7 @@ fn rust_bert_refuses_what_it_would_not_read() {
 }
 
 #[test]
-fn labels_without_a_person_are_refused() {
+fn load_rejects_labels_without_a_person() {
     let text = refusal("cased", "config.json", "-PER\"", "-ACTOR\"");
     let labels = "id2label = O, B-MISC, I-MISC, B-ACTOR, I-ACTOR, B-ORG, I-ORG, B-LOC, I-LOC";
     assert!(
@@ -274,7 +274,7 @@ fn labels_without_a_person_are_refused() {
 }
 
 #[test]
-fn other_tokenizers_are_refused() {
+fn load_rejects_other_tokenizers() {
     let text = refusal("cased", "tokenizer.json", "\"WordPiece\"", "\"WordLevel\"");
     assert!(
         text.contains("model.type = \"WordLevel\"") && text.contains("WordPiece"),
@@ -310,7 +310,7 @@ fn other_tokenizers_are_refused() {
 }
 
 #[test]
-fn missing_and_damaged_files_are_named() {
+fn load_names_missing_and_damaged_files() {
     for file in ["config.json", "vocab.txt", "model.safetensors"] {
         let folder = folder("uncased");
         fs::remove_file(folder.path().join(file)).expect("it was there");

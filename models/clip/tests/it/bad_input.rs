@@ -34,7 +34,7 @@ fn edit(folder: &TempDir, from: &str, to: &str) {
 }
 
 #[test]
-fn a_cut_off_weight_file_is_named() {
+fn load_names_truncated_weight_files() {
     let folder = copy();
     let path = folder.path().join("model.safetensors");
     let bytes = fs::read(&path).expect("weights");
@@ -49,7 +49,7 @@ fn a_cut_off_weight_file_is_named() {
 }
 
 #[test]
-fn all_differing_tensors_are_listed() {
+fn load_lists_all_differing_tensors() {
     let folder = copy();
     edit(
         &folder,
@@ -88,7 +88,7 @@ fn all_differing_tensors_are_listed() {
 }
 
 #[test]
-fn absurd_numbers_are_refused_by_name() {
+fn load_rejects_absurd_dimensions_by_key() {
     for (from, to, key) in [
         (
             "\"hidden_size\": 40",
@@ -129,7 +129,7 @@ fn absurd_numbers_are_refused_by_name() {
 }
 
 #[test]
-fn weights_that_are_not_numbers_are_named() {
+fn load_rejects_non_finite_weights() {
     let folder = copy();
     let path = folder.path().join("model.safetensors");
     let mut bytes = fs::read(&path).expect("weights");
@@ -148,7 +148,7 @@ fn a_shard_index_cannot_reach_other_folders() {
 }
 
 #[test]
-fn ids_and_lengths_are_checked() {
+fn forward_rejects_ids_and_lengths_out_of_range() {
     let model = TextModel::load(
         &fixture("model/text_encoder_2"),
         true,
@@ -174,7 +174,7 @@ fn ids_and_lengths_are_checked() {
 }
 
 #[test]
-fn a_missing_tokenizer_is_named() {
+fn tokenizer_load_names_the_missing_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let error = Tokenizer::load(folder.path()).expect_err("nothing there");
     assert!(

@@ -72,7 +72,7 @@ fn control_characters_are_read_as_spacy_reads_them() {
 }
 
 #[test]
-fn one_at_a_time_or_one_long_text_give_the_same() {
+fn batching_does_not_change_entities() {
     let (ner, cases) = (ner(), golden("golden.jsonl"));
     for case in &cases[..200] {
         let alone = &ner.entities(&[&case.text])[0];
@@ -103,7 +103,7 @@ fn one_at_a_time_or_one_long_text_give_the_same() {
 /// Marks that are cut off one by one, and hosts that might follow each `@`: work that grows no
 /// faster than the text. spaCy makes as many tokens of shorter ones.
 #[test]
-fn a_megabyte_of_marks_is_cut_into_them() {
+fn a_megabyte_of_punctuation_is_split_into_marks() {
     let ner = ner();
     type Tokens = fn(usize) -> usize;
     let cases: [(&str, Tokens); 5] = [
@@ -136,7 +136,7 @@ fn refusal(folder: &Path) -> String {
 }
 
 #[test]
-fn a_damaged_file_is_named_with_its_digest() {
+fn load_names_a_damaged_file_with_its_digest() {
     let folder = std::env::temp_dir().join(format!("laioncele-ner-{}", std::process::id()));
     copy(&folder, |file, mut bytes| {
         if file == "ner/model" {
@@ -153,9 +153,9 @@ fn a_damaged_file_is_named_with_its_digest() {
     assert!(refusal(&folder).contains("ner/model"));
 }
 
-/// What differs is said: en_core_web_md has word vectors, other widths have other shapes.
+/// The error names what differs: en_core_web_md has word vectors, other widths have other shapes.
 #[test]
-fn another_architecture_says_what_differs() {
+fn load_rejects_other_architectures_by_what_differs() {
     let folder = std::env::temp_dir().join(format!("laioncele-md-{}", std::process::id()));
     let replaced = |bytes: &[u8], from: &[u8], to: &[u8]| {
         let at = bytes.windows(from.len()).position(|w| w == from);
@@ -217,7 +217,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Splitting a batch differently changes nothing, whatever the texts and whoever reads them.
+    /// Splitting a batch differently changes nothing, whatever the texts and whichever thread reads
+    /// them.
     #[test]
     fn a_batch_splits_anywhere(
         texts in prop::collection::vec(any::<String>(), 0..40),
@@ -245,7 +246,7 @@ proptest! {
     /// Whatever the text: tokens are in order, cover everything but blanks, and lie on character
     /// boundaries.
     #[test]
-    fn any_text_is_cut_into_its_parts(text in "[\\PC\\s'’.,:)(a-zA-Z0-9 -]{0,60}") {
+    fn tokens_cover_any_text_in_order(text in "[\\PC\\s'’.,:)(a-zA-Z0-9 -]{0,60}") {
         thread_local!(static NER: Ner = ner());
         NER.with(|ner| {
             let mut at = 0;

@@ -51,7 +51,7 @@ fn unsupported_key(error: &Error) -> &str {
 }
 
 #[test]
-fn foreign_pipelines_are_named() {
+fn load_rejects_other_pipelines_by_class() {
     for (change, word) in [
         (
             serde_json::json!({"_class_name": "FluxPipeline"}),
@@ -78,7 +78,7 @@ fn foreign_pipelines_are_named() {
 }
 
 #[test]
-fn unsupported_unet_values_are_named() {
+fn unet_load_rejects_unsupported_values_by_key() {
     for (change, key) in [
         // Stable Diffusion 1.5 has no added condition.
         (
@@ -133,7 +133,7 @@ fn unsupported_unet_values_are_named() {
 }
 
 #[test]
-fn unsupported_vae_values_are_named() {
+fn vae_load_rejects_unsupported_values_by_key() {
     for (change, key) in [
         (serde_json::json!({"shift_factor": 0.1159}), "shift_factor"),
         (serde_json::json!({"latents_mean": [0.0]}), "latents_mean"),
@@ -157,7 +157,7 @@ fn unsupported_vae_values_are_named() {
 }
 
 #[test]
-fn differing_tensors_are_all_listed() {
+fn unet_load_lists_all_differing_tensors() {
     let folder = copy("model/unet");
     edit(
         &folder,
@@ -184,7 +184,7 @@ fn differing_tensors_are_all_listed() {
 }
 
 #[test]
-fn inputs_of_the_wrong_size_are_refused() {
+fn generate_rejects_inputs_out_of_range() {
     let encoders =
         TextEncoders::load(&fixture("model"), &LoadOptions::default()).expect("text encoders");
     let sdxl = Sdxl::load(&fixture("model"), &SdxlOptions::default()).expect("SDXL");
@@ -285,7 +285,7 @@ fn inputs_of_the_wrong_size_are_refused() {
 }
 
 #[test]
-fn a_cut_off_unet_is_named() {
+fn unet_load_names_truncated_files() {
     let folder = copy("model/unet");
     let path = folder.path().join("diffusion_pytorch_model.safetensors");
     let bytes = fs::read(&path).expect("weights");

@@ -1,4 +1,4 @@
-//! What a model must compute, wherever and in which type: the fixture's goldens, each with the
+//! What a model must compute, on any device and in any type: the fixture's goldens, each with the
 //! difference that is allowed.
 
 use std::collections::HashMap;

@@ -192,7 +192,7 @@ fn out_of_memory_halves_the_batch_and_then_fails() {
     let run = |size: &BatchSize, room: usize| {
         let generate = |batch: &[ImageRequest<'_>]| {
             if batch.len() > room {
-                // As candle hands on what the driver says.
+                // candle's form of the driver's error.
                 let text = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
                 return Err(Error::Candle(candle_core::Error::Msg(text.into())));
             }

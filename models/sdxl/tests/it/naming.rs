@@ -9,7 +9,7 @@ fn encoders() -> TextEncoders {
 }
 
 #[test]
-fn a_name_stands_where_the_person_stood() {
+fn substitution_replaces_the_persons_tokens() {
     let texts = encoders();
     let prompt = texts.encode_prompt("a portrait of a person smiling");
     let prompt = prompt.expect("encoded");
@@ -51,7 +51,7 @@ fn a_name_stands_where_the_person_stood() {
 }
 
 #[test]
-fn a_prompt_without_a_person_takes_no_substitute() {
+fn substitution_needs_a_person_in_the_prompt() {
     let texts = encoders();
     let prompt = texts.encode_prompt("mountains in fog").expect("encoded");
     let name = texts.encode_name("Bo").expect("a name");

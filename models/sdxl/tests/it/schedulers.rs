@@ -175,7 +175,7 @@ fn torch_noise_matches() {
 }
 
 #[test]
-fn unsupported_values_are_named() {
+fn scheduler_read_rejects_unsupported_values_by_key() {
     for (kind, change, key) in [
         (
             SchedulerKind::Ddim,

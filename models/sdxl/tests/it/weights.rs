@@ -1,5 +1,5 @@
 //! The forms in which weights come: shards, half precision, one file for another folder's
-//! configuration; and what is said of those that do not fit.
+//! configuration; and the errors of those that do not fit.
 
 use std::collections::HashMap;
 use std::fs;
@@ -184,7 +184,7 @@ fn with_nan() -> TempDir {
 }
 
 #[test]
-fn a_weight_that_is_no_number_is_named() {
+fn deep_check_names_non_finite_weights() {
     let error = load(with_nan().path()).expect_err("NaN");
     assert!(
         matches!(&error, Error::Load(LoadError::NotFinite { name, .. }) if name == TO_Q),

@@ -26,7 +26,7 @@ fn tiny(dtype: Stored, seed: u64) -> Form {
 
 /// SDXL base 1.0's own counts.
 #[test]
-fn the_full_size_has_the_known_tensors() {
+fn full_size_configurations_have_sdxls_tensor_counts() {
     let shapes = part_shapes(&repository("tools/random-sdxl/sdxl-base-1.0")).expect("shapes");
     let counts: Vec<(&str, usize, usize)> = shapes
         .iter()
@@ -81,7 +81,7 @@ fn a_small_folder_generates_an_image() {
 }
 
 #[test]
-fn a_seed_gives_the_same_bytes() {
+fn equal_seeds_give_equal_bytes() {
     let folder = tempfile::tempdir().expect("a folder");
     let bytes = |name: &str, seed| {
         let model = folder.path().join(name);
@@ -94,7 +94,7 @@ fn a_seed_gives_the_same_bytes() {
 }
 
 #[test]
-fn a_folder_that_is_there_stays_as_it_is() {
+fn write_refuses_an_existing_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let error = write(folder.path(), &tiny(Stored::F16, 0)).expect_err("it is there");
     assert!(matches!(error, RandomError::Exists(_)), "{error}");
