@@ -69,7 +69,7 @@ fn main() -> Result<(), Failure> {
 }
 
 fn load(files: &SdxlFiles) -> Result<Sdxl, Failure> {
-    Ok(Sdxl::load(&files.folder, &files.picture_options()?)?)
+    Ok(Sdxl::load(&files.folder, &files.image_options()?)?)
 }
 
 /// A prompt with a name in it, and the encoded empty text.
