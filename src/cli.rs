@@ -54,7 +54,7 @@ enum Command {
     Doctor(commands::doctor::Doctor),
     /// Show what has run: tasks, rows, sizes, times
     Status(commands::status::Status),
-    /// Check the stored data: every byte, and that names, photos, embeddings and portraits match
+    /// Check that the stored data is intact and that its tables match
     Verify(commands::verify::Verify),
     /// Generate images of a person from a photo or a name
     Generate(commands::generate::Generate),
