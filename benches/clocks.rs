@@ -1,4 +1,5 @@
-//! What a pass took: the clocks of the benches' workers. The examples that are those workers include this file.
+//! What a pass took: the clocks of the benches' workers. The examples that are those workers
+//! include this file.
 
 use std::time::Instant;
 
@@ -18,8 +19,8 @@ impl Clocks {
         Ok(Self { wall, busy })
     }
 
-    /// Seconds by the wall clock and of the processors since the start, and the most memory that this process ever held,
-    /// in bytes.
+    /// Seconds by the wall clock and of the processors since the start, and the most memory that
+    /// this process ever held, in bytes.
     pub fn report(&self) -> Result<Value, Failure> {
         Ok(json!({
             "wall": self.wall.elapsed().as_secs_f64(),

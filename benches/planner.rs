@@ -1,9 +1,9 @@
 //! Time and memory of planning, and how they grow with the number of tasks.
 //!
-//! Times are those of the processor, which other programs disturb less than the clock. Each size is planned in a process
-//! of its own, so that its peak memory is its own. The pipeline has the shape of the
-//! real one: a step over source shards, a step that reads all of their output, eleven steps over name buckets, and a
-//! step that reads all of the last one's.
+//! Times are those of the processor, which other programs disturb less than the clock. Each size is
+//! planned in a process of its own, so that its peak memory is its own. The pipeline has the shape
+//! of the real one: a step over source shards, a step that reads all of their output, eleven steps
+//! over name buckets, and a step that reads all of the last one's.
 
 #[path = "clocks.rs"]
 mod clocks;
@@ -81,7 +81,8 @@ fn compare() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Plans a pipeline of about `tasks` tasks: as a run does from nothing to the end, and when all is done.
+/// Plans a pipeline of about `tasks` tasks: as a run does from nothing to the end, and when all is
+/// done.
 fn measure(tasks: u32) -> Result<Value, Failure> {
     let inputs = pipeline(tasks);
     let mut records = Records::default();
@@ -189,7 +190,8 @@ fn part(table: TableId, partition: Partition, content: &str) -> Part {
     }
 }
 
-/// The record of a task: a part in its own partition, and of the step that merges all shards a part per bucket.
+/// The record of a task: a part in its own partition, and of the step that merges all shards a part
+/// per bucket.
 fn perform(step: &StepInfo, spec: &TaskSpec) -> Record {
     let content = spec.key.to_string();
     let output = |partition| part(step.writes[0], partition, &content);

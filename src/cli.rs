@@ -32,8 +32,9 @@ Examples:
   laioncele status --json | jq '.[] | .step'
   laioncele verify --digests                one line per table; equal lines mean equal data";
 
-/// Builds the LaionCele dataset and uses it: finds names in captions, generates portraits, matches web photos, packs
-/// training shards, trains a name encoder, and generates consistent images of a person.
+/// Builds the LaionCele dataset and uses it: finds names in captions, generates portraits, matches
+/// web photos, packs training shards, trains a name encoder, and generates consistent images of a
+/// person.
 #[derive(Debug, Parser)]
 #[command(name = "laioncele", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 #[command(propagate_version = false, max_term_width = 100)]

@@ -1,5 +1,5 @@
-//! The checks of `doctor`: whether everything that a manifest names exists, is intact and fits together, before a run
-//! spends hours on it.
+//! The checks of `doctor`: whether everything that a manifest names exists, is intact and fits
+//! together, before a run spends hours on it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The program: command line, planner, executor, progress, report.
 //!
-//! The crates below are libraries that print nothing and never exit; only this crate uses the terminal. Results go to
-//! standard output, messages to standard error.
+//! The crates below are libraries that print nothing and never exit; only this crate uses the
+//! terminal. Results go to standard output, messages to standard error.
 
 mod args;
 mod cli;

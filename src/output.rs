@@ -33,8 +33,8 @@ pub fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     data(&text)
 }
 
-/// Writes `text` and a line end to standard error, around the progress bar. A failure to write is ignored: there is
-/// nowhere left to report it.
+/// Writes `text` and a line end to standard error, around the progress bar. A failure to write is
+/// ignored: there is nowhere left to report it.
 pub fn message(text: &str) {
     terminal::suspend_bar(|| {
         let _ = writeln!(io::stderr().lock(), "{text}");

@@ -1,4 +1,5 @@
-//! All steps of all stages, in data order: the one place where the program knows which stages there are.
+//! All steps of all stages, in data order: the one place where the program knows which stages there
+//! are.
 
 use laioncele_core::Step;
 

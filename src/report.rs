@@ -1,4 +1,5 @@
-//! The summary of a run: rows in, out and dropped, and the seconds of each step; as a table and as JSON.
+//! The summary of a run: rows in, out and dropped, and the seconds of each step; as a table and as
+//! JSON.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

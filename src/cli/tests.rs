@@ -1,5 +1,5 @@
-//! The whole command line, walked: unique names, help for everything, examples that parse. clap's own checks are compiled
-//! into debug builds only, and tests run in release.
+//! The whole command line, walked: unique names, help for everything, examples that parse. clap's
+//! own checks are compiled into debug builds only, and tests run in release.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,8 @@ fn problems(command: &Command) -> Vec<String> {
     problems
 }
 
-/// Everything that must be unique about an argument: its id, its long and short options and their aliases.
+/// Everything that must be unique about an argument: its id, its long and short options and their
+/// aliases.
 fn words(arg: &Arg) -> Vec<String> {
     let longs = arg.get_long().into_iter().map(str::to_owned);
     let longs = longs.chain(
@@ -111,7 +112,8 @@ fn examples(command: &Command) -> Vec<String> {
     found
 }
 
-/// The words of a shell command, up to a pipe, a redirection or a comment, which follows several blanks.
+/// The words of a shell command, up to a pipe, a redirection or a comment, which follows several
+/// blanks.
 fn shell_words(command: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

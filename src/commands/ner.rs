@@ -194,8 +194,8 @@ impl Lines {
         }
     }
 
-    /// The next lines: waits for one, then takes those already buffered. Empty at the end. An error is returned after
-    /// the lines before it.
+    /// The next lines: waits for one, then takes those already buffered. Empty at the end. An error
+    /// is returned after the lines before it.
     fn block(&mut self) -> Result<Vec<String>, Failure> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);

@@ -206,7 +206,8 @@ impl ActiveRun {
         self.publish(planned)
     }
 
-    /// Reports the error rates of the threshold of a step that compares faces, if they were measured.
+    /// Reports the error rates of the threshold of a step that compares faces, if they were
+    /// measured.
     fn report_error_rates(&mut self, planned: &StepPlan) -> Result<(), Failure> {
         let Some(rates) = &self.error_rates else {
             return Ok(());

@@ -66,7 +66,8 @@ impl Worker {
 fn driven(verbosity: &Verbosity) -> io::Result<()> {
     // If the coordinator is killed, the worker must not go on without it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // Native libraries may print to standard output, which carries the protocol: send their text to standard error.
+    // Native libraries may print to standard output, which carries the protocol: send their text to
+    // standard error.
     let pipe = File::from(rustix::io::dup(io::stdout())?);
     rustix::stdio::dup2_stdout(io::stderr())?;
     let sender = MessageSender::new(Box::new(pipe));

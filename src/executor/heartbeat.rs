@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 /// Silence after which a worker is pinged.
 const PING_AFTER: Duration = Duration::from_secs(30);
-/// Time to answer a ping, and to send the hello after the start. Generous: a machine that swaps is slow, not dead.
+/// Time to answer a ping, and to send the hello after the start. Generous: a machine that swaps is
+/// slow, not dead.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// What to do about a worker's silence.

@@ -37,7 +37,8 @@ pub trait Process: Send {
     /// Kills it and its children. No error if it has exited.
     fn kill(&mut self);
 
-    /// Waits at most `timeout` for its exit. Returns how it exited, in words, or `None` if it still runs.
+    /// Waits at most `timeout` for its exit. Returns how it exited, in words, or `None` if it still
+    /// runs.
     fn wait(&mut self, timeout: Duration) -> Option<String>;
 }
 
@@ -50,8 +51,8 @@ pub trait Launch {
     fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker>;
 }
 
-/// Child processes of this one, each in its own process group, so that a Ctrl-C at the terminal reaches only the
-/// coordinator. A worker asks the kernel to kill it when its parent dies.
+/// Child processes of this one, each in its own process group, so that a Ctrl-C at the terminal
+/// reaches only the coordinator. A worker asks the kernel to kill it when its parent dies.
 pub struct Local {
     program: PathBuf,
 }

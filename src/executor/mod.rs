@@ -1,7 +1,7 @@
 //! The executor: assigns a step's tasks to worker processes and collects their records.
 //!
-//! The coordinator owns the queue and the attempts. A task is done when its ledger record exists, not when a worker
-//! says so: the record is looked up after every `done` and before every retry.
+//! The coordinator owns the queue and the attempts. A task is done when its ledger record exists,
+//! not when a worker says so: the record is looked up after every `done` and before every retry.
 
 mod heartbeat;
 pub mod launch;

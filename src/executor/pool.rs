@@ -1,4 +1,5 @@
-//! The worker processes of a run: started when there is work, kept between steps, replaced when they die.
+//! The worker processes of a run: started when there is work, kept between steps, replaced when
+//! they die.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Write};
@@ -199,8 +200,8 @@ impl Pool {
         }
     }
 
-    /// Removes a worker whose output has ended. Returns how it ended and whether its hello had come; `None` if it was
-    /// removed before.
+    /// Removes a worker whose output has ended. Returns how it ended and whether its hello had
+    /// come; `None` if it was removed before.
     pub fn remove(&mut self, id: WorkerId, reason: Option<String>) -> Option<(String, bool)> {
         let mut worker = self.workers.remove(&id)?;
         worker.input = None;

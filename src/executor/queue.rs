@@ -1,7 +1,9 @@
-//! Which worker gets which task: attempts and retries of a step's tasks, as a state machine without I/O.
+//! Which worker gets which task: attempts and retries of a step's tasks, as a state machine without
+//! I/O.
 //!
-//! The executor reports events to it and carries out its decisions. A worker holds at most two assignments: one running and,
-//! while there is plenty to do, one queued behind it, so that it never idles for a round trip.
+//! The executor reports events to it and carries out its decisions. A worker holds at most two
+//! assignments: one running and, while there is plenty to do, one queued behind it, so that it
+//! never idles for a round trip.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -148,8 +150,8 @@ impl Queue {
         }
     }
 
-    /// `worker` is gone. Its running task costs one attempt; what was queued behind it has not begun and costs none.
-    /// Returns the running task, if there was one, and what follows for it.
+    /// `worker` is gone. Its running task costs one attempt; what was queued behind it has not
+    /// begun and costs none. Returns the running task, if there was one, and what follows for it.
     pub fn lost(&mut self, worker: WorkerId, reason: &str) -> Option<(TaskIndex, AfterFailure)> {
         let mut held = self.held.remove(&worker)?;
         let running = held.pop_front()?;

@@ -1,4 +1,5 @@
-//! Ctrl-C and termination signals: the first asks the run to stop, the second kills its workers, the third exits at once.
+//! Ctrl-C and termination signals: the first asks the run to stop, the second kills its workers,
+//! the third exits at once.
 
 use std::io;
 use std::process;

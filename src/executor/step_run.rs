@@ -1,4 +1,5 @@
-//! Runs the tasks of one step on the pool: assigns tasks, handles events, collects records, reports progress.
+//! Runs the tasks of one step on the pool: assigns tasks, handles events, collects records, reports
+//! progress.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -71,7 +72,8 @@ impl Executor {
         self.pool.sender()
     }
 
-    /// Whether the run was asked to stop. For use between steps: it also handles the events that came since the last.
+    /// Whether the run was asked to stop. For use between steps: it also handles the events that
+    /// came since the last.
     pub fn interrupted(&mut self) -> bool {
         while let Some(event) = self.pool.next_event(Duration::ZERO) {
             match event {
@@ -121,8 +123,9 @@ impl Executor {
         })
     }
 
-    /// Workers, and threads of each, for a step of `step_tasks` tasks: fewer tasks than workers share all threads.
-    /// Only the whole step counts, not how much of it is done, so that a resumed run works as the first did.
+    /// Workers, and threads of each, for a step of `step_tasks` tasks: fewer tasks than workers
+    /// share all threads. Only the whole step counts, not how much of it is done, so that a resumed
+    /// run works as the first did.
     fn shape(&self, step_tasks: usize) -> (usize, usize) {
         let workers = self.options.workers.min(step_tasks).max(1);
         let threads = self.options.workers * self.options.threads_per_worker;

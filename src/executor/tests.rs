@@ -1,5 +1,5 @@
-//! The executor with workers in threads, real pipes and a real store: crashes, false reports, wrong environments,
-//! interrupts.
+//! The executor with workers in threads, real pipes and a real store: crashes, false reports, wrong
+//! environments, interrupts.
 
 use std::cell::Cell;
 use std::io::{self, PipeWriter, Read, Write};

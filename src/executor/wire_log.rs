@@ -1,4 +1,5 @@
-//! A worker's log lines as protocol messages, so that the coordinator prints them around its progress bar.
+//! A worker's log lines as protocol messages, so that the coordinator prints them around its
+//! progress bar.
 
 use std::fmt::Write;
 

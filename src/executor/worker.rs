@@ -1,4 +1,5 @@
-//! A worker: reads tasks, does them one at a time, answers, and keeps its models between the tasks of a stage.
+//! A worker: reads tasks, does them one at a time, answers, and keeps its models between the tasks
+//! of a stage.
 //!
 //! A second thread listens, so that pings and cancels are handled while a task runs.
 
@@ -38,7 +39,8 @@ impl MessageSender {
         Self(Arc::new(Mutex::new(output)))
     }
 
-    /// Sends a message. Errors are ignored: if the coordinator is gone, the input ends too, and the worker exits.
+    /// Sends a message. Errors are ignored: if the coordinator is gone, the input ends too, and the
+    /// worker exits.
     pub fn send(&self, message: &FromWorker) {
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = lines::write(&mut *output, message);
@@ -56,8 +58,8 @@ struct TaskRequest {
     cancelled: Arc<AtomicBool>,
 }
 
-/// Does the tasks read from `input` until it ends. The listening thread calls `at_end` at the end of input, possibly
-/// while a task runs.
+/// Does the tasks read from `input` until it ends. The listening thread calls `at_end` at the end
+/// of input, possibly while a task runs.
 ///
 /// # Errors
 /// If the listening thread does not start.
@@ -118,7 +120,8 @@ fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSend
                 output,
                 runtime_environment,
             } => {
-                // Assignments are done in order: a flag without another holder belongs to a finished one.
+                // Assignments are done in order: a flag without another holder belongs to a
+                // finished one.
                 cancels.retain(|_, flag| Arc::strong_count(flag) > 1);
                 let cancelled = Arc::new(AtomicBool::new(false));
                 cancels.insert(id, cancelled.clone());

@@ -78,7 +78,8 @@ impl Basis {
         }
     }
 
-    /// The hours. If the share of agreeing names is unknown, a lazy run generates two to four portraits per name.
+    /// The hours. If the share of agreeing names is unknown, a lazy run generates two to four
+    /// portraits per name.
     ///
     /// # Errors
     /// What is unknown.

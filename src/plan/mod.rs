@@ -1,8 +1,9 @@
-//! The plan: which tasks exist, which are done, which must run and why, and which cannot be keyed yet.
+//! The plan: which tasks exist, which are done, which must run and why, and which cannot be keyed
+//! yet.
 //!
-//! Planning is a pure function of [`PlanInputs`] and [`Records`]: it touches no file, so the same inputs
-//! always give the same plan. [`inputs`] gathers them. A task is done when a record under its key exists; its key is known once
-//! every step that writes a table it reads is complete.
+//! Planning is a pure function of [`PlanInputs`] and [`Records`]: it touches no file, so the same
+//! inputs always give the same plan. [`inputs`] gathers them. A task is done when a record under
+//! its key exists; its key is known once every step that writes a table it reads is complete.
 
 pub mod estimate;
 pub mod inputs;
@@ -88,7 +89,8 @@ pub enum State {
     Missing {
         /// The task, ready to be handed out.
         spec: Box<TaskSpec>,
-        /// Why: what changed since the newest record of the same step and partition. Empty where it never ran.
+        /// Why: what changed since the newest record of the same step and partition. Empty where it
+        /// never ran.
         causes: Vec<String>,
     },
     /// A step before it has tasks to run, so its inputs and key are not known.
@@ -141,7 +143,8 @@ impl StepPlan {
         })
     }
 
-    /// Why its tasks must run: each distinct first cause with the number of tasks it holds for, most frequent first.
+    /// Why its tasks must run: each distinct first cause with the number of tasks it holds for,
+    /// most frequent first.
     pub fn first_causes(&self) -> Vec<(String, usize)> {
         let mut counts = BTreeMap::<&str, usize>::new();
         for (_, causes) in self.missing() {

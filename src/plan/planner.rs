@@ -1,7 +1,8 @@
-//! From steps to tasks: splits each step's work, keys each task by its inputs, looks the key up in the records.
+//! From steps to tasks: splits each step's work, keys each task by its inputs, looks the key up in
+//! the records.
 //!
-//! Time and memory grow linearly with tasks and parts, with one exception: a step of many tasks that each read all of a
-//! table names all of its parts in each of its tasks.
+//! Time and memory grow linearly with tasks and parts, with one exception: a step of many tasks
+//! that each read all of a table names all of its parts in each of its tasks.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -46,8 +47,8 @@ pub fn plan(inputs: &PlanInputs, records: &Records) -> Result<Plan, PlanError> {
     Ok(Plan { steps })
 }
 
-/// Plans one step after another, in data order. What a step writes is added once the step is as done as it will be; a run
-/// can execute the step's tasks in between.
+/// Plans one step after another, in data order. What a step writes is added once the step is as
+/// done as it will be; a run can execute the step's tasks in between.
 pub struct Planner {
     buckets: u32,
     shards: Vec<Partition>,

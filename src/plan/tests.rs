@@ -1,4 +1,5 @@
-//! Properties of plans over generated pipelines: a run always ends; a change reruns what it reaches and nothing else.
+//! Properties of plans over generated pipelines: a run always ends; a change reruns what it reaches
+//! and nothing else.
 
 mod histories;
 mod oracle;
@@ -196,7 +197,8 @@ proptest! {
         prop_assert_eq!(in_order.len(), tasks);
     }
 
-    /// Nothing waits without a step that must run, and a done task's key is the one it would get again.
+    /// Nothing waits without a step that must run, and a done task's key is the one it would get
+    /// again.
     #[test]
     fn waiting_tasks_wait_for_incomplete_steps_and_keys_are_reproducible(inputs in pipelines(), stop in 0_usize..40) {
         let mut records = Records::default();
@@ -224,7 +226,8 @@ proptest! {
         prop_assert_eq!(planned(&inputs, &records), plan);
     }
 
-    /// A changed setting runs its step again and those that read from it, says so, and changing it back runs nothing.
+    /// A changed setting runs its step again and those that read from it, says so, and changing it
+    /// back runs nothing.
     #[test]
     fn a_changed_setting_reruns_its_step_and_steps_that_read_from_it(inputs in pipelines(), which in any::<prop::sample::Index>()) {
         let mut records = Records::default();
@@ -262,7 +265,8 @@ proptest! {
         }
     }
 
-    /// Equal results behind changed models cut the change short: the steps below see the same digests.
+    /// Equal results behind changed models cut the change short: the steps below see the same
+    /// digests.
     #[test]
     fn equal_outputs_stop_a_change_from_spreading(inputs in pipelines(), which in any::<prop::sample::Index>()) {
         let mut records = Records::default();

@@ -1,4 +1,5 @@
-//! Bad input: one message that names the cause and a way out, a documented exit code, nothing half-written.
+//! Bad input: one message that names the cause and a way out, a documented exit code, nothing
+//! half-written.
 
 use std::fs;
 use std::fs::File;
@@ -106,8 +107,8 @@ fn output_below_a_file_is_refused() {
     insta::assert_snapshot!(sandbox.show(&arguments));
 }
 
-/// A read-only folder stops an ordinary user. Root may write anywhere: then the kernel itself has to refuse, which
-/// it does below /proc.
+/// A read-only folder stops an ordinary user. Root may write anywhere: then the kernel itself has
+/// to refuse, which it does below /proc.
 #[test]
 fn read_only_output_is_refused() {
     let sandbox = Sandbox::with_manifest(FRAME);

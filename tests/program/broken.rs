@@ -1,4 +1,5 @@
-//! Weights, disks and tables that fail during a run: one message, the documented exit code, nothing lost.
+//! Weights, disks and tables that fail during a run: one message, the documented exit code, nothing
+//! lost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -99,7 +100,8 @@ fn damaged_ner_weights_are_named() {
     breakable.fails("extract-names", &["ner/model"]);
 }
 
-/// A disk that takes no more (here: a file size that the system does not allow) ends the run; the work before it counts.
+/// A disk that takes no more (here: a file size that the system does not allow) ends the run; the
+/// work before it counts.
 #[test]
 fn a_full_disk_keeps_finished_tasks() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,5 +1,5 @@
-//! Row balances, recomputed: rows in = rows out + rows dropped, from the Parquet files alone, read by polars. Neither
-//! the ledger nor our own readers are used.
+//! Row balances, recomputed: rows in = rows out + rows dropped, from the Parquet files alone, read
+//! by polars. Neither the ledger nor our own readers are used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -8,7 +8,8 @@ use polars::prelude::{
     BinaryChunked, Column, DataFrame, IntoSeries, NewChunkedArray, ParquetWriter,
 };
 
-/// The smallest manifest: what must be said of a run, one caption file, the mini models (which the sandbox links to).
+/// The smallest manifest: what must be said of a run, one caption file, the mini models (which the
+/// sandbox links to).
 pub const FRAME: &str = r#"[run]
 seed = 1
 buckets = 2
@@ -130,7 +131,8 @@ impl Sandbox {
         self.command(arguments).output().expect("the program")
     }
 
-    /// Runs the program; exit code, standard output and standard error as one text, fit for a snapshot.
+    /// Runs the program; exit code, standard output and standard error as one text, fit for a
+    /// snapshot.
     pub fn show(&self, arguments: &[&str]) -> String {
         self.render(&self.run(arguments))
     }

@@ -6,7 +6,8 @@ use std::process::Command;
 use crate::sandbox::stderr;
 use crate::test_run::TestRun;
 
-/// Reads the folder as `datasets` and pyarrow users do; prints rows, people and pictures that decode as their format.
+/// Reads the folder as `datasets` and pyarrow users do; prints rows, people and pictures that
+/// decode as their format.
 const READ: &str = r#"
 import json, sys
 import pyarrow.dataset, pyarrow.parquet

@@ -1,4 +1,5 @@
-//! Runs on embedded worlds: built by the program itself, finished once per seed, shared by the tests that only read.
+//! Runs on embedded worlds: built by the program itself, finished once per seed, shared by the
+//! tests that only read.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -36,8 +37,8 @@ impl TestRun {
         Self { folder }
     }
 
-    /// A finished run on the tiny world of `seed`, shared and therefore read-only. The first test that asks for it makes
-    /// it, again whenever the program changes.
+    /// A finished run on the tiny world of `seed`, shared and therefore read-only. The first test
+    /// that asks for it makes it, again whenever the program changes.
     pub fn finished(seed: u64) -> Self {
         Self::finished_sized(seed, "tiny")
     }

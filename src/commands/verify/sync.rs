@@ -1,5 +1,5 @@
-//! Checks that the tables match: every photo of the dataset has its name; every name has its photos, its embedding,
-//! its known face and its four portraits.
+//! Checks that the tables match: every photo of the dataset has its name; every name has its
+//! photos, its embedding, its known face and its four portraits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;

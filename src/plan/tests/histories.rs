@@ -1,5 +1,5 @@
-//! The planner against the oracle, after every event of generated histories: partial runs, changed settings, models and
-//! inputs, lost records.
+//! The planner against the oracle, after every event of generated histories: partial runs, changed
+//! settings, models and inputs, lost records.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,8 @@ fn partitioning(number: u8) -> Partitioning {
 }
 
 prop_compose! {
-    /// Steps that read any tables written before them and write any tables, also those of other steps.
+    /// Steps that read any tables written before them and write any tables, also those of other
+    /// steps.
     fn pipelines()(
         buckets in 1_u32..4,
         shard_count in 1_usize..4,
@@ -135,7 +136,8 @@ impl History {
         record
     }
 
-    /// Zero to two parts per table, in the task's own partition or in any bucket; some say the same whatever the key.
+    /// Zero to two parts per table, in the task's own partition or in any bucket; some say the same
+    /// whatever the key.
     fn outputs(&self, spec: &TaskSpec) -> Vec<Part> {
         let step = self.inputs.steps.iter().find(|s| s.name == spec.step);
         let writes = step.map_or(&[][..], |s| &s.writes).iter().copied();

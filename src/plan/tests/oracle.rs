@@ -1,5 +1,5 @@
-//! A second planner, written for simplicity: it keeps no index and scans all steps, tasks and records for every task.
-//! Tests compare the real planner with it.
+//! A second planner, written for simplicity: it keeps no index and scans all steps, tasks and
+//! records for every task. Tests compare the real planner with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
