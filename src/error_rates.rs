@@ -62,7 +62,7 @@ impl ErrorRates {
         let calibration = &self.calibration;
         let (key, threshold, curve, what) = match step {
             "verify-portraits" => {
-                let settings = laioncele_verify_portraits::Settings::read(manifest)?;
+                let settings = laioncele_verify_portraits::Settings::from_manifest(manifest)?;
                 (
                     "same_person",
                     settings.same_person,
@@ -71,7 +71,7 @@ impl ErrorRates {
                 )
             }
             "verify-images" => {
-                let settings = laioncele_verify_images::Settings::read(manifest)?;
+                let settings = laioncele_verify_images::Settings::from_manifest(manifest)?;
                 let (curve, what) = match &calibration.portraits {
                     Some(curve) => (curve, "faces against portraits"),
                     None => (&calibration.pair, "pairs"),

@@ -1,17 +1,30 @@
-//! The floor between stages and models. A stage holds data logic, a model crate holds tensors; what lies between them is
-//! here: the `[models.*]` sections of the manifest with the labels that enter task keys ([`sections`]), loading and
-//! caching ([`ModelLoader`]), the check of models against the manifest's embedding dims, the mapping of model errors to
-//! [`laioncele_core::StageError`] ([`ModelError`]), a task's threads ([`thread_pool`]) and the bytes of generated images
-//! ([`encode_png`]).
+//! The floor between stages and models. A stage holds data logic, a model crate holds tensors. What lies between them is
+//! here:
+//!
+//! | | |
+//! |---|---|
+//! | [`sections`] | the `[models.*]` sections of the manifest, and the labels under which their files enter task keys |
+//! | [`ModelLoader`] | loading and caching, and the check of models against the manifest's embedding dims |
+//! | [`ModelError`] | what a stage reports when a model fails |
+//! | [`thread_pool`], [`encode_png`] | a task's threads; the bytes of generated images |
+//! | [`generation`] | Algorithm 1: photos or texts to names, names and prompts to images |
+//! | [`agreement`] | whether a name's portraits show one person |
+//! | [`references`], [`training_crop`] | settings of one stage that another one depends on |
 //!
 //! This crate knows `core` and the model crates. It knows no stage.
 
+pub mod agreement;
+mod crop;
 mod error;
+pub mod generation;
 mod loader;
 mod png;
+pub mod references;
 pub mod sections;
+pub mod testing;
 mod threads;
 
+pub use crop::training_crop;
 pub use error::ModelError;
 pub use loader::ModelLoader;
 pub use png::encode_png;

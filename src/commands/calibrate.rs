@@ -116,8 +116,8 @@ impl Calibrate {
             pair: measured.pair,
             portraits: measured.portraits,
         };
-        let portraits = laioncele_verify_portraits::Settings::read(&manifest)?.same_person;
-        let photos = laioncele_verify_images::Settings::read(&manifest)?.same_person_photo;
+        let portraits = laioncele_verify_portraits::Settings::from_manifest(&manifest)?.same_person;
+        let photos = laioncele_verify_images::Settings::from_manifest(&manifest)?.same_person_photo;
         self.print(&calibration, portraits, photos)?;
         match &self.write {
             Some(path) => write(&calibration, path),

@@ -14,7 +14,7 @@ use laioncele_nn::LoadOptions;
 use laioncele_sdxl::{Trace, TraceValues};
 use serde_json::{Map, Value, json};
 
-use super::drawing::model_failure;
+use super::generation::model_failure;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::words::count;

@@ -1,5 +1,5 @@
-//! `generate --model`: prompts drawn with an SDXL folder alone, and a trace of everything computed
-//! on the way.
+//! `generate --model`: images from an SDXL folder alone, and a trace of everything computed on the
+//! way.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,14 +15,14 @@ use laioncele_sdxl::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::drawing::{Drawing, Written, model_failure};
+use super::generation::{GenerationArgs, Written, model_failure};
 use crate::failure::{Exit, Failure};
 
-/// Drawing without a run.
+/// Generation without a run.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options with --model")]
 pub struct FromModel {
-    /// An SDXL folder in Diffusers layout, to draw with instead of a run
+    /// An SDXL folder in Diffusers layout, to use instead of a run
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     /// A name to put into the prompt
@@ -35,8 +35,8 @@ pub struct FromModel {
     /// ddim, euler, dpmpp_2m, lcm, or `model` for the folder's own [default: ddim]
     #[arg(long, value_name = "NAME", requires = "model", value_parser = setting::<SchedulerChoice>)]
     scheduler: Option<SchedulerChoice>,
-    /// Begin with the tensor `noise` of this safetensors file: standard normal, a picture for each
-    /// of its rows. What lcm draws later is the file's `step_noise`, or comes from --seed
+    /// Begin with the tensor `noise` of this safetensors file: standard normal, an image for each
+    /// of its rows. The noise that lcm adds later is the file's `step_noise`, or comes from --seed
     #[arg(
         long,
         value_name = "FILE",
@@ -57,8 +57,8 @@ pub struct FromModel {
     /// Pixels
     #[arg(long, value_name = "PIXELS", requires = "model")]
     width: Option<usize>,
-    /// Sizes that the U-Net is told of: original height and width, crop top and left, target height
-    /// and width [default: the picture's own, uncropped]
+    /// Sizes that the U-Net is conditioned on: original height and width, crop top and left, target
+    /// height and width [default: the image's own, uncropped]
     #[arg(long, value_name = "H,W,TOP,LEFT,H,W", requires = "model")]
     time_ids: Option<TimeIds>,
     /// The type that the text encoders and the U-Net compute in: f32, bf16, f16 [default: f32]
@@ -68,8 +68,8 @@ pub struct FromModel {
     /// built for it]
     #[arg(long, value_name = "WHERE", requires = "model")]
     device: Option<DeviceChoice>,
-    /// Pictures that go through the U-Net at once [default: 4 on a GPU; drawn beside each other on
-    /// the processor]
+    /// Images that go through the U-Net at once [default: 4 on a GPU; on the processor each image
+    /// has a thread]
     #[arg(long, value_name = "N", requires = "model")]
     batch: Option<NonZeroUsize>,
 }
@@ -100,12 +100,12 @@ impl FromStr for TimeIds {
 
 /// What the text encoders made of the arguments.
 struct Texts {
-    null: PromptEmbedding,
+    negative: PromptEmbedding,
     /// Each prompt, its name in it, and what is recorded of the way there.
     prompts: Vec<(PromptEmbedding, Trace)>,
 }
 
-/// Where a picture's randomness comes from, and what its file is called after it.
+/// Where an image's randomness comes from, and what its file is called after it.
 struct Start {
     noise: Noise,
     seed: Option<u64>,
@@ -113,16 +113,16 @@ struct Start {
 }
 
 impl FromModel {
-    /// Draws `images` pictures of each prompt.
+    /// Generates `images` images of each prompt.
     ///
     /// # Errors
     /// A folder that is no SDXL, settings that it cannot meet, files that cannot be read or
     /// written.
-    pub fn draw(
+    pub fn generate(
         &self,
         prompts: &[String],
         images: u64,
-        drawing: &Drawing,
+        generation: &GenerationArgs,
     ) -> Result<Vec<Written>, Failure> {
         if self.trace.is_some() && prompts.len() > 1 {
             let text = "--trace records one prompt; several were given";
@@ -131,31 +131,31 @@ impl FromModel {
         let latents = self.initial_latents.as_deref().map(InitialLatents::read);
         let latents = latents.transpose().map_err(|e| model_failure(&e))?;
         let files = self.files();
-        let texts = self.encode(&files, prompts, drawing);
+        let texts = self.encode(&files, prompts, generation);
         let Texts {
-            null,
+            negative,
             prompts: encoded,
         } = texts.map_err(|e| model_failure(&e))?;
         let load = || Sdxl::load(&files.folder, &files.image_options()?);
         let sdxl = load().map_err(|e| model_failure(&e))?;
         let mut sampling = self.sampling(&sdxl, latents.as_ref());
-        drawing.set(&mut sampling)?;
-        let starts = starts(latents, images, drawing.seed);
+        generation.set(&mut sampling)?;
+        let starts = starts(latents, images, generation.seed);
         let mut written = Vec::new();
         for (at, (prompt, (embedding, mut trace))) in prompts.iter().zip(encoded).enumerate() {
             let request = |start: &Start| ImageRequest {
                 prompt: &embedding,
                 name: None,
-                negative: &null,
+                negative: &negative,
                 noise: start.noise.clone(),
             };
             let requests: Vec<ImageRequest<'_>> = starts.iter().map(request).collect();
-            let drawn = self.draw_prompt(&sdxl, &requests, &sampling, &mut trace);
-            let drawn = drawn.map_err(|e| model_failure(&e))?;
-            for (start, picture) in starts.iter().zip(&drawn) {
+            let images = self.generate_prompt(&sdxl, &requests, &sampling, &mut trace);
+            let images = images.map_err(|e| model_failure(&e))?;
+            for (start, image) in starts.iter().zip(&images) {
                 let file = format!("prompt-{at:02}-{}", start.label);
                 written.push(Written {
-                    file: drawing.write(&file, picture)?,
+                    file: generation.write(&file, image)?,
                     prompt: prompt.clone(),
                     seed: start.seed,
                     share: None,
@@ -181,10 +181,10 @@ impl FromModel {
         &self,
         files: &SdxlFiles,
         prompts: &[String],
-        drawing: &Drawing,
+        generation: &GenerationArgs,
     ) -> laioncele_sdxl::Result<Texts> {
         let encoders = TextEncoders::load(&files.folder, &files.text_options()?)?;
-        let null = match &self.negative_prompt {
+        let negative = match &self.negative_prompt {
             Some(text) => NegativePrompt::Text(text.clone()),
             None => NegativePrompt::Model,
         };
@@ -195,12 +195,12 @@ impl FromModel {
                 return Ok((prompt, trace));
             };
             let text = encoders.encode_prompt(name)?;
-            let named = encoders.named(&prompt, &text.name()?, drawing.naming)?;
+            let named = encoders.named(&prompt, &text.name()?, generation.naming)?;
             trace.record_name(&text, &prompt, &named)?;
             Ok((named, trace))
         };
         Ok(Texts {
-            null: encoders.encode_negative(&null)?,
+            negative: encoders.encode_negative(&negative)?,
             prompts: prompts
                 .iter()
                 .map(encode)
@@ -220,7 +220,7 @@ impl FromModel {
         }
     }
 
-    fn draw_prompt(
+    fn generate_prompt(
         &self,
         sdxl: &Sdxl,
         requests: &[ImageRequest<'_>],
@@ -228,16 +228,16 @@ impl FromModel {
         trace: &mut Trace,
     ) -> laioncele_sdxl::Result<Vec<RgbImage>> {
         if let Some(file) = &self.trace {
-            let drawn = sdxl.generate(requests, sampling, Some(trace))?;
+            let images = sdxl.generate(requests, sampling, Some(trace))?;
             trace.write(file)?;
-            return Ok(drawn);
+            return Ok(images);
         }
-        let mut drawn: Vec<Option<RgbImage>> = vec![None; requests.len()];
+        let mut images: Vec<Option<RgbImage>> = vec![None; requests.len()];
         sdxl.generate_each(requests, sampling, 0, |index, image| {
-            drawn[index] = Some(image?);
+            images[index] = Some(image?);
             Ok::<(), laioncele_sdxl::Error>(())
         })?;
-        Ok(drawn.into_iter().flatten().collect())
+        Ok(images.into_iter().flatten().collect())
     }
 }
 

@@ -1,11 +1,11 @@
-//! `laioncele generate`: pictures of anybody, from a photo or a name (Algorithm 1 of the paper), or straight from a
+//! `laioncele generate`: images of a person, from a photo or a name (Algorithm 1 of the paper), or straight from a
 //! model's folder.
 
 use clap::Args;
-use laioncele_generate_samples::draw::Picture;
+use laioncele_inference::generation::SampleRequest;
 
-use super::drawing::{Drawing, Person, Written, failure, name_of};
 use super::from_model::FromModel;
+use super::generation::{GenerationArgs, Person, Written, failure, name_of};
 use crate::args::RunPaths;
 use crate::failure::Failure;
 
@@ -20,23 +20,23 @@ Examples:
 
 A photo needs a run whose train-encoder is complete. The prompt speaks of \"a person\": the name is prepended.
 --model needs neither run nor manifest. Its trace holds ids_1, ids_2, embeds, pooled, the same of
-what is guided away from (null_...), noise, time_ids, timesteps, first_output, predictions, states
+the negative prompt (null_...), noise, time_ids, timesteps, first_output, predictions, states
 (latents at first and after every step) and decoded; with lcm also step_noise; with --name also
 names, name_ids_1, name_ids_2, token_count, prompt_embeds, prompt_pooled and np. Given to
---initial-latents, it is drawn again from the same noise.";
+--initial-latents, it generates again from the same noise.";
 
 /// `laioncele generate`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Generate {
-    /// Who: a photo, a folder of one person's photos, or `name:` and a name that the model may know
+    /// The person: a photo, a folder of photos of one person, or `name:` and a name that the model may know
     #[arg(
         value_name = "PERSON",
         required_unless_present = "model",
         conflicts_with = "model"
     )]
     person: Option<Person>,
-    /// What is drawn; may be given several times
+    /// What the images show; may be given several times
     #[arg(
         long,
         short,
@@ -44,11 +44,11 @@ pub struct Generate {
         default_value = "a portrait of a person"
     )]
     prompt: Vec<String>,
-    /// Pictures of each prompt
+    /// Images of each prompt
     #[arg(long, short = 'n', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     images: u16,
     #[command(flatten)]
-    drawing: Drawing,
+    generation: GenerationArgs,
     #[command(flatten)]
     paths: RunPaths,
     #[command(flatten)]
@@ -56,48 +56,45 @@ pub struct Generate {
 }
 
 impl Generate {
-    /// Draws.
+    /// Generates, writes and prints.
     ///
     /// # Errors
     /// Missing models or encoder, an unusable photo, a folder that cannot be written.
     pub fn execute(self) -> Result<(), Failure> {
         let written = match &self.person {
-            Some(person) => self.draw(person)?,
-            None => (self.from_model).draw(&self.prompt, self.images.into(), &self.drawing)?,
+            Some(person) => self.from_run(person)?,
+            None => {
+                (self.from_model).generate(&self.prompt, self.images.into(), &self.generation)?
+            }
         };
-        self.drawing.print(&written)
+        self.generation.print(&written)
     }
 
-    /// Draws a person with a run's studio.
-    fn draw(&self, person: &Person) -> Result<Vec<Written>, Failure> {
-        let studio = self.drawing.studio(&self.paths)?;
-        let name = name_of(&studio, person)?;
-        let pictures: Vec<Picture<'_>> = self
-            .prompt
-            .iter()
-            .flat_map(|prompt| {
-                let seed = |k| self.drawing.seed.wrapping_add(k);
-                (0..u64::from(self.images)).map(move |k| (prompt, seed(k)))
-            })
-            .map(|(prompt, seed)| Picture {
-                name: Some(&name),
-                prompt,
-                seed,
-            })
-            .collect();
-        let mut written = Vec::with_capacity(pictures.len());
-        for (at, picture) in pictures.iter().enumerate() {
-            let drawn = studio
-                .draw(picture.name, picture.prompt, picture.seed)
-                .map_err(|e| failure(e, ""))?;
-            let prompt = at / usize::from(self.images);
-            let file = format!("prompt-{prompt:02}-seed-{}", picture.seed);
-            written.push(Written {
-                file: self.drawing.write(&file, &drawn)?,
-                prompt: picture.prompt.to_owned(),
-                seed: Some(picture.seed),
-                share: None,
-            });
+    /// Generates with the models of a run.
+    fn from_run(&self, person: &Person) -> Result<Vec<Written>, Failure> {
+        let pipeline = self.generation.pipeline(&self.paths)?;
+        let name = name_of(&pipeline, person)?;
+        let mut written = Vec::new();
+        for (at, prompt) in self.prompt.iter().enumerate() {
+            for k in 0..u64::from(self.images) {
+                let seed = self.generation.seed.wrapping_add(k);
+                let request = SampleRequest {
+                    name: Some(&name),
+                    prompt,
+                    seed,
+                };
+                // One at a time: what is there is written, whatever becomes of the next.
+                let images = pipeline.generate(&[request]).map_err(|e| failure(e, ""))?;
+                for image in &images {
+                    let file = format!("prompt-{at:02}-seed-{seed}");
+                    written.push(Written {
+                        file: self.generation.write(&file, image)?,
+                        prompt: prompt.clone(),
+                        seed: Some(seed),
+                        share: None,
+                    });
+                }
+            }
         }
         Ok(written)
     }

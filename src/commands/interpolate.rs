@@ -2,16 +2,16 @@
 
 use clap::Args;
 
-use super::drawing::{Drawing, Person, Written, failure, name_of};
+use super::generation::{GenerationArgs, Person, Written, failure, name_of};
 use crate::args::RunPaths;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
   laioncele interpolate anna.jpg berta.jpg
-  laioncele interpolate anna.jpg 'name:Mira Castellan' --pictures 9 --prompt 'a person smiling' --into morph
+  laioncele interpolate anna.jpg 'name:Mira Castellan' --images 9 --prompt 'a person smiling' --into morph
 
-The two names are mixed before Equations 4 and 5 of the paper; every picture begins with the same noise.";
+The two names are mixed before Equations 4 and 5 of the paper; every image begins with the same noise.";
 
 /// `laioncele interpolate`
 #[derive(Args, Debug)]
@@ -23,10 +23,10 @@ pub struct Interpolate {
     /// The second person
     #[arg(value_name = "TO")]
     to: Person,
-    /// Pictures, both ends included
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(2..))]
-    pictures: u16,
-    /// What is drawn
+    /// Number of images, both ends included
+    #[arg(long, short = 'n', alias = "pictures", value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(2..))]
+    images: u16,
+    /// What the images show
     #[arg(
         long,
         short,
@@ -35,33 +35,33 @@ pub struct Interpolate {
     )]
     prompt: String,
     #[command(flatten)]
-    drawing: Drawing,
+    generation: GenerationArgs,
     #[command(flatten)]
     paths: RunPaths,
 }
 
 impl Interpolate {
-    /// Draws.
+    /// Generates, writes and prints.
     ///
     /// # Errors
     /// As `generate`.
     pub fn execute(self) -> Result<(), Failure> {
-        let studio = self.drawing.studio(&self.paths)?;
-        let from = name_of(&studio, &self.from)?;
-        let to = name_of(&studio, &self.to)?;
-        let count = usize::from(self.pictures);
-        let drawn = studio
-            .interpolate((&from, &to), count, &self.prompt, self.drawing.seed)
+        let pipeline = self.generation.pipeline(&self.paths)?;
+        let from = name_of(&pipeline, &self.from)?;
+        let to = name_of(&pipeline, &self.to)?;
+        let count = usize::from(self.images);
+        let images = pipeline
+            .interpolate((&from, &to), count, &self.prompt, self.generation.seed)
             .map_err(|e| failure(e, ""))?;
-        let mut written = Vec::with_capacity(drawn.len());
-        for (step, picture) in drawn.iter().enumerate() {
+        let mut written = Vec::with_capacity(images.len());
+        for (step, image) in images.iter().enumerate() {
             written.push(Written {
-                file: self.drawing.write(&format!("step-{step:02}"), picture)?,
+                file: self.generation.write(&format!("step-{step:02}"), image)?,
                 prompt: self.prompt.clone(),
-                seed: Some(self.drawing.seed),
+                seed: Some(self.generation.seed),
                 share: Some(step as f32 / (count - 1) as f32),
             });
         }
-        self.drawing.print(&written)
+        self.generation.print(&written)
     }
 }

@@ -2,12 +2,12 @@
 
 pub mod calibrate;
 pub mod doctor;
-mod drawing;
 pub mod encode_image;
 pub mod evaluate;
 pub mod faces;
 mod from_model;
 pub mod generate;
+mod generation;
 pub mod interpolate;
 pub mod mini;
 pub mod ner;

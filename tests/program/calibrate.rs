@@ -23,7 +23,7 @@ use crate::test_run::TestRun;
 /// The world's `[verify_portraits] same_person`.
 fn same_person(world: &TestRun) -> f64 {
     let manifest = Manifest::load(&world.join("mini.toml")).expect("a manifest");
-    let settings = laioncele_verify_portraits::Settings::read(&manifest);
+    let settings = laioncele_verify_portraits::Settings::from_manifest(&manifest);
     settings.expect("[verify_portraits]").same_person
 }
 

@@ -26,7 +26,7 @@ pub fn model_files(section: &str, role: &str, path: PathBuf) -> ModelFiles {
 }
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     use std::path::Path;
 
     use laioncele_core::Manifest;

@@ -31,7 +31,6 @@
 //! # }
 //! ```
 
-pub mod agreement;
 mod align;
 pub mod calibration;
 mod decode;

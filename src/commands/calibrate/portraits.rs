@@ -7,15 +7,13 @@ use laioncele_core::table::PortraitFace;
 use laioncele_core::{Manifest, NameId, StageName, TableId, part};
 use laioncele_face::calibration::{Curve, Tally};
 use laioncele_face::cosine;
+use laioncele_inference::agreement::PORTRAITS;
 
 use super::Measured;
 use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::session::{Access, Session};
 use crate::words::count;
-
-/// Portraits of a name.
-const PORTRAITS: usize = 4;
 
 /// The faces of a name's portraits, in their order; `None` for one without a single face.
 struct Name([Option<Vec<f32>>; PORTRAITS]);
@@ -53,7 +51,7 @@ impl Name {
 /// Measures the run at `paths`; at most `names` names are compared with one another.
 pub fn measure(manifest: &Manifest, paths: &RunPaths, names: usize) -> Result<Measured, Failure> {
     let all = faces(paths)?;
-    let same_person = laioncele_verify_portraits::Settings::read(manifest)?.same_person;
+    let same_person = laioncele_verify_portraits::Settings::from_manifest(manifest)?.same_person;
     let known = all.iter().filter(|name| name.is_known(same_person)).count();
     let (same, same_mean) = within(&all, same_person);
     let (different, different_mean) = between(&all[..names.min(all.len())], same_person);

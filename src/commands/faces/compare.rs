@@ -78,7 +78,7 @@ impl Compare {
                 return Err(Failure::new(Exit::Usage, text));
             }
             Some(given) => given,
-            None => laioncele_verify_images::Settings::read(&manifest)?.same_person_photo,
+            None => laioncele_verify_images::Settings::from_manifest(&manifest)?.same_person_photo,
         };
         let rates = ErrorRates::of(&manifest)?;
         let nets = load(&manifest)?;

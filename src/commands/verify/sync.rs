@@ -7,14 +7,12 @@ use std::io::Cursor;
 use laioncele_core::ledger::Record;
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, ImageId, NameId, Part, TableId};
+use laioncele_inference::agreement::PORTRAITS;
 use polars::prelude::{DataFrame, ParquetReader, PolarsResult, SerReader};
 
 use super::Findings;
 use crate::failure::Failure;
 use crate::session::Session;
-
-/// Portraits of every kept name.
-const PORTRAITS: usize = 4;
 
 /// Name and second id (photo, portrait index) of a table's rows.
 type Pairs = BTreeSet<(u64, u64)>;

@@ -1,11 +1,11 @@
 //! Stage 4, generate-portraits: four portraits of each name by Name Prepending.
 //!
 //! **Lazy portraits.** One pair of portraits that disagrees already rejects a name in verify-portraits, so two are
-//! drawn first, compared here, and the other two only if they agree: the kept names are the same by construction.
+//! generated first, compared here, and the other two only if they agree: the kept names are the same by construction.
 //! Portraits of earlier runs are taken over where seed, settings, models and name embedding are the same, so that
-//! another threshold draws only what is missing.
+//! another threshold generates only what is missing.
 
-mod draw;
+mod generate;
 mod settings;
 
 use std::collections::HashMap;
@@ -18,17 +18,17 @@ use laioncele_core::{
     StepSpec, TableId, Task, Unit,
 };
 use laioncele_face::FaceNets;
+use laioncele_inference::agreement::PORTRAITS;
 use laioncele_inference::{ModelError, ModelLoader};
 use laioncele_sdxl::{NegativePrompt, PromptEmbedding, Sdxl};
 
-use draw::{Outcome, PORTRAITS, Portraitist};
-use settings::Plan;
-pub use settings::Settings;
+use generate::{Outcome, PortraitGenerator};
+pub use settings::{Settings, StageConfig};
 
-/// Names whose portraits are held in memory before they are written: 64 names of four pictures of 1024 × 1024 are
+/// Names whose portraits are held in memory before they are written: 64 names of four images of 1024 × 1024 are
 /// about 400 MB.
 const NAMES_AT_ONCE: usize = 64;
-/// Bytes of pictures after which a part is closed.
+/// Bytes of images after which a part is closed.
 const PART_BYTES: usize = 256 << 20;
 
 /// The steps of this stage.
@@ -57,23 +57,23 @@ impl Step for GeneratePortraits {
     }
 
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
-        Ok(Plan::read(manifest)?.key_settings())
+        Ok(StageConfig::from_manifest(manifest)?.key_settings())
     }
     fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(Plan::read(manifest)?.models())
+        Ok(StageConfig::from_manifest(manifest)?.models())
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let plan = Plan::read(task.manifest())?;
+        let config = StageConfig::from_manifest(task.manifest())?;
         let mut names: Vec<NameEmbedding> = task.read()?;
         names.sort_by_key(|name| name.name_id);
         let mut output = Output::default();
         if !names.is_empty() {
-            portray_all(task, &plan, &names, PIXELS_VERSION, &mut output)?;
+            generate_all(task, &config, &names, PIXELS_VERSION, &mut output)?;
         }
         output.close_part(task)?;
         task.balance(Unit::Name, names.len() as u64, output.names);
-        let all = output.names * u64::from(PORTRAITS);
+        let all = output.names * PORTRAITS as u64;
         task.metric("portraits", output.portraits as f64);
         task.metric("portraits_saved", (all - output.portraits) as f64);
         task.metric("portraits_reused", output.reused as f64);
@@ -97,7 +97,7 @@ impl Output {
     fn add(&mut self, task: &mut Task, outcomes: Vec<(NameId, Outcome)>) -> Result<(), StageError> {
         for (name_id, outcome) in outcomes {
             match outcome {
-                Outcome::Drawn {
+                Outcome::Generated {
                     portraits,
                     pair,
                     reused,
@@ -130,32 +130,32 @@ impl Output {
     }
 }
 
-/// What portraits are drawn with.
+/// What portraits are generated with.
 struct Models {
     sdxl: Arc<Sdxl>,
     prompt: PromptEmbedding,
-    null: PromptEmbedding,
+    negative: PromptEmbedding,
     nets: Option<Arc<FaceNets>>,
 }
 
-fn portray_all(
+fn generate_all(
     task: &mut Task,
-    plan: &Plan,
+    config: &StageConfig,
     names: &[NameEmbedding],
     version: u32,
     output: &mut Output,
 ) -> Result<(), StageError> {
-    let models = load_models(task, plan)?;
-    let sampling = plan.settings.sampling();
+    let models = load_models(task, config)?;
+    let sampling = config.settings.sampling();
     models.sdxl.check(&sampling).map_err(ModelError::from)?;
     let key = task.key_parts().clone();
-    let portraitist = Portraitist {
-        plan,
+    let generator = PortraitGenerator {
+        config,
         key: &key,
         version,
         sdxl: &models.sdxl,
         prompt: &models.prompt,
-        null: &models.null,
+        negative: &models.negative,
         sampling: &sampling,
         threads: task.runtime_environment().threads,
         nets: models.nets.as_deref(),
@@ -164,7 +164,7 @@ fn portray_all(
     let (mut done, total) = (0, names.len() as u64);
     for block in names.chunks(NAMES_AT_ONCE) {
         let progress = |finished| task.progress(done + finished as u64, total, Unit::Name);
-        let outcomes = portraitist.portray(block, progress)?;
+        let outcomes = generator.generate(block, progress)?;
         done += block.len() as u64;
         let names = block.iter().map(|name| name.name_id);
         output.add(task, names.zip(outcomes).collect())?;
@@ -181,18 +181,18 @@ fn earlier_portraits(task: &Task) -> Result<HashMap<(NameId, u32), Vec<Portrait>
     Ok(earlier)
 }
 
-fn load_models(task: &Task, plan: &Plan) -> Result<Models, StageError> {
+fn load_models(task: &Task, config: &StageConfig) -> Result<Models, StageError> {
     let loader = ModelLoader::of_task(task);
-    let sdxl = loader.sdxl(&plan.sdxl.files)?;
-    let encoders = loader.text_encoders(&plan.sdxl.files)?;
-    let look = plan.look.as_ref();
-    let nets = look.map(|look| loader.face_nets(&look.face.files));
+    let sdxl = loader.sdxl(&config.sdxl.files)?;
+    let encoders = loader.text_encoders(&config.sdxl.files)?;
+    let check = config.pair_check.as_ref();
+    let nets = check.map(|check| loader.face_nets(&check.face.files));
     Ok(Models {
         sdxl,
         prompt: encoders
-            .encode_prompt(&plan.settings.prompt)
+            .encode_prompt(&config.settings.prompt)
             .map_err(ModelError::from)?,
-        null: encoders
+        negative: encoders
             .encode_negative(&NegativePrompt::Model)
             .map_err(ModelError::from)?,
         nets: nets.transpose()?,

@@ -4,6 +4,7 @@ use laioncele_core::ModelFiles;
 use laioncele_core::key::KeyParts;
 use laioncele_core::table::NameEmbedding;
 use laioncele_core::{CoreError, Digest, KeyHasher, Manifest, NameId};
+use laioncele_inference::agreement::AgreementSettings;
 use laioncele_inference::{FaceSection, SchedulerChoice, SdxlSection};
 use laioncele_sdxl::{SamplingSettings, SchedulerKind};
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ pub struct Settings {
     pub width: Option<usize>,
     /// Pixels; the model's own size where it is not given.
     pub height: Option<usize>,
-    /// Draw the third and fourth portrait only if the first two show one person.
+    /// Generate the third and fourth portrait only if the first two show one person.
     pub lazy: bool,
 }
 
@@ -44,7 +45,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How the pictures are drawn.
+    /// How the images are sampled.
     pub fn sampling(&self) -> SamplingSettings {
         SamplingSettings {
             scheduler: self.scheduler.0,
@@ -59,53 +60,44 @@ impl Settings {
 
 /// All that this stage reads of the manifest.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct StageConfig {
     /// The stage's own section.
     pub settings: Settings,
     /// The run's seed.
     pub run_seed: u64,
     /// `[models.sdxl]`, resolved.
     pub sdxl: SdxlSection,
-    /// What lazy drawing compares with; `None` if all portraits are drawn anyway.
-    pub look: Option<LookPlan>,
+    /// What a lazy run compares the first two portraits with; `None` if all are generated anyway.
+    pub pair_check: Option<PairCheck>,
 }
 
-/// What lazy drawing compares two portraits with.
+/// What a lazy run compares two portraits with.
 #[derive(Clone, Debug)]
-pub struct LookPlan {
-    /// `[models.face]`, resolved, without the gender network.
+pub struct PairCheck {
+    /// `[models.face]`, without the gender network.
     pub face: FaceSection,
     /// `same_person` of `[verify_portraits]`.
     pub same_person: f32,
 }
 
-/// The one key of `[verify_portraits]` that lazy drawing depends on.
-#[derive(Deserialize)]
-struct VerifyPortraits {
-    same_person: Option<f32>,
-}
-
-impl Plan {
+impl StageConfig {
     /// Reads the manifest.
     ///
     /// # Errors
     /// Unknown keys, wrong types, missing models.
-    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Settings = manifest.section("generate_portraits")?;
-        let look = settings
-            .lazy
-            .then(|| LookPlan::read(manifest))
-            .transpose()?;
+        let pair_check = settings.lazy.then(|| PairCheck::from_manifest(manifest));
         Ok(Self {
             run_seed: manifest.run.seed,
             sdxl: SdxlSection::from_manifest(manifest)?,
             settings,
-            look,
+            pair_check: pair_check.transpose()?,
         })
     }
 
     /// What a portrait's pixels depend on besides models, name and seed.
-    fn drawing(&self) -> Value {
+    fn image_settings(&self) -> Value {
         let s = &self.settings;
         json!({
             "prompt": s.prompt, "guidance": s.guidance, "steps": s.steps, "scheduler": s.scheduler,
@@ -115,11 +107,11 @@ impl Plan {
 
     /// The settings of the step's key.
     pub fn key_settings(&self) -> Value {
-        let mut settings = self.drawing();
+        let mut settings = self.image_settings();
         settings["lazy"] = self.settings.lazy.into();
         settings["run"] = json!({ "seed": self.run_seed });
-        if let Some(look) = &self.look {
-            settings["verify_portraits"] = json!({ "same_person": look.same_person });
+        if let Some(check) = &self.pair_check {
+            settings["verify_portraits"] = json!({ "same_person": check.same_person });
         }
         settings
     }
@@ -128,20 +120,21 @@ impl Plan {
     pub fn models(&self) -> Vec<ModelFiles> {
         let mut files = self.sdxl.text_model_files();
         files.extend(self.sdxl.image_model_files());
-        files.extend(self.look.iter().flat_map(|look| look.face.model_files()));
+        let checks = self.pair_check.iter();
+        files.extend(checks.flat_map(|check| check.face.model_files()));
         files
     }
 
     /// Digest of all that the pixels of a name's portrait depend on besides its seed: settings, SDXL's files (as the
     /// task's key has them), the name embedding, and this code's `version`. Neither the threshold nor laziness is in
-    /// it: what they change is which portraits are drawn, never how.
+    /// it: they change which portraits are generated, never how.
     pub fn digest(&self, key: &KeyParts, version: u32, name: &NameEmbedding) -> Digest {
         let embedding: Vec<u8> = (name.embedding.0.iter())
             .flat_map(|v| v.to_le_bytes())
             .collect();
         let mut hasher = KeyHasher::new("portrait")
             .number("version", u64::from(version))
-            .text("drawing", &self.drawing().to_string())
+            .text("drawing", &self.image_settings().to_string())
             .bytes("embedding", &embedding);
         for (label, digest) in key.models.iter().filter(|m| m.0.starts_with("models.sdxl")) {
             hasher = hasher.digest(label, *digest);
@@ -160,16 +153,11 @@ impl Plan {
     }
 }
 
-impl LookPlan {
-    fn read(manifest: &Manifest) -> Result<Self, CoreError> {
-        let verify: VerifyPortraits = manifest.section("verify_portraits")?;
-        let missing =
-            "[verify_portraits] same_person is needed for [generate_portraits] lazy = true";
+impl PairCheck {
+    fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         Ok(Self {
             face: FaceSection::from_manifest(manifest)?.without_gender(),
-            same_person: verify
-                .same_person
-                .ok_or_else(|| manifest.error(missing.to_owned()))?,
+            same_person: AgreementSettings::from_manifest(manifest)?.threshold(),
         })
     }
 }

@@ -15,7 +15,7 @@ fn mini() -> String {
     format!("{}/../../manifests/mini", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A harness on `root` with `keys` in `[generate_portraits]`; two steps are enough to tell pictures apart.
+/// A harness on `root` with `keys` in `[generate_portraits]`; two steps are enough to tell images apart.
 fn harness(root: &Path, keys: &str, same_person: f32) -> StepHarness {
     let mini = mini();
     let text = format!(
@@ -82,14 +82,14 @@ fn portraits_depend_on_their_seed_alone() {
     assert_eq!(
         alone.iter().collect::<Vec<_>>(),
         same,
-        "whatever is drawn beside it"
+        "whatever is generated beside it"
     );
-    let picture = image::load_from_memory(&together[0].image.bytes).expect("a PNG");
-    assert_eq!((picture.width(), picture.height()), (128, 128));
+    let image = image::load_from_memory(&together[0].image.bytes).expect("a PNG");
+    assert_eq!((image.width(), image.height()), (128, 128));
 }
 
 #[test]
-fn lazy_draws_the_same_portraits_or_fewer() {
+fn lazy_runs_generate_the_same_portraits_or_fewer() {
     let all = names(&["Maria Johnson", "Peter Garcia"]);
     let record = |keys: &str, same_person: f32| {
         let folder = tempfile::tempdir().expect("a folder");
@@ -98,10 +98,10 @@ fn lazy_draws_the_same_portraits_or_fewer() {
         let pairs: Vec<PortraitPair> = harness.rows(&record).expect("pairs");
         (portraits(&harness, &record), pairs, record.metrics)
     };
-    let (eager, no_pairs, figures) = record("steps = 8\nlazy = false\n", 0.4);
-    assert!(no_pairs.is_empty() && figures["portraits_saved"] == 0.0);
-    // No pair agrees by more than 1: the third and fourth are never drawn.
-    let (two, pairs, figures) = record("steps = 8\n", 1.5);
+    let (eager, no_pairs, metrics) = record("steps = 8\nlazy = false\n", 0.4);
+    assert!(no_pairs.is_empty() && metrics["portraits_saved"] == 0.0);
+    // No two portraits agree entirely: the third and fourth are never generated.
+    let (two, pairs, metrics) = record("steps = 8\n", 1.0);
     assert_eq!(
         two,
         eager
@@ -110,9 +110,9 @@ fn lazy_draws_the_same_portraits_or_fewer() {
             .cloned()
             .collect::<Vec<_>>()
     );
-    assert!(pairs.iter().all(|pair| pair.drawn == 2) && figures["portraits_saved"] == 4.0);
+    assert!(pairs.iter().all(|pair| pair.drawn == 2) && metrics["portraits_saved"] == 4.0);
     // Every pair of single faces agrees by at least -1.
-    let (some, pairs, figures) = record("steps = 8\n", -1.0);
+    let (some, pairs, metrics) = record("steps = 8\n", -1.0);
     for pair in &pairs {
         let drawn: Vec<_> = some.iter().filter(|p| p.name_id == pair.name_id).collect();
         let wanted = if pair.similarity.is_some() { 4 } else { 2 };
@@ -123,22 +123,22 @@ fn lazy_draws_the_same_portraits_or_fewer() {
         pairs.iter().any(|pair| pair.similarity.is_some()),
         "{pairs:?}"
     );
-    assert_eq!(figures["portraits"], some.len() as f64);
+    assert_eq!(metrics["portraits"], some.len() as f64);
 }
 
 #[test]
-fn another_threshold_draws_only_what_is_missing() {
+fn another_threshold_generates_only_what_is_missing() {
     let all = names(&["Maria Johnson"]);
     let folder = tempfile::tempdir().expect("a folder");
-    let first = harness(folder.path(), "steps = 2\n", 1.5);
+    let first = harness(folder.path(), "steps = 2\n", 1.0);
     let two = portraits(&first, &run(&first, &all));
     assert_eq!(two.len(), 2);
-    let eager = harness(folder.path(), "steps = 2\nlazy = false\n", 1.5);
+    let eager = harness(folder.path(), "steps = 2\nlazy = false\n", 1.0);
     let record = run(&eager, &all);
     let four = portraits(&eager, &record);
     assert_eq!((four.len(), record.metrics["portraits_reused"]), (4, 2.0));
     assert_eq!(four[..2], two[..]);
-    let lower = harness(folder.path(), "steps = 2\n", 1.4);
+    let lower = harness(folder.path(), "steps = 2\n", 0.999);
     let record = run(&lower, &all);
     assert_eq!(
         (
@@ -147,7 +147,7 @@ fn another_threshold_draws_only_what_is_missing() {
         ),
         (two, 2.0)
     );
-    let other = harness(folder.path(), "steps = 3\n", 1.5);
+    let other = harness(folder.path(), "steps = 3\n", 1.0);
     assert_eq!(
         run(&other, &all).metrics["portraits_reused"],
         0.0,
@@ -207,9 +207,10 @@ fn the_key_holds_what_the_result_depends_on() {
 #[test]
 fn seeds_never_change() {
     let folder = tempfile::tempdir().expect("a folder");
-    let plan = Plan::read(&harness(folder.path(), "", 0.4).manifest).expect("a plan");
+    let config =
+        StageConfig::from_manifest(&harness(folder.path(), "", 0.4).manifest).expect("a config");
     assert_eq!(
-        plan.seed(NameId::of("Mira Castellan"), 3),
+        config.seed(NameId::of("Mira Castellan"), 3),
         0x8fbd_9e8b_de3b_6cca
     );
 }

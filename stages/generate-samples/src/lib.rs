@@ -1,9 +1,7 @@
 //! Stage 12, generate-samples: photos of people that no network was trained on, and prompts, to pictures of those
-//! people; beside them the plain model's pictures of the same prompts, which the evaluation compares with. The drawing
-//! itself is [`draw`], which `laioncele generate` and `laioncele interpolate` use too.
+//! people; beside them the base model's images of the same prompts, which the evaluation compares with. The images come
+//! from [`laioncele_inference::generation`].
 
-pub mod draw;
-mod people;
 mod prompts;
 mod settings;
 mod sheet;
@@ -16,13 +14,15 @@ use laioncele_core::{
     CoreError, DropReason, Manifest, Partition, Partitioning, Reads, StageError, StageName, Step,
     StepSpec, TableId, Task, Unit,
 };
+use laioncele_inference::generation::{
+    GenerationError, GenerationPipeline, PersonName, RunTables, SampleRequest,
+};
+use laioncele_inference::references::{Person, Refusal};
+use laioncele_inference::{ModelError, encode_png};
+use laioncele_sdxl::Error as SdxlError;
 
-use draw::{DrawError, Name, Picture, Source, Studio};
-use laioncele_inference::encode_png;
-use people::{Person, Refusal};
 pub use prompts::{Prompts, with_word};
-use settings::Plan;
-pub use settings::{Eta, MeanLength, Settings};
+pub use settings::{Settings, StageConfig};
 
 /// People are spread over at most so many tasks.
 const MOST_CHUNKS: usize = 64;
@@ -53,40 +53,41 @@ impl Step for GenerateSamples {
     }
 
     fn partitioning(&self, manifest: &Manifest) -> Result<Partitioning, CoreError> {
-        let people = Plan::read(manifest)?.people(manifest)?;
-        // The last chunk is the plain model's.
+        let people = StageConfig::from_manifest(manifest)?.people(manifest)?;
+        // The last chunk is the base model's.
         let chunks = people.len().min(MOST_CHUNKS) + 1;
         Ok(Partitioning::Chunks(u32::try_from(chunks).unwrap_or(1)))
     }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
-        Ok(Plan::read(manifest)?.key_settings())
+        Ok(StageConfig::from_manifest(manifest)?.key_settings())
     }
     fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Plan::read(manifest)?.models(manifest)
+        StageConfig::from_manifest(manifest)?.models(manifest)
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let plan = Plan::read(task.manifest())?;
-        let people = plan.people(task.manifest())?;
+        let config = StageConfig::from_manifest(task.manifest())?;
+        let people = config.people(task.manifest())?;
         let chunks = people.len().min(MOST_CHUNKS);
         let chunk = chunk_number(task)?;
-        let mut studio = Studio::assemble(&plan, &Source::Task(task))?;
-        studio.threads = task.runtime_environment().threads;
+        let tables = RunTables::Task(task);
+        let mut pipeline = GenerationPipeline::open(&config.generation(), &tables)?;
+        pipeline.threads = task.runtime_environment().threads;
         let mut output = Output::default();
         let mut subjects = Vec::new();
         if chunk == chunks {
-            subjects.push(Subject::plain(&plan, &studio));
+            subjects.push(Subject::base_model(&config, &pipeline));
         } else {
             for person in people.iter().skip(chunk).step_by(chunks) {
-                subjects.push(Subject::person(&plan, &studio, person)?);
+                subjects.push(Subject::person(&config, &pipeline, person)?);
             }
         }
         output.planned = subjects.iter().map(|s| s.samples.len() as u64).sum();
         for subject in subjects {
-            output.draw(task, &studio, subject)?;
+            output.generate(task, &pipeline, subject)?;
         }
-        task.balance(Unit::Sample, output.planned, output.drawn);
-        task.metric("samples", output.drawn as f64);
+        task.balance(Unit::Sample, output.planned, output.generated);
+        task.metric("samples", output.generated as f64);
         if output.written {
             Ok(())
         } else {
@@ -113,70 +114,74 @@ fn chunk_number(task: &Task) -> Result<usize, StageError> {
     }
 }
 
-/// A sample to draw.
+/// A sample to generate.
 struct Planned {
     group: String,
-    /// As drawn.
+    /// With the word for the person in it.
     prompt: String,
     index: u32,
     seed: u64,
 }
 
-/// Who is drawn, and what.
+/// Who is shown, and what.
 struct Subject {
-    /// Empty for the plain model.
+    /// Empty for the base model.
     person: String,
-    /// The name to prepend, nothing for the plain model, or why there is none.
-    name: Result<Option<Name>, Refusal>,
+    /// The name to prepend, nothing for the base model, or why there is none.
+    name: Result<Option<PersonName>, Refusal>,
     samples: Vec<Planned>,
 }
 
 impl Subject {
-    fn plain(plan: &Plan, studio: &Studio) -> Self {
-        let words = studio.words();
+    fn base_model(config: &StageConfig, pipeline: &GenerationPipeline) -> Self {
+        let words = pipeline.words();
         let word = |index: u32| words[index as usize % words.len()];
         Self {
             person: String::new(),
             name: Ok(None),
-            samples: planned(plan, "", plan.settings.plain_images(), word),
+            samples: planned(config, "", config.settings.plain_images(), word),
         }
     }
 
-    fn person(plan: &Plan, studio: &Studio, person: &Person) -> Result<Self, StageError> {
+    fn person(
+        config: &StageConfig,
+        pipeline: &GenerationPipeline,
+        person: &Person,
+    ) -> Result<Self, StageError> {
         let mut word = "person";
-        let name = match person.pictures() {
+        let name = match person.images() {
             Err(refusal) => Err(refusal),
             Ok(photos) => {
-                word = studio.word_for(&photos[0])?;
-                match studio.name_from_photos(&photos) {
+                word = pipeline.word_for(&photos[0])?;
+                match pipeline.name_from_photos(&photos) {
                     Ok(name) => Ok(Some(name)),
-                    Err(DrawError::NoFace) => Err((DropReason::NoFace, person.name.clone())),
+                    Err(GenerationError::NoFace) => Err((DropReason::NoFace, person.name.clone())),
                     Err(error) => return Err(error.into()),
                 }
             }
         };
-        let images = plan.settings.images_per_prompt;
+        let images = config.settings.images_per_prompt;
         Ok(Self {
             name,
-            samples: planned(plan, &person.name, images, |_| word),
+            samples: planned(config, &person.name, images, |_| word),
             person: person.name.clone(),
         })
     }
 }
 
 fn planned(
-    plan: &Plan,
+    config: &StageConfig,
     person: &str,
     images: u32,
     word: impl Fn(u32) -> &'static str,
 ) -> Vec<Planned> {
     let mut samples = Vec::new();
-    for (group, prompt) in plan.settings.prompts.all() {
+    for (group, prompt) in config.settings.prompts.all() {
         samples.extend((0..images).map(|index| Planned {
             group: group.to_owned(),
             prompt: with_word(prompt, word(index)),
             index,
-            seed: plan.seed(person, prompt, index),
+            seed: config.seed(person, prompt, index),
         }));
     }
     samples
@@ -186,17 +191,17 @@ fn planned(
 #[derive(Default)]
 struct Output {
     planned: u64,
-    drawn: u64,
+    generated: u64,
     done: u64,
     written: bool,
 }
 
 impl Output {
-    /// Draws a subject's samples and writes them as a part; drops them where the subject has no name.
-    fn draw(
+    /// Generates a subject's samples and writes them as a part; drops them where the subject has no name.
+    fn generate(
         &mut self,
         task: &mut Task,
-        studio: &Studio,
+        pipeline: &GenerationPipeline,
         subject: Subject,
     ) -> Result<(), StageError> {
         let name = match &subject.name {
@@ -215,20 +220,23 @@ impl Output {
                 return Ok(());
             }
         };
-        let picture = |sample| {
+        let request = |sample| {
             let Planned { prompt, seed, .. }: &Planned = sample;
-            Picture {
+            SampleRequest {
                 name,
                 prompt,
                 seed: *seed,
             }
         };
-        let pictures: Vec<Picture<'_>> = subject.samples.iter().map(picture).collect();
-        let mut files: Vec<Option<Result<Vec<u8>, String>>> = vec![None; pictures.len()];
-        studio.draw_each(&pictures, |index, image| {
+        let requests: Vec<SampleRequest<'_>> = subject.samples.iter().map(request).collect();
+        let mut files: Vec<Option<Result<Vec<u8>, String>>> = vec![None; requests.len()];
+        pipeline.generate_each(&requests, |index, image| {
             files[index] = Some(match image {
                 Ok(image) => Ok(encode_png(&image)?),
-                Err(DrawError::Sdxl(laioncele_sdxl::Error::NotFinite { what, .. })) => Err(what),
+                Err(GenerationError::Model(ModelError::Sdxl(SdxlError::NotFinite {
+                    what,
+                    ..
+                }))) => Err(what),
                 Err(error) => return Err(StageError::from(error)),
             });
             self.done += 1;
@@ -244,7 +252,7 @@ impl Output {
                 }
             }
         }
-        self.drawn += rows.len() as u64;
+        self.generated += rows.len() as u64;
         self.written = true;
         task.write(rows)
     }

@@ -1,30 +1,33 @@
-//! What the manifest says of samples, and everything else of it that drawing from photos depends on.
+//! What the manifest says of samples, and everything else of it that generation from photos depends on.
 
 use std::path::{Path, PathBuf};
 
 use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, KeyHasher, Manifest};
 use laioncele_encoder::Crop;
-use laioncele_inference::{FaceSection, ImageEncoderSection, SchedulerChoice, SdxlSection};
+use laioncele_inference::generation::{Eta, GenerationConfig};
+use laioncele_inference::references::{self, Person};
+use laioncele_inference::{
+    FaceSection, ImageEncoderSection, SchedulerChoice, SdxlSection, training_crop,
+};
 use laioncele_sdxl::{SamplingSettings, SchedulerKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::people::{Person, people};
 use crate::prompts::Prompts;
 
 /// `[generate_samples]`; the defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Photos of people that no network was trained on: one picture per person, or one sub-folder per person. The stage
+    /// Photos of people that no network was trained on: one photo per person, or one sub-folder per person. The stage
     /// needs it; `laioncele generate` does not.
     pub references: Option<PathBuf>,
-    /// Draw only the first so many people, by name.
+    /// Use only the first so many people, by name.
     pub people: Option<usize>,
-    /// What to draw: a list of prompts, or lists by group.
+    /// What to show: a list of prompts, or lists by group.
     pub prompts: Prompts,
-    /// Pictures of each person and prompt.
+    /// Images of each person and prompt.
     pub images_per_prompt: u32,
     /// Pictures of the plain model, with no name prepended, for each prompt; as many as of one person where it is not
     /// given. 0 draws none.
@@ -48,24 +51,6 @@ pub struct Settings {
     pub eta: Eta,
 }
 
-/// η of Equation 5.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Eta {
-    /// This length.
-    Length(f32),
-    /// The mean length of the dataset's names.
-    Mean(MeanLength),
-}
-
-/// The word `mean`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MeanLength {
-    /// `mean`
-    Mean,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -87,7 +72,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How the pictures are drawn.
+    /// How the images are sampled.
     pub fn sampling(&self) -> SamplingSettings {
         SamplingSettings {
             scheduler: self.scheduler.0,
@@ -108,11 +93,13 @@ impl Settings {
 
 /// All that this stage reads of the manifest, paths resolved.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct StageConfig {
     /// The stage's own section.
     pub settings: Settings,
     /// The run's seed.
     pub run_seed: u64,
+    /// The folder of reference photos.
+    pub references: Option<PathBuf>,
     /// `[models.sdxl]`
     pub sdxl: SdxlSection,
     /// `[models.image_encoders]`
@@ -123,23 +110,14 @@ pub struct Plan {
     pub crop: Crop,
 }
 
-/// The one key of `[train_encoder]` that inference depends on.
-#[derive(Default, Deserialize)]
-struct TrainEncoder {
-    #[serde(default)]
-    crop: Crop,
-}
-
-impl Plan {
+impl StageConfig {
     /// Reads the manifest.
     ///
     /// # Errors
     /// Unknown keys, wrong types, missing models.
-    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
-        let resolve = |path: &Path| manifest.resolve(path);
-        let mut settings: Settings = manifest.section("generate_samples")?;
-        settings.references = settings.references.as_deref().map(resolve);
-        let TrainEncoder { crop } = manifest.section("train_encoder")?;
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
+        let settings: Settings = manifest.section("generate_samples")?;
+        let crop = training_crop(manifest)?;
         let face = if settings.gendered || crop == Crop::Face {
             let section = FaceSection::from_manifest(manifest)?;
             Some(if settings.gendered {
@@ -152,6 +130,7 @@ impl Plan {
         };
         Ok(Self {
             run_seed: manifest.run.seed,
+            references: references::folder(manifest)?,
             sdxl: SdxlSection::from_manifest(manifest)?,
             image_encoders: ImageEncoderSection::from_manifest(manifest)?,
             face,
@@ -160,21 +139,32 @@ impl Plan {
         })
     }
 
-    /// The people to draw.
+    /// What the pipeline is loaded with.
+    pub fn generation(&self) -> GenerationConfig {
+        GenerationConfig {
+            sdxl: self.sdxl.files.clone(),
+            image_encoders: self.image_encoders.clone(),
+            face: self.face.as_ref().map(|section| section.files.clone()),
+            crop: self.crop,
+            sampling: self.settings.sampling(),
+            delta: self.settings.delta,
+            eta: self.settings.eta,
+        }
+    }
+
+    /// The people to show.
     ///
     /// # Errors
     /// No `references`, or a folder that cannot be read.
     pub fn people(&self, manifest: &Manifest) -> Result<Vec<Person>, CoreError> {
-        let mut people = people(self.references(manifest)?)?;
+        let mut people = references::people(self.references(manifest)?)?;
         people.truncate(self.settings.people.unwrap_or(usize::MAX));
         Ok(people)
     }
 
     fn references(&self, manifest: &Manifest) -> Result<&Path, CoreError> {
-        let missing =
-            "[generate_samples] references is missing: a folder with photos of people to draw";
-        let folder = self.settings.references.as_deref();
-        folder.ok_or_else(|| manifest.error(missing.to_owned()))
+        let folder = self.references.as_deref();
+        folder.ok_or_else(|| references::missing(manifest))
     }
 
     /// The settings of the step's key.
@@ -220,23 +210,5 @@ impl Plan {
             .number("index", u64::from(index))
             .finish()
             .low_u64()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn eta_is_a_number_or_the_mean() {
-        let settings: Settings = serde_json::from_str(r#"{"eta": "mean"}"#).expect("settings");
-        assert_eq!(settings.eta, Eta::Mean(MeanLength::Mean));
-        let settings: Settings = serde_json::from_str(r#"{"eta": 27}"#).expect("settings");
-        assert_eq!(settings.eta, Eta::Length(27.0));
-        assert!(serde_json::from_str::<Settings>(r#"{"eta": "median"}"#).is_err());
-        assert_eq!(
-            serde_json::to_value(Settings::default()).expect("json")["eta"],
-            80.0
-        );
     }
 }

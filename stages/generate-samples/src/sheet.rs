@@ -1,23 +1,23 @@
-//! The contact sheet `samples/sheet.png`: a row for each person, first the reference photo, then one picture of some
-//! prompts of each group; the plain model's row last. `samples/sheet.json` says who and what is where.
+//! The contact sheet `samples/sheet.png`: a row for each person, first the reference photo, then one image of some
+//! prompts of each group; the base model's row last. `samples/sheet.json` says who and what is where.
 
 use std::collections::BTreeMap;
 
-use image::codecs::png::PngEncoder;
 use image::{Rgb, RgbImage, imageops};
 use laioncele_core::ledger::Record;
 use laioncele_core::store::Store;
 use laioncele_core::table::Sample;
 use laioncele_core::{CoreError, KeyHasher, Manifest, Part, TableId, part};
 use laioncele_image::{Filter, Limits, Orientation, decode, resample};
+use laioncele_inference::encode_png;
 use serde::{Deserialize, Serialize};
 
-use crate::settings::Plan;
+use crate::settings::StageConfig;
 
 const SHEET: &str = "samples/sheet.png";
 const LEGEND: &str = "samples/sheet.json";
 
-/// Edge of a picture on the sheet, and the space around it, in pixels.
+/// Edge of an image on the sheet, and the space around it, in pixels.
 const CELL: u32 = 128;
 const GAP: u32 = 4;
 /// People and prompts on the sheet at most.
@@ -29,31 +29,29 @@ const MOST_COLUMNS: usize = 12;
 struct Legend {
     /// Of the parts that it was made from.
     digest: String,
-    /// Top to bottom; the plain model is the empty name.
+    /// Top to bottom; the base model is the empty name.
     people: Vec<String>,
     /// Left to right, after the reference photo; as the manifest has them.
     prompts: Vec<String>,
 }
 
-/// Draws the sheet anew if the samples changed.
+/// Renders the sheet again if the samples changed.
 pub fn publish(store: &Store, manifest: &Manifest, records: &[Record]) -> Result<(), CoreError> {
-    let plan = Plan::read(manifest)?;
+    let config = StageConfig::from_manifest(manifest)?;
     let parts: Vec<&Part> = (records.iter())
         .flat_map(|record| record.outputs_of(TableId::Samples))
         .filter(|part| part.is_parquet())
         .collect();
-    let legend = legend(&plan, manifest, &parts)?;
+    let legend = legend(&config, manifest, &parts)?;
     if store.exists(SHEET)? && old_legend(store).is_some_and(|old| old == legend) {
         return Ok(());
     }
     let mut sheet = Sheet::new(&legend);
-    sheet.references(&plan, manifest)?;
-    sheet.samples(store, manifest, &plan, &parts)?;
-    let mut bytes = Vec::new();
-    let written = sheet.canvas.write_with_encoder(PngEncoder::new(&mut bytes));
-    written.map_err(|error| CoreError::parquet(SHEET, error))?;
+    sheet.references(&config, manifest)?;
+    sheet.samples(store, manifest, &config, &parts)?;
+    let bytes = encode_png(&sheet.canvas).map_err(|error| CoreError::parquet(SHEET, error))?;
     store.put(SHEET, bytes)?;
-    // Last: a sheet without its legend is drawn again.
+    // Last: a sheet without its legend is rendered again.
     let text = serde_json::to_vec_pretty(&legend).map_err(|e| CoreError::parquet(LEGEND, e))?;
     store.put(LEGEND, text)
 }
@@ -63,18 +61,22 @@ fn old_legend(store: &Store) -> Option<Legend> {
     serde_json::from_slice(&bytes).ok()
 }
 
-fn legend(plan: &Plan, manifest: &Manifest, parts: &[&Part]) -> Result<Legend, CoreError> {
+fn legend(config: &StageConfig, manifest: &Manifest, parts: &[&Part]) -> Result<Legend, CoreError> {
     let add = |hasher: KeyHasher, part: &&Part| hasher.digest("part", part.digest);
     let digest = parts.iter().fold(KeyHasher::new("sheet"), add).finish();
-    let mut people: Vec<String> = plan.people(manifest)?.into_iter().map(|p| p.name).collect();
+    let mut people: Vec<String> = config
+        .people(manifest)?
+        .into_iter()
+        .map(|p| p.name)
+        .collect();
     people.truncate(MOST_ROWS);
-    if plan.settings.plain_images() > 0 {
+    if config.settings.plain_images() > 0 {
         people.push(String::new());
     }
     Ok(Legend {
         digest: digest.to_string(),
         people,
-        prompts: shown_prompts(&plan.settings.prompts.all()),
+        prompts: shown_prompts(&config.settings.prompts.all()),
     })
 }
 
@@ -102,10 +104,10 @@ impl<'a> Sheet<'a> {
         Self { legend, canvas }
     }
 
-    fn references(&mut self, plan: &Plan, manifest: &Manifest) -> Result<(), CoreError> {
-        for person in plan.people(manifest)? {
+    fn references(&mut self, config: &StageConfig, manifest: &Manifest) -> Result<(), CoreError> {
+        for person in config.people(manifest)? {
             let row = self.legend.people.iter().position(|p| *p == person.name);
-            let first = person.pictures().ok().and_then(|p| p.into_iter().next());
+            let first = person.images().ok().and_then(|p| p.into_iter().next());
             if let (Some(row), Some(photo)) = (row, first) {
                 self.place(row, 0, &photo);
             }
@@ -113,19 +115,19 @@ impl<'a> Sheet<'a> {
         Ok(())
     }
 
-    /// The first picture of each person and shown prompt, found by its seed.
+    /// The first image of each person and shown prompt, found by its seed.
     fn samples(
         &mut self,
         store: &Store,
         manifest: &Manifest,
-        plan: &Plan,
+        config: &StageConfig,
         parts: &[&Part],
     ) -> Result<(), CoreError> {
         let mut places = BTreeMap::new();
         for (row, person) in self.legend.people.iter().enumerate() {
             for (column, prompt) in self.legend.prompts.iter().enumerate() {
                 places.insert(
-                    (person.as_str(), plan.seed(person, prompt, 0)),
+                    (person.as_str(), config.seed(person, prompt, 0)),
                     (row, column + 1),
                 );
             }
@@ -135,18 +137,18 @@ impl<'a> Sheet<'a> {
                 let place = places.get(&(sample.person.as_str(), sample.seed));
                 let (limits, upright) = (Limits::default(), Orientation::Upright);
                 if let Some(&(row, column)) = place
-                    && let Ok(picture) = decode(&sample.image.bytes, &limits, upright)
+                    && let Ok(image) = decode(&sample.image.bytes, &limits, upright)
                 {
-                    self.place(row, column, &picture);
+                    self.place(row, column, &image);
                 }
             }
         }
         Ok(())
     }
 
-    /// Puts a picture into the middle of a cell, shrunk or enlarged to fit.
-    fn place(&mut self, row: usize, column: usize, picture: &RgbImage) {
-        let (width, height) = picture.dimensions();
+    /// Puts an image into the middle of a cell, shrunk or enlarged to fit.
+    fn place(&mut self, row: usize, column: usize, image: &RgbImage) {
+        let (width, height) = image.dimensions();
         let longest = width.max(height);
         if width == 0 || height == 0 {
             return;
@@ -155,7 +157,7 @@ impl<'a> Sheet<'a> {
             let scaled = u64::from(side) * u64::from(CELL) / u64::from(longest);
             (scaled as u32).max(1)
         };
-        let small = resample(picture, fit(width), fit(height), Filter::Lanczos);
+        let small = resample(image, fit(width), fit(height), Filter::Lanczos);
         let start = |cell: usize, size: u32| {
             i64::from(GAP + cell as u32 * (CELL + GAP) + (CELL - size) / 2)
         };
@@ -169,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_group_is_shown() {
+    fn some_prompts_of_every_group_are_shown() {
         let prompts = crate::Prompts::default();
         let shown = shown_prompts(&prompts.all());
         assert_eq!(shown.len(), 12);
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_lie_in_their_cells() {
+    fn images_lie_in_the_middle_of_their_cells() {
         let legend = Legend {
             digest: String::new(),
             people: vec!["a".to_owned()],

@@ -30,7 +30,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`CoreError::Manifest`]: an unknown key, a wrong type, or a number that is no cosine or no difference of two.
-    pub fn read(manifest: &Manifest) -> Result<Self, CoreError> {
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Self = manifest.section("verify_images")?;
         let (same, margin) = (settings.same_person_photo, settings.margin);
         if !(-1.0..=1.0).contains(&same) {

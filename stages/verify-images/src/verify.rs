@@ -27,11 +27,11 @@ impl Step for VerifyImages {
     }
 
     fn settings(&self, manifest: &Manifest) -> Result<Value, CoreError> {
-        let settings = Settings::read(manifest)?;
+        let settings = Settings::from_manifest(manifest)?;
         serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
     }
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let settings = Settings::read(task.manifest())?;
+        let settings = Settings::from_manifest(task.manifest())?;
         let (mut matches, mut rows_in) = (Vec::new(), 0);
         for row in task.read::<PhotoFace>()? {
             rows_in += 1;

@@ -4,12 +4,11 @@
 //! faces, so that another `same_person` runs no network.
 
 mod score;
-mod settings;
 mod verify;
 
 use laioncele_core::Step;
 
-pub use settings::Settings;
+pub use laioncele_inference::agreement::AgreementSettings as Settings;
 
 /// The steps of this stage.
 pub fn steps() -> Vec<Box<dyn Step>> {

@@ -7,13 +7,10 @@ use laioncele_core::{
     CoreError, DropReason, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
     StepSpec, TableId, Task, Unit,
 };
-use laioncele_face::agreement::{self, Sighting, Verdict};
+use laioncele_inference::agreement::{self, AgreementVerdict, PORTRAITS, PortraitFaces};
 use serde_json::Value;
 
-use crate::settings::Settings;
-
-/// Portraits that a known name has.
-const PORTRAITS: usize = 4;
+use crate::Settings;
 
 /// The step.
 pub struct VerifyPortraits;
@@ -36,11 +33,11 @@ impl Step for VerifyPortraits {
     }
 
     fn settings(&self, manifest: &Manifest) -> Result<Value, CoreError> {
-        let settings = Settings::read(manifest)?;
+        let settings = Settings::from_manifest(manifest)?;
         serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))
     }
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let same_person = Settings::read(task.manifest())?.same_person;
+        let same_person = Settings::from_manifest(task.manifest())?.same_person;
         let mut faces: Vec<PortraitFace> = task.read()?;
         faces.sort_by_key(|face| (face.name_id, face.index));
         let texts = texts(task)?;
@@ -73,7 +70,7 @@ fn texts(task: &Task) -> Result<HashMap<NameId, String>, StageError> {
     Ok(texts)
 }
 
-/// Portraits were drawn from name embeddings, so a table below was changed by another hand.
+/// Portraits are generated from name embeddings, so something else has changed a table.
 fn nameless(name_id: NameId) -> StageError {
     StageError::Data(format!(
         "name {name_id} has portraits, but `name_embeddings` does not hold it"
@@ -83,7 +80,7 @@ fn nameless(name_id: NameId) -> StageError {
 /// A portrait's stored face, as the decision sees it.
 struct Stored<'a>(&'a PortraitFace);
 
-impl Sighting for Stored<'_> {
+impl PortraitFaces for Stored<'_> {
     fn faces(&self) -> usize {
         self.0.faces as usize
     }
@@ -108,14 +105,14 @@ pub(crate) fn decide(
     };
     // The same number that generate-portraits compares with: the manifest's, as f32.
     match agreement::decide(&stored, same_person as f32) {
-        // Drawing stopped at two that disagreed. Another machine's rounding may see the pair just above the threshold.
-        Verdict::Same { min, .. } if portraits.len() < PORTRAITS => {
+        // Generation stopped at two that disagreed. Another machine's rounding may see the pair just above the threshold.
+        AgreementVerdict::Same { min, .. } if portraits.len() < PORTRAITS => {
             Err((DropReason::DifferentPeople, lowest(min)))
         }
-        Verdict::Same { min, mean } => Ok([min, mean]),
-        Verdict::NoFace => Err((DropReason::NoFace, counts())),
-        Verdict::SeveralFaces => Err((DropReason::SeveralFaces, counts())),
-        Verdict::Different { min } => Err((DropReason::DifferentPeople, lowest(min))),
+        AgreementVerdict::Same { min, mean } => Ok([min, mean]),
+        AgreementVerdict::NoFace => Err((DropReason::NoFace, counts())),
+        AgreementVerdict::SeveralFaces => Err((DropReason::SeveralFaces, counts())),
+        AgreementVerdict::Different { min } => Err((DropReason::DifferentPeople, lowest(min))),
     }
 }
 

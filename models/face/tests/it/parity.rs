@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use image::{Rgb, RgbImage};
-use laioncele_face::agreement::{Verdict, decide};
 use laioncele_face::{
     Detection, Face, FaceError, FaceFiles, FaceNets, FaceOptions, Search, cosine,
 };
@@ -100,20 +99,10 @@ fn decide_tells_one_person_from_two() -> TestResult {
         cosine(&first[0].vector, &photo[0].vector)
             > cosine(&second[0].vector, &photo[0].vector) + 0.2
     );
-    assert!(
-        matches!(decide(&[first.clone(), again.clone()], 0.7), Verdict::Same { min, mean } if min == mean)
-    );
-    assert!(
-        matches!(decide(&[first.clone(), again, second], 0.7), Verdict::Different { min } if min < 0.7)
-    );
-    assert_eq!(
-        decide(&[first.clone(), see("nobody.png")?], 0.7),
-        Verdict::NoFace
-    );
-    assert_eq!(
-        decide(&[first, see("two.png")?], 0.7),
-        Verdict::SeveralFaces
-    );
+    assert!(cosine(&first[0].vector, &again[0].vector) >= 0.7);
+    assert!(cosine(&first[0].vector, &second[0].vector) < 0.7);
+    assert!(see("nobody.png")?.is_empty());
+    assert!(see("two.png")?.len() > 1);
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use laioncele_core::table::{Identity, NameEmbedding as NameRow};
 use laioncele_core::{KeyHasher, NameId, Part, StageError, TableId};
 use laioncele_sdxl::NameTensor;
 
-use super::error::{DrawError, Result};
-use super::source::Source;
+use super::error::{GenerationError, Result};
+use super::tables::RunTables;
 
 /// The mean over the names of the dataset's identities (42,000 in the paper).
 #[derive(Clone, Debug, PartialEq)]
@@ -24,21 +24,21 @@ impl NameStatistics {
     /// Reads the identities and their name embeddings, part by part.
     ///
     /// # Errors
-    /// [`DrawError::NoNames`], or a damaged part.
-    pub fn read(source: &Source<'_>) -> Result<Self> {
+    /// [`GenerationError::NoNames`], or a damaged part.
+    pub fn read(tables: &RunTables<'_>) -> Result<Self> {
         let mut known = BTreeSet::new();
-        for part in source.parts(TableId::Identities) {
+        for part in tables.parts(TableId::Identities) {
             known.extend(
-                source
+                tables
                     .rows::<Identity>(&part)?
                     .iter()
                     .map(|row| row.name_id),
             );
         }
-        let width = source.embedding_dims().name_channels;
+        let width = tables.embedding_dims().name_channels;
         let mut sums = Sums::default();
-        for part in source.parts(TableId::NameEmbeddings) {
-            for row in source.rows::<NameRow>(&part)? {
+        for part in tables.parts(TableId::NameEmbeddings) {
+            for row in tables.rows::<NameRow>(&part)? {
                 sums.add(&row, &known);
             }
         }
@@ -46,16 +46,16 @@ impl NameStatistics {
     }
 
     /// The same, kept by the worker as long as the tables are the same.
-    pub(super) fn kept(source: &Source<'_>) -> Result<std::sync::Arc<Self>> {
+    pub(super) fn kept(tables: &RunTables<'_>) -> Result<std::sync::Arc<Self>> {
         let digest = |parts: Vec<Part>| {
             let add = |hasher: KeyHasher, part: &Part| hasher.digest("part", part.digest);
             parts.iter().fold(KeyHasher::new("names"), add).finish()
         };
-        let tables = [TableId::Identities, TableId::NameEmbeddings];
-        let [identities, names] = tables.map(|table| digest(source.parts(table)));
+        let read = [TableId::Identities, TableId::NameEmbeddings];
+        let [identities, names] = read.map(|table| digest(tables.parts(table)));
         let key = format!("name statistics {identities} {names}");
-        let load = || Self::read(source).map_err(StageError::from);
-        Ok(source.loader().keep_any(&key, load)?)
+        let load = || Self::read(tables).map_err(StageError::from);
+        Ok(tables.loader().keep_any(&key, load)?)
     }
 }
 
@@ -84,7 +84,7 @@ impl Sums {
 
     fn finish(self, width: usize) -> Result<NameStatistics> {
         if self.names == 0 {
-            return Err(DrawError::NoNames);
+            return Err(GenerationError::NoNames);
         }
         let count = self.names as f64;
         let mean = self.rows.iter().map(|sum| (sum / count) as f32).collect();

@@ -1,13 +1,14 @@
-//! Where a studio's tables come from and where its networks are kept: a task at work, or a run's store.
+//! Where the pipeline's tables come from and where its models are kept: a task at work, or a run's store.
 
 use bytes::Bytes;
 use laioncele_core::store::Store;
 use laioncele_core::{EmbeddingDims, Part, Row, StageError, TableId, Task, part};
-use laioncele_inference::ModelLoader;
 
-/// Where a studio's tables come from.
-pub enum Source<'a> {
-    /// A task's inputs; loaded networks are kept for the worker's next task.
+use crate::ModelLoader;
+
+/// Where the pipeline reads `encoder`, `identities` and `name_embeddings`.
+pub enum RunTables<'a> {
+    /// A task's inputs; loaded models are kept for the worker's next task.
     Task(&'a Task),
     /// Committed parts of a run.
     Run {
@@ -20,7 +21,7 @@ pub enum Source<'a> {
     },
 }
 
-impl Source<'_> {
+impl RunTables<'_> {
     pub(super) fn parts(&self, table: TableId) -> Vec<Part> {
         match self {
             Self::Task(task) => task.inputs(table).cloned().collect(),

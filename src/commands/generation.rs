@@ -1,4 +1,4 @@
-//! What `generate` and `interpolate` share: who is meant, the loaded studio, the written pictures.
+//! What `generate` and `interpolate` share: who is shown, the loaded pipeline, the written images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,10 @@ use clap::Args;
 use image::RgbImage;
 use laioncele_core::ledger::Record;
 use laioncele_core::{CoreError, Part, StageError, StageName, TableId};
-use laioncele_generate_samples::draw::{DrawError, Name, Studio};
+use laioncele_generate_samples::StageConfig;
 use laioncele_image::{Limits, Orientation, decode};
+use laioncele_inference::ModelError;
+use laioncele_inference::generation::{GenerationError, GenerationPipeline, PersonName, RunTables};
 use laioncele_sdxl::{Naming, SamplingSettings};
 use serde::Serialize;
 
@@ -18,7 +20,7 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::session::{Access, Session};
 
-/// Somebody to draw: photos, or a name that the model may know.
+/// Somebody to show: photos, or a name that the model may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Person {
     /// A photo, or a folder of photos of one person.
@@ -39,10 +41,10 @@ impl FromStr for Person {
     }
 }
 
-/// How pictures are drawn and where they go.
+/// How images are generated and where they go.
 #[derive(Args, Clone, Debug)]
-pub struct Drawing {
-    /// The first picture's seed; the following ones count up
+pub struct GenerationArgs {
+    /// The first image's seed; the following ones count up
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Sampling steps [default: the manifest's; 100 with --model]
@@ -54,15 +56,15 @@ pub struct Drawing {
     /// How the name goes into the prompt: `prepend`, or `substitute` for "a person" and the like
     #[arg(long, value_name = "HOW", default_value = "prepend")]
     pub naming: Naming,
-    /// The folder that takes the pictures
+    /// The folder to write the images to
     #[arg(long, value_name = "FOLDER", default_value = "generated")]
     into: PathBuf,
-    /// Print the list of pictures as JSON
+    /// Print the list of images as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// A written picture.
+/// A written image.
 #[derive(Debug, Serialize)]
 pub struct Written {
     /// The PNG.
@@ -77,20 +79,26 @@ pub struct Written {
     pub share: Option<f32>,
 }
 
-impl Drawing {
-    /// The studio of the run at `paths`, set as the arguments say.
+impl GenerationArgs {
+    /// The pipeline of the run at `paths`, set as the arguments say.
     ///
     /// # Errors
     /// No run, missing or wrong models.
-    pub fn studio(&self, paths: &RunPaths) -> Result<Studio, Failure> {
+    pub fn pipeline(&self, paths: &RunPaths) -> Result<GenerationPipeline, Failure> {
         let session = Session::open(paths, StageName::Evaluate, Access::Existing)?;
         let records = session.current_records()?;
         let parts = |table| parts_of(&records, table);
-        let mut studio = Studio::open(&session.manifest, session.store()?, &parts)
-            .map_err(|e| failure(e, ""))?;
-        self.set(&mut studio.sampling)?;
-        studio.naming = self.naming;
-        Ok(studio)
+        let tables = RunTables::Run {
+            store: session.store()?,
+            dims: &session.manifest.embedding_dims,
+            parts: &parts,
+        };
+        let config = StageConfig::from_manifest(&session.manifest)?.generation();
+        let pipeline = GenerationPipeline::open(&config, &tables);
+        let mut pipeline = pipeline.map_err(|e| failure(e, ""))?;
+        self.set(&mut pipeline.sampling)?;
+        pipeline.naming = self.naming;
+        Ok(pipeline)
     }
 
     /// Changes `sampling` to what the arguments say.
@@ -110,14 +118,14 @@ impl Drawing {
         Ok(())
     }
 
-    /// Writes a picture as `NAME.png`.
+    /// Writes an image as `NAME.png`.
     ///
     /// # Errors
     /// A folder that cannot be written.
-    pub fn write(&self, name: &str, picture: &RgbImage) -> Result<PathBuf, Failure> {
+    pub fn write(&self, name: &str, image: &RgbImage) -> Result<PathBuf, Failure> {
         fs::create_dir_all(&self.into).map_err(|e| CoreError::from_io(&self.into, e))?;
         let file = self.into.join(format!("{name}.png"));
-        picture
+        image
             .save(&file)
             .map_err(|e| Failure::new(Exit::Environment, format!("{}: {e}", file.display())))?;
         Ok(file)
@@ -131,8 +139,8 @@ impl Drawing {
         if self.json {
             return output::json(&written);
         }
-        for picture in written {
-            output::data(&picture.file.display().to_string())?;
+        for image in written {
+            output::data(&image.file.display().to_string())?;
         }
         Ok(())
     }
@@ -147,14 +155,14 @@ fn parts_of(records: &[Record], table: TableId) -> Vec<Part> {
 ///
 /// # Errors
 /// Photos that cannot be read or show no face; a run without an encoder.
-pub fn name_of(studio: &Studio, person: &Person) -> Result<Name, Failure> {
+pub fn name_of(pipeline: &GenerationPipeline, person: &Person) -> Result<PersonName, Failure> {
     match person {
-        Person::Text(name) => studio
+        Person::Text(name) => pipeline
             .name_from_text(name)
             .map_err(|e| failure(e, &format!("name `{name}`: "))),
         Person::Photos(path) => {
             let photos = photos(path)?;
-            studio
+            pipeline
                 .name_from_photos(&photos)
                 .map_err(|e| failure(e, &format!("{}: ", path.display())))
         }
@@ -189,18 +197,18 @@ fn photo(path: &Path) -> Result<RgbImage, Failure> {
         .map_err(|e| Failure::new(Exit::Usage, format!("{}: {e}", path.display())))
 }
 
-/// A drawing error as the user sees it; `about` says whom it is about.
-pub fn failure(error: DrawError, about: &str) -> Failure {
+/// A generation error as the user sees it; `about` begins its text.
+pub fn failure(error: GenerationError, about: &str) -> Failure {
     match error {
-        DrawError::Core(error) => error.into(),
-        DrawError::Task(error) => match *error {
+        GenerationError::Stage(error) => match *error {
             StageError::Core(error) => error.into(),
             error => Failure::new(Exit::Environment, format!("{about}{error}")),
         },
-        DrawError::NoFace | DrawError::NoPhoto | DrawError::NoEncoder | DrawError::NoNames => {
-            Failure::new(Exit::Usage, format!("{about}{error}"))
-        }
-        DrawError::Sdxl(error) => {
+        GenerationError::NoFace
+        | GenerationError::NoPhoto
+        | GenerationError::NoEncoder
+        | GenerationError::NoNames => Failure::new(Exit::Usage, format!("{about}{error}")),
+        GenerationError::Model(ModelError::Sdxl(error)) => {
             let failure = model_failure(&error);
             Failure::new(failure.exit, format!("{about}{}", failure.message))
         }
@@ -211,7 +219,7 @@ pub fn failure(error: DrawError, about: &str) -> Failure {
     }
 }
 
-/// An error of the drawing model as the user sees it: what was asked for is impossible, or the model is wrong.
+/// An error of SDXL as the user sees it: what was asked for is impossible, or the model is wrong.
 pub fn model_failure(error: &laioncele_sdxl::Error) -> Failure {
     let exit = match error {
         laioncele_sdxl::Error::Setting { .. } | laioncele_sdxl::Error::Latents { .. } => {

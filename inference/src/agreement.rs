@@ -1,17 +1,59 @@
-//! Do a name's portraits show one person? The one decision of generate-portraits (whether to draw on) and of
-//! verify-portraits (whether to keep the name), so that the two never differ.
+//! Whether a name's portraits show one person, and what the manifest says of it. generate-portraits (whether to go on with
+//! a name) and verify-portraits (whether to keep it) decide by the same rule and the same threshold.
 
-use crate::{Face, cosine};
+use laioncele_core::{CoreError, Manifest};
+use laioncele_face::{Face, cosine};
+use serde::{Deserialize, Serialize};
+
+/// Portraits of a name.
+pub const PORTRAITS: usize = 4;
+
+/// `[verify_portraits]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgreementSettings {
+    /// Lowest cosine of two faces that show one person; every pair of a name's portraits must reach it. The default is
+    /// the shipped recognizer's. generate-portraits compares the first two portraits by it too.
+    pub same_person: f64,
+}
+
+impl Default for AgreementSettings {
+    fn default() -> Self {
+        Self { same_person: 0.40 }
+    }
+}
+
+impl AgreementSettings {
+    /// The section, checked.
+    ///
+    /// # Errors
+    /// [`CoreError::Manifest`]: an unknown key, a wrong type, or a threshold that is no cosine.
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
+        let settings: Self = manifest.section("verify_portraits")?;
+        if (-1.0..=1.0).contains(&settings.same_person) {
+            return Ok(settings);
+        }
+        Err(manifest.error(format!(
+            "[verify_portraits] same_person is {}: a cosine is between -1 and 1",
+            settings.same_person
+        )))
+    }
+
+    /// The threshold as it is compared with: cosines are 32-bit numbers.
+    pub fn threshold(&self) -> f32 {
+        self.same_person as f32
+    }
+}
 
 /// What the decision needs to know of one portrait.
-pub trait Sighting {
+pub trait PortraitFaces {
     /// Faces found.
     fn faces(&self) -> usize;
     /// The embedding of the first one; unit length, empty without a face.
     fn vector(&self) -> &[f32];
 }
 
-impl Sighting for Vec<Face> {
+impl PortraitFaces for Vec<Face> {
     fn faces(&self) -> usize {
         self.len()
     }
@@ -22,7 +64,7 @@ impl Sighting for Vec<Face> {
 
 /// The decision on a name.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Verdict {
+pub enum AgreementVerdict {
     /// Each portrait has one face, and all pairs agree.
     Same {
         /// Lowest cosine among the pairs.
@@ -42,25 +84,25 @@ pub enum Verdict {
 }
 
 /// Whether all pairs of `portraits` (two to four) have a cosine of at least `same_person`. An agreeing set's subsets
-/// agree, so that portraits need not be drawn after a pair that does not.
-pub fn decide<P: Sighting>(portraits: &[P], same_person: f32) -> Verdict {
+/// agree, so that no portraits are needed after a pair that does not.
+pub fn decide<P: PortraitFaces>(portraits: &[P], same_person: f32) -> AgreementVerdict {
     if portraits.len() < 2 || portraits.iter().any(|p| p.faces() == 0) {
-        return Verdict::NoFace;
+        return AgreementVerdict::NoFace;
     }
     if portraits.iter().any(|p| p.faces() > 1) {
-        return Verdict::SeveralFaces;
+        return AgreementVerdict::SeveralFaces;
     }
     let (min, mean) = pair_similarity(portraits);
     // Not `min < same_person`: a similarity that is no number must not count as agreement.
     if min >= same_person {
-        Verdict::Same { min, mean }
+        AgreementVerdict::Same { min, mean }
     } else {
-        Verdict::Different { min }
+        AgreementVerdict::Different { min }
     }
 }
 
 /// Lowest and mean cosine of all pairs, of which there is at least one; a pair without a number makes both so.
-fn pair_similarity<P: Sighting>(portraits: &[P]) -> (f32, f32) {
+fn pair_similarity<P: PortraitFaces>(portraits: &[P]) -> (f32, f32) {
     let (mut min, mut sum, mut pairs) = (f32::INFINITY, 0.0, 0);
     for (i, a) in portraits.iter().enumerate() {
         for b in &portraits[..i] {
@@ -80,10 +122,11 @@ fn pair_similarity<P: Sighting>(portraits: &[P]) -> (f32, f32) {
 
 #[cfg(test)]
 mod tests {
+    use laioncele_face::Detection;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Detection;
+    use crate::sections::testing::manifest;
 
     fn face(vector: Vec<f32>) -> Face {
         Face {
@@ -115,55 +158,55 @@ mod tests {
             .prop_map(|all| all.into_iter().map(|a| vec![face(direction(a))]).collect())
     }
 
-    fn same(verdict: Verdict) -> bool {
-        matches!(verdict, Verdict::Same { .. })
+    fn same(verdict: AgreementVerdict) -> bool {
+        matches!(verdict, AgreementVerdict::Same { .. })
     }
 
     proptest! {
         /// The order of the portraits does not matter but for rounding.
         #[test]
-        fn order_does_not_matter(mut all in portraits(), limit in -1.0f32..1.0) {
+        fn verdict_ignores_the_order_of_portraits(mut all in portraits(), limit in -1.0f32..1.0) {
             let forward = decide(&all, limit);
             all.reverse();
             match (forward, decide(&all, limit)) {
-                (Verdict::Same { min: a, mean: x }, Verdict::Same { min: b, mean: y }) => prop_assert!(a == b && (x - y).abs() < 1e-6),
+                (AgreementVerdict::Same { min: a, mean: x }, AgreementVerdict::Same { min: b, mean: y }) => prop_assert!(a == b && (x - y).abs() < 1e-6),
                 (a, b) => prop_assert_eq!(a, b),
             }
         }
 
         /// A name that passes also passes with fewer portraits and with a lower threshold.
         #[test]
-        fn passing_is_monotone(all in single_faces(), limit in -1.0f32..1.0, lower in 0.0f32..0.5) {
+        fn agreement_holds_for_fewer_portraits_and_lower_thresholds(all in single_faces(), limit in -1.0f32..1.0, lower in 0.0f32..0.5) {
             if same(decide(&all, limit)) {
                 prop_assert!(same(decide(&all[..2], limit)));
                 prop_assert!(same(decide(&all, limit - lower)));
             }
         }
 
-        /// Same exactly where every pair agrees; the figures are the pairs'.
+        /// Same exactly where every pair agrees; min and mean are the pairs'.
         #[test]
-        fn all_pairs_decide(all in single_faces(), limit in -1.0f32..1.0) {
+        fn every_pair_must_agree(all in single_faces(), limit in -1.0f32..1.0) {
             let mut pairs = Vec::new();
             for (i, a) in all.iter().enumerate() {
                 pairs.extend(all[..i].iter().map(|b| cosine(&a[0].vector, &b[0].vector)));
             }
             let lowest = pairs.iter().copied().fold(f32::INFINITY, f32::min);
             match decide(&all, limit) {
-                Verdict::Same { min, mean } => prop_assert!(lowest >= limit && min == lowest && mean >= min - 1e-6),
-                Verdict::Different { min } => prop_assert!(lowest < limit && min == lowest),
+                AgreementVerdict::Same { min, mean } => prop_assert!(lowest >= limit && min == lowest && mean >= min - 1e-6),
+                AgreementVerdict::Different { min } => prop_assert!(lowest < limit && min == lowest),
                 other => prop_assert!(false, "{other:?}"),
             }
         }
 
         /// Faces that are missing or too many are never the same person.
         #[test]
-        fn counts_go_before_cosines(all in portraits()) {
+        fn missing_or_several_faces_never_agree(all in portraits()) {
             let counts: Vec<_> = all.iter().map(Vec::len).collect();
             let verdict = decide(&all, -2.0);
             if counts.len() < 2 || counts.contains(&0) {
-                prop_assert_eq!(verdict, Verdict::NoFace);
+                prop_assert_eq!(verdict, AgreementVerdict::NoFace);
             } else if counts.iter().any(|n| *n > 1) {
-                prop_assert_eq!(verdict, Verdict::SeveralFaces);
+                prop_assert_eq!(verdict, AgreementVerdict::SeveralFaces);
             } else {
                 prop_assert!(same(verdict));
             }
@@ -171,16 +214,35 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_none_disagree() {
+    fn nan_disagrees() {
         let all = [
             vec![face(vec![f32::NAN, 0.0])],
             vec![face(direction(0.0))],
             vec![face(direction(0.0))],
         ];
-        assert!(matches!(decide(&all, -1.0), Verdict::Different { min } if min.is_nan()));
+        assert!(matches!(decide(&all, -1.0), AgreementVerdict::Different { min } if min.is_nan()));
         assert!(matches!(
             decide(&all[1..], f32::NAN),
-            Verdict::Different { .. }
+            AgreementVerdict::Different { .. }
         ));
+    }
+
+    #[test]
+    fn settings_have_a_default_and_a_range() {
+        let read = |text: &str| AgreementSettings::from_manifest(&manifest(text));
+        let section = |key: &str| read(&format!("[verify_portraits]\n{key}\n"));
+        assert_eq!(read("").expect("settings").same_person, 0.4);
+        assert_eq!(
+            section("same_person = 0.55").expect("settings").threshold(),
+            0.55
+        );
+        let error = section("same_person = 1.5")
+            .expect_err("no cosine")
+            .to_string();
+        assert!(error.contains("1.5"), "{error}");
+        let error = section("same_persn = 0.5")
+            .expect_err("no such key")
+            .to_string();
+        assert!(error.contains("did you mean `same_person`?"), "{error}");
     }
 }

@@ -1,13 +1,15 @@
-//! The reference photos: who is drawn.
+//! The reference photos: people that no network was trained on. generate-samples shows them, evaluate compares with
+//! them, and both find them here.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use laioncele_core::{CoreError, DropReason};
+use laioncele_core::{CoreError, DropReason, Manifest};
 use laioncele_image::{DecodeError, Limits, Orientation, decode};
+use serde::Deserialize;
 
-/// The largest reference photo that is read.
+/// The largest file that is read as a photo.
 const MAX_BYTES: u64 = 256 << 20;
 
 /// Somebody with reference photos.
@@ -19,6 +21,30 @@ pub struct Person {
     pub photos: Vec<PathBuf>,
 }
 
+/// Why a person has no usable photo, as a dropped row says it.
+pub type Refusal = (DropReason, String);
+
+/// The keys of `[generate_samples]` that are read here; the stage checks the others.
+#[derive(Default, Deserialize)]
+struct Keys {
+    references: Option<PathBuf>,
+}
+
+/// `references` of `[generate_samples]`, resolved; `None` where it is not given.
+///
+/// # Errors
+/// [`CoreError::Manifest`]: a wrong type.
+pub fn folder(manifest: &Manifest) -> Result<Option<PathBuf>, CoreError> {
+    let Keys { references } = manifest.section("generate_samples")?;
+    Ok(references.map(|path| manifest.resolve(&path)))
+}
+
+/// The error of a stage that needs `references` where the manifest has none.
+pub fn missing(manifest: &Manifest) -> CoreError {
+    let text = "[generate_samples] references is missing: a folder with reference photos of people";
+    manifest.error(text.to_owned())
+}
+
 /// The people of a folder, sorted by name: one photo each, or a sub-folder of photos each. Names that begin with a dot
 /// are passed over.
 ///
@@ -26,10 +52,11 @@ pub struct Person {
 /// A folder that is missing or cannot be read.
 pub fn people(folder: &Path) -> Result<Vec<Person>, CoreError> {
     let mut people: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for path in entries(folder)? {
+    for path in visible_entries(folder)? {
         if path.is_dir() {
-            let photos = entries(&path)?.into_iter().filter(|p| p.is_file());
+            let photos = visible_entries(&path)?.into_iter();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let photos = photos.filter(|path| path.is_file());
             people.entry(name.into_owned()).or_default().extend(photos);
         } else {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -40,7 +67,11 @@ pub fn people(folder: &Path) -> Result<Vec<Person>, CoreError> {
     Ok(people.into_iter().map(person).collect())
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, CoreError> {
+/// The entries of a folder whose names do not begin with a dot, sorted.
+///
+/// # Errors
+/// A folder that is missing or cannot be read.
+pub fn visible_entries(folder: &Path) -> Result<Vec<PathBuf>, CoreError> {
     let fail = |error| CoreError::from_io(folder, error);
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(fail)? {
@@ -53,23 +84,24 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, CoreError> {
     Ok(paths)
 }
 
-/// Why a person cannot be drawn, as a dropped row says it.
-pub type Refusal = (DropReason, String);
-
 impl Person {
     /// The photos' pixels, upright.
     ///
     /// # Errors
-    /// The first photo that is no picture, broken or too large.
-    pub fn pictures(&self) -> Result<Vec<RgbImage>, Refusal> {
+    /// The first photo that is no image, broken or too large; a person without photos.
+    pub fn images(&self) -> Result<Vec<RgbImage>, Refusal> {
         if self.photos.is_empty() {
             return Err((DropReason::NotAnImage, "no photo".to_owned()));
         }
-        self.photos.iter().map(|path| picture(path)).collect()
+        self.photos.iter().map(|path| read_photo(path)).collect()
     }
 }
 
-fn picture(path: &Path) -> Result<RgbImage, Refusal> {
+/// The pixels of a photo's file, upright.
+///
+/// # Errors
+/// Why there are none, and the file's name.
+fn read_photo(path: &Path) -> Result<RgbImage, Refusal> {
     let name = || path.file_name().unwrap_or_default().to_string_lossy();
     let refuse = |reason, cause: &dyn std::fmt::Display| (reason, format!("{}: {cause}", name()));
     let broken = |error: std::io::Error| refuse(DropReason::Corrupt, &error);
@@ -109,12 +141,20 @@ mod tests {
             .collect();
         assert_eq!(names, [("ada", 1), ("bea", 2), ("cyd", 0)]);
         assert_eq!(people[1].photos[0], root.join("bea/1.jpg"));
-        let refusal = people[0].pictures().expect_err("no picture");
+        let refusal = people[0].images().expect_err("no image");
         assert_eq!(refusal.0, DropReason::NotAnImage);
         assert!(refusal.1.starts_with("ada.jpeg"));
         assert_eq!(
-            people[2].pictures().expect_err("no photo").0,
+            people[2].images().expect_err("no photo").0,
             DropReason::NotAnImage
         );
+    }
+
+    #[test]
+    fn the_folder_is_read_of_the_manifest() {
+        let folder_of = |text: &str| folder(&crate::sections::testing::manifest(text));
+        assert_eq!(folder_of("").expect("no section"), None);
+        let given = folder_of("[generate_samples]\nreferences = \"people\"\nsteps = 4\n");
+        assert_eq!(given.expect("a folder"), Some(PathBuf::from("/run/people")));
     }
 }

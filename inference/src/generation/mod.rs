@@ -1,0 +1,17 @@
+//! Generating images of anybody: photos or texts to names, names and prompts to images (Algorithm 1 of the paper). What
+//! generate-samples, `laioncele generate` and `laioncele interpolate` share.
+
+mod config;
+mod error;
+mod pipeline;
+mod statistics;
+mod tables;
+
+pub use config::{Eta, GenerationConfig, MeanLength};
+pub use error::{GenerationError, Result};
+pub use pipeline::{GenerationPipeline, PersonName, SampleRequest};
+pub use statistics::NameStatistics;
+pub use tables::RunTables;
+
+#[cfg(test)]
+mod tests;
