@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use laioncele_core::Manifest;
 use laioncele_inference::pool_of;
+use laioncele_inference::references::visible_entries;
 use serde::Serialize;
 
 use crate::error::{EvaluateError, Result};
 use crate::images::{BASE_MODEL, ImageInput, ViewedImages, blocks};
 use crate::networks::Networks;
-use crate::people::{entries, name_of, photos_by_person, read_image, reference_faces};
+use crate::people::{name_of, photos_by_person, read_image, reference_faces};
 use crate::prompts::{Prompted, read_prompts};
 use crate::report::Report;
 use crate::scores::{ALL, scores};
@@ -222,7 +223,10 @@ type File = (String, PathBuf, String);
 
 fn people_files(folder: &Path) -> Result<Vec<File>> {
     let mut files = Vec::new();
-    for person in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
+    for person in visible_entries(folder)?
+        .into_iter()
+        .filter(|path| path.is_dir())
+    {
         let name = name_of(&person);
         for path in images(&person)? {
             let key = format!("{name}/{}", name_of(&path));
@@ -250,7 +254,7 @@ fn found(folder: &Path, files: Vec<File>, expected: &'static str) -> Result<Vec<
 
 /// The files of a folder that are called like images; what they hold shows later.
 fn images(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = entries(folder)?;
+    let mut files = visible_entries(folder)?;
     files.retain(|path| {
         let extension = path
             .extension()

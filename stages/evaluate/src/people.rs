@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use laioncele_core::CoreError;
 use laioncele_image::{Limits, Orientation, decode};
+use laioncele_inference::references;
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -15,43 +16,15 @@ use crate::scores::References;
 /// The largest file that is read as an image.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// The photos of each person of a folder, sorted: one photo named after the person, or a sub-folder
-/// of photos each. Names that begin with a dot are passed over. What generate-samples draws from is
-/// read alike.
+/// The reference photos of each person in a folder, by name.
 ///
 /// # Errors
 /// A folder that is missing or cannot be read.
 pub fn photos_by_person(
     folder: &Path,
 ) -> std::result::Result<BTreeMap<String, Vec<PathBuf>>, CoreError> {
-    let mut people: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for path in entries(folder)? {
-        if path.is_dir() {
-            let photos = entries(&path)?.into_iter().filter(|p| p.is_file());
-            people.entry(name_of(&path)).or_default().extend(photos);
-        } else {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            people.entry(name.into_owned()).or_default().push(path);
-        }
-    }
-    Ok(people)
-}
-
-/// The visible entries of a folder, sorted.
-///
-/// # Errors
-/// A folder that is missing or cannot be read.
-pub fn entries(folder: &Path) -> std::result::Result<Vec<PathBuf>, CoreError> {
-    let fail = |error| CoreError::from_io(folder, error);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(fail)? {
-        let path = entry.map_err(fail)?.path();
-        if !name_of(&path).starts_with('.') {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
+    let people = references::people(folder)?.into_iter();
+    Ok(people.map(|person| (person.name, person.photos)).collect())
 }
 
 /// The last part of a path, as text.
@@ -72,7 +45,7 @@ pub fn read_image(path: &Path) -> std::result::Result<Vec<u8>, String> {
 }
 
 /// The mean of a person's reference faces, each of unit length, so that a cosine to it is the mean
-/// of the cosines to them. Photos that do not decode or show no face are passed over; `None` if no
+/// of the cosines to them. Photos that do not decode or show no face are skipped; `None` if no
 /// other is left.
 ///
 /// # Errors
@@ -83,7 +56,7 @@ fn reference_face(photos: &[PathBuf], networks: &Networks) -> Result<Option<Vec<
         match photo(path) {
             Ok(image) => faces.extend(networks.face(&image)?),
             Err(reason) => {
-                tracing::warn!(path = %path.display(), reason, "reference photo passed over")
+                tracing::warn!(path = %path.display(), reason, "reference photo skipped")
             }
         }
     }
@@ -116,28 +89,4 @@ pub fn reference_faces(
 fn photo(path: &Path) -> std::result::Result<RgbImage, String> {
     let bytes = read_image(path)?;
     decode(&bytes, &Limits::default(), Orientation::Upright).map_err(|e| e.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn people_are_files_or_folders() -> std::io::Result<()> {
-        let folder = tempfile::tempdir()?;
-        let root = folder.path();
-        std::fs::create_dir(root.join("bea"))?;
-        for name in ["bea/2.png", "bea/1.jpg", "ada.jpeg", ".hidden"] {
-            std::fs::write(root.join(name), b"x")?;
-        }
-        let people = photos_by_person(root).expect("people");
-        let names: Vec<_> = people
-            .iter()
-            .map(|(name, photos)| (name.as_str(), photos.len()))
-            .collect();
-        assert_eq!(names, [("ada", 1), ("bea", 2)]);
-        assert_eq!(people["bea"][0], root.join("bea/1.jpg"));
-        assert!(photos_by_person(&root.join("nowhere")).is_err());
-        Ok(())
-    }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, Digest, Manifest};
 use laioncele_face::FaceFiles;
+use laioncele_inference::references;
 use laioncele_inference::sections::{face_model_files, model_files};
 use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection};
 use serde::{Deserialize, Serialize};
@@ -55,13 +56,6 @@ pub struct StageConfig {
     pub references: Option<PathBuf>,
 }
 
-/// The one key of `[generate_samples]` that the figures depend on.
-#[derive(Default, Deserialize)]
-struct GenerateSamples {
-    #[serde(default)]
-    references: Option<PathBuf>,
-}
-
 impl StageConfig {
     /// Reads the manifest.
     ///
@@ -70,7 +64,6 @@ impl StageConfig {
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let resolve = |path: &Path| manifest.resolve(path);
         let settings: Settings = manifest.section("evaluate")?;
-        let GenerateSamples { references } = manifest.section("generate_samples")?;
         let image_encoders = ImageEncoderSection::from_manifest(manifest)?;
         // Drawing needs the section, and says so where it is missing; scoring images of another
         // system does without.
@@ -84,7 +77,7 @@ impl StageConfig {
             text,
             filter: face.recognizer.clone(),
             face: judged_by(settings.judge.as_ref(), face, resolve),
-            references: references.as_deref().map(resolve),
+            references: references::folder(manifest)?,
             image_encoders,
             settings,
         })
@@ -100,10 +93,8 @@ impl StageConfig {
     /// # Errors
     /// Where the manifest names none.
     pub fn references(&self, manifest: &Manifest) -> Result<&Path, CoreError> {
-        let missing =
-            "[generate_samples] references is missing: a folder with photos of people to draw";
         let folder = self.references.as_deref();
-        folder.ok_or_else(|| manifest.error(missing.to_owned()))
+        folder.ok_or_else(|| references::missing(manifest))
     }
 
     /// The settings of the step's key. Files are in it by their digests, not by their paths.
