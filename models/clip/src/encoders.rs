@@ -20,6 +20,9 @@ pub struct ImageEncoder {
 impl ImageEncoder {
     /// Loads a CLIPVisionModelWithProjection or CLIPModel folder with its
     /// `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// A configuration, tokenizer or weight file that is missing, damaged or not supported.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let preprocessor = Preprocessor::load(folder)?;
         let model = VisionModel::load(folder, options)?;
@@ -55,6 +58,9 @@ impl ImageEncoder {
     }
 
     /// The projected embedding of one image, not of unit length.
+    ///
+    /// # Errors
+    /// [`Error::EmptyImage`]; numbers that are not finite.
     pub fn image_embeds(&self, image: &RgbImage) -> Result<Vec<f32>> {
         let states = self.model.forward(&self.preprocessor.preprocess(image)?)?;
         finite_numbers(&states.image_embeds, "an image embedding")
@@ -69,6 +75,9 @@ pub struct ImageEncoders {
 
 impl ImageEncoders {
     /// Loads both folders; for real weights clip-vit-large-patch14 and CLIP-ViT-bigG-14.
+    ///
+    /// # Errors
+    /// A configuration, tokenizer or weight file that is missing, damaged or not supported.
     pub fn load(large: &Path, giant: &Path, options: &LoadOptions) -> Result<Self> {
         Ok(Self {
             towers: [
@@ -90,11 +99,17 @@ impl ImageEncoders {
 
     /// For each image both towers' image embeddings, one after the other. Images are encoded one by
     /// one, so that a feature does not depend on what else was asked for.
+    ///
+    /// # Errors
+    /// As [`ImageEncoder::image_embeds`].
     pub fn features(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
         images.iter().map(|image| self.feature(image)).collect()
     }
 
     /// [`ImageEncoders::features`] of one image.
+    ///
+    /// # Errors
+    /// As [`ImageEncoder::image_embeds`].
     pub fn feature(&self, image: &RgbImage) -> Result<Vec<f32>> {
         let mut feature = self.towers[0].image_embeds(image)?;
         feature.extend(self.towers[1].image_embeds(image)?);
@@ -112,6 +127,9 @@ pub struct TextEncoder {
 impl TextEncoder {
     /// Loads a tokenizer folder and a text tower folder. `with_projection` says whether the weights
     /// hold `text_projection`.
+    ///
+    /// # Errors
+    /// A configuration, tokenizer or weight file that is missing, damaged or not supported.
     pub fn load(
         tokenizer: &Path,
         model: &Path,
@@ -159,6 +177,9 @@ impl TextEncoder {
     }
 
     /// The pooled, projected embedding of one text, not of unit length.
+    ///
+    /// # Errors
+    /// Numbers that are not finite.
     pub fn text_embeds(&self, text: &str) -> Result<Vec<f32>> {
         let states = self.model.forward(&[self.tokenizer.encode(text).ids])?;
         finite_numbers(&states.pooled, "a text embedding")

@@ -48,6 +48,9 @@ fn one_255th() -> f64 {
 
 impl Preprocessor {
     /// Reads `preprocessor_config.json` in `folder`.
+    ///
+    /// # Errors
+    /// A configuration that is missing, damaged or not supported.
     pub fn load(folder: &Path) -> Result<Self> {
         let json = JsonFile::read(&folder.join("preprocessor_config.json"))?;
         for key in [
@@ -107,6 +110,9 @@ impl Preprocessor {
     }
 
     /// Resizes the shorter edge and crops the centre; only what the crop keeps is computed.
+    ///
+    /// # Errors
+    /// [`Error::EmptyImage`]
     pub fn crop(&self, image: &RgbImage) -> Result<RgbImage> {
         let (width, height) = (image.width() as usize, image.height() as usize);
         if width == 0 || height == 0 {
@@ -180,6 +186,9 @@ impl Preprocessor {
     }
 
     /// [`Preprocessor::crop`], then [`Preprocessor::pixel_values`].
+    ///
+    /// # Errors
+    /// [`Error::EmptyImage`]
     pub fn preprocess(&self, image: &RgbImage) -> Result<Vec<f32>> {
         Ok(self.pixel_values(&self.crop(image)?))
     }

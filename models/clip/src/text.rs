@@ -120,6 +120,10 @@ pub struct TextModel {
 impl TextModel {
     /// Loads `config.json` and `model.safetensors` of `folder`; a whole CLIPModel folder serves
     /// too.
+    ///
+    /// # Errors
+    /// A configuration or weight file that is missing, damaged or not supported; weights that do
+    /// not fit the configuration.
     pub fn load(folder: &Path, with_projection: bool, options: &LoadOptions) -> Result<Self> {
         let (config, whole) = TextConfig::read(folder)?;
         let weights = Weights::open(folder, "model", options)?;
@@ -133,6 +137,9 @@ impl TextModel {
     }
 
     /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
+    ///
+    /// # Errors
+    /// A configuration that is missing, damaged or not supported.
     pub fn shapes(folder: &Path, with_projection: bool) -> Result<Shapes> {
         let (config, _) = TextConfig::read(folder)?;
         let weights = Weights::none();
@@ -203,6 +210,9 @@ impl TextModel {
     /// The pooled vector is taken at the first position of the row's largest id if `eos_token_id`
     /// is 2 (a historical error that SDXL's files carry), else at the first `eos_token_id`, or 0 if
     /// there is none.
+    ///
+    /// # Errors
+    /// [`Error::TokenCount`] and [`Error::TokenId`]; a tensor operation that failed.
     pub fn forward(&self, ids: &[Vec<u32>]) -> Result<TextStates> {
         let tokens = ids.first().map_or(0, Vec::len);
         self.check_ids(ids, tokens)?;

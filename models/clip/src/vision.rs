@@ -120,6 +120,10 @@ pub struct VisionModel {
 impl VisionModel {
     /// Loads `config.json` and `model.safetensors` of `folder`: a CLIPVisionModelWithProjection or
     /// a whole CLIPModel.
+    ///
+    /// # Errors
+    /// A configuration or weight file that is missing, damaged or not supported; weights that do
+    /// not fit the configuration.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let (config, whole) = VisionConfig::read(folder)?;
         let weights = Weights::open(folder, "model", options)?;
@@ -164,6 +168,9 @@ impl VisionModel {
     }
 
     /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
+    ///
+    /// # Errors
+    /// A configuration that is missing, damaged or not supported.
     pub fn shapes(folder: &Path) -> Result<Shapes> {
         let (config, _) = VisionConfig::read(folder)?;
         let weights = Weights::none();
@@ -183,6 +190,9 @@ impl VisionModel {
 
     /// Runs the tower over images [3 × image_size × image_size] of preprocessed float32, one after
     /// the other in `pixels`.
+    ///
+    /// # Errors
+    /// Pixels of another number, or a tensor operation that failed.
     pub fn forward(&self, pixels: &[f32]) -> Result<VisionStates> {
         let edge = self.config.image_size;
         let batch = pixels.len() / (3 * edge * edge);

@@ -24,6 +24,9 @@ pub struct JsonFile {
 
 impl JsonFile {
     /// Reads and parses `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::TooLarge`], [`Error::Json`].
     pub fn read(path: &Path) -> Result<Self> {
         let text = read_text(path)?;
         let value = serde_json::from_str(&text).map_err(|source| Error::Json {
@@ -54,6 +57,9 @@ impl JsonFile {
 
     /// The file as a typed configuration; unknown keys are ignored, missing ones take their
     /// defaults.
+    ///
+    /// # Errors
+    /// [`Error::Json`]
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_str(&self.text).map_err(|source| Error::Json {
             path: self.path.clone(),
@@ -62,6 +68,9 @@ impl JsonFile {
     }
 
     /// The object under `key` as a typed configuration.
+    ///
+    /// # Errors
+    /// [`Error::Json`]
     pub fn parse_section<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
         let section = self.value.get(key).cloned().unwrap_or(Value::Null);
         serde_json::from_value(section).map_err(|source| Error::Json {
@@ -71,6 +80,9 @@ impl JsonFile {
     }
 
     /// Refuses a present value of `key` that is none of `allowed` (JSON literals).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]
     pub fn require(&self, key: &str, allowed: &[&str]) -> Result<()> {
         match self.value.get(key) {
             Some(found) if !allowed.iter().any(|literal| is_literal(found, literal)) => {
@@ -81,6 +93,9 @@ impl JsonFile {
     }
 
     /// [`JsonFile::require`] for a table of keys.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]
     pub fn require_all(&self, table: &[(&str, &[&str])]) -> Result<()> {
         table
             .iter()
@@ -98,6 +113,9 @@ impl JsonFile {
     }
 
     /// Refuses a dimension that is zero or absurdly large.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]
     pub fn check_dimension(&self, key: &str, value: usize) -> Result<()> {
         if value == 0 || value > DIMENSION_LIMIT {
             return Err(self.unsupported(key, value, &format!("1 to {DIMENSION_LIMIT}")));
@@ -106,6 +124,9 @@ impl JsonFile {
     }
 
     /// Refuses a count of layers or levels above `most`, or zero.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]
     pub fn check_count(&self, key: &str, value: usize, most: usize) -> Result<()> {
         if value == 0 || value > most {
             return Err(self.unsupported(key, value, &format!("1 to {most}")));
@@ -114,6 +135,9 @@ impl JsonFile {
     }
 
     /// Refuses `value` unless it is a multiple of `divisor`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]
     pub fn check_multiple(&self, key: &str, value: usize, divisor: usize) -> Result<()> {
         if divisor == 0 || !value.is_multiple_of(divisor) {
             return Err(self.unsupported(key, value, &format!("a multiple of {divisor}")));

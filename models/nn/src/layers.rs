@@ -17,6 +17,9 @@ pub struct Linear {
 
 impl Linear {
     /// `weight` [out, in] and `bias` [out].
+    ///
+    /// # Errors
+    /// As [`Weights::get`].
     pub fn load(w: &Weights, input: usize, output: usize) -> Result<Self> {
         Ok(Self {
             weight: w.get((output, input), "weight")?,
@@ -25,6 +28,9 @@ impl Linear {
     }
 
     /// `weight` [out, in] only.
+    ///
+    /// # Errors
+    /// As [`Weights::get`].
     pub fn load_without_bias(w: &Weights, input: usize, output: usize) -> Result<Self> {
         Ok(Self {
             weight: w.get((output, input), "weight")?,
@@ -43,6 +49,9 @@ impl Linear {
     }
 
     /// [rows, in] → [rows, out], or [batch, tokens, in] → [batch, tokens, out].
+    ///
+    /// # Errors
+    /// Shapes that do not match, or a tensor operation that failed.
     pub fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         match x.rank() {
             2 => ops::linear(&x.unsqueeze(0)?, &self.weight, self.bias.as_ref(), false)?.squeeze(0),
@@ -52,6 +61,9 @@ impl Linear {
     }
 
     /// [batch, tokens, in] → [batch, out, tokens].
+    ///
+    /// # Errors
+    /// Shapes that do not match, or a tensor operation that failed.
     pub fn forward_channels_first(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         ops::linear(x, &self.weight, self.bias.as_ref(), true)
     }
@@ -67,6 +79,9 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// `weight` and `bias` [width].
+    ///
+    /// # Errors
+    /// As [`Weights::get`].
     pub fn load(w: &Weights, width: usize, eps: f64) -> Result<Self> {
         Ok(Self {
             weight: w.get(width, "weight")?,
@@ -76,6 +91,9 @@ impl LayerNorm {
     }
 
     /// The same shape; norms are computed in float32 whatever the type.
+    ///
+    /// # Errors
+    /// Shapes that do not match, or a tensor operation that failed.
     pub fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         ops::layer_norm(x, &self.weight, &self.bias, self.eps)
     }
@@ -93,6 +111,9 @@ pub enum Activation {
 
 impl Activation {
     /// Elementwise.
+    ///
+    /// # Errors
+    /// Shapes that do not match, or a tensor operation that failed.
     pub fn forward(self, x: &Tensor) -> candle_core::Result<Tensor> {
         match (self, ops::on_cpu_in_f32(x)) {
             (Self::QuickGelu, true) => x.contiguous()?.apply_op1_no_bwd(&QUICK_GELU),
@@ -104,6 +125,9 @@ impl Activation {
 }
 
 /// x · σ(x), elementwise.
+///
+/// # Errors
+/// A tensor operation that failed.
 pub fn silu(x: &Tensor) -> candle_core::Result<Tensor> {
     if ops::on_cpu_in_f32(x) {
         x.contiguous()?.apply_op1_no_bwd(&SILU)

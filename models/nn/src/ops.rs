@@ -13,6 +13,9 @@ pub fn on_cpu_in_f32(x: &Tensor) -> bool {
 }
 
 /// The numbers of a contiguous float32 tensor.
+///
+/// # Errors
+/// A layout with gaps, or numbers of another type.
 pub fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
@@ -23,6 +26,9 @@ pub fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f
 /// x Wᵀ + b over the last dimension: x [batch, tokens, in], weight [out, in], bias [out] → [batch,
 /// tokens, out], or [batch, out, tokens] if `channels_first`. On the processor x may have any
 /// strides.
+///
+/// # Errors
+/// Shapes that do not match, or a tensor operation that failed.
 pub fn linear(
     x: &Tensor,
     weight: &Tensor,
@@ -168,6 +174,9 @@ impl CustomOp3 for LinearOp {
 }
 
 /// Layer norm over the last dimension, in float32 whatever the type of x.
+///
+/// # Errors
+/// Shapes that do not match, or a tensor operation that failed.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     if on_cpu_in_f32(x) {
         return x
@@ -227,6 +236,9 @@ const SCORES: usize = 1 << 26;
 
 /// Multi-head attention: q [batch, queries, width], k and v [batch, keys, width] → [batch, queries,
 /// width]. `causal` lets a token see only itself and those before it.
+///
+/// # Errors
+/// Shapes that do not match, or a tensor operation that failed.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> Result<Tensor> {
     if on_cpu_in_f32(q) {
         return q.contiguous()?.apply_op3_no_bwd(

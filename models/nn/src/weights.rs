@@ -94,12 +94,18 @@ struct Progress {
 
 impl Weights {
     /// Opens `STEM.safetensors`, its half-precision variant or its shards in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::NoWeights`]; a file that is damaged or cannot be read.
     pub fn open(folder: &Path, stem: &str, options: &LoadOptions) -> Result<Self> {
         let paths = find_files(folder, stem, options.variant)?;
         Self::open_files(folder, paths, options)
     }
 
     /// Opens one file, whatever its name.
+    ///
+    /// # Errors
+    /// A file that is damaged or cannot be read.
     pub fn open_file(path: &Path, options: &LoadOptions) -> Result<Self> {
         Self::open_files(path, vec![path.to_owned()], options)
     }
@@ -172,6 +178,10 @@ impl Weights {
     }
 
     /// The tensor `name`, of exactly `shape`, converted to the type and device of the load.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or [`Error::NotFinite`]. What is missing or misshapen comes at
+    /// [`Weights::finish`].
     pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         let shape = shape.into();
         let name = format!("{}{name}", self.prefix);
@@ -193,6 +203,9 @@ impl Weights {
     }
 
     /// [`Weights::get`], seen as another shape of as many numbers.
+    ///
+    /// # Errors
+    /// As [`Weights::get`].
     pub fn get_as(
         &self,
         shape: impl Into<Shape>,
@@ -210,6 +223,9 @@ impl Weights {
 
     /// Ends loading: an error that lists every missing, misshapen, unreadable or unexpected tensor.
     /// Tensors whose name starts with one of `ignored` may be left over.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`]
     pub fn finish(&self, ignored: &[&str]) -> Result<()> {
         let source = &self.source;
         let progress = source.progress();

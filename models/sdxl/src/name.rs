@@ -42,6 +42,9 @@ pub struct NameTensor {
 
 impl NameTensor {
     /// From [8 × width] numbers.
+    ///
+    /// # Errors
+    /// [`Error::Size`]
     pub fn new(rows: Vec<f32>, width: usize) -> Result<Self> {
         Error::check_size("a name embedding", rows.len(), NAME_TOKENS * width)?;
         Ok(Self {
@@ -87,6 +90,9 @@ impl NameTensor {
     }
 
     /// Equation 4: M + δ (F − M), with M the mean over names.
+    ///
+    /// # Errors
+    /// [`Error::Size`] of another width.
     pub fn recentre(&self, mean: &Self, delta: f32) -> Result<Self> {
         self.combine(mean, |f, m| m + delta * (f - m))
     }
@@ -104,11 +110,17 @@ impl NameTensor {
     }
 
     /// (1 − α) self + α other.
+    ///
+    /// # Errors
+    /// [`Error::Size`] of another width.
     pub fn interpolate(&self, other: &Self, alpha: f32) -> Result<Self> {
         self.combine(other, |a, b| (1.0 - alpha) * a + alpha * b)
     }
 
     /// The mean over names; an error if there are none.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] without names, [`Error::Size`] of names of several widths.
     pub fn mean<'a>(names: impl IntoIterator<Item = &'a Self>) -> Result<Self> {
         let mut names = names.into_iter();
         let first = names
@@ -183,6 +195,9 @@ impl PromptEmbedding {
     }
 
     /// Rows 1…8: the text as a name embedding.
+    ///
+    /// # Errors
+    /// [`Error::Size`] of fewer than nine tokens.
     pub fn name(&self) -> Result<NameTensor> {
         let rows = self.embeds.get(self.width..(1 + NAME_TOKENS) * self.width);
         let rows = rows.ok_or(Error::Size {
@@ -195,6 +210,9 @@ impl PromptEmbedding {
 
     /// Name Prepending: [P₀, N₁…N₈, P₁…P₆₈]. The last eight rows fall off, positions are not
     /// encoded again, and the pooled vector stays the prompt's.
+    ///
+    /// # Errors
+    /// [`Error::Size`] of a name of another width, or a prompt of eight tokens or fewer.
     pub fn prepend(&self, name: &NameTensor) -> Result<Self> {
         Error::check_size("a row of the name embedding", name.width, self.width)?;
         let kept = self
@@ -220,6 +238,10 @@ impl PromptEmbedding {
     /// positions are given. A name of known length brings as many rows as it has tokens, another
     /// all eight. What comes after moves up or down with its values as they are; a gap at the end
     /// repeats the last row, an overhang falls off. The pooled vector stays the prompt's.
+    ///
+    /// # Errors
+    /// [`Error::Size`] of a name of another width, [`Error::Setting`] of positions outside the
+    /// prompt.
     pub fn substitute(&self, name: &NameTensor, placeholder: Range<usize>) -> Result<Self> {
         Error::check_size("a row of the name embedding", name.width, self.width)?;
         let (tokens, width) = (self.tokens(), self.width);

@@ -74,6 +74,9 @@ impl Noise {
     }
 
     /// The first `count` numbers of this noise.
+    ///
+    /// # Errors
+    /// [`Error::Size`] of given latents that are not `count` numbers.
     pub fn sample(&self, count: usize) -> Result<Vec<f32>> {
         let mut values = vec![0f32; count];
         self.stream().fill(&mut values)?;

@@ -76,6 +76,10 @@ pub struct Sdxl {
 
 impl Sdxl {
     /// Loads `unet`, `vae` and `scheduler` of an SDXL folder.
+    ///
+    /// # Errors
+    /// A folder of another kind, parts that are missing, damaged or do not fit each other, a device
+    /// whose memory is too small.
     pub fn load(folder: &Path, options: &SdxlOptions) -> Result<Self> {
         Self::load_parts(folder, options).map_err(|error| error.of_loading(folder))
     }

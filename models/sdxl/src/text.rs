@@ -49,6 +49,9 @@ pub struct TextEncoders {
 
 impl TextEncoders {
     /// Loads `tokenizer`, `tokenizer_2`, `text_encoder` and `text_encoder_2` of an SDXL folder.
+    ///
+    /// # Errors
+    /// A folder of another kind, parts that are missing, damaged or do not fit each other.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let index = ModelIndex::read(folder)?;
         let load = |tokenizer: &str, model: &str, projection: bool| {
@@ -114,6 +117,9 @@ impl TextEncoders {
 
     /// Encodes one text. Texts are encoded one by one, so that an embedding depends on its text
     /// alone.
+    ///
+    /// # Errors
+    /// Numbers that are not finite.
     pub fn encode_prompt(&self, text: &str) -> Result<PromptEmbedding> {
         let [first, second] = &self.encoders;
         let (one, two) = (
@@ -152,6 +158,9 @@ impl TextEncoders {
     }
 
     /// Rows 1…8 of the name's own prompt embedding, with the name's token count before truncation.
+    ///
+    /// # Errors
+    /// As [`TextEncoders::encode_prompt`].
     pub fn encode_name(&self, name: &str) -> Result<NameTensor> {
         self.encode_prompt(name)?.name()
     }

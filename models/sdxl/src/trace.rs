@@ -109,6 +109,9 @@ impl Trace {
     }
 
     /// Writes all tensors to a safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::Write`]
     pub fn write(&self, path: &Path) -> Result<()> {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Write {
             path: path.into(),

@@ -48,6 +48,9 @@ struct SpecialTokens {
 
 impl Tokenizer {
     /// Loads `tokenizer_config.json` with `tokenizer.json`, or with `vocab.json` and `merges.txt`.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or not supported; a special token that the vocabulary lacks.
     pub fn load(folder: &Path) -> Result<Self> {
         let json = JsonFile::read(&folder.join("tokenizer_config.json"))?;
         json.require("do_lower_case", &["true"])?;

@@ -156,6 +156,9 @@ fn fixed_for(kind: SchedulerKind) -> &'static [(&'static str, &'static [&'static
 impl SchedulerConfig {
     /// Reads the numbers for `kind`, or for the file's own class if `None`. A file of one class
     /// serves another scheduler too; what it does not say has the default of the one that runs.
+    ///
+    /// # Errors
+    /// A value that is not supported, by its key.
     pub fn read(json: &JsonFile, kind: Option<SchedulerKind>) -> Result<Self> {
         let kind = match kind {
             Some(kind) => kind,

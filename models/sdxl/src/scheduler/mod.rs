@@ -29,6 +29,9 @@ pub struct MultistepState {
 
 impl Schedule {
     /// The schedule of `steps` steps.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] of a number of steps that the scheduler does not have.
     pub fn new(config: SchedulerConfig, steps: usize) -> Result<Self> {
         let table = NoiseTable::new(&config);
         let most = match config.kind {
@@ -104,6 +107,9 @@ impl Schedule {
 
     /// Moves `latents` over step `i` by the (guided) model output. `fresh` fills a slice with
     /// standard normal noise; only LCM asks for it.
+    ///
+    /// # Errors
+    /// What `fresh` returns.
     pub fn step(
         &self,
         i: usize,

@@ -96,6 +96,10 @@ pub struct UNet {
 
 impl UNet {
     /// Loads `config.json` and `diffusion_pytorch_model.safetensors` of `folder`.
+    ///
+    /// # Errors
+    /// A configuration or weight file that is missing, damaged or not supported; weights that do
+    /// not fit the configuration.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let config = UNetConfig::read(folder)?;
         let w = Weights::open(folder, "diffusion_pytorch_model", options)?;
@@ -104,6 +108,10 @@ impl UNet {
 
     /// Loads `weights`, one safetensors file of a U-Net, under the `config.json` of `folder`: how
     /// few-step U-Nets such as SDXL-Lightning are published.
+    ///
+    /// # Errors
+    /// A configuration or weight file that is missing, damaged or not supported; weights that do
+    /// not fit the configuration.
     pub fn load_file(weights: &Path, folder: &Path, options: &LoadOptions) -> Result<Self> {
         let config = UNetConfig::read(folder)?;
         let w = Weights::open_file(weights, options)?;
@@ -111,6 +119,9 @@ impl UNet {
     }
 
     /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
+    ///
+    /// # Errors
+    /// A configuration that is missing, damaged or not supported.
     pub fn shapes(folder: &Path) -> Result<Shapes> {
         let w = Weights::none();
         Self::build(UNetConfig::read(folder)?, &w, &LoadOptions::default())?;
@@ -181,6 +192,9 @@ impl UNet {
 
     /// The texts of a batch: `context` [rows × tokens × context width] and `pooled` [rows × pooled
     /// width], one after the other, with each row's sizes.
+    ///
+    /// # Errors
+    /// [`Error::Size`], or a tensor operation that failed.
     pub fn condition(
         &self,
         context: &[f32],
@@ -231,6 +245,9 @@ impl UNet {
     }
 
     /// What each of `timesteps` adds to the ResNets under `conditioning`.
+    ///
+    /// # Errors
+    /// A tensor operation that failed.
     pub fn step_table(
         &self,
         timesteps: &[f64],
@@ -299,6 +316,9 @@ impl UNet {
     }
 
     /// Host numbers as a tensor of the U-Net's type on its device.
+    ///
+    /// # Errors
+    /// A shape of another number of values.
     pub fn tensor(&self, values: &[f32], shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
         Ok(Tensor::from_slice(values, shape, &self.device)?.to_dtype(self.dtype)?)
     }

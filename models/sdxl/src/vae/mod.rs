@@ -38,6 +38,10 @@ pub struct LatentDistribution {
 impl Vae {
     /// Loads `config.json` and `diffusion_pytorch_model.safetensors` of `folder`. Computing in f16
     /// needs a VAE whose `force_upcast` is false.
+    ///
+    /// # Errors
+    /// A configuration or weight file that is missing, damaged or not supported; weights that do
+    /// not fit the configuration.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let config = VaeConfig::read(folder, options.dtype)?;
         let w = Weights::open(folder, "diffusion_pytorch_model", options)?;
@@ -47,6 +51,9 @@ impl Vae {
     }
 
     /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
+    ///
+    /// # Errors
+    /// A configuration that is missing, damaged or not supported.
     pub fn shapes(folder: &Path) -> Result<Shapes> {
         let (w, options) = (Weights::none(), LoadOptions::default());
         Self::build(VaeConfig::read(folder, options.dtype)?, &w, &options)?;
@@ -102,6 +109,9 @@ impl Vae {
 
     /// Latents [batch × channels × height × width] → pixels around [-1, 1], [batch × 3 × 8 height ×
     /// 8 width].
+    ///
+    /// # Errors
+    /// [`Error::Size`], or [`Error::NotFinite`].
     pub fn decode(&self, latents: &[f32], height: usize, width: usize) -> Result<Vec<f32>> {
         let channels = self.config.latent_channels;
         let batch = latents.len() / (channels * height * width).max(1);
@@ -121,6 +131,9 @@ impl Vae {
 
     /// Pixels in [-1, 1], [batch × 3 × height × width] → their latents' distribution, before
     /// scaling.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] of an image size, [`Error::Size`], or [`Error::NotFinite`].
     pub fn encode(
         &self,
         pixels: &[f32],
