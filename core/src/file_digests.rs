@@ -136,9 +136,9 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, CoreError> {
         for entry in fs::read_dir(&next).map_err(|e| CoreError::from_io(&next, e))? {
             let path = entry.map_err(|e| CoreError::from_io(&next, e))?.path();
             if path.is_dir() {
-                open.push(path)
+                open.push(path);
             } else {
-                files.push(path)
+                files.push(path);
             }
         }
     }

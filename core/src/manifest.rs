@@ -87,12 +87,12 @@ impl Manifest {
             reason,
         };
         let mut sections: Table = toml::from_str(text).map_err(|e| fail(e.to_string()))?;
-        if let Some(dims) = sections.remove(EMBEDDING_DIMS_BEFORE) {
-            if sections.insert("embedding_dims".to_owned(), dims).is_some() {
-                return Err(fail(format!(
-                    "[{EMBEDDING_DIMS_BEFORE}] is the old name of [embedding_dims]: keep one of them"
-                )));
-            }
+        if let Some(dims) = sections.remove(EMBEDDING_DIMS_BEFORE)
+            && sections.insert("embedding_dims".to_owned(), dims).is_some()
+        {
+            return Err(fail(format!(
+                "[{EMBEDDING_DIMS_BEFORE}] is the old name of [embedding_dims]: keep one of them"
+            )));
         }
         let valid = valid_sections();
         if let Some(unknown) = sections.keys().find(|k| !valid.contains(k)) {

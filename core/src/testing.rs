@@ -1,5 +1,6 @@
 //! Drives a single step on a store, for the tests of stage crates: rows in, the committed record and rows out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -99,7 +100,7 @@ impl StepHarness {
         let key_parts = KeyParts {
             version: step.spec().version,
             settings,
-            models: Default::default(),
+            models: BTreeMap::default(),
             inputs: inputs.iter().map(digest).collect(),
         };
         let key = key_parts.key(step.spec().name, partition);

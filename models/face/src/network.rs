@@ -193,6 +193,10 @@ impl Network {
         self.session()
     }
 
+    #[expect(
+        clippy::result_large_err,
+        reason = "ort's error gives the builder back"
+    )]
     fn session(&self) -> Result<Session, FaceError> {
         let builder = Session::builder(&runtime::environment()?).map_err(|e| self.failed(e))?;
         let configured = builder

@@ -23,6 +23,10 @@ pub(crate) fn scores(
 
 /// The scores of all actions for the next token with an entity's first token and the token before,
 /// where one is open.
+#[expect(
+    clippy::large_types_passed_by_value,
+    reason = "made for this call, read where it was made"
+)]
 pub(crate) fn scores_of(weights: &Weights, state: [Option<Vector>; 3]) -> [f64; ACTIONS] {
     let [_, bias, pad] = &weights.lower;
     let mut sums: Vec<f64> = bias.iter().map(|b| f64::from(*b)).collect();

@@ -94,7 +94,7 @@ impl Functions {
         // to it.
         let status = unsafe {
             match (self.init)(0) {
-                0 => (self.count)(&mut count),
+                0 => (self.count)(&raw mut count),
                 failed => failed,
             }
         };
@@ -110,9 +110,9 @@ impl Functions {
         let (mut device, mut name, mut memory) = (0, [0u8; 256], 0);
         // SAFETY: cuInit was called; every place outlives its call, and the name's length is told.
         let statuses = unsafe {
-            let device_status = (self.device)(&mut device, number);
+            let device_status = (self.device)(&raw mut device, number);
             let name_status = (self.name)(name.as_mut_ptr().cast(), name.len() as c_int, device);
-            let memory_status = (self.memory)(&mut memory, device);
+            let memory_status = (self.memory)(&raw mut memory, device);
             [device_status, name_status, memory_status]
         };
         if let Some(failed) = statuses.into_iter().find(|status| *status != 0) {
@@ -135,7 +135,7 @@ impl Functions {
         // SAFETY: the driver points `text` to a string of its own that it never frees, or leaves it
         // null.
         let words = unsafe {
-            (self.words)(status, &mut text);
+            (self.words)(status, &raw mut text);
             (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy())
         };
         format!("{} (error {status})", words.unwrap_or("unknown".into()))

@@ -141,7 +141,7 @@ const QUICK_GELU: ElementwiseOp = ElementwiseOp {
     apply: |x, y| {
         y.iter_mut()
             .zip(x)
-            .for_each(|(y, x)| *y = kernels::quick_gelu(*x))
+            .for_each(|(y, x)| *y = kernels::quick_gelu(*x));
     },
 };
 const GELU: ElementwiseOp = ElementwiseOp {
@@ -149,7 +149,7 @@ const GELU: ElementwiseOp = ElementwiseOp {
     apply: |x, y| {
         y.iter_mut()
             .zip(x)
-            .for_each(|(y, x)| *y = kernels::gelu(*x))
+            .for_each(|(y, x)| *y = kernels::gelu(*x));
     },
 };
 const SILU: ElementwiseOp = ElementwiseOp {
@@ -157,6 +157,6 @@ const SILU: ElementwiseOp = ElementwiseOp {
     apply: |x, y| {
         y.iter_mut()
             .zip(x)
-            .for_each(|(y, x)| *y = kernels::silu(*x))
+            .for_each(|(y, x)| *y = kernels::silu(*x));
     },
 };

@@ -195,7 +195,7 @@ impl Weights {
             source.note(|report| {
                 report
                     .misshapen
-                    .push((name, shape.dims().to_vec(), entry.shape.clone()))
+                    .push((name, shape.dims().to_vec(), entry.shape.clone()));
             });
             return source.placeholder(&shape);
         }

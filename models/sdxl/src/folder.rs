@@ -62,7 +62,7 @@ impl ModelIndex {
         json.require("force_zeros_for_empty_prompt", &["true", "false"])?;
         let zeros = json
             .get("force_zeros_for_empty_prompt")
-            .and_then(|value| value.as_bool());
+            .and_then(serde_json::Value::as_bool);
         Ok(Self {
             force_zeros_for_empty_prompt: zeros.unwrap_or(true),
         })

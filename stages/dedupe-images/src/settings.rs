@@ -4,19 +4,13 @@ use laioncele_core::{CoreError, Manifest};
 use serde::{Deserialize, Serialize};
 
 /// `[dedupe_images]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Photos of one name whose hashes differ in at most this many of the 64 bits are copies of
     /// each other. 0: equal hashes only, since near matches of different photos of one face are
     /// common and must stay.
     pub max_distance: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { max_distance: 0 }
-    }
 }
 
 impl Settings {

@@ -62,15 +62,18 @@ fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
+/// When each host was resolved, and to what.
+type Known = HashMap<String, (Instant, Vec<SocketAddr>)>;
+
 /// Resolves hosts for the HTTP client: mapped hosts to the embedded world's port, others by the
 /// system, remembered for a while; never to a blocked address unless the host is allowed.
 pub(crate) struct SafeResolver {
     map: Option<HostMap>,
     allowed: Vec<String>,
-    known: Arc<Mutex<HashMap<String, (Instant, Vec<SocketAddr>)>>>,
+    known: Arc<Mutex<Known>>,
 }
 
-const REMEMBERED: Duration = Duration::from_secs(300);
+const REMEMBERED: Duration = Duration::from_mins(5);
 
 impl SafeResolver {
     pub(crate) fn new(map: Option<HostMap>, allowed: Vec<String>) -> Self {

@@ -50,7 +50,7 @@ impl Fetcher {
         let deadline = Instant::now() + Duration::from_secs_f64(self.settings.deadline_s);
         let mut attempt = 0;
         loop {
-            let _turn = self.turn(&url).await;
+            let turn = self.turn(&url).await;
             let failure = match self.try_once(url.clone(), deadline).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(failure) => failure,
@@ -63,7 +63,7 @@ impl Fetcher {
             };
             tracing::debug!(%url, ?failure, ?wait, "trying again");
             attempt += 1;
-            drop(_turn);
+            drop(turn);
             tokio::time::sleep(wait).await;
         }
     }
@@ -141,8 +141,8 @@ impl Fetcher {
             ));
         }
         let tags = response.headers().get_all("x-robots-tag");
-        if let Some(directive) =
-            opt_out(tags.iter().map(|v| v.as_bytes())).filter(|_| self.settings.honour_opt_out)
+        if let Some(directive) = opt_out(tags.iter().map(reqwest::header::HeaderValue::as_bytes))
+            .filter(|_| self.settings.honour_opt_out)
         {
             return Err(Failure::last(DropReason::OptOut, directive));
         }
@@ -199,5 +199,5 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
             .duration_since(SystemTime::now())
             .unwrap_or_default(),
     };
-    Some(wait.min(Duration::from_secs(3600)))
+    Some(wait.min(Duration::from_hours(1)))
 }

@@ -315,9 +315,9 @@ impl SourceBatch {
             Some(values.value(i)).filter(|v| v.is_finite())
         };
         SourceRow {
-            url: bytes(&self.url, i),
-            caption: bytes(&self.caption, i),
-            hash: bytes(&self.hash, i),
+            url: bytes(self.url.as_ref(), i),
+            caption: bytes(self.caption.as_ref(), i),
+            hash: bytes(self.hash.as_ref(), i),
             width: size(&self.width),
             height: size(&self.height),
             punsafe: score(&self.punsafe),
@@ -327,7 +327,7 @@ impl SourceBatch {
     }
 }
 
-fn bytes(values: &Option<BinaryArray>, i: usize) -> Option<&[u8]> {
-    let values = values.as_ref().filter(|v| v.is_valid(i))?;
+fn bytes(values: Option<&BinaryArray>, i: usize) -> Option<&[u8]> {
+    let values = values.filter(|v| v.is_valid(i))?;
     Some(values.value(i))
 }

@@ -124,15 +124,16 @@ impl Range {
     /// Norms scale by about 1; matrices keep the variance of what they are applied to, so that the
     /// networks' outputs stay finite in half precision.
     fn of(name: &str, shape: &[usize]) -> Self {
-        let (middle, reach) = if name.ends_with(".bias") || name.contains("embedding.weight") {
-            (0.0, SMALL)
-        } else if let [_, inputs @ ..] = shape
-            && !inputs.is_empty()
-        {
-            (0.0, (3.0 / count(inputs) as f32).sqrt())
-        } else {
-            (1.0, SMALL)
-        };
+        let (middle, reach) =
+            if name.rsplit('.').next() == Some("bias") || name.contains("embedding.weight") {
+                (0.0, SMALL)
+            } else if let [_, inputs @ ..] = shape
+                && !inputs.is_empty()
+            {
+                (0.0, (3.0 / count(inputs) as f32).sqrt())
+            } else {
+                (1.0, SMALL)
+            };
         Self { middle, reach }
     }
 

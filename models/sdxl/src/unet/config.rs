@@ -70,7 +70,7 @@ struct UNetJson {
 
 impl Default for UNetJson {
     fn default() -> Self {
-        let names = |list: &[&str]| list.iter().map(|name| name.to_string()).collect();
+        let names = |list: &[&str]| list.iter().map(ToString::to_string).collect();
         Self {
             in_channels: 4,
             out_channels: 4,

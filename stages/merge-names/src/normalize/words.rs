@@ -51,7 +51,7 @@ fn split_words(text: &str) -> Result<Vec<Word>, Rejection> {
     let mut words: Vec<Word> = Vec::new();
     for written in text.split_whitespace() {
         let at_end =
-            |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '\'' | '&' | '+')) && !is_mark(c);
+            |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '\'' | '&' | '+') || is_mark(c));
         let trimmed = written.trim_matches(at_end).trim_start_matches(['.', '\'']);
         if joins_people(trimmed) {
             words.push(Word {

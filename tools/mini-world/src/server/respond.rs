@@ -18,6 +18,8 @@ const SLOW: Duration = Duration::from_millis(300);
 /// server has stopped.
 const TICK: Duration = Duration::from_millis(100);
 
+/// A piece of a body without end.
+static ENDLESS: [u8; 32 << 10] = [0xff; 32 << 10];
 const TEXT: &str = "Content-Type: text/plain\r\n";
 const JPEG: &str = "Content-Type: image/jpeg\r\n";
 const PNG: &str = "Content-Type: image/png\r\n";
@@ -150,7 +152,7 @@ impl Responder<'_> {
             B::EndlessBody => {
                 self.raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
                 while !self.state.is_stopped() {
-                    self.raw(&[0xff; 32 << 10])?;
+                    self.raw(&ENDLESS)?;
                 }
             }
             B::SlowDrip => {

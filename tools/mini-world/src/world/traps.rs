@@ -45,8 +45,10 @@ pub(super) fn pages(
     Ok(())
 }
 
-/// How to make a row fail each filter of the source.
-const SPOILERS: [(DropReason, fn(&mut CaptionRow)); 4] = [
+/// A filter of the source, and how to make a row fail it.
+type Spoiler = (DropReason, fn(&mut CaptionRow));
+
+const SPOILERS: [Spoiler; 4] = [
     (DropReason::Unsafe, |row| row.punsafe = Some(0.97)),
     (DropReason::Watermarked, |row| row.pwatermark = Some(0.99)),
     (DropReason::LowSimilarity, |row| row.similarity = Some(0.08)),
