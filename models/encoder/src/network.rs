@@ -11,7 +11,7 @@ const LANES: usize = 16;
 pub struct Layer {
     /// W, [outputs × inputs] row by row.
     pub weight: Vec<f32>,
-    /// b, [outputs].
+    /// b, `[outputs]`.
     pub bias: Vec<f32>,
 }
 
@@ -22,16 +22,16 @@ pub struct Layer {
 pub struct Encoder {
     /// The architecture.
     pub config: EncoderConfig,
-    /// Mean of each feature over the training photos, [input].
+    /// Mean of each feature over the training photos, `[input]`.
     pub input_mean: Vec<f32>,
-    /// What each feature is divided by after its mean is taken off, [input]; positive.
+    /// What each feature is divided by after its mean is taken off, `[input]`; positive.
     pub input_std: Vec<f32>,
     /// The three layers.
     pub layers: [Layer; 3],
 }
 
 impl Encoder {
-    /// The name embedding [tokens × channels, row by row] of a photo's features [input].
+    /// The name embedding [tokens × channels, row by row] of a photo's features `[input]`.
     ///
     /// # Errors
     /// [`Error::Width`].

@@ -20,11 +20,11 @@ pub struct Reduced {
 
 /// A JPEG, more than twice as large as wanted, at the smallest size whose longest side is at least
 /// `longest` pixels; `None` for every other file, and for JPEGs that are not of 8-bit gray or three
-/// colours, have an Adobe marker or more than a hundred scans: [`decode`](crate::decode) them.
+/// colours, have an Adobe marker or more than a hundred scans: [`decode`](crate::decode()) them.
 /// Means differ from those of the whole image by less than 1 of 255, single pixels by some.
 ///
 /// # Errors
-/// As [`decode`](crate::decode), as far as the header and the end of the file show it.
+/// As [`decode`](crate::decode()), as far as the header and the end of the file show it.
 pub fn decode_reduced(
     bytes: &[u8],
     limits: &Limits,

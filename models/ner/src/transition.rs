@@ -31,7 +31,7 @@ pub(crate) struct Parser {
     next: Packed<WIDTH, 2>,
     first: Packed<WIDTH, { 2 * PANELS }>,
     before: Packed<WIDTH, { 2 * PANELS }>,
-    /// What is added to the sum of a state's products, with and without an open entity: [128].
+    /// What is added to the sum of a state's products, with and without an open entity: `[128]`.
     open_bias: [Pieces; PANELS],
     closed_bias: [Pieces; PANELS],
     /// [64 × 37]: begin, unit, out.
@@ -83,7 +83,7 @@ pub(crate) struct State {
 struct Open {
     start: usize,
     label: usize,
-    /// The product for its first token: [128].
+    /// The product for its first token: `[128]`.
     first: [Pieces; PANELS],
     /// The vector of the last token so far.
     before: Row,

@@ -38,12 +38,12 @@ impl Linear {
         })
     }
 
-    /// From tensors: weight [out, in], bias [out].
+    /// From tensors: weight `[out, in]`, bias `[out]`.
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
         Self { weight, bias }
     }
 
-    /// Its bias [out], if it has one.
+    /// Its bias `[out]`, if it has one.
     pub fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
     }

@@ -23,7 +23,7 @@ pub fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f
     }
 }
 
-/// x Wᵀ + b over the last dimension: x [batch, tokens, in], weight [out, in], bias [out] → [batch,
+/// x Wᵀ + b over the last dimension: x [batch, tokens, in], weight [out, in], bias `[out]` → [batch,
 /// tokens, out], or [batch, out, tokens] if `channels_first`. On the processor x may have any
 /// strides.
 ///

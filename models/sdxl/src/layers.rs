@@ -56,7 +56,7 @@ impl Conv2d {
         self.forward_with(x, &self.bias)
     }
 
-    /// The same with another bias [out] or [batch, out].
+    /// The same with another bias `[out]` or [batch, out].
     pub(crate) fn forward_with(&self, x: &Tensor, bias: &Tensor) -> Result<Tensor> {
         Ok(ops::conv2d(x, &self.weight, bias, self.geometry)?)
     }

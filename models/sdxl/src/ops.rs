@@ -24,7 +24,7 @@ pub(crate) struct Geometry {
     pub tf32: bool,
 }
 
-/// x [batch, in, h, w] with weight [out, in, k, k] → [batch, out, h', w']; bias is [out], or
+/// x [batch, in, h, w] with weight [out, in, k, k] → [batch, out, h', w']; bias is `[out]`, or
 /// [batch, out] for one that differs by row.
 pub(crate) fn conv2d(
     x: &Tensor,

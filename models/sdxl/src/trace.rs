@@ -79,7 +79,7 @@ impl Trace {
     }
 
     /// A name's way into a prompt: `names` [1, 8, W], `name_ids_1`, `name_ids_2` [1, 77] and
-    /// `token_count` [1] of the name's own `text`; `prompt_embeds` [1, 77, W] and `prompt_pooled`
+    /// `token_count` `[1]` of the name's own `text`; `prompt_embeds` [1, 77, W] and `prompt_pooled`
     /// [1, P] before, `np` [1, 77, W] after.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 pub struct Person {
     /// The name.
     pub name_id: NameId,
-    /// Its embedding, [outputs].
+    /// Its embedding, `[outputs]`.
     pub name: Vec<f16>,
     /// Rows of [`Examples::features`].
     pub photos: Range<usize>,
