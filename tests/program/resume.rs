@@ -33,6 +33,7 @@ fn a_run_killed_at_random_moments_ends_with_the_same_data() {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "shown when the test fails")]
 fn kill_and_resume(seed: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let world = TestRun::build(folder.path(), seed);

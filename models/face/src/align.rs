@@ -180,10 +180,10 @@ mod tests {
         ];
         let found = to_template(&marks).expect("spread out");
         let expected = Similarity {
-            a: 0.460795,
-            b: 0.007328,
-            c: -7.665191,
-            d: -3.872023,
+            a: 0.460_795,
+            b: 0.007_328,
+            c: -7.665_191,
+            d: -3.872_023,
         };
         for (x, y) in [
             (found.a, expected.a),

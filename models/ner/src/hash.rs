@@ -92,7 +92,7 @@ mod tests {
                 .as_array()
                 .expect("keys")
                 .iter()
-                .filter_map(|v| v.as_u64())
+                .filter_map(serde_json::Value::as_u64)
                 .collect();
             assert_eq!(
                 embedding_keys(string_id(text), 8).map(u64::from).to_vec(),

@@ -402,7 +402,7 @@ mod tests {
                 ours.push(
                     std::iter::once(first)
                         .chain(rest)
-                        .map(|t| t.to_string())
+                        .map(std::string::ToString::to_string)
                         .collect(),
                 );
             }

@@ -398,8 +398,8 @@ mod tests {
         let series = |x: f64| {
             let (mut term, mut sum) = (x, x);
             for n in 1..120 {
-                term *= -x * x / n as f64;
-                sum += term / (2 * n + 1) as f64;
+                term *= -x * x / f64::from(n);
+                sum += term / f64::from(2 * n + 1);
             }
             sum * 2.0 / std::f64::consts::PI.sqrt()
         };

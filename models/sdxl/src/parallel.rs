@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn an_error_stops_the_rest() {
         let (begun, jobs) = (AtomicUsize::new(0), vec![(); 10_000]);
-        let work = |_: &()| begun.fetch_add(1, Ordering::Relaxed);
+        let work = |(): &()| begun.fetch_add(1, Ordering::Relaxed);
         let stopped = in_parallel(2, &jobs, work, |_, _| Err("enough"));
         assert_eq!(stopped, Err("enough"));
         assert!(begun.into_inner() < jobs.len());

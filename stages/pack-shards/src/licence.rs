@@ -69,7 +69,7 @@ fn table_cell(readme: &str, file: &str) -> Option<String> {
         };
         let is_licence =
             |cell: &&str| matches!(cell.to_lowercase().as_str(), "licence" | "license");
-        let column = heading.iter().position(|cell| is_licence(cell));
+        let column = heading.iter().position(is_licence);
         if let (Some(column), true) = (column, row[0].contains(&format!("`{file}`"))) {
             return row
                 .get(column)
@@ -107,7 +107,7 @@ mod tests {
     fn licence_is_read_from_readme_or_licence_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let write = |name: &str, text: &str| {
-            std::fs::write(folder.path().join(name), text).expect("written")
+            std::fs::write(folder.path().join(name), text).expect("written");
         };
         let file = folder.path().join("net.onnx");
         write("net.onnx", "");

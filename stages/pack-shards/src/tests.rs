@@ -216,8 +216,13 @@ fn publish_is_idempotent_and_removes_stale_shards() -> Tested {
     let folder = tempfile::tempdir()?;
     let harness = StepHarness::new(folder.path(), "[pack_shards]\nshard_bytes = 1\n")?;
     let record = Bucket::new()?.pack(&harness)?;
-    let publish =
-        |record: &Record| PackShards.publish(&harness.store, &harness.manifest, &[record.clone()]);
+    let publish = |record: &Record| {
+        PackShards.publish(
+            &harness.store,
+            &harness.manifest,
+            std::slice::from_ref(record),
+        )
+    };
     publish(&record)?;
     let before = published(&harness);
     let card = harness.store.get("laioncele/README.md")?;

@@ -145,7 +145,8 @@ fn faces_of_degenerate_images_are_finite() -> TestResult {
         (33, 31),
         (641, 639),
     ] {
-        let noise = |x: u32, y: u32| Rgb([(x * 37 ^ y * 91) as u8, (x * y) as u8, (x ^ y) as u8]);
+        let noise =
+            |x: u32, y: u32| Rgb([((x * 37) ^ (y * 91)) as u8, (x * y) as u8, (x ^ y) as u8]);
         for image in [
             RgbImage::from_fn(width, height, noise),
             RgbImage::from_pixel(width, height, Rgb([255; 3])),

@@ -17,7 +17,7 @@ fn nets() -> Result<FaceNets, FaceError> {
 /// A JPEG of `width` × `width` × 3 / 4 pixels with the fixtures `faces`, each `side` pixels wide,
 /// side by side.
 fn photo(width: u32, side: u32, faces: &[&str]) -> Result<Vec<u8>, image::ImageError> {
-    let grain = |x: u32, y: u32| (120 + (x * 7919 ^ y * 104_729) % 9) as u8;
+    let grain = |x: u32, y: u32| (120 + ((x * 7919) ^ (y * 104_729)) % 9) as u8;
     let mut photo = RgbImage::from_fn(width, width * 3 / 4, |x, y| Rgb([grain(x, y); 3]));
     for (k, name) in (0..).zip(faces) {
         let face = read_image(name)?;

@@ -216,7 +216,7 @@ fn that_ends<T: Send + 'static>(
         let _done = done;
         body()
     });
-    let waited = ended.recv_timeout(Duration::from_secs(600));
+    let waited = ended.recv_timeout(Duration::from_mins(10));
     assert_eq!(
         waited,
         Err(mpsc::RecvTimeoutError::Disconnected),

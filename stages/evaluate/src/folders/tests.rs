@@ -48,7 +48,7 @@ fn score_folders_scores_images_and_reports_undecodable_files() {
     let mut folders = world(root);
     let mut steps = Vec::new();
     let bare = score_folders(&manifest(root, ""), &folders, 1, |done, of| {
-        steps.push((done, of))
+        steps.push((done, of));
     });
     let bare = bare.expect("scores");
     assert_eq!(steps, [(4, 4)]);

@@ -27,7 +27,7 @@ pub(super) fn read_words(text: &str) -> Result<Spelling, Rejection> {
     }
     let mut words = split_words(text)?;
     let possessive = cut_possessive(&mut words)?;
-    let mixed_text = words.iter().any(|w| w.is_small()) && words.iter().any(|w| !w.is_small());
+    let mixed_text = words.iter().any(Word::is_small) && words.iter().any(|w| !w.is_small());
     cut_digits(&mut words);
     cut_leading(&mut words, mixed_text);
     cut_trailing(&mut words, mixed_text)?;

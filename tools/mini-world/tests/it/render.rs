@@ -122,10 +122,10 @@ fn with_numbers(mut json: serde_json::Value, number: f32) -> serde_json::Value {
         match value {
             serde_json::Value::Number(_) => *value = number.into(),
             serde_json::Value::Array(values) => {
-                values.iter_mut().for_each(|value| replace(value, number))
+                values.iter_mut().for_each(|value| replace(value, number));
             }
             serde_json::Value::Object(fields) => {
-                fields.values_mut().for_each(|value| replace(value, number))
+                fields.values_mut().for_each(|value| replace(value, number));
             }
             _ => {}
         }

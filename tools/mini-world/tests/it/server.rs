@@ -113,7 +113,7 @@ fn dropping_the_server_ends_its_endless_answers() {
             stream.read_exact(&mut [0; 50]).unwrap();
         }
         drop(server);
-        let mut chunk = [0; 64 << 10];
+        let mut chunk = vec![0; 64 << 10];
         loop {
             match stream.read(&mut chunk) {
                 Ok(0) => break,
