@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 type Failure = Box<dyn std::error::Error>;
 
 /// Clocks that run.
-pub struct Clocks {
+pub(crate) struct Clocks {
     wall: Instant,
     busy: f64,
 }
 
 impl Clocks {
-    pub fn start() -> Result<Self, Failure> {
+    pub(crate) fn start() -> Result<Self, Failure> {
         let (wall, busy) = (Instant::now(), processor_seconds()?);
         Ok(Self { wall, busy })
     }

@@ -50,13 +50,13 @@ references = "references"
 "#;
 
 /// A temporary folder in which the program is run.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     folder: tempfile::TempDir,
 }
 
 impl Sandbox {
     /// A folder with the models only.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/mini");
         std::os::unix::fs::symlink(models, folder.path().join("mini")).expect("a link");
@@ -64,7 +64,7 @@ impl Sandbox {
     }
 
     /// A folder with `manifest.toml` and a source whose one file is hashed but never parsed.
-    pub fn with_manifest(text: &str) -> Self {
+    pub(crate) fn with_manifest(text: &str) -> Self {
         let sandbox = Self::new();
         sandbox.write("manifest.toml", text);
         sandbox.write("captions/a.parquet", "not read by these tests");
@@ -73,7 +73,7 @@ impl Sandbox {
     }
 
     /// A folder with `manifest.toml` and a source of these captions.
-    pub fn with_captions(manifest: &str, captions: &[&[u8]]) -> Self {
+    pub(crate) fn with_captions(manifest: &str, captions: &[&[u8]]) -> Self {
         let sandbox = Self::with_manifest(manifest);
         let urls: Vec<String> = (0..captions.len())
             .map(|n| format!("https://pictures.example/{n}.jpg"))
@@ -89,24 +89,24 @@ impl Sandbox {
     }
 
     /// With the ONNX Runtime library where the program looks for it.
-    pub fn with_runtime(self) -> Self {
+    pub(crate) fn with_runtime(self) -> Self {
         let library = Path::new(env!("CARGO_MANIFEST_DIR")).join(".onnxruntime");
         std::os::unix::fs::symlink(library, self.join(".onnxruntime")).expect("a link");
         self
     }
 
     /// The temporary folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// A path in the folder.
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a file, with the folders above it.
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.join(name);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).expect("folders");
@@ -115,7 +115,7 @@ impl Sandbox {
     }
 
     /// The program with `arguments`, not started yet.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command
             .args(arguments)
@@ -127,7 +127,7 @@ impl Sandbox {
     }
 
     /// Runs the program to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program")
     }
 
@@ -138,7 +138,7 @@ impl Sandbox {
     }
 
     /// What a finished program said, fit for a snapshot.
-    pub fn render(&self, output: &Output) -> String {
+    pub(crate) fn render(&self, output: &Output) -> String {
         let text = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes);
             let real = self.path().canonicalize().expect("the folder");
@@ -158,16 +158,16 @@ impl Sandbox {
 }
 
 /// The program under test.
-pub fn program() -> &'static str {
+pub(crate) fn program() -> &'static str {
     env!("CARGO_BIN_EXE_laioncele")
 }
 
 /// Standard output as text.
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Standard error as text.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

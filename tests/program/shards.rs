@@ -34,7 +34,7 @@ print(json.dumps(dict(
 "#;
 
 /// What the script `code` prints, run by Python with pyarrow at hand.
-pub fn python(code: &str, arguments: &[&Path]) -> Vec<u8> {
+pub(crate) fn python(code: &str, arguments: &[&Path]) -> Vec<u8> {
     let library = Path::new(env!("CARGO_MANIFEST_DIR")).join(".pyarrow");
     assert!(
         library.join("complete").exists(),

@@ -12,13 +12,13 @@ use crate::sandbox::{program, stderr, stdout};
 const TRUTH: &str = "truth-aside.json";
 
 /// An embedded world with its manifest, and the output folders of runs on it.
-pub struct TestRun {
+pub(crate) struct TestRun {
     folder: PathBuf,
 }
 
 impl TestRun {
     /// Builds the tiny world of `seed` in `folder`.
-    pub fn build(folder: &Path, seed: u64) -> Self {
+    pub(crate) fn build(folder: &Path, seed: u64) -> Self {
         Self::build_sized(folder, seed, "tiny")
     }
 
@@ -44,7 +44,7 @@ impl TestRun {
     }
 
     /// As [`TestRun::finished`], the full world.
-    pub fn finished_full(seed: u64) -> Self {
+    pub(crate) fn finished_full(seed: u64) -> Self {
         Self::finished_sized(seed, "full")
     }
 
@@ -67,12 +67,12 @@ impl TestRun {
     }
 
     /// A path in the world's folder.
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
     /// A command on the run in folder `output`, not started yet.
-    pub fn command(&self, arguments: &[&str], output: &str) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str], output: &str) -> Command {
         let mut command = Command::new(program());
         command
             .args(arguments)
@@ -88,13 +88,13 @@ impl TestRun {
     }
 
     /// Runs all stages into folder `output`.
-    pub fn run(&self, output: &str) -> Output {
+    pub(crate) fn run(&self, output: &str) -> Output {
         let mut command = self.command(&["run", "--json"], output);
         command.output().expect("the program")
     }
 
     /// Replaces `from` with `to` in the world's manifest.
-    pub fn change_manifest(&self, from: &str, to: &str) {
+    pub(crate) fn change_manifest(&self, from: &str, to: &str) {
         let path = self.join("mini.toml");
         let text = fs::read_to_string(&path).expect("a manifest");
         assert!(text.contains(from), "{from} is not in the manifest");
@@ -102,7 +102,7 @@ impl TestRun {
     }
 
     /// `mini score` of the run in folder `output`.
-    pub fn score(&self, output: &str) -> serde_json::Value {
+    pub(crate) fn score(&self, output: &str) -> serde_json::Value {
         let mut command = self.command(&["mini", "score", "--json"], output);
         let ended = command.arg("--truth").arg(self.join(TRUTH)).output();
         let ended = ended.expect("the program");
@@ -111,7 +111,7 @@ impl TestRun {
     }
 
     /// `verify --digests` of the run in folder `output`.
-    pub fn digests(&self, output: &str) -> String {
+    pub(crate) fn digests(&self, output: &str) -> String {
         let mut command = self.command(&["verify", "--digests"], output);
         let ended = command.output().expect("the program");
         assert!(ended.status.success(), "{}", stderr(&ended));
@@ -127,7 +127,7 @@ fn program_version() -> String {
 }
 
 /// How many rounds `LAIONCELE_SOAK` asks for; `None` if it is not set.
-pub fn soak_rounds() -> Option<usize> {
+pub(crate) fn soak_rounds() -> Option<usize> {
     let rounds = std::env::var("LAIONCELE_SOAK").ok()?;
     Some(rounds.parse().expect("LAIONCELE_SOAK is a number"))
 }

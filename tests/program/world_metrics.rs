@@ -6,7 +6,7 @@ use crate::sandbox::{stderr, stdout};
 use crate::test_run::TestRun;
 
 /// The metrics whose target is missed.
-pub fn missed(scores: &Value) -> Vec<String> {
+pub(crate) fn missed(scores: &Value) -> Vec<String> {
     let metrics = scores["metrics"].as_array().expect("metrics");
     let targets = metrics.iter().filter(|f| !f["target"].is_null());
     targets

@@ -52,7 +52,7 @@ pub enum EvaluateError {
 }
 
 /// A `Result` with [`EvaluateError`].
-pub type Result<T> = std::result::Result<T, EvaluateError>;
+pub(crate) type Result<T> = std::result::Result<T, EvaluateError>;
 
 impl From<EvaluateError> for StageError {
     fn from(error: EvaluateError) -> Self {

@@ -29,7 +29,7 @@ pub struct Folders {
     pub images: PathBuf,
     /// A photo of each person, or a sub-folder of photos.
     pub references: PathBuf,
-    /// The images' prompts, see [`read_prompts`].
+    /// The images' prompts, see `read_prompts`.
     pub prompts: Option<PathBuf>,
     /// The base model's images, without sub-folders.
     pub base: Option<PathBuf>,

@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 256 << 20;
 ///
 /// # Errors
 /// A folder that is missing or cannot be read.
-pub fn photos_by_person(
+pub(crate) fn photos_by_person(
     folder: &Path,
 ) -> std::result::Result<BTreeMap<String, Vec<PathBuf>>, CoreError> {
     let people = references::people(folder)?.into_iter();
@@ -28,7 +28,7 @@ pub fn photos_by_person(
 }
 
 /// The last part of a path, as text.
-pub fn name_of(path: &Path) -> String {
+pub(crate) fn name_of(path: &Path) -> String {
     path.file_name()
         .unwrap_or_default()
         .to_string_lossy()
@@ -74,7 +74,7 @@ fn reference_face(photos: &[PathBuf], networks: &Networks) -> Result<Option<Vec<
 ///
 /// # Errors
 /// A network's error.
-pub fn reference_faces(
+pub(crate) fn reference_faces(
     photos: &BTreeMap<String, Vec<PathBuf>>,
     people: &BTreeSet<&str>,
     networks: &Networks,

@@ -13,7 +13,7 @@ const MAX_BYTES: u64 = 1 << 30;
 
 /// The prompt an image was generated from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Prompted {
+pub(crate) struct Prompted {
     /// The image's file, relative to the folder of images.
     image: String,
     /// Its prompt.
@@ -29,7 +29,7 @@ pub struct Prompted {
 ///
 /// # Errors
 /// A file that cannot be read or is not of that form, with the line.
-pub fn read_prompts(path: &Path) -> Result<BTreeMap<String, Prompted>> {
+pub(crate) fn read_prompts(path: &Path) -> Result<BTreeMap<String, Prompted>> {
     let io = |error| CoreError::from_io(path, error);
     let fail = |reason: String| EvaluateError::Prompts {
         path: path.to_owned(),

@@ -76,7 +76,7 @@ const LINES: [(&str, &str, NumberFormat); 19] = [
 
 /// The metric that is 1 where the recognizer that judges also verified portraits and photos, else
 /// 0.
-pub const SAME_RECOGNIZER: &str = "same_recognizer";
+pub(crate) const SAME_RECOGNIZER: &str = "same_recognizer";
 
 /// Metrics and what must be known to read them.
 #[derive(Clone, Debug, Serialize)]
@@ -236,7 +236,7 @@ impl Report {
 }
 
 /// The row that says whether the judge is the filter too.
-pub fn same_recognizer_row(same: bool) -> EvaluationScore {
+pub(crate) fn same_recognizer_row(same: bool) -> EvaluationScore {
     EvaluationScore {
         metric: SAME_RECOGNIZER.to_owned(),
         group: ALL.to_owned(),

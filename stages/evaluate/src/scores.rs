@@ -13,7 +13,7 @@ use crate::images::{BASE_MODEL, ViewedImage, ViewedImages};
 use crate::statistics::{Face, MOST_PAIRS, Pairs, auc, mean, random_partners};
 
 /// The group of all images.
-pub const ALL: &str = "all";
+pub(crate) const ALL: &str = "all";
 
 /// The reference face of each person, where a photo of theirs shows one: the mean of unit vectors.
 pub type References = BTreeMap<String, Option<Vec<f32>>>;

@@ -6,17 +6,17 @@ use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
 /// Pairs of two people that are compared at most. If there are more, this many are sampled.
-pub const MOST_PAIRS: u64 = 4_000_000;
+pub(crate) const MOST_PAIRS: u64 = 4_000_000;
 
 /// The mean; `None` of nothing.
-pub fn mean(values: &[f32]) -> Option<f64> {
+pub(crate) fn mean(values: &[f32]) -> Option<f64> {
     let sum: f64 = values.iter().map(|v| f64::from(*v)).sum();
     (!values.is_empty()).then(|| sum / values.len() as f64)
 }
 
 /// The area under the ROC curve: how often a value of `positive` is above one of `negative`, equal
 /// ones counted by half. `None` where one of them is empty.
-pub fn auc(positive: &[f32], negative: &[f32]) -> Option<f64> {
+pub(crate) fn auc(positive: &[f32], negative: &[f32]) -> Option<f64> {
     if positive.is_empty() || negative.is_empty() {
         return None;
     }
@@ -34,7 +34,7 @@ pub fn auc(positive: &[f32], negative: &[f32]) -> Option<f64> {
 
 /// A face and the name of its person.
 #[derive(Clone, Copy, Debug)]
-pub struct Face<'a> {
+pub(crate) struct Face<'a> {
     /// The person's name.
     pub person: &'a str,
     /// Of unit length.
@@ -43,7 +43,7 @@ pub struct Face<'a> {
 
 /// Cosines of pairs of faces.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Pairs {
+pub(crate) struct Pairs {
     /// Of one person.
     pub same: Vec<f32>,
     /// Of two people.
@@ -53,7 +53,7 @@ pub struct Pairs {
 impl Pairs {
     /// All pairs of one person's faces, and those of two people's: all, or `most` sampled with
     /// `rng` where there are more.
-    pub fn of(faces: &[Face<'_>], most: u64, rng: &mut ChaCha8Rng) -> Self {
+    pub(crate) fn of(faces: &[Face<'_>], most: u64, rng: &mut ChaCha8Rng) -> Self {
         let all = faces.len() as u64 * (faces.len() as u64).saturating_sub(1) / 2;
         let same = pairs(faces, |a, b| a.person == b.person);
         let different = if all - same.len() as u64 <= most {
@@ -89,7 +89,11 @@ fn random_pairs(faces: &[Face<'_>], count: u64, rng: &mut ChaCha8Rng) -> Vec<f32
 
 /// For each face the cosine to one other, drawn with `rng` from all, or from the same person's
 /// faces only. A face that has no other is skipped.
-pub fn random_partners(faces: &[Face<'_>], same_person: bool, rng: &mut ChaCha8Rng) -> Vec<f32> {
+pub(crate) fn random_partners(
+    faces: &[Face<'_>],
+    same_person: bool,
+    rng: &mut ChaCha8Rng,
+) -> Vec<f32> {
     let mut found = Vec::new();
     for (k, face) in faces.iter().enumerate() {
         let may_be =
@@ -110,7 +114,7 @@ fn below(rng: &mut ChaCha8Rng, count: usize) -> usize {
 
 /// The mean absolute difference of two images of one size over the whole range of a pixel, in [0,
 /// 1].
-pub fn pixel_difference(a: &[u8], b: &[u8]) -> f32 {
+pub(crate) fn pixel_difference(a: &[u8], b: &[u8]) -> f32 {
     let differences = a.iter().zip(b).map(|(x, y)| u64::from(x.abs_diff(*y)));
     (differences.sum::<u64>() as f64 / 255.0 / a.len().max(1) as f64) as f32
 }

@@ -9,7 +9,7 @@ use polars::prelude::*;
 
 /// A known name.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Counted {
+pub(crate) struct Counted {
     pub name_id: NameId,
     pub name: String,
     /// Matching photos of it.
@@ -18,7 +18,7 @@ pub struct Counted {
 
 /// A matching photo.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ranked {
+pub(crate) struct Ranked {
     pub name_id: NameId,
     pub image_id: ImageId,
     /// Matching photos of its name.
@@ -64,7 +64,11 @@ fn by_name() -> [Expr; 1] {
 ///
 /// # Errors
 /// A damaged part.
-pub fn count(task: &Task, names: &[Part], matches: &[Part]) -> Result<Vec<Counted>, StageError> {
+pub(crate) fn count(
+    task: &Task,
+    names: &[Part],
+    matches: &[Part],
+) -> Result<Vec<Counted>, StageError> {
     let photos = read(task, matches, &["name_id"])?
         .group_by(by_name())
         .agg([len().alias("photos")]);
@@ -92,7 +96,7 @@ pub fn count(task: &Task, names: &[Part], matches: &[Part]) -> Result<Vec<Counte
 ///
 /// # Errors
 /// A damaged part.
-pub fn rank(task: &Task, matches: &[Part]) -> Result<Vec<Ranked>, StageError> {
+pub(crate) fn rank(task: &Task, matches: &[Part]) -> Result<Vec<Ranked>, StageError> {
     let best_first =
         SortMultipleOptions::default().with_order_descending_multi([false, true, false]);
     let sorted = read(task, matches, &["name_id", "image_id", "similarity"])?

@@ -117,7 +117,7 @@ impl StageConfig {
     }
 
     /// The models of the step's key.
-    pub fn models(&self) -> Vec<ModelFiles> {
+    pub(crate) fn models(&self) -> Vec<ModelFiles> {
         let mut files = self.sdxl.text_model_files();
         files.extend(self.sdxl.image_model_files());
         let checks = self.pair_check.iter();
@@ -143,7 +143,7 @@ impl StageConfig {
     }
 
     /// The seed of a name's portrait: the same on every machine, worker and batch order.
-    pub fn seed(&self, name_id: NameId, index: u32) -> u64 {
+    pub(crate) fn seed(&self, name_id: NameId, index: u32) -> u64 {
         KeyHasher::new("portrait-seed")
             .number("run_seed", self.run_seed)
             .number("name_id", name_id.0)

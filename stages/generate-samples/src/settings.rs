@@ -168,7 +168,7 @@ impl StageConfig {
     }
 
     /// The settings of the step's key.
-    pub fn key_settings(&self) -> Value {
+    pub(crate) fn key_settings(&self) -> Value {
         let s = &self.settings;
         json!({
             "people": s.people, "prompts": s.prompts,
@@ -188,7 +188,7 @@ impl StageConfig {
     ///
     /// # Errors
     /// No `references`.
-    pub fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+    pub(crate) fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
         let references = self.references(manifest)?.to_owned();
         let mut files = vec![ModelFiles {
             label: "references".to_owned(),
@@ -202,7 +202,7 @@ impl StageConfig {
     }
 
     /// The seed of a sample. `prompt` is as the manifest has it, so that a gender guess changes no seed.
-    pub fn seed(&self, person: &str, prompt: &str, index: u32) -> u64 {
+    pub(crate) fn seed(&self, person: &str, prompt: &str, index: u32) -> u64 {
         KeyHasher::new("sample-seed")
             .number("run_seed", self.run_seed)
             .text("person", person)

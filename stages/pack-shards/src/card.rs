@@ -81,7 +81,7 @@ const LIMITS: &str = "
 ///
 /// # Errors
 /// Damaged parts.
-pub fn card(
+pub(crate) fn card(
     store: &Store,
     manifest: &Manifest,
     lineage: &Lineage,

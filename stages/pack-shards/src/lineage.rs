@@ -7,10 +7,10 @@ use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Digest, KeyHasher, Part, Partition, TableId};
 
 /// The metric of a task's record that counts its identities.
-pub const PEOPLE: &str = "people";
+pub(crate) const PEOPLE: &str = "people";
 
 /// The records that the dataset was made by.
-pub struct Lineage {
+pub(crate) struct Lineage {
     records: Vec<Record>,
 }
 
@@ -26,7 +26,7 @@ impl Lineage {
     ///
     /// # Errors
     /// Ledger errors.
-    pub fn of(store: &Store, last: &[Record]) -> Result<Self, CoreError> {
+    pub(crate) fn of(store: &Store, last: &[Record]) -> Result<Self, CoreError> {
         let all = Ledger::new(store.clone()).all()?;
         let mut makers: HashMap<Content, usize> = HashMap::new();
         for (index, record) in all.iter().enumerate() {
@@ -52,30 +52,30 @@ impl Lineage {
     }
 
     /// The records, by stage, step and partition.
-    pub fn records(&self) -> &[Record] {
+    pub(crate) fn records(&self) -> &[Record] {
         &self.records
     }
 
     /// How many identities the dataset has.
-    pub fn people(&self) -> f64 {
+    pub(crate) fn people(&self) -> f64 {
         let counts = self.records.iter().filter_map(|r| r.metrics.get(PEOPLE));
         counts.sum()
     }
 
     /// A digest that changes whenever a record does.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         let start = KeyHasher::new("lineage").number("records", self.records.len() as u64);
         let add = |hasher: KeyHasher, record: &Record| hasher.digest(&record.step, record.key);
         self.records.iter().fold(start, add).finish()
     }
 
     /// Steps in stage order, each with its tasks' records.
-    pub fn steps(&self) -> impl Iterator<Item = &[Record]> {
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &[Record]> {
         self.records.chunk_by(|a, b| a.step == b.step)
     }
 
     /// The written parts of `table`; of one partition if given.
-    pub fn parts<'a>(
+    pub(crate) fn parts<'a>(
         &'a self,
         table: TableId,
         of: Option<&'a Partition>,
@@ -89,7 +89,7 @@ impl Lineage {
 }
 
 /// The row balances of one step's tasks together, sorted by unit.
-pub fn balances(records: &[Record]) -> Vec<RowBalance> {
+pub(crate) fn balances(records: &[Record]) -> Vec<RowBalance> {
     let mut totals = Vec::new();
     for record in records {
         RowBalance::add_all(&mut totals, &record.balances);

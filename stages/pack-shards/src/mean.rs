@@ -10,12 +10,12 @@ use laioncele_core::table::{Identity, NameEmbedding};
 use laioncele_core::{CoreError, EmbeddingDims, NameId, TableId};
 use safetensors::{Dtype, tensor::TensorView};
 
-/// The file: `mean` float32 [tokens × channels], `length` float32 [1]; `names` in its metadata.
+/// The file: `mean` float32 `[tokens × channels]`, `length` float32 `[1]`; `names` in its metadata.
 /// `None` without names.
 ///
 /// # Errors
 /// Damaged parts.
-pub fn encode(
+pub(crate) fn encode(
     store: &Store,
     dims: &EmbeddingDims,
     records: &[Record],

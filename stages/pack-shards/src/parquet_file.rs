@@ -21,7 +21,7 @@ const HUGGING_FACE: &str = "huggingface";
 ///
 /// # Errors
 /// [`CoreError::Parquet`].
-pub fn encode(
+pub(crate) fn encode(
     rows: Vec<LaionCele>,
     dims: &EmbeddingDims,
     row_group: usize,
@@ -83,7 +83,7 @@ fn properties(row_group: usize, features: String) -> parquet::errors::Result<Wri
 }
 
 /// The columns in the words of `datasets`.
-pub fn features(schema: &Schema) -> Value {
+pub(crate) fn features(schema: &Schema) -> Value {
     let feature = |field: &arrow::datatypes::FieldRef| {
         let value = match field.name().as_str() {
             "image" => json!({ "_type": "Image" }),

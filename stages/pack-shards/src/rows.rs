@@ -8,7 +8,7 @@ use laioncele_core::{ImageId, NameId, StageError, TableId, Task, Unit};
 type Key = (NameId, ImageId);
 
 /// The bucket's examples, by name and image id.
-pub fn join(task: &Task) -> Result<Vec<LaionCele>, StageError> {
+pub(crate) fn join(task: &Task) -> Result<Vec<LaionCele>, StageError> {
     let identities: Vec<Identity> = task.read()?;
     let mut left: BTreeMap<Key, Identity> = BTreeMap::new();
     for row in identities {

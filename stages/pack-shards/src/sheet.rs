@@ -35,7 +35,7 @@ struct Subject {
 ///
 /// # Errors
 /// Damaged parts, a full disk.
-pub fn render(
+pub(crate) fn render(
     store: &Store,
     dims: &EmbeddingDims,
     lineage: &Lineage,

@@ -13,7 +13,7 @@ const BLOCK: usize = 8192;
 
 /// The optimizer's memory.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Adam {
+pub(crate) struct Adam {
     /// Steps taken.
     pub steps: u64,
     /// Running mean of the gradients.
@@ -24,7 +24,7 @@ pub struct Adam {
 
 impl Adam {
     /// Before the first step.
-    pub fn new(config: &EncoderConfig) -> Self {
+    pub(crate) fn new(config: &EncoderConfig) -> Self {
         Self {
             steps: 0,
             mean: Tensors::zeros(config),
@@ -33,7 +33,12 @@ impl Adam {
     }
 
     /// One step against `gradient`.
-    pub fn step(&mut self, parameters: &mut Tensors, gradient: &Tensors, learning_rate: f32) {
+    pub(crate) fn step(
+        &mut self,
+        parameters: &mut Tensors,
+        gradient: &Tensors,
+        learning_rate: f32,
+    ) {
         self.steps += 1;
         let power = |beta: f32| f64::from(beta).powf(self.steps as f64);
         let rate = (f64::from(learning_rate) / (1.0 - power(BETA[0]))) as f32;

@@ -9,7 +9,7 @@ use crate::examples::Examples;
 use crate::network::Batch;
 
 /// A random stream of its own for `purpose` and `number`.
-pub fn stream(seed: u64, purpose: &str, number: u64) -> ChaCha8Rng {
+pub(crate) fn stream(seed: u64, purpose: &str, number: u64) -> ChaCha8Rng {
     let key = KeyHasher::new("train-encoder")
         .number("seed", seed)
         .text("purpose", purpose)
@@ -28,7 +28,7 @@ fn unit(rng: &mut ChaCha8Rng) -> f64 {
 }
 
 /// A number in [-bound, bound).
-pub fn uniform(rng: &mut ChaCha8Rng, bound: f32) -> f32 {
+pub(crate) fn uniform(rng: &mut ChaCha8Rng, bound: f32) -> f32 {
     ((2.0 * unit(rng) - 1.0) * f64::from(bound)) as f32
 }
 
@@ -73,7 +73,7 @@ pub fn sample(
 }
 
 /// Fills `batch` with given (name embedding, row of features) pairs.
-pub fn fill<'a>(
+pub(crate) fn fill<'a>(
     examples: &Examples,
     rows: impl ExactSizeIterator<Item = (&'a [half::f16], usize)>,
     batch: &mut Batch,

@@ -14,7 +14,7 @@ const FORMAT: u32 = 2;
 
 /// A training run between two steps.
 #[derive(Clone, Debug, PartialEq)]
-pub struct State {
+pub(crate) struct State {
     /// Weights and biases.
     pub parameters: Tensors,
     /// The optimizer; its step count is the run's.
@@ -65,7 +65,7 @@ impl State {
     ///
     /// # Errors
     /// What the format's writer says.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let groups = [
             ("parameters", &self.parameters),
@@ -99,7 +99,7 @@ impl State {
     ///
     /// # Errors
     /// What is wrong with it: the caller then begins anew.
-    pub fn from_bytes(bytes: &[u8], config: &EncoderConfig) -> Result<Self, String> {
+    pub(crate) fn from_bytes(bytes: &[u8], config: &EncoderConfig) -> Result<Self, String> {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
         let progress = metadata.metadata().as_ref().and_then(|m| m.get(PROGRESS));
         let progress = progress.ok_or("no progress in its metadata")?;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// One point of the curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
+pub(crate) struct Point {
     /// Steps taken.
     pub step: u64,
     /// Mean over the batches since the last point.
@@ -14,7 +14,7 @@ pub struct Point {
 }
 
 /// The curve as a CSV file.
-pub fn csv(points: &[Point]) -> String {
+pub(crate) fn csv(points: &[Point]) -> String {
     let mut text = "step,training_loss,validation_loss\n".to_owned();
     for point in points {
         let validation = point.validation.map(|v| v.to_string()).unwrap_or_default();

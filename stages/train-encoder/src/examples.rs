@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// A person: a name embedding and where the photos' features are.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Person {
+pub(crate) struct Person {
     /// The name.
     pub name_id: NameId,
     /// Its embedding, `[outputs]`.
@@ -27,7 +27,7 @@ pub struct Person {
 
 /// All examples in memory: 8 kB a photo and 32 kB a person with SDXL's dims.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Examples {
+pub(crate) struct Examples {
     /// Features of a photo.
     pub width: usize,
     /// Numbers of a name embedding.
@@ -50,7 +50,7 @@ impl Examples {
     ///
     /// # Errors
     /// Damaged parts; a dataset without people.
-    pub fn read(task: &mut Task, validation: f64) -> Result<Self, StageError> {
+    pub(crate) fn read(task: &mut Task, validation: f64) -> Result<Self, StageError> {
         let people = dataset(task)?;
         let mut rows = HashMap::new();
         for row in task.read::<PhotoFeature>()? {
@@ -89,7 +89,7 @@ impl Examples {
     }
 
     /// Splits the people and takes the statistics; `None` without people to train on.
-    pub fn new(
+    pub(crate) fn new(
         dims: &EmbeddingDims,
         features: Vec<f32>,
         people: Vec<Person>,
@@ -114,7 +114,7 @@ impl Examples {
     }
 
     /// The mean name embedding of the training people.
-    pub fn mean_name(&self) -> Vec<f32> {
+    pub(crate) fn mean_name(&self) -> Vec<f32> {
         let mut sums = vec![0f64; self.output];
         for person in &self.training {
             sums.iter_mut()

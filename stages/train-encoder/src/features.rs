@@ -23,7 +23,7 @@ use crate::settings::Settings;
 const PHOTOS_AT_ONCE: usize = 64;
 
 /// The step.
-pub struct PhotoFeatures;
+pub(crate) struct PhotoFeatures;
 
 /// Where each photo's best-matching face is.
 type FaceBoxes = HashMap<(NameId, ImageId), [f32; 4]>;

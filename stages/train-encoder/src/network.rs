@@ -10,14 +10,14 @@ use rayon::prelude::*;
 /// threads.
 const PANEL: usize = 128;
 
-/// Weight and bias of each layer: W₀ [out × in], b₀ [out], W₁, b₁, W₂, b₂. Parameters, gradients
+/// Weight and bias of each layer: W₀ `[out × in]`, b₀ `[out]`, W₁, b₁, W₂, b₂. Parameters, gradients
 /// and moments alike.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tensors(pub [Vec<f32>; 6]);
+pub(crate) struct Tensors(pub [Vec<f32>; 6]);
 
 impl Tensors {
     /// Zeros in the shape of `config`.
-    pub fn zeros(config: &EncoderConfig) -> Self {
+    pub(crate) fn zeros(config: &EncoderConfig) -> Self {
         let layers = config.layers();
         Self(std::array::from_fn(|k| {
             let (inputs, outputs) = layers[k / 2];
@@ -33,14 +33,14 @@ impl Tensors {
     }
 
     /// Weight and bias of `layer`.
-    pub fn layer(&self, layer: usize) -> (&[f32], &[f32]) {
+    pub(crate) fn layer(&self, layer: usize) -> (&[f32], &[f32]) {
         (&self.0[2 * layer], &self.0[2 * layer + 1])
     }
 }
 
 /// A batch's inputs and targets, [features × batch] and [outputs × batch].
 #[derive(Debug, Default, PartialEq)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// Examples.
     pub size: usize,
     /// Standardized features.
@@ -50,7 +50,7 @@ pub struct Batch {
 }
 
 /// Room for one batch's activations and gradients, kept from step to step.
-pub struct Workspace {
+pub(crate) struct Workspace {
     config: EncoderConfig,
     /// Before the activation, layer by layer; the last one's become ∂loss/∂output.
     sums: [Vec<f32>; 3],
@@ -62,7 +62,7 @@ pub struct Workspace {
 
 impl Workspace {
     /// Room for batches of `size`.
-    pub fn new(config: &EncoderConfig, size: usize) -> Self {
+    pub(crate) fn new(config: &EncoderConfig, size: usize) -> Self {
         let [first, second] = config.hidden.map(|width| vec![0.0; width * size]);
         Self {
             config: config.clone(),
@@ -77,7 +77,7 @@ impl Workspace {
     }
 
     /// The mean squared error of a batch (Eq. 3, as a mean over all numbers).
-    pub fn loss(&mut self, parameters: &Tensors, batch: &Batch) -> f64 {
+    pub(crate) fn loss(&mut self, parameters: &Tensors, batch: &Batch) -> f64 {
         self.forward(parameters, batch);
         let parts = self.sums[2]
             .par_chunks(4096)
@@ -89,7 +89,12 @@ impl Workspace {
     }
 
     /// The mean squared error of a batch and its gradient by every parameter.
-    pub fn gradient(&mut self, parameters: &Tensors, batch: &Batch, gradient: &mut Tensors) -> f64 {
+    pub(crate) fn gradient(
+        &mut self,
+        parameters: &Tensors,
+        batch: &Batch,
+        gradient: &mut Tensors,
+    ) -> f64 {
         let loss = self.loss(parameters, batch);
         let scale = 2.0 / self.sums[2].len().max(1) as f32;
         let pairs = self.sums[2].par_iter_mut().zip(&batch.targets);

@@ -8,7 +8,7 @@ use laioncele_core::{CoreError, TableId};
 const FILES: [&str; 3] = ["encoder.json", "encoder.safetensors", "loss.csv"];
 
 /// Copies the committed files; touches nothing where they are there already.
-pub fn publish(store: &Store, records: &[Record]) -> Result<(), CoreError> {
+pub(crate) fn publish(store: &Store, records: &[Record]) -> Result<(), CoreError> {
     for part in records.iter().flat_map(|r| r.outputs_of(TableId::Encoder)) {
         let named = |name: &&str| part.path.ends_with(&format!(".{name}"));
         if let Some(name) = FILES.into_iter().find(named) {

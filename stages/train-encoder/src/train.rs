@@ -24,7 +24,7 @@ const VALIDATION_PHOTOS: usize = 1024;
 const CHECKPOINT: &str = "training.safetensors";
 
 /// The step.
-pub struct TrainEncoder;
+pub(crate) struct TrainEncoder;
 
 const SPEC: StepSpec = StepSpec {
     name: "train-encoder",

@@ -4,7 +4,7 @@ use laioncele_core::table::{FaceBox, FaceVectors, Landmarks, Photo, PhotoFace};
 use laioncele_face::{Face, cosine};
 
 /// The row of a photo with these faces: its best match, and how similar the second-best face is.
-pub fn best_face(photo: &Photo, faces: &[Face], portraits: &FaceVectors) -> PhotoFace {
+pub(crate) fn best_face(photo: &Photo, faces: &[Face], portraits: &FaceVectors) -> PhotoFace {
     let similarities: Vec<f32> = faces
         .iter()
         .map(|face| similarity(&face.vector, portraits))

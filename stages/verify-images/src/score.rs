@@ -23,7 +23,7 @@ const PHOTOS_AT_ONCE: usize = 64;
 type Key = (NameId, ImageId);
 
 /// The step.
-pub struct ScorePhotos;
+pub(crate) struct ScorePhotos;
 
 const SPEC: StepSpec = StepSpec {
     name: "score-photos",

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::settings::Settings;
 
 /// The step.
-pub struct VerifyImages;
+pub(crate) struct VerifyImages;
 
 const SPEC: StepSpec = StepSpec {
     name: "verify-images",

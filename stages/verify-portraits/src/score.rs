@@ -16,7 +16,7 @@ use serde_json::Value;
 const PORTRAITS_AT_ONCE: usize = 64;
 
 /// The step.
-pub struct ScorePortraits;
+pub(crate) struct ScorePortraits;
 
 const SPEC: StepSpec = StepSpec {
     name: "score-portraits",

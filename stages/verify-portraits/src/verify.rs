@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::Settings;
 
 /// The step.
-pub struct VerifyPortraits;
+pub(crate) struct VerifyPortraits;
 
 const SPEC: StepSpec = StepSpec {
     name: "verify-portraits",

@@ -34,7 +34,7 @@ const BASE: [(&str, &str); 6] = [
 ];
 
 /// Writes all files but the weights.
-pub fn write(folder: &Path, form: &Form) -> Result<(), RandomError> {
+pub(crate) fn write(folder: &Path, form: &Form) -> Result<(), RandomError> {
     for (name, base) in BASE {
         let text = match &form.like {
             Some(like) => {

@@ -56,12 +56,12 @@ impl Stored {
 }
 
 /// Numbers of a tensor.
-pub fn count(shape: &[usize]) -> u64 {
+pub(crate) fn count(shape: &[usize]) -> u64 {
     shape.iter().map(|n| *n as u64).product()
 }
 
 /// Writes tensors of these names and shapes to `path`.
-pub fn write(
+pub(crate) fn write(
     path: &Path,
     shapes: &[(String, Vec<usize>)],
     dtype: Stored,

@@ -11,20 +11,20 @@ use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
 /// A file or folder of the fixture.
-pub fn fixture(path: &str) -> PathBuf {
+pub(crate) fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../clip/tests/fixtures/tiny-a")
         .join(path)
 }
 
 /// All tensors of one golden file.
-pub fn golden(name: &str) -> HashMap<String, Tensor> {
+pub(crate) fn golden(name: &str) -> HashMap<String, Tensor> {
     let path = fixture(&format!("goldens/{name}.safetensors"));
     candle_core::safetensors::load(path, &Device::Cpu).expect("a golden file")
 }
 
 /// A tensor's numbers.
-pub fn numbers(tensor: &Tensor) -> Vec<f32> {
+pub(crate) fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor
         .to_dtype(DType::F32)
         .and_then(|t| t.flatten_all())
@@ -33,7 +33,7 @@ pub fn numbers(tensor: &Tensor) -> Vec<f32> {
 }
 
 /// Asserts the same length and no difference above `tolerance`.
-pub fn assert_close(what: &str, ours: &[f32], golden: &Tensor, tolerance: f32) {
+pub(crate) fn assert_close(what: &str, ours: &[f32], golden: &Tensor, tolerance: f32) {
     let golden = numbers(golden);
     assert_eq!(ours.len(), golden.len(), "{what}: sizes");
     assert!(!golden.is_empty(), "{what}: nothing to compare");
@@ -45,14 +45,14 @@ pub fn assert_close(what: &str, ours: &[f32], golden: &Tensor, tolerance: f32) {
 }
 
 /// The largest difference of two lists of one length; not a number if any is.
-pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
     differences.fold(0.0, |a, b| if a.is_nan() || b <= a { a } else { b })
 }
 
 /// The largest difference of two images' bytes, in levels.
-pub fn largest_level_difference(a: &RgbImage, b: &RgbImage) -> u8 {
+pub(crate) fn largest_level_difference(a: &RgbImage, b: &RgbImage) -> u8 {
     assert_eq!(a.dimensions(), b.dimensions());
     let pairs = a.as_raw().iter().zip(b.as_raw());
     let differences = pairs.map(|(a, b)| a.abs_diff(*b));
@@ -60,13 +60,13 @@ pub fn largest_level_difference(a: &RgbImage, b: &RgbImage) -> u8 {
 }
 
 /// The fixture's manifest.
-pub fn manifest() -> serde_json::Value {
+pub(crate) fn manifest() -> serde_json::Value {
     let text = std::fs::read_to_string(fixture("manifest.json")).expect("the manifest");
     serde_json::from_str(&text).expect("JSON")
 }
 
 /// Lines of a JSON-lines golden, at least one.
-pub fn json_lines(name: &str) -> Vec<serde_json::Value> {
+pub(crate) fn json_lines(name: &str) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(fixture(&format!("goldens/{name}"))).expect("lines");
     assert!(!text.is_empty(), "{name} has no lines");
     text.lines()
@@ -75,6 +75,6 @@ pub fn json_lines(name: &str) -> Vec<serde_json::Value> {
 }
 
 /// A list of ids in JSON.
-pub fn ids(value: &serde_json::Value) -> Vec<u32> {
+pub(crate) fn ids(value: &serde_json::Value) -> Vec<u32> {
     serde_json::from_value(value.clone()).expect("ids")
 }

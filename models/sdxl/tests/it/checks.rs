@@ -17,7 +17,7 @@ use crate::common::{
 };
 
 /// Prompt embeddings within `embeds`, pooled vectors within `pooled`; the prompts' own embeddings.
-pub fn prompts(encoders: &TextEncoders, embeds: f32, pooled: f32) -> Vec<PromptEmbedding> {
+pub(crate) fn prompts(encoders: &TextEncoders, embeds: f32, pooled: f32) -> Vec<PromptEmbedding> {
     let (golden, lines) = (golden("text"), json_lines("tokens.jsonl"));
     let chosen: Vec<usize> =
         serde_json::from_value(manifest()["cases"]["encoded_prompts"].clone()).expect("cases");
@@ -38,7 +38,7 @@ pub fn prompts(encoders: &TextEncoders, embeds: f32, pooled: f32) -> Vec<PromptE
 }
 
 /// The U-Net's predictions within `tolerance`.
-pub fn unet(unet: &UNet, tolerance: f32) {
+pub(crate) fn unet(unet: &UNet, tolerance: f32) {
     let golden = golden("unet");
     let manifest = manifest();
     let cases = manifest["cases"]["unet_cases"].as_array().expect("cases");
@@ -79,7 +79,7 @@ pub fn unet(unet: &UNet, tolerance: f32) {
 }
 
 /// Both directions of the VAE within `tolerance`.
-pub fn vae(vae: &Vae, tolerance: f32) {
+pub(crate) fn vae(vae: &Vae, tolerance: f32) {
     let golden = golden("vae");
     for (i, (height, width)) in [(8, 8), (5, 7)].into_iter().enumerate() {
         let get = |key: &str| &golden[&format!("{i}.{key}")];
@@ -100,7 +100,7 @@ fn pair(value: &Value) -> [u32; 2] {
 }
 
 /// Whole float32 runs, through the path that the program takes.
-pub fn trajectories(encoders: &TextEncoders, sdxl: &Sdxl) {
+pub(crate) fn trajectories(encoders: &TextEncoders, sdxl: &Sdxl) {
     let manifest = manifest();
     let cases = manifest["cases"]["trajectories"].as_array().expect("cases");
     assert!(!cases.is_empty());

@@ -8,20 +8,20 @@ use laioncele_face::{Detection, FaceError, FaceFiles, FaceNets, Search};
 use laioncele_mini_world::render::{self, Anatomy};
 
 /// Width and height of the photos with small faces.
-pub const PHOTO: [u32; 2] = [2000, 1500];
+pub(crate) const PHOTO: [u32; 2] = [2000, 1500];
 /// Side of the close-ups.
-pub const CLOSE_UP: u32 = 640;
+pub(crate) const CLOSE_UP: u32 = 640;
 /// Intersection over union at which a face counts as found.
 const FOUND: f32 = 0.4;
 
 /// An image and where its face is.
-pub struct Scene {
+pub(crate) struct Scene {
     image: RgbImage,
     face: [f32; 4],
 }
 
 /// The shipped networks' files.
-pub fn shipped() -> FaceFiles {
+pub(crate) fn shipped() -> FaceFiles {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = |name: &str| -> PathBuf { root.join("../../manifests/mini/face").join(name) };
     FaceFiles {
@@ -33,7 +33,7 @@ pub fn shipped() -> FaceFiles {
 }
 
 /// A portrait of each, and where its face is; without those whose face is not found even there.
-pub fn portraits(nets: &FaceNets, people: &[Anatomy]) -> Result<Vec<Scene>, FaceError> {
+pub(crate) fn portraits(nets: &FaceNets, people: &[Anatomy]) -> Result<Vec<Scene>, FaceError> {
     let mut sources = Vec::new();
     for (seed, person) in (0..).zip(people) {
         let image = render::portrait(person, seed);
@@ -47,7 +47,7 @@ pub fn portraits(nets: &FaceNets, people: &[Anatomy]) -> Result<Vec<Scene>, Face
 }
 
 /// The portrait somewhere in a landscape, its face `width` pixels wide.
-pub fn in_a_photo(source: &Scene, width: f32, seed: u64) -> Scene {
+pub(crate) fn in_a_photo(source: &Scene, width: f32, seed: u64) -> Scene {
     let times = width / (source.face[2] - source.face[0]);
     let side = (source.image.width() as f32 * times).round() as u32;
     let small = resized(&source.image, side);
@@ -63,7 +63,7 @@ pub fn in_a_photo(source: &Scene, width: f32, seed: u64) -> Scene {
 }
 
 /// The part of the portrait of which the face's longer side takes `share` of the side, enlarged.
-pub fn close_up(source: &Scene, share: f32) -> Scene {
+pub(crate) fn close_up(source: &Scene, share: f32) -> Scene {
     let [x0, y0, x1, y1] = source.face;
     let whole = source.image.width() as f32;
     let side = ((x1 - x0).max(y1 - y0) / share).round().min(whole);
@@ -83,7 +83,7 @@ fn resized(image: &RgbImage, side: u32) -> RgbImage {
 }
 
 /// Whether the search finds the scene's face.
-pub fn found(nets: &FaceNets, scene: &Scene, search: Search) -> Result<bool, FaceError> {
+pub(crate) fn found(nets: &FaceNets, scene: &Scene, search: Search) -> Result<bool, FaceError> {
     let faces = nets.detect_by(&scene.image, search)?;
     let hit = |d: &Detection| overlap(&d.bbox, &scene.face) >= FOUND;
     Ok(faces.iter().any(hit))
