@@ -1,6 +1,6 @@
 //! extract-names through the binary, its tables read by polars: with a Hugging Face BERT token classifier in the manifest
 //! (also one run by rust-bert, in a program that was built with it) the mentions are what transformers' pipeline found;
-//! captions that nobody meant are read or dropped with their reason.
+//! malformed captions are read or dropped with their reason.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -134,7 +134,7 @@ fn read_by(engine: &str) -> Sandbox {
 }
 
 #[test]
-fn a_bert_in_the_manifest_reads_the_captions() {
+fn a_bert_engine_finds_what_transformers_finds() {
     let sandbox = read_by("bert");
 
     // The engine is in the key: done with this one is not done with another.
@@ -163,21 +163,21 @@ fn a_damaged_bert_stops_the_stage_with_its_file() {
 
 #[cfg(feature = "rust-bert")]
 #[test]
-fn rust_bert_in_the_manifest_reads_the_captions() {
+fn rust_bert_finds_what_transformers_finds() {
     read_by("rust-bert");
 }
 
 /// The engine exists only in a program that was built with it.
 #[cfg(not(feature = "rust-bert"))]
 #[test]
-fn an_engine_that_was_not_built_is_refused() {
+fn an_engine_that_is_not_built_in_is_refused() {
     let ended = with_bert("rust-bert").run(&RUN);
     assert!(!ended.status.success());
     assert!(stderr(&ended).contains("rust-bert"), "{}", stderr(&ended));
 }
 
 #[test]
-fn captions_that_nobody_meant_are_read_or_dropped() {
+fn malformed_captions_are_read_or_dropped_with_a_reason() {
     let letters = vec![b'a'; 1 << 20];
     let captions: [&[u8]; 7] = [
         b"Barack Obama in Paris",

@@ -41,11 +41,12 @@ fn golden() -> Vec<Value> {
 }
 
 #[test]
-fn golden_captions_keep_their_order_and_entities_on_any_number_of_threads() {
+fn golden_captions_keep_order_and_entities_on_any_number_of_threads() {
     let golden: Vec<Value> = golden()
         .into_iter()
         .filter(|g| !g["text"].as_str().unwrap_or_default().contains('\n'))
         .collect();
+    assert!(golden.len() > 1000, "{} captions", golden.len());
     let texts: Vec<&str> = golden.iter().filter_map(|g| g["text"].as_str()).collect();
     let input = texts.join("\n");
     for threads in ["1", "3"] {
@@ -63,7 +64,7 @@ fn golden_captions_keep_their_order_and_entities_on_any_number_of_threads() {
 }
 
 #[test]
-fn persons_alone_in_bytes() {
+fn entities_person_prints_persons_only_with_byte_offsets() {
     let ended = ner(
         &["--entities", "person", "--offsets", "bytes"],
         "Zoë Kravitz and Barack Obama in Paris\n".as_bytes(),
@@ -84,9 +85,8 @@ fn persons_alone_in_bytes() {
     assert_eq!(text.get(bounds[0]..bounds[1]), Some("Barack Obama"));
 }
 
-/// A caption is answered before the next one comes.
 #[test]
-fn it_streams() {
+fn each_caption_is_answered_before_the_next_is_read() {
     let mut child = command(&[]).spawn().expect("the program");
     let mut pipe = child.stdin.take().expect("a pipe");
     let mut answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
@@ -102,14 +102,14 @@ fn it_streams() {
 }
 
 #[test]
-fn a_megabyte_of_one_letter_is_a_caption() {
+fn a_caption_of_a_megabyte_is_answered() {
     let ended = ner(&[], &vec![b'a'; 1 << 20]);
     assert!(ended.status.success(), "{}", stderr(&ended));
     assert_eq!(stdout(&ended).lines().count(), 1);
 }
 
 #[test]
-fn what_is_not_utf8_is_named_by_its_line_after_the_lines_before() {
+fn invalid_utf8_is_named_by_its_line_after_the_earlier_answers() {
     let ended = ner(&[], b"Barack Obama\nMira \xff Castellan\nParis\n");
     assert_eq!(ended.status.code(), Some(2));
     assert_eq!(stdout(&ended).lines().count(), 1);
