@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_come_together() {
+    fn folder_options_require_each_other() {
         assert!(parse(&[]).is_ok_and(|e| e.images.is_none()));
         let both = parse(&["--images", "a", "--references", "b", "--base", "c"]);
         assert!(both.is_ok_and(|e| e.base == Some(PathBuf::from("c"))));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_said() {
+    fn remarks_name_what_is_left_out() {
         assert!(remarks(&found(Vec::new(), 0)).is_empty());
         let file = |k: usize| Undecodable {
             file: PathBuf::from(format!("{k}.png")),
@@ -255,16 +255,16 @@ mod tests {
     }
 
     #[test]
-    fn the_notes_follow_the_table() {
+    fn render_puts_the_notes_after_the_table() {
         let text = render(&found(Vec::new(), 0).report);
         assert_eq!(
             text,
-            "metric      all  sample size\nCLIP-TI ↑  25.0            3\n\nOne.\nTwo."
+            "metric     all  sample size\nCLIP-TI ↑   25            3\n\nOne.\nTwo."
         );
     }
 
     #[test]
-    fn wrong_folders_are_wrong_arguments() {
+    fn wrong_folders_exit_as_wrong_arguments() {
         let missing = CoreError::Missing {
             path: PathBuf::from("nowhere"),
         };

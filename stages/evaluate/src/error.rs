@@ -41,7 +41,7 @@ pub enum EvaluateError {
     /// A file of prompts that is not as it should be.
     #[error("{path}: {reason}")]
     Prompts {
-        /// The file.
+        /// Path of the file of prompts.
         path: PathBuf,
         /// What is wrong, on which line.
         reason: String,

@@ -55,9 +55,9 @@ pub struct FolderReport {
 /// A file that is no image.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Undecodable {
-    /// The file.
+    /// Path of the file.
     pub file: PathBuf,
-    /// Why.
+    /// Why it does not decode.
     pub reason: String,
 }
 

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::networks::Networks;
 use crate::statistics::pixel_difference;
 
-/// Whose images the base model's are.
+/// The person of the base model's images: nobody.
 pub const BASE_MODEL: &str = "";
 
 /// Images that are decoded at once: about 100 MB of 1024 × 1024.

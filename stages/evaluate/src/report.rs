@@ -282,8 +282,8 @@ mod tests {
         let expected = "# Evaluation\n\n\
             | metric | scene | style | all | sample size |\n\
             |---|---:|---:|---:|---:|\n\
-            | CLIP-TI ↑ | 43.45 | – | 38.24 | 7 |\n\
-            | faces found | – | 50.0 % | 75.0 % | 7 |\n\n\
+            | CLIP-TI ↑ | 43.5 | – | 38.2 | 7 |\n\
+            | faces found | – | 50 % | 75 % | 7 |\n\n\
             - A note.\n";
         assert_eq!(report.markdown(), expected);
     }
@@ -293,6 +293,6 @@ mod tests {
         let scores = ["prompts", ALL].map(|group| score("same_person_auc", group, 0.95));
         let table = report(scores.into()).table();
         assert_eq!(table[0], ["metric", "all", "sample size"]);
-        assert_eq!(table[1], ["same person, AUC ↑", "0.9500", "7"]);
+        assert_eq!(table[1], ["same person, AUC ↑", "0.95", "7"]);
     }
 }

@@ -12,7 +12,7 @@ pub enum SourceError {
     /// The file cannot be opened.
     #[error("{path}: cannot be opened")]
     Open {
-        /// The file.
+        /// Path of the source file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -20,7 +20,7 @@ pub enum SourceError {
     /// The file is no Parquet, or its footer is broken.
     #[error("{path}: not a Parquet file")]
     NotParquet {
-        /// The file.
+        /// Path of the source file.
         path: PathBuf,
         /// What the Parquet reader said.
         source: ParquetError,
@@ -28,11 +28,11 @@ pub enum SourceError {
     /// A mapped column is not there.
     #[error("{path}: no column `{column}`, which [source.columns] maps to `{role}`{hint}")]
     MissingColumn {
-        /// The file.
+        /// Path of the source file.
         path: PathBuf,
         /// The file's name of the column.
         column: String,
-        /// Ours.
+        /// Its role: a key of `[source.columns]`.
         role: String,
         /// The nearest column, or all of them.
         hint: String,
@@ -42,11 +42,11 @@ pub enum SourceError {
         "{path}: column `{column}`, which [source.columns] maps to `{role}`: expected {expected}, found {found}"
     )]
     ColumnType {
-        /// The file.
+        /// Path of the source file.
         path: PathBuf,
         /// The file's name of the column.
         column: String,
-        /// Ours.
+        /// Its role: a key of `[source.columns]`.
         role: String,
         /// Types that would do.
         expected: &'static str,
@@ -56,9 +56,9 @@ pub enum SourceError {
     /// The rows behind `row` cannot be read: the file is damaged.
     #[error("{path}: unreadable after row {row}")]
     Damaged {
-        /// The file.
+        /// Path of the source file.
         path: PathBuf,
-        /// Rows read before.
+        /// Number of rows read before the damage.
         row: u64,
         /// What the Parquet reader said.
         source: ArrowError,

@@ -7,7 +7,7 @@ use std::io::Cursor;
 use laioncele_core::{CoreError, ImageId, NameId, Part, StageError, Task};
 use polars::prelude::*;
 
-/// A known name.
+/// A known name with its number of photos.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Counted {
     pub name_id: NameId,
@@ -16,7 +16,7 @@ pub(crate) struct Counted {
     pub photos: u64,
 }
 
-/// A matching photo.
+/// A matching photo with its rank.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ranked {
     pub name_id: NameId,

@@ -24,7 +24,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The section, checked.
+    /// Reads and checks the section.
     ///
     /// # Errors
     /// [`CoreError::Manifest`]: an unknown key, a wrong type, no photo asked for, or a cap below

@@ -35,7 +35,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The section, checked.
+    /// Reads and checks the section.
     ///
     /// # Errors
     /// [`CoreError::Manifest`]: an unknown key, a wrong type or a value that cannot be meant.

@@ -17,11 +17,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 /// A person: a name embedding and where the photos' features are.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Person {
-    /// The name.
+    /// Id of the name.
     pub name_id: NameId,
-    /// Its embedding, `[outputs]`.
+    /// The name embedding, [tokens × channels] in one row.
     pub name: Vec<f16>,
-    /// Rows of [`Examples::features`].
+    /// The photos' rows of [`Examples::features`].
     pub photos: Range<usize>,
 }
 

@@ -22,7 +22,7 @@ use crate::settings::Settings;
 /// Photos that are encoded before progress is told.
 const PHOTOS_AT_ONCE: usize = 64;
 
-/// The step.
+/// Step `photo-features`.
 pub(crate) struct PhotoFeatures;
 
 /// Where each photo's best-matching face is.

@@ -41,11 +41,11 @@ impl Tensors {
 /// A batch's inputs and targets, [features × batch] and [outputs × batch].
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Batch {
-    /// Examples.
+    /// Number of examples.
     pub size: usize,
-    /// Standardized features.
+    /// Standardized features, [width × size].
     pub inputs: Vec<f32>,
-    /// Name embeddings.
+    /// Name embeddings, [outputs × size].
     pub targets: Vec<f32>,
 }
 

@@ -20,10 +20,10 @@ use crate::settings::Settings;
 const POINTS: u64 = 100;
 /// Validation photos that a point of the curve looks at.
 const VALIDATION_PHOTOS: usize = 1024;
-/// The checkpoint's name.
+/// Name of the checkpoint's file.
 const CHECKPOINT: &str = "training.safetensors";
 
-/// The step.
+/// Step `train-encoder`.
 pub(crate) struct TrainEncoder;
 
 const SPEC: StepSpec = StepSpec {
