@@ -9,7 +9,7 @@ use crate::failure::Failure;
 const EXAMPLES: &str = "\
 Examples:
   laioncele interpolate anna.jpg berta.jpg
-  laioncele interpolate anna.jpg 'name:Mira Castellan' --images 9 --prompt 'a person smiling' --into morph
+  laioncele interpolate anna.jpg 'name:Mira Castellan' --images 9 --into morph
 
 The two names are mixed before Equations 4 and 5 of the paper; every image begins with the same noise.";
 
