@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Somebody with reference photos.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Person {
+pub struct Person {
     /// The sub-folder's name, or the file's without its extension.
     pub name: String,
     /// Their photos, sorted by path.
@@ -50,7 +50,7 @@ pub fn missing(manifest: &Manifest) -> CoreError {
 ///
 /// # Errors
 /// A folder that is missing or cannot be read.
-pub(crate) fn people(folder: &Path) -> Result<Vec<Person>, CoreError> {
+pub fn people(folder: &Path) -> Result<Vec<Person>, CoreError> {
     let mut people: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for path in visible_entries(folder)? {
         if path.is_dir() {

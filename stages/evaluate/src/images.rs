@@ -14,7 +14,7 @@ use crate::networks::Networks;
 use crate::statistics::pixel_difference;
 
 /// The person of the base model's images: nobody.
-pub const BASE_MODEL: &str = "";
+pub(crate) const BASE_MODEL: &str = "";
 
 /// Images that are decoded at once: about 100 MB of 1024 × 1024.
 const BLOCK: usize = 32;
@@ -169,7 +169,7 @@ fn seed_differences(images: &[(&ImageInput<'_>, Decoded)]) -> Vec<(String, f32)>
 /// Cuts images into blocks of at most [`BLOCK`] that are measured together, between people or
 /// prompts wherever that is possible: where a person and prompt have more images than a block,
 /// pairs across the cut are not compared.
-pub fn blocks<T>(items: &[T], image: impl Fn(&T) -> ImageInput<'_>) -> Vec<&[T]> {
+pub(crate) fn blocks<T>(items: &[T], image: impl Fn(&T) -> ImageInput<'_>) -> Vec<&[T]> {
     let (mut blocks, mut start, mut end) = (Vec::new(), 0, 0);
     let same = |a: &T, b: &T| {
         let (a, b) = (image(a), image(b));

@@ -5,7 +5,7 @@
 
 /// How a metric is printed.
 #[derive(Clone, Copy, Debug)]
-pub enum NumberFormat {
+pub(crate) enum NumberFormat {
     /// A count.
     Whole,
     /// A mean of numbers with about this standard deviation, printed times `scale`, with at most
@@ -27,21 +27,21 @@ pub enum NumberFormat {
 }
 
 /// Cosine of an image and its prompt, as CLIP scores are published: times 100.
-pub const CLIP_COSINE: NumberFormat = NumberFormat::Mean {
+pub(crate) const CLIP_COSINE: NumberFormat = NumberFormat::Mean {
     deviation: 0.04,
     scale: 100.0,
     most_decimals: 2,
 };
 
 /// Cosine of two faces.
-pub const FACE_COSINE: NumberFormat = NumberFormat::Mean {
+pub(crate) const FACE_COSINE: NumberFormat = NumberFormat::Mean {
     deviation: 0.25,
     scale: 1.0,
     most_decimals: 4,
 };
 
 /// Mean absolute difference of two images over the range of a pixel.
-pub const PIXEL_DIFFERENCE: NumberFormat = NumberFormat::Mean {
+pub(crate) const PIXEL_DIFFERENCE: NumberFormat = NumberFormat::Mean {
     deviation: 0.1,
     scale: 1.0,
     most_decimals: 4,
@@ -49,7 +49,7 @@ pub const PIXEL_DIFFERENCE: NumberFormat = NumberFormat::Mean {
 
 impl NumberFormat {
     /// `value`, a metric of a sample of `count`, as text.
-    pub fn write(self, value: f64, count: u64) -> String {
+    pub(crate) fn write(self, value: f64, count: u64) -> String {
         let root = (count.max(1) as f64).sqrt();
         match self {
             Self::Whole => format!("{value:.0}"),

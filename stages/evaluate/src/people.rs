@@ -36,7 +36,7 @@ pub(crate) fn name_of(path: &Path) -> String {
 }
 
 /// The bytes of an image's file, or why there are none.
-pub fn read_image(path: &Path) -> std::result::Result<Vec<u8>, String> {
+pub(crate) fn read_image(path: &Path) -> std::result::Result<Vec<u8>, String> {
     let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
     if size > MAX_BYTES {
         return Err(format!("{size} bytes, more than {MAX_BYTES}"));

@@ -41,7 +41,7 @@ fn normals(rng: &mut ChaCha8Rng) -> [f32; 2] {
 
 /// Fills `batch` with `size` examples of the training people: a person, then one of their photos;
 /// noise of deviation `noise` on the standardized features.
-pub fn sample(
+pub(crate) fn sample(
     examples: &Examples,
     seed: u64,
     step: u64,
