@@ -32,7 +32,7 @@ pub(crate) mod testing {
     use laioncele_core::Manifest;
 
     /// A manifest in `/run` with `sections` added to the least that one needs.
-    pub(super) fn manifest(sections: &str) -> Manifest {
+    pub(crate) fn manifest(sections: &str) -> Manifest {
         let text = format!(
             "[run]\nseed = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
              [embedding_dims]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n{sections}"
