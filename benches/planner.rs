@@ -213,7 +213,7 @@ fn perform(step: &StepInfo, spec: &TaskSpec) -> Record {
         outputs,
         balances: Vec::new(),
         metrics: BTreeMap::new(),
-        started: 0,
+        started: std::time::UNIX_EPOCH,
         seconds: 0.0,
         host: String::new(),
         program: String::new(),

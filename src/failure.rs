@@ -83,7 +83,9 @@ impl From<WorldError> for Failure {
 fn classify(error: &CoreError) -> (Exit, Option<&'static str>) {
     match error {
         CoreError::Manifest { .. } => (Exit::Usage, None),
-        CoreError::Unaccounted { .. } => (
+        CoreError::Unaccounted { .. }
+        | CoreError::UnbalancedDrops { .. }
+        | CoreError::NothingBalanced { .. } => (
             Exit::Defect,
             Some("this is a bug in laioncele: please report it"),
         ),

@@ -35,7 +35,7 @@ pub enum Unit {
     Image,
     /// A name with its photos.
     Identity,
-    /// A generated picture of an unseen person.
+    /// A generated image of an unseen person.
     Sample,
 }
 
@@ -97,7 +97,7 @@ pub enum DropReason {
     RepeatedImage,
     /// The name alone needs more than eight tokens.
     TooManyTokens,
-    /// The image could not be decoded when drawn (not finite).
+    /// The generated image is not finite.
     BadPortrait,
     /// No face found.
     NoFace,
@@ -139,7 +139,7 @@ pub enum DropReason {
     BlockedAddress,
     /// The bytes are not those of the metadata's hash.
     HashMismatch,
-    /// The same picture as the image in the detail.
+    /// The same image as the one in the detail.
     DuplicateOf,
     /// No face in the photo matches the portraits.
     OtherPerson,

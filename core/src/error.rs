@@ -1,9 +1,18 @@
 //! The errors of the contracts, and how a stage's failure is classed.
+//!
+//! In this workspace an error's message says what failed and leaves its cause to `source()`. [`chain`] joins the two where
+//! an error leaves the program.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::drops::Unit;
+
+/// The cause of an error, of any type.
+pub type Cause = Box<dyn Error + Send + Sync>;
 
 /// What can go wrong below the stages: in the store, the ledger, the manifest, a table.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +24,7 @@ pub enum CoreError {
         path: PathBuf,
     },
     /// The file system refused.
-    #[error("{path}: {source}")]
+    #[error("cannot access {path}")]
     Io {
         /// The file or folder at hand.
         path: PathBuf,
@@ -23,20 +32,20 @@ pub enum CoreError {
         source: io::Error,
     },
     /// The object store refused.
-    #[error("store: {path}: {source}")]
+    #[error("cannot access {path} in the store")]
     Store {
         /// The object at hand.
         path: String,
         /// Why.
-        source: object_store::Error,
+        source: Complete<object_store::Error>,
     },
     /// A Parquet file or Arrow batch is broken.
-    #[error("{path}: {reason}")]
+    #[error("cannot read or write the table in {path}")]
     Parquet {
         /// The file or part.
         path: String,
-        /// What the reader said.
-        reason: String,
+        /// What the reader or writer said.
+        source: Complete<Cause>,
     },
     /// A part's schema is not the table's.
     #[error(
@@ -79,12 +88,12 @@ pub enum CoreError {
         found: Digest,
     },
     /// A ledger record that is not JSON of the known form.
-    #[error("ledger record {path}: {reason}")]
+    #[error("ledger record {path} cannot be used")]
     Record {
         /// The record.
         path: String,
         /// What is wrong.
-        reason: String,
+        source: Cause,
     },
     /// The manifest is wrong.
     #[error("{path}: {reason}")]
@@ -106,13 +115,29 @@ pub enum CoreError {
         /// The step that commits.
         step: String,
         /// What was counted.
-        unit: String,
+        unit: Unit,
         /// Rows in.
         rows_in: u64,
         /// Rows out.
         rows_out: u64,
         /// Rows dropped with a reason.
         dropped: u64,
+    },
+    /// A task dropped rows of a unit that it does not balance: a defect in the stage.
+    #[error("step `{step}`: {dropped} {unit} rows dropped, but no balance of {unit} rows")]
+    UnbalancedDrops {
+        /// The step that commits.
+        step: String,
+        /// The unit of the dropped rows.
+        unit: Unit,
+        /// Rows dropped.
+        dropped: u64,
+    },
+    /// A task balances no unit at all: a defect in the stage.
+    #[error("step `{step}` balances no rows; each task balances at least one unit")]
+    NothingBalanced {
+        /// The step that commits.
+        step: String,
     },
     /// Another run holds the output folder.
     #[error(
@@ -141,10 +166,57 @@ impl CoreError {
     }
 
     /// A Parquet or Arrow error on `path`.
-    pub fn parquet(path: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+    pub fn parquet(path: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::Parquet {
             path: path.into(),
-            reason: reason.to_string(),
+            source: Complete(cause.into()),
+        }
+    }
+
+    /// A refusal of the object store on `path`.
+    pub fn store(path: impl Into<String>, cause: object_store::Error) -> Self {
+        Self::Store {
+            path: path.into(),
+            source: Complete(cause),
+        }
+    }
+
+    /// A ledger record at `path` that cannot be used.
+    pub fn record(path: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self::Record {
+            path: path.into(),
+            source: cause.into(),
+        }
+    }
+}
+
+/// An error of another crate whose message already tells its causes (Arrow's, Parquet's and `object_store`'s do): the
+/// chain ends here, so that no cause is told twice.
+#[derive(Debug)]
+pub struct Complete<E>(pub E);
+
+impl<E: fmt::Display> fmt::Display for Complete<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> Error for Complete<E> {}
+
+/// An error with a message that says where it happened.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Context {
+    message: String,
+    source: Cause,
+}
+
+impl Context {
+    /// `message`, caused by `source`.
+    pub fn new(message: impl Into<String>, source: impl Into<Cause>) -> Self {
+        Self {
+            message: message.into(),
+            source: source.into(),
         }
     }
 }
@@ -153,14 +225,14 @@ impl CoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     /// The input as a whole cannot be used (not Parquet, lacks a column): trying again changes nothing.
-    #[error("{0}")]
-    Data(String),
+    #[error(transparent)]
+    Data(Cause),
     /// The environment is wrong (missing weights, full disk, no network at all): stops the stage.
-    #[error("{0}")]
-    Environment(String),
+    #[error(transparent)]
+    Environment(Cause),
     /// Memory ran out; worth one more try with less at a time.
-    #[error("out of memory: {0}")]
-    Memory(String),
+    #[error("out of memory")]
+    Memory(#[source] Cause),
     /// The run was asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -170,27 +242,58 @@ pub enum StageError {
 }
 
 impl StageError {
-    /// Wraps any error as an environment failure, keeping its chain of causes in the text.
-    pub fn environment(error: impl std::error::Error) -> Self {
-        Self::Environment(chain(&error))
+    /// A failure of the environment: an error, or a message.
+    pub fn environment(cause: impl Into<Cause>) -> Self {
+        Self::Environment(cause.into())
     }
 
-    /// Wraps any error as a failure of the input, keeping its chain of causes in the text.
-    pub fn data(error: impl std::error::Error) -> Self {
-        Self::Data(chain(&error))
+    /// A failure of the input: an error, or a message.
+    pub fn data(cause: impl Into<Cause>) -> Self {
+        Self::Data(cause.into())
     }
 }
 
-/// `error: cause: cause of the cause`, leaving out causes that the message already ends in.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
+/// `error: cause: cause of the cause`.
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> io::Error {
+        io::Error::from(io::ErrorKind::PermissionDenied)
     }
-    text
+
+    #[test]
+    fn chain_tells_each_cause_once() {
+        let error = CoreError::from_io(Path::new("data/run"), refused());
+        assert_eq!(chain(&error), "cannot access data/run: permission denied");
+        let stage = StageError::data(Context::new("photo 7 no longer decodes", error));
+        assert_eq!(
+            chain(&stage),
+            "photo 7 no longer decodes: cannot access data/run: permission denied"
+        );
+        let memory = StageError::Memory("1 GB was asked for".into());
+        assert_eq!(chain(&memory), "out of memory: 1 GB was asked for");
+    }
+
+    /// A cause that repeats a word of the message is still told.
+    #[test]
+    fn chain_leaves_no_cause_out() {
+        let error = Context::new("no face in photo 7", "no face");
+        assert_eq!(chain(&error), "no face in photo 7: no face");
+    }
+
+    #[test]
+    fn chain_ends_at_errors_that_tell_their_causes_themselves() {
+        let cause = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(refused()),
+        };
+        let text = chain(&CoreError::store("ledger/x.json", cause));
+        assert_eq!(text.matches("permission denied").count(), 1, "{text}");
+    }
 }

@@ -5,6 +5,7 @@
 //! the other's parts are named by no record and so do not exist for a reader.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,9 @@ use crate::store::{Created, Store};
 use crate::table::TableId;
 
 /// The record format this program writes, and the newest it reads.
-pub const RECORD_FORMAT: u32 = 1;
+///
+/// 1: `accounts`, `figures`, and `started` in seconds since 1970. 2: `balances`, `metrics`, and `started` as RFC 3339.
+pub const RECORD_FORMAT: u32 = 2;
 
 /// One balance of a task: rows in = rows out + rows dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,8 +81,9 @@ pub struct Record {
     /// Numbers worth reporting that are no row counts (portraits saved by lazy generation, …), by name.
     #[serde(default, alias = "figures")]
     pub metrics: BTreeMap<String, f64>,
-    /// When the task started, seconds since 1970.
-    pub started: u64,
+    /// When the task started, in whole seconds.
+    #[serde(with = "started")]
+    pub started: SystemTime,
     /// How long it took.
     pub seconds: f64,
     /// Where it ran.
@@ -92,6 +96,32 @@ impl Record {
     /// The written parts of `table`.
     pub fn outputs_of(&self, table: TableId) -> impl Iterator<Item = &Part> {
         self.outputs.iter().filter(move |p| p.table == table)
+    }
+}
+
+/// The start of a task: RFC 3339 text, and as format 1 has it a number of seconds since 1970.
+mod started {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_seconds(*time))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Started {
+            Seconds(u64),
+            Text(String),
+        }
+        match Started::deserialize(deserializer)? {
+            Started::Seconds(seconds) => UNIX_EPOCH
+                .checked_add(Duration::from_secs(seconds))
+                .ok_or_else(|| D::Error::custom("the task started beyond the end of time")),
+            Started::Text(text) => humantime::parse_rfc3339(&text).map_err(D::Error::custom),
+        }
     }
 }
 
@@ -132,11 +162,8 @@ impl Ledger {
     /// A store error, or [`CoreError::Record`] where the record read back is neither ours nor another's for this key.
     pub fn commit(&self, record: &Record) -> Result<bool, CoreError> {
         let path = record_path(&record.step, &record.partition, record.key);
-        let fail = |reason: String| CoreError::Record {
-            path: path.clone(),
-            reason,
-        };
-        let bytes = serde_json::to_vec_pretty(record).map_err(|e| fail(e.to_string()))?;
+        let fail = |reason: String| CoreError::record(&path, reason);
+        let bytes = serde_json::to_vec_pretty(record).map_err(|e| CoreError::record(&path, e))?;
         let created = self.store.create(&path, bytes)?;
         let found = self
             .find(&record.step, &record.partition, record.key)?
@@ -187,10 +214,7 @@ fn parse(path: &str, bytes: &[u8]) -> Result<Record, CoreError> {
     struct Format {
         format: u32,
     }
-    let fail = |e: serde_json::Error| CoreError::Record {
-        path: path.to_owned(),
-        reason: e.to_string(),
-    };
+    let fail = |e: serde_json::Error| CoreError::record(path, e);
     let Format { format } = serde_json::from_slice(bytes).map_err(fail)?;
     if format > RECORD_FORMAT {
         return Err(CoreError::Newer {

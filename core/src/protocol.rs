@@ -12,7 +12,9 @@ use crate::digest::Digest;
 use crate::spec::{Progress, RuntimeEnvironment};
 
 /// Version of the protocol, in the hello.
-pub const PROTOCOL: u32 = 1;
+///
+/// 1: a task's `surroundings`. 2: its `runtime_environment`.
+pub const PROTOCOL: u32 = 2;
 
 /// Longest line in bytes.
 pub const MAX_LINE: usize = 1 << 20;

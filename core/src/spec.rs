@@ -11,7 +11,7 @@ use crate::names::StageName;
 use crate::part::Part;
 use crate::partition::Partition;
 
-/// Where a run's invented hosts really are. Outside every key: a port changes no id and no digest.
+/// The real address of a run's invented hosts. It is in no key: a port changes no id and no digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostMap {
     /// Hosts that end in this are mapped (`.example`).
@@ -40,7 +40,7 @@ pub struct TaskSpec {
     pub step: String,
     /// The partition.
     pub partition: Partition,
-    /// The key that its record will bear.
+    /// The key of its record.
     pub key: Digest,
     /// What the key was made of.
     pub key_parts: KeyParts,

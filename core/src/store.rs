@@ -50,11 +50,8 @@ impl Store {
         let root = root
             .canonicalize()
             .map_err(|e| CoreError::from_io(root, e))?;
-        let objects =
-            LocalFileSystem::new_with_prefix(&root).map_err(|source| CoreError::Store {
-                path: root.display().to_string(),
-                source,
-            })?;
+        let objects = LocalFileSystem::new_with_prefix(&root)
+            .map_err(|source| CoreError::store(root.display().to_string(), source))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -117,10 +114,7 @@ impl Store {
         match self.runtime.block_on(put) {
             Ok(_) => Ok(Created::Won),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Lost),
-            Err(source) => Err(CoreError::Store {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(CoreError::store(path, source)),
         }
     }
 
@@ -138,10 +132,7 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => Err(CoreError::Missing {
                 path: self.local_path(path),
             }),
-            Err(source) => Err(CoreError::Store {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(CoreError::store(path, source)),
         }
     }
 
@@ -156,10 +147,7 @@ impl Store {
         {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(source) => Err(CoreError::Store {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(CoreError::store(path, source)),
         }
     }
 
@@ -173,10 +161,7 @@ impl Store {
             .block_on(self.objects.delete(&ObjectPath::from(path)))
         {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(CoreError::Store {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(CoreError::store(path, source)),
         }
     }
 
@@ -202,10 +187,7 @@ impl Store {
     ) -> Result<T, CoreError> {
         self.runtime
             .block_on(work)
-            .map_err(|source| CoreError::Store {
-                path: path.to_owned(),
-                source,
-            })
+            .map_err(|source| CoreError::store(path, source))
     }
 }
 

@@ -1,10 +1,9 @@
-//! One task at work: reads its input parts, writes its output parts, keeps the books, commits.
+//! A running task: reads its input parts, writes its output parts, balances its rows, commits.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use bytes::Bytes;
 use crate::digest::Digest;
 use crate::drops::{DropReason, Unit};
 use crate::error::{CoreError, StageError};
+use crate::ids::NameId;
 use crate::key::KeyParts;
 use crate::ledger::{Ledger, RECORD_FORMAT, Record, RowBalance};
 use crate::manifest::Manifest;
@@ -22,20 +22,20 @@ use crate::spec::{Progress, RuntimeEnvironment, TaskSpec};
 use crate::store::Store;
 use crate::table::{Dropped, EmbeddingDims, Row, TableId};
 
-/// Hears how far a task is. Called often; the receiver thins out.
+/// Receives a task's progress. Called often: an implementation decides what to pass on.
 pub trait ProgressReporter: Send {
-    /// It is this far.
+    /// The task has got this far.
     fn progress(&self, progress: Progress);
 }
 
-/// A report to nobody.
+/// Ignores progress.
 pub struct NullReporter;
 
 impl ProgressReporter for NullReporter {
     fn progress(&self, _: Progress) {}
 }
 
-/// What a worker lends to the tasks it runs.
+/// What a worker shares with the tasks it runs.
 #[derive(Clone)]
 pub struct WorkerContext {
     /// The run's manifest.
@@ -50,17 +50,18 @@ pub struct WorkerContext {
     pub cancelled: Arc<AtomicBool>,
 }
 
-/// A task at work. Handed to a step's `run`; committed by the caller.
+/// A running task. Handed to a step's `run`; committed by the caller.
 pub struct Task {
     spec: TaskSpec,
     attempt: String,
     context: WorkerContext,
-    report: Box<dyn ProgressReporter>,
+    reporter: Box<dyn ProgressReporter>,
     outputs: Vec<Part>,
-    dropped: Vec<(Unit, DropReason, Dropped)>,
+    dropped: Vec<Dropped>,
     balances: Vec<(Unit, u64, u64)>,
     metrics: BTreeMap<String, f64>,
     started: Instant,
+    started_at: SystemTime,
 }
 
 impl Task {
@@ -69,19 +70,20 @@ impl Task {
         spec: TaskSpec,
         attempt: String,
         context: WorkerContext,
-        report: Box<dyn ProgressReporter>,
+        reporter: Box<dyn ProgressReporter>,
     ) -> Self {
         let (outputs, dropped, balances, metrics) = Default::default();
         Self {
             spec,
             attempt,
             context,
-            report,
+            reporter,
             outputs,
             dropped,
             balances,
             metrics,
             started: Instant::now(),
+            started_at: whole_seconds(SystemTime::now()),
         }
     }
 
@@ -304,35 +306,32 @@ impl Task {
         &mut self,
         unit: Unit,
         id: u64,
-        name_id: Option<crate::ids::NameId>,
+        name_id: Option<NameId>,
         reason: DropReason,
         detail: Option<String>,
     ) {
-        let (step, unit_text, reason_text) =
-            (self.spec.step.clone(), unit.to_string(), reason.to_string());
-        let row = Dropped {
-            step,
-            unit: unit_text,
+        self.dropped.push(Dropped {
+            step: self.spec.step.clone(),
+            unit,
             id,
-            name_id: name_id.map(|n| n.0),
-            reason: reason_text,
+            name_id,
+            reason,
             detail,
-        };
-        self.dropped.push((unit, reason, row));
+        });
     }
 
-    /// Balances the books for `unit`: of `rows_in`, `rows_out` went on and the rows dropped with that unit did not.
-    /// Every task balances at least one unit; the commit refuses books that do not add up.
+    /// Balances the rows of `unit`: of `rows_in`, `rows_out` went on and the rows dropped with that unit did not.
+    /// Every task balances at least one unit; the commit refuses rows that do not add up.
     pub fn balance(&mut self, unit: Unit, rows_in: u64, rows_out: u64) {
         self.balances.push((unit, rows_in, rows_out));
     }
 
-    /// Notes a number for the report that is no row count.
+    /// Records a number for the report that is no row count.
     pub fn metric(&mut self, name: &str, value: f64) {
         self.metrics.insert(name.to_owned(), value);
     }
 
-    /// Tells how far the task is; cheap to call often.
+    /// Reports progress; cheap to call often.
     ///
     /// # Errors
     /// [`StageError::Cancelled`] when the run was asked to stop.
@@ -345,12 +344,12 @@ impl Task {
         })
     }
 
-    /// As [`Task::progress`], for a task that also tells what it found.
+    /// As [`Task::progress`], for a task that also counts what it found.
     ///
     /// # Errors
     /// [`StageError::Cancelled`] when the run was asked to stop.
     pub fn report_progress(&self, progress: Progress) -> Result<(), StageError> {
-        self.report.progress(progress);
+        self.reporter.progress(progress);
         if self.context.cancelled.load(Ordering::Relaxed) {
             Err(StageError::Cancelled)
         } else {
@@ -370,21 +369,16 @@ impl Task {
         self.context.resources.get_or_load(key, load)
     }
 
-    /// Writes the dropped rows, checks the books and creates the record. Returns it and whether it won.
+    /// Writes the dropped rows, checks the balances and creates the record. Returns it, and whether it is the one that
+    /// counts: `false` where another copy of the task committed first.
     ///
     /// # Errors
-    /// [`CoreError::Unaccounted`], or store errors.
+    /// [`CoreError::Unaccounted`], [`CoreError::UnbalancedDrops`], [`CoreError::NothingBalanced`], or store errors.
     pub fn commit(mut self) -> Result<(Record, bool), StageError> {
         let balances = self.row_balances()?;
-        let rows = std::mem::take(&mut self.dropped)
-            .into_iter()
-            .map(|(_, _, row)| row)
-            .collect();
-        self.write::<Dropped>(rows)?;
+        let rows = std::mem::take(&mut self.dropped);
+        self.write(rows)?;
         let seconds = self.started.elapsed().as_secs_f64();
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs());
         let record = Record {
             format: RECORD_FORMAT,
             stage: self.spec.stage,
@@ -397,7 +391,7 @@ impl Task {
             outputs: self.outputs,
             balances,
             metrics: self.metrics,
-            started: now.saturating_sub(seconds as u64),
+            started: self.started_at,
             seconds,
             host: host_name(),
             program: format!("laioncele {}", env!("CARGO_PKG_VERSION")),
@@ -408,8 +402,9 @@ impl Task {
 
     fn row_balances(&self) -> Result<Vec<RowBalance>, CoreError> {
         let mut drops: BTreeMap<Unit, BTreeMap<DropReason, u64>> = BTreeMap::new();
-        for (unit, reason, _) in &self.dropped {
-            *drops.entry(*unit).or_default().entry(*reason).or_default() += 1;
+        for row in &self.dropped {
+            let reasons = drops.entry(row.unit).or_default();
+            *reasons.entry(row.reason).or_default() += 1;
         }
         let mut balances = Vec::new();
         for &(unit, rows_in, rows_out) in &self.balances {
@@ -422,15 +417,18 @@ impl Task {
                 dropped,
             });
         }
-        match drops.into_iter().next() {
-            Some((unit, dropped)) => self
-                .check_balance(unit, 0, 0, dropped.values().sum())
-                .map(|()| balances),
-            None if balances.is_empty() => {
-                self.check_balance(Unit::Name, 1, 0, 0).map(|()| balances)
-            }
-            None => Ok(balances),
+        let step = || self.spec.step.clone();
+        if let Some((unit, dropped)) = drops.into_iter().next() {
+            return Err(CoreError::UnbalancedDrops {
+                step: step(),
+                unit,
+                dropped: dropped.values().sum(),
+            });
         }
+        if balances.is_empty() {
+            return Err(CoreError::NothingBalanced { step: step() });
+        }
+        Ok(balances)
     }
 
     fn check_balance(
@@ -445,7 +443,7 @@ impl Task {
         }
         Err(CoreError::Unaccounted {
             step: self.spec.step.clone(),
-            unit: unit.to_string(),
+            unit,
             rows_in,
             rows_out,
             dropped,
@@ -453,8 +451,13 @@ impl Task {
     }
 }
 
+/// `time` without its fraction of a second, which records do not keep.
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}
+
 /// This machine's name, for records and hellos.
 pub fn host_name() -> String {
-    let read = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname"));
-    read.map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+    gethostname::gethostname().to_string_lossy().into_owned()
 }

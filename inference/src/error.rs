@@ -72,7 +72,7 @@ impl From<ModelError> for StageError {
     /// dropped by the stages before they get here.
     fn from(error: ModelError) -> Self {
         if error.is_out_of_memory() {
-            Self::Memory(error.to_string())
+            Self::Memory(error.into())
         } else {
             Self::environment(error)
         }

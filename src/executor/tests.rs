@@ -331,7 +331,7 @@ fn workers_that_exit_before_their_hello_fail_the_run() {
 fn a_wrong_environment_stops_pending_tasks() {
     let harness = Harness::new();
     let behaviour = |task: &mut Task| match in_bucket(task, 0) {
-        true => Err(StageError::Environment("no weights".to_owned())),
+        true => Err(StageError::environment("no weights")),
         false => Ok(()),
     };
     let outcome = harness.run(1, |_| Script::Serve, behaviour).expect("a run");

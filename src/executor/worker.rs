@@ -13,6 +13,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use laioncele_core::error::Context;
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, ToWorker};
 use laioncele_core::resources::Resources;
@@ -257,10 +258,8 @@ impl WorkerState {
 /// # Errors
 /// [`CoreError::Record`].
 pub fn read_spec(path: &str, bytes: &[u8]) -> Result<TaskSpec, CoreError> {
-    serde_json::from_slice(bytes).map_err(|e| CoreError::Record {
-        path: path.to_owned(),
-        reason: format!("not a task: {e}"),
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|e| CoreError::record(path, Context::new("not a task", e)))
 }
 
 /// Does one task and commits it; a panic becomes a failure of this task.
@@ -307,7 +306,11 @@ fn kind_of(error: &StageError) -> FailureKind {
         | StageError::Core(CoreError::Parquet { .. } | CoreError::Schema { .. }) => {
             FailureKind::Data
         }
-        StageError::Core(CoreError::Unaccounted { .. }) => FailureKind::Internal,
+        StageError::Core(
+            CoreError::Unaccounted { .. }
+            | CoreError::UnbalancedDrops { .. }
+            | CoreError::NothingBalanced { .. },
+        ) => FailureKind::Internal,
         StageError::Environment(_) | StageError::Core(_) => FailureKind::Environment,
         StageError::Memory(_) => FailureKind::Memory,
         StageError::Cancelled => FailureKind::Cancelled,

@@ -119,7 +119,7 @@ fn record(spec: &TaskSpec, outputs: Vec<Part>, seconds: u64) -> Record {
         outputs,
         balances: Vec::new(),
         metrics: BTreeMap::new(),
-        started: seconds,
+        started: std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds),
         seconds: 1.0,
         host: String::new(),
         program: String::new(),

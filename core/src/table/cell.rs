@@ -13,6 +13,7 @@ use arrow::datatypes::{
 use half::f16;
 
 use super::dims::EmbeddingDims;
+use crate::drops::{DropReason, Unit};
 use crate::ids::{CaptionId, ImageId, NameId};
 
 /// A value that can stand in a column.
@@ -29,12 +30,20 @@ pub trait Cell: Sized {
     /// The values of an array.
     ///
     /// # Errors
-    /// An array of another type.
+    /// An array of another type; a null where the column may hold none.
     fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String>;
 }
 
 fn typed<'a, T>(found: Option<&'a T>, array: &ArrayRef) -> Result<&'a T, String> {
     found.ok_or_else(|| format!("unexpected column type {}", array.data_type()))
+}
+
+/// Refuses nulls: for columns and parts of columns that are required.
+fn no_nulls(array: &dyn Array) -> Result<(), String> {
+    match array.null_count() {
+        0 => Ok(()),
+        nulls => Err(format!("{nulls} nulls where a value is required")),
+    }
 }
 
 macro_rules! number_cell {
@@ -47,6 +56,7 @@ macro_rules! number_cell {
                 Ok(Arc::new($array::from(values)))
             }
             fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
+                no_nulls(array)?;
                 Ok(typed(array.as_primitive_opt::<$arrow>(), array)?
                     .values()
                     .to_vec())
@@ -90,6 +100,47 @@ macro_rules! id_cell {
     };
 }
 
+impl Cell for Option<NameId> {
+    const NULLABLE: bool = true;
+    fn data_type(_: &EmbeddingDims) -> DataType {
+        DataType::UInt64
+    }
+    fn write(values: Vec<Self>, dims: &EmbeddingDims) -> Result<ArrayRef, String> {
+        Option::<u64>::write(values.into_iter().map(|v| v.map(|id| id.0)).collect(), dims)
+    }
+    fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String> {
+        let ids = Option::<u64>::read(array, dims)?.into_iter();
+        Ok(ids.map(|v| v.map(NameId)).collect())
+    }
+}
+
+/// A closed list of words, stored as text.
+macro_rules! word_cell {
+    ($word:ident) => {
+        impl Cell for $word {
+            fn data_type(_: &EmbeddingDims) -> DataType {
+                DataType::Utf8
+            }
+            fn write(values: Vec<Self>, _: &EmbeddingDims) -> Result<ArrayRef, String> {
+                let words = values.into_iter().map(Self::as_str);
+                Ok(Arc::new(StringArray::from_iter_values(words)))
+            }
+            fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
+                no_nulls(array)?;
+                let word = |text: Option<&str>| {
+                    let text = text.unwrap_or_default();
+                    text.parse().map_err(|_| format!("unknown word `{text}`"))
+                };
+                let texts = typed(array.as_string_opt::<i32>(), array)?;
+                texts.iter().map(word).collect()
+            }
+        }
+    };
+}
+
+word_cell!(Unit);
+word_cell!(DropReason);
+
 id_cell!(CaptionId);
 id_cell!(NameId);
 id_cell!(ImageId);
@@ -102,6 +153,7 @@ impl Cell for bool {
         Ok(Arc::new(BooleanArray::from(values)))
     }
     fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
+        no_nulls(array)?;
         Ok(typed(array.as_boolean_opt(), array)?
             .values()
             .iter()
@@ -117,6 +169,7 @@ impl Cell for String {
         Ok(Arc::new(StringArray::from(values)))
     }
     fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
+        no_nulls(array)?;
         Ok(typed(array.as_string_opt::<i32>(), array)?
             .iter()
             .map(|v| v.unwrap_or_default().to_owned())
@@ -148,6 +201,7 @@ impl Cell for Vec<u8> {
         Ok(Arc::new(BinaryArray::from_iter_values(values)))
     }
     fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
+        no_nulls(array)?;
         Ok(typed(array.as_binary_opt::<i32>(), array)?
             .iter()
             .map(|v| v.unwrap_or_default().to_vec())
@@ -155,7 +209,7 @@ impl Cell for Vec<u8> {
     }
 }
 
-/// A picture as the Hugging Face `datasets` image feature reads it: the encoded file's bytes and a name for it.
+/// An image as the Hugging Face `datasets` image feature reads it: the encoded file's bytes and a name for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// The encoded file (JPEG, PNG, …), untouched.
@@ -186,6 +240,7 @@ impl Cell for Image {
         ))
     }
     fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String> {
+        no_nulls(array)?;
         let parts = typed(array.as_struct_opt(), array)?;
         let column = |name| {
             parts
@@ -204,7 +259,7 @@ impl Cell for Image {
     }
 }
 
-/// One spelling of a name and how many mentions bear it.
+/// One spelling of a name and how many mentions have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alias {
     /// As normalized, not as written.
@@ -244,6 +299,7 @@ impl Cell for Vec<Alias> {
         ))
     }
     fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String> {
+        no_nulls(array)?;
         let lists = typed(array.as_list_opt::<i32>(), array)?;
         lists
             .iter()
@@ -261,6 +317,7 @@ fn alias_fields() -> Fields {
 }
 
 fn read_aliases(items: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Alias>, String> {
+    no_nulls(items)?;
     let parts = typed(items.as_struct_opt(), items)?;
     let spellings = String::read(parts.column(0), dims)?;
     let counts = u64::read(parts.column(1), dims)?;
@@ -301,7 +358,9 @@ macro_rules! vector_cell {
             }
             fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String> {
                 let width: fn(&EmbeddingDims) -> usize = $width;
+                no_nulls(array)?;
                 let list = typed(array.as_fixed_size_list_opt(), array)?;
+                no_nulls(list.values())?;
                 if usize::try_from(list.value_length()) != Ok(width(dims)) {
                     return Err(format!("{} of width {}, expected {}", stringify!($name), list.value_length(), width(dims)));
                 }
@@ -325,11 +384,11 @@ vector_cell! {
     FeatureVector, f32, Float32Type, Float32Array, Float32, |w| w.features
 }
 vector_cell! {
-    /// left, top, right, bottom in pixels of the stored picture, f32.
+    /// left, top, right, bottom in pixels of the stored image, f32.
     FaceBox, f32, Float32Type, Float32Array, Float32, |_| 4
 }
 vector_cell! {
-    /// Five points x, y in pixels: eye on the picture's left, other eye, nose tip, mouth corner on the left, other one; f32.
+    /// Five points x, y in pixels: eye on the image's left, other eye, nose tip, mouth corner on the left, other one; f32.
     Landmarks, f32, Float32Type, Float32Array, Float32, |_| 10
 }
 
@@ -354,6 +413,7 @@ impl Cell for FaceVectors {
         ))
     }
     fn read(array: &ArrayRef, dims: &EmbeddingDims) -> Result<Vec<Self>, String> {
+        no_nulls(array)?;
         let lists = typed(array.as_list_opt::<i32>(), array)?;
         lists
             .iter()
@@ -363,5 +423,61 @@ impl Cell for FaceVectors {
                 })
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::RecordBatch;
+    use arrow::datatypes::Schema;
+
+    use super::*;
+    use crate::table::dims::EmbeddingDims;
+    use crate::table::row::Row;
+    use crate::table::rows::UniquePhoto;
+
+    const DIMS: EmbeddingDims = EmbeddingDims {
+        name_tokens: 8,
+        name_channels: 4,
+        face: 3,
+        features: 5,
+    };
+
+    /// A batch of unique photos, all columns declared nullable, one copy count given.
+    fn batch(copies: Option<u32>) -> RecordBatch {
+        let fields = UniquePhoto::fields(&DIMS).into_iter();
+        let fields: Vec<_> = fields.map(|f| f.with_nullable(true)).collect();
+        let id = || Arc::new(UInt64Array::from(vec![1])) as ArrayRef;
+        let copies: ArrayRef = Arc::new(UInt32Array::from(vec![copies]));
+        RecordBatch::try_new(
+            Arc::new(Schema::new(fields)),
+            vec![id(), id(), id(), copies],
+        )
+        .expect("a batch")
+    }
+
+    #[test]
+    fn a_null_in_a_required_column_is_refused() {
+        let read = |batch| UniquePhoto::from_batch(&batch, &DIMS, "part");
+        assert_eq!(read(batch(Some(2))).expect("no nulls")[0].copies, 2);
+        let error = crate::error::chain(&read(batch(None)).expect_err("a null"));
+        assert!(error.contains("column `copies`: 1 nulls"), "{error}");
+    }
+
+    #[test]
+    fn a_null_inside_a_required_value_is_refused() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>]));
+        let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![Some(&b"x"[..])]));
+        let fields = ["bytes", "path"].into_iter().zip([&bytes, &texts]);
+        let fields: Vec<_> = fields
+            .map(|(name, a)| {
+                (
+                    Arc::new(Field::new(name, a.data_type().clone(), true)),
+                    a.clone(),
+                )
+            })
+            .collect();
+        let images: ArrayRef = Arc::new(StructArray::from(fields));
+        assert!(Image::read(&images, &DIMS).is_err());
     }
 }

@@ -59,9 +59,9 @@ pub enum TableId {
     PhotoFeatures,
     /// The trained encoder (files).
     Encoder,
-    /// Generated pictures of unseen people.
+    /// Generated images of unseen people.
     Samples,
-    /// Scores of generated pictures.
+    /// Scores of generated images.
     Evaluation,
     /// Dropped rows of any step.
     Dropped,

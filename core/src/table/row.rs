@@ -54,9 +54,10 @@ pub trait Row: Sized {
     /// # Errors
     /// [`CoreError::Parquet`] where a vector has not the declared length.
     fn to_batch(rows: Vec<Self>, dims: &EmbeddingDims) -> Result<RecordBatch, CoreError> {
-        let fail = |reason: String| CoreError::parquet(format!("table `{}`", Self::TABLE), reason);
-        let columns = Self::columns(rows, dims).map_err(fail)?;
-        RecordBatch::try_new(Self::schema(dims), columns).map_err(|e| fail(e.to_string()))
+        let table = || format!("table `{}`", Self::TABLE);
+        let columns = Self::columns(rows, dims).map_err(|e| CoreError::parquet(table(), e))?;
+        RecordBatch::try_new(Self::schema(dims), columns)
+            .map_err(|e| CoreError::parquet(table(), e))
     }
 
     /// The rows of `batch`; `origin` names it in errors.

@@ -9,6 +9,7 @@ use super::cell::{
 use super::dims::EmbeddingDims;
 use super::id::TableId;
 use super::row::Row;
+use crate::drops::{DropReason, Unit};
 use crate::ids::{CaptionId, ImageId, NameId};
 
 /// Declares row types and derives [`Row`] from their fields.
@@ -121,13 +122,13 @@ rows! {
         settings: String,
     }
 
-    /// How far the first two portraits of a name agree (what lazy drawing decided on).
+    /// How far the first two portraits of a name agree (what lazy generation decided on).
     PortraitPair in PortraitPairs, version 1 {
         /// The name.
         name_id: NameId,
         /// Cosine of the two faces, null where one has no single face.
         similarity: Option<f32>,
-        /// Portraits drawn in the end.
+        /// Portraits generated in the end.
         drawn: u32,
     }
 
@@ -287,13 +288,13 @@ rows! {
         features: FeatureVector,
     }
 
-    /// A generated picture of a person that no network was trained on, or of the plain model.
+    /// A generated image of a person that no network was trained on, or of the base model.
     Sample in Samples, version 1 {
-        /// Who: the reference's name in the source of reference photos; empty for the plain model.
+        /// Who: the reference's name in the source of reference photos; empty for the base model.
         person: String,
         /// The prompt's group (`style`, `scene`, `emotion`, `action`).
         group: String,
-        /// The prompt as drawn.
+        /// The prompt that the image was generated from.
         prompt: String,
         /// Image number of this person and prompt.
         index: u32,
@@ -311,7 +312,7 @@ rows! {
         group: String,
         /// Its value.
         value: f64,
-        /// Pictures or pairs that it was taken over.
+        /// Images or pairs that it was taken over.
         count: u64,
     }
 
@@ -320,13 +321,13 @@ rows! {
         /// The step.
         step: String,
         /// What the row stood for.
-        unit: String,
+        unit: Unit,
         /// Its id: caption, name or image.
         id: u64,
         /// The name it was filed under, where it was.
-        name_id: Option<u64>,
-        /// A word of [`crate::drops::DropReason`].
-        reason: String,
+        name_id: Option<NameId>,
+        /// Why it was dropped.
+        reason: DropReason,
         /// Code, score, directive or kept id; null where the reason says all.
         detail: Option<String>,
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum FaceError {
     /// A model file could not be read.
-    #[error("{path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         /// The ONNX file.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum FaceError {
         reason: String,
     },
     /// The ONNX Runtime refuses a network, or fails while running it.
-    #[error("{path}: {source}")]
+    #[error("the network in {path} fails")]
     Network {
         /// The ONNX file.
         path: PathBuf,

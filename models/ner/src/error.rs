@@ -10,7 +10,7 @@ use std::path::PathBuf;
 )]
 pub enum NerError {
     /// A file that is needed cannot be read.
-    #[error("{path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         path: PathBuf,
         source: std::io::Error,

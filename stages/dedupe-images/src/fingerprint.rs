@@ -1,5 +1,6 @@
 //! What deduplication needs to know of a photo.
 
+use laioncele_core::error::Context;
 use laioncele_core::table::Photo;
 use laioncele_core::{ImageId, NameId, StageError};
 
@@ -28,9 +29,12 @@ impl Fingerprint {
         let hash = average_hash(&photo.image.bytes).map_err(|e| {
             // download-images stores only what it has decoded, so this is a damaged table, not a
             // bad photo.
-            StageError::Data(format!(
-                "photo {} of {} no longer decodes: {e}",
-                photo.image_id, photo.url
+            StageError::data(Context::new(
+                format!(
+                    "photo {} of {} no longer decodes",
+                    photo.image_id, photo.url
+                ),
+                e,
             ))
         })?;
         Ok(Self {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use laioncele_core::DropReason;
 use laioncele_core::NameId;
 use laioncele_core::Partition;
 use laioncele_core::ledger::Record;
@@ -95,7 +96,7 @@ fn long_names_can_be_dropped() {
     let rows: Vec<NameEmbedding> = harness.rows(&record).expect("rows");
     assert_eq!(rows.len(), 1);
     let dropped: Vec<Dropped> = harness.rows(&record).expect("rows");
-    assert_eq!(dropped[0].reason, "too_many_tokens");
+    assert_eq!(dropped[0].reason, DropReason::TooManyTokens);
     assert!(
         dropped[0]
             .detail

@@ -116,7 +116,7 @@ fn extract(
         let (captions, fetched) =
             pool.install(|| rayon::join(|| reader.captions(&batch), || batches.next()));
         next = fetched;
-        for caption in captions.map_err(|e| StageError::environment(&*e))? {
+        for caption in captions.map_err(StageError::environment)? {
             output.add(task, caption)?;
         }
         task.report_progress(Progress {

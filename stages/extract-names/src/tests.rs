@@ -91,7 +91,7 @@ impl ExtractNamesHarness {
     /// Reason and detail of every drop.
     fn drops(&self, record: &Record) -> Vec<(String, String)> {
         let rows: Vec<Dropped> = self.harness.rows(record).expect("drops");
-        let pair = |d: Dropped| (d.reason, d.detail.unwrap_or_default());
+        let pair = |d: Dropped| (d.reason.to_string(), d.detail.unwrap_or_default());
         rows.into_iter().map(pair).collect()
     }
 

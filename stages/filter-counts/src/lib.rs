@@ -127,7 +127,7 @@ fn identities(
 
 /// Only photos of known names were scored, so a table below was changed by another hand.
 fn nameless(row: &Match) -> StageError {
-    StageError::Data(format!(
+    StageError::data(format!(
         "image {} matches name {}, but `known_names` does not hold it",
         row.image_id, row.name_id
     ))

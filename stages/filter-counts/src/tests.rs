@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use laioncele_core::DropReason;
 use laioncele_core::Partition;
 use laioncele_core::ledger::Record;
 use laioncele_core::table::{Dropped, FaceBox, FaceVector, FaceVectors, KnownName, Landmarks};
@@ -60,7 +61,7 @@ fn ids(harness: &StepHarness, record: &Record) -> Vec<(u64, u64)> {
 }
 
 /// Unit, id and reason of what was dropped.
-fn dropped(harness: &StepHarness, record: &Record) -> Vec<(String, u64, String)> {
+fn dropped(harness: &StepHarness, record: &Record) -> Vec<(Unit, u64, DropReason)> {
     let rows: Vec<Dropped> = harness.rows(record).expect("dropped");
     rows.into_iter()
         .map(|row| (row.unit, row.id, row.reason))
@@ -80,16 +81,16 @@ fn names_with_enough_photos_become_identities() -> Outcome {
     assert_eq!(ids(&harness, &record), [(1, 11), (1, 12), (1, 13)]);
     assert_eq!((rows[1].name.as_str(), rows[1].similarity), ("Name 1", 0.7));
     assert_eq!(rows[1].face_box.0, [12.0; 4]);
-    let few = |unit: &str, id| (unit.to_owned(), id, "too_few_images".to_owned());
+    let few = |unit, id| (unit, id, DropReason::TooFewImages);
     assert_eq!(
         dropped(&harness, &record),
         [
-            few("name", 2),
-            few("name", 3),
-            few("name", 4),
-            few("image", 21),
-            few("image", 22),
-            few("image", 41)
+            few(Unit::Name, 2),
+            few(Unit::Name, 3),
+            few(Unit::Name, 4),
+            few(Unit::Image, 21),
+            few(Unit::Image, 22),
+            few(Unit::Image, 41)
         ]
     );
     let details: Vec<_> = harness
@@ -126,9 +127,9 @@ fn max_images_keeps_the_best_matches() -> Outcome {
     );
     let capped: Vec<_> = dropped(&harness, &record)
         .into_iter()
-        .filter(|d| d.0 == "image")
+        .filter(|d| d.0 == Unit::Image)
         .collect();
-    let above = |id| ("image".to_owned(), id, "above_cap".to_owned());
+    let above = |id| (Unit::Image, id, DropReason::AboveCap);
     assert_eq!(capped, [above(11), above(15)]);
     Ok(())
 }
@@ -167,7 +168,7 @@ fn wrong_settings_and_damaged_tables_are_rejected_by_name() -> Outcome {
         .err()
         .expect("a stranger");
     assert!(
-        matches!(&error, StageError::Data(text) if text.contains("known_names")),
+        matches!(&error, StageError::Data(text) if laioncele_core::error::chain(&**text).contains("known_names")),
         "{error}"
     );
 

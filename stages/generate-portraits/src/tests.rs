@@ -168,7 +168,7 @@ fn names_that_draw_no_numbers_are_dropped() {
         (dropped.len(), dropped[0].reason.as_str()),
         (1, "bad_portrait")
     );
-    assert_eq!(dropped[0].name_id, Some(all[1].name_id.0));
+    assert_eq!(dropped[0].name_id, Some(all[1].name_id));
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Step for GenerateSamples {
 fn chunk_number(task: &Task) -> Result<usize, StageError> {
     match task.partition() {
         Partition::Chunk(number) => Ok(*number as usize),
-        other => Err(StageError::Data(format!(
+        other => Err(StageError::data(format!(
             "`{other}` is no chunk of generate-samples"
         ))),
     }

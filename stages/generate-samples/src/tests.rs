@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use image::RgbImage;
-use laioncele_core::Partition;
 use laioncele_core::table::Dropped;
 use laioncele_core::testing::StepHarness;
+use laioncele_core::{DropReason, Partition};
 use laioncele_inference::testing::{NAMES, mini_manifest, run_parts};
 
 use super::*;
@@ -89,7 +89,7 @@ fn samples_are_of_each_person_and_of_the_base_model() {
     harness.runtime_environment.threads = 1;
     assert_eq!(samples(&harness, 1).0, maria, "whatever the threads");
 
-    for (chunk, reason) in [(0, "not_an_image"), (2, "no_face")] {
+    for (chunk, reason) in [(0, DropReason::NotAnImage), (2, DropReason::NoFace)] {
         let (none, record) = samples(&harness, chunk);
         let dropped: Vec<Dropped> = harness.rows(&record).expect("dropped");
         assert!(none.is_empty() && dropped.len() == 4);

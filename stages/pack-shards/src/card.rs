@@ -212,7 +212,7 @@ fn count_directives(
 ) -> Result<(), CoreError> {
     for part in record.outputs_of(TableId::Dropped) {
         for row in read_rows::<Dropped>(store, part, &manifest.embedding_dims)? {
-            if row.reason == DropReason::OptOut.as_str() {
+            if row.reason == DropReason::OptOut {
                 *directives
                     .entry(row.detail.unwrap_or_default())
                     .or_default() += 1;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, make_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
+use laioncele_core::error::Cause;
 use laioncele_core::table::{LaionCele, Row};
 use laioncele_core::{CoreError, EmbeddingDims};
 use parquet::arrow::ArrowWriter;
@@ -26,7 +27,6 @@ pub(crate) fn encode(
     dims: &EmbeddingDims,
     row_group: usize,
 ) -> Result<Vec<u8>, CoreError> {
-    let fail = |error: &dyn std::fmt::Display| CoreError::parquet("laioncele shard", error);
     let batch = LaionCele::to_batch(rows, dims)?;
     let declared = LaionCele::schema(dims);
     let features = json!({ "info": { "features": features(&declared) } }).to_string();
@@ -35,16 +35,18 @@ pub(crate) fn encode(
     let fields: Vec<Field> = declared.fields().iter().map(|f| nullable(f)).collect();
     let columns = batch.columns().iter().zip(&fields);
     let columns = columns.map(|(column, field)| retyped(column, field.data_type()));
-    let columns = columns
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| fail(&e))?;
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(fail)?;
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
-    let batch = RecordBatch::try_new(schema.clone(), columns).map_err(|e| fail(&e))?;
-    let properties = properties(row_group, features).map_err(|e| fail(&e))?;
+    let batch = RecordBatch::try_new(schema.clone(), columns).map_err(fail)?;
+    let properties = properties(row_group, features).map_err(fail)?;
     let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties));
-    let mut writer = writer.map_err(|e| fail(&e))?;
-    writer.write(&batch).map_err(|e| fail(&e))?;
-    writer.into_inner().map_err(|e| fail(&e))
+    let mut writer = writer.map_err(fail)?;
+    writer.write(&batch).map_err(fail)?;
+    writer.into_inner().map_err(fail)
+}
+
+fn fail(cause: impl Into<Cause>) -> CoreError {
+    CoreError::parquet("laioncele shard", cause)
 }
 
 /// The field with nothing required, at any depth: `datasets` takes its features from the schema's

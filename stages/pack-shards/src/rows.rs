@@ -60,7 +60,7 @@ fn names(
 
 /// Synchronization is broken: a table below was changed by another hand.
 fn lost(what: &str, (name_id, image_id): Key) -> StageError {
-    StageError::Data(format!(
+    StageError::data(format!(
         "identity {name_id} has image {image_id}, but there is no {what} for it"
     ))
 }

@@ -84,7 +84,7 @@ impl Examples {
         let seed = task.manifest().run.seed;
         Self::new(&dims, features, joined, validation, seed).ok_or_else(|| {
             let text = "the dataset has no people to train on: see the rows dropped by filter-counts and verify-images";
-            StageError::Data(text.to_owned())
+            StageError::data(text)
         })
     }
 

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use laioncele_clip::ImageEncoders;
 use laioncele_core::ModelFiles;
+use laioncele_core::error::Context;
 use laioncele_core::table::{FeatureVector, Photo, PhotoFace, PhotoFeature, UniquePhoto};
 use laioncele_core::{
     CoreError, DropReason, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName,
@@ -144,9 +145,12 @@ fn encode(
     let image = decode(&photo.image.bytes, &Limits::default(), Orientation::Upright);
     // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
     let image = image.map_err(|error| {
-        StageError::Data(format!(
-            "photo {} of {} no longer decodes: {error}",
-            photo.image_id, photo.url
+        StageError::data(Context::new(
+            format!(
+                "photo {} of {} no longer decodes",
+                photo.image_id, photo.url
+            ),
+            error,
         ))
     })?;
     let features = encoders

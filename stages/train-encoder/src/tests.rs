@@ -294,7 +294,7 @@ fn empty_dataset_is_an_error() {
         .run(&train::TrainEncoder, &Partition::Whole, Vec::new())
         .expect_err("no people");
     assert!(
-        matches!(&error, StageError::Data(text) if text.contains("no people to train on")),
+        matches!(&error, StageError::Data(text) if laioncele_core::error::chain(&**text).contains("no people to train on")),
         "{error}"
     );
 }

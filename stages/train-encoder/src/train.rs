@@ -70,7 +70,7 @@ impl Step for TrainEncoder {
             .encoder(state.parameters)
             .to_bytes()
             .map_err(|error| {
-                StageError::Data(format!(
+                StageError::data(format!(
                     "the training diverged ({error}): lower learning_rate in [train_encoder]"
                 ))
             })?;
@@ -281,6 +281,6 @@ impl Trainer<'_> {
 }
 
 fn save(task: &Task, state: &State) -> Result<(), StageError> {
-    let bytes = state.to_bytes().map_err(StageError::Environment)?;
+    let bytes = state.to_bytes().map_err(StageError::environment)?;
     task.save_checkpoint(CHECKPOINT, bytes)
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use laioncele_core::ModelFiles;
+use laioncele_core::error::Context;
 use laioncele_core::table::{FaceVectors, KnownName, Photo, PhotoFace, UniquePhoto};
 use laioncele_core::{
     CoreError, DropReason, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName,
@@ -115,7 +116,7 @@ fn score_all(
         }
     }
     match wanted.first() {
-        Some((name_id, image_id)) => Err(StageError::Data(format!(
+        Some((name_id, image_id)) => Err(StageError::data(format!(
             "name {name_id} has the unique photo {image_id}, but `photos` does not hold it"
         ))),
         None => Ok(rows),
@@ -135,10 +136,11 @@ fn score(
     let found = nets.faces_in_file(&photo.image.bytes, &Limits::default());
     let found = found.map_err(|error| match error {
         // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
-        FileError::Image(error) => {
-            StageError::Data(format!("{} no longer decodes: {error}", which()))
-        }
-        FileError::Networks(error) => StageError::Environment(format!("{}: {error}", which())),
+        FileError::Image(error) => StageError::data(Context::new(
+            format!("{} no longer decodes", which()),
+            error,
+        )),
+        FileError::Networks(error) => StageError::environment(Context::new(which(), error)),
     })?;
     Ok(Some(matching::best_face(photo, &found, portraits)))
 }

@@ -156,7 +156,7 @@ fn verify(harness: &StepHarness, rows: Vec<PhotoFace>) -> Result<Record, StageEr
     harness.run(&VerifyImages, &bucket(), vec![part])
 }
 
-fn reasons(harness: &StepHarness, record: &Record) -> Vec<(u64, String)> {
+fn reasons(harness: &StepHarness, record: &Record) -> Vec<(u64, DropReason)> {
     let rows: Vec<Dropped> = harness.rows(record).expect("dropped");
     rows.into_iter().map(|row| (row.id, row.reason)).collect()
 }
@@ -169,10 +169,7 @@ fn every_unique_photo_of_a_known_name_is_scored() -> Outcome {
     let record = score(&harness, photos(), people.clone())?;
     let balance = &record.balances[0];
     assert_eq!((balance.rows_in, balance.rows_out), (6, 5));
-    assert_eq!(
-        reasons(&harness, &record),
-        [(90, "unknown_name".to_owned())]
-    );
+    assert_eq!(reasons(&harness, &record), [(90, DropReason::UnknownName)]);
 
     let rows: Vec<PhotoFace> = harness.rows(&record)?;
     let order: Vec<_> = rows
@@ -211,7 +208,7 @@ fn a_threshold_decides_again_without_a_network() -> Outcome {
     let between = (right.unwrap_or_default() + wrong.unwrap_or_default()) / 2.0;
 
     // Manifests without any model: the decision is on what was stored.
-    let kept = |keys: &str| -> Result<(Vec<u64>, Vec<(u64, String)>), StageError> {
+    let kept = |keys: &str| -> Result<(Vec<u64>, Vec<(u64, DropReason)>), StageError> {
         let harness = harness(folder.path(), None, keys);
         let record = verify(&harness, rows.clone())?;
         let matches: Vec<Match> = harness.rows(&record)?;
@@ -221,16 +218,16 @@ fn a_threshold_decides_again_without_a_network() -> Outcome {
     let (ids, dropped) = kept(&format!("same_person_photo = {between}"))?;
     assert!(ids.contains(&11) && ids.contains(&20), "{ids:?}");
     assert!(
-        dropped.contains(&(12, "other_person".to_owned())),
+        dropped.contains(&(12, DropReason::OtherPerson)),
         "{dropped:?}"
     );
-    assert!(dropped.contains(&(13, "no_face".to_owned())), "{dropped:?}");
+    assert!(dropped.contains(&(13, DropReason::NoFace)), "{dropped:?}");
     let (ids, _) = kept("same_person_photo = -1")?;
     assert_eq!(ids, [11, 12, 14, 20]);
     let (ids, dropped) = kept("same_person_photo = -1\nmin_face = 100")?;
     assert!(ids.is_empty() || ids == [14], "{ids:?}");
     assert!(
-        dropped.contains(&(11, "face_too_small".to_owned())),
+        dropped.contains(&(11, DropReason::FaceTooSmall)),
         "{dropped:?}"
     );
     let (ids, dropped) = kept("same_person_photo = 1")?;
@@ -291,7 +288,7 @@ fn missing_networks_and_damaged_tables_are_named() -> Outcome {
     let lacking = harness(folder.path(), Some(folder.path()), "");
     let error = score(&lacking, photos(), people.clone()).expect_err("no networks");
     assert!(
-        matches!(&error, StageError::Environment(text) if text.contains("retinaface")),
+        matches!(&error, StageError::Environment(text) if laioncele_core::error::chain(&**text).contains("retinaface")),
         "{error}"
     );
     assert!(
@@ -305,7 +302,7 @@ fn missing_networks_and_damaged_tables_are_named() -> Outcome {
     let error = score(&whole, broken, people.clone()).expect_err("a broken photo");
     let text = "photo 000000000000000b of http://a.example/11.png no longer decodes";
     assert!(
-        matches!(&error, StageError::Data(found) if found.contains(text)),
+        matches!(&error, StageError::Data(found) if laioncele_core::error::chain(&**found).contains(text)),
         "{error}"
     );
 
@@ -319,7 +316,7 @@ fn missing_networks_and_damaged_tables_are_named() -> Outcome {
         .run(&ScorePhotos, &bucket(), inputs)
         .expect_err("a lost photo");
     assert!(
-        matches!(&error, StageError::Data(text) if text.contains("000000000000000d")),
+        matches!(&error, StageError::Data(text) if laioncele_core::error::chain(&**text).contains("000000000000000d")),
         "{error}"
     );
     Ok(())

@@ -1,6 +1,7 @@
 //! Step `score-portraits`: the face of each portrait. It depends on no threshold.
 
 use laioncele_core::ModelFiles;
+use laioncele_core::error::Context;
 use laioncele_core::table::{FaceBox, FaceVector, Landmarks, Portrait, PortraitFace};
 use laioncele_core::{
     CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec, TableId, Task,
@@ -84,10 +85,14 @@ fn score(nets: &FaceNets, portrait: &Portrait) -> Result<PortraitFace, StageErro
         Orientation::Upright,
     );
     // generate-portraits encoded it, so this is a damaged table, not a bad portrait.
-    let picture = picture
-        .map_err(|error| StageError::Data(format!("{} no longer decodes: {error}", which())))?;
+    let picture = picture.map_err(|error| {
+        StageError::data(Context::new(
+            format!("{} no longer decodes", which()),
+            error,
+        ))
+    })?;
     let found = nets.faces(&picture);
-    let found = found.map_err(|error| StageError::Environment(format!("{}: {error}", which())))?;
+    let found = found.map_err(|error| StageError::environment(Context::new(which(), error)))?;
     let mut row = PortraitFace {
         name_id: portrait.name_id,
         index: portrait.index,

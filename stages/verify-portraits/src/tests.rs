@@ -203,7 +203,7 @@ fn missing_networks_and_broken_portraits_are_named() -> Outcome {
     let lacking = harness(folder.path(), Some(folder.path()), 0.7);
     let error = score(&lacking, cast()).expect_err("no networks");
     assert!(
-        matches!(&error, StageError::Environment(text) if text.contains("retinaface")),
+        matches!(&error, StageError::Environment(text) if laioncele_core::error::chain(&**text).contains("retinaface")),
         "{error}"
     );
     assert_eq!(score(&lacking, Vec::new())?.balances[0].rows_in, 0);
@@ -214,7 +214,7 @@ fn missing_networks_and_broken_portraits_are_named() -> Outcome {
     let error = score(&whole, broken).expect_err("a broken portrait");
     let text = "portrait 1 of name 00000000000000ab no longer decodes";
     assert!(
-        matches!(&error, StageError::Data(found) if found.contains(text)),
+        matches!(&error, StageError::Data(found) if laioncele_core::error::chain(&**found).contains(text)),
         "{error}"
     );
 

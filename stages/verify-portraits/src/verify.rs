@@ -72,7 +72,7 @@ fn texts(task: &Task) -> Result<HashMap<NameId, String>, StageError> {
 
 /// Portraits are generated from name embeddings, so something else has changed a table.
 fn nameless(name_id: NameId) -> StageError {
-    StageError::Data(format!(
+    StageError::data(format!(
         "name {name_id} has portraits, but `name_embeddings` does not hold it"
     ))
 }

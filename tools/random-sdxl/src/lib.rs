@@ -46,7 +46,7 @@ pub enum RandomError {
     #[error("{0} is there already; name a folder that is not")]
     Exists(PathBuf),
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("cannot read or write {path}")]
     Io {
         /// The file or folder.
         path: PathBuf,

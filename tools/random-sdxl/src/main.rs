@@ -1,6 +1,7 @@
 //! Writes an SDXL folder of random weights.
 #![allow(clippy::print_stderr)]
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,7 +57,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+            let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+            eprintln!("error: {text}");
             ExitCode::from(3)
         }
     }

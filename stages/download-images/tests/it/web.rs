@@ -226,19 +226,15 @@ fn each_failure_gets_its_drop_reason_and_good_photos_stay_untouched() -> Result<
         .collect();
     assert_eq!(dropped.len(), URLS.len() - 3 + 2);
     for (url, reason) in URLS.iter().filter_map(|(url, r)| r.map(|r| (url, r))) {
-        assert_eq!(
-            dropped[&(Some(name.0), ImageId::of(url).0)],
-            reason.as_str(),
-            "{url}"
-        );
+        assert_eq!(dropped[&(Some(name), ImageId::of(url).0)], reason, "{url}");
     }
     assert_eq!(
-        dropped[&(Some(name.0), ImageId::of("http://d.example/mapped.jpg").0)],
-        DropReason::HashMismatch.as_str()
+        dropped[&(Some(name), ImageId::of("http://d.example/mapped.jpg").0)],
+        DropReason::HashMismatch
     );
     assert_eq!(
-        dropped[&(Some(stranger.0), ImageId::of("http://a.example/good.jpg").0)],
-        DropReason::UnknownName.as_str()
+        dropped[&(Some(stranger), ImageId::of("http://a.example/good.jpg").0)],
+        DropReason::UnknownName
     );
     Ok(())
 }

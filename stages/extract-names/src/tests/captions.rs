@@ -91,7 +91,7 @@ fn repeated_caption_of_one_image_is_dropped() {
     ]);
     assert_eq!(extract.mentions(&record).len(), 3);
     let drops: Vec<Dropped> = extract.harness.rows(&record).expect("drops");
-    assert_eq!(drops[0].reason, "repeated_caption");
+    assert_eq!(drops[0].reason, DropReason::RepeatedCaption);
     assert_eq!(drops[0].id, CaptionId::of(a, MIRA).0);
 }
 

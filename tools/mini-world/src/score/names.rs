@@ -36,10 +36,10 @@ fn filtered_rows_dropped(truth: &Truth, tables: &RunTables) -> Metric {
     };
     let dropped: HashSet<_> = (reasons.iter())
         .filter(|((step, ..), _)| step == "extract-names")
-        .map(|((_, id, _), reason)| (*id, reason.as_str()))
+        .map(|((_, id, _), reason)| (*id, *reason))
         .collect();
     let right = count(&truth.filtered, |filtered| {
-        dropped.contains(&(filtered.caption.0, filtered.reason.as_str()))
+        dropped.contains(&(filtered.caption.0, filtered.reason))
     });
     Metric::share(name, right, target)
 }

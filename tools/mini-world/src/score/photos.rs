@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use laioncele_core::{DropReason, NameId};
+use laioncele_core::NameId;
 
 use super::metric::{Metric, Target, count};
 use super::tables::{PhotoKey, RunTables};
@@ -60,9 +60,8 @@ fn traps_classed(photos: &KeyedPhotos<'_>, tables: &RunTables) -> Metric {
             && candidates.is_some_and(|candidates| candidates.contains(key))
     });
     let right = count(requested, |((name, image), photo)| {
-        let key = ("download-images".to_owned(), image.0, Some(name.0));
-        let expected = photo.expected_drop.map(DropReason::as_str);
-        reasons.get(&key).map(String::as_str) == expected
+        let key = ("download-images".to_owned(), image.0, Some(*name));
+        reasons.get(&key).copied() == photo.expected_drop
     });
     Metric::share(name, right, target)
 }

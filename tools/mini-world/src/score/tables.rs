@@ -7,7 +7,9 @@ use laioncele_core::table::{
     Candidate, Dropped, EvaluationScore, KnownName, LaionCele, Match, Mention, Name, Photo, Sample,
     UniquePhoto,
 };
-use laioncele_core::{CoreError, EmbeddingDims, ImageId, NameId, Part, Row, TableId, part};
+use laioncele_core::{
+    CoreError, DropReason, EmbeddingDims, ImageId, NameId, Part, Row, TableId, part,
+};
 
 /// A photo under a name.
 pub(super) type PhotoKey = (NameId, ImageId);
@@ -30,7 +32,7 @@ pub(super) struct RunTables {
 }
 
 /// (step, id, name) → drop reason.
-pub(super) type DropReasons = HashMap<(String, u64, Option<u64>), String>;
+pub(super) type DropReasons = HashMap<(String, u64, Option<NameId>), DropReason>;
 
 /// Reads rows part by part, so that the image bytes of only one part are in memory.
 struct Reader<'a> {
