@@ -16,7 +16,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `weight` [out, in] and `bias` [out].
+    /// `weight` `[out, in]` and `bias` `[out]`.
     ///
     /// # Errors
     /// As [`Weights::get`].
@@ -78,7 +78,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// `weight` and `bias` [width].
+    /// `weight` and `bias` `[width]`.
     ///
     /// # Errors
     /// As [`Weights::get`].
