@@ -95,6 +95,7 @@ pub(crate) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
 }
 
 /// What the tokenizers crate says of `path`.
+#[allow(clippy::needless_pass_by_value, reason = "an error of `map_err`")]
 pub(crate) fn error(path: &Path, source: tokenizers::Error) -> Error {
     Error::Tokenizer {
         path: path.to_owned(),

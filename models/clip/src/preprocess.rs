@@ -213,6 +213,7 @@ pub fn flatten_over_white(image: &DynamicImage) -> RgbImage {
 }
 
 /// One axis of an image of interleaved RGB bytes.
+#[derive(Clone, Copy)]
 struct Axis {
     count: usize,
     stride: usize,

@@ -50,9 +50,9 @@ impl Encoder {
         for (index, layer) in self.layers.iter().enumerate() {
             values = layer.forward(&values);
             if index < 2 {
-                values
-                    .iter_mut()
-                    .for_each(|x| *x = self.config.activation.apply(*x));
+                for x in &mut values {
+                    *x = self.config.activation.apply(*x);
+                }
             }
         }
         Ok(values)

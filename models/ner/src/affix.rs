@@ -214,6 +214,7 @@ fn is_decimal(c: char) -> bool {
     TABLES.is_decimal.has(c)
 }
 
+#[allow(clippy::match_same_arms, reason = "a line for each form of number")]
 fn is_first(n: &[char]) -> bool {
     match n {
         ['1'..='9'] => true,
@@ -225,6 +226,7 @@ fn is_first(n: &[char]) -> bool {
     }
 }
 
+#[allow(clippy::match_same_arms, reason = "a line for each form of number")]
 fn is_middle(n: &[char]) -> bool {
     match n {
         [x] => is_decimal(*x),
@@ -236,6 +238,7 @@ fn is_middle(n: &[char]) -> bool {
     }
 }
 
+#[allow(clippy::match_same_arms, reason = "a line for each form of number")]
 fn is_last(n: &[char]) -> bool {
     match n {
         ['1'..='9'] => true,

@@ -103,6 +103,10 @@ impl JsonFile {
     }
 
     /// An [`Error::Unsupported`] about this file.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "callers pass literals and numbers"
+    )]
     pub fn unsupported(&self, key: &str, value: impl ToString, expected: &str) -> Error {
         Error::Unsupported {
             path: self.path.clone(),

@@ -96,6 +96,10 @@ fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Opt
 /// If the shapes do not match, a matrix leaves its slice, or elements of `dst` overlap: mistakes of
 /// the caller, never of the data.
 #[allow(unsafe_code)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the caller gives the destination away"
+)]
 pub fn matmul(dst: MatrixMut<'_>, lhs: Matrix<'_>, rhs: Matrix<'_>, scale: f32, accumulate: bool) {
     let (m, n, k) = (lhs.rows, rhs.cols, lhs.cols);
     assert!(

@@ -50,7 +50,9 @@ impl DiffusionModel for Sdxl {
             recorder.noise(&latents, one);
         }
         let sigma = params.schedule.init_noise_sigma();
-        latents.iter_mut().for_each(|x| *x *= sigma);
+        for x in &mut latents {
+            *x *= sigma;
+        }
         let mut state = MultistepState::default();
         let mut failed: Vec<Option<usize>> = vec![None; batch.len()];
         for i in 0..texts.biases.len() {

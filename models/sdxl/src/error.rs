@@ -101,6 +101,10 @@ impl Error {
     }
 
     /// A [`Error::Setting`].
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "callers pass literals and numbers"
+    )]
     pub(crate) fn setting(
         setting: &'static str,
         value: impl ToString,

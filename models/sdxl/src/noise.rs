@@ -144,9 +144,9 @@ fn fill_torch_normal(twister: &mut Mt, values: &mut [f32]) {
 }
 
 fn fill_uniform(twister: &mut Mt, values: &mut [f32]) {
-    values
-        .iter_mut()
-        .for_each(|value| *value = (twister.next_u32() & 0x00ff_ffff) as f32 / (1u32 << 24) as f32);
+    for value in values {
+        *value = (twister.next_u32() & 0x00ff_ffff) as f32 / (1u32 << 24) as f32;
+    }
 }
 
 fn fill_few(twister: &mut Mt, values: &mut [f32]) {

@@ -12,8 +12,10 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use tempfile::TempDir;
 
+type Load = fn(&Path) -> Result<BertNer, Error>;
+
 /// How a folder is loaded for each engine that was built.
-const ENGINES: &[fn(&Path) -> Result<BertNer, Error>] = &[
+const ENGINES: &[Load] = &[
     BertNer::load,
     #[cfg(feature = "rust-bert")]
     BertNer::load_rust_bert,

@@ -227,13 +227,15 @@ mod tests {
             let id = vocabulary.len() as u32;
             vocabulary.entry(text).or_insert(id);
         };
-        byte_symbols().iter().for_each(|c| add(c.to_string()));
-        byte_symbols()
-            .iter()
-            .for_each(|c| add(format!("{c}{END_OF_WORD}")));
-        merges
-            .iter()
-            .for_each(|(left, right)| add(format!("{left}{right}")));
+        for c in byte_symbols() {
+            add(c.to_string());
+        }
+        for c in byte_symbols() {
+            add(format!("{c}{END_OF_WORD}"));
+        }
+        for (left, right) in merges {
+            add(format!("{left}{right}"));
+        }
         add("?".repeat(3));
         let merges = merges
             .iter()

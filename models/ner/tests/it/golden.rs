@@ -102,10 +102,11 @@ fn batching_does_not_change_entities() {
 
 /// Marks that are cut off one by one, and hosts that might follow each `@`: work that grows no
 /// faster than the text. spaCy makes as many tokens of shorter ones.
+type Tokens = fn(usize) -> usize;
+
 #[test]
 fn a_megabyte_of_punctuation_is_split_into_marks() {
     let ner = ner();
-    type Tokens = fn(usize) -> usize;
     let cases: [(&str, Tokens); 5] = [
         ("(", |count| count),
         (")", |count| count),

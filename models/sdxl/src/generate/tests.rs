@@ -11,6 +11,8 @@ use std::time::Duration;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use laioncele_nn::LoadOptions;
+
 use super::*;
 use crate::name::NameTensor;
 use crate::noise::Noise;
@@ -132,7 +134,7 @@ impl Fixture {
     fn open() -> Self {
         let folder =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../clip/tests/fixtures/tiny-a/model");
-        let texts = TextEncoders::load(&folder, &Default::default()).expect("text encoders");
+        let texts = TextEncoders::load(&folder, &LoadOptions::default()).expect("text encoders");
         let sdxl = Sdxl::load(&folder, &SdxlOptions::default()).expect("SDXL");
         let settings = SamplingSettings {
             steps: 2,

@@ -243,7 +243,7 @@ impl UNetJson {
             in_channels: self.in_channels,
             out_channels: self.out_channels,
             sample_size: self.sample_size,
-            mid_depth: self.check_depth(json, "transformer_layers_per_block", last)?[0],
+            mid_depth: check_depth(json, "transformer_layers_per_block", last)?[0],
             levels,
             cross_attention_dim: self.cross_attention_dim,
             use_linear_projection: self.use_linear_projection,
@@ -272,7 +272,7 @@ impl UNetJson {
                     .transformer_layers_per_block
                     .get(level)
                     .and_then(|depth| depth.spread(layers));
-                Some(self.check_depth(json, "transformer_layers_per_block", depth)?)
+                Some(check_depth(json, "transformer_layers_per_block", depth)?)
             }
             other => {
                 return Err(json
@@ -316,30 +316,25 @@ impl UNetJson {
     ) -> Result<Vec<usize>> {
         if let Some(listed) = &self.reverse_transformer_layers_per_block {
             let depth = listed.get(up).and_then(|depth| depth.spread(layers));
-            return self.check_depth(json, "reverse_transformer_layers_per_block", depth);
+            return check_depth(json, "reverse_transformer_layers_per_block", depth);
         }
         let depth = self
             .transformer_layers_per_block
             .get(level)
             .and_then(|depth| depth.spread(layers));
-        self.check_depth(json, "transformer_layers_per_block", depth)
+        check_depth(json, "transformer_layers_per_block", depth)
     }
+}
 
-    fn check_depth(
-        &self,
-        json: &JsonFile,
-        key: &str,
-        depths: Option<Vec<usize>>,
-    ) -> Result<Vec<usize>> {
-        let found = json
-            .get(key)
-            .map_or_else(|| "null".to_string(), ToString::to_string);
-        let depths = depths.filter(|depths| !depths.is_empty());
-        let depths = depths
-            .ok_or_else(|| json.unsupported(key, &found, "a depth for every level and layer"))?;
-        depths
-            .iter()
-            .try_for_each(|depth| json.check_count(key, *depth, 64))?;
-        Ok(depths)
-    }
+fn check_depth(json: &JsonFile, key: &str, depths: Option<Vec<usize>>) -> Result<Vec<usize>> {
+    let found = json
+        .get(key)
+        .map_or_else(|| "null".to_string(), ToString::to_string);
+    let depths = depths.filter(|depths| !depths.is_empty());
+    let depths =
+        depths.ok_or_else(|| json.unsupported(key, &found, "a depth for every level and layer"))?;
+    depths
+        .iter()
+        .try_for_each(|depth| json.check_count(key, *depth, 64))?;
+    Ok(depths)
 }

@@ -11,6 +11,7 @@ use crate::error::Result;
 /// `vae/config.json` with diffusers' defaults for missing keys.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
+#[allow(clippy::struct_excessive_bools, reason = "the keys of config.json")]
 pub(super) struct VaeConfig {
     pub(super) in_channels: usize,
     pub(super) out_channels: usize,

@@ -32,6 +32,7 @@ fn copy(part: &str) -> TempDir {
     folder
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "callers pass literals")]
 fn edit(folder: &TempDir, file: &str, change: serde_json::Value) {
     let path = folder.path().join(file);
     let mut config: serde_json::Value =

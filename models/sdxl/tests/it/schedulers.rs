@@ -132,9 +132,9 @@ fn steps_match() {
         for steps in [6, 20] {
             let ours = schedule(kind, change, steps);
             let mut latents = numbers(&golden["noise"]);
-            latents
-                .iter_mut()
-                .for_each(|x| *x *= ours.init_noise_sigma());
+            for x in &mut latents {
+                *x *= ours.init_noise_sigma();
+            }
             let (mut state, mut states, mut inputs) =
                 (MultistepState::default(), latents.clone(), Vec::new());
             for i in 0..steps {
