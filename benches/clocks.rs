@@ -21,7 +21,7 @@ impl Clocks {
 
     /// Seconds by the wall clock and of the processors since the start, and the most memory that
     /// this process ever held, in bytes.
-    pub fn report(&self) -> Result<Value, Failure> {
+    pub(crate) fn report(&self) -> Result<Value, Failure> {
         Ok(json!({
             "wall": self.wall.elapsed().as_secs_f64(),
             "busy": processor_seconds()? - self.busy,

@@ -402,7 +402,7 @@ mod tests {
                 ours.push(
                     std::iter::once(first)
                         .chain(rest)
-                        .map(std::string::ToString::to_string)
+                        .map(ToString::to_string)
                         .collect(),
                 );
             }

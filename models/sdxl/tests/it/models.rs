@@ -23,7 +23,7 @@ fn names_and_name_prepending_match() {
     let rows = |names: &[NameTensor]| {
         names
             .iter()
-            .flat_map(laioncele_sdxl::NameTensor::rows)
+            .flat_map(NameTensor::rows)
             .copied()
             .collect::<Vec<f32>>()
     };
