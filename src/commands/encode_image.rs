@@ -206,5 +206,5 @@ fn read(file: &Path) -> Result<RgbImage, Failure> {
 }
 
 fn about(file: &Path, error: &str) -> Failure {
-    Failure::new(Exit::Usage, format!("{}: {error}", file.display()))
+    Failure::new(Exit::Environment, format!("{}: {error}", file.display()))
 }

@@ -251,7 +251,7 @@ fn labelled_pairs_are_measured_by_the_manifests_networks() {
     );
     assert_eq!(
         found["from"],
-        "4 pairs of 4 pictures, 1 of them left out for a picture without a face"
+        "4 pairs of 4 images, 1 of them left out for an image without a face"
     );
     let chosen = &found["pair"]["chosen"];
     assert_eq!(

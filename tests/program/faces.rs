@@ -1,4 +1,4 @@
-//! `laioncele faces`: pictures in, a JSON object each out; and two pictures compared.
+//! `laioncele faces`: a JSON object per image; and two images compared.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -164,9 +164,37 @@ fn two_pictures_are_compared() {
     assert_eq!(far.status.code(), Some(2));
 }
 
+/// A close-up whose detector output has a larger, spurious box: `models/face/tests/it/close_ups.rs`.
+#[test]
+fn compare_of_a_close_up_says_one_person() {
+    let sandbox = with_pictures(&[]);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let portrait = image::open(root.join("manifests/mini/references/unseen-00.jpg"));
+    let portrait = portrait.expect("a portrait").into_rgb8();
+    portrait.save(sandbox.join("portrait.png")).expect("a file");
+    let large = laioncele_image::resample(&portrait, 1448, 1280, laioncele_image::Filter::Lanczos);
+    for (name, [x, y, width, height]) in [
+        ("close.png", [376, 299, 695, 814]),
+        ("closer.png", [434, 345, 579, 743]),
+    ] {
+        let close_up = image::imageops::crop_imm(&large, x, y, width, height).to_image();
+        close_up.save(sandbox.join(name)).expect("a file");
+        let ended = faces(
+            &sandbox,
+            &["compare", "portrait.png", name, "--threshold", "0.63"],
+        );
+        let said = stdout(&ended);
+        assert!(
+            said.starts_with("one person: similarity 0."),
+            "{name}: {ended:?}"
+        );
+        assert!(!said.contains("faces:"), "{name}: {said}");
+    }
+}
+
 /// What cannot be read has its line too, and the others are looked at.
 #[test]
-fn broken_pictures_are_named_and_the_others_go_on() {
+fn broken_images_are_named_and_the_others_go_on() {
     let sandbox = with_pictures(&["first-a.png"]);
     sandbox.write("words.jpg", "no picture at all");
     let whole = fs::read(fixture("first-b.png")).expect("a picture");
@@ -184,7 +212,7 @@ fn broken_pictures_are_named_and_the_others_go_on() {
     );
     assert_eq!(found[3]["faces"].as_array().map(Vec::len), Some(1));
     assert!(
-        stderr(&ended).contains("3 of 4 pictures"),
+        stderr(&ended).contains("3 of 4 images"),
         "{}",
         stderr(&ended)
     );

@@ -491,3 +491,42 @@ fn a_folder_with_both_image_encoders_gives_both() {
     ]);
     assert_eq!(ended.status.code(), Some(3), "{}", stderr(&ended));
 }
+
+#[test]
+fn encode_image_goes_on_after_a_broken_image() {
+    let sandbox = Sandbox::new();
+    sandbox.write("words.png", "no image at all");
+    let good = tiny("images/odd_gray.png").to_string_lossy().into_owned();
+    let images = [good.as_str(), "words.png", "none.png", good.as_str()];
+    let mut arguments = vec!["encode-image", "--model", "mini/sdxl-mini"];
+    arguments.extend(images);
+    let ended = sandbox.run(&arguments);
+    assert_eq!(ended.status.code(), Some(3), "{}", stderr(&ended));
+    assert!(
+        stderr(&ended).contains("2 of 4 images"),
+        "{}",
+        stderr(&ended)
+    );
+    let text = stdout(&ended);
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).expect("JSON"))
+        .collect();
+    let read: Vec<bool> = lines
+        .iter()
+        .map(|line| line["features"].is_array())
+        .collect();
+    assert_eq!(read, [true, false, false, true]);
+    for (line, name) in lines[1..3].iter().zip(["words.png", "none.png"]) {
+        assert!(
+            line["error"]
+                .as_str()
+                .is_some_and(|error| error.contains(name)),
+            "{line}"
+        );
+    }
+    arguments.extend(["--into", "features.safetensors"]);
+    let ended = sandbox.run(&arguments);
+    assert_eq!(ended.status.code(), Some(3), "{}", stderr(&ended));
+    assert!(stderr(&ended).contains("words.png") && !sandbox.join("features.safetensors").exists());
+}
