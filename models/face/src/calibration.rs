@@ -54,7 +54,7 @@ impl Tally {
         }
     }
 
-    /// Pairs counted.
+    /// The number of pairs counted so far.
     pub fn pairs(&self) -> u64 {
         self.all.iter().sum()
     }

@@ -70,7 +70,7 @@ pub(crate) fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
 /// A found face and its embedding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Face {
-    /// Where it is.
+    /// Box, landmarks and score.
     pub detection: Detection,
     /// The embedding, of unit length; compare two with [`cosine`].
     pub vector: Vec<f32>,

@@ -8,9 +8,9 @@ pub enum FaceError {
     /// A model file could not be read.
     #[error("cannot read {path}")]
     Read {
-        /// The ONNX file.
+        /// The ONNX or TOML file.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: std::io::Error,
     },
     /// A model file is larger than any face network.
@@ -18,9 +18,9 @@ pub enum FaceError {
     TooLarge {
         /// The ONNX file.
         path: PathBuf,
-        /// Its size.
+        /// Its size in bytes.
         bytes: u64,
-        /// The most that is read.
+        /// The most bytes that are read.
         limit: u64,
     },
     /// The ONNX Runtime library was not found or does not load.
@@ -64,7 +64,7 @@ pub enum FaceError {
         path: PathBuf,
         /// `input` or `output`.
         what: &'static str,
-        /// The name.
+        /// The name in the spec.
         name: String,
         /// The tensors that it has.
         found: String,

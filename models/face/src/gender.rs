@@ -7,12 +7,12 @@ use crate::error::FaceError;
 use crate::network::Network;
 use crate::pixels::Pixels;
 
-/// What the third network guesses.
+/// The gender network's guess at a face.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GenderAge {
     /// How much the face looks male, in [0, 1]; the rest looks female.
     pub male: f32,
-    /// Years; rough.
+    /// The age in years; rough.
     pub age: f32,
 }
 

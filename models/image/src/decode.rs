@@ -12,11 +12,11 @@ use memchr::memchr_iter;
 /// A format that this crate decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// JPEG
+    /// JPEG, baseline or progressive.
     Jpeg,
-    /// PNG
+    /// PNG, of any depth and colour type.
     Png,
-    /// WebP
+    /// WebP, lossy or lossless.
     WebP,
 }
 
@@ -40,21 +40,21 @@ impl Format {
     }
 }
 
-/// What a file's header says.
+/// Format and size of a file, from its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The format, from the content.
+    /// The format, from the content and not from the file's name.
     pub format: Format,
-    /// Pixels, as stored (before orientation).
+    /// Width in pixels as stored, before orientation.
     pub width: u32,
-    /// Pixels, as stored.
+    /// Height in pixels as stored, before orientation.
     pub height: u32,
 }
 
-/// What a decoder may be asked to allocate.
+/// Limits on what a decoder allocates.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Width × height at most.
+    /// The most pixels, width × height, that an image may have.
     pub max_pixels: u64,
 }
 
@@ -76,7 +76,7 @@ pub enum Orientation {
     Upright,
 }
 
-/// Why a file gives no pixels.
+/// Why a file cannot be decoded. The texts are kept in the `dropped` table: they do not change.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The content is of no format that this crate decodes.
@@ -85,11 +85,11 @@ pub enum DecodeError {
     /// More pixels than the limit, by the header.
     #[error("{width} × {height} pixels, more than {max_pixels} in all")]
     TooLarge {
-        /// Pixels.
+        /// Width by the header, in pixels.
         width: u32,
-        /// Pixels.
+        /// Height by the header, in pixels.
         height: u32,
-        /// The limit.
+        /// The most pixels allowed.
         max_pixels: u64,
     },
     /// The format is known, the content broken.

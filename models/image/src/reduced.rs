@@ -12,7 +12,7 @@ use crate::decode::{DecodeError, Format, Limits, Orientation, admit, turn};
 /// An image that was decoded smaller than it is.
 #[derive(Clone, Debug)]
 pub struct Reduced {
-    /// Its pixels.
+    /// The reduced image, 8-bit RGB.
     pub image: RgbImage,
     /// Width and height of the whole image, in the orientation of `image`.
     pub whole: [u32; 2],
