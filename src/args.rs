@@ -8,11 +8,11 @@ use laioncele_core::StageName;
 use crate::plan::stages;
 
 /// The manifest that commands read unless `--manifest` names another.
-pub const DEFAULT_MANIFEST: &str = "manifests/mini.toml";
+pub(crate) const DEFAULT_MANIFEST: &str = "manifests/mini.toml";
 
 /// Manifest and output folder of the run that a command works on.
 #[derive(Args, Clone, Debug)]
-pub struct RunPaths {
+pub(crate) struct RunPaths {
     /// The manifest, which describes the run
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
     pub manifest: PathBuf,
@@ -23,7 +23,7 @@ pub struct RunPaths {
 
 /// Stages as given on the command line, in data order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stages(pub Vec<StageName>);
+pub(crate) struct Stages(pub Vec<StageName>);
 
 impl std::str::FromStr for Stages {
     type Err = String;
@@ -35,14 +35,14 @@ impl std::str::FromStr for Stages {
 
 impl Stages {
     /// The last of them in data order.
-    pub fn last(&self) -> StageName {
+    pub(crate) fn last(&self) -> StageName {
         self.0.last().copied().unwrap_or(StageName::Evaluate)
     }
 }
 
 /// How much the program logs besides its results.
 #[derive(Args, Clone, Debug)]
-pub struct Verbosity {
+pub(crate) struct Verbosity {
     /// Log more: -v for progress, -vv for details
     #[arg(short, long, action = clap::ArgAction::Count, global = true, display_order = 900)]
     verbose: u8,
@@ -59,7 +59,7 @@ pub struct Verbosity {
 
 impl Verbosity {
     /// Log directives: `RUST_LOG` where it is set, else by the flags.
-    pub fn filter(&self) -> String {
+    pub(crate) fn filter(&self) -> String {
         match std::env::var("RUST_LOG") {
             Ok(directives) if !directives.trim().is_empty() => directives,
             _ => level(self.verbose, self.quiet).to_owned(),

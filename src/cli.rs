@@ -104,7 +104,7 @@ impl Command {
 }
 
 /// Parses this process's arguments, runs the command, reports a failure.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let Cli { verbosity, command } = Cli::parse();
     if !command.logs_to_coordinator() {
         logging::to_stderr(&verbosity);

@@ -20,7 +20,7 @@ use crate::words::{count, grouped, size};
 
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// What was checked: `source`, `models.sdxl.unet`, `embedding_dims`, `memory`, …
     pub check: String,
     /// Whether the check passed.
@@ -52,7 +52,7 @@ const LOADED: [&str; 4] = [
 ];
 
 /// Runs all checks. `deep` reads all weights of SDXL and of the image encoders.
-pub fn examine(manifest: &Manifest, steps: &[Box<dyn Step>], deep: bool) -> Vec<Check> {
+pub(crate) fn examine(manifest: &Manifest, steps: &[Box<dyn Step>], deep: bool) -> Vec<Check> {
     let mut checks = settings(manifest, steps);
     checks.push(source(manifest));
     checks.extend(files(manifest, steps));

@@ -12,7 +12,7 @@ use laioncele_inference::FaceSection;
 use crate::failure::{Exit, Failure};
 
 /// A calibration that belongs to the manifest's recognizer.
-pub struct ErrorRates {
+pub(crate) struct ErrorRates {
     file: PathBuf,
     calibration: Calibration,
 }
@@ -22,7 +22,7 @@ impl ErrorRates {
     ///
     /// # Errors
     /// A calibration that cannot be read, or of another recognizer.
-    pub fn of(manifest: &Manifest) -> Result<Option<Self>, Failure> {
+    pub(crate) fn of(manifest: &Manifest) -> Result<Option<Self>, Failure> {
         let Ok(FaceSection { files, calibration }) = FaceSection::from_manifest(manifest) else {
             return Ok(None);
         };
@@ -50,7 +50,7 @@ impl ErrorRates {
     }
 
     /// The error rates of a threshold on two faces.
-    pub fn of_pair(&self, threshold: f64) -> Option<Point> {
+    pub(crate) fn of_pair(&self, threshold: f64) -> Option<Point> {
         self.calibration.pair.at(threshold)
     }
 
@@ -58,7 +58,11 @@ impl ErrorRates {
     ///
     /// # Errors
     /// A wrong section of the manifest.
-    pub fn line(&self, manifest: &Manifest, step: &str) -> Result<Option<String>, CoreError> {
+    pub(crate) fn line(
+        &self,
+        manifest: &Manifest,
+        step: &str,
+    ) -> Result<Option<String>, CoreError> {
         let calibration = &self.calibration;
         let (key, threshold, curve, what) = match step {
             "verify-portraits" => {
@@ -87,7 +91,7 @@ impl ErrorRates {
 }
 
 /// `accepts … of two people's pairs and rejects … of one person's`
-pub fn sentence(curve: &Curve, threshold: f64, what: &str) -> Option<String> {
+pub(crate) fn sentence(curve: &Curve, threshold: f64, what: &str) -> Option<String> {
     let point = curve.at(threshold)?;
     Some(format!(
         "accepts {} of two people's {what} and rejects {} of one person's",
@@ -100,7 +104,7 @@ pub fn sentence(curve: &Curve, threshold: f64, what: &str) -> Option<String> {
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn digest(files: &FaceFiles) -> Result<String, CoreError> {
+pub(crate) fn digest(files: &FaceFiles) -> Result<String, CoreError> {
     let digests = FileDigests::open(None);
     let network = digests.of(&files.recognizer)?.to_string();
     match &files.recognizer_spec {

@@ -7,7 +7,7 @@ use std::path::Path;
 use laioncele_core::CoreError;
 
 /// A lock on a run folder, held until it is dropped or the process exits.
-pub struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
@@ -16,7 +16,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`CoreError::Locked`] with the holder's process id, or [`CoreError::Io`].
-    pub fn take(output: &Path) -> Result<Self, CoreError> {
+    pub(crate) fn take(output: &Path) -> Result<Self, CoreError> {
         let path = output.join("lock");
         let io = |e| CoreError::from_io(&path, e);
         let mut file = OpenOptions::new()

@@ -12,7 +12,7 @@ use crate::executor::wire_log::WireLog;
 use crate::terminal;
 
 /// Logs to standard error, around the progress bar.
-pub fn to_stderr(verbosity: &Verbosity) {
+pub(crate) fn to_stderr(verbosity: &Verbosity) {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(|| LogLine(Vec::new()))
         .with_target(false)
@@ -25,7 +25,7 @@ pub fn to_stderr(verbosity: &Verbosity) {
 }
 
 /// Logs to the coordinator, as protocol messages.
-pub fn to_coordinator(verbosity: &Verbosity, sender: MessageSender) {
+pub(crate) fn to_coordinator(verbosity: &Verbosity, sender: MessageSender) {
     tracing_subscriber::registry()
         .with(EnvFilter::new(verbosity.filter()))
         .with(WireLog(move |line| sender.send(&line)))

@@ -11,7 +11,7 @@ use crate::terminal;
 ///
 /// # Errors
 /// A full disk behind a redirection; not a closed pipe.
-pub fn data(text: &str) -> Result<(), Failure> {
+pub(crate) fn data(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     match written {
@@ -27,7 +27,7 @@ pub fn data(text: &str) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`data`].
-pub fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Failure::new(Exit::Defect, format!("JSON: {e}")))?;
     data(&text)
@@ -35,7 +35,7 @@ pub fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
 
 /// Writes `text` and a line end to standard error, around the progress bar. A failure to write is
 /// ignored: there is nowhere left to report it.
-pub fn message(text: &str) {
+pub(crate) fn message(text: &str) {
     terminal::suspend_bar(|| {
         let _ = writeln!(io::stderr().lock(), "{text}");
     });

@@ -16,7 +16,7 @@ const BAR_LENGTH: u64 = 1000;
 
 /// The progress of a step.
 #[derive(Clone, Debug)]
-pub struct StepProgress {
+pub(crate) struct StepProgress {
     /// Tasks to be done.
     tasks: usize,
     /// Tasks done.
@@ -30,7 +30,7 @@ pub struct StepProgress {
 
 impl StepProgress {
     /// A step of `tasks` tasks that starts now.
-    pub fn new(tasks: usize) -> Self {
+    pub(crate) fn new(tasks: usize) -> Self {
         Self {
             tasks,
             tasks_done: 0,
@@ -42,12 +42,12 @@ impl StepProgress {
     }
 
     /// Adds `new` units done. A step that counts in several units shows the first one.
-    pub fn add_units(&mut self, unit: Unit, new: u64) {
+    pub(crate) fn add_units(&mut self, unit: Unit, new: u64) {
         add(&mut self.units, unit, new);
     }
 
     /// Adds `new` units found in those done.
-    pub fn add_found(&mut self, unit: Unit, new: u64) {
+    pub(crate) fn add_found(&mut self, unit: Unit, new: u64) {
         add(&mut self.found, unit, new);
     }
 
@@ -107,7 +107,7 @@ fn remaining(done: f64, elapsed: Duration) -> Option<Duration> {
 }
 
 /// Shows the progress of a run.
-pub trait Reporter {
+pub(crate) trait Reporter {
     /// Step `step` starts to run `tasks` tasks.
     fn begin(&mut self, step: &str, tasks: usize);
     /// The step has come this far. Called often.
@@ -119,7 +119,7 @@ pub trait Reporter {
 }
 
 /// The reporter for this process's standard error.
-pub fn reporter(quiet: bool) -> Box<dyn Reporter> {
+pub(crate) fn reporter(quiet: bool) -> Box<dyn Reporter> {
     if quiet {
         Box::new(QuietReporter)
     } else if io::stderr().is_terminal() {
@@ -130,7 +130,7 @@ pub fn reporter(quiet: bool) -> Box<dyn Reporter> {
 }
 
 /// Prints nothing.
-pub struct QuietReporter;
+pub(crate) struct QuietReporter;
 
 impl Reporter for QuietReporter {
     fn begin(&mut self, _: &str, _: usize) {}

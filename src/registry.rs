@@ -4,7 +4,7 @@
 use laioncele_core::Step;
 
 /// Every step, each after those whose tables it reads.
-pub fn steps() -> Vec<Box<dyn Step>> {
+pub(crate) fn steps() -> Vec<Box<dyn Step>> {
     [
         laioncele_extract_names::steps(),
         laioncele_merge_names::steps(),

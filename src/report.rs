@@ -13,7 +13,7 @@ use crate::words::{duration, grouped, table};
 
 /// A whole run.
 #[derive(Debug, Default, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The steps, in the order in which they ran.
     pub steps: Vec<StepSummary>,
     /// Seconds from start to end.
@@ -22,7 +22,7 @@ pub struct Summary {
 
 /// One step of a run.
 #[derive(Debug, Serialize)]
-pub struct StepSummary {
+pub(crate) struct StepSummary {
     /// The stage that the step belongs to.
     pub stage: StageName,
     /// The step's name.
@@ -45,7 +45,7 @@ pub struct StepSummary {
 
 impl StepSummary {
     /// The summary of a step of which this run did `ran` tasks in the time `took`.
-    pub fn of(step: &StepPlan, ran: usize, took: Duration) -> Self {
+    pub(crate) fn of(step: &StepPlan, ran: usize, took: Duration) -> Self {
         let mut summary = Self {
             stage: step.stage,
             step: step.name.clone(),
@@ -75,7 +75,7 @@ impl StepSummary {
 
 impl Summary {
     /// The table that is printed at the end of a run.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let heading = [
             "step",
             "unit",

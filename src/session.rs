@@ -15,7 +15,7 @@ use crate::registry;
 
 /// How a command uses the run's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Reads a run that may not exist yet: takes no lock, creates no folder.
     Read,
     /// Reads a run that must exist.
@@ -25,7 +25,7 @@ pub enum Access {
 }
 
 /// An opened run.
-pub struct Session {
+pub(crate) struct Session {
     /// The manifest that describes the run.
     pub manifest: Manifest,
     /// All steps, in data order.
@@ -45,7 +45,7 @@ impl Session {
     ///
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder.
-    pub fn open(paths: &RunPaths, last: StageName, access: Access) -> Result<Self, Failure> {
+    pub(crate) fn open(paths: &RunPaths, last: StageName, access: Access) -> Result<Self, Failure> {
         let manifest = load_manifest(&paths.manifest)?;
         let steps = registry::steps();
         let there = paths.output.is_dir();
@@ -83,7 +83,7 @@ impl Session {
     ///
     /// # Errors
     /// If nothing has been run yet.
-    pub fn store(&self) -> Result<&Store, Failure> {
+    pub(crate) fn store(&self) -> Result<&Store, Failure> {
         self.store.as_ref().ok_or_else(|| nothing_run(&self.output))
     }
 
@@ -91,7 +91,7 @@ impl Session {
     ///
     /// # Errors
     /// Steps that do not fit together.
-    pub fn plan(&self) -> Result<Plan, Failure> {
+    pub(crate) fn plan(&self) -> Result<Plan, Failure> {
         plan::plan(&self.inputs, &self.records).map_err(|e| defect(&e))
     }
 
@@ -99,12 +99,12 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::plan`].
-    pub fn planner(&self) -> Result<Planner, Failure> {
+    pub(crate) fn planner(&self) -> Result<Planner, Failure> {
         Planner::new(&self.inputs).map_err(|e| defect(&e))
     }
 
     /// The step called `name`.
-    pub fn step(&self, name: &str) -> Option<&dyn Step> {
+    pub(crate) fn step(&self, name: &str) -> Option<&dyn Step> {
         let step = self.steps.iter().find(|s| s.spec().name == name);
         step.map(|s| &**s)
     }
@@ -113,7 +113,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::plan`].
-    pub fn current_records(&self) -> Result<Vec<Record>, Failure> {
+    pub(crate) fn current_records(&self) -> Result<Vec<Record>, Failure> {
         let plan = self.plan()?;
         let records = plan.steps.iter().flat_map(StepPlan::records);
         Ok(records.map(|r| (**r).clone()).collect())
@@ -134,7 +134,7 @@ fn nothing_run(output: &Path) -> Failure {
 ///
 /// # Errors
 /// A missing or wrong manifest.
-pub fn load_manifest(path: &Path) -> Result<Manifest, Failure> {
+pub(crate) fn load_manifest(path: &Path) -> Result<Manifest, Failure> {
     Manifest::load(path).map_err(|error| {
         let missing = matches!(error, CoreError::Missing { .. });
         let failure = Failure::from(error);

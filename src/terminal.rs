@@ -8,12 +8,12 @@ use indicatif::ProgressBar;
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// The bar that is shown now, if any.
-pub fn bar() -> Option<ProgressBar> {
+pub(crate) fn bar() -> Option<ProgressBar> {
     BAR.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Shows `bar` in place of the current one, which is cleared.
-pub fn show_bar(bar: Option<ProgressBar>) {
+pub(crate) fn show_bar(bar: Option<ProgressBar>) {
     let mut shown = BAR.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(old) = std::mem::replace(&mut *shown, bar) {
         old.finish_and_clear();
@@ -21,7 +21,7 @@ pub fn show_bar(bar: Option<ProgressBar>) {
 }
 
 /// Runs `write`, which writes to the terminal, while the bar is hidden.
-pub fn suspend_bar(write: impl FnOnce()) {
+pub(crate) fn suspend_bar(write: impl FnOnce()) {
     match bar() {
         Some(bar) => bar.suspend(write),
         None => write(),

@@ -6,17 +6,17 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{DecimalBytes, HumanCount};
 
 /// `1234567` → `1,234,567`.
-pub fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
 /// A number of bytes with a unit: `999 B`, `1.50 kB`, `2.00 GB`.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     DecimalBytes(bytes).to_string()
 }
 
 /// A duration: `0.42 s`, `12.3 s`, `4:05`, `1:02:03`.
-pub fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 9.995 {
         return format!("{seconds:.2} s");
@@ -34,7 +34,7 @@ pub fn duration(duration: Duration) -> String {
 }
 
 /// `1 task`, `2 tasks`.
-pub fn count(number: usize, word: &str) -> String {
+pub(crate) fn count(number: usize, word: &str) -> String {
     let plural = match word.strip_suffix('y') {
         _ if number == 1 => word.to_owned(),
         Some(stem) => format!("{stem}ies"),
@@ -44,7 +44,7 @@ pub fn count(number: usize, word: &str) -> String {
 }
 
 /// Columns with two blanks between them, left-aligned but for those in `right`, without any lines.
-pub fn table(rows: &[Vec<String>], right: &[usize]) -> String {
+pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).add_rows(rows);
     for column in table.column_iter_mut() {

@@ -18,7 +18,7 @@ struct Settings {
 }
 
 /// The web of a run. It is not served before it is needed.
-pub struct WorldWeb {
+pub(crate) struct WorldWeb {
     description: Option<PathBuf>,
     server: Option<WebServer>,
 }
@@ -28,7 +28,7 @@ impl WorldWeb {
     ///
     /// # Errors
     /// An invalid section `[mini_world]`.
-    pub fn of(manifest: &Manifest) -> Result<Self, Failure> {
+    pub(crate) fn of(manifest: &Manifest) -> Result<Self, Failure> {
         let settings: Settings = manifest.section("mini_world")?;
         Ok(Self {
             description: settings.web.map(|path| manifest.resolve(&path)),
@@ -41,7 +41,7 @@ impl WorldWeb {
     ///
     /// # Errors
     /// A `web.json` that cannot be read, a port that cannot be listened on.
-    pub fn host_map(&mut self) -> Result<Option<HostMap>, Failure> {
+    pub(crate) fn host_map(&mut self) -> Result<Option<HostMap>, Failure> {
         self.serve(0)
     }
 
@@ -49,7 +49,7 @@ impl WorldWeb {
     ///
     /// # Errors
     /// See [`WorldWeb::host_map`].
-    pub fn serve(&mut self, port: u16) -> Result<Option<HostMap>, Failure> {
+    pub(crate) fn serve(&mut self, port: u16) -> Result<Option<HostMap>, Failure> {
         let Some(description) = &self.description else {
             return Ok(None);
         };

@@ -43,7 +43,7 @@ const SHOWN: [f64; 9] = [0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7];
 /// `laioncele calibrate`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Calibrate {
+pub(crate) struct Calibrate {
     /// Measure labelled pairs of images instead of the run's portraits
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
@@ -69,7 +69,7 @@ pub struct Calibrate {
 }
 
 /// The measured curves.
-pub struct Measured {
+pub(crate) struct Measured {
     from: String,
     pair: Curve,
     portraits: Option<Curve>,
@@ -99,7 +99,7 @@ impl Calibrate {
     ///
     /// # Errors
     /// No portraits or pairs to measure, missing or wrong networks, a file that cannot be written.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         if !(0.0..=1.0).contains(&self.far) {
             let text = format!("--far is {}: a share is between 0 and 1", self.far);
             return Err(Failure::new(Exit::Usage, text));

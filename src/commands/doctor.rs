@@ -24,7 +24,7 @@ model; embedding dimensions; memory. The exit code is 3 if a check fails.";
 /// `laioncele doctor`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Doctor {
+pub(crate) struct Doctor {
     /// The manifest, which describes the run
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
     manifest: PathBuf,
@@ -41,7 +41,7 @@ impl Doctor {
     ///
     /// # Errors
     /// A manifest that cannot be read; checks that failed.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         let manifest = load_manifest(&self.manifest)?;
         let checks = examine(&manifest, &registry::steps(), self.deep);
         if self.json {

@@ -36,7 +36,7 @@ const PAIR: [&str; 2] = ["image_encoder", "image_encoder_2"];
 /// `laioncele encode-image`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct EncodeImage {
+pub(crate) struct EncodeImage {
     /// Folder of a CLIP image encoder, or one with image_encoder/ and image_encoder_2/; repeat for
     /// several
     #[arg(long, value_name = "FOLDER", required = true)]
@@ -62,7 +62,7 @@ impl EncodeImage {
     /// # Errors
     /// A folder without image encoders; at the end, images that could not be read (with `--into` at
     /// the first).
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         let mut towers = Vec::new();
         for folder in self.model.iter().flat_map(|folder| folders(folder)) {
             towers.push(Tower::load(&folder)?);

@@ -38,7 +38,7 @@ const SHOWN_FILES: usize = 10;
 /// `laioncele evaluate`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Evaluate {
+pub(crate) struct Evaluate {
     /// Score these images of people instead of showing the last run's table
     #[arg(long, value_name = "FOLDER", requires = "references")]
     images: Option<PathBuf>,
@@ -66,7 +66,7 @@ impl Evaluate {
     ///
     /// # Errors
     /// A run without an evaluation; folders that cannot be scored; missing or wrong models.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         match (&self.images, &self.references) {
             (Some(images), Some(references)) => {
                 let folders = Folders {

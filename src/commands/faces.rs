@@ -45,7 +45,7 @@ const BLOCK: usize = 32;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 #[command(subcommand_negates_reqs = true)]
-pub struct Faces {
+pub(crate) struct Faces {
     #[command(subcommand)]
     command: Option<Command>,
     /// JPEG, PNG or WebP files
@@ -73,7 +73,7 @@ impl Faces {
     ///
     /// # Errors
     /// Missing or wrong networks; at the end, images that could not be read.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         if let Some(Command::Compare(compare)) = self.command {
             return compare.execute();
         }
@@ -170,7 +170,7 @@ fn rounded(value: f32, places: i32) -> f64 {
 ///
 /// # Errors
 /// A manifest without that section; networks or a runtime library that do not load.
-pub fn load(manifest: &Manifest) -> Result<FaceNets, Failure> {
+pub(crate) fn load(manifest: &Manifest) -> Result<FaceNets, Failure> {
     let files = FaceSection::from_manifest(manifest)?.files;
     FaceNets::load(&files, &FaceOptions::default()).map_err(|e| failed(&e))
 }
@@ -179,7 +179,7 @@ pub fn load(manifest: &Manifest) -> Result<FaceNets, Failure> {
 ///
 /// # Errors
 /// A file that cannot be read or is no image, or one with too many pixels.
-pub fn open(path: &Path) -> Result<RgbImage, Failure> {
+pub(crate) fn open(path: &Path) -> Result<RgbImage, Failure> {
     let bytes = std::fs::read(path).map_err(|e| CoreError::from_io(path, e))?;
     decode(&bytes, &Limits::default(), Orientation::Upright).map_err(|error| {
         let text = format!("{}: {}", path.display(), chain(&error));
@@ -188,6 +188,6 @@ pub fn open(path: &Path) -> Result<RgbImage, Failure> {
 }
 
 /// A failure of the networks.
-pub fn failed(error: &FaceError) -> Failure {
+pub(crate) fn failed(error: &FaceError) -> Failure {
     Failure::new(Exit::Environment, chain(error))
 }

@@ -21,7 +21,7 @@ use crate::failure::{Exit, Failure};
 /// Generation without a run.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options with --model")]
-pub struct FromModel {
+pub(super) struct FromModel {
     /// An SDXL folder in Diffusers layout, to use instead of a run
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
@@ -118,7 +118,7 @@ impl FromModel {
     /// # Errors
     /// A folder that is no SDXL, settings that it cannot meet, files that cannot be read or
     /// written.
-    pub fn generate(
+    pub(super) fn generate(
         &self,
         prompts: &[String],
         images: u64,

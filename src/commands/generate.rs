@@ -28,7 +28,7 @@ names, name_ids_1, name_ids_2, token_count, prompt_embeds, prompt_pooled and np.
 /// `laioncele generate`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Generate {
+pub(crate) struct Generate {
     /// The person: a photo, a folder of photos of one person, or `name:` and a name that the model may know
     #[arg(
         value_name = "PERSON",
@@ -60,7 +60,7 @@ impl Generate {
     ///
     /// # Errors
     /// Missing models or encoder, an unusable photo, a folder that cannot be written.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         let written = match &self.person {
             Some(person) => self.from_run(person)?,
             None => {

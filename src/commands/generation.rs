@@ -22,7 +22,7 @@ use crate::session::{Access, Session};
 
 /// Somebody to show: photos, or a name that the model may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Person {
+pub(super) enum Person {
     /// A photo, or a folder of photos of one person.
     Photos(PathBuf),
     /// A name, encoded by the text encoders.
@@ -43,7 +43,7 @@ impl FromStr for Person {
 
 /// How images are generated and where they go.
 #[derive(Args, Clone, Debug)]
-pub struct GenerationArgs {
+pub(super) struct GenerationArgs {
     /// The first image's seed; the following ones count up
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
@@ -66,7 +66,7 @@ pub struct GenerationArgs {
 
 /// A written image.
 #[derive(Debug, Serialize)]
-pub struct Written {
+pub(super) struct Written {
     /// The PNG.
     pub file: PathBuf,
     /// What was asked for.
@@ -84,7 +84,7 @@ impl GenerationArgs {
     ///
     /// # Errors
     /// No run, missing or wrong models.
-    pub fn pipeline(&self, paths: &RunPaths) -> Result<GenerationPipeline, Failure> {
+    pub(super) fn pipeline(&self, paths: &RunPaths) -> Result<GenerationPipeline, Failure> {
         let session = Session::open(paths, StageName::Evaluate, Access::Existing)?;
         let records = session.current_records()?;
         let parts = |table| parts_of(&records, table);
@@ -105,7 +105,7 @@ impl GenerationArgs {
     ///
     /// # Errors
     /// A guidance that is no number.
-    pub fn set(&self, sampling: &mut SamplingSettings) -> Result<(), Failure> {
+    pub(super) fn set(&self, sampling: &mut SamplingSettings) -> Result<(), Failure> {
         if let Some(steps) = self.steps {
             sampling.steps = steps.into();
         }
@@ -122,7 +122,7 @@ impl GenerationArgs {
     ///
     /// # Errors
     /// A folder that cannot be written.
-    pub fn write(&self, name: &str, image: &RgbImage) -> Result<PathBuf, Failure> {
+    pub(super) fn write(&self, name: &str, image: &RgbImage) -> Result<PathBuf, Failure> {
         fs::create_dir_all(&self.into).map_err(|e| CoreError::from_io(&self.into, e))?;
         let file = self.into.join(format!("{name}.png"));
         image
@@ -135,7 +135,7 @@ impl GenerationArgs {
     ///
     /// # Errors
     /// Standard output that cannot be written.
-    pub fn print(&self, written: &[Written]) -> Result<(), Failure> {
+    pub(super) fn print(&self, written: &[Written]) -> Result<(), Failure> {
         if self.json {
             return output::json(&written);
         }
@@ -155,7 +155,10 @@ fn parts_of(records: &[Record], table: TableId) -> Vec<Part> {
 ///
 /// # Errors
 /// Photos that cannot be read or show no face; a run without an encoder.
-pub fn name_of(pipeline: &GenerationPipeline, person: &Person) -> Result<PersonName, Failure> {
+pub(super) fn name_of(
+    pipeline: &GenerationPipeline,
+    person: &Person,
+) -> Result<PersonName, Failure> {
     match person {
         Person::Text(name) => pipeline
             .name_from_text(name)
@@ -198,7 +201,7 @@ fn photo(path: &Path) -> Result<RgbImage, Failure> {
 }
 
 /// A generation error as the user sees it; `about` begins its text.
-pub fn failure(error: GenerationError, about: &str) -> Failure {
+pub(super) fn failure(error: GenerationError, about: &str) -> Failure {
     match error {
         GenerationError::Stage(error) => match *error {
             StageError::Core(error) => error.into(),
@@ -220,7 +223,7 @@ pub fn failure(error: GenerationError, about: &str) -> Failure {
 }
 
 /// An error of SDXL as the user sees it: what was asked for is impossible, or the model is wrong.
-pub fn model_failure(error: &laioncele_sdxl::Error) -> Failure {
+pub(super) fn model_failure(error: &laioncele_sdxl::Error) -> Failure {
     let exit = match error {
         laioncele_sdxl::Error::Setting { .. } | laioncele_sdxl::Error::Latents { .. } => {
             Exit::Usage

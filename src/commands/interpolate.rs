@@ -16,7 +16,7 @@ The two names are mixed before Equations 4 and 5 of the paper; every image begin
 /// `laioncele interpolate`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Interpolate {
+pub(crate) struct Interpolate {
     /// The first person: a photo, a folder of photos, or `name:` and a name
     #[arg(value_name = "FROM")]
     from: Person,
@@ -45,7 +45,7 @@ impl Interpolate {
     ///
     /// # Errors
     /// As `generate`.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         let pipeline = self.generation.pipeline(&self.paths)?;
         let from = name_of(&pipeline, &self.from)?;
         let to = name_of(&pipeline, &self.to)?;

@@ -1,18 +1,18 @@
 //! The commands, one file each; thin: they open a session, call what does the work, and print.
 
-pub mod calibrate;
-pub mod doctor;
-pub mod encode_image;
-pub mod evaluate;
-pub mod faces;
+pub(crate) mod calibrate;
+pub(crate) mod doctor;
+pub(crate) mod encode_image;
+pub(crate) mod evaluate;
+pub(crate) mod faces;
 mod from_model;
-pub mod generate;
+pub(crate) mod generate;
 mod generation;
-pub mod interpolate;
-pub mod mini;
-pub mod ner;
-pub mod plan;
-pub mod run;
-pub mod status;
-pub mod verify;
-pub mod worker;
+pub(crate) mod interpolate;
+pub(crate) mod mini;
+pub(crate) mod ner;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod verify;
+pub(crate) mod worker;

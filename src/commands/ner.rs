@@ -33,7 +33,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// `laioncele ner`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct NerCommand {
+pub(crate) struct NerCommand {
     /// Captions, one per line; `-` is standard input
     #[arg(value_name = "FILE", default_value = STDIN)]
     file: PathBuf,
@@ -84,7 +84,7 @@ impl NerCommand {
     ///
     /// # Errors
     /// A package that does not load, a file that cannot be read, a line that is not UTF-8.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         let environment = |text: String| Failure::new(Exit::Environment, text);
         let ner = Ner::load(&self.model).map_err(|e| {
             environment(laioncele_core::error::chain(&e))

@@ -27,7 +27,7 @@ const SHOWN_CAUSES: usize = 2;
 /// `laioncele plan`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct PlanCommand {
+pub(crate) struct PlanCommand {
     /// Stages: `all`, a name, a list `a,b` or a range `from..to`
     #[arg(long, short, value_name = "STAGES", default_value = "all")]
     stage: Stages,
@@ -86,7 +86,7 @@ impl PlanCommand {
     ///
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         let session = Session::open(&self.paths, self.stage.last(), Access::Read)?;
         let plan = session.plan()?;
         let wanted = plan

@@ -39,7 +39,7 @@ const SHOWN_FAILURES: usize = 5;
 /// `laioncele run`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Run {
+pub(crate) struct Run {
     /// Stages: `all`, a name, a list `a,b` or a range `from..to`
     #[arg(long, short, value_name = "STAGES", default_value = "all")]
     stage: Stages,
@@ -61,7 +61,7 @@ impl Run {
     ///
     /// # Errors
     /// Whatever stops the run; failed tasks; an interrupt.
-    pub fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
+    pub(crate) fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         let begun = Instant::now();
         let session = Session::open(&self.paths, self.stage.last(), Access::Write)?;
         let mut run = ActiveRun::begin(session, &self, verbosity)?;

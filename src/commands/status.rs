@@ -23,7 +23,7 @@ Examples:
 /// `laioncele status`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Status {
+pub(crate) struct Status {
     #[command(flatten)]
     paths: RunPaths,
     /// Print JSON
@@ -64,7 +64,7 @@ impl Status {
     ///
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder; a folder without a run.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
         let entries: Vec<Entry> = session.plan()?.steps.iter().map(Entry::of).collect();
         if self.json {

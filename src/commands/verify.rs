@@ -30,7 +30,7 @@ const SHOWN_PROBLEMS: usize = 20;
 /// `laioncele verify`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Verify {
+pub(crate) struct Verify {
     #[command(flatten)]
     paths: RunPaths,
     /// Print one line per table instead: name, rows, digest of the rows
@@ -56,7 +56,7 @@ impl Verify {
     ///
     /// # Errors
     /// [`Exit::Damage`] if anything is wrong; whatever prevents the check.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
         if self.digests {
             let tables = digests::of(session.store()?, &session.current_records()?)?;

@@ -37,7 +37,7 @@ until its input ends. A failed run prints the --task command of each failed task
 /// `laioncele worker`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// Run this task only, then exit
     #[arg(long, value_name = "FILE")]
     task: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub struct Worker {
 
 impl Worker {
     /// Whether a coordinator drives it over pipes.
-    pub fn is_driven(&self) -> bool {
+    pub(crate) fn is_driven(&self) -> bool {
         self.task.is_none()
     }
 
@@ -55,7 +55,7 @@ impl Worker {
     ///
     /// # Errors
     /// Errors of the pipes; with `--task`, the error of the task.
-    pub fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
+    pub(crate) fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         match &self.task {
             Some(task) => run_one(task, &self.paths),
             None => driven(verbosity).map_err(|e| Failure::new(Exit::Environment, e.to_string())),

@@ -10,7 +10,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// What to do about a worker's silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeartbeatAction {
+pub(super) enum HeartbeatAction {
     /// It lives, or an answer is still due.
     Wait,
     /// Send a ping.
@@ -21,7 +21,7 @@ pub enum HeartbeatAction {
 
 /// When a worker was last heard and pinged.
 #[derive(Clone, Copy, Debug)]
-pub struct Heartbeat {
+pub(super) struct Heartbeat {
     heard: Instant,
     pinged: Option<Instant>,
     greeted: bool,
@@ -29,7 +29,7 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// A worker that was just started.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             heard: now,
             pinged: None,
@@ -38,24 +38,24 @@ impl Heartbeat {
     }
 
     /// Notes a message.
-    pub fn heard(&mut self, now: Instant) {
+    pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.pinged = None;
     }
 
     /// Notes the hello.
-    pub fn greeted(&mut self, now: Instant) {
+    pub(super) fn greeted(&mut self, now: Instant) {
         self.greeted = true;
         self.heard(now);
     }
 
     /// Whether the hello has come.
-    pub fn is_greeted(&self) -> bool {
+    pub(super) fn is_greeted(&self) -> bool {
         self.greeted
     }
 
     /// What to do now; [`HeartbeatAction::Ping`] comes once per silence.
-    pub fn check(&mut self, now: Instant) -> HeartbeatAction {
+    pub(super) fn check(&mut self, now: Instant) -> HeartbeatAction {
         let since = |then: Instant| now.saturating_duration_since(then);
         match (self.greeted, self.pinged) {
             (false, _) if since(self.heard) > ANSWER_TIMEOUT => HeartbeatAction::Kill,

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How a worker is started.
 #[derive(Clone, Debug)]
-pub struct WorkerOptions {
+pub(crate) struct WorkerOptions {
     /// Threads it may use.
     pub threads: usize,
     /// The only GPU it may use, as CUDA_VISIBLE_DEVICES names it; `None` leaves all GPUs visible.
@@ -23,7 +23,7 @@ pub struct WorkerOptions {
 }
 
 /// A started worker.
-pub struct StartedWorker {
+pub(crate) struct StartedWorker {
     /// Its standard input. Closing it asks the worker to exit.
     pub input: Box<dyn Write + Send>,
     /// Its standard output.
@@ -33,7 +33,7 @@ pub struct StartedWorker {
 }
 
 /// A worker's process, wherever it is.
-pub trait Process: Send {
+pub(crate) trait Process: Send {
     /// Kills it and its children. No error if it has exited.
     fn kill(&mut self);
 
@@ -43,7 +43,7 @@ pub trait Process: Send {
 }
 
 /// Starts workers. Called by the executor's one thread.
-pub trait Launch {
+pub(crate) trait Launch {
     /// Starts one worker.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ pub trait Launch {
 
 /// Child processes of this one, each in its own process group, so that a Ctrl-C at the terminal
 /// reaches only the coordinator. A worker asks the kernel to kill it when its parent dies.
-pub struct Local {
+pub(crate) struct Local {
     program: PathBuf,
 }
 
@@ -62,7 +62,7 @@ impl Local {
     ///
     /// # Errors
     /// Where the program's own file cannot be found.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         std::env::current_exe().map(|program| Self { program })
     }
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] if a line is too long or is not a message; else the pipe's error.
-pub fn read<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
+pub(super) fn read<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
     loop {
         let mut line = Vec::new();
         let limit = MAX_LINE as u64 + 1;
@@ -34,7 +34,7 @@ pub fn read<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option
 ///
 /// # Errors
 /// The pipe's error; [`io::ErrorKind::InvalidData`] if the message is too long.
-pub fn write<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Result<()> {
+pub(super) fn write<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     if line.len() > MAX_LINE {

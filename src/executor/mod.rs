@@ -4,14 +4,14 @@
 //! not when a worker says so: the record is looked up after every `done` and before every retry.
 
 mod heartbeat;
-pub mod launch;
+pub(crate) mod launch;
 mod lines;
 mod pool;
 mod queue;
 mod signals;
 mod step_run;
-pub mod wire_log;
-pub mod worker;
+pub(crate) mod wire_log;
+pub(crate) mod worker;
 
 use std::path::PathBuf;
 
@@ -19,13 +19,13 @@ use laioncele_core::ledger::Record;
 use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::TaskSpec;
 
-pub use signals::watch as watch_signals;
-pub use step_run::{Executor, Options};
-pub use worker::MessageSender;
+pub(crate) use signals::watch as watch_signals;
+pub(crate) use step_run::{Executor, Options};
+pub(crate) use worker::MessageSender;
 
 /// The results of a step's tasks.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The records of the tasks that are done.
     pub records: Vec<Record>,
     /// The tasks that failed for good.
@@ -36,7 +36,7 @@ pub struct Outcome {
 
 /// A task that failed for good.
 #[derive(Debug)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// The failed task.
     pub spec: TaskSpec,
     /// The class of failure.
@@ -46,12 +46,12 @@ pub struct Failed {
 }
 
 /// Object path of a task's spec while the task runs.
-pub fn spec_path(spec: &TaskSpec) -> String {
+pub(crate) fn spec_path(spec: &TaskSpec) -> String {
     format!("queue/{}.json", spec.key)
 }
 
 /// The file for the standard error of worker `number`.
-pub fn worker_log(output: &std::path::Path, number: usize) -> PathBuf {
+pub(crate) fn worker_log(output: &std::path::Path, number: usize) -> PathBuf {
     output.join("log").join(format!("worker-{number}.log"))
 }
 

@@ -15,7 +15,7 @@ use super::queue::WorkerId;
 
 /// What the coordinator receives.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A message of a worker.
     Message(WorkerId, FromWorker),
     /// A worker's output ended or broke the protocol; the reason if the stream tells it.
@@ -30,7 +30,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The running workers and the channel of their events.
-pub struct Pool {
+pub(super) struct Pool {
     launcher: Box<dyn Launch>,
     workers: BTreeMap<WorkerId, Worker>,
     started: usize,
@@ -49,7 +49,7 @@ struct Worker {
 
 impl Pool {
     /// A pool without workers.
-    pub fn new(launcher: Box<dyn Launch>) -> Self {
+    pub(super) fn new(launcher: Box<dyn Launch>) -> Self {
         let (sender, receiver) = channel();
         Self {
             launcher,
@@ -62,12 +62,12 @@ impl Pool {
     }
 
     /// A sender for events from outside the pool.
-    pub fn sender(&self) -> Sender<Event> {
+    pub(super) fn sender(&self) -> Sender<Event> {
         self.sender.clone()
     }
 
     /// The number of the next worker to start.
-    pub fn next_worker(&self) -> WorkerId {
+    pub(super) fn next_worker(&self) -> WorkerId {
         self.started + 1
     }
 
@@ -76,7 +76,7 @@ impl Pool {
     ///
     /// # Errors
     /// What the launcher says.
-    pub fn fill(
+    pub(super) fn fill(
         &mut self,
         count: usize,
         options: impl Fn(WorkerId, usize) -> WorkerOptions,
@@ -116,12 +116,12 @@ impl Pool {
     }
 
     /// Started workers, ready or not.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.workers.len()
     }
 
     /// Workers that have sent their hello.
-    pub fn ready(&self) -> Vec<WorkerId> {
+    pub(super) fn ready(&self) -> Vec<WorkerId> {
         let ready = self
             .workers
             .iter()
@@ -130,7 +130,7 @@ impl Pool {
     }
 
     /// Sends a message. A broken pipe is no error here: the worker's end follows as an event.
-    pub fn send(&mut self, worker: WorkerId, message: &ToWorker) {
+    pub(super) fn send(&mut self, worker: WorkerId, message: &ToWorker) {
         let Some(worker) = self.workers.get_mut(&worker) else {
             return;
         };
@@ -142,7 +142,7 @@ impl Pool {
     }
 
     /// The next event, waiting at most `timeout`.
-    pub fn next_event(&mut self, timeout: Duration) -> Option<Event> {
+    pub(super) fn next_event(&mut self, timeout: Duration) -> Option<Event> {
         let event = match self.receiver.recv_timeout(timeout) {
             Ok(event) => event,
             // The pool holds a sender itself, so the channel cannot be closed.
@@ -184,7 +184,7 @@ impl Pool {
     }
 
     /// Pings silent workers and kills those that do not answer.
-    pub fn check_heartbeats(&mut self) {
+    pub(super) fn check_heartbeats(&mut self) {
         let now = Instant::now();
         let mut silent = Vec::new();
         for (id, worker) in &mut self.workers {
@@ -202,7 +202,11 @@ impl Pool {
 
     /// Removes a worker whose output has ended. Returns how it ended and whether its hello had
     /// come; `None` if it was removed before.
-    pub fn remove(&mut self, id: WorkerId, reason: Option<String>) -> Option<(String, bool)> {
+    pub(super) fn remove(
+        &mut self,
+        id: WorkerId,
+        reason: Option<String>,
+    ) -> Option<(String, bool)> {
         let mut worker = self.workers.remove(&id)?;
         worker.input = None;
         let status = match &reason {
@@ -217,7 +221,7 @@ impl Pool {
     }
 
     /// Kills all workers.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         for worker in self.workers.values_mut() {
             worker.process.kill();
         }
@@ -225,7 +229,7 @@ impl Pool {
     }
 
     /// Closes the inputs of all workers, waits a moment, kills those that remain.
-    pub fn shut_down(&mut self) {
+    pub(super) fn shut_down(&mut self) {
         for worker in self.workers.values_mut() {
             worker.input = None;
         }

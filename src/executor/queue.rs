@@ -10,18 +10,18 @@ use std::collections::{BTreeMap, VecDeque};
 use laioncele_core::protocol::FailureKind;
 
 /// Crashes (or cut links) after which a task is given up.
-pub const MAX_ATTEMPTS: u32 = 3;
+pub(super) const MAX_ATTEMPTS: u32 = 3;
 /// Times that a task may run out of memory before it is given up.
 const MAX_OUT_OF_MEMORY: u32 = 2;
 
 /// A worker, by number.
-pub type WorkerId = usize;
+pub(super) type WorkerId = usize;
 /// A task, by its index in the step's list.
-pub type TaskIndex = usize;
+pub(super) type TaskIndex = usize;
 
 /// A task handed to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Assignment {
+pub(super) struct Assignment {
     /// Unique number in the run.
     pub id: u64,
     /// The assigned task.
@@ -32,7 +32,7 @@ pub struct Assignment {
 
 /// How a task failed for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedTask {
+pub(super) struct FailedTask {
     /// The failed task.
     pub task: TaskIndex,
     /// The class of failure.
@@ -43,7 +43,7 @@ pub struct FailedTask {
 
 /// What follows for a task after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterFailure {
+pub(super) enum AfterFailure {
     /// The task goes back into the queue.
     Retry,
     /// The task is given up, the others go on.
@@ -56,7 +56,7 @@ pub enum AfterFailure {
 
 /// The pending and running tasks of one step.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(super) struct Queue {
     pending: VecDeque<TaskIndex>,
     held: BTreeMap<WorkerId, VecDeque<Assignment>>,
     attempts: BTreeMap<TaskIndex, u32>,
@@ -68,7 +68,7 @@ pub struct Queue {
 
 impl Queue {
     /// A queue of tasks `0..count`; assignments are numbered from `first_id`.
-    pub fn new(count: usize, first_id: u64) -> Self {
+    pub(super) fn new(count: usize, first_id: u64) -> Self {
         Self {
             pending: (0..count).collect(),
             next_id: first_id,
@@ -77,7 +77,7 @@ impl Queue {
     }
 
     /// The next assignment for `worker`, if it should have one now. Call until `None`.
-    pub fn next_for(&mut self, worker: WorkerId, workers: usize) -> Option<Assignment> {
+    pub(super) fn next_for(&mut self, worker: WorkerId, workers: usize) -> Option<Assignment> {
         let holds = self.held.get(&worker).map_or(0, VecDeque::len);
         // Near the end nothing is queued behind a running task: another worker may be free first.
         let room = if self.pending.len() > workers { 2 } else { 1 };
@@ -94,13 +94,13 @@ impl Queue {
     }
 
     /// The task of an assignment that `worker` still holds.
-    pub fn task_of(&self, worker: WorkerId, id: u64) -> Option<TaskIndex> {
+    pub(super) fn task_of(&self, worker: WorkerId, id: u64) -> Option<TaskIndex> {
         let held = self.held.get(&worker)?;
         held.iter().find(|a| a.id == id).map(|a| a.task)
     }
 
     /// All assignments that workers hold.
-    pub fn held(&self) -> impl Iterator<Item = (WorkerId, Assignment)> {
+    pub(super) fn held(&self) -> impl Iterator<Item = (WorkerId, Assignment)> {
         let of_worker = |(w, held): (&WorkerId, &VecDeque<Assignment>)| {
             let worker = *w;
             held.iter()
@@ -112,12 +112,12 @@ impl Queue {
     }
 
     /// Notes that `worker` finished assignment `id`.
-    pub fn finished(&mut self, worker: WorkerId, id: u64) {
+    pub(super) fn finished(&mut self, worker: WorkerId, id: u64) {
         self.take(worker, id);
     }
 
     /// Notes that assignment `id` of `worker` failed.
-    pub fn failed(
+    pub(super) fn failed(
         &mut self,
         worker: WorkerId,
         id: u64,
@@ -152,7 +152,11 @@ impl Queue {
 
     /// `worker` is gone. Its running task costs one attempt; what was queued behind it has not
     /// begun and costs none. Returns the running task, if there was one, and what follows for it.
-    pub fn lost(&mut self, worker: WorkerId, reason: &str) -> Option<(TaskIndex, AfterFailure)> {
+    pub(super) fn lost(
+        &mut self,
+        worker: WorkerId,
+        reason: &str,
+    ) -> Option<(TaskIndex, AfterFailure)> {
         let mut held = self.held.remove(&worker)?;
         let running = held.pop_front()?;
         for queued in held.into_iter().rev() {
@@ -163,34 +167,34 @@ impl Queue {
     }
 
     /// Assigns no more tasks.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.stopped = true;
         self.pending.clear();
     }
 
     /// Drops all assignments, for workers that were killed.
-    pub fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self) {
         self.stop();
         self.held.clear();
     }
 
     /// Whether no task is pending or assigned.
-    pub fn idle(&self) -> bool {
+    pub(super) fn idle(&self) -> bool {
         self.pending.is_empty() && self.held.values().all(VecDeque::is_empty)
     }
 
     /// Tasks that still wait for a worker.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.pending.len()
     }
 
     /// The number for the next queue's first assignment.
-    pub fn next_id(&self) -> u64 {
+    pub(super) fn next_id(&self) -> u64 {
         self.next_id
     }
 
     /// The tasks that failed for good.
-    pub fn into_failed(self) -> Vec<FailedTask> {
+    pub(super) fn into_failed(self) -> Vec<FailedTask> {
         self.failed
     }
 

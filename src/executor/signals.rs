@@ -14,7 +14,7 @@ use crate::failure::Exit;
 ///
 /// # Errors
 /// If the handlers cannot be installed.
-pub fn watch(events: Sender<Event>) -> io::Result<()> {
+pub(crate) fn watch(events: Sender<Event>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

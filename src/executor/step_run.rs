@@ -27,7 +27,7 @@ const MAX_FAILED_STARTS: u32 = 3;
 
 /// Options of a run.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The most workers.
     pub workers: usize,
     /// Threads of each, in steps with at least as many tasks as workers.
@@ -45,7 +45,7 @@ pub struct Options {
 }
 
 /// Runs steps one after another and keeps the workers between them.
-pub struct Executor {
+pub(crate) struct Executor {
     options: Options,
     store: Store,
     pool: Pool,
@@ -56,7 +56,7 @@ pub struct Executor {
 
 impl Executor {
     /// An executor without workers yet.
-    pub fn new(options: Options, store: Store, launcher: Box<dyn Launch>) -> Self {
+    pub(crate) fn new(options: Options, store: Store, launcher: Box<dyn Launch>) -> Self {
         Self {
             options,
             store,
@@ -68,13 +68,13 @@ impl Executor {
     }
 
     /// A sender for signals.
-    pub fn events(&self) -> std::sync::mpsc::Sender<Event> {
+    pub(crate) fn events(&self) -> std::sync::mpsc::Sender<Event> {
         self.pool.sender()
     }
 
     /// Whether the run was asked to stop. For use between steps: it also handles the events that
     /// came since the last.
-    pub fn interrupted(&mut self) -> bool {
+    pub(crate) fn interrupted(&mut self) -> bool {
         while let Some(event) = self.pool.next_event(Duration::ZERO) {
             match event {
                 Event::Interrupt => self.interrupted = Some(Instant::now()),
@@ -89,7 +89,7 @@ impl Executor {
     ///
     /// # Errors
     /// Workers that do not start; store errors. Failed tasks are in the outcome.
-    pub fn run(
+    pub(crate) fn run(
         &mut self,
         tasks: &[TaskSpec],
         step_tasks: usize,

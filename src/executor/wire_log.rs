@@ -12,7 +12,7 @@ use tracing_subscriber::layer::{Context, Layer};
 const MAX_TEXT: usize = 4096;
 
 /// A layer that passes every event to the function.
-pub struct WireLog<F>(pub F);
+pub(crate) struct WireLog<F>(pub F);
 
 impl<S: Subscriber, F: Fn(FromWorker) + 'static> Layer<S> for WireLog<F> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -43,7 +43,7 @@ impl Visit for Text {
 }
 
 /// Logs a line of a worker.
-pub fn relay(worker: usize, level: &str, text: &str) {
+pub(crate) fn relay(worker: usize, level: &str, text: &str) {
     match level.parse().unwrap_or(Level::INFO) {
         Level::ERROR => tracing::error!(worker, "{text}"),
         Level::WARN => tracing::warn!(worker, "{text}"),

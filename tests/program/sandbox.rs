@@ -10,7 +10,7 @@ use polars::prelude::{
 
 /// The smallest manifest: what must be said of a run, one caption file, the mini models (which the
 /// sandbox links to).
-pub const FRAME: &str = r#"[run]
+pub(crate) const FRAME: &str = r#"[run]
 seed = 1
 buckets = 2
 
@@ -133,7 +133,7 @@ impl Sandbox {
 
     /// Runs the program; exit code, standard output and standard error as one text, fit for a
     /// snapshot.
-    pub fn show(&self, arguments: &[&str]) -> String {
+    pub(crate) fn show(&self, arguments: &[&str]) -> String {
         self.render(&self.run(arguments))
     }
 

@@ -39,7 +39,7 @@ impl TestRun {
 
     /// A finished run on the tiny world of `seed`, shared and therefore read-only. The first test
     /// that asks for it makes it, again whenever the program changes.
-    pub fn finished(seed: u64) -> Self {
+    pub(crate) fn finished(seed: u64) -> Self {
         Self::finished_sized(seed, "tiny")
     }
 

@@ -26,7 +26,7 @@ struct Pair {
 type Seen = BTreeMap<String, (usize, Option<Vec<f32>>)>;
 
 /// Measures the pairs of `file`.
-pub fn measure(manifest: &Manifest, file: &Path) -> Result<Measured, Failure> {
+pub(super) fn measure(manifest: &Manifest, file: &Path) -> Result<Measured, Failure> {
     let pairs = read(file)?;
     let nets = faces::load(manifest)?;
     let folder = file.parent().unwrap_or(Path::new(""));

@@ -49,7 +49,11 @@ impl Name {
 }
 
 /// Measures the run at `paths`; at most `names` names are compared with one another.
-pub fn measure(manifest: &Manifest, paths: &RunPaths, names: usize) -> Result<Measured, Failure> {
+pub(super) fn measure(
+    manifest: &Manifest,
+    paths: &RunPaths,
+    names: usize,
+) -> Result<Measured, Failure> {
     let all = faces(paths)?;
     let same_person = laioncele_verify_portraits::Settings::from_manifest(manifest)?.same_person;
     let known = all.iter().filter(|name| name.is_known(same_person)).count();

@@ -25,7 +25,7 @@ of the two embeddings.";
 /// `laioncele faces compare`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Compare {
+pub(super) struct Compare {
     /// An image
     #[arg(value_name = "A")]
     a: PathBuf,
@@ -70,7 +70,7 @@ impl Compare {
     ///
     /// # Errors
     /// Missing or wrong networks, images that cannot be decoded or show no face.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(super) fn execute(self) -> Result<(), Failure> {
         let manifest = load_manifest(&self.manifest)?;
         let threshold = match self.threshold {
             Some(given) if !(-1.0..=1.0).contains(&given) => {

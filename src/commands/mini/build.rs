@@ -19,7 +19,7 @@ The same seed and size give the same files. A world that is already in the folde
 /// `laioncele mini build`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Build {
+pub(super) struct Build {
     /// The folder to write the world to: mini.toml, mini/ and truth.json
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
@@ -42,7 +42,7 @@ impl Build {
     ///
     /// # Errors
     /// Missing weights, a folder that cannot be written.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(super) fn execute(self) -> Result<(), Failure> {
         let options = BuildOptions {
             seed: self.seed,
             size: self.size,

@@ -18,7 +18,7 @@ Examples:
 /// `laioncele mini`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Mini {
+pub(crate) struct Mini {
     #[command(subcommand)]
     command: Command,
 }
@@ -38,7 +38,7 @@ impl Mini {
     ///
     /// # Errors
     /// Folders that cannot be read or written, a port that is taken, a folder without a run.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
         match self.command {
             Command::Build(command) => command.execute(),
             Command::Serve(command) => command.execute(),

@@ -22,7 +22,7 @@ Metrics that need a table which the run has not written have no value.";
 /// `laioncele mini score`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Score {
+pub(super) struct Score {
     #[command(flatten)]
     paths: RunPaths,
     /// The world's truth [default: truth.json beside the manifest]
@@ -38,7 +38,7 @@ impl Score {
     ///
     /// # Errors
     /// A folder without a run, a world without a truth, damaged tables.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(super) fn execute(self) -> Result<(), Failure> {
         let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
         let beside = || self.paths.manifest.with_file_name("truth.json");
         let truth = Truth::load(&self.truth.unwrap_or_else(beside))?;

@@ -25,7 +25,7 @@ the server.";
 /// `laioncele mini serve`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Serve {
+pub(super) struct Serve {
     /// The manifest of the world
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
     manifest: PathBuf,
@@ -39,7 +39,7 @@ impl Serve {
     ///
     /// # Errors
     /// A manifest that names no web, a port that is taken.
-    pub fn execute(self) -> Result<(), Failure> {
+    pub(super) fn execute(self) -> Result<(), Failure> {
         let manifest = load_manifest(&self.manifest)?;
         let mut web = WorldWeb::of(&manifest)?;
         let Some(map) = web.serve(self.port)? else {

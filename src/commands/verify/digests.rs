@@ -14,14 +14,14 @@ use crate::words::table;
 
 /// A table's digest.
 #[derive(Debug, Serialize)]
-pub struct TableDigest {
+pub(super) struct TableDigest {
     table: TableId,
     rows: u64,
     digest: Digest,
 }
 
 /// The digests of the tables that `records` wrote, sorted by table.
-pub fn of(store: &Store, records: &[Record]) -> Result<Vec<TableDigest>, CoreError> {
+pub(super) fn of(store: &Store, records: &[Record]) -> Result<Vec<TableDigest>, CoreError> {
     let mut tables = BTreeMap::<TableId, Vec<&Part>>::new();
     for part in records.iter().flat_map(|r| &r.outputs) {
         tables.entry(part.table).or_default().push(part);
@@ -55,7 +55,7 @@ fn of_table(store: &Store, table: TableId, parts: &[&Part]) -> Result<TableDiges
 }
 
 /// One line per table.
-pub fn render(tables: &[TableDigest]) -> String {
+pub(super) fn render(tables: &[TableDigest]) -> String {
     let line = |t: &TableDigest| {
         vec![
             t.table.to_string(),

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 
 /// Hashes the parts of all records, also of outdated ones.
-pub fn check(session: &Session, findings: &mut Findings) -> Result<(), Failure> {
+pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), Failure> {
     let store = session.store()?;
     let records = Ledger::new(store.clone()).all()?;
     let outputs = records.iter().flat_map(|r| &r.outputs);

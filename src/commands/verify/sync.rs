@@ -18,7 +18,7 @@ use crate::session::Session;
 type Pairs = BTreeSet<(u64, u64)>;
 
 /// Looks up what the dataset's rows need in the earlier tables, as far as the run has come.
-pub fn check(session: &Session, findings: &mut Findings) -> Result<(), Failure> {
+pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), Failure> {
     let records = session.current_records()?;
     let tables = Tables {
         store: session.store()?,

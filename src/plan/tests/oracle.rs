@@ -12,7 +12,7 @@ use laioncele_core::{Digest, KeyHasher, Part, Partition, Partitioning, Reads, Sc
 use super::super::{Plan, PlanInputs, State, StepInfo, StepPlan, TaskPlan};
 
 /// Plans all steps; `records` are newest first.
-pub fn plan(inputs: &PlanInputs, records: &[Record]) -> Plan {
+pub(super) fn plan(inputs: &PlanInputs, records: &[Record]) -> Plan {
     let mut plan = Plan { steps: Vec::new() };
     for step in &inputs.steps {
         let mut tasks = Vec::new();
