@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::model_files;
 
-/// `[models.face]` as it is written.
+/// `[models.face]`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {

@@ -9,8 +9,7 @@ use serde::Deserialize;
 
 use super::model_files;
 
-/// `[models.image_encoders]`: the two CLIP image encoders whose features the encoder reads. [`Self::from_manifest`]
-/// resolves its paths.
+/// `[models.image_encoders]`: the two CLIP image encoders whose features the encoder reads.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageEncoderSection {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::model_files;
 
-/// `[models.sdxl]` as it is written.
+/// `[models.sdxl]`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {

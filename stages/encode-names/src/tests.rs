@@ -55,7 +55,7 @@ fn run(harness: &StepHarness, names: &[&str]) -> Result<Record, StageError> {
 }
 
 #[test]
-fn names_become_the_encoders_rows() {
+fn rows_are_the_text_encoders_embeddings() {
     let folder = tempfile::tempdir().expect("a folder");
     let harness = harness(folder.path(), "", 128);
     let record = run(&harness, &["Mira Castellan", LONG]).expect("encoded");
@@ -85,7 +85,7 @@ fn names_become_the_encoders_rows() {
 }
 
 #[test]
-fn long_names_can_be_dropped() {
+fn names_of_many_tokens_are_truncated_or_dropped() {
     let folder = tempfile::tempdir().expect("a folder");
     let harness = harness(
         folder.path(),
@@ -107,7 +107,7 @@ fn long_names_can_be_dropped() {
 }
 
 #[test]
-fn threads_change_no_byte() {
+fn output_does_not_depend_on_threads() {
     let outputs = [1, 2, 5].map(|threads| {
         let folder = tempfile::tempdir().expect("a folder");
         let mut harness = harness(folder.path(), "", 128);
@@ -142,7 +142,7 @@ fn an_empty_bucket_writes_an_empty_table() {
 }
 
 #[test]
-fn wrong_widths_and_settings_are_named() {
+fn wrong_dims_and_settings_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let error = run(&harness(folder.path(), "", 64), &["A"])
         .expect_err("wrong dims")

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, Digest, Manifest};
 use laioncele_face::FaceFiles;
-use laioncele_inference::references;
 use laioncele_inference::sections::{face_model_files, model_files};
-use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection};
+use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection, references};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -65,7 +64,7 @@ impl StageConfig {
         let resolve = |path: &Path| manifest.resolve(path);
         let settings: Settings = manifest.section("evaluate")?;
         let image_encoders = ImageEncoderSection::from_manifest(manifest)?;
-        // Drawing needs the section, and says so where it is missing; scoring images of another
+        // Generation needs the section, and says so where it is missing; scoring images of another
         // system does without.
         let sdxl = SdxlSection::from_manifest(manifest).ok();
         let sdxl = sdxl.map(|sdxl| sdxl.files.folder);

@@ -22,7 +22,7 @@ use crate::settings::StageConfig;
 const COMPARED: usize = 2;
 
 /// Generates the portraits of names.
-pub struct PortraitGenerator<'a> {
+pub(crate) struct PortraitGenerator<'a> {
     pub config: &'a StageConfig,
     pub key: &'a KeyParts,
     pub version: u32,
@@ -39,7 +39,7 @@ pub struct PortraitGenerator<'a> {
 }
 
 /// What became of a name.
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Its portraits, how the first two agree (if they were compared), and how many portraits were taken from earlier.
     Generated {
         portraits: Vec<Portrait>,
@@ -91,7 +91,7 @@ impl PortraitGenerator<'_> {
     ///
     /// # Errors
     /// What concerns every name: a model that does not fit, memory; what `progress` returns.
-    pub fn generate(
+    pub(crate) fn generate(
         &self,
         names: &[NameEmbedding],
         mut progress: impl FnMut(usize) -> Result<(), StageError>,

@@ -51,7 +51,7 @@ fn run(harness: &StepHarness, names: &[NameEmbedding]) -> Record {
     let part = harness.part(&bucket, names.to_vec()).expect("a part");
     harness
         .run(&GeneratePortraits, &bucket, vec![part])
-        .expect("drawn")
+        .expect("generated")
 }
 
 fn portraits(harness: &StepHarness, record: &Record) -> Vec<Portrait> {
@@ -62,19 +62,19 @@ fn portraits(harness: &StepHarness, record: &Record) -> Vec<Portrait> {
 fn portraits_depend_on_their_seed_alone() {
     let all = names(&["Maria Johnson", "Peter Garcia", "Nobody Atall"]);
     let keys = "steps = 2\nlazy = false\n";
-    let draw = |names: &[NameEmbedding], threads| {
+    let generate = |names: &[NameEmbedding], threads| {
         let folder = tempfile::tempdir().expect("a folder");
         let mut harness = harness(folder.path(), keys, 0.4);
         harness.runtime_environment.threads = threads;
         portraits(&harness, &run(&harness, names))
     };
-    let together = draw(&all, 2);
+    let together = generate(&all, 2);
     assert_eq!(together.len(), 12);
     assert!(together.is_sorted_by_key(|p| (p.name_id, p.index)));
     let images: std::collections::BTreeSet<_> = together.iter().map(|p| &p.image.bytes).collect();
-    assert_eq!(images.len(), 12, "twelve different pictures");
-    assert_eq!(draw(&all, 1), together, "whatever the threads");
-    let alone = draw(&all[1..2], 1);
+    assert_eq!(images.len(), 12, "twelve different images");
+    assert_eq!(generate(&all, 1), together, "whatever the threads");
+    let alone = generate(&all[1..2], 1);
     let same: Vec<_> = together
         .iter()
         .filter(|p| p.name_id == all[1].name_id)
@@ -114,10 +114,10 @@ fn lazy_runs_generate_the_same_portraits_or_fewer() {
     // Every pair of single faces agrees by at least -1.
     let (some, pairs, metrics) = record("steps = 8\n", -1.0);
     for pair in &pairs {
-        let drawn: Vec<_> = some.iter().filter(|p| p.name_id == pair.name_id).collect();
+        let generated: Vec<_> = some.iter().filter(|p| p.name_id == pair.name_id).collect();
         let wanted = if pair.similarity.is_some() { 4 } else { 2 };
-        assert_eq!((drawn.len(), pair.drawn), (wanted, wanted as u32));
-        assert!(drawn.iter().all(|portrait| eager.contains(portrait)));
+        assert_eq!((generated.len(), pair.drawn), (wanted, wanted as u32));
+        assert!(generated.iter().all(|portrait| eager.contains(portrait)));
     }
     assert!(
         pairs.iter().any(|pair| pair.similarity.is_some()),
@@ -151,12 +151,12 @@ fn another_threshold_generates_only_what_is_missing() {
     assert_eq!(
         run(&other, &all).metrics["portraits_reused"],
         0.0,
-        "other settings, other pictures"
+        "other settings, other images"
     );
 }
 
 #[test]
-fn names_that_draw_no_numbers_are_dropped() {
+fn names_with_portraits_that_are_not_finite_are_dropped() {
     let mut all = names(&["Maria Johnson", "Peter Garcia"]);
     all[1].embedding.0[5] = f16::NAN;
     let folder = tempfile::tempdir().expect("a folder");

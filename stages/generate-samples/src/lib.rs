@@ -1,4 +1,4 @@
-//! Stage 12, generate-samples: photos of people that no network was trained on, and prompts, to pictures of those
+//! Stage 12, generate-samples: photos of people that no network was trained on, and prompts, to images of those
 //! people; beside them the base model's images of the same prompts, which the evaluation compares with. The images come
 //! from [`laioncele_inference::generation`].
 
@@ -139,7 +139,7 @@ impl Subject {
         Self {
             person: String::new(),
             name: Ok(None),
-            samples: planned(config, "", config.settings.plain_images(), word),
+            samples: planned(config, "", config.settings.base_images(), word),
         }
     }
 

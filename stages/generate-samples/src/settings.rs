@@ -29,11 +29,12 @@ pub struct Settings {
     pub prompts: Prompts,
     /// Images of each person and prompt.
     pub images_per_prompt: u32,
-    /// Pictures of the plain model, with no name prepended, for each prompt; as many as of one person where it is not
-    /// given. 0 draws none.
-    pub plain_images_per_prompt: Option<u32>,
-    /// Write "man" or "woman" for "person", as the gender network guesses from the reference photo. The plain model's
-    /// pictures take turns. Without a gender network the word stays.
+    /// Images of the base model, with no name prepended, for each prompt; as many as of one person where it is not
+    /// given. 0 generates none.
+    #[serde(alias = "plain_images_per_prompt")]
+    pub base_images_per_prompt: Option<u32>,
+    /// Write "man" or "woman" for "person", as the gender network guesses from the reference photo. The base model's
+    /// images take turns. Without a gender network the word stays.
     pub gendered: bool,
     /// γ of classifier-free guidance against the empty prompt.
     pub guidance: f32,
@@ -58,7 +59,7 @@ impl Default for Settings {
             people: None,
             prompts: Prompts::default(),
             images_per_prompt: 5,
-            plain_images_per_prompt: None,
+            base_images_per_prompt: None,
             gendered: true,
             guidance: 7.0,
             steps: 100,
@@ -84,9 +85,9 @@ impl Settings {
         }
     }
 
-    /// Pictures of the plain model for each prompt.
-    pub fn plain_images(&self) -> u32 {
-        self.plain_images_per_prompt
+    /// Images of the base model for each prompt.
+    pub fn base_images(&self) -> u32 {
+        self.base_images_per_prompt
             .unwrap_or(self.images_per_prompt)
     }
 }
@@ -172,7 +173,7 @@ impl StageConfig {
         let s = &self.settings;
         json!({
             "people": s.people, "prompts": s.prompts,
-            "images_per_prompt": s.images_per_prompt, "plain_images_per_prompt": s.plain_images(),
+            "images_per_prompt": s.images_per_prompt, "plain_images_per_prompt": s.base_images(),
             "gendered": s.gendered, "guidance": s.guidance, "steps": s.steps, "scheduler": s.scheduler,
             "width": s.width, "height": s.height, "delta": s.delta, "eta": s.eta,
             "run": { "seed": self.run_seed },

@@ -36,7 +36,11 @@ struct Legend {
 }
 
 /// Renders the sheet again if the samples changed.
-pub fn publish(store: &Store, manifest: &Manifest, records: &[Record]) -> Result<(), CoreError> {
+pub(crate) fn publish(
+    store: &Store,
+    manifest: &Manifest,
+    records: &[Record],
+) -> Result<(), CoreError> {
     let config = StageConfig::from_manifest(manifest)?;
     let parts: Vec<&Part> = (records.iter())
         .flat_map(|record| record.outputs_of(TableId::Samples))
@@ -70,7 +74,7 @@ fn legend(config: &StageConfig, manifest: &Manifest, parts: &[&Part]) -> Result<
         .map(|p| p.name)
         .collect();
     people.truncate(MOST_ROWS);
-    if config.settings.plain_images() > 0 {
+    if config.settings.base_images() > 0 {
         people.push(String::new());
     }
     Ok(Legend {

@@ -76,7 +76,7 @@ mod tests {
     proptest! {
         /// The best and the second-best face are those of all, and a single portrait's mean is its cosine.
         #[test]
-        fn the_two_best_are_found(angles in prop::collection::vec(-3.0f32..3.0, 0..6), portraits in prop::collection::vec(-3.0f32..3.0, 1..5)) {
+        fn best_and_second_best_face_are_those_of_all(angles in prop::collection::vec(-3.0f32..3.0, 0..6), portraits in prop::collection::vec(-3.0f32..3.0, 1..5)) {
             let portraits = FaceVectors(portraits.iter().map(|a| FaceVector(direction(*a))).collect());
             let row = best_face(&photo(), &faces(&angles), &portraits);
             let mean = |angle: &f32| {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_faces_the_more_prominent_matches() {
+    fn the_more_prominent_of_equal_faces_matches() {
         let portraits = FaceVectors(vec![FaceVector(direction(0.0)); 4]);
         let row = best_face(&photo(), &faces(&[1.0, 0.5, 0.5]), &portraits);
         assert_eq!((row.face_box.0[0], row.similarity), (1.0, row.second));

@@ -92,7 +92,7 @@ fn wanted(
     Ok(wanted)
 }
 
-/// Scores the wanted photos part by part, so that one part's pictures are in memory.
+/// Scores the wanted photos part by part, so that one part's images are in memory.
 fn score_all(
     task: &Task,
     known: &HashMap<NameId, FaceVectors>,

@@ -1,4 +1,4 @@
-//! The stage on real networks and rendered pictures, and its decisions on invented numbers.
+//! The stage on real networks and rendered images, and its decisions on invented numbers.
 
 use std::path::{Path, PathBuf};
 
@@ -52,21 +52,21 @@ fn harness(root: &Path, faces: Option<&Path>, keys: &str) -> StepHarness {
     StepHarness::with_manifest(root, manifest).expect("a harness")
 }
 
-fn picture(file: &str) -> Vec<u8> {
+fn image_file(file: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/face/tests/fixtures");
-    std::fs::read(folder.join(file)).expect("a picture")
+    std::fs::read(folder.join(file)).expect("an image")
 }
 
-/// A known name whose portraits are these pictures.
+/// A known name whose portraits are these images.
 fn known(name: u64, portraits: &[&str]) -> KnownName {
     let nets = FaceNets::load(&network(&networks()), &FaceOptions::default()).expect("networks");
     let vector = |file: &&str| {
         let pixels = laioncele_image::decode(
-            &picture(file),
+            &image_file(file),
             &laioncele_image::Limits::default(),
             laioncele_image::Orientation::Upright,
         );
-        let found = nets.faces(&pixels.expect("a picture")).expect("faces");
+        let found = nets.faces(&pixels.expect("an image")).expect("faces");
         FaceVector(found.into_iter().next().expect("a face").vector)
     };
     KnownName {
@@ -87,7 +87,7 @@ fn photo(name: u64, image: u64, file: &str) -> Photo {
         caption: String::new(),
         sha256: String::new(),
         image: Image {
-            bytes: picture(file),
+            bytes: image_file(file),
             path: file.to_owned(),
         },
         width: 1,
@@ -236,7 +236,7 @@ fn a_threshold_decides_again_without_a_network() -> Outcome {
 }
 
 #[test]
-fn threads_and_order_change_no_row() -> Outcome {
+fn rows_do_not_depend_on_threads_or_order() -> Outcome {
     let people = two_people();
     let run = |threads: usize, photos: [Vec<Photo>; 2]| {
         let folder = tempfile::tempdir().expect("a folder");
@@ -359,7 +359,7 @@ proptest! {
 
     /// What matches also matches with lower demands.
     #[test]
-    fn lower_demands_lose_no_match(similarity in -1.0f32..1.0, width in 1.0f32..90.0, limit in -1.0f64..1.0, min_face in 1u32..90, lower in 0.0f64..0.5) {
+    fn lower_thresholds_lose_no_match(similarity in -1.0f32..1.0, width in 1.0f32..90.0, limit in -1.0f64..1.0, min_face in 1u32..90, lower in 0.0f64..0.5) {
         let strict = Settings { same_person_photo: limit, min_face, margin: None };
         let mild = Settings { same_person_photo: limit - lower, min_face: min_face / 2, margin: None };
         let row = row(Some(similarity), None, width);

@@ -58,7 +58,7 @@ fn faces(manifest: &Manifest) -> Result<FaceSection, CoreError> {
     Ok(FaceSection::from_manifest(manifest)?.without_gender())
 }
 
-/// Scores the portraits part by part, so that one part's pictures are in memory.
+/// Scores the portraits part by part, so that one part's images are in memory.
 fn score_all(task: &Task, total: u64) -> Result<Vec<PortraitFace>, StageError> {
     let nets = ModelLoader::of_task(task).face_nets(&faces(task.manifest())?.files)?;
     let pool = thread_pool(task)?;
@@ -79,19 +79,19 @@ fn score_all(task: &Task, total: u64) -> Result<Vec<PortraitFace>, StageError> {
 
 fn score(nets: &FaceNets, portrait: &Portrait) -> Result<PortraitFace, StageError> {
     let which = || format!("portrait {} of name {}", portrait.index, portrait.name_id);
-    let picture = decode(
+    let image = decode(
         &portrait.image.bytes,
         &Limits::default(),
         Orientation::Upright,
     );
     // generate-portraits encoded it, so this is a damaged table, not a bad portrait.
-    let picture = picture.map_err(|error| {
+    let image = image.map_err(|error| {
         StageError::data(Context::new(
             format!("{} no longer decodes", which()),
             error,
         ))
     })?;
-    let found = nets.faces(&picture);
+    let found = nets.faces(&image);
     let found = found.map_err(|error| StageError::environment(Context::new(which(), error)))?;
     let mut row = PortraitFace {
         name_id: portrait.name_id,

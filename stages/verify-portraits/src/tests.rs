@@ -1,4 +1,4 @@
-//! The stage on real networks and rendered pictures, and its decisions on invented numbers.
+//! The stage on real networks and rendered images, and its decisions on invented numbers.
 
 use std::path::Path;
 
@@ -46,9 +46,9 @@ fn networks() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/mini/face")
 }
 
-fn picture(file: &str) -> Vec<u8> {
+fn image_file(file: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/face/tests/fixtures");
-    std::fs::read(folder.join(file)).expect("a picture")
+    std::fs::read(folder.join(file)).expect("an image")
 }
 
 fn portraits(name: u64, files: &[&str]) -> Vec<Portrait> {
@@ -57,7 +57,7 @@ fn portraits(name: u64, files: &[&str]) -> Vec<Portrait> {
         index,
         seed: 0,
         image: Image {
-            bytes: picture(file),
+            bytes: image_file(file),
             path: (*file).to_owned(),
         },
         settings: String::new(),
@@ -154,7 +154,7 @@ fn names_are_known_by_their_portraits_alone() -> Outcome {
 }
 
 #[test]
-fn threads_and_order_change_no_row() -> Outcome {
+fn rows_do_not_depend_on_threads_or_order() -> Outcome {
     let run = |threads: usize, all: Vec<Portrait>| -> Result<Vec<PortraitFace>, StageError> {
         let folder = tempfile::tempdir().map_err(StageError::environment)?;
         let mut harness = harness(folder.path(), Some(&networks()), 0.7);
@@ -251,7 +251,7 @@ fn name_of(angles: &[(u32, f32)]) -> Vec<PortraitFace> {
 proptest! {
     /// Known exactly where there are four portraits of one face each, and all six pairs agree.
     #[test]
-    fn all_pairs_of_four_decide(angles in prop::collection::vec((0u32..3, -1.5f32..1.5), 1..5), limit in -1.0f64..1.0) {
+    fn names_are_known_where_all_pairs_of_four_agree(angles in prop::collection::vec((0u32..3, -1.5f32..1.5), 1..5), limit in -1.0f64..1.0) {
         let portraits = name_of(&angles);
         let mut lowest = f32::INFINITY;
         for (i, a) in portraits.iter().enumerate() {
@@ -275,9 +275,9 @@ proptest! {
         }
     }
 
-    /// A name that lazy drawing stops at is dropped whether or not the other two portraits are drawn.
+    /// A name that a lazy run stops at is dropped whether or not the other two portraits are generated.
     #[test]
-    fn lazy_and_eager_drop_the_same(angles in prop::collection::vec(-1.5f32..1.5, 4), limit in -1.0f64..1.0) {
+    fn lazy_and_eager_runs_drop_the_same_names(angles in prop::collection::vec(-1.5f32..1.5, 4), limit in -1.0f64..1.0) {
         let all = name_of(&angles.iter().map(|a| (1, *a)).collect::<Vec<_>>());
         let pair = cosine(&all[0].embedding.0, &all[1].embedding.0);
         if pair < limit as f32 {
