@@ -32,17 +32,17 @@ const MAX_TEXT: usize = 16_384;
 
 /// A worker's output, shared by its threads.
 #[derive(Clone)]
-pub struct MessageSender(Arc<Mutex<Box<dyn Write + Send>>>);
+pub(crate) struct MessageSender(Arc<Mutex<Box<dyn Write + Send>>>);
 
 impl MessageSender {
     /// Sends to `output`.
-    pub fn new(output: Box<dyn Write + Send>) -> Self {
+    pub(crate) fn new(output: Box<dyn Write + Send>) -> Self {
         Self(Arc::new(Mutex::new(output)))
     }
 
     /// Sends a message. Errors are ignored: if the coordinator is gone, the input ends too, and the
     /// worker exits.
-    pub fn send(&self, message: &FromWorker) {
+    pub(crate) fn send(&self, message: &FromWorker) {
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = lines::write(&mut *output, message);
     }
@@ -64,7 +64,7 @@ struct TaskRequest {
 ///
 /// # Errors
 /// If the listening thread does not start.
-pub fn serve(
+pub(crate) fn serve(
     steps: &[Box<dyn Step>],
     input: impl Read + Send + 'static,
     sender: &MessageSender,
@@ -145,7 +145,7 @@ fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSend
 
 /// How a task failed as a whole.
 #[derive(Debug)]
-pub struct TaskFailure {
+pub(crate) struct TaskFailure {
     /// The class of failure.
     pub kind: FailureKind,
     /// The error with its causes, cut to fit a protocol line.
@@ -257,7 +257,7 @@ impl WorkerState {
 ///
 /// # Errors
 /// [`CoreError::Record`].
-pub fn read_spec(path: &str, bytes: &[u8]) -> Result<TaskSpec, CoreError> {
+pub(crate) fn read_spec(path: &str, bytes: &[u8]) -> Result<TaskSpec, CoreError> {
     serde_json::from_slice(bytes)
         .map_err(|e| CoreError::record(path, Context::new("not a task", e)))
 }
@@ -266,7 +266,7 @@ pub fn read_spec(path: &str, bytes: &[u8]) -> Result<TaskSpec, CoreError> {
 ///
 /// # Errors
 /// What the step returns; a manifest that is no longer the one that the task was planned with.
-pub fn perform(
+pub(crate) fn perform(
     steps: &[Box<dyn Step>],
     spec: TaskSpec,
     attempt: String,
