@@ -62,7 +62,7 @@ impl Generate {
     /// Missing models or encoder, an unusable photo, a folder that cannot be written.
     pub(crate) fn execute(self) -> Result<(), Failure> {
         let written = match &self.person {
-            Some(person) => self.from_run(person)?,
+            Some(person) => self.generate_from_run(person)?,
             None => {
                 (self.from_model).generate(&self.prompt, self.images.into(), &self.generation)?
             }
@@ -71,7 +71,7 @@ impl Generate {
     }
 
     /// Generates with the models of a run.
-    fn from_run(&self, person: &Person) -> Result<Vec<Written>, Failure> {
+    fn generate_from_run(&self, person: &Person) -> Result<Vec<Written>, Failure> {
         let pipeline = self.generation.pipeline(&self.paths)?;
         let name = name_of(&pipeline, person)?;
         let mut written = Vec::new();

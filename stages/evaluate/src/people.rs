@@ -56,7 +56,7 @@ fn reference_face(photos: &[PathBuf], networks: &Networks) -> Result<Option<Vec<
         match photo(path) {
             Ok(image) => faces.extend(networks.face(&image)?),
             Err(reason) => {
-                tracing::warn!(path = %path.display(), reason, "reference photo skipped")
+                tracing::warn!(path = %path.display(), reason, "reference photo skipped");
             }
         }
     }
