@@ -427,7 +427,7 @@ mod tests {
                 &mut graph,
                 "PRelu",
                 &[b"y", b"slopes"],
-                &[b'z'; 1 << 15],
+                &vec![b'z'; 1 << 15],
                 None,
             );
         }
