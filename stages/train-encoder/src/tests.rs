@@ -269,7 +269,7 @@ fn publish_is_idempotent() {
                 &harness.manifest,
                 std::slice::from_ref(&record),
             )
-            .expect("published")
+            .expect("published");
     };
     publish();
     let path = harness.store.local_path("encoder/encoder.safetensors");
