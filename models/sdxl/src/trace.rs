@@ -40,7 +40,7 @@ pub enum TraceValues {
 /// | `noise`: standard normal, before the scheduler scales it | [B, 4, h, w] |
 /// | `step_noise`: standard normal, what LCM adds after every step but the last; of no other scheduler | [S − 1, B, 4, h, w] |
 /// | `time_ids`: what the U-Net is told of sizes | [1, 6] |
-/// | `timesteps` (float64) | [S] |
+/// | `timesteps` (float64) | `[S]` |
 /// | `first_output`: the U-Net's first, null rows before text rows | [2 B or B, 4, h, w] |
 /// | `predictions`: after guidance | [S, B, 4, h, w] |
 /// | `states`: the latents at first and after every step | [S + 1, B, 4, h, w] |

@@ -1,6 +1,6 @@
 //! Stage 13, evaluate: metrics of the generated images, those of the paper's Tables 1 and 2 and
 //! some that compare images of the same person with images of different people. [`score_folders`]
-//! scores images of any other system with the same functions. [`scores`] defines each metric.
+//! scores images of any other system with the same functions. [`fn@scores`] defines each metric.
 
 mod error;
 mod folders;
