@@ -12,7 +12,10 @@ pub(crate) fn grouped(number: u64) -> String {
 
 /// A number of bytes with a unit: `999 B`, `1.50 kB`, `2.00 GB`.
 pub(crate) fn size(bytes: u64) -> String {
-    DecimalBytes(bytes).to_string()
+    // Rounded to the two decimals that are shown: DecimalBytes writes 999,999 as 1000.00 kB.
+    let unit = bytes.checked_ilog10().unwrap_or(0) / 3 * 3;
+    let step = 10_u64.pow(unit.saturating_sub(2));
+    DecimalBytes(bytes.saturating_add(step / 2) / step * step).to_string()
 }
 
 /// A duration: `0.42 s`, `12.3 s`, `4:05`, `1:02:03`.
