@@ -142,7 +142,7 @@ fn run_emulated(
 
 #[test]
 fn the_driver_is_found_when_the_program_starts() {
-    let sandbox = Sandbox::with_manifest(FRAME);
+    let sandbox = Sandbox::with_captions(FRAME, &[b"A caption"]);
     let libraries = emulated(&sandbox);
     let run = |arguments: &[&str]| run_emulated(&sandbox, &libraries, None, arguments);
     let text = stderr(&run(&run_on("0,1")));
