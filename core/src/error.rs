@@ -253,10 +253,18 @@ impl StageError {
     }
 }
 
-/// `error: cause: cause of the cause`.
+/// `error: cause: cause of the cause`. Our messages never contain their source; those of other crates may end in it, and
+/// such a cause is not said again.
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.ends_with(&format!(": {cause}")) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
 }
 
 #[cfg(test)]
@@ -285,6 +293,16 @@ mod tests {
     fn chain_leaves_no_cause_out() {
         let error = Context::new("no face in photo 7", "no face");
         assert_eq!(chain(&error), "no face in photo 7: no face");
+    }
+
+    #[test]
+    fn chain_says_a_cause_once_that_a_foreign_message_ends_in() {
+        let error = parquet::errors::ParquetError::External(Box::new(refused()));
+        let text = chain(&Context::new(
+            "captions/a.parquet: not a Parquet file",
+            error,
+        ));
+        assert_eq!(text.matches("permission denied").count(), 1, "{text}");
     }
 
     #[test]

@@ -205,7 +205,10 @@ pub(super) fn failure(error: GenerationError, about: &str) -> Failure {
     match error {
         GenerationError::Stage(error) => match *error {
             StageError::Core(error) => error.into(),
-            error => Failure::new(Exit::Environment, format!("{about}{error}")),
+            error => {
+                let text = laioncele_core::error::chain(&error);
+                Failure::new(Exit::Environment, format!("{about}{text}"))
+            }
         },
         GenerationError::NoFace
         | GenerationError::NoPhoto

@@ -77,7 +77,10 @@ impl BatchSize {
             });
         }
         let half = size / 2;
-        tracing::warn!(%error, "the memory does not hold {size} images at once: going on with {half}");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the memory does not hold {size} images at once: going on with {half}"
+        );
         *state = State {
             size: half,
             halved: true,
@@ -94,7 +97,10 @@ impl BatchSize {
         if size > 1 || self.was_halved() {
             return self.halve(size, error);
         }
-        tracing::warn!(%error, "the memory does not hold an image beside another's decoding: going on without that");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the memory does not hold an image beside another's decoding: going on without that"
+        );
         self.state().halved = true;
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use laioncele_core::ModelFiles;
+use laioncele_core::error::chain;
 use laioncele_inference::sections::model_files;
 use laioncele_nn::config::JsonFile;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ impl TextTower {
     pub fn find(tower: Tower, folder: &Path, sdxl: Option<&Path>) -> Self {
         let config = match JsonFile::read(&folder.join("config.json")) {
             Ok(config) => config,
-            Err(error) => return Self::Missing(error.to_string()),
+            Err(error) => return Self::Missing(chain(&error)),
         };
         if config.get("text_config").is_some() {
             return Self::own(folder);
@@ -71,7 +72,7 @@ impl TextTower {
         let model = sdxl.join("text_encoder_2");
         let found = match JsonFile::read(&model.join("config.json")) {
             Ok(config) => width(&config),
-            Err(error) => return Self::Missing(error.to_string()),
+            Err(error) => return Self::Missing(chain(&error)),
         };
         if found != expected {
             return Self::Missing(format!(

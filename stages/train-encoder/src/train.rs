@@ -1,5 +1,6 @@
 //! Step `train-encoder`: trains the three layers and writes the encoder with its loss curve.
 
+use laioncele_core::error::Context;
 use laioncele_core::{
     CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec, TableId, Task,
     Unit, ledger::Record, store::Store,
@@ -70,9 +71,8 @@ impl Step for TrainEncoder {
             .encoder(state.parameters)
             .to_bytes()
             .map_err(|error| {
-                StageError::data(format!(
-                    "the training diverged ({error}): lower learning_rate in [train_encoder]"
-                ))
+                let message = "the training diverged; lower learning_rate in [train_encoder]";
+                StageError::data(Context::new(message, error))
             })?;
         task.write_file(TableId::Encoder, "encoder", "json", files.config)?;
         task.write_file(TableId::Encoder, "encoder", "safetensors", files.weights)?;
