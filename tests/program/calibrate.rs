@@ -207,12 +207,12 @@ fn the_shipped_calibration_holds_for_a_run() {
     );
 }
 
-/// Three pictures of two people, as the face crate's tests have them.
+/// Three images of two people, as the face crate's tests have them.
 fn labelled(same: &[bool]) -> Sandbox {
     let sandbox = Sandbox::with_manifest(FRAME);
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/face/tests/fixtures");
     for name in ["first-a.png", "first-b.png", "second-a.png", "nobody.png"] {
-        fs::copy(fixtures.join(name), sandbox.join(name)).expect("a picture");
+        fs::copy(fixtures.join(name), sandbox.join(name)).expect("an image");
     }
     let first = ["first-a.png", "first-a.png", "first-b.png", "first-a.png"];
     let second = ["first-b.png", "second-a.png", "second-a.png", "nobody.png"];

@@ -12,11 +12,11 @@ fn fixture(name: &str) -> PathBuf {
     root.join("models/face/tests/fixtures").join(name)
 }
 
-/// A sandbox with these of the face crate's pictures.
+/// A sandbox with these of the face crate's images.
 fn with_pictures(names: &[&str]) -> Sandbox {
     let sandbox = Sandbox::with_manifest(FRAME);
     for name in names {
-        fs::copy(fixture(name), sandbox.join(name)).expect("a picture");
+        fs::copy(fixture(name), sandbox.join(name)).expect("an image");
     }
     sandbox
 }
@@ -196,8 +196,8 @@ fn compare_of_a_close_up_says_one_person() {
 #[test]
 fn broken_images_are_named_and_the_others_go_on() {
     let sandbox = with_pictures(&["first-a.png"]);
-    sandbox.write("words.jpg", "no picture at all");
-    let whole = fs::read(fixture("first-b.png")).expect("a picture");
+    sandbox.write("words.jpg", "no image at all");
+    let whole = fs::read(fixture("first-b.png")).expect("an image");
     fs::write(sandbox.join("cut.png"), &whole[..whole.len() / 2]).expect("a file");
     let ended = faces(
         &sandbox,
@@ -221,8 +221,8 @@ fn broken_images_are_named_and_the_others_go_on() {
 /// A JPEG that claims to be of this size, which a decoder takes from two numbers of its header.
 fn claiming(width: u16, height: u16) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    let picture = image::RgbImage::from_pixel(8, 8, image::Rgb([90, 120, 60]));
-    let written = picture.write_to(&mut bytes, image::ImageFormat::Jpeg);
+    let image = image::RgbImage::from_pixel(8, 8, image::Rgb([90, 120, 60]));
+    let written = image.write_to(&mut bytes, image::ImageFormat::Jpeg);
     written.expect("a JPEG");
     let mut bytes = bytes.into_inner();
     let frame = bytes.windows(2).position(|w| w == [0xff, 0xc0]);
@@ -232,14 +232,14 @@ fn claiming(width: u16, height: u16) -> Vec<u8> {
     bytes
 }
 
-/// A size beyond the limit is refused by its header; thin and tiny pictures have no face.
+/// A size beyond the limit is refused by its header; thin and tiny images have no face.
 #[test]
 fn pictures_of_extreme_sizes_have_their_line() {
     let sandbox = with_pictures(&[]);
     fs::write(sandbox.join("vast.jpg"), claiming(20_000, 20_000)).expect("a file");
     for (name, width, height) in [("dot.png", 1, 1), ("line.jpg", 1, 10_000)] {
-        let picture = image::RgbImage::from_pixel(width, height, image::Rgb([200, 160, 140]));
-        picture.save(sandbox.join(name)).expect("a picture");
+        let image = image::RgbImage::from_pixel(width, height, image::Rgb([200, 160, 140]));
+        image.save(sandbox.join(name)).expect("an image");
     }
     let ended = faces(&sandbox, &["vast.jpg", "dot.png", "line.jpg"]);
     assert_eq!(ended.status.code(), Some(3), "{}", stderr(&ended));

@@ -11,7 +11,7 @@ use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
 /// More GPUs than any machine has.
 const ABSENT: &str = "4096";
 
-fn draw(device: &str) -> Output {
+fn generate(device: &str) -> Output {
     let sandbox = Sandbox::new();
     let folder = sandbox.join("mini/sdxl-mini");
     let folder = folder.to_string_lossy();
@@ -25,7 +25,7 @@ fn draw(device: &str) -> Output {
 
 #[test]
 fn a_gpu_that_is_not_there_is_an_error_that_says_what_to_do() {
-    let ended = draw(&format!("cuda:{ABSENT}"));
+    let ended = generate(&format!("cuda:{ABSENT}"));
     let text = stderr(&ended);
     assert_eq!(ended.status.code(), Some(3), "{text}");
     for words in [&format!("no cuda:{ABSENT} here"), "device = \"cpu\""] {
@@ -41,7 +41,7 @@ fn a_gpu_that_is_not_there_is_an_error_that_says_what_to_do() {
 
 #[test]
 fn auto_draws_anywhere_and_says_where_if_it_is_not_the_gpu() {
-    let ended = draw("auto");
+    let ended = generate("auto");
     let text = stderr(&ended);
     assert!(ended.status.success(), "{text}");
     let without = cfg!(feature = "cuda") && laioncele_nn::gpus().is_err();
@@ -50,7 +50,7 @@ fn auto_draws_anywhere_and_says_where_if_it_is_not_the_gpu() {
         without,
         "{text}"
     );
-    let ended = draw("cpu");
+    let ended = generate("cpu");
     assert!(ended.status.success() && !stderr(&ended).contains("processor"));
 }
 
@@ -176,7 +176,7 @@ fn reported(text: &str, what: &str) -> u64 {
         .expect("a number")
 }
 
-/// The processor's half of drawing on a GPU: every kernel that is asked for exists in each type, products and convolutions
+/// The processor's half of generation on a GPU: every kernel that is asked for exists in each type, products and convolutions
 /// stay within their tensors and have the sums that they should, all memory is freed, and no event is made for a tensor.
 #[cfg(feature = "cudnn")]
 #[test]

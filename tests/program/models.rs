@@ -127,7 +127,7 @@ fn a_trace_with_a_name_is_diffusers_own() {
     }
     let drawn = image::open(sandbox.join("generated/prompt-00-latents-0.png"));
     let golden = image::open(tiny("goldens/trajectory_ddim_np.0.png")).expect("a golden");
-    let (drawn, golden) = (drawn.expect("a picture").to_rgb8(), golden.to_rgb8());
+    let (drawn, golden) = (drawn.expect("an image").to_rgb8(), golden.to_rgb8());
     let differing = drawn
         .iter()
         .zip(golden.iter())
@@ -210,7 +210,7 @@ fn the_shipped_weights_draw_what_diffusers_draws() {
     );
 }
 
-/// LCM draws noise after every step: that of a file that another implementation wrote, or the seed's, which the trace
+/// LCM adds noise after every step: that of a file that another implementation wrote, or the seed's, which the trace
 /// hands on.
 #[test]
 fn an_lcm_run_is_repeated_from_its_noise() {
@@ -261,7 +261,7 @@ fn an_lcm_run_is_repeated_from_its_noise() {
     assert_eq!(draw(&noise, &["--seed", "6"])["states"], seeded["states"]);
 }
 
-/// Seeds give the same pictures alone and together, and substitution another than prepending.
+/// Seeds give the same images alone and together, and substitution another than prepending.
 #[test]
 fn seeds_namings_and_the_list_of_pictures() {
     let sandbox = Sandbox::new();
@@ -287,10 +287,10 @@ fn seeds_namings_and_the_list_of_pictures() {
         "other",
         &[&name[..], &["--seed", "8", "--naming", "substitute"]].concat(),
     );
-    let picture = |into: &str| fs::read(sandbox.join(into)).expect("a picture");
-    let one = picture("one/prompt-00-seed-8.png");
-    assert_eq!(one, picture("two/prompt-00-seed-8.png"));
-    assert_ne!(one, picture("other/prompt-00-seed-8.png"));
+    let image = |into: &str| fs::read(sandbox.join(into)).expect("an image");
+    let one = image("one/prompt-00-seed-8.png");
+    assert_eq!(one, image("two/prompt-00-seed-8.png"));
+    assert_ne!(one, image("other/prompt-00-seed-8.png"));
 }
 
 #[test]

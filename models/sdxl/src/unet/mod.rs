@@ -41,7 +41,7 @@ impl Conditioning {
     /// computed once.
     ///
     /// # Errors
-    /// A row whose text is zeros after one whose is not: null texts come first, and no encoder
+    /// A row whose text is zeros after one whose is not: unconditional embeddings come first, and no encoder
     /// gives zeros for another.
     pub fn select_rows(&self, rows: &[usize]) -> Result<Self> {
         let zeros = rows.iter().take_while(|row| **row < self.zeros).count();

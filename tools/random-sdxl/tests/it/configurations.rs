@@ -1,4 +1,4 @@
-//! Other configurations than SDXL's own against what diffusers draws with them
+//! Other configurations than SDXL's own against what diffusers generates with them
 //! (tools/record-sdxl/configurations.py): the weights are random-sdxl's, so that only what comes
 //! out is kept.
 
@@ -83,7 +83,7 @@ fn draw(model: &Path) -> (Vec<f32>, Trace) {
     let prompt = prompt.prepend(&name).expect("prepended");
     let negative = texts
         .encode_negative(&NegativePrompt::Empty)
-        .expect("a null text");
+        .expect("an unconditional embedding");
     let sdxl = Sdxl::load(model, &SdxlOptions::default()).expect("SDXL");
     let request = ImageRequest {
         prompt: &prompt,
