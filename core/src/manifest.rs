@@ -165,7 +165,7 @@ impl Manifest {
         typed(&self.path, &format!("models.{name}"), value.clone())
     }
 
-    /// The source's shards: its Parquet files, sorted by name.
+    /// The source's shards: its Parquet files that are not hidden, sorted by name.
     ///
     /// # Errors
     /// [`CoreError::Missing`], [`CoreError::EmptySource`], or [`CoreError::Manifest`] where two names make one partition.
@@ -177,11 +177,7 @@ impl Manifest {
         } else {
             for entry in std::fs::read_dir(&root).map_err(|e| CoreError::from_io(&root, e))? {
                 let path = entry.map_err(|e| CoreError::from_io(&root, e))?.path();
-                files.extend(
-                    path.extension()
-                        .is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
-                        .then_some(path),
-                );
+                files.extend(is_shard(&path).then_some(path));
             }
         }
         files.sort();
@@ -290,6 +286,14 @@ pub fn suggestion(unknown: &str, valid: &[String]) -> String {
         }
         _ => format!(": valid are {}", valid.join(", ")),
     }
+}
+
+/// Whether a file of the source's folder is a shard: Parquet by its name, and not hidden. As in Spark and pyarrow, a leading
+/// `.` or `_` hides a file: macOS writes `._x.parquet` beside `x.parquet`, writers leave `_tmp.parquet`.
+fn is_shard(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().unwrap_or_default();
+    !name.starts_with(['.', '_']) && extension.eq_ignore_ascii_case("parquet")
 }
 
 #[cfg(test)]

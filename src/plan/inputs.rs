@@ -94,9 +94,14 @@ fn unusable_source(manifest: &Manifest, error: SourceError) -> Failure {
         SourceError::Source(error) => return no_source(manifest, error),
         error => error,
     };
-    let text = "replace the file, or correct [source.columns]";
-    Failure::new(Exit::Environment, chain(&error))
-        .hint(format!("{text} of {}", manifest.path().display()))
+    let path = manifest.path().display();
+    let hint = match &error {
+        SourceError::MissingColumn { .. } | SourceError::ColumnType { .. } => {
+            format!("correct [source.columns] of {path}, or replace the file")
+        }
+        _ => format!("replace the file, or take it out of [source] path of {path}"),
+    };
+    Failure::new(Exit::Environment, chain(&error)).hint(hint)
 }
 
 fn no_model(manifest: &Manifest, label: &str, error: CoreError) -> Failure {

@@ -34,7 +34,7 @@ pub enum SourceError {
         column: String,
         /// Its role: a key of `[source.columns]`.
         role: String,
-        /// The nearest column, or all of them.
+        /// The nearest column, or all of them; then the other mapped columns that are missing.
         hint: String,
     },
     /// A mapped column has a type that it cannot have.

@@ -81,6 +81,7 @@ impl SourceFile {
             path: path.to_owned(),
             source,
         })?;
+        check_present(metadata.schema(), path, columns)?;
         let find = |(role, column): (&String, &String)| {
             let number = find_column(metadata.schema(), path, role, column);
             number.map(|number| (role.clone(), number))
@@ -163,22 +164,36 @@ fn as_bytes(field: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
         .map(Arc::new)
 }
 
-/// The number of `column`, which must be of a type that `role` can have.
+/// Whether the file has all mapped columns; if not, the error names each that is missing.
+fn check_present(
+    schema: &Schema,
+    path: &Path,
+    columns: &BTreeMap<String, String>,
+) -> Result<(), SourceError> {
+    let mut absent = (columns.iter()).filter(|(_, column)| schema.index_of(column).is_err());
+    let Some((role, column)) = absent.next() else {
+        return Ok(());
+    };
+    let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    let others: String = absent
+        .map(|(role, column)| format!("; no column `{column}` for `{role}`"))
+        .collect();
+    Err(SourceError::MissingColumn {
+        path: path.to_owned(),
+        column: column.clone(),
+        role: role.clone(),
+        hint: suggestion(column, &names) + &others,
+    })
+}
+
+/// The number of `column`, which is in the file and must be of a type that `role` can have.
 fn find_column(
     schema: &Schema,
     path: &Path,
     role: &str,
     column: &str,
 ) -> Result<usize, SourceError> {
-    let Ok(number) = schema.index_of(column) else {
-        let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
-        return Err(SourceError::MissingColumn {
-            path: path.to_owned(),
-            column: column.to_owned(),
-            role: role.to_owned(),
-            hint: suggestion(column, &names),
-        });
-    };
+    let number = schema.index_of(column).unwrap_or_default();
     let found = schema.field(number).data_type();
     let is_text = ["url", "caption", "hash"].contains(&role);
     let (fits, expected) = if is_text {

@@ -102,6 +102,29 @@ fn check_source_opens_every_file() {
 }
 
 #[test]
+fn check_source_names_every_missing_column() {
+    let extract = ExtractNamesHarness::new(URLS, "");
+    write(&extract.file("0.parquet"), vec![("SIZE", urls(1))]);
+    let text = check_source(&extract.harness.manifest)
+        .expect_err("no mapped column")
+        .to_string();
+    for words in ["no column `TEXT`", "no column `URL` for `url`"] {
+        assert!(text.contains(words), "{words} is not in: {text}");
+    }
+}
+
+#[test]
+fn hidden_files_are_no_shards() {
+    let extract = ExtractNamesHarness::new(URLS, "");
+    let good = || vec![("URL", urls(1)), ("TEXT", urls(1))];
+    write(&extract.file("0.parquet"), good());
+    write(&extract.file("_tmp.parquet"), good());
+    std::fs::write(extract.file("._0.parquet"), "an AppleDouble file").expect("written");
+    let summary = check_source(&extract.harness.manifest).expect("a usable source");
+    assert_eq!(summary.files, 1);
+}
+
+#[test]
 fn damaged_page_error_names_the_file() {
     let extract = ExtractNamesHarness::new(URLS, "");
     let file = extract.file("0.parquet");
