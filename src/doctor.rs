@@ -216,17 +216,19 @@ fn faces(manifest: &Manifest) -> Check {
         Ok(section) => section.files,
         Err(error) => return Check::new(label, None, Err(chain(&error))),
     };
-    let nets = FaceNets::load(&files, &FaceOptions::default());
-    let found = nets.map_err(|e| chain(&e)).and_then(|nets| {
-        let (width, said) = (nets.width(), manifest.embedding_dims.face);
-        if width == said {
-            Ok(format!("embeddings of {width}"))
-        } else {
-            Err(format!(
-                "[embedding_dims] face = {said}, but the recognizer gives {width}"
-            ))
-        }
-    });
+    let nets = match FaceNets::load(&files, &FaceOptions::default()) {
+        Ok(nets) => nets,
+        // The error names the file that it concerns.
+        Err(error) => return Check::new(label, None, Err(chain(&error))),
+    };
+    let (width, said) = (nets.width(), manifest.embedding_dims.face);
+    let found = if width == said {
+        Ok(format!("embeddings of {width}"))
+    } else {
+        Err(format!(
+            "[embedding_dims] face = {said}, but the recognizer gives {width}"
+        ))
+    };
     Check::new(label, Some(&files.recognizer), found)
 }
 
