@@ -23,6 +23,8 @@ Each line of the input is a caption, each line of the output
   {\"text\": ..., \"tokens\": [[start, end], ...], \"entities\": [[start, end, \"LABEL\"], ...]}
 in the same order, written as soon as it is computed.";
 
+/// What editors on Windows begin a UTF-8 file with; no part of the first caption.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// The file name that stands for standard input.
 const STDIN: &str = "-";
 /// Most captions processed together.
@@ -215,6 +217,7 @@ impl Lines {
         Ok(lines)
     }
 
+    /// The next line, without its end: LF or CRLF.
     fn line(&mut self) -> Result<Option<String>, Failure> {
         let mut bytes = Vec::new();
         let read = self.reader.read_until(b'\n', &mut bytes);
@@ -226,6 +229,12 @@ impl Lines {
         }
         if bytes.ends_with(b"\n") {
             bytes.pop();
+            if bytes.ends_with(b"\r") {
+                bytes.pop();
+            }
+        }
+        if self.number == 0 && bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
         }
         let line = String::from_utf8(bytes).map_err(|e| {
             let at = e.utf8_error().valid_up_to();

@@ -41,6 +41,16 @@ fn golden() -> Vec<Value> {
 }
 
 #[test]
+fn line_ends_and_byte_order_mark_of_windows_are_no_text() {
+    let plain = "Mira Castellan in Paris\n\nBarack Obama\n";
+    let windows = format!("\u{feff}{}", plain.replace('\n', "\r\n"));
+    let [plain, windows] = [plain, &windows].map(|input| ner(&[], input.as_bytes()));
+    assert!(plain.status.success(), "{}", stderr(&plain));
+    assert_eq!(stdout(&plain).lines().count(), 3);
+    assert_eq!(stdout(&windows), stdout(&plain));
+}
+
+#[test]
 fn golden_captions_keep_order_and_entities_on_any_number_of_threads() {
     let golden: Vec<Value> = golden()
         .into_iter()
