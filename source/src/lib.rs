@@ -1,0 +1,1 @@
+//! Reading LAION-like sources, whatever layout they come in.
