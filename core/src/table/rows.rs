@@ -49,7 +49,7 @@ macro_rules! rows {
 
 rows! {
     /// A PERSON span in a caption.
-    Mention in Mentions, version 1 {
+    Mention in Mentions, version 2 {
         /// The caption.
         caption_id: CaptionId,
         /// The image beside it.
@@ -66,6 +66,9 @@ rows! {
         end: u32,
         /// The image's hash in the source's metadata, where it has one.
         hash: Option<String>,
+        /// Where the source itself holds the image's bytes: an address that only `laioncele-source` writes and reads. Null
+        /// where the image is to be downloaded.
+        image_at: Option<String>,
     }
 
     /// A canonical name.
@@ -83,7 +86,7 @@ rows! {
     }
 
     /// An image filed under a name.
-    Candidate in Candidates, version 1 {
+    Candidate in Candidates, version 2 {
         /// The name.
         name_id: NameId,
         /// The image.
@@ -94,6 +97,8 @@ rows! {
         caption: String,
         /// Its hash in the source's metadata, where it has one.
         hash: Option<String>,
+        /// Where the source itself holds its bytes, as in `mentions`.
+        image_at: Option<String>,
     }
 
     /// A name's embedding.

@@ -54,7 +54,7 @@ struct ExtractNames {
 const SPEC: StepSpec = StepSpec {
     name: "extract-names",
     stage: StageName::ExtractNames,
-    version: 1,
+    version: 2,
     partitioning: Partitioning::Shards,
     reads: &[Reads::own(TableId::Captions)],
     writes: &[TableId::Mentions],

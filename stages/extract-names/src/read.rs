@@ -61,6 +61,7 @@ fn mentions(row: &Readable, persons: Vec<Range<usize>>) -> Caption {
         start: offset(span.start),
         end: offset(span.end),
         hash: row.hash.as_deref().map(str::to_owned),
+        image_at: None,
     };
     Ok(persons.into_iter().map(mention).collect())
 }

@@ -220,15 +220,17 @@ fn candidate_rows(frame: &DataFrame) -> PolarsResult<Vec<Candidate>> {
     let words = texts(frame, "url")?
         .into_iter()
         .zip(texts(frame, "caption")?)
-        .zip(texts(frame, "hash")?);
+        .zip(texts(frame, "hash")?)
+        .zip(texts(frame, "image_at")?);
     Ok(ids
         .zip(words)
-        .map(|((name_id, image_id), ((url, caption), hash))| Candidate {
+        .map(|((name_id, image_id), (((url, caption), hash), image_at))| Candidate {
             name_id: NameId(name_id),
             image_id: ImageId(image_id),
             url: url.unwrap_or_default(),
             caption: caption.unwrap_or_default(),
             hash,
+            image_at,
         })
         .collect())
 }
@@ -414,7 +416,7 @@ impl Kept {
         part: &Part,
         number: usize,
     ) -> Result<Vec<Candidate>, StageError> {
-        let texts_of_part = read(task, part, &["url", "caption", "hash"])?
+        let texts_of_part = read(task, part, &["url", "caption", "hash", "image_at"])?
             .lazy()
             .with_row_index("row", None);
         let wanted = self

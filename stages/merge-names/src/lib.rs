@@ -35,7 +35,7 @@ struct MergeNames;
 const SPEC: StepSpec = StepSpec {
     name: "merge-names",
     stage: StageName::MergeNames,
-    version: 1,
+    version: 2,
     partitioning: Partitioning::Once,
     reads: &[Reads::all(TableId::Mentions)],
     writes: &[TableId::Names, TableId::Candidates],

@@ -20,6 +20,7 @@ fn mention(name: &str, image: u32) -> Mention {
         end: name.len() as u32,
         caption,
         hash: Some(format!("hash of {image}")),
+        image_at: Some(format!("address of {image}")),
     }
 }
 
@@ -226,6 +227,7 @@ fn rows_are_written_to_the_bucket_of_their_name() -> Result<(), StageError> {
         (one.url.as_str(), one.hash.as_deref()),
         ("http://photos.example/3.jpg", Some("hash of 3"))
     );
+    assert_eq!(one.image_at.as_deref(), Some("address of 3"));
     assert!(one.caption.ends_with("at a premiere"));
     Ok(())
 }

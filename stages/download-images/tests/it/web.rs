@@ -196,6 +196,7 @@ fn each_failure_gets_its_drop_reason_and_good_photos_stay_untouched() -> Result<
         url: url.to_owned(),
         caption: "Mira Castellan at the premiere".to_owned(),
         hash,
+        image_at: None,
     };
     let mut rows: Vec<_> = URLS.iter().map(|(url, _)| row(name, url, None)).collect();
     rows.push(row(
