@@ -4,6 +4,7 @@
 //! through [`table`], its task through [`task::Task`], and nothing of its neighbours; the program plans over
 //! [`step::Step`]s and [`ledger::Ledger`] records without knowing what any stage does.
 
+pub mod cache;
 pub mod digest;
 pub mod drops;
 pub mod error;
@@ -25,6 +26,7 @@ pub mod table;
 pub mod task;
 pub mod testing;
 
+pub use cache::Cache;
 pub use digest::{Digest, KeyHasher};
 pub use drops::{DropReason, Unit};
 pub use error::{CoreError, StageError};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 
+use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::drops::{DropReason, Unit};
 use crate::error::{CoreError, StageError};
@@ -252,6 +253,11 @@ impl Task {
 
     fn checkpoint_path(&self, name: &str) -> String {
         format!("cache/checkpoints/{}/{name}", self.spec.key)
+    }
+
+    /// A folder of the run's cache, which outlives the task: for what is dear to get and the same whenever it is got.
+    pub fn cache(&self, folder: &str) -> Cache {
+        Cache::new(self.context.store.clone(), folder)
     }
 
     /// Writes a file that is no table (weights, a sheet) as a part; `extension` without the dot, `name` for the reader.

@@ -10,6 +10,7 @@ mod frames;
 pub mod merge;
 mod name_status;
 pub mod normalize;
+pub mod second_opinion;
 mod settings;
 
 use laioncele_core::table::{Candidate, Name};

@@ -4,6 +4,7 @@ use laioncele_core::{CoreError, Manifest};
 use serde::{Deserialize, Serialize};
 
 use crate::fold::fold_key;
+use crate::second_opinion::SecondOpinionSettings;
 
 /// `[merge_names]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Settings {
     /// Names of people who asked not to be in the dataset; any of their spellings excludes the
     /// name.
     pub exclude: Vec<String>,
+    /// A language model that is asked about what the rules leave open; without it nobody is asked.
+    #[serde(skip_serializing)]
+    pub second_opinion: Option<SecondOpinionSettings>,
 }
 
 impl Default for Settings {
@@ -30,6 +34,7 @@ impl Default for Settings {
             mononym_min_mentions: 1000,
             common_ratio: 10.0,
             exclude: Vec::new(),
+            second_opinion: None,
         }
     }
 }
@@ -46,6 +51,10 @@ impl Settings {
                 "[merge_names] common_ratio is {}: it must be at least 1",
                 settings.common_ratio
             )));
+        }
+        let opinion = settings.second_opinion.as_ref();
+        if let Some(fault) = opinion.and_then(SecondOpinionSettings::fault) {
+            return Err(manifest.error(fault));
         }
         if let Some(empty) = settings
             .exclude
