@@ -5,6 +5,7 @@
 //! spellings, and a few numbers per mention.
 
 mod decide;
+pub mod evidence;
 pub mod fold;
 mod frames;
 pub mod merge;

@@ -4,6 +4,7 @@ use laioncele_core::{CoreError, Manifest};
 use serde::{Deserialize, Serialize};
 
 use crate::fold::fold_key;
+use crate::normalize::SeveralPeople;
 use crate::second_opinion::SecondOpinionSettings;
 
 /// `[merge_names]`
@@ -22,6 +23,9 @@ pub struct Settings {
     /// Names of people who asked not to be in the dataset; any of their spellings excludes the
     /// name.
     pub exclude: Vec<String>,
+    /// What becomes of a mention that holds several people (`Brad Pitt and Angelina Jolie`):
+    /// `reject` drops it, `split` files it under each person whose full name it holds.
+    pub several_people: SeveralPeople,
     /// A language model that is asked about what the rules leave open; without it nobody is asked.
     #[serde(skip_serializing)]
     pub second_opinion: Option<SecondOpinionSettings>,
@@ -34,6 +38,7 @@ impl Default for Settings {
             mononym_min_mentions: 1000,
             common_ratio: 10.0,
             exclude: Vec::new(),
+            several_people: SeveralPeople::Reject,
             second_opinion: None,
         }
     }

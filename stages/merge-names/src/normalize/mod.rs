@@ -8,6 +8,7 @@
 mod case;
 mod clauses;
 mod lexicon;
+mod normalizer;
 mod repair;
 mod spelling;
 mod word;
@@ -15,7 +16,9 @@ mod words;
 mod writing;
 
 pub(crate) use lexicon::LEXICON;
+pub use normalizer::{Evidence, Normalizer, SeveralPeople};
 pub use spelling::{Rejection, Spelling};
+pub(crate) use word::bare;
 
 /// Mentions longer than this many bytes hold no name: the longest label is far below.
 const LONGEST_MENTION: usize = 400;

@@ -46,7 +46,7 @@ pub(super) fn is_suffix(bare: &str) -> bool {
 }
 
 /// A word in small letters without the signs around it.
-pub(super) fn bare(word: &str) -> String {
+pub(crate) fn bare(word: &str) -> String {
     word.trim_matches(|c: char| !c.is_alphanumeric())
         .replace('.', "")
         .to_lowercase()
