@@ -85,6 +85,8 @@ pub enum DropReason {
     BadUrl,
     /// The same url and caption again.
     RepeatedCaption,
+    /// Beyond the setting's number of mentions in one caption; the name in the detail.
+    TooManyMentions,
     /// The span is no person's name.
     NotAName,
     /// Fewer images than `min_images`.
@@ -200,7 +202,7 @@ mod tests {
         assert_eq!(
             words.join(" "),
             "no_person too_small unsafe watermarked low_similarity empty_caption bad_url \
-             repeated_caption not_a_name too_few_images mononym excluded repeated_image \
+             repeated_caption too_many_mentions not_a_name too_few_images mononym excluded repeated_image \
              too_many_tokens bad_portrait no_face several_faces different_people \
              unknown_name dns connect tls timeout bad_response too_many_redirects \
              http_4xx http_5xx too_large not_an_image corrupt opt_out blocked_address \

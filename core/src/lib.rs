@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod digest;
+mod dropped;
 pub mod drops;
 pub mod error;
 pub mod file_digests;

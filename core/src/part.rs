@@ -40,7 +40,7 @@ impl Part {
 }
 
 /// Rows at most in a row group, so that a reader's memory is bounded whatever the part's size.
-const ROW_GROUP: usize = 16_384;
+pub(crate) const ROW_GROUP: usize = 16_384;
 
 /// `batches` as the bytes of a Parquet file: the same batches always give the same bytes.
 ///
@@ -50,19 +50,52 @@ pub fn encode(
     schema: &std::sync::Arc<Schema>,
     batches: &[RecordBatch],
 ) -> Result<Vec<u8>, CoreError> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_created_by("laioncele".to_owned())
-        .set_max_row_group_row_count(Some(ROW_GROUP))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .build();
-    let fail = |e: parquet::errors::ParquetError| CoreError::parquet("parquet writer", e);
-    let mut writer =
-        ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(fail)?;
+    let mut encoder = PartEncoder::new(schema)?;
     for batch in batches {
-        writer.write(batch).map_err(fail)?;
+        encoder.add(batch)?;
     }
-    writer.into_inner().map_err(fail)
+    encoder.finish()
+}
+
+/// A part as it is written: rows go in, and what is held is their encoded bytes. The bytes are those of [`encode`],
+/// whatever batches the rows come in, as long as each has [`ROW_GROUP`] rows but the last.
+pub(crate) struct PartEncoder {
+    writer: ArrowWriter<Vec<u8>>,
+}
+
+impl PartEncoder {
+    /// A part without rows.
+    pub(crate) fn new(schema: &std::sync::Arc<Schema>) -> Result<Self, CoreError> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_created_by("laioncele".to_owned())
+            .set_max_row_group_row_count(Some(ROW_GROUP))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .build();
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties));
+        Ok(Self {
+            writer: writer.map_err(fail)?,
+        })
+    }
+
+    /// Adds the rows of a batch.
+    pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<(), CoreError> {
+        self.writer.write(batch).map_err(fail)
+    }
+
+    /// Bytes of the row groups that are full.
+    pub(crate) fn bytes(&self) -> usize {
+        self.writer.bytes_written()
+    }
+
+    /// The whole file.
+    pub(crate) fn finish(self) -> Result<Vec<u8>, CoreError> {
+        self.writer.into_inner().map_err(fail)
+    }
+}
+
+fn fail(error: parquet::errors::ParquetError) -> CoreError {
+    CoreError::parquet("parquet writer", error)
 }
 
 /// All rows of a part, its schema and version checked.

@@ -10,8 +10,9 @@ use bytes::Bytes;
 
 use crate::cache::Cache;
 use crate::digest::Digest;
+use crate::dropped::{DroppedPart, DroppedRow, DroppedRows};
 use crate::drops::{DropReason, Unit};
-use crate::error::{CoreError, StageError};
+use crate::error::{CoreError, StageError, chain};
 use crate::ids::NameId;
 use crate::key::KeyParts;
 use crate::ledger::{Ledger, RECORD_FORMAT, Record, RowBalance};
@@ -21,7 +22,7 @@ use crate::partition::Partition;
 use crate::resources::Resources;
 use crate::spec::{Progress, RuntimeEnvironment, TaskSpec};
 use crate::store::Store;
-use crate::table::{Dropped, EmbeddingDims, Row, TableId};
+use crate::table::{EmbeddingDims, Row, TableId};
 
 /// Receives a task's progress. Called often: an implementation decides what to pass on.
 pub trait ProgressReporter: Send {
@@ -58,7 +59,9 @@ pub struct Task {
     context: WorkerContext,
     reporter: Box<dyn ProgressReporter>,
     outputs: Vec<Part>,
-    dropped: Vec<Dropped>,
+    dropped: DroppedRows,
+    /// Why a part of dropped rows was not written; `progress` and the commit tell.
+    failed_drop: Option<String>,
     balances: Vec<(Unit, u64, u64)>,
     metrics: BTreeMap<String, f64>,
     started: Instant,
@@ -73,7 +76,7 @@ impl Task {
         context: WorkerContext,
         reporter: Box<dyn ProgressReporter>,
     ) -> Self {
-        let (outputs, dropped, balances, metrics) = Default::default();
+        let (outputs, dropped, failed_drop, balances, metrics) = Default::default();
         Self {
             spec,
             attempt,
@@ -81,6 +84,7 @@ impl Task {
             reporter,
             outputs,
             dropped,
+            failed_drop,
             balances,
             metrics,
             started: Instant::now(),
@@ -205,7 +209,7 @@ impl Task {
     ) -> Result<(), StageError> {
         let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
         let bytes = part::encode(&R::schema(self.embedding_dims()), batches)?;
-        self.put(R::TABLE, partition, rows, "parquet", bytes)
+        Ok(self.put(R::TABLE, partition, rows, "parquet", bytes)?)
     }
 
     /// Writes a part that is already Parquet (with row groups or schema metadata of its own); its columns must be `R`'s.
@@ -213,13 +217,8 @@ impl Task {
     /// # Errors
     /// A full disk and the like.
     pub fn write_encoded<R: Row>(&mut self, rows: u64, parquet: Vec<u8>) -> Result<(), StageError> {
-        self.put(
-            R::TABLE,
-            &self.spec.partition.clone(),
-            rows,
-            "parquet",
-            parquet,
-        )
+        let partition = self.spec.partition.clone();
+        Ok(self.put(R::TABLE, &partition, rows, "parquet", parquet)?)
     }
 
     /// What an interrupted attempt at this very task (same key) left under `name`.
@@ -271,13 +270,9 @@ impl Task {
         extension: &str,
         bytes: Vec<u8>,
     ) -> Result<(), StageError> {
-        self.put(
-            table,
-            &self.spec.partition.clone(),
-            0,
-            &format!("{name}.{extension}"),
-            bytes,
-        )
+        let partition = self.spec.partition.clone();
+        let suffix = format!("{name}.{extension}");
+        Ok(self.put(table, &partition, 0, &suffix, bytes)?)
     }
 
     fn put(
@@ -287,7 +282,7 @@ impl Task {
         rows: u64,
         suffix: &str,
         bytes: Vec<u8>,
-    ) -> Result<(), StageError> {
+    ) -> Result<(), CoreError> {
         let (digest, size, number) = (Digest::of(&bytes), bytes.len() as u64, self.outputs.len());
         let path = format!(
             "tables/{table}/{partition}/{}-{}-{number}.{suffix}",
@@ -307,7 +302,8 @@ impl Task {
     }
 
     /// Drops a row: `id` of a caption, name or image, under `name_id` where it was filed under one; `detail` is a code,
-    /// a score, a directive or a kept id.
+    /// a score, a directive or a kept id. Rows go to their parts as they come. That a part could not be written is told
+    /// by [`Task::progress`] and by the commit.
     pub fn drop_row(
         &mut self,
         unit: Unit,
@@ -316,14 +312,38 @@ impl Task {
         reason: DropReason,
         detail: Option<String>,
     ) {
-        self.dropped.push(Dropped {
-            step: self.spec.step.clone(),
+        if self.failed_drop.is_some() {
+            return;
+        }
+        let row = DroppedRow {
             unit,
             id,
             name_id,
             reason,
-            detail,
-        });
+            detail: detail.map(String::into_boxed_str),
+        };
+        let dims = self.context.manifest.embedding_dims;
+        let full = self.dropped.add(row, &self.spec.step, &dims);
+        if let Err(error) = full.and_then(|part| self.put_dropped(part)) {
+            self.failed_drop = Some(chain(&error));
+        }
+    }
+
+    fn put_dropped(&mut self, part: Option<DroppedPart>) -> Result<(), CoreError> {
+        let Some(DroppedPart { rows, parquet }) = part else {
+            return Ok(());
+        };
+        let partition = self.spec.partition.clone();
+        self.put(TableId::Dropped, &partition, rows, "parquet", parquet)
+    }
+
+    /// # Errors
+    /// A part of dropped rows could not be written.
+    fn check_drops(&self) -> Result<(), StageError> {
+        match &self.failed_drop {
+            Some(error) => Err(StageError::environment(error.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Balances the rows of `unit`: of `rows_in`, `rows_out` went on and the rows dropped with that unit did not.
@@ -340,7 +360,7 @@ impl Task {
     /// Reports progress; cheap to call often.
     ///
     /// # Errors
-    /// [`StageError::Cancelled`] when the run was asked to stop.
+    /// [`StageError::Cancelled`] when the run was asked to stop; that dropped rows could not be written.
     pub fn progress(&self, done: u64, total: u64, unit: Unit) -> Result<(), StageError> {
         self.report_progress(Progress {
             done,
@@ -353,8 +373,9 @@ impl Task {
     /// As [`Task::progress`], for a task that also counts what it found.
     ///
     /// # Errors
-    /// [`StageError::Cancelled`] when the run was asked to stop.
+    /// [`StageError::Cancelled`] when the run was asked to stop; that dropped rows could not be written.
     pub fn report_progress(&self, progress: Progress) -> Result<(), StageError> {
+        self.check_drops()?;
         self.reporter.progress(progress);
         if self.context.cancelled.load(Ordering::Relaxed) {
             Err(StageError::Cancelled)
@@ -375,15 +396,17 @@ impl Task {
         self.context.resources.get_or_load(key, load)
     }
 
-    /// Writes the dropped rows, checks the balances and creates the record. Returns it, and whether it is the one that
+    /// Writes the last dropped rows, checks the balances and creates the record. Returns it, and whether it is the one that
     /// counts: `false` where another copy of the task committed first.
     ///
     /// # Errors
     /// [`CoreError::Unaccounted`], [`CoreError::UnbalancedDrops`], [`CoreError::NothingBalanced`], or store errors.
     pub fn commit(mut self) -> Result<(Record, bool), StageError> {
+        self.check_drops()?;
         let balances = self.row_balances()?;
-        let rows = std::mem::take(&mut self.dropped);
-        self.write(rows)?;
+        let dims = self.context.manifest.embedding_dims;
+        let last = self.dropped.finish(&self.spec.step, &dims)?;
+        self.put_dropped(last)?;
         let seconds = self.started.elapsed().as_secs_f64();
         let record = Record {
             format: RECORD_FORMAT,
@@ -407,11 +430,7 @@ impl Task {
     }
 
     fn row_balances(&self) -> Result<Vec<RowBalance>, CoreError> {
-        let mut drops: BTreeMap<Unit, BTreeMap<DropReason, u64>> = BTreeMap::new();
-        for row in &self.dropped {
-            let reasons = drops.entry(row.unit).or_default();
-            *reasons.entry(row.reason).or_default() += 1;
-        }
+        let mut drops = self.dropped.counts().clone();
         let mut balances = Vec::new();
         for &(unit, rows_in, rows_out) in &self.balances {
             let dropped = drops.remove(&unit).unwrap_or_default();

@@ -3,8 +3,8 @@
 //!
 //! A task is one Parquet file of the source. It is read batch by batch, only the mapped columns;
 //! rows are filtered and captions read on all of the worker's threads, in the file's order. What is
-//! held in memory is a batch, an open part of mentions and the ids of captions with a mention,
-//! whatever the file's size.
+//! held in memory is two batches, an open part of mentions (both bounded in rows and in bytes), and
+//! the ids of captions with a mention: 10 to 18 bytes each, the only thing that grows with the file.
 
 mod error;
 mod filter;
@@ -38,17 +38,23 @@ use source::SourceFile;
 
 /// Mentions of a part, about 40 MB in memory.
 const PART_ROWS: usize = 1 << 17;
+/// Bytes of texts after which a part is closed although it has fewer rows: several times what
+/// [`PART_ROWS`] ordinary mentions have.
+const PART_BYTES: usize = 96 << 20;
 
 /// The steps of this stage.
 pub fn steps() -> Vec<Box<dyn Step>> {
     vec![Box::new(ExtractNames {
         part_rows: PART_ROWS,
+        part_bytes: PART_BYTES,
     })]
 }
 
 struct ExtractNames {
     /// Mentions after which a part is closed.
     part_rows: usize,
+    /// Bytes of mentions' texts after which a part is closed.
+    part_bytes: usize,
 }
 
 const SPEC: StepSpec = StepSpec {
@@ -89,12 +95,13 @@ impl Step for ExtractNames {
             filters: &filters,
         };
         let rows = shards.iter().map(SourceFile::rows).sum();
-        let mut output = Output::new(self.part_rows);
+        let mut output = Output::new(self, &filters);
         for shard in shards {
             extract(task, shard, &reader, &pool, rows, &mut output)?;
         }
         output.close_part(task)?;
         task.balance(Unit::Caption, output.rows, output.captions);
+        task.balance(Unit::Mention, output.found, output.mentions);
         task.metric("mentions", output.mentions as f64);
         Ok(())
     }
@@ -156,40 +163,52 @@ fn threads(task: &Task) -> Result<Arc<ThreadPool>, StageError> {
 /// What a task has so far.
 struct Output {
     part_rows: usize,
+    part_bytes: usize,
+    /// Bytes of a caption that a mention keeps.
+    window: usize,
+    /// Mentions of a caption that are kept.
+    most: usize,
     rows: u64,
     captions: u64,
+    /// Mentions in these captions.
+    found: u64,
     mentions: u64,
     seen: HashSet<CaptionId>,
     open: Vec<Mention>,
+    /// Bytes of texts in `open`.
+    open_bytes: usize,
     written: bool,
 }
 
 impl Output {
-    fn new(part_rows: usize) -> Self {
-        let (rows, captions, mentions, seen, open, written) = Default::default();
+    fn new(step: &ExtractNames, settings: &Settings) -> Self {
+        let (rows, captions, found, mentions, seen) = Default::default();
         Self {
-            part_rows,
+            part_rows: step.part_rows,
+            part_bytes: step.part_bytes,
+            window: settings.caption_window as usize,
+            most: settings.max_mentions as usize,
             rows,
             captions,
+            found,
             mentions,
             seen,
-            open,
-            written,
+            open: Vec::new(),
+            open_bytes: 0,
+            written: false,
         }
     }
 
-    fn add(&mut self, task: &mut Task, caption: Caption) -> Result<(), StageError> {
+    fn add(&mut self, task: &mut Task, caption: Caption<'_>) -> Result<(), StageError> {
         self.rows += 1;
-        let mentions = match caption {
-            Ok(mentions) => mentions,
+        let persons = match caption {
+            Ok(persons) => persons,
             Err(dropped) => {
                 drop_caption(task, dropped);
                 return Ok(());
             }
         };
-        let Some(caption_id) = mentions.first().map(|m| m.caption_id) else {
-            return Ok(());
-        };
+        let caption_id = persons.row.caption_id;
         if !self.seen.insert(caption_id) {
             drop_caption(
                 task,
@@ -202,9 +221,26 @@ impl Output {
             return Ok(());
         }
         self.captions += 1;
-        self.mentions += mentions.len() as u64;
-        self.open.extend(mentions);
+        self.found += persons.spans.len() as u64;
+        for span in persons.spans.iter().take(self.most) {
+            self.add_mention(task, persons.mention(span, self.window))?;
+        }
+        for span in persons.spans.iter().skip(self.most) {
+            let name = persons.row.caption[span.clone()].to_owned();
+            let reason = DropReason::TooManyMentions;
+            task.drop_row(Unit::Mention, caption_id.0, None, reason, Some(name));
+        }
         if self.open.len() >= self.part_rows {
+            self.close_part(task)?;
+        }
+        Ok(())
+    }
+
+    fn add_mention(&mut self, task: &mut Task, mention: Mention) -> Result<(), StageError> {
+        self.mentions += 1;
+        self.open_bytes += mention.url.len() + mention.caption.len() + mention.name.len();
+        self.open.push(mention);
+        if self.open_bytes >= self.part_bytes {
             self.close_part(task)?;
         }
         Ok(())
@@ -216,6 +252,7 @@ impl Output {
             return Ok(());
         }
         self.written = true;
+        self.open_bytes = 0;
         task.write(std::mem::take(&mut self.open))
     }
 }

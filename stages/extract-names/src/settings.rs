@@ -6,10 +6,10 @@ use laioncele_core::{CoreError, Manifest};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// `[extract_names]`: filters of the source's rows, each off unless set. A filter that is set needs
+/// `[extract_names]`: what is kept of long captions, and filters of the source's rows, each off unless set. A filter that is set needs
 /// its column mapped in `[source.columns]`, and a row whose value is null or not a number does not
 /// pass it: what is unknown counts as unsafe.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Least width in pixels.
@@ -22,6 +22,25 @@ pub struct Settings {
     pub max_pwatermark: Option<f64>,
     /// Lowest cosine similarity in [-1, 1] of image and caption.
     pub min_similarity: Option<f64>,
+    /// Bytes of its caption that a mention keeps at most, the name among them. A longer caption is cut to a window around
+    /// the name, at characters; a name that is longer itself is kept whole. 64 at least.
+    pub caption_window: u32,
+    /// Mentions of one caption that are kept; those after them are dropped as `too_many_mentions`. 1 at least.
+    pub max_mentions: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            min_width: None,
+            min_height: None,
+            max_punsafe: None,
+            max_pwatermark: None,
+            min_similarity: None,
+            caption_window: 4096,
+            max_mentions: 100,
+        }
+    }
 }
 
 impl Settings {
@@ -50,7 +69,25 @@ impl Settings {
                 )));
             }
         }
+        settings.check_bounds().map_err(|e| manifest.error(e))?;
         Ok(settings)
+    }
+
+    fn check_bounds(&self) -> Result<(), String> {
+        let Self {
+            caption_window,
+            max_mentions,
+            ..
+        } = self;
+        if *caption_window < 64 {
+            return Err(format!(
+                "[extract_names] caption_window must be 64 bytes or more, not {caption_window}"
+            ));
+        }
+        if *max_mentions == 0 {
+            return Err("[extract_names] max_mentions must be 1 or more, not 0".to_owned());
+        }
+        Ok(())
     }
 }
 

@@ -24,7 +24,10 @@ use parquet::schema::parser::parse_message_type;
 use super::*;
 
 /// The step with small parts.
-const STEP: ExtractNames = ExtractNames { part_rows: 10_000 };
+const STEP: ExtractNames = ExtractNames {
+    part_rows: 10_000,
+    part_bytes: 4 << 20,
+};
 const URLS: &str = "url = \"URL\"\ncaption = \"TEXT\"\n";
 const ALL: &str = "url = \"URL\"\ncaption = \"TEXT\"\nwidth = \"WIDTH\"\nheight = \"HEIGHT\"\nsimilarity = \"similarity\"\n\
                    punsafe = \"punsafe\"\npwatermark = \"pwatermark\"\nhash = \"md5\"\n";

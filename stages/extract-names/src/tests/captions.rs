@@ -95,6 +95,106 @@ fn repeated_caption_of_one_image_is_dropped() {
     assert_eq!(drops[0].id, CaptionId::of(a, MIRA).0);
 }
 
+/// A caption of `count` names, each in a sentence.
+fn cast_list(count: usize) -> String {
+    "Mira Castellan smiles. ".repeat(count)
+}
+
+#[test]
+fn mentions_of_a_long_caption_keep_a_window_of_it() {
+    let extract = ExtractNamesHarness::new(URLS, "caption_window = 200");
+    let caption = cast_list(40);
+    let record = extract.run_columns(vec![("URL", urls(2)), ("TEXT", texts([&caption, MIRA]))]);
+    let mentions = extract.mentions(&record);
+    let (last, long) = mentions.split_last().expect("mentions");
+    assert_eq!(last.caption, MIRA, "a short caption is kept whole");
+    assert!(long.len() > 20, "{} mentions", long.len());
+    for mention in long {
+        let span = mention.start as usize..mention.end as usize;
+        assert_eq!(mention.caption[span], mention.name);
+        assert_eq!(mention.caption.len(), 200);
+        assert!(caption.contains(&mention.caption));
+        assert_eq!(mention.caption_id, CaptionId::of(&mention.url, &caption));
+    }
+    let starts: std::collections::BTreeSet<u32> = long.iter().map(|m| m.start).collect();
+    assert!(starts.contains(&0), "the first name begins the caption");
+    assert!(
+        starts.iter().any(|start| (80..100).contains(start)),
+        "{starts:?}"
+    );
+}
+
+#[test]
+fn mentions_beyond_the_bound_are_dropped_with_their_names() {
+    let bounded = ExtractNamesHarness::new(URLS, "max_mentions = 3");
+    let free = ExtractNamesHarness::new(URLS, "");
+    let caption = cast_list(40);
+    let columns = || vec![("URL", urls(1)), ("TEXT", texts([caption.as_str()]))];
+    let all = free.run_columns(columns());
+    let record = bounded.run_columns(columns());
+    let (kept, all) = (bounded.mentions(&record), free.mentions(&all));
+    assert_eq!(kept, all[..3]);
+    let drops = bounded.drops(&record);
+    assert_eq!(drops.len(), all.len() - 3);
+    for ((reason, name), mention) in drops.iter().zip(&all[3..]) {
+        assert_eq!(
+            (reason.as_str(), name),
+            ("too_many_mentions", &mention.name)
+        );
+    }
+    let balance = &record.balances[1];
+    let counts = (balance.unit, balance.rows_in, balance.rows_out);
+    assert_eq!(counts, (Unit::Mention, all.len() as u64, 3));
+    assert_eq!(record.metrics["mentions"], 3.0);
+}
+
+/// 100 kB of names in one caption: 400 kB of mentions, not 400 MB.
+#[test]
+fn mentions_grow_with_their_captions_length_only() {
+    let extract = ExtractNamesHarness::new(URLS, "");
+    let caption = cast_list(4000);
+    let record = extract.run_columns(vec![("URL", urls(1)), ("TEXT", texts([caption.as_str()]))]);
+    let mentions = extract.mentions(&record);
+    assert_eq!(mentions.len(), 100);
+    let bytes: usize = mentions.iter().map(|m| m.caption.len()).sum();
+    assert!(bytes <= 100 * 4096, "{bytes} bytes of captions");
+    let balance = &record.balances[1];
+    assert!(balance.rows_in > 2000, "{balance:?}");
+}
+
+#[test]
+fn parts_are_closed_by_their_bytes_too() {
+    let extract = ExtractNamesHarness::new(URLS, "");
+    let caption = cast_list(170);
+    let count = 20;
+    let captions = texts(std::iter::repeat_n(caption.as_str(), count));
+    let record = extract.run_columns(vec![("URL", urls(count)), ("TEXT", captions)]);
+    let rows: Vec<u64> = record
+        .outputs_of(TableId::Mentions)
+        .map(|p| p.rows)
+        .collect();
+    assert_eq!(
+        rows.iter().sum::<u64>(),
+        extract.mentions(&record).len() as u64
+    );
+    assert!(
+        rows.len() > 1 && rows.iter().all(|rows| *rows < 1200),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn senseless_bounds_are_refused() {
+    for (setting, text) in [
+        ("caption_window = 63", "64 bytes"),
+        ("max_mentions = 0", "1 or more"),
+    ] {
+        let error = ExtractNamesHarness::try_new(URLS, setting).err();
+        let error = error.expect("a manifest error").to_string();
+        assert!(error.contains(text), "{error}");
+    }
+}
+
 #[test]
 fn result_is_independent_of_threads_and_batches() {
     // More mentions than one part takes, and more rows than one batch.
