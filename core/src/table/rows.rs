@@ -56,7 +56,7 @@ rows! {
         image_id: ImageId,
         /// The image's url.
         url: String,
-        /// The caption's text.
+        /// The caption's text; of a long caption a window around the span.
         caption: String,
         /// The span's text, as written.
         name: String,
