@@ -33,8 +33,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use laioncele_ner::{EngineError, FindPersons};
-use laioncele_nn::LoadOptions;
 use laioncele_nn::config::JsonFile;
+use laioncele_nn::{LoadOptions, Weights};
 use rayon::prelude::*;
 use tokenizers::{Encoding, Tokenizer};
 
@@ -43,6 +43,9 @@ pub use laioncele_nn::{Error, Result};
 use config::Config;
 use group::{Label, LabelledToken};
 use network::{Network, TokenNetwork};
+
+/// The network's configuration.
+const CONFIG: &str = "config.json";
 
 /// The groups that stand for a person.
 pub const PERSON: [&str; 2] = ["PER", "PERSON"];
@@ -87,6 +90,18 @@ impl BertNer {
         })
     }
 
+    /// The files that [`BertNer::load`] reads, whoever runs the network.
+    ///
+    /// # Errors
+    /// A folder without weights, an index that cannot be read.
+    pub fn files_read(folder: &Path) -> Result<Vec<PathBuf>> {
+        let variant = LoadOptions::default().variant;
+        let mut files = Weights::files_read(folder, network::WEIGHTS, variant)?;
+        files.push(folder.join(CONFIG));
+        files.extend(tokens::files_read(folder));
+        Ok(files)
+    }
+
     /// Loads a model folder whose network rust-bert is to run, with libtorch. Tokens and spans are
     /// made alike.
     ///
@@ -104,7 +119,7 @@ impl BertNer {
         folder: &Path,
         load: impl FnOnce(&JsonFile, &Config, usize) -> Result<N>,
     ) -> Result<Self> {
-        let json = JsonFile::read(&folder.join("config.json"))?;
+        let json = JsonFile::read(&folder.join(CONFIG))?;
         let (config, labels) = read_config(&json)?;
         Ok(Self {
             folder: folder.to_owned(),

@@ -8,6 +8,9 @@ use laioncele_nn::{LoadOptions, Result, Weights, ops};
 
 use crate::config::Config;
 
+/// The weight files, without their extension.
+pub(crate) const WEIGHTS: &str = "model";
+
 /// A token classifier's network, on candle or on libtorch.
 pub(crate) trait TokenNetwork: Send + Sync {
     /// Logits [tokens × labels] of token ids below `vocab_size`, between one and
@@ -33,7 +36,7 @@ impl Network {
         labels: usize,
         options: &LoadOptions,
     ) -> Result<Self> {
-        let weights = Weights::open(folder, "model", options)?;
+        let weights = Weights::open(folder, WEIGHTS, options)?;
         let (bert, hidden) = (weights.pp("bert"), config.hidden_size);
         let embeddings = bert.pp("embeddings");
         let table = |rows: usize, name| embeddings.get((rows, hidden), name);

@@ -1,7 +1,7 @@
 //! The tokenizer of a folder: BERT's cleaning, splitting and word pieces, cut where the model's
 //! positions end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use laioncele_nn::config::JsonFile;
 use laioncele_nn::{Error, Result};
@@ -48,7 +48,7 @@ impl Default for Choices {
 impl Choices {
     /// The file if there is one, and what it says.
     fn read(folder: &Path) -> Result<(Option<JsonFile>, Self)> {
-        let path = folder.join("tokenizer_config.json");
+        let path = choices_file(folder);
         if !path.exists() {
             return Ok((None, Self::default()));
         }
@@ -68,24 +68,46 @@ impl Choices {
     }
 }
 
+/// The files that [`load`] reads.
+pub(crate) fn files_read(folder: &Path) -> Vec<PathBuf> {
+    let choices = choices_file(folder);
+    let choices = choices.exists().then_some(choices);
+    choices
+        .into_iter()
+        .chain([vocabulary_file(folder).0])
+        .collect()
+}
+
+fn choices_file(folder: &Path) -> PathBuf {
+    folder.join("tokenizer_config.json")
+}
+
+/// The file of the vocabulary, and whether it is a whole definition.
+fn vocabulary_file(folder: &Path) -> (PathBuf, bool) {
+    let whole = folder.join("tokenizer.json");
+    match whole.exists() {
+        true => (whole, true),
+        false => (folder.join("vocab.txt"), false),
+    }
+}
+
 /// Loads `tokenizer.json`, or makes the same of `vocab.txt`.
 pub(crate) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
     let (choices_json, choices) = Choices::read(folder)?;
     if let Some(json) = &choices_json {
         json.require("truncation_side", &["\"right\""])?;
     }
-    let path = folder.join("tokenizer.json");
-    let (path, definition) = if path.exists() {
+    let (path, whole) = vocabulary_file(folder);
+    let definition = if whole {
         let json = JsonFile::read(&path)?;
         check_definition(&json, choices_json.as_ref(), &choices)?;
-        (path, json.value().clone())
+        json.value().clone()
     } else {
-        let path = folder.join("vocab.txt");
         if let Some(json) = &choices_json {
             check_special_tokens(json)?;
         }
         let vocabulary = read_vocabulary(&path)?;
-        (path, definition(&vocabulary, &choices))
+        definition(&vocabulary, &choices)
     };
     let tokenizer = Tokenizer::from_bytes(definition.to_string());
     let mut tokenizer = tokenizer.map_err(|e| error(&path, e))?;

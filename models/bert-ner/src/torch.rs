@@ -10,7 +10,7 @@ use tch::nn::VarStore;
 use tch::{Device, Tensor, no_grad};
 
 use crate::config::Config;
-use crate::network::{Network, TokenNetwork};
+use crate::network::{Network, TokenNetwork, WEIGHTS};
 use crate::{Error, Result};
 
 /// rust-bert's network.
@@ -40,7 +40,7 @@ impl RustBert {
         let store = VarStore::new(Device::Cpu);
         let model = BertForTokenClassification::new(store.root(), &shape(config, labels));
         let model = Mutex::new(model.map_err(failure)?);
-        let weights = Weights::open(folder, "model", &LoadOptions::default())?;
+        let weights = Weights::open(folder, WEIGHTS, &LoadOptions::default())?;
         for (name, variable) in store.variables() {
             fill(variable, &name, &weights)?;
         }

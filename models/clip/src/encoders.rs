@@ -1,6 +1,6 @@
 //! Whole encoders: images to features, and texts to embeddings that compare with them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
@@ -40,6 +40,16 @@ impl ImageEncoder {
             preprocessor,
             model,
         })
+    }
+
+    /// The files that [`ImageEncoder::load`] reads.
+    ///
+    /// # Errors
+    /// A folder without weights, an index that cannot be read.
+    pub fn files_read(folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = VisionModel::files_read(folder)?;
+        files.push(Preprocessor::file(folder));
+        Ok(files)
     }
 
     /// The tower.

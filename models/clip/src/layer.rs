@@ -1,16 +1,15 @@
 //! What CLIP's text and image towers share: the residual layer, and where their configuration is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use laioncele_nn::Result;
-use laioncele_nn::Weights;
 use laioncele_nn::config::JsonFile;
 use laioncele_nn::layers::{Activation, LayerNorm, Linear};
 use laioncele_nn::ops;
+use laioncele_nn::{LoadOptions, Result, Weights};
 
 /// The numbers that a tower's layers share.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +31,25 @@ impl LayerConfig {
     }
 }
 
+/// The weight files of a tower, without their extension.
+const WEIGHTS: &str = "model";
+
+/// A tower's weights.
+pub(crate) fn open_weights(folder: &Path, options: &LoadOptions) -> Result<Weights> {
+    Weights::open(folder, WEIGHTS, options)
+}
+
+/// The files that loading a tower reads.
+pub(crate) fn tower_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Weights::files_read(folder, WEIGHTS, LoadOptions::default().variant)?;
+    files.push(config_file(folder));
+    Ok(files)
+}
+
+fn config_file(folder: &Path) -> PathBuf {
+    folder.join("config.json")
+}
+
 /// The configuration of a tower: a `config.json` of its own, or a section of a whole CLIPModel's.
 pub(crate) trait TowerConfig: DeserializeOwned {
     /// Its key in a whole CLIPModel's file.
@@ -45,7 +63,7 @@ pub(crate) trait TowerConfig: DeserializeOwned {
 
     /// Reads `folder/config.json`, and whether it is a whole CLIPModel's.
     fn read(folder: &Path) -> Result<(Self, bool)> {
-        let json = JsonFile::read(&folder.join("config.json"))?;
+        let json = JsonFile::read(&config_file(folder))?;
         let whole = json.get(Self::SECTION).is_some();
         let mut config: Self = match whole {
             true => json.parse_section(Self::SECTION)?,

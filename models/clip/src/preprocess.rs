@@ -1,7 +1,7 @@
 //! Images to CLIP's pixels, byte for byte as Pillow and transformers make them: alpha over white,
 //! antialiased bicubic resize, centre crop, normalization.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, RgbImage};
 use serde::Deserialize;
@@ -47,12 +47,17 @@ fn one_255th() -> f64 {
 }
 
 impl Preprocessor {
+    /// The file that it is read from.
+    pub(crate) fn file(folder: &Path) -> PathBuf {
+        folder.join("preprocessor_config.json")
+    }
+
     /// Reads `preprocessor_config.json` in `folder`.
     ///
     /// # Errors
     /// A configuration that is missing, damaged or not supported.
     pub fn load(folder: &Path) -> Result<Self> {
-        let json = JsonFile::read(&folder.join("preprocessor_config.json"))?;
+        let json = JsonFile::read(&Self::file(folder))?;
         for key in [
             "do_resize",
             "do_center_crop",

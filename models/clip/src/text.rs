@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
-use crate::layer::{Layer, LayerConfig, TowerConfig};
+use crate::layer::{Layer, LayerConfig, TowerConfig, open_weights, tower_files};
 use laioncele_nn::config::JsonFile;
 use laioncele_nn::layers::{Activation, LayerNorm, Linear};
 use laioncele_nn::{Error, Result};
@@ -126,7 +126,7 @@ impl TextModel {
     /// not fit the configuration.
     pub fn load(folder: &Path, with_projection: bool, options: &LoadOptions) -> Result<Self> {
         let (config, whole) = TextConfig::read(folder)?;
-        let weights = Weights::open(folder, "model", options)?;
+        let weights = open_weights(folder, options)?;
         let model = Self::build(config, with_projection, &weights)?;
         weights.finish(if whole {
             &["vision_model.", "visual_projection.", "logit_scale"]
@@ -134,6 +134,14 @@ impl TextModel {
             &[]
         })?;
         Ok(model)
+    }
+
+    /// The files that [`TextModel::load`] reads.
+    ///
+    /// # Errors
+    /// A folder without weights, an index that cannot be read.
+    pub fn files_read(folder: &Path) -> Result<Vec<PathBuf>> {
+        tower_files(folder)
     }
 
     /// The tensors that `config.json` of `folder` asks for; the weights need not be there.

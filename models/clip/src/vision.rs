@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
-use crate::layer::{Layer, LayerConfig, TowerConfig};
+use crate::layer::{Layer, LayerConfig, TowerConfig, open_weights, tower_files};
 use laioncele_nn::Result;
 use laioncele_nn::config::JsonFile;
 use laioncele_nn::layers::{Activation, LayerNorm, Linear};
@@ -126,7 +126,7 @@ impl VisionModel {
     /// not fit the configuration.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let (config, whole) = VisionConfig::read(folder)?;
-        let weights = Weights::open(folder, "model", options)?;
+        let weights = open_weights(folder, options)?;
         let model = Self::build(config, &weights, options)?;
         weights.finish(if whole {
             &["text_model.", "text_projection.", "logit_scale"]
@@ -165,6 +165,14 @@ impl VisionModel {
             dtype: options.dtype,
             config,
         })
+    }
+
+    /// The files that [`VisionModel::load`] reads.
+    ///
+    /// # Errors
+    /// A folder without weights, an index that cannot be read.
+    pub fn files_read(folder: &Path) -> Result<Vec<PathBuf>> {
+        tower_files(folder)
     }
 
     /// The tensors that `config.json` of `folder` asks for; the weights need not be there.

@@ -38,7 +38,7 @@ mod tokenizer;
 mod transition;
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
@@ -105,6 +105,11 @@ const BATCH: usize = 256;
 const BATCH_BYTES: usize = 64 << 10;
 
 impl Ner {
+    /// The files that [`Ner::load`] reads.
+    pub fn files_read(folder: &Path) -> Vec<PathBuf> {
+        package::files_read(folder)
+    }
+
     /// Loads the package's files ([`FILES`]) from `folder`.
     ///
     /// # Errors

@@ -129,6 +129,14 @@ impl Package {
     }
 }
 
+/// The files that [`Package::read`] reads: the list of sums where there is one.
+pub(crate) fn files_read(folder: &Path) -> Vec<PathBuf> {
+    let sums = folder.join(SUMS);
+    let sums = sums.exists().then_some(sums);
+    let files = FILES.iter().map(|name| folder.join(name));
+    files.chain(sums).collect()
+}
+
 /// The listed sums by file name; none where the package has no list.
 fn sums(folder: &Path) -> Result<HashMap<String, String>, NerError> {
     let path = folder.join(SUMS);

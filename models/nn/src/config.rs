@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::foreign;
 
 /// The largest JSON file that is read; tokenizer.json of the real CLIP has 2.2 MB.
 const JSON_LIMIT: u64 = 64 << 20;
@@ -29,9 +30,11 @@ impl JsonFile {
     /// [`Error::Io`], [`Error::TooLarge`], [`Error::Json`].
     pub fn read(path: &Path) -> Result<Self> {
         let text = read_text(path)?;
-        let value = serde_json::from_str(&text).map_err(|source| Error::Json {
-            path: path.into(),
-            source,
+        let value = serde_json::from_str(&text).map_err(|source| {
+            foreign::what_is(path).unwrap_or_else(|| Error::Json {
+                path: path.into(),
+                source,
+            })
         })?;
         Ok(Self {
             path: path.into(),

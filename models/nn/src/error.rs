@@ -47,8 +47,23 @@ pub enum Error {
     #[error("{path}: {reason}")]
     Tokenizer { path: PathBuf, reason: String },
     /// A folder without weights.
-    #[error("{folder} holds no weights; looked for {}", tried.join(", "))]
-    NoWeights { folder: PathBuf, tried: Vec<String> },
+    #[error("{folder} holds no weights; looked for {}{}", tried.join(", "), not_read(pickles))]
+    NoWeights {
+        folder: PathBuf,
+        tried: Vec<String>,
+        /// Names of files with pickled tensors that lie there.
+        pickles: Vec<String>,
+    },
+    /// What a clone without git-lfs leaves in place of a file.
+    #[error(
+        "{path} is a git-lfs pointer, not the file itself: run `git lfs pull` where it was cloned, or download the file"
+    )]
+    LfsPointer { path: PathBuf },
+    /// What a download without permission leaves in place of a file.
+    #[error(
+        "{path} is a web page, not the file itself: download it again (some models want you to log in and accept their terms)"
+    )]
+    WebPage { path: PathBuf },
     /// A weight file that is cut off or not in safetensors format.
     #[error("{path} is not a whole safetensors file")]
     Safetensors {
@@ -88,6 +103,17 @@ pub enum Error {
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// What is said of pickled tensors in place of weights.
+fn not_read(pickles: &[String]) -> String {
+    if pickles.is_empty() {
+        return String::new();
+    }
+    let names = pickles.join(", ");
+    format!(
+        "; {names} is not read, since unpickling can run any code: convert it to safetensors, for example by loading it in Python and calling save_pretrained(FOLDER, safe_serialization=True)"
+    )
 }
 
 /// A `Result` with this crate's [`Error`].

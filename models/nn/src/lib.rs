@@ -14,6 +14,7 @@ mod device;
 ))]
 mod driver;
 mod error;
+mod foreign;
 #[cfg(feature = "cuda")]
 mod fused;
 mod gpu;

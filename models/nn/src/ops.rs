@@ -12,6 +12,17 @@ pub fn on_cpu_in_f32(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
 
+/// Whether `x` is to be converted to float32 for products, whose results are rounded back: the
+/// processor has none of bfloat16. Sums are then as exact as a GPU's, which adds in float32 too.
+pub fn on_cpu_in_bf16(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::BF16
+}
+
+/// A tensor of bfloat16 in float32.
+fn widened(x: &Tensor) -> Result<Tensor> {
+    x.to_dtype(DType::F32)
+}
+
 /// The numbers of a contiguous float32 tensor.
 ///
 /// # Errors
@@ -41,6 +52,16 @@ pub fn linear(
             Some(bias) => x.apply_op3_no_bwd(weight, bias, &op),
             None => x.apply_op2_no_bwd(weight, &op),
         };
+    }
+    if on_cpu_in_bf16(x) {
+        let bias = bias.map(widened).transpose()?;
+        let y = linear(
+            &widened(x)?,
+            &widened(weight)?,
+            bias.as_ref(),
+            channels_first,
+        )?;
+        return y.to_dtype(DType::BF16);
     }
     let y = x.contiguous()?.broadcast_matmul(&weight.t()?)?;
     let y = match bias {
@@ -246,6 +267,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool)
             &v.contiguous()?,
             &AttentionOp { heads, causal },
         );
+    }
+    if on_cpu_in_bf16(q) {
+        let attended = attention(&widened(q)?, &widened(k)?, &widened(v)?, heads, causal)?;
+        return attended.to_dtype(DType::BF16);
     }
     #[cfg(feature = "cuda")]
     if !causal && let Some(attended) = crate::fused::attention(q, k, v, heads)? {

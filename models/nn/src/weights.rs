@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::config::JsonFile;
 use crate::error::{Error, Result, TensorReport};
+use crate::foreign;
 
 /// Which of a folder's weight files to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,8 +99,17 @@ impl Weights {
     /// # Errors
     /// [`Error::NoWeights`]; a file that is damaged or cannot be read.
     pub fn open(folder: &Path, stem: &str, options: &LoadOptions) -> Result<Self> {
-        let paths = find_files(folder, stem, options.variant)?;
-        Self::open_files(folder, paths, options)
+        let files = WeightFiles::find(folder, stem, options.variant)?;
+        Self::open_files(folder, files.weights, options)
+    }
+
+    /// The files that [`Weights::open`] reads: the weight files and the index that names them.
+    ///
+    /// # Errors
+    /// [`Error::NoWeights`]; an index that is damaged or cannot be read.
+    pub fn files_read(folder: &Path, stem: &str, variant: WeightVariant) -> Result<Vec<PathBuf>> {
+        let files = WeightFiles::find(folder, stem, variant)?;
+        Ok(files.index.into_iter().chain(files.weights).collect())
     }
 
     /// Opens one file, whatever its name.
@@ -319,9 +329,11 @@ fn map_file(path: &Path) -> Result<MmapedSafetensors> {
     // folders are not written while a run reads them, and every value read is plain numbers, valid
     // for any bits.
     let mapped = unsafe { MmapedSafetensors::new(path) };
-    mapped.map_err(|source| Error::Safetensors {
-        path: path.into(),
-        source: Box::new(source),
+    mapped.map_err(|source| {
+        foreign::what_is(path).unwrap_or_else(|| Error::Safetensors {
+            path: path.into(),
+            source: Box::new(source),
+        })
     })
 }
 
@@ -359,43 +371,63 @@ struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The files of the wanted variant: one, or the shards that an index names.
-fn find_files(folder: &Path, stem: &str, variant: WeightVariant) -> Result<Vec<PathBuf>> {
-    let full = (
-        format!("{stem}.safetensors"),
-        format!("{stem}.safetensors.index.json"),
-    );
-    let half = (
-        format!("{stem}.fp16.safetensors"),
-        format!("{stem}.safetensors.index.fp16.json"),
-    );
-    let candidates = match variant {
-        WeightVariant::Any => vec![full, half],
-        WeightVariant::Full => vec![full],
-        WeightVariant::Half => vec![half],
-    };
-    for (whole, index) in &candidates {
-        if folder.join(index).is_file() {
-            return shard_files(folder, index);
-        }
-        if folder.join(whole).is_file() {
-            return Ok(vec![folder.join(whole)]);
-        }
-    }
-    let tried = candidates
-        .into_iter()
-        .flat_map(|(whole, index)| [whole, index])
-        .collect();
-    Err(Error::NoWeights {
-        folder: folder.into(),
-        tried,
-    })
+/// A folder's weight files of the wanted variant.
+struct WeightFiles {
+    /// The file that names the shards.
+    index: Option<PathBuf>,
+    /// The one whole file, or the shards.
+    weights: Vec<PathBuf>,
 }
 
-fn shard_files(folder: &Path, index: &str) -> Result<Vec<PathBuf>> {
-    let json = JsonFile::read(&folder.join(index))?;
+impl WeightFiles {
+    /// The whole file where there is one: an index beside it is of an earlier export.
+    fn find(folder: &Path, stem: &str, variant: WeightVariant) -> Result<Self> {
+        let full = (
+            format!("{stem}.safetensors"),
+            format!("{stem}.safetensors.index.json"),
+        );
+        let half = (
+            format!("{stem}.fp16.safetensors"),
+            format!("{stem}.safetensors.index.fp16.json"),
+        );
+        let candidates = match variant {
+            WeightVariant::Any => vec![full, half],
+            WeightVariant::Full => vec![full],
+            WeightVariant::Half => vec![half],
+        };
+        for (whole, index) in &candidates {
+            let (whole, index) = (folder.join(whole), folder.join(index));
+            if whole.is_file() {
+                return Ok(Self {
+                    index: None,
+                    weights: vec![whole],
+                });
+            }
+            if index.is_file() {
+                return Ok(Self {
+                    weights: shard_files(folder, &index)?,
+                    index: Some(index),
+                });
+            }
+        }
+        Err(Error::NoWeights {
+            folder: folder.into(),
+            tried: candidates
+                .into_iter()
+                .flat_map(|(whole, index)| [whole, index])
+                .collect(),
+            pickles: foreign::pickles(folder),
+        })
+    }
+}
+
+fn shard_files(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
+    let json = JsonFile::read(index)?;
     let index: ShardIndex = json.parse()?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    if names.is_empty() {
+        return Err(json.unsupported("weight_map", "{}", "the file of each tensor"));
+    }
     for name in &names {
         // A shard lies beside its index; anything else would let a model folder read other files.
         if Path::new(name)

@@ -329,3 +329,26 @@ fn load_names_missing_and_damaged_files() {
     let error = BertNer::load(folder.path()).err().expect("refused");
     assert!(matches!(error, Error::Safetensors { .. }), "{error}");
 }
+
+/// The files that are said to be read are those of the folder, and nothing beside them.
+#[test]
+fn the_files_that_are_read_are_known() {
+    for kind in ["cased", "uncased"] {
+        let folder = folder(kind);
+        let entries = fs::read_dir(folder.path()).expect("files").flatten();
+        let mut all: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        all.sort();
+        fs::write(folder.path().join("pytorch_model.bin"), b"x").expect("written");
+        let mut read = BertNer::files_read(folder.path()).expect("files");
+        read.sort();
+        assert_eq!(read, all, "{kind}");
+        let aside = folder.path().join("aside");
+        for file in all {
+            fs::rename(&file, &aside).expect("moved");
+            // Without its choices a tokenizer has others, or the defaults.
+            let optional = file.ends_with("tokenizer_config.json");
+            assert!(optional || BertNer::load(folder.path()).is_err(), "{kind}");
+            fs::rename(&aside, &file).expect("moved back");
+        }
+    }
+}

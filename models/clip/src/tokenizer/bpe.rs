@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -44,24 +44,44 @@ enum MergeJson {
     Pair(String, String),
 }
 
-impl BytePairs {
-    pub(super) fn load(folder: &Path, unk: &str) -> Result<Self> {
+/// Where a folder has its vocabulary and merges.
+pub(super) enum VocabularyFiles {
+    /// `tokenizer.json`, which has both.
+    Whole(PathBuf),
+    /// `vocab.json` and `merges.txt`.
+    Pair {
+        vocabulary: PathBuf,
+        merges: PathBuf,
+    },
+}
+
+impl VocabularyFiles {
+    pub(super) fn of(folder: &Path) -> Self {
         let whole = folder.join("tokenizer.json");
         if whole.is_file() {
-            let json: TokenizerJson = JsonFile::read(&whole)?.parse()?;
-            let merges = json
-                .model
-                .merges
-                .into_iter()
-                .filter_map(|merge| match merge {
-                    MergeJson::Line(line) => split_pair(&line),
-                    MergeJson::Pair(left, right) => Some((left, right)),
-                });
-            return Self::new(&whole, json.model.vocab, merges.collect(), unk);
+            return Self::Whole(whole);
         }
-        let vocabulary: HashMap<String, u32> =
-            JsonFile::read(&folder.join("vocab.json"))?.parse()?;
-        let path = folder.join("merges.txt");
+        Self::Pair {
+            vocabulary: folder.join("vocab.json"),
+            merges: folder.join("merges.txt"),
+        }
+    }
+
+    pub(super) fn paths(self) -> Vec<PathBuf> {
+        match self {
+            Self::Whole(path) => vec![path],
+            Self::Pair { vocabulary, merges } => vec![vocabulary, merges],
+        }
+    }
+}
+
+impl BytePairs {
+    pub(super) fn load(folder: &Path, unk: &str) -> Result<Self> {
+        let (vocabulary, path) = match VocabularyFiles::of(folder) {
+            VocabularyFiles::Whole(path) => return Self::load_whole(&path, unk),
+            VocabularyFiles::Pair { vocabulary, merges } => (vocabulary, merges),
+        };
+        let vocabulary: HashMap<String, u32> = JsonFile::read(&vocabulary)?.parse()?;
         let text = read_text(&path)?;
         let lines = text
             .split('\n')
@@ -72,6 +92,16 @@ impl BytePairs {
             lines.filter_map(split_pair).collect(),
             unk,
         )
+    }
+
+    fn load_whole(path: &Path, unk: &str) -> Result<Self> {
+        let json: TokenizerJson = JsonFile::read(path)?.parse()?;
+        let merges = json.model.merges.into_iter();
+        let merges = merges.filter_map(|merge| match merge {
+            MergeJson::Line(line) => split_pair(&line),
+            MergeJson::Pair(left, right) => Some((left, right)),
+        });
+        Self::new(path, json.model.vocab, merges.collect(), unk)
     }
 
     fn new(

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
-use bpe::BytePairs;
+use bpe::{BytePairs, VocabularyFiles};
 use laioncele_nn::config::JsonFile;
 use laioncele_nn::{Error, Result};
 
@@ -52,7 +52,7 @@ impl Tokenizer {
     /// # Errors
     /// A file that is missing, damaged or not supported; a special token that the vocabulary lacks.
     pub fn load(folder: &Path) -> Result<Self> {
-        let json = JsonFile::read(&folder.join("tokenizer_config.json"))?;
+        let json = JsonFile::read(&config_file(folder))?;
         json.require("do_lower_case", &["true"])?;
         json.require("add_prefix_space", &["false"])?;
         let length = match json.get("model_max_length") {
@@ -91,6 +91,14 @@ impl Tokenizer {
             late: with_ids(true)?,
             pairs,
         })
+    }
+
+    /// The files that [`Tokenizer::load`] reads.
+    pub fn files_read(folder: &Path) -> Vec<PathBuf> {
+        let vocabulary = VocabularyFiles::of(folder).paths();
+        std::iter::once(config_file(folder))
+            .chain(vocabulary)
+            .collect()
     }
 
     /// Ids per text, padding included.
@@ -134,6 +142,10 @@ impl Tokenizer {
             }
         }
     }
+}
+
+fn config_file(folder: &Path) -> PathBuf {
+    folder.join("tokenizer_config.json")
 }
 
 /// NFC, every run of white space one space, lower case code point by code point (so no final

@@ -261,3 +261,29 @@ proptest! {
         });
     }
 }
+
+/// The files that are said to be read are enough, and each network file is needed.
+#[test]
+fn the_files_that_are_read_are_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copies: Vec<PathBuf> = Ner::files_read(&package())
+        .iter()
+        .map(|file| {
+            let copy = folder
+                .path()
+                .join(file.strip_prefix(package()).expect("inside"));
+            std::fs::create_dir_all(copy.parent().expect("a parent")).expect("folders");
+            std::fs::copy(file, &copy).expect("copied");
+            copy
+        })
+        .collect();
+    assert!(Ner::load(folder.path()).is_ok());
+    let aside = folder.path().join("aside");
+    for copy in copies {
+        std::fs::rename(&copy, &aside).expect("moved");
+        let sums = copy.ends_with(laioncele_ner::SUMS);
+        assert_eq!(Ner::load(folder.path()).is_ok(), sums, "{}", copy.display());
+        assert_ne!(Ner::files_read(folder.path()).contains(&copy), sums);
+        std::fs::rename(&aside, &copy).expect("moved back");
+    }
+}
