@@ -98,6 +98,7 @@ fn classify(error: &CoreError) -> (Exit, Option<&'static str>) {
             Some("fix this and rerun the command; the run resumes"),
         ),
         CoreError::Missing { .. }
+        | CoreError::Model { .. }
         | CoreError::EmptySource { .. }
         | CoreError::Parquet { .. }
         | CoreError::Schema { .. }

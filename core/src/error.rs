@@ -31,6 +31,14 @@ pub enum CoreError {
         /// Why.
         source: io::Error,
     },
+    /// A model that cannot be loaded, since nothing tells which of its files to read.
+    #[error("the model in {path} cannot be used")]
+    Model {
+        /// The model's file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        source: Cause,
+    },
     /// The object store refused.
     #[error("cannot access {path} in the store")]
     Store {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, KeyHasher};
 use crate::error::CoreError;
+use crate::step::ModelFiles;
 
 /// Digests of files and folders outside the store (models, the source's shards).
 ///
@@ -49,14 +50,39 @@ impl FileDigests {
         if !path.is_dir() {
             return self.of_file(path);
         }
+        self.of_files(path, &files_below(path)?)
+    }
+
+    /// The digest of what is read of a model: that of [`FileDigests::of`] where every file of its folder is.
+    ///
+    /// # Errors
+    /// As [`FileDigests::of`]; [`CoreError::Model`] where the folder does not tell what is read of it.
+    pub fn of_model(&self, model: &ModelFiles) -> Result<Digest, CoreError> {
+        let path = &model.path;
+        let meta = fs::metadata(path).map_err(|e| CoreError::from_io(path, e))?;
+        if !meta.is_dir() {
+            return self.of_file(path);
+        }
+        let files = (model.files_read)(path).map_err(|source| CoreError::Model {
+            path: path.clone(),
+            source,
+        });
+        let mut files = files?;
+        files.sort();
+        files.dedup();
+        self.of_files(path, &files)
+    }
+
+    /// The digest of `files` (sorted) by their names relative to `folder`.
+    fn of_files(&self, folder: &Path, files: &[PathBuf]) -> Result<Digest, CoreError> {
         let mut hasher = KeyHasher::new("folder");
-        for file in files_below(path)? {
+        for file in files {
             let name = file
-                .strip_prefix(path)
-                .unwrap_or(&file)
+                .strip_prefix(folder)
+                .unwrap_or(file)
                 .to_string_lossy()
                 .into_owned();
-            hasher = hasher.digest(&name, self.of_file(&file)?);
+            hasher = hasher.digest(&name, self.of_file(file)?);
         }
         Ok(hasher.finish())
     }
@@ -166,5 +192,43 @@ mod tests {
         let third = FileDigests::open(None).of(folder.path())?;
         assert!(first != second && second != third && first != third);
         Ok(())
+    }
+
+    /// What lies beside the files that are read is not looked at: here it cannot even be opened.
+    #[test]
+    fn of_a_model_only_what_is_read_counts() -> Result<(), CoreError> {
+        let folder =
+            tempfile::tempdir().map_err(|e| CoreError::from_io(Path::new("tempdir"), e))?;
+        let root = folder.path();
+        let write = |name: &str, text: &str| {
+            fs::write(root.join(name), text).map_err(|e| CoreError::from_io(root, e))
+        };
+        let model = ModelFiles::folder("models.test", root.to_owned(), |folder| {
+            Ok(["weights", "config.json"]
+                .map(|name| folder.join(name))
+                .into())
+        });
+        let digest = || FileDigests::open(None).of_model(&model);
+        assert!(
+            matches!(digest(), Err(CoreError::Missing { path }) if path.ends_with("config.json"))
+        );
+        write("config.json", "{}")?;
+        write("weights", "1")?;
+        let first = digest()?;
+        assert_eq!(first, FileDigests::open(None).of(root)?);
+        std::os::unix::fs::symlink(root.join("nowhere"), root.join("model.onnx"))
+            .map_err(|e| CoreError::from_io(root, e))?;
+        assert!(FileDigests::open(None).of(root).is_err());
+        assert_eq!(digest()?, first);
+        write("weights", "2")?;
+        assert_ne!(digest()?, first);
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_in_place_of_one_file_is_refused() {
+        let model = ModelFiles::file("models.test", std::env::temp_dir());
+        let error = FileDigests::open(None).of_model(&model);
+        assert!(matches!(error, Err(CoreError::Model { .. })), "{error:?}");
     }
 }

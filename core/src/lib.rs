@@ -36,6 +36,6 @@ pub use manifest::Manifest;
 pub use names::StageName;
 pub use part::Part;
 pub use partition::Partition;
-pub use step::{ModelFiles, Partitioning, Reads, Scope, Step, StepSpec};
+pub use step::{FilesRead, ModelFiles, Partitioning, Reads, Scope, Step, StepSpec};
 pub use table::{EmbeddingDims, Row, TableId};
 pub use task::Task;

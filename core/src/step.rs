@@ -1,8 +1,8 @@
 //! Steps: what a step promises the planner, and how its work is partitioned.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::error::{CoreError, StageError};
+use crate::error::{Cause, CoreError, StageError};
 use crate::ledger::Record;
 use crate::manifest::Manifest;
 use crate::names::StageName;
@@ -59,6 +59,9 @@ impl Reads {
     }
 }
 
+/// Lists the files of a model's folder that are read when it is loaded.
+pub type FilesRead = fn(&Path) -> Result<Vec<PathBuf>, Cause>;
+
 /// Files of a model that a step uses; their digest is in the key of each of its tasks.
 #[derive(Clone, Debug)]
 pub struct ModelFiles {
@@ -66,6 +69,26 @@ pub struct ModelFiles {
     pub label: String,
     /// File or folder.
     pub path: PathBuf,
+    /// What is read of a folder: nothing else that lies there is in the key. A file is read itself.
+    pub files_read: FilesRead,
+}
+
+impl ModelFiles {
+    /// A model that is one file.
+    pub fn file(label: impl Into<String>, path: PathBuf) -> Self {
+        Self::folder(label, path, |_| {
+            Err(std::io::Error::from(std::io::ErrorKind::IsADirectory).into())
+        })
+    }
+
+    /// A model that is a folder of which `files_read` are read, or one file in its place.
+    pub fn folder(label: impl Into<String>, path: PathBuf, files_read: FilesRead) -> Self {
+        Self {
+            label: label.into(),
+            path,
+            files_read,
+        }
+    }
 }
 
 /// What a step is, whatever the manifest says.
@@ -113,7 +136,7 @@ pub trait Step: Send + Sync {
     /// An unknown key or wrong type, naming the nearest valid key.
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError>;
 
-    /// The model files it uses, by default none. They must exist; their digests go into the key.
+    /// The model files it uses, by default none. They must exist; the digests of what is read of them go into the key.
     ///
     /// # Errors
     /// Settings of the wrong form.

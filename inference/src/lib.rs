@@ -28,5 +28,5 @@ pub use crop::training_crop;
 pub use error::ModelError;
 pub use loader::ModelLoader;
 pub use png::encode_png;
-pub use sections::{FaceSection, ImageEncoderSection, SchedulerChoice, SdxlSection};
+pub use sections::{FaceSection, ImageEncoderSection, SchedulerChoice, SdxlSection, Unconditional};
 pub use threads::{pool_of, thread_pool};

@@ -161,7 +161,11 @@ impl<'a> ModelLoader<'a> {
 mod tests {
     use std::path::{Path, PathBuf};
 
+    use laioncele_core::file_digests::FileDigests;
+    use laioncele_core::{Digest, ModelFiles};
+
     use super::*;
+    use crate::SdxlSection;
 
     fn mini() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/mini")
@@ -185,6 +189,126 @@ mod tests {
 
     fn text<T>(result: Result<T, StageError>) -> String {
         result.err().map_or_else(String::new, |e| e.to_string())
+    }
+
+    /// The section over an SDXL folder, and that over its image encoders.
+    fn sections(folder: &Path) -> (SdxlSection, ImageEncoderSection) {
+        let sdxl = SdxlSection {
+            files: SdxlFiles {
+                folder: folder.to_owned(),
+                ..SdxlFiles::default()
+            },
+            unconditional: Default::default(),
+        };
+        let images = ImageEncoderSection {
+            first: folder.join("image_encoder"),
+            second: folder.join("image_encoder_2"),
+            precision: Default::default(),
+            device: Default::default(),
+        };
+        (sdxl, images)
+    }
+
+    fn model_files(folder: &Path) -> Vec<ModelFiles> {
+        let (sdxl, images) = sections(folder);
+        let files = [
+            sdxl.text_model_files(),
+            sdxl.image_model_files(),
+            images.model_files(),
+        ];
+        files.concat()
+    }
+
+    /// Label → digest.
+    fn digests(folder: &Path) -> Vec<(String, Digest)> {
+        let digests = FileDigests::open(None);
+        let digest = |model: &ModelFiles| {
+            let digest = digests.of_model(model).expect("a digest");
+            (model.label.clone(), digest)
+        };
+        model_files(folder).iter().map(digest).collect()
+    }
+
+    fn load_all(folder: &Path) -> Result<(), StageError> {
+        let (sdxl, images) = sections(folder);
+        let dims = dims();
+        let loader = ModelLoader::without_task(&dims);
+        loader.sdxl(&sdxl.files)?;
+        loader.text_encoders(&sdxl.files)?;
+        loader.image_encoders(&images).map(drop)
+    }
+
+    /// A folder with nothing but what keys digest.
+    fn only_what_is_read() -> (tempfile::TempDir, Vec<PathBuf>) {
+        let whole = mini().join("sdxl-mini");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut copies = Vec::new();
+        for model in model_files(&whole) {
+            let files = match model.path.is_dir() {
+                true => (model.files_read)(&model.path).expect("files"),
+                false => vec![model.path],
+            };
+            for file in files {
+                let copy = folder
+                    .path()
+                    .join(file.strip_prefix(&whole).expect("inside"));
+                std::fs::create_dir_all(copy.parent().expect("a parent")).expect("folders");
+                std::fs::copy(file, &copy).expect("copied");
+                copies.push(copy);
+            }
+        }
+        (folder, copies)
+    }
+
+    /// What keys digest is what is read: it is enough to load everything, and nothing of it can be spared.
+    #[test]
+    fn keys_digest_what_loading_reads() {
+        let (folder, files) = only_what_is_read();
+        load_all(folder.path()).expect("everything is there");
+        assert!(files.len() > 15, "{files:?}");
+        let aside = folder.path().join("aside");
+        for file in files {
+            std::fs::rename(&file, &aside).expect("moved");
+            assert!(
+                load_all(folder.path()).is_err(),
+                "{} is not read",
+                file.display()
+            );
+            std::fs::rename(&aside, &file).expect("moved back");
+        }
+    }
+
+    #[test]
+    fn files_that_are_not_read_change_no_digest() {
+        let (folder, _) = only_what_is_read();
+        let before = digests(folder.path());
+        for name in [
+            "README.md",
+            ".gitattributes",
+            ".cache/huggingface/download/x.lock",
+            "unet/model.onnx",
+            "unet/diffusion_pytorch_model.fp16.safetensors",
+            "unet/diffusion_pytorch_model.bin",
+            "vae/.cache/x",
+            "text_encoder/model.onnx_data",
+            "text_encoder_2/flax_model.msgpack",
+            "tokenizer/special_tokens_map.json",
+            "image_encoder/pytorch_model.bin",
+            "image_encoder/tokenizer.json",
+            "scheduler/README.md",
+        ] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+            std::fs::write(path, b"not read").expect("written");
+        }
+        assert_eq!(digests(folder.path()), before);
+        let config = folder.path().join("vae/config.json");
+        let text = std::fs::read_to_string(&config).expect("a file");
+        std::fs::write(&config, text + " ").expect("written");
+        let after = digests(folder.path());
+        let changed = before.iter().zip(&after).filter(|(a, b)| a != b);
+        let changed: Vec<&str> = changed.map(|((label, _), _)| label.as_str()).collect();
+        assert_eq!(changed, ["models.sdxl.vae"]);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use laioncele_core::{CoreError, DropReason, Manifest};
+use laioncele_core::error::Cause;
+use laioncele_core::{CoreError, DropReason, Manifest, ModelFiles};
 use laioncele_image::{DecodeError, Limits, Orientation, decode};
 use serde::Deserialize;
 
@@ -65,6 +66,20 @@ pub fn people(folder: &Path) -> Result<Vec<Person>, CoreError> {
     }
     let person = |(name, photos)| Person { name, photos };
     Ok(people.into_iter().map(person).collect())
+}
+
+/// The photos of a folder's people, as task keys want them.
+///
+/// # Errors
+/// As [`people`].
+pub fn files_read(folder: &Path) -> Result<Vec<PathBuf>, Cause> {
+    let photos = people(folder)?.into_iter().flat_map(|person| person.photos);
+    Ok(photos.collect())
+}
+
+/// The folder of reference photos, as a step's key names it.
+pub fn model_files(folder: PathBuf) -> ModelFiles {
+    ModelFiles::folder("references", folder, files_read)
 }
 
 /// The entries of a folder whose names do not begin with a dot, sorted.

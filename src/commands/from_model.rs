@@ -48,9 +48,6 @@ pub(super) struct FromModel {
     /// step, pixels
     #[arg(long, value_name = "FILE", requires = "model")]
     trace: Option<PathBuf>,
-    /// Another U-Net: a folder, or one safetensors file of weights
-    #[arg(long, value_name = "PATH", requires = "model")]
-    unet: Option<PathBuf>,
     /// Pixels [default: the latents', else the model's own]
     #[arg(long, value_name = "PIXELS", requires = "model")]
     height: Option<usize>,
@@ -130,7 +127,7 @@ impl FromModel {
         }
         let latents = self.initial_latents.as_deref().map(InitialLatents::read);
         let latents = latents.transpose().map_err(|e| model_failure(&e))?;
-        let files = self.files();
+        let files = self.files(generation);
         let texts = self.encode(&files, prompts, generation);
         let Texts {
             negative,
@@ -165,10 +162,11 @@ impl FromModel {
         Ok(written)
     }
 
-    fn files(&self) -> SdxlFiles {
+    fn files(&self, generation: &GenerationArgs) -> SdxlFiles {
         SdxlFiles {
             folder: self.model.clone().unwrap_or_default(),
-            unet: self.unet.clone(),
+            unet: generation.unet.clone(),
+            vae: generation.vae.clone(),
             precision: self.precision.unwrap_or_default(),
             device: self.device.unwrap_or_default(),
             batch: self.batch,

@@ -56,6 +56,12 @@ pub(super) struct GenerationArgs {
     /// How the name goes into the prompt: `prepend`, or `substitute` for "a person" and the like
     #[arg(long, value_name = "HOW", default_value = "prepend")]
     pub naming: Naming,
+    /// Another U-Net: a folder, or one safetensors file of weights
+    #[arg(long, value_name = "PATH")]
+    pub unet: Option<PathBuf>,
+    /// Another VAE: a folder, or one safetensors file of weights
+    #[arg(long, value_name = "PATH")]
+    pub vae: Option<PathBuf>,
     /// The folder to write the images to
     #[arg(long, value_name = "FOLDER", default_value = "generated")]
     into: PathBuf,
@@ -93,7 +99,15 @@ impl GenerationArgs {
             dims: &session.manifest.embedding_dims,
             parts: &parts,
         };
-        let config = StageConfig::from_manifest(&session.manifest)?.generation();
+        let mut config = StageConfig::from_manifest(&session.manifest)?.generation();
+        for (part, other) in [
+            (&mut config.sdxl.unet, &self.unet),
+            (&mut config.sdxl.vae, &self.vae),
+        ] {
+            if other.is_some() {
+                part.clone_from(other);
+            }
+        }
         let pipeline = GenerationPipeline::open(&config, &tables);
         let mut pipeline = pipeline.map_err(|e| failure(e, ""))?;
         self.set(&mut pipeline.sampling)?;

@@ -59,7 +59,7 @@ fn step_info(
     settings: BTreeMap<String, String>,
     digests: &FileDigests,
 ) -> Result<StepInfo, Failure> {
-    let digest = |m: ModelFiles| match digests.of(&m.path) {
+    let digest = |m: ModelFiles| match digests.of_model(&m) {
         Ok(digest) => Ok((m.label, digest)),
         Err(error) => Err(no_model(manifest, &m.label, error)),
     };

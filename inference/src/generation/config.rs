@@ -5,13 +5,15 @@ use laioncele_face::FaceFiles;
 use laioncele_sdxl::{SamplingSettings, SdxlFiles};
 use serde::{Deserialize, Serialize};
 
-use crate::ImageEncoderSection;
+use crate::{ImageEncoderSection, Unconditional};
 
 /// Models and numbers of a [`crate::generation::GenerationPipeline`].
 #[derive(Clone, Debug)]
 pub struct GenerationConfig {
     /// The model that generates.
     pub sdxl: SdxlFiles,
+    /// What guidance guides away from.
+    pub unconditional: Unconditional,
     /// The image encoders whose features the trained encoder reads.
     pub image_encoders: ImageEncoderSection,
     /// The face networks; not needed for whole photos without a guess at the gender. Their gender network is what makes

@@ -9,8 +9,7 @@ use laioncele_core::TableId;
 use laioncele_encoder::{CONFIG_FILE, Crop, Encoder, WEIGHTS_FILE};
 use laioncele_face::FaceNets;
 use laioncele_sdxl::{
-    ImageRequest, NameTensor, Naming, NegativePrompt, Noise, PromptEmbedding, SamplingSettings,
-    Sdxl, TextEncoders,
+    ImageRequest, NameTensor, Naming, Noise, PromptEmbedding, SamplingSettings, Sdxl, TextEncoders,
 };
 
 use super::config::{Eta, GenerationConfig, MeanLength};
@@ -87,7 +86,7 @@ impl GenerationPipeline {
         sdxl.check(&config.sampling)?;
         let faces = config.face.as_ref().map(|files| loader.face_nets(files));
         Ok(Self {
-            negative: texts.encode_negative(&NegativePrompt::Model)?,
+            negative: texts.encode_negative(&config.unconditional.negative())?,
             faces: faces.transpose()?,
             predictor: NamePredictor::load(config, tables)?,
             crop: config.crop,

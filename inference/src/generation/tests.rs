@@ -12,7 +12,7 @@ use super::*;
 use crate::testing::{
     NAMES, encoder_parts, memorizing_encoder, mini_manifest, name_rows, run_parts,
 };
-use crate::{FaceSection, ImageEncoderSection, SdxlSection};
+use crate::{FaceSection, ImageEncoderSection, SdxlSection, Unconditional};
 
 const PROMPT: &str = "a portrait of a person";
 
@@ -27,6 +27,7 @@ fn config(manifest: &Manifest) -> GenerationConfig {
         sdxl: SdxlSection::from_manifest(manifest)
             .expect("[models.sdxl]")
             .files,
+        unconditional: Unconditional::Model,
         image_encoders: ImageEncoderSection::from_manifest(manifest).expect("a section"),
         face: None,
         crop: Crop::Whole,

@@ -7,7 +7,7 @@ use laioncele_core::{CoreError, Manifest};
 use laioncele_face::{Device, FaceFiles};
 use serde::Deserialize;
 
-use super::model_files;
+use super::label;
 
 /// `[models.face]`
 #[derive(Deserialize)]
@@ -91,7 +91,7 @@ pub fn face_model_files(files: &FaceFiles) -> Vec<ModelFiles> {
         .into_iter()
         .filter_map(|(role, path)| Some((role, path?)));
     present
-        .map(|(role, path)| model_files("face", role, path.to_owned()))
+        .map(|(role, path)| ModelFiles::file(label("face", role), path.to_owned()))
         .collect()
 }
 

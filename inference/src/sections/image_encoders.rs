@@ -7,7 +7,7 @@ use laioncele_core::{CoreError, Manifest};
 use laioncele_nn::{DeviceChoice, LoadOptions, Precision};
 use serde::Deserialize;
 
-use super::model_files;
+use super::{files_read, label};
 
 /// `[models.image_encoders]`: the two CLIP image encoders whose features the encoder reads.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -43,7 +43,10 @@ impl ImageEncoderSection {
     pub fn model_files(&self) -> Vec<ModelFiles> {
         let roles = [("first", &self.first), ("second", &self.second)];
         roles
-            .map(|(role, path)| model_files("image_encoders", role, path.clone()))
+            .map(|(role, path)| {
+                let label = label("image_encoders", role);
+                ModelFiles::folder(label, path.clone(), files_read::image_encoder)
+            })
             .into()
     }
 

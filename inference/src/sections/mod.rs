@@ -9,19 +9,84 @@ mod face;
 mod image_encoders;
 mod sdxl;
 
-use std::path::PathBuf;
-
-use laioncele_core::ModelFiles;
-
 pub use face::{FaceSection, face_model_files};
 pub use image_encoders::ImageEncoderSection;
-pub use sdxl::{SchedulerChoice, SdxlSection};
+pub use sdxl::{SchedulerChoice, SdxlSection, Unconditional};
 
-/// A file or folder of `[models.section]`, as a step's key names it.
-pub fn model_files(section: &str, role: &str, path: PathBuf) -> ModelFiles {
-    ModelFiles {
-        label: format!("models.{section}.{role}"),
-        path,
+/// The label of a file or folder of `[models.section]`, as a step's key names it.
+pub fn label(section: &str, role: &str) -> String {
+    format!("models.{section}.{role}")
+}
+
+/// What is read of the folders that sections name, as task keys want it.
+pub mod files_read {
+    use std::path::{Path, PathBuf};
+
+    use laioncele_clip::{ImageEncoder, TextModel, Tokenizer};
+    use laioncele_core::error::Cause;
+    use laioncele_sdxl::{SdxlFiles, UNet, Vae};
+
+    type Files = Result<Vec<PathBuf>, Cause>;
+
+    /// Of a CLIP tokenizer.
+    ///
+    /// # Errors
+    /// None: what is missing shows when it is read.
+    pub fn tokenizer(folder: &Path) -> Files {
+        Ok(Tokenizer::files_read(folder))
+    }
+
+    /// Of a CLIP text tower.
+    ///
+    /// # Errors
+    /// A folder without weights.
+    pub fn text_tower(folder: &Path) -> Files {
+        Ok(TextModel::files_read(folder)?)
+    }
+
+    /// Of a CLIP image encoder.
+    ///
+    /// # Errors
+    /// A folder without weights.
+    pub fn image_encoder(folder: &Path) -> Files {
+        Ok(ImageEncoder::files_read(folder)?)
+    }
+
+    /// Of a whole CLIP model: image encoder, text tower and tokenizer.
+    ///
+    /// # Errors
+    /// A folder without weights.
+    pub fn whole_clip(folder: &Path) -> Files {
+        let parts = [
+            image_encoder(folder)?,
+            text_tower(folder)?,
+            tokenizer(folder)?,
+        ];
+        Ok(parts.concat())
+    }
+
+    /// Of a U-Net.
+    ///
+    /// # Errors
+    /// A folder without weights.
+    pub fn unet(folder: &Path) -> Files {
+        Ok(UNet::files_read(folder)?)
+    }
+
+    /// Of a VAE.
+    ///
+    /// # Errors
+    /// A folder without weights.
+    pub fn vae(folder: &Path) -> Files {
+        Ok(Vae::files_read(folder)?)
+    }
+
+    /// Of an SDXL's scheduler.
+    ///
+    /// # Errors
+    /// None: what is missing shows when it is read.
+    pub fn scheduler(folder: &Path) -> Files {
+        Ok(SdxlFiles::scheduler_files(folder))
     }
 }
 

@@ -1,16 +1,17 @@
 //! `[models.sdxl]`, and the schedulers by their names in settings.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, Manifest};
+use laioncele_core::{FilesRead, ModelFiles};
 use laioncele_nn::{DeviceChoice, Precision};
-use laioncele_sdxl::{SchedulerKind, SdxlFiles};
+use laioncele_sdxl::{NegativePrompt, SchedulerKind, SdxlFiles};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
 
-use super::model_files;
+use super::{files_read, label};
 
 /// `[models.sdxl]`
 #[derive(Deserialize)]
@@ -21,7 +22,15 @@ struct Keys {
     /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for the model's own
     /// `unet/config.json`.
     unet: Option<PathBuf>,
-    /// The type that the text encoders and the U-Net compute in; the VAE always computes in float32.
+    /// A VAE to use instead of the model's own: a folder, or one safetensors file of weights for the model's own
+    /// `vae/config.json`.
+    vae: Option<PathBuf>,
+    /// The unconditional embedding that classifier-free guidance guides away from: `zeros`, the encoded `empty` prompt,
+    /// or what the `model` says (`force_zeros_for_empty_prompt` of model_index.json; zeros for SDXL base).
+    #[serde(default)]
+    unconditional: Unconditional,
+    /// The type that the text encoders and the U-Net compute in. The VAE always computes in float32, since SDXL's own
+    /// leaves float16's range and gives black images.
     #[serde(default)]
     precision: Precision,
     /// Where to compute.
@@ -37,6 +46,32 @@ struct Keys {
 pub struct SdxlSection {
     /// The model's files, and in which type and where to compute.
     pub files: SdxlFiles,
+    /// What guidance guides away from.
+    pub unconditional: Unconditional,
+}
+
+/// The unconditional embedding of classifier-free guidance, as settings name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unconditional {
+    /// What the model's folder says.
+    #[default]
+    Model,
+    /// Zeros.
+    Zeros,
+    /// The encoded empty prompt.
+    Empty,
+}
+
+impl Unconditional {
+    /// As the text encoders take it.
+    pub fn negative(self) -> NegativePrompt {
+        match self {
+            Self::Model => NegativePrompt::Model,
+            Self::Zeros => NegativePrompt::Zeros,
+            Self::Empty => NegativePrompt::Empty,
+        }
+    }
 }
 
 impl SdxlSection {
@@ -50,42 +85,67 @@ impl SdxlSection {
             files: SdxlFiles {
                 folder: manifest.resolve(&keys.folder),
                 unet: keys.unet.map(|unet| manifest.resolve(&unet)),
+                vae: keys.vae.map(|vae| manifest.resolve(&vae)),
                 precision: keys.precision,
                 device: keys.device,
                 batch: keys.batch,
             },
+            unconditional: keys.unconditional,
         })
+    }
+
+    /// What images depend on besides files: `precision`, and `unconditional` where it is not the model's own, which it
+    /// always was before it could be set.
+    pub fn image_settings(&self) -> Value {
+        let mut settings = json!({ "precision": self.files.precision });
+        if self.unconditional != Unconditional::Model {
+            settings["unconditional"] = json!(self.unconditional);
+        }
+        settings
     }
 
     /// What a text's embedding depends on, as a step's key names it.
     pub fn text_model_files(&self) -> Vec<ModelFiles> {
-        self.labelled(&[
-            "model_index.json",
-            "tokenizer",
-            "tokenizer_2",
-            "text_encoder",
-            "text_encoder_2",
-        ])
+        let folder = |part: &str, files_read: FilesRead| {
+            let path = self.files.folder.join(part);
+            ModelFiles::folder(label("sdxl", part), path, files_read)
+        };
+        let index = self.files.folder.join("model_index.json");
+        vec![
+            ModelFiles::file(label("sdxl", "model_index"), index),
+            folder("tokenizer", files_read::tokenizer),
+            folder("tokenizer_2", files_read::tokenizer),
+            folder("text_encoder", files_read::text_tower),
+            folder("text_encoder_2", files_read::text_tower),
+        ]
     }
 
     /// What an image depends on besides its texts, as a step's key names it.
     pub fn image_model_files(&self) -> Vec<ModelFiles> {
-        let mut files = self.labelled(&["scheduler", "vae"]);
-        let own = self.files.folder.join("unet");
-        let unet = self.files.unet.clone().unwrap_or_else(|| own.clone());
-        if unet.is_file() {
-            files.push(model_files("sdxl", "unet_config", own.join("config.json")));
-        }
-        files.push(model_files("sdxl", "unet", unet));
+        let scheduler = self.files.folder.join("scheduler");
+        let scheduler =
+            ModelFiles::folder(label("sdxl", "scheduler"), scheduler, files_read::scheduler);
+        let mut files = vec![scheduler];
+        files.extend(self.part("vae", self.files.vae.as_deref(), files_read::vae));
+        files.extend(self.part("unet", self.files.unet.as_deref(), files_read::unet));
         files
     }
 
-    fn labelled(&self, parts: &[&str]) -> Vec<ModelFiles> {
-        let file = |part: &&str| {
-            let role = part.trim_end_matches(".json");
-            model_files("sdxl", role, self.files.folder.join(part))
-        };
-        parts.iter().map(file).collect()
+    /// A part of the model, or what takes its place; one file of weights also needs the model's own configuration.
+    fn part(&self, part: &str, other: Option<&Path>, files_read: FilesRead) -> Vec<ModelFiles> {
+        let own = self.files.folder.join(part);
+        let path = other.unwrap_or(&own);
+        let mut files = Vec::new();
+        if path.is_file() {
+            let label = label("sdxl", &format!("{part}_config"));
+            files.push(ModelFiles::file(label, own.join("config.json")));
+        }
+        files.push(ModelFiles::folder(
+            label("sdxl", part),
+            path.to_owned(),
+            files_read,
+        ));
+        files
     }
 }
 
@@ -164,6 +224,49 @@ mod tests {
         assert_eq!(found[2], ("models.sdxl.unet_config".to_owned(), config));
         assert_eq!(found[3], ("models.sdxl.unet".to_owned(), weights));
         Ok(())
+    }
+
+    /// Another VAE changes images, never the embedding of a text.
+    #[test]
+    fn a_vae_takes_the_place_of_the_models_own() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let weights = folder.path().join("fix.safetensors");
+        std::fs::write(&weights, b"x")?;
+        let read = |vae: &Path| {
+            let text = format!("{SECTION}vae = \"{}\"\n", vae.display());
+            SdxlSection::from_manifest(&manifest(&text)).expect("a section")
+        };
+        let own = SdxlSection::from_manifest(&manifest(SECTION)).expect("a section");
+        let (of_file, of_folder) = (read(&weights), read(folder.path()));
+        let found = labels(of_file.image_model_files());
+        let config = PathBuf::from("/run/sdxl/vae/config.json");
+        assert_eq!(found[1], ("models.sdxl.vae_config".to_owned(), config));
+        assert_eq!(found[2], ("models.sdxl.vae".to_owned(), weights));
+        let found = labels(of_folder.image_model_files());
+        assert_eq!(
+            found[1],
+            ("models.sdxl.vae".to_owned(), folder.path().to_owned())
+        );
+        for other in [of_file, of_folder] {
+            assert_eq!(
+                labels(other.text_model_files()),
+                labels(own.text_model_files())
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_unconditional_embedding_is_in_keys_only_where_it_is_set() {
+        let settings = |line: &str| {
+            let section = SdxlSection::from_manifest(&manifest(&format!("{SECTION}{line}\n")));
+            section.expect("a section").image_settings()
+        };
+        let own = json!({ "precision": "bf16" });
+        assert_eq!(settings(""), own);
+        assert_eq!(settings("unconditional = \"model\""), own);
+        let empty = json!({ "precision": "bf16", "unconditional": "empty" });
+        assert_eq!(settings("unconditional = \"empty\""), empty);
     }
 
     #[test]

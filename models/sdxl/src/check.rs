@@ -8,7 +8,7 @@ use laioncele_nn::{LoadOptions, Shapes};
 
 use crate::error::{Error, Result};
 use crate::files::SdxlFiles;
-use crate::folder::ModelIndex;
+use crate::folder::{ModelIndex, PartPlace, SCHEDULER_CONFIG};
 use crate::pipeline::{Sdxl, SdxlOptions};
 use crate::scheduler::SchedulerConfig;
 use crate::text::TextEncoders;
@@ -84,10 +84,14 @@ impl SdxlFiles {
             let found = self.check_text(name, tokenizer, projection, deep);
             checks.push(part(name, folder.join(name), found));
         }
-        let unet = self.unet.clone().unwrap_or_else(|| folder.join("unet"));
-        checks.push(part("unet", unet, self.check_unet(deep)));
-        checks.push(part("vae", folder.join("vae"), self.check_vae(deep)));
-        let scheduler = folder.join("scheduler/scheduler_config.json");
+        let (unet, vae) = (self.unet_place(), self.vae_place());
+        checks.push(part(
+            "unet",
+            unet.path().into(),
+            self.check_unet(&unet, deep),
+        ));
+        checks.push(part("vae", vae.path().into(), self.check_vae(&vae, deep)));
+        let scheduler = folder.join("scheduler").join(SCHEDULER_CONFIG);
         let found = check_scheduler(&scheduler);
         checks.push(part("scheduler", scheduler, found));
         checks
@@ -103,6 +107,7 @@ impl SdxlFiles {
         let options = SdxlOptions {
             dtype: self.precision.dtype(),
             unet: self.unet.clone(),
+            vae: self.vae.clone(),
             dry: true,
             ..SdxlOptions::default()
         };
@@ -143,25 +148,20 @@ impl SdxlFiles {
         Ok(self.facts(encoder.model().files(), &shapes))
     }
 
-    fn check_unet(&self, deep: bool) -> Result<PartFacts> {
-        let (own, options) = (self.folder.join("unet"), self.options(deep));
-        let (unet, config) = match &self.unet {
-            Some(file) if file.is_file() => (UNet::load_file(file, &own, &options)?, &own),
-            Some(other) => (UNet::load(other, &options)?, other),
-            None => (UNet::load(&own, &options)?, &own),
-        };
-        Ok(self.facts(unet.files(), &UNet::shapes(config)?))
+    fn check_unet(&self, place: &PartPlace, deep: bool) -> Result<PartFacts> {
+        let unet = UNet::load_place(place, &self.options(deep))?;
+        Ok(self.facts(unet.files(), &UNet::shapes(place.config_folder())?))
     }
 
-    fn check_vae(&self, deep: bool) -> Result<PartFacts> {
-        let folder = self.folder.join("vae");
+    fn check_vae(&self, place: &PartPlace, deep: bool) -> Result<PartFacts> {
         let options = LoadOptions {
             dtype: SdxlOptions::default().vae_dtype,
             ..self.options(deep)
         };
-        let vae = Vae::load(&folder, &options)?;
+        let vae = Vae::load_place(place, &options)?;
         let bytes = options.dtype.size_in_bytes();
-        Ok(facts(vae.files(), &Vae::shapes(&folder)?, bytes))
+        let shapes = Vae::shapes(place.config_folder())?;
+        Ok(facts(vae.files(), &shapes, bytes))
     }
 
     fn facts(&self, files: &[PathBuf], shapes: &Shapes) -> PartFacts {

@@ -1,11 +1,12 @@
 //! Where an SDXL model's files are, and in which type and where to compute.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use laioncele_nn::{DeviceChoice, LoadOptions, Precision};
 
 use crate::error::Result;
+use crate::folder::{PartPlace, SCHEDULER_CONFIG};
 use crate::pipeline::SdxlOptions;
 
 /// An SDXL model on disk, and how to load it.
@@ -16,6 +17,9 @@ pub struct SdxlFiles {
     /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for
     /// the model's own `unet/config.json`.
     pub unet: Option<PathBuf>,
+    /// A VAE to use instead of the model's own: a folder, or one safetensors file of weights for
+    /// the model's own `vae/config.json`.
+    pub vae: Option<PathBuf>,
     /// The type that the text encoders and the U-Net compute in; the VAE always computes in
     /// float32.
     pub precision: Precision,
@@ -28,6 +32,19 @@ pub struct SdxlFiles {
 }
 
 impl SdxlFiles {
+    /// The files that are read of an SDXL folder's `scheduler`.
+    pub fn scheduler_files(scheduler: &Path) -> Vec<PathBuf> {
+        vec![scheduler.join(SCHEDULER_CONFIG)]
+    }
+
+    pub(crate) fn unet_place(&self) -> PartPlace {
+        PartPlace::of(&self.folder, "unet", self.unet.as_deref())
+    }
+
+    pub(crate) fn vae_place(&self) -> PartPlace {
+        PartPlace::of(&self.folder, "vae", self.vae.as_deref())
+    }
+
     /// How to load the text encoders.
     ///
     /// # Errors
@@ -53,6 +70,7 @@ impl SdxlFiles {
             device,
             dtype: self.precision.dtype(),
             unet: self.unet.clone(),
+            vae: self.vae.clone(),
             batch: batch.map(NonZeroUsize::get),
             ..SdxlOptions::default()
         })

@@ -1,10 +1,84 @@
 //! `model_index.json`: is this an SDXL folder, and does it have all of its parts?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use laioncele_nn::config::JsonFile;
+use laioncele_nn::{LoadOptions, Weights};
 
 use crate::error::{Error, Result};
+
+/// A part's configuration.
+pub(crate) const CONFIG: &str = "config.json";
+
+/// The weight files of the U-Net and of the VAE, without their extension.
+const WEIGHTS: &str = "diffusion_pytorch_model";
+
+/// The scheduler's configuration in an SDXL folder's `scheduler`.
+pub(crate) const SCHEDULER_CONFIG: &str = "scheduler_config.json";
+
+/// Where the weights of a part are.
+pub(crate) enum PartPlace {
+    /// In a folder with their configuration.
+    Folder(PathBuf),
+    /// In one file, under the configuration of a folder.
+    File {
+        /// One safetensors file.
+        weights: PathBuf,
+        /// The model's own folder of this part.
+        config: PathBuf,
+    },
+}
+
+impl PartPlace {
+    /// Of `part` of the model in `folder`: its own, unless `other`, a folder or a file, takes its
+    /// place.
+    pub(crate) fn of(folder: &Path, part: &str, other: Option<&Path>) -> Self {
+        let own = folder.join(part);
+        match other {
+            None => Self::Folder(own),
+            Some(other) if other.is_file() => Self::File {
+                weights: other.to_owned(),
+                config: own,
+            },
+            Some(other) => Self::Folder(other.to_owned()),
+        }
+    }
+
+    /// The folder of its configuration.
+    pub(crate) fn config_folder(&self) -> &Path {
+        match self {
+            Self::Folder(folder) | Self::File { config: folder, .. } => folder,
+        }
+    }
+
+    /// The folder or file of its weights.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path) | Self::File { weights: path, .. } => path,
+        }
+    }
+
+    /// Its weights, opened.
+    ///
+    /// # Errors
+    /// As [`Weights::open`].
+    pub(crate) fn open(&self, options: &LoadOptions) -> Result<Weights> {
+        Ok(match self {
+            Self::Folder(folder) => Weights::open(folder, WEIGHTS, options)?,
+            Self::File { weights, .. } => Weights::open_file(weights, options)?,
+        })
+    }
+}
+
+/// The files that loading the U-Net or the VAE of `folder` reads.
+///
+/// # Errors
+/// A folder without weights, an index that cannot be read.
+pub(crate) fn files_read(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Weights::files_read(folder, WEIGHTS, LoadOptions::default().variant)?;
+    files.push(folder.join(CONFIG));
+    Ok(files)
+}
 
 /// Pipelines whose parts are those of SDXL.
 const PIPELINES: [&str; 3] = [
@@ -31,6 +105,12 @@ pub(crate) struct ModelIndex {
 
 impl ModelIndex {
     pub(crate) fn read(folder: &Path) -> Result<Self> {
+        if let Some(reason) = no_diffusers_folder(folder) {
+            return Err(Error::NotSdxl {
+                path: folder.into(),
+                reason,
+            });
+        }
         let json = JsonFile::read(&folder.join("model_index.json"))?;
         let foreign = |reason: String| Error::NotSdxl {
             path: json.path().into(),
@@ -67,4 +147,35 @@ impl ModelIndex {
             force_zeros_for_empty_prompt: zeros.unwrap_or(true),
         })
     }
+}
+
+/// Why `path` cannot be an SDXL folder, where it is a single-file checkpoint or has one in place of
+/// `model_index.json`.
+fn no_diffusers_folder(path: &Path) -> Option<String> {
+    let checkpoint = match path.is_file() {
+        true => path.to_owned(),
+        false if path.join("model_index.json").exists() => return None,
+        false => checkpoint_in(path)?,
+    };
+    let reason = match path.is_file() {
+        true => "it is one file, a single-file checkpoint it seems".to_owned(),
+        false => format!(
+            "it has no model_index.json, but {}, a single-file checkpoint it seems",
+            checkpoint.file_name().unwrap_or_default().to_string_lossy()
+        ),
+    };
+    Some(format!(
+        "{reason}; a folder in Diffusers layout is needed: convert it in Python with StableDiffusionXLPipeline.from_single_file(\"{}\").save_pretrained(\"FOLDER\")",
+        checkpoint.display()
+    ))
+}
+
+/// The first file of weights that lies in `folder` itself, where a Diffusers folder has none.
+fn checkpoint_in(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let files = entries.map(|entry| entry.path()).filter(|path| {
+        let extension = path.extension();
+        extension.is_some_and(|e| e == "safetensors" || e == "ckpt") && path.is_file()
+    });
+    files.min()
 }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
-use laioncele_nn::ops::{contiguous, on_cpu_in_f32};
+use laioncele_nn::ops::{contiguous, on_cpu_in_bf16, on_cpu_in_f32};
 
 use crate::kernels::{self, ConvShape};
 
@@ -36,6 +36,10 @@ pub(crate) fn conv2d(
         return x
             .contiguous()?
             .apply_op3_no_bwd(weight, bias, &ConvOp(geometry));
+    }
+    if on_cpu_in_bf16(x) {
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_dtype(DType::F32));
+        return conv2d(&x?, &weight?, &bias?, geometry)?.to_dtype(DType::BF16);
     }
     let Geometry { before, after, .. } = geometry;
     let y = if before == after {

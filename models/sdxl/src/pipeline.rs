@@ -9,7 +9,7 @@ use laioncele_nn::{LoadOptions, WeightVariant};
 
 use crate::batch::BatchSize;
 use crate::error::{Error, Result};
-use crate::folder::ModelIndex;
+use crate::folder::{ModelIndex, PartPlace, SCHEDULER_CONFIG};
 use crate::generate;
 use crate::parallel::in_parallel;
 use crate::recorder::Recorder;
@@ -36,6 +36,9 @@ pub struct SdxlOptions {
     /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for
     /// the model's own `unet/config.json`.
     pub unet: Option<PathBuf>,
+    /// A VAE to use instead of the model's own: a folder, or one safetensors file of weights for
+    /// the model's own `vae/config.json`.
+    pub vae: Option<PathBuf>,
     /// Images that go through the U-Net at once. `None` is one on the CPU, where images are
     /// generated beside each other on threads instead, and [`SdxlOptions::GPU_BATCH`] on a GPU.
     pub batch: Option<usize>,
@@ -52,6 +55,7 @@ impl Default for SdxlOptions {
             vae_dtype: DType::F32,
             variant: WeightVariant::Any,
             unet: None,
+            vae: None,
             batch: None,
             dry: false,
         }
@@ -93,13 +97,9 @@ impl Sdxl {
             variant: options.variant,
             dry: options.dry,
         };
-        let scheduler = JsonFile::read(&folder.join("scheduler").join("scheduler_config.json"))?;
-        let own = folder.join("unet");
-        let unet = match &options.unet {
-            Some(file) if file.is_file() => UNet::load_file(file, &own, &load(options.dtype))?,
-            Some(other) => UNet::load(other, &load(options.dtype))?,
-            None => UNet::load(&own, &load(options.dtype))?,
-        };
+        let scheduler = JsonFile::read(&folder.join("scheduler").join(SCHEDULER_CONFIG))?;
+        let unet = PartPlace::of(folder, "unet", options.unet.as_deref());
+        let unet = UNet::load_place(&unet, &load(options.dtype))?;
         let vae_options = LoadOptions {
             device: options
                 .vae_device
@@ -110,7 +110,8 @@ impl Sdxl {
             tf32: options.dtype != DType::F32,
             ..load(options.vae_dtype)
         };
-        let vae = Vae::load(&folder.join("vae"), &vae_options)?;
+        let vae = PartPlace::of(folder, "vae", options.vae.as_deref());
+        let vae = Vae::load_place(&vae, &vae_options)?;
         if vae.channels() != unet.channels() || !unet.is_plain() {
             let (ours, theirs) = (unet.channels(), vae.channels());
             let reason =

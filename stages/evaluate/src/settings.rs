@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, Digest, Manifest};
 use laioncele_face::FaceFiles;
-use laioncele_inference::sections::{face_model_files, model_files};
+use laioncele_inference::sections::{face_model_files, files_read, label};
 use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection, references};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -115,17 +115,22 @@ impl StageConfig {
             Tower::First => "first",
             Tower::Second => "second",
         };
+        let files_read = match self.text {
+            TextTower::Own(_) => files_read::whole_clip,
+            TextTower::Sdxl { .. } | TextTower::Missing(_) => files_read::image_encoder,
+        };
+        let image = self.image_folder().to_owned();
         let mut files = vec![
-            ModelFiles {
-                label: "references".to_owned(),
-                path: self.references(manifest)?.to_owned(),
-            },
-            model_files("image_encoders", role, self.image_folder().to_owned()),
+            references::model_files(self.references(manifest)?.to_owned()),
+            ModelFiles::folder(label("image_encoders", role), image, files_read),
         ];
         files.extend(self.text.model_files());
         files.extend(face_model_files(&self.face));
         if self.settings.judge.is_some() {
-            files.push(model_files("face", "filter", self.filter.clone()));
+            files.push(ModelFiles::file(
+                label("face", "filter"),
+                self.filter.clone(),
+            ));
         }
         Ok(files)
     }

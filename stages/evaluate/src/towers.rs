@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_core::ModelFiles;
 use laioncele_core::error::chain;
-use laioncele_inference::sections::model_files;
+use laioncele_core::{FilesRead, ModelFiles};
+use laioncele_inference::sections::{files_read, label};
 use laioncele_nn::config::JsonFile;
 use serde::{Deserialize, Serialize};
 
@@ -87,10 +87,13 @@ impl TextTower {
 
     /// Its files beyond the image encoder's own folder, with their labels.
     pub fn model_files(&self) -> Vec<ModelFiles> {
+        let folder = |role: &str, path: &Path, files_read: FilesRead| {
+            ModelFiles::folder(label("sdxl", role), path.to_owned(), files_read)
+        };
         match self {
             Self::Sdxl { tokenizer, model } => vec![
-                model_files("sdxl", "tokenizer_2", tokenizer.clone()),
-                model_files("sdxl", "text_encoder_2", model.clone()),
+                folder("tokenizer_2", tokenizer, files_read::tokenizer),
+                folder("text_encoder_2", model, files_read::text_tower),
             ],
             Self::Own(_) | Self::Missing(_) => Vec::new(),
         }

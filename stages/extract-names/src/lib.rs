@@ -75,10 +75,7 @@ impl Step for ExtractNames {
         settings::key_settings(manifest)
     }
     fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
-        Ok(vec![ModelFiles {
-            label: "models.ner".to_owned(),
-            path: NerModel::from_manifest(manifest)?.folder,
-        }])
+        Ok(vec![NerModel::from_manifest(manifest)?.model_files()])
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use laioncele_core::{CoreError, Manifest};
+use laioncele_bert_ner::BertNer;
+use laioncele_core::{CoreError, FilesRead, Manifest, ModelFiles};
+use laioncele_ner::Ner;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -124,6 +126,17 @@ impl NerModel {
             folder: manifest.resolve(&model.folder),
             ..model
         })
+    }
+}
+
+impl NerModel {
+    /// Its files, as the step's key names them.
+    pub(crate) fn model_files(self) -> ModelFiles {
+        let files_read: FilesRead = match self.engine {
+            Engine::Spacy => |folder| Ok(Ner::files_read(folder)),
+            _ => |folder| Ok(BertNer::files_read(folder)?),
+        };
+        ModelFiles::folder("models.ner", self.folder, files_read)
     }
 }
 

@@ -20,7 +20,7 @@ use laioncele_core::{
 use laioncele_face::FaceNets;
 use laioncele_inference::agreement::PORTRAITS;
 use laioncele_inference::{ModelError, ModelLoader};
-use laioncele_sdxl::{NegativePrompt, PromptEmbedding, Sdxl};
+use laioncele_sdxl::{PromptEmbedding, Sdxl};
 
 use generate::{Outcome, PortraitGenerator};
 pub use settings::{Settings, StageConfig};
@@ -193,7 +193,7 @@ fn load_models(task: &Task, config: &StageConfig) -> Result<Models, StageError> 
             .encode_prompt(&config.settings.prompt)
             .map_err(ModelError::from)?,
         negative: encoders
-            .encode_negative(&NegativePrompt::Model)
+            .encode_negative(&config.sdxl.unconditional.negative())
             .map_err(ModelError::from)?,
         nets: nets.transpose()?,
     })

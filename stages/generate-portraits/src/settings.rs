@@ -101,7 +101,7 @@ impl StageConfig {
         let s = &self.settings;
         json!({
             "prompt": s.prompt, "guidance": s.guidance, "steps": s.steps, "scheduler": s.scheduler,
-            "width": s.width, "height": s.height, "models": { "sdxl": { "precision": self.sdxl.files.precision } },
+            "width": s.width, "height": s.height, "models": { "sdxl": self.sdxl.image_settings() },
         })
     }
 

@@ -17,17 +17,21 @@ fn mini() -> String {
 
 /// A harness on `root` with `keys` in `[generate_portraits]`; two steps are enough to tell images apart.
 fn harness(root: &Path, keys: &str, same_person: f32) -> StepHarness {
+    let text = manifest_text(keys, same_person);
+    let manifest = Manifest::parse(&root.join("m.toml"), &text).expect("a manifest");
+    StepHarness::with_manifest(root, manifest).expect("a harness")
+}
+
+fn manifest_text(keys: &str, same_person: f32) -> String {
     let mini = mini();
-    let text = format!(
+    format!(
         "[run]\nseed = 7\nbuckets = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
          [embedding_dims]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n\
          [models.sdxl]\nfolder = \"{mini}/sdxl-mini\"\n\
          [models.face]\ndetector = \"{mini}/face/retinaface_mobilenet025_dynamic.onnx\"\nrecognizer = \"{mini}/face/faceplugin_fr_feature_512.onnx\"\n\
          [verify_portraits]\nsame_person = {same_person}\n\
          [generate_portraits]\nguidance = 4\n{keys}"
-    );
-    let manifest = Manifest::parse(&root.join("m.toml"), &text).expect("a manifest");
-    StepHarness::with_manifest(root, manifest).expect("a harness")
+    )
 }
 
 fn names(texts: &[&str]) -> Vec<NameEmbedding> {
@@ -201,6 +205,37 @@ fn the_key_holds_what_the_result_depends_on() {
         .run(&GeneratePortraits, &bucket, vec![part])
         .expect_err("no such width");
     assert!(error.to_string().contains("width = 100"), "{error}");
+}
+
+/// What guidance guides away from is in the key, and earlier portraits that were generated otherwise are not taken over;
+/// the model's own is as before it could be set.
+#[test]
+fn the_unconditional_embedding_is_part_of_a_portrait() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = |line: &str| {
+        let sdxl = format!("[models.sdxl]\n{line}");
+        let text = manifest_text("", 0.4).replace("[models.sdxl]\n", &sdxl);
+        let manifest = Manifest::parse(&folder.path().join("m.toml"), &text).expect("a manifest");
+        StageConfig::from_manifest(&manifest).expect("a config")
+    };
+    let key = laioncele_core::key::KeyParts::default();
+    let name = &names(&["Mira Castellan"])[0];
+    let (own, model, empty) = (
+        config(""),
+        config("unconditional = \"model\"\n"),
+        config("unconditional = \"empty\"\n"),
+    );
+    let digest = |config: &StageConfig| config.digest(&key, PIXELS_VERSION, name);
+    assert_eq!(own.key_settings(), model.key_settings());
+    assert_eq!(digest(&own), digest(&model));
+    assert_ne!(own.key_settings(), empty.key_settings());
+    assert_ne!(digest(&own), digest(&empty));
+    assert_eq!(
+        own.key_settings()["models"]["sdxl"]
+            .as_object()
+            .map(|sdxl| sdxl.len()),
+        Some(1)
+    );
 }
 
 /// Pinned: portraits of earlier runs are found again by their seeds.

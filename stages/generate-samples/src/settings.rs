@@ -46,6 +46,9 @@ pub struct Settings {
     pub width: Option<usize>,
     /// Pixels; the model's own size where it is not given.
     pub height: Option<usize>,
+    /// A U-Net to generate with instead of that of `[models.sdxl]`: a folder, or one safetensors file of weights for the
+    /// model's own `unet/config.json`. Names and portraits stay those of `[models.sdxl]`.
+    pub unet: Option<PathBuf>,
     /// δ of Equation 4: how far a predicted name goes away from the mean name.
     pub delta: f32,
     /// η of Equation 5: the length that it is brought to.
@@ -66,6 +69,7 @@ impl Default for Settings {
             scheduler: SchedulerChoice(Some(SchedulerKind::Ddim)),
             width: None,
             height: None,
+            unet: None,
             delta: 5.0,
             eta: Eta::Length(80.0),
         }
@@ -101,7 +105,7 @@ pub struct StageConfig {
     pub run_seed: u64,
     /// The folder of reference photos.
     pub references: Option<PathBuf>,
-    /// `[models.sdxl]`
+    /// `[models.sdxl]`, with this stage's U-Net
     pub sdxl: SdxlSection,
     /// `[models.image_encoders]`
     pub image_encoders: ImageEncoderSection,
@@ -119,6 +123,10 @@ impl StageConfig {
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Settings = manifest.section("generate_samples")?;
         let crop = training_crop(manifest)?;
+        let mut sdxl = SdxlSection::from_manifest(manifest)?;
+        if let Some(unet) = &settings.unet {
+            sdxl.files.unet = Some(manifest.resolve(unet));
+        }
         let face = if settings.gendered || crop == Crop::Face {
             let section = FaceSection::from_manifest(manifest)?;
             Some(if settings.gendered {
@@ -132,7 +140,7 @@ impl StageConfig {
         Ok(Self {
             run_seed: manifest.run.seed,
             references: references::folder(manifest)?,
-            sdxl: SdxlSection::from_manifest(manifest)?,
+            sdxl,
             image_encoders: ImageEncoderSection::from_manifest(manifest)?,
             face,
             crop,
@@ -144,6 +152,7 @@ impl StageConfig {
     pub fn generation(&self) -> GenerationConfig {
         GenerationConfig {
             sdxl: self.sdxl.files.clone(),
+            unconditional: self.sdxl.unconditional,
             image_encoders: self.image_encoders.clone(),
             face: self.face.as_ref().map(|section| section.files.clone()),
             crop: self.crop,
@@ -179,7 +188,7 @@ impl StageConfig {
             "run": { "seed": self.run_seed },
             "train_encoder": { "crop": self.crop },
             "models": {
-                "sdxl": { "precision": self.sdxl.files.precision },
+                "sdxl": self.sdxl.image_settings(),
                 "image_encoders": { "precision": self.image_encoders.precision },
             },
         })
@@ -191,10 +200,7 @@ impl StageConfig {
     /// No `references`.
     pub(crate) fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
         let references = self.references(manifest)?.to_owned();
-        let mut files = vec![ModelFiles {
-            label: "references".to_owned(),
-            path: references,
-        }];
+        let mut files = vec![references::model_files(references)];
         files.extend(self.sdxl.text_model_files());
         files.extend(self.sdxl.image_model_files());
         files.extend(self.image_encoders.model_files());

@@ -140,6 +140,31 @@ fn an_unknown_key_names_the_nearest() {
     assert!(error.contains("did you mean `references`?"), "{error}");
 }
 
+/// Another U-Net for samples is in this stage's key alone: `[models.sdxl]` stays what names and portraits have.
+#[test]
+fn another_unet_is_in_the_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("references")).expect("a folder");
+    let own = manifest(folder.path(), "");
+    let other = manifest(folder.path(), "unet = \"turbo/unet\"\n");
+    let models = |manifest: &Manifest| {
+        let models = GenerateSamples.models(manifest).expect("models");
+        let models = models.into_iter().map(|model| (model.label, model.path));
+        models.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let settings = |manifest: &Manifest| GenerateSamples.settings(manifest).expect("settings");
+    let (mut before, after) = (models(&own), models(&other));
+    let unet = folder.path().join("turbo/unet");
+    assert_eq!(after["models.sdxl.unet"], unet);
+    before.insert("models.sdxl.unet".to_owned(), unet.clone());
+    assert_eq!(before, after);
+    assert_eq!(settings(&own), settings(&other));
+    let config = StageConfig::from_manifest(&other).expect("a config");
+    assert_eq!(config.generation().sdxl.unet, Some(unet));
+    let sdxl = laioncele_inference::SdxlSection::from_manifest(&other).expect("a section");
+    assert_eq!(sdxl.files.unet, None);
+}
+
 /// Pinned: the same images on every machine and in every version.
 #[test]
 fn seeds_never_change() {

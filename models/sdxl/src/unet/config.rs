@@ -6,6 +6,7 @@ use laioncele_nn::config::JsonFile;
 use serde::Deserialize;
 
 use crate::error::Result;
+use crate::folder::CONFIG;
 
 /// A number for all levels, or one per level. A list always means levels, so that it is tried
 /// first.
@@ -171,7 +172,7 @@ pub(crate) struct UNetConfig {
 impl UNetConfig {
     /// Reads and checks `folder/config.json`.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let json = JsonFile::read(&folder.join("config.json"))?;
+        let json = JsonFile::read(&folder.join(CONFIG))?;
         json.require_all(FIXED)?;
         if json.get("addition_embed_type").is_none() {
             return Err(json

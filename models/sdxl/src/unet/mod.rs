@@ -15,6 +15,7 @@ use laioncele_nn::layers::silu;
 use laioncele_nn::{LoadOptions, Shapes, Weights};
 
 use crate::error::{Error, Result};
+use crate::folder::{self, PartPlace};
 use crate::layers::{Conv2d, GroupNorm};
 use blocks::{Block, Pass};
 use config::UNetConfig;
@@ -101,21 +102,28 @@ impl UNet {
     /// A configuration or weight file that is missing, damaged or not supported; weights that do
     /// not fit the configuration.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
-        let config = UNetConfig::read(folder)?;
-        let w = Weights::open(folder, "diffusion_pytorch_model", options)?;
-        Self::load_from(config, &w, options)
+        Self::load_place(&PartPlace::Folder(folder.into()), options)
     }
 
-    /// Loads `weights`, one safetensors file of a U-Net, under the `config.json` of `folder`: how
-    /// few-step U-Nets such as SDXL-Lightning are published.
+    /// Loads the weights of `place`; one file of them is how few-step U-Nets such as SDXL-Lightning
+    /// are published.
     ///
     /// # Errors
-    /// A configuration or weight file that is missing, damaged or not supported; weights that do
-    /// not fit the configuration.
-    pub fn load_file(weights: &Path, folder: &Path, options: &LoadOptions) -> Result<Self> {
-        let config = UNetConfig::read(folder)?;
-        let w = Weights::open_file(weights, options)?;
-        Self::load_from(config, &w, options)
+    /// As [`UNet::load`].
+    pub(crate) fn load_place(place: &PartPlace, options: &LoadOptions) -> Result<Self> {
+        let config = UNetConfig::read(place.config_folder())?;
+        let w = place.open(options)?;
+        let unet = Self::build(config, &w, options)?;
+        w.finish(&[])?;
+        Ok(unet)
+    }
+
+    /// The files that [`UNet::load`] reads.
+    ///
+    /// # Errors
+    /// A folder without weights, an index that cannot be read.
+    pub fn files_read(folder: &Path) -> Result<Vec<PathBuf>> {
+        folder::files_read(folder)
     }
 
     /// The tensors that `config.json` of `folder` asks for; the weights need not be there.
@@ -126,12 +134,6 @@ impl UNet {
         let w = Weights::none();
         Self::build(UNetConfig::read(folder)?, &w, &LoadOptions::default())?;
         Ok(w.wanted())
-    }
-
-    fn load_from(config: UNetConfig, w: &Weights, options: &LoadOptions) -> Result<Self> {
-        let unet = Self::build(config, w, options)?;
-        w.finish(&[])?;
-        Ok(unet)
     }
 
     fn build(config: UNetConfig, w: &Weights, options: &LoadOptions) -> Result<Self> {

@@ -7,6 +7,7 @@ use laioncele_nn::config::JsonFile;
 use serde::Deserialize;
 
 use crate::error::Result;
+use crate::folder::CONFIG;
 
 /// `vae/config.json` with diffusers' defaults for missing keys.
 #[derive(Debug, Clone, Deserialize)]
@@ -60,7 +61,7 @@ const FIXED: &[(&str, &[&str])] = &[
 impl VaeConfig {
     /// Reads and checks `folder/config.json` for computing in `dtype`.
     pub(super) fn read(folder: &Path, dtype: DType) -> Result<Self> {
-        let json = JsonFile::read(&folder.join("config.json"))?;
+        let json = JsonFile::read(&folder.join(CONFIG))?;
         json.require_all(FIXED)?;
         let config: Self = json.parse()?;
         json.check_count("block_out_channels", config.block_out_channels.len(), 8)?;

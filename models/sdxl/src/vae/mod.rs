@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use laioncele_nn::{LoadOptions, Shapes, Weights, finite_numbers};
 
 use crate::error::{Error, Result};
+use crate::folder::{self, PartPlace};
 use crate::layers::Conv2d;
 use config::VaeConfig;
 use network::{Decoder, Encoder};
@@ -43,11 +44,27 @@ impl Vae {
     /// A configuration or weight file that is missing, damaged or not supported; weights that do
     /// not fit the configuration.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
-        let config = VaeConfig::read(folder, options.dtype)?;
-        let w = Weights::open(folder, "diffusion_pytorch_model", options)?;
+        Self::load_place(&PartPlace::Folder(folder.into()), options)
+    }
+
+    /// Loads the weights of `place`.
+    ///
+    /// # Errors
+    /// As [`Vae::load`].
+    pub(crate) fn load_place(place: &PartPlace, options: &LoadOptions) -> Result<Self> {
+        let config = VaeConfig::read(place.config_folder(), options.dtype)?;
+        let w = place.open(options)?;
         let vae = Self::build(config, &w, options)?;
         w.finish(&[])?;
         Ok(vae)
+    }
+
+    /// The files that [`Vae::load`] reads.
+    ///
+    /// # Errors
+    /// A folder without weights, an index that cannot be read.
+    pub fn files_read(folder: &Path) -> Result<Vec<PathBuf>> {
+        folder::files_read(folder)
     }
 
     /// The tensors that `config.json` of `folder` asks for; the weights need not be there.

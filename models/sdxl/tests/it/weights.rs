@@ -89,6 +89,15 @@ fn shards_are_the_whole() {
     let shards = sharded(&tensors(), index, names);
     let unet = load(shards.path()).expect("a sharded U-Net");
     assert_eq!(unet.files().len(), 2);
+    let mut read = UNet::files_read(shards.path()).expect("files");
+    read.sort();
+    let expected = [
+        "config.json",
+        names[0],
+        names[1],
+        "diffusion_pytorch_model.safetensors.index.json",
+    ];
+    assert_eq!(read, expected.map(|name| shards.path().join(name)));
     assert_eq!(predict(&unet), predict(&own()));
 
     let lost = shards.path().join(names[1]);
@@ -98,6 +107,64 @@ fn shards_are_the_whole() {
         matches!(&error, Error::Load(LoadError::Io { path, .. }) if *path == lost),
         "{error}"
     );
+}
+
+/// An export in shards that was replaced by one file leaves its index behind.
+#[test]
+fn a_whole_file_is_read_before_shards() {
+    let folder = folder(&[("diffusion_pytorch_model.safetensors", &tensors())]);
+    let index = r#"{"weight_map": {"conv_in.weight": "diffusion_pytorch_model-00001-of-00002.safetensors"}}"#;
+    let path = folder
+        .path()
+        .join("diffusion_pytorch_model.safetensors.index.json");
+    fs::write(path, index).expect("written");
+    assert_eq!(
+        predict(&load(folder.path()).expect("a U-Net")),
+        predict(&own())
+    );
+    let read = UNet::files_read(folder.path()).expect("files");
+    assert!(
+        !read.iter().any(|path| path.ends_with("index.json")),
+        "{read:?}"
+    );
+}
+
+/// Pickles, git-lfs pointers and web pages in place of weights, and a checkpoint in place of a folder.
+#[test]
+fn what_is_no_weight_file_is_named() {
+    let empty = folder(&[]);
+    fs::write(empty.path().join("diffusion_pytorch_model.bin"), b"PK").expect("written");
+    let error = load(empty.path()).expect_err("a pickle").to_string();
+    for words in [
+        "safetensors",
+        "diffusion_pytorch_model.bin is not read",
+        "convert",
+    ] {
+        assert!(error.contains(words), "no {words} in: {error}");
+    }
+    let path = empty.path().join("diffusion_pytorch_model.safetensors");
+    fs::write(
+        path,
+        b"version https://git-lfs.github.com/spec/v1\nsize 3\n",
+    )
+    .expect("written");
+    let error = load(empty.path()).expect_err("a pointer").to_string();
+    assert!(error.contains("git-lfs"), "{error}");
+
+    let checkpoint = empty.path().join("civitai.safetensors");
+    fs::write(&checkpoint, b"weights").expect("written");
+    for place in [&checkpoint, empty.path()] {
+        let error = Sdxl::load(place, &SdxlOptions::default()).expect_err("no folder");
+        let error = error.to_string();
+        for words in [
+            "safetensors",
+            "Diffusers layout",
+            "from_single_file",
+            "is not an SDXL",
+        ] {
+            assert!(error.contains(words), "no {words} in: {error}");
+        }
+    }
 }
 
 #[test]
@@ -129,6 +196,37 @@ fn half_precision_files_are_read_where_there_are_no_others() {
             .contains("diffusion_pytorch_model.safetensors"),
         "{error}"
     );
+}
+
+/// One file of weights, or a folder, in place of the VAE.
+#[test]
+fn another_vae_takes_the_place_of_the_models_own() {
+    let own = fixture("model/vae");
+    let weights = own.join(format!("{STEM}.safetensors"));
+    let mut other = candle_core::safetensors::load(weights, &Device::Cpu).expect("weights");
+    let key = "decoder.conv_out.bias";
+    let moved = (&other[key] + 0.25).expect("moved");
+    other.insert(key.into(), moved);
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::copy(own.join("config.json"), folder.path().join("config.json")).expect("copied");
+    let file = folder.path().join(format!("{STEM}.safetensors"));
+    candle_core::safetensors::save(&other, &file).expect("written");
+    let with_vae = |vae: Option<PathBuf>| {
+        let options = SdxlOptions {
+            vae,
+            ..SdxlOptions::default()
+        };
+        Sdxl::load(&fixture("model"), &options).expect("an SDXL")
+    };
+    let decode = |sdxl: &Sdxl| sdxl.vae().decode(&[0.1; 64], 4, 4).expect("decoded");
+    let plain = decode(&with_vae(None));
+    for place in [&file, folder.path()] {
+        let sdxl = with_vae(Some(place.to_path_buf()));
+        assert_eq!(sdxl.vae().files(), [file.clone()]);
+        for (ours, plain) in decode(&sdxl).iter().zip(&plain) {
+            assert!((ours - plain - 0.25).abs() < 1e-4, "{ours} {plain}");
+        }
+    }
 }
 
 fn with_unet(path: PathBuf) -> Result<Sdxl, Error> {
@@ -196,6 +294,7 @@ fn files(unet: Option<PathBuf>) -> SdxlFiles {
     SdxlFiles {
         folder: fixture("model"),
         unet,
+        vae: None,
         precision: Precision::Bf16,
         device: DeviceChoice::Cpu,
         batch: None,

@@ -123,7 +123,7 @@ fn key_holds_engine_and_model_files() {
         let manifest = harness(folder.path(), &model, engine).manifest;
         let settings = step().settings(&manifest).expect("settings");
         let files = step().models(&manifest).expect("models").remove(0);
-        let digest = FileDigests::open(None).of(&files.path).expect("a digest");
+        let digest = FileDigests::open(None).of_model(&files).expect("a digest");
         (settings, digest)
     };
     let before = key("bert");
