@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::fold::fold_key;
 use crate::frames;
-use crate::merge::{MergedName, merge};
+use crate::merge::{MergedName, merge_counted};
 use crate::name_status::NameStatus;
 use crate::normalize::{Spelling, normalize};
 use crate::settings::Settings;
@@ -37,7 +37,7 @@ impl Decisions {
             .iter()
             .zip(&counted)
             .filter_map(|(s, (_, mentions))| Some((s.as_ref()?, *mentions)));
-        let merged = merge(frames::count_normalized(found)?, settings.common_ratio);
+        let merged = merge_counted(&frames::count_normalized(found)?, settings.common_ratio);
         let mononyms: HashSet<&str> = normalized
             .iter()
             .flatten()

@@ -3,12 +3,14 @@
 
 mod index;
 mod same_person;
+mod table;
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
 use laioncele_core::table::Alias;
 use rayon::prelude::*;
+
+pub use table::{Merged, MergedBy, SpellingTable};
 
 use crate::fold::fold_key;
 use index::{DeletionIndex, allowed_edits};
@@ -39,42 +41,74 @@ pub struct MergedName {
 /// Spellings with one fold key.
 struct Form {
     key: String,
-    /// The best spelling first, then by count.
-    spellings: Vec<Counted>,
+    /// The best spelling.
+    best: String,
+    /// All of them, the best first, then by count.
+    spellings: Vec<u32>,
     mentions: u64,
 }
 
 impl Form {
     fn best(&self) -> &str {
-        &self.spellings[0].spelling
+        &self.best
     }
 }
 
-/// Merges distinct `spellings`. A spelling goes to one that has at least `common_ratio` times its
-/// mentions. The result is sorted by name and depends on nothing else than the set of spellings.
-pub fn merge(spellings: Vec<Counted>, common_ratio: f64) -> Vec<MergedName> {
+/// Merges distinct spellings. A spelling goes to one that has at least `common_ratio` times its
+/// mentions. The result depends on nothing else than the set of spellings.
+pub fn merge(spellings: &SpellingTable, common_ratio: f64) -> Merged {
     let forms = fold(spellings);
     let targets = nearby(&forms, common_ratio);
-    collect(forms, &targets)
+    let mut merged = Merged {
+        filed: vec![0; spellings.len()],
+        why: vec![MergedBy::Canonical; spellings.len()],
+    };
+    for (i, form) in forms.iter().enumerate() {
+        let canonical = forms[targets[i]].spellings[0];
+        for (k, &spelling) in form.spellings.iter().enumerate() {
+            merged.filed[spelling as usize] = canonical;
+            merged.why[spelling as usize] = match (targets[i] == i, k) {
+                (true, 0) => MergedBy::Canonical,
+                (true, _) => MergedBy::Folded,
+                (false, _) => MergedBy::EditDistance,
+            };
+        }
+    }
+    merged
+}
+
+/// [`merge`] for a handful of spellings; the names are sorted.
+pub fn merge_counted(spellings: &[Counted], common_ratio: f64) -> Vec<MergedName> {
+    let table: SpellingTable = spellings.iter().collect();
+    merge(&table, common_ratio).names(&table)
 }
 
 /// Groups spellings by fold key; most frequent form first.
-fn fold(spellings: Vec<Counted>) -> Vec<Form> {
-    let mut keyed: Vec<_> = spellings
+fn fold(spellings: &SpellingTable) -> Vec<Form> {
+    // The spelling that most people wrote themselves is the best one; then the most frequent, then
+    // the first.
+    let preference = |at: u32| {
+        let at = at as usize;
+        let counts = (spellings.written(at), spellings.mentions(at));
+        (Reverse(counts), spellings.spelling(at))
+    };
+    let mut keyed: Vec<(String, u32)> = (0..spellings.len())
         .into_par_iter()
-        .map(|s| (fold_key(&s.spelling), s))
+        .filter_map(|at| Some((fold_key(spellings.spelling(at)), u32::try_from(at).ok()?)))
         .collect();
-    keyed.par_sort_unstable_by(|(a, s), (b, t)| (a, preference(s)).cmp(&(b, preference(t))));
+    keyed.par_sort_unstable_by(|(a, s), (b, t)| (a, preference(*s)).cmp(&(b, preference(*t))));
     let mut forms: Vec<Form> = Vec::new();
     for (key, spelling) in keyed {
+        let mentions = spellings.mentions(spelling as usize);
         match forms.last_mut().filter(|f| f.key == key) {
             Some(form) => {
-                form.mentions += spelling.mentions;
+                form.mentions += mentions;
                 form.spellings.push(spelling);
             }
             None => forms.push(Form {
                 key,
-                mentions: spelling.mentions,
+                best: spellings.spelling(spelling as usize).to_owned(),
+                mentions,
                 spellings: vec![spelling],
             }),
         }
@@ -83,16 +117,6 @@ fn fold(spellings: Vec<Counted>) -> Vec<Form> {
         (Reverse(a.mentions), &a.key).cmp(&(Reverse(b.mentions), &b.key))
     });
     forms
-}
-
-/// The spelling that most people wrote themselves is the best one; then the most frequent, then the
-/// first.
-fn preference(s: &Counted) -> (Reverse<u64>, Reverse<u64>, &str) {
-    (
-        Reverse(s.mentions.saturating_sub(s.recased)),
-        Reverse(s.mentions),
-        &s.spelling,
-    )
 }
 
 /// For each form the one that it is filed under, itself or a more frequent one. `forms` is sorted
@@ -158,38 +182,4 @@ fn choose(roots: &[(usize, usize)], forms: &[Form]) -> Option<usize> {
         .max();
     let clear = rival.is_none_or(|mentions| forms[first].mentions >= 10 * mentions);
     clear.then_some(first)
-}
-
-/// Names with their aliases from forms and the form each is filed under.
-fn collect(forms: Vec<Form>, filed: &[usize]) -> Vec<MergedName> {
-    let mut names: HashMap<usize, MergedName> = HashMap::new();
-    // Most frequent first, so a name's own form opens its aliases.
-    for (i, form) in forms.into_iter().enumerate() {
-        let name = names.entry(filed[i]).or_insert_with(|| MergedName {
-            name: form.best().to_owned(),
-            aliases: Vec::new(),
-            mentions: 0,
-        });
-        name.mentions += form.mentions;
-        for (k, spelling) in form.spellings.into_iter().enumerate() {
-            let merged_by = match (filed[i] == i, k) {
-                (true, 0) => "canonical",
-                (true, _) => "folded",
-                (false, _) => "edit_distance",
-            };
-            name.aliases.push(Alias {
-                spelling: spelling.spelling,
-                mentions: spelling.mentions,
-                merged_by: merged_by.to_owned(),
-            });
-        }
-    }
-    let mut names: Vec<_> = names.into_values().collect();
-    for name in &mut names {
-        name.aliases.sort_by(|a, b| {
-            (Reverse(a.mentions), &a.spelling).cmp(&(Reverse(b.mentions), &b.spelling))
-        });
-    }
-    names.par_sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    names
 }

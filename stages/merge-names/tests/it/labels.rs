@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use laioncele_merge_names::merge::{Counted, merge};
+use laioncele_merge_names::merge::{Counted, merge_counted};
 use laioncele_merge_names::normalize::normalize;
 use serde_json::Value;
 
@@ -132,7 +132,8 @@ fn names_of(labels: &[(String, u64, Option<String>)]) -> HashMap<String, String>
         entry.recased += if spelling.recased { *mentions } else { 0 };
         normal.push((written, spelling.name));
     }
-    let merged = merge(counted.into_values().collect(), 10.0);
+    let counted: Vec<Counted> = counted.into_values().collect();
+    let merged = merge_counted(&counted, 10.0);
     let canonical: HashMap<&str, &str> = merged
         .iter()
         .flat_map(|name| {
