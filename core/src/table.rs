@@ -13,7 +13,8 @@ mod rows;
 mod schema;
 
 pub use cell::{
-    Alias, Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Image, Landmarks, NameVector,
+    Alias, Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Image, Landmarks, NameSums,
+    NameVector,
 };
 pub use digest::RowsDigest;
 pub use dims::EmbeddingDims;
@@ -21,7 +22,7 @@ pub use id::TableId;
 pub use row::Row;
 pub use rows::{
     Candidate, Dropped, EvaluationScore, Identity, KnownName, LaionCele, Match, Mention, Name,
-    NameEmbedding, Photo, PhotoFace, PhotoFeature, Portrait, PortraitFace, PortraitPair, Sample,
-    UniquePhoto,
+    NameEmbedding, NameSum, Photo, PhotoFace, PhotoFeature, Portrait, PortraitFace, PortraitPair,
+    Sample, UniquePhoto,
 };
 pub use schema::{describe, same_columns};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 use laioncele_core::Partition;
-use laioncele_core::table::{FaceBox, Identity, NameEmbedding, NameVector};
+use laioncele_core::table::{FaceBox, Identity, NameEmbedding, NameSum, NameSums, NameVector};
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{CoreError, Digest, ImageId, NameId, Part, TableId};
 use laioncele_encoder::{Activation, CONFIG_FILE, Encoder, EncoderConfig, Layer, WEIGHTS_FILE};
@@ -107,11 +107,31 @@ pub fn encoder_parts(
     ])
 }
 
-/// Stores what the pipeline reads of a run: the encoder, the identities, the name embeddings.
+/// Stores what the pipeline reads of a run: the encoder, and the sums of the names with identities.
 ///
 /// # Errors
 /// A model's error, store errors.
 pub fn run_parts(harness: &StepHarness) -> Result<Vec<Part>, Box<dyn std::error::Error>> {
+    let names = name_rows()?;
+    let mut parts = encoder_parts(harness, &memorizing_encoder(&names[0]))?.to_vec();
+    // As of two buckets.
+    for (bucket, name) in (0..).zip(&names[..2]) {
+        let sums: Vec<f64> = name.embedding.0.iter().map(|v| v.to_f64()).collect();
+        let row = NameSum {
+            names: 1,
+            lengths: sums.iter().map(|v| v * v).sum::<f64>().sqrt(),
+            sums: NameSums(sums),
+        };
+        parts.push(harness.part(&Partition::Bucket(bucket), vec![row])?);
+    }
+    Ok(parts)
+}
+
+/// What the pipeline reads of a run that has no sums yet: the encoder, the identities, the name embeddings.
+///
+/// # Errors
+/// A model's error, store errors.
+pub fn old_run_parts(harness: &StepHarness) -> Result<Vec<Part>, Box<dyn std::error::Error>> {
     let names = name_rows()?;
     let identity = |row: &NameEmbedding| Identity {
         name_id: row.name_id,

@@ -376,6 +376,10 @@ vector_cell! {
     NameVector, f16, Float16Type, Float16Array, Float16, |w| w.name_tokens * w.name_channels
 }
 vector_cell! {
+    /// A sum of name embeddings, row-major [tokens × channels], f64.
+    NameSums, f64, Float64Type, Float64Array, Float64, |w| w.name_tokens * w.name_channels
+}
+vector_cell! {
     /// A face embedding of unit length, f32.
     FaceVector, f32, Float32Type, Float32Array, Float32, |w| w.face
 }

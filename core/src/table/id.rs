@@ -55,6 +55,8 @@ pub enum TableId {
     #[serde(rename = "laioncele")]
     #[strum(serialize = "laioncele")]
     LaionCele,
+    /// Sums of the identities' name embeddings, by bucket: what the mean name is made of.
+    NameSums,
     /// CLIP image features of photos.
     PhotoFeatures,
     /// The trained encoder (files).

@@ -4,7 +4,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::Field;
 
 use super::cell::{
-    Alias, Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Image, Landmarks, NameVector,
+    Alias, Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Image, Landmarks, NameSums,
+    NameVector,
 };
 use super::dims::EmbeddingDims;
 use super::id::TableId;
@@ -281,6 +282,16 @@ rows! {
         width: u32,
         /// Pixels.
         height: u32,
+    }
+
+    /// What a bucket's identities add to the mean name: one row, or none without identities.
+    NameSum in NameSums, version 1 {
+        /// Names that the sums are taken over.
+        names: u64,
+        /// Sum of their embeddings' lengths ‖N‖₂.
+        lengths: f64,
+        /// Sum of their embeddings.
+        sums: NameSums,
     }
 
     /// CLIP image features of a photo with a face.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use laioncele_core::table::{Identity, NameEmbedding as NameRow};
+use laioncele_core::table::{Identity, NameEmbedding as NameRow, NameSum};
 use laioncele_core::{KeyHasher, NameId, Part, StageError, TableId};
 use laioncele_sdxl::NameTensor;
 
@@ -21,25 +21,21 @@ pub struct NameStatistics {
 }
 
 impl NameStatistics {
-    /// Reads the identities and their name embeddings, part by part.
+    /// Adds up each bucket's sums, which pack-shards has written. A run of an earlier version has none: the identities'
+    /// name embeddings are read instead, part by part.
     ///
     /// # Errors
     /// [`GenerationError::NoNames`], or a damaged part.
     pub fn read(tables: &RunTables<'_>) -> Result<Self> {
-        let mut known = BTreeSet::new();
-        for part in tables.parts(TableId::Identities) {
-            known.extend(
-                tables
-                    .rows::<Identity>(&part)?
-                    .iter()
-                    .map(|row| row.name_id),
-            );
-        }
         let width = tables.embedding_dims().name_channels;
+        let parts = tables.parts(TableId::NameSums);
+        if parts.is_empty() {
+            return Sums::of_names(tables)?.finish(width);
+        }
         let mut sums = Sums::default();
-        for part in tables.parts(TableId::NameEmbeddings) {
-            for row in tables.rows::<NameRow>(&part)? {
-                sums.add(&row, &known);
+        for part in parts {
+            for row in tables.rows::<NameSum>(&part)? {
+                sums.merge(&row);
             }
         }
         sums.finish(width)
@@ -47,13 +43,18 @@ impl NameStatistics {
 
     /// The same, kept by the worker as long as the tables are the same.
     pub(super) fn kept(tables: &RunTables<'_>) -> Result<std::sync::Arc<Self>> {
-        let digest = |parts: Vec<Part>| {
-            let add = |hasher: KeyHasher, part: &Part| hasher.digest("part", part.digest);
-            parts.iter().fold(KeyHasher::new("names"), add).finish()
+        let read = [
+            TableId::NameSums,
+            TableId::Identities,
+            TableId::NameEmbeddings,
+        ];
+        let parts = read.iter().flat_map(|table| tables.parts(*table));
+        let add = |hasher: KeyHasher, part: Part| {
+            let hasher = hasher.text("table", part.table.as_str());
+            hasher.digest("part", part.digest)
         };
-        let read = [TableId::Identities, TableId::NameEmbeddings];
-        let [identities, names] = read.map(|table| digest(tables.parts(table)));
-        let key = format!("name statistics {identities} {names}");
+        let digest = parts.fold(KeyHasher::new("names"), add).finish();
+        let key = format!("name statistics {digest}");
         let load = || Self::read(tables).map_err(StageError::from);
         Ok(tables.loader().keep_any(&key, load)?)
     }
@@ -67,6 +68,29 @@ struct Sums {
 }
 
 impl Sums {
+    fn of_names(tables: &RunTables<'_>) -> Result<Self> {
+        let mut known = BTreeSet::new();
+        for part in tables.parts(TableId::Identities) {
+            let rows = tables.rows::<Identity>(&part)?;
+            known.extend(rows.iter().map(|row| row.name_id));
+        }
+        let mut sums = Self::default();
+        for part in tables.parts(TableId::NameEmbeddings) {
+            for row in tables.rows::<NameRow>(&part)? {
+                sums.add(&row, &known);
+            }
+        }
+        Ok(sums)
+    }
+
+    fn merge(&mut self, row: &NameSum) {
+        self.rows.resize(row.sums.0.len(), 0.0);
+        let pairs = self.rows.iter_mut().zip(&row.sums.0);
+        pairs.for_each(|(sum, v)| *sum += v);
+        self.length += row.lengths;
+        self.names += usize::try_from(row.names).unwrap_or(usize::MAX);
+    }
+
     fn add(&mut self, row: &NameRow, known: &BTreeSet<NameId>) {
         if !known.contains(&row.name_id) {
             return;

@@ -6,7 +6,7 @@ use laioncele_core::{EmbeddingDims, Part, Row, StageError, TableId, Task, part};
 
 use crate::ModelLoader;
 
-/// Where the pipeline reads `encoder`, `identities` and `name_embeddings`.
+/// Where the pipeline reads `encoder` and `name_sums`; in runs of earlier versions `identities` and `name_embeddings`.
 pub enum RunTables<'a> {
     /// A task's inputs; loaded models are kept for the worker's next task.
     Task(&'a Task),

@@ -10,7 +10,7 @@ use laioncele_sdxl::SamplingSettings;
 
 use super::*;
 use crate::testing::{
-    NAMES, encoder_parts, memorizing_encoder, mini_manifest, name_rows, run_parts,
+    NAMES, encoder_parts, memorizing_encoder, mini_manifest, name_rows, old_run_parts, run_parts,
 };
 use crate::{FaceSection, ImageEncoderSection, SdxlSection, Unconditional};
 
@@ -86,6 +86,24 @@ fn predicted_names_go_through_equations_four_and_five() {
     let wanted = (norm(&rows[0]) + norm(&rows[1])) / 2.0;
     let found = pipeline.prepended(&name).expect("an embedding").norm();
     assert!((found - wanted).abs() < 1e-3, "{found} {wanted}");
+}
+
+/// An earlier version's run, whose pack-shards wrote no sums, has the same numbers.
+#[test]
+fn statistics_are_the_same_with_and_without_sums() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let harness = harness(folder.path());
+    let read = |parts: Vec<Part>| {
+        let of = |table: TableId| parts.iter().filter(|p| p.table == table).cloned().collect();
+        NameStatistics::read(&RunTables::Run {
+            store: &harness.store,
+            dims: &harness.manifest.embedding_dims,
+            parts: &of,
+        })
+    };
+    let sums = read(run_parts(&harness).expect("parts")).expect("statistics");
+    let names = read(old_run_parts(&harness).expect("parts")).expect("statistics");
+    assert_eq!((sums.names, &sums), (2, &names));
 }
 
 #[test]

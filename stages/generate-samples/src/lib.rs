@@ -37,13 +37,9 @@ struct GenerateSamples;
 const SPEC: StepSpec = StepSpec {
     name: "generate-samples",
     stage: StageName::GenerateSamples,
-    version: 3,
+    version: 4,
     partitioning: Partitioning::Chunks(MOST_CHUNKS as u32 + 1),
-    reads: &[
-        Reads::all(TableId::Encoder),
-        Reads::all(TableId::Identities),
-        Reads::all(TableId::NameEmbeddings),
-    ],
+    reads: &[Reads::all(TableId::Encoder), Reads::all(TableId::NameSums)],
     writes: &[TableId::Samples],
 };
 

@@ -224,14 +224,16 @@ fn candidate_rows(frame: &DataFrame) -> PolarsResult<Vec<Candidate>> {
         .zip(texts(frame, "image_at")?);
     Ok(ids
         .zip(words)
-        .map(|((name_id, image_id), (((url, caption), hash), image_at))| Candidate {
-            name_id: NameId(name_id),
-            image_id: ImageId(image_id),
-            url: url.unwrap_or_default(),
-            caption: caption.unwrap_or_default(),
-            hash,
-            image_at,
-        })
+        .map(
+            |((name_id, image_id), (((url, caption), hash), image_at))| Candidate {
+                name_id: NameId(name_id),
+                image_id: ImageId(image_id),
+                url: url.unwrap_or_default(),
+                caption: caption.unwrap_or_default(),
+                hash,
+                image_at,
+            },
+        )
         .collect())
 }
 

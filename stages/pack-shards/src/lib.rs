@@ -36,7 +36,7 @@ struct PackShards;
 const SPEC: StepSpec = StepSpec {
     name: "pack-shards",
     stage: StageName::PackShards,
-    version: 2,
+    version: 3,
     partitioning: Partitioning::Buckets,
     reads: &[
         Reads::own(TableId::Identities),
@@ -44,7 +44,7 @@ const SPEC: StepSpec = StepSpec {
         Reads::own(TableId::UniquePhotos),
         Reads::own(TableId::NameEmbeddings),
     ],
-    writes: &[TableId::LaionCele],
+    writes: &[TableId::LaionCele, TableId::NameSums],
 };
 
 impl Step for PackShards {
@@ -59,13 +59,16 @@ impl Step for PackShards {
     }
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::from_manifest(task.manifest())?;
-        let rows = rows::join(task)?;
+        let names = rows::names(task)?;
+        let sums = mean::sums(names.values());
+        let rows = rows::join(task, &names)?;
         let count = rows.len() as u64;
         let people = rows.chunk_by(|a, b| a.name_id == b.name_id).count();
         task.metric(PEOPLE, people as f64);
         for shard in shards(rows, settings.shard_bytes) {
             write(task, shard, settings.row_group)?;
         }
+        task.write(sums.into_iter().collect())?;
         task.balance(Unit::Image, count, count);
         Ok(())
     }

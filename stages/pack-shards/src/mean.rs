@@ -1,14 +1,34 @@
-//! `name_mean.safetensors`: the mean over the dataset's names that Equation 4 starts from, and
-//! their mean length, which may stand for η in Equation 5.
-
-use std::collections::{BTreeMap, HashSet};
+//! The mean over the dataset's names that Equation 4 starts from, and their mean length, which may
+//! stand for η in Equation 5: each bucket's sums as the table `name_sums`, all of them as
+//! `name_mean.safetensors`.
 
 use laioncele_core::ledger::Record;
 use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
-use laioncele_core::table::{Identity, NameEmbedding};
-use laioncele_core::{CoreError, EmbeddingDims, NameId, TableId};
+use laioncele_core::table::{NameSum, NameSums, NameVector};
+use laioncele_core::{CoreError, EmbeddingDims, TableId};
 use safetensors::{Dtype, tensor::TensorView};
+
+/// The sums over a bucket's names; `None` without names.
+pub(crate) fn sums<'a>(names: impl Iterator<Item = &'a NameVector>) -> Option<NameSum> {
+    let mut total: Option<NameSum> = None;
+    for name in names {
+        let total = total.get_or_insert_with(|| NameSum {
+            names: 0,
+            lengths: 0.0,
+            sums: NameSums(vec![0.0; name.0.len()]),
+        });
+        let mut squares = 0.0;
+        for (sum, value) in total.sums.0.iter_mut().zip(&name.0) {
+            let value = value.to_f64();
+            *sum += value;
+            squares += value * value;
+        }
+        total.lengths += squares.sqrt();
+        total.names += 1;
+    }
+    total
+}
 
 /// The file: `mean` float32 `[tokens × channels]`, `length` float32 `[1]`; `names` in its metadata.
 /// `None` without names.
@@ -20,16 +40,21 @@ pub(crate) fn encode(
     dims: &EmbeddingDims,
     records: &[Record],
 ) -> Result<Option<Vec<u8>>, CoreError> {
-    let names = names(store, dims, records)?;
-    if names.is_empty() {
+    let (mut sums, mut lengths) = (vec![0f64; dims.name_tokens * dims.name_channels], 0f64);
+    let mut names = 0;
+    for part in records.iter().flat_map(|r| r.outputs_of(TableId::NameSums)) {
+        for row in read_rows::<NameSum>(store, part, dims)? {
+            names += row.names;
+            lengths += row.lengths;
+            sums.iter_mut()
+                .zip(&row.sums.0)
+                .for_each(|(sum, v)| *sum += v);
+        }
+    }
+    if names == 0 {
         return Ok(None);
     }
-    let count = names.len() as f64;
-    let (mut sums, mut lengths) = (vec![0f64; dims.name_tokens * dims.name_channels], 0f64);
-    for name in names.values() {
-        lengths += name.iter().map(|v| v * v).sum::<f64>().sqrt();
-        sums.iter_mut().zip(name).for_each(|(sum, v)| *sum += v);
-    }
+    let count = names as f64;
     let bytes = |values: &[f64]| -> Vec<u8> {
         values
             .iter()
@@ -50,39 +75,8 @@ pub(crate) fn encode(
             TensorView::new(Dtype::F32, vec![1], &length).map_err(fail)?,
         ),
     ];
-    let metadata = [("names".to_owned(), names.len().to_string())].into();
+    let metadata = [("names".to_owned(), names.to_string())].into();
     safetensors::serialize(views, Some(metadata))
         .map(Some)
         .map_err(fail)
-}
-
-/// The name embeddings of all identities, by id: each name once, however many photos it has.
-fn names(
-    store: &Store,
-    dims: &EmbeddingDims,
-    records: &[Record],
-) -> Result<BTreeMap<NameId, Vec<f64>>, CoreError> {
-    let mut names = BTreeMap::new();
-    for record in records {
-        let inputs = |table: TableId| record.inputs.iter().filter(move |part| part.table == table);
-        let mut kept: HashSet<NameId> = HashSet::new();
-        for part in inputs(TableId::Identities) {
-            kept.extend(
-                read_rows::<Identity>(store, part, dims)?
-                    .iter()
-                    .map(|row| row.name_id),
-            );
-        }
-        for part in inputs(TableId::NameEmbeddings) {
-            for row in read_rows::<NameEmbedding>(store, part, dims)? {
-                if kept.contains(&row.name_id) {
-                    names.insert(
-                        row.name_id,
-                        row.embedding.0.iter().map(|v| v.to_f64()).collect(),
-                    );
-                }
-            }
-        }
-    }
-    Ok(names)
 }

@@ -1,6 +1,6 @@
 //! The join: identities with their photos, hashes and name embeddings.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use laioncele_core::table::{Identity, LaionCele, NameEmbedding, NameVector, Photo, UniquePhoto};
 use laioncele_core::{ImageId, NameId, StageError, TableId, Task, Unit};
@@ -8,14 +8,16 @@ use laioncele_core::{ImageId, NameId, StageError, TableId, Task, Unit};
 type Key = (NameId, ImageId);
 
 /// The bucket's examples, by name and image id.
-pub(crate) fn join(task: &Task) -> Result<Vec<LaionCele>, StageError> {
+pub(crate) fn join(
+    task: &Task,
+    names: &BTreeMap<NameId, NameVector>,
+) -> Result<Vec<LaionCele>, StageError> {
     let identities: Vec<Identity> = task.read()?;
     let mut left: BTreeMap<Key, Identity> = BTreeMap::new();
     for row in identities {
         left.insert((row.name_id, row.image_id), row);
     }
     let total = left.len() as u64;
-    let names = names(task, &left)?;
     let hashes: HashMap<Key, u64> = task
         .read::<UniquePhoto>()?
         .iter()
@@ -44,18 +46,16 @@ pub(crate) fn join(task: &Task) -> Result<Vec<LaionCele>, StageError> {
     Ok(rows)
 }
 
-/// The name embeddings of the identities.
-fn names(
-    task: &Task,
-    identities: &BTreeMap<Key, Identity>,
-) -> Result<HashMap<NameId, NameVector>, StageError> {
-    let wanted: std::collections::HashSet<NameId> = identities.keys().map(|key| key.0).collect();
-    let mut names: Vec<NameEmbedding> = task.read()?;
-    names.retain(|name| wanted.contains(&name.name_id));
-    Ok(names
-        .into_iter()
-        .map(|name| (name.name_id, name.embedding))
-        .collect())
+/// The name embeddings of the bucket's identities.
+pub(crate) fn names(task: &Task) -> Result<BTreeMap<NameId, NameVector>, StageError> {
+    let wanted: HashSet<NameId> = task.read::<Identity>()?.iter().map(|i| i.name_id).collect();
+    let mut names = BTreeMap::new();
+    for part in task.inputs(TableId::NameEmbeddings) {
+        let rows = task.read_part::<NameEmbedding>(part)?.into_iter();
+        let kept = rows.filter(|row| wanted.contains(&row.name_id));
+        names.extend(kept.map(|row| (row.name_id, row.embedding)));
+    }
+    Ok(names)
 }
 
 /// Synchronization is broken: a table below was changed by another hand.
