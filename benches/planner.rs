@@ -210,6 +210,7 @@ fn perform(step: &StepInfo, spec: &TaskSpec) -> Record {
         key_parts: spec.key_parts.clone(),
         attempt: "bench".to_owned(),
         inputs: spec.inputs.clone(),
+        lists: spec.lists.clone(),
         outputs,
         balances: Vec::new(),
         metrics: BTreeMap::new(),

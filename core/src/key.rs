@@ -17,7 +17,8 @@ pub struct KeyParts {
     pub settings: BTreeMap<String, String>,
     /// Model label → digest of its files.
     pub models: BTreeMap<String, Digest>,
-    /// `table/partition` → digest over the digests of those parts.
+    /// `table/partition` → digest over the digests of those parts; `table` → digest over all parts of a table that is read
+    /// whole or in slices.
     pub inputs: BTreeMap<String, Digest>,
 }
 

@@ -15,6 +15,7 @@ use crate::error::CoreError;
 use crate::key::KeyParts;
 use crate::names::StageName;
 use crate::part::Part;
+use crate::part_list::{ListRef, PartList};
 use crate::partition::Partition;
 use crate::store::{Created, Store};
 use crate::table::TableId;
@@ -22,7 +23,8 @@ use crate::table::TableId;
 /// The record format this program writes, and the newest it reads.
 ///
 /// 1: `accounts`, `figures`, and `started` in seconds since 1970. 2: `balances`, `metrics`, and `started` as RFC 3339.
-pub const RECORD_FORMAT: u32 = 2;
+/// 3: `lists`.
+pub const RECORD_FORMAT: u32 = 3;
 
 /// One balance of a task: rows in = rows out + rows dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,8 +73,11 @@ pub struct Record {
     pub key_parts: KeyParts,
     /// Which try this was: part of its parts' names.
     pub attempt: String,
-    /// The parts read.
+    /// The parts read, without those of `lists`.
     pub inputs: Vec<Part>,
+    /// The lists of parts read: [`Ledger::inputs`] has them all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<ListRef>,
     /// The parts written.
     pub outputs: Vec<Part>,
     /// The balances, one per unit.
@@ -197,6 +202,18 @@ impl Ledger {
     /// As [`Ledger::find`].
     pub fn all(&self) -> Result<Vec<Record>, CoreError> {
         self.below("ledger")
+    }
+
+    /// All parts that the task of `record` had for inputs.
+    ///
+    /// # Errors
+    /// A list that is missing or damaged.
+    pub fn inputs(&self, record: &Record) -> Result<Vec<Part>, CoreError> {
+        let mut parts = record.inputs.clone();
+        for list in &record.lists {
+            parts.extend_from_slice(PartList::read(&self.store, list)?.parts());
+        }
+        Ok(parts)
     }
 
     fn below(&self, prefix: &str) -> Result<Vec<Record>, CoreError> {

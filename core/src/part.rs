@@ -139,6 +139,18 @@ pub fn read_batches(
     Ok(reader.map(move |batch| batch.map_err(|e| CoreError::parquet(&origin, e))))
 }
 
+/// Whether `found` is the schema of a part of `R`'s table.
+///
+/// # Errors
+/// [`CoreError::Schema`], [`CoreError::Newer`].
+pub(crate) fn check_schema<R: Row>(
+    found: &Schema,
+    path: &str,
+    dims: &EmbeddingDims,
+) -> Result<(), CoreError> {
+    check(found, path, R::TABLE, R::VERSION, &R::schema(dims))
+}
+
 fn open_part(
     bytes: Bytes,
     path: &str,
@@ -148,7 +160,22 @@ fn open_part(
 ) -> Result<impl Iterator<Item = Result<RecordBatch, CoreError>>, CoreError> {
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| CoreError::parquet(path, e))?;
-    let found = builder.schema();
+    check(builder.schema(), path, table, version, expected)?;
+    let reader = builder
+        .with_batch_size(1024)
+        .build()
+        .map_err(|e| CoreError::parquet(path, e))?;
+    let origin = path.to_owned();
+    Ok(reader.map(move |batch| batch.map_err(|e| CoreError::parquet(&origin, e))))
+}
+
+fn check(
+    found: &Schema,
+    path: &str,
+    table: TableId,
+    version: u32,
+    expected: &Schema,
+) -> Result<(), CoreError> {
     let found_version = found
         .metadata()
         .get("laioncele.version")
@@ -170,10 +197,5 @@ fn open_part(
             found: describe(found),
         });
     }
-    let reader = builder
-        .with_batch_size(1024)
-        .build()
-        .map_err(|e| CoreError::parquet(path, e))?;
-    let origin = path.to_owned();
-    Ok(reader.map(move |batch| batch.map_err(|e| CoreError::parquet(&origin, e))))
+    Ok(())
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::KeyHasher;
+
 /// What one task works on. Its text is a folder name of `[a-z0-9._-]` only, and the order of partitions is that of their
 /// texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,7 +17,7 @@ pub enum Partition {
     Whole,
     /// `bucket-0007`: a bucket of names.
     Bucket(u32),
-    /// `chunk-0007`: a chunk of a step that cuts its work by the manifest.
+    /// `chunk-0007`: a chunk of a step that cuts its work by the manifest, or a group of source shards.
     Chunk(u32),
     /// `shard-NAME`: a file of the source.
     Shard(ShardName),
@@ -43,6 +45,14 @@ impl Partition {
     /// The partition of a source shard, from its file's stem; characters outside `[a-z0-9._-]` become `_`.
     pub fn shard(file_stem: &str) -> Self {
         Self::Shard(ShardName::of_stem(file_stem))
+    }
+
+    /// The group (`chunk-0000` …) that a partition belongs to among `groups`: it depends on nothing but the partition's
+    /// text, so that a new file of the source moves no other.
+    pub fn group(&self, groups: u32) -> Self {
+        let hash = KeyHasher::new("shard-group").text("partition", &self.to_string());
+        let number = hash.finish().low_u64() % u64::from(groups.max(1));
+        Self::Chunk(u32::try_from(number).unwrap_or(0))
     }
 }
 
@@ -155,6 +165,14 @@ mod tests {
             let plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
             prop_assert!(text.chars().all(plain), "{}", text);
         }
+    }
+
+    /// Pinned: a shard that moves to another group makes both groups run again.
+    #[test]
+    fn groups_never_change() {
+        let groups = ["part-00000", "part-00001", "x"].map(|stem| Partition::shard(stem).group(64));
+        assert_eq!(groups, [29, 6, 59].map(Partition::Chunk));
+        assert_eq!(Partition::shard("x").group(1), Partition::Chunk(0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::drops::Unit;
 use crate::key::KeyParts;
 use crate::names::StageName;
 use crate::part::Part;
+use crate::part_list::ListRef;
 use crate::partition::Partition;
 
 /// The real address of a run's invented hosts. It is in no key: a port changes no id and no digest.
@@ -44,8 +45,11 @@ pub struct TaskSpec {
     pub key: Digest,
     /// What the key was made of.
     pub key_parts: KeyParts,
-    /// Parts to read.
+    /// Parts to read: those of its own partition or group.
     pub inputs: Vec<Part>,
+    /// Lists of parts to read, one for each table that it reads whole or a slice of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<ListRef>,
 }
 
 /// How far a task is.

@@ -21,6 +21,8 @@ pub enum Partitioning {
     Once,
     /// This many tasks, numbered from 0.
     Chunks(u32),
+    /// Files of the source in at most this many groups, by a hash of their names: one task per group that has files.
+    ShardGroups(u32),
 }
 
 /// Which parts of a table a task reads.
@@ -30,6 +32,12 @@ pub enum Scope {
     Own,
     /// All of them.
     All,
+    /// Those of the shards of its group. Only for [`Partitioning::ShardGroups`].
+    Group,
+    /// Of all of them the row groups of its own bucket. Only for [`Partitioning::Buckets`], and tables with a column
+    /// `bucket`. The key names the whole list: a task whose slices have not changed writes the same parts again, and
+    /// what reads those does not run.
+    Slice,
 }
 
 /// A table that a step reads.
@@ -55,6 +63,22 @@ impl Reads {
         Self {
             table,
             scope: Scope::All,
+        }
+    }
+
+    /// The parts of the shards of the task's group.
+    pub const fn group(table: TableId) -> Self {
+        Self {
+            table,
+            scope: Scope::Group,
+        }
+    }
+
+    /// The row groups of the task's bucket in all parts.
+    pub const fn slice(table: TableId) -> Self {
+        Self {
+            table,
+            scope: Scope::Slice,
         }
     }
 }

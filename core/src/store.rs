@@ -6,11 +6,13 @@
 //! tables/TABLE/PARTITION/KEY-ATTEMPT.parquet   parts; what no ledger record names does not exist for a reader
 //! ledger/STEP/PARTITION/KEY.json               records, written once each (put-if-absent), never changed
 //! laioncele/                                   what pack-shards publishes, committed parts only
+//! lists/DIGEST.json                           lists of parts that records name, written once each, never changed
 //! queue/KEY.json                              tasks at work; read only by the run that wrote them
 //! lock                                        held by the run that writes here
 //! cache/  log/                                 may be deleted at any time
 //! ```
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -134,6 +136,46 @@ impl Store {
             }),
             Err(source) => Err(CoreError::store(path, source)),
         }
+    }
+
+    /// The bytes of an object from `range.start` to before `range.end`.
+    ///
+    /// # Errors
+    /// [`CoreError::Missing`], or [`CoreError::Store`], also for a range beyond the object's end.
+    pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, CoreError> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let wanted = range.end - range.start;
+        let object = ObjectPath::from(path);
+        match self
+            .runtime
+            .block_on(self.objects.get_range(&object, range))
+        {
+            Ok(bytes) if bytes.len() as u64 == wanted => Ok(bytes),
+            Ok(bytes) => Err(CoreError::parquet(
+                path,
+                format!(
+                    "{} bytes where {wanted} are asked for: it is cut off",
+                    bytes.len()
+                ),
+            )),
+            Err(object_store::Error::NotFound { .. }) => Err(CoreError::Missing {
+                path: self.local_path(path),
+            }),
+            Err(source) => Err(CoreError::store(path, source)),
+        }
+    }
+
+    /// Makes a local file of the run's scratch folder an object: it is moved, so that readers see all of it or nothing.
+    ///
+    /// # Errors
+    /// [`CoreError::Io`]: a full or read-only disk, no permission.
+    pub fn adopt(&self, file: &Path, path: &str) -> Result<(), CoreError> {
+        let target = self.local_path(path);
+        let folder = target.parent().unwrap_or(&self.root);
+        std::fs::create_dir_all(folder).map_err(|e| CoreError::from_io(folder, e))?;
+        std::fs::rename(file, &target).map_err(|e| CoreError::from_io(&target, e))
     }
 
     /// Whether an object is there.

@@ -21,8 +21,8 @@ pub use dims::EmbeddingDims;
 pub use id::TableId;
 pub use row::Row;
 pub use rows::{
-    Candidate, Dropped, EvaluationScore, Identity, KnownName, LaionCele, Match, Mention, Name,
-    NameEmbedding, NameSum, Photo, PhotoFace, PhotoFeature, Portrait, PortraitFace, PortraitPair,
-    Sample, UniquePhoto,
+    Candidate, Dropped, EvaluationScore, FiledMention, Identity, KnownName, LaionCele, Match,
+    Mention, MergedName, Name, NameEmbedding, NameSum, Photo, PhotoFace, PhotoFeature, Portrait,
+    PortraitFace, PortraitPair, Sample, SpellingCount, UniquePhoto, Verdict, WordCount,
 };
 pub use schema::{describe, same_columns};

@@ -18,6 +18,9 @@ use crate::key::KeyParts;
 use crate::ledger::{Ledger, RECORD_FORMAT, Record, RowBalance};
 use crate::manifest::Manifest;
 use crate::part::{self, Part};
+use crate::part_list::{ListRef, PartList};
+use crate::part_reader::{Footer, PartReader};
+use crate::part_writer::PartWriter;
 use crate::partition::Partition;
 use crate::resources::Resources;
 use crate::spec::{Progress, RuntimeEnvironment, TaskSpec};
@@ -58,6 +61,7 @@ pub struct Task {
     attempt: String,
     context: WorkerContext,
     reporter: Box<dyn ProgressReporter>,
+    lists: Vec<Arc<PartList>>,
     outputs: Vec<Part>,
     dropped: DroppedRows,
     /// Why a part of dropped rows was not written; `progress` and the commit tell.
@@ -69,19 +73,29 @@ pub struct Task {
 }
 
 impl Task {
-    /// Begins a task; nothing is read or written yet.
+    /// Begins a task: reads the lists of its inputs, and nothing else.
+    ///
+    /// # Errors
+    /// A list that is missing or damaged.
     pub fn new(
         spec: TaskSpec,
         attempt: String,
         context: WorkerContext,
         reporter: Box<dyn ProgressReporter>,
-    ) -> Self {
+    ) -> Result<Self, CoreError> {
+        let load = |list: &ListRef| {
+            let key = format!("part list {}", list.digest);
+            let read = || PartList::read(&context.store, list);
+            context.resources.get_or_load(&key, read)
+        };
+        let lists = spec.lists.iter().map(load).collect::<Result<_, _>>()?;
         let (outputs, dropped, failed_drop, balances, metrics) = Default::default();
-        Self {
+        Ok(Self {
             spec,
             attempt,
             context,
             reporter,
+            lists,
             outputs,
             dropped,
             failed_drop,
@@ -89,7 +103,7 @@ impl Task {
             metrics,
             started: Instant::now(),
             started_at: whole_seconds(SystemTime::now()),
-        }
+        })
     }
 
     /// The manifest.
@@ -119,7 +133,9 @@ impl Task {
 
     /// The input parts of `table`, in partition order.
     pub fn inputs(&self, table: TableId) -> impl Iterator<Item = &Part> {
-        self.spec.inputs.iter().filter(move |p| p.table == table)
+        let lists = self.lists.iter().flat_map(|list| list.parts());
+        let parts = self.spec.inputs.iter().chain(lists);
+        parts.filter(move |p| p.table == table)
     }
 
     /// Rows in all input parts of `table`.
@@ -149,6 +165,44 @@ impl Task {
             part,
             self.embedding_dims(),
         )?)
+    }
+
+    /// The batches of a part, a row group in memory at a time.
+    ///
+    /// # Errors
+    /// A damaged or foreign part.
+    pub fn stream<R: Row>(&self, part: &Part) -> Result<PartReader, StageError> {
+        let footer = Footer::read::<R>(&self.context.store, part, self.embedding_dims())?;
+        Ok(PartReader::new(
+            self.context.store.clone(),
+            part,
+            footer.into(),
+        ))
+    }
+
+    /// The batches of the row groups of the task's own bucket in each input part of `R`'s table, in part order. Footers
+    /// are read once per worker. A row group may hold rows of other buckets too.
+    ///
+    /// # Errors
+    /// A damaged or foreign part; a task that works on no bucket.
+    pub fn slices<R: Row>(&self) -> Result<Vec<PartReader>, StageError> {
+        let Partition::Bucket(bucket) = *self.partition() else {
+            let text = format!("`{}` is no bucket: it has no slice", self.partition());
+            return Err(StageError::data(text));
+        };
+        let store = &self.context.store;
+        let slice = |part: &Part| {
+            let read = || Ok(Footer::read::<R>(store, part, self.embedding_dims())?);
+            let footer = self.resource(&format!("footer of {}", part.path), read)?;
+            let own = footer.of_bucket(bucket);
+            Ok(PartReader::new(store.clone(), part, footer).groups(own))
+        };
+        self.inputs(R::TABLE).map(slice).collect()
+    }
+
+    /// The run's store, for scratch files.
+    pub fn store(&self) -> &Store {
+        &self.context.store
     }
 
     /// A part's bytes (files that are no tables).
@@ -210,6 +264,47 @@ impl Task {
         let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
         let bytes = part::encode(&R::schema(self.embedding_dims()), batches)?;
         Ok(self.put(R::TABLE, partition, rows, "parquet", bytes)?)
+    }
+
+    /// A part of `R`'s table to be written as its rows come, with at most `group_rows` rows in a row group.
+    ///
+    /// # Errors
+    /// A full or read-only disk.
+    pub fn part_writer<R: Row>(&self, group_rows: usize) -> Result<PartWriter, StageError> {
+        let schema = R::schema(self.embedding_dims());
+        Ok(PartWriter::create(&self.context.store, schema, group_rows)?)
+    }
+
+    /// Makes what `writer` has written a part of `partition`.
+    ///
+    /// # Errors
+    /// A full disk and the like.
+    pub fn write_part<R: Row>(
+        &mut self,
+        partition: &Partition,
+        writer: PartWriter,
+    ) -> Result<(), StageError> {
+        let written = writer.finish()?;
+        let path = self.part_path(R::TABLE, partition, "parquet");
+        self.context.store.adopt(written.file.path(), &path)?;
+        self.outputs.push(Part {
+            table: R::TABLE,
+            partition: partition.clone(),
+            path,
+            rows: written.rows,
+            bytes: written.bytes,
+            digest: written.digest,
+        });
+        Ok(())
+    }
+
+    /// Where the next part that is written lies.
+    fn part_path(&self, table: TableId, partition: &Partition, suffix: &str) -> String {
+        let (key, number) = (self.spec.key.short(), self.outputs.len());
+        format!(
+            "tables/{table}/{partition}/{key}-{}-{number}.{suffix}",
+            self.attempt
+        )
     }
 
     /// Writes a part that is already Parquet (with row groups or schema metadata of its own); its columns must be `R`'s.
@@ -283,12 +378,8 @@ impl Task {
         suffix: &str,
         bytes: Vec<u8>,
     ) -> Result<(), CoreError> {
-        let (digest, size, number) = (Digest::of(&bytes), bytes.len() as u64, self.outputs.len());
-        let path = format!(
-            "tables/{table}/{partition}/{}-{}-{number}.{suffix}",
-            self.spec.key.short(),
-            self.attempt
-        );
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let path = self.part_path(table, partition, suffix);
         self.context.store.put(&path, bytes)?;
         self.outputs.push(Part {
             table,
@@ -417,6 +508,7 @@ impl Task {
             key_parts: self.spec.key_parts,
             attempt: self.attempt,
             inputs: self.spec.inputs,
+            lists: self.spec.lists,
             outputs: self.outputs,
             balances,
             metrics: self.metrics,

@@ -111,6 +111,7 @@ impl StepHarness {
             key,
             key_parts,
             inputs,
+            lists: Vec::new(),
         };
         let context = WorkerContext {
             manifest: self.manifest.clone(),
@@ -119,7 +120,7 @@ impl StepHarness {
             runtime_environment: self.runtime_environment.clone(),
             cancelled: Arc::new(AtomicBool::new(false)),
         };
-        let mut task = Task::new(spec, "test".to_owned(), context, Box::new(NullReporter));
+        let mut task = Task::new(spec, "test".to_owned(), context, Box::new(NullReporter))?;
         step.run(&mut task)?;
         task.commit().map(|(record, _)| record)
     }

@@ -7,6 +7,7 @@ use clap::Args;
 use laioncele_core::CoreError;
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::FailureKind;
+use laioncele_core::scratch;
 use laioncele_core::spec::TaskSpec;
 
 use crate::args::{RunPaths, Stages, Verbosity};
@@ -156,6 +157,7 @@ impl ActiveRun {
         for stale in store.list("queue")? {
             store.delete(&stale)?;
         }
+        scratch::clear(&store)?;
         let executor = Executor::new(run.options(verbosity)?, store, Box::new(launcher));
         executor::watch_signals(executor.events())
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
@@ -227,6 +229,9 @@ impl ActiveRun {
         }
         let begun = Instant::now();
         let host_map = self.web.host_map()?;
+        for list in &planned.lists {
+            list.store(self.session.store()?)?;
+        }
         self.reporter.begin(&planned.name, missing.len());
         let result = self
             .executor

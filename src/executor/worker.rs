@@ -283,7 +283,7 @@ pub(crate) fn perform(
             format!("{manifest} was changed after the task was planned: run `laioncele run` again");
         return Err(environment(&text));
     }
-    let mut task = Task::new(spec, attempt, context, report);
+    let mut task = Task::new(spec, attempt, context, report)?;
     match catch_unwind(AssertUnwindSafe(|| step.run(&mut task))) {
         Ok(result) => result.and_then(|()| task.commit()).map_err(Into::into),
         Err(panic) => {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use laioncele_core::ledger::Record;
 use laioncele_core::spec::TaskSpec;
-use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, StageName, TableId};
+use laioncele_core::{Digest, Part, PartList, Partition, Partitioning, Reads, StageName, TableId};
 
 pub use planner::{PlanError, Planner, plan};
 pub use records::Records;
@@ -69,6 +69,8 @@ pub struct StepPlan {
     pub stage: StageName,
     /// Its tasks, in partition order.
     pub tasks: Vec<TaskPlan>,
+    /// The lists of parts that its tasks read; a run stores them before it runs one.
+    pub lists: Vec<PartList>,
 }
 
 /// A task and its state.

@@ -1,15 +1,17 @@
 //! From steps to tasks: splits each step's work, keys each task by its inputs, looks the key up in
 //! the records.
 //!
-//! Time and memory grow linearly with tasks and parts, with one exception: a step of many tasks
-//! that each read all of a table names all of its parts in each of its tasks.
+//! Time and memory grow linearly with tasks and parts: tasks that read all of a table name one list
+//! of its parts.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use laioncele_core::digest::KeyHasher;
 use laioncele_core::key::KeyParts;
+use laioncele_core::part_list::content_of_parts;
 use laioncele_core::spec::TaskSpec;
-use laioncele_core::{Digest, Part, Partition, Partitioning, Reads, Scope, TableId};
+use laioncele_core::{
+    Digest, ListRef, Part, PartList, Partition, Partitioning, Reads, Scope, TableId,
+};
 
 use super::{Plan, PlanInputs, Records, State, StepInfo, StepPlan, TaskPlan};
 
@@ -29,6 +31,14 @@ pub enum PlanError {
     TwoSteps {
         /// The repeated name.
         step: String,
+    },
+    /// A step reads a table by groups or slices, which its partitions do not have.
+    #[error("step `{step}` reads table `{table}` by groups or slices, but has no such partitions")]
+    NoSuchShare {
+        /// The step.
+        step: String,
+        /// The table.
+        table: TableId,
     },
 }
 
@@ -80,25 +90,26 @@ impl Planner {
     /// The tasks of `step`, given what was added of the steps before it.
     pub fn plan_step(&self, step: &StepInfo, records: &Records) -> StepPlan {
         let partitions = self.partitions(step.partitioning).into_iter();
-        let tasks = if let Some(blocker) = self.blocker(step) {
+        let (mut tasks, mut lists) = (Vec::new(), Vec::new());
+        if let Some(blocker) = self.blocker(step) {
             let on = blocker.to_owned();
-            let waiting = |partition| TaskPlan {
+            tasks.extend(partitions.map(|partition| TaskPlan {
                 partition,
                 state: State::Waiting { on: on.clone() },
-            };
-            partitions.map(waiting).collect()
+            }));
         } else {
             let shared = self.shared_inputs(step);
-            let task = |partition| TaskPlan {
+            tasks.extend(partitions.map(|partition| TaskPlan {
                 state: self.state(step, &partition, &shared, records),
                 partition,
-            };
-            partitions.map(task).collect()
-        };
+            }));
+            lists = shared.lists;
+        }
         StepPlan {
             name: step.name.clone(),
             stage: step.stage,
             tasks,
+            lists,
         }
     }
 
@@ -122,6 +133,11 @@ impl Planner {
             Partitioning::Buckets => (0..self.buckets).map(Partition::Bucket).collect(),
             Partitioning::Once => vec![Partition::Whole],
             Partitioning::Chunks(count) => (0..count).map(Partition::Chunk).collect(),
+            Partitioning::ShardGroups(groups) => {
+                let group = |shard: &Partition| shard.group(groups);
+                let with_shards: BTreeSet<Partition> = self.shards.iter().map(group).collect();
+                with_shards.into_iter().collect()
+            }
         }
     }
 
@@ -131,31 +147,70 @@ impl Planner {
         tables.find_map(|t| t.incomplete.as_deref())
     }
 
-    /// The digests of the tables that every task of `step` reads whole.
-    fn shared_inputs(&self, step: &StepInfo) -> BTreeMap<String, Digest> {
-        let mut digests = BTreeMap::new();
-        for read in step.reads.iter().filter(|r| r.scope == Scope::All) {
-            let partitions = self.tables.get(&read.table).map(|t| &t.partitions);
-            let digest = |(partition, parts): (&Partition, &Vec<Part>)| {
-                (input_name(*read, partition), digest(parts))
+    /// What the tasks of `step` share: lists of the tables that each reads whole or a slice of, and
+    /// the partitions of each group.
+    fn shared_inputs(&self, step: &StepInfo) -> Shared<'_> {
+        let mut shared = Shared::default();
+        for read in &step.reads {
+            let Some(table) = self.tables.get(&read.table) else {
+                continue;
             };
-            digests.extend(partitions.into_iter().flatten().map(digest));
+            match (read.scope, step.partitioning) {
+                (Scope::All | Scope::Slice, _) => {
+                    let parts = table.partitions.values().flatten().cloned().collect();
+                    let list = PartList::new(read.table, parts);
+                    shared.inputs.insert(read.table.to_string(), list.content());
+                    shared.references.push(list.reference().clone());
+                    shared.lists.push(list);
+                }
+                (Scope::Group, Partitioning::ShardGroups(groups)) => {
+                    for partition in table.partitions.keys() {
+                        let members = (read.table, partition.group(groups));
+                        shared.groups.entry(members).or_default().push(partition);
+                    }
+                }
+                (Scope::Own | Scope::Group, _) => {}
+            }
         }
-        digests
+        shared
+    }
+
+    /// The partitions whose parts the task on `partition` reads by itself, table by table.
+    fn own_partitions<'a>(
+        &self,
+        step: &StepInfo,
+        partition: &'a Partition,
+        shared: &Shared<'a>,
+    ) -> Vec<(TableId, &'a Partition)> {
+        let mut own = Vec::new();
+        for read in &step.reads {
+            let group = || shared.groups.get(&(read.table, partition.clone()));
+            match read.scope {
+                Scope::Own => own.push((read.table, partition)),
+                Scope::Group => {
+                    let members = group().into_iter().flatten();
+                    own.extend(members.map(|member| (read.table, *member)));
+                }
+                Scope::All | Scope::Slice => {}
+            }
+        }
+        own
     }
 
     /// The state of a task all of whose inputs are known.
-    fn state(
-        &self,
+    fn state<'a>(
+        &'a self,
         step: &StepInfo,
-        partition: &Partition,
-        shared: &BTreeMap<String, Digest>,
+        partition: &'a Partition,
+        shared: &Shared<'a>,
         records: &Records,
     ) -> State {
-        let mut inputs = shared.clone();
-        for read in step.reads.iter().filter(|r| r.scope == Scope::Own) {
-            if let Some(parts) = self.parts(*read, partition) {
-                inputs.insert(input_name(*read, partition), digest(parts));
+        let mut inputs = shared.inputs.clone();
+        let own = self.own_partitions(step, partition, shared);
+        for (table, partition) in &own {
+            if let Some(parts) = self.parts(*table, partition) {
+                let name = format!("{table}/{partition}");
+                inputs.insert(name, content_of_parts(parts));
             }
         }
         let key_parts = KeyParts {
@@ -176,7 +231,13 @@ impl Planner {
             partition: partition.clone(),
             key,
             key_parts,
-            inputs: self.input_parts(step, partition),
+            inputs: own
+                .iter()
+                .filter_map(|(table, partition)| self.parts(*table, partition))
+                .flatten()
+                .cloned()
+                .collect(),
+            lists: shared.references.clone(),
         };
         State::Missing {
             spec: Box::new(spec),
@@ -184,30 +245,23 @@ impl Planner {
         }
     }
 
-    fn parts(&self, read: Reads, partition: &Partition) -> Option<&Vec<Part>> {
-        self.tables.get(&read.table)?.partitions.get(partition)
-    }
-
-    fn input_parts(&self, step: &StepInfo, partition: &Partition) -> Vec<Part> {
-        let mut parts = Vec::new();
-        for read in &step.reads {
-            match read.scope {
-                Scope::Own => parts.extend(self.parts(*read, partition).into_iter().flatten()),
-                Scope::All => {
-                    let table = self.tables.get(&read.table);
-                    parts.extend(
-                        table
-                            .into_iter()
-                            .flat_map(|t| t.partitions.values().flatten()),
-                    );
-                }
-            }
-        }
-        parts.into_iter().cloned().collect()
+    fn parts(&self, table: TableId, partition: &Partition) -> Option<&Vec<Part>> {
+        self.tables.get(&table)?.partitions.get(partition)
     }
 }
 
-/// Step names are unique, and every table is written before it is read.
+/// What the tasks of a step share.
+#[derive(Default)]
+struct Shared<'a> {
+    /// What the key says of the lists.
+    inputs: BTreeMap<String, Digest>,
+    references: Vec<ListRef>,
+    lists: Vec<PartList>,
+    /// Table and group → the partitions in it.
+    groups: HashMap<(TableId, Partition), Vec<&'a Partition>>,
+}
+
+/// Step names are unique, every table is written before it is read, and shares fit partitions.
 fn check(steps: &[StepInfo]) -> Result<(), PlanError> {
     let mut names = HashSet::new();
     let mut written = HashSet::from([TableId::Captions]);
@@ -222,21 +276,20 @@ fn check(steps: &[StepInfo]) -> Result<(), PlanError> {
                 table: read.table,
             });
         }
+        let fits = |read: &&Reads| match read.scope {
+            Scope::Own | Scope::All => true,
+            Scope::Group => matches!(step.partitioning, Partitioning::ShardGroups(_)),
+            Scope::Slice => step.partitioning == Partitioning::Buckets,
+        };
+        if let Some(read) = step.reads.iter().find(|read| !fits(read)) {
+            return Err(PlanError::NoSuchShare {
+                step: step.name.clone(),
+                table: read.table,
+            });
+        }
         written.extend(step.writes.iter().copied().chain([TableId::Dropped]));
     }
     Ok(())
-}
-
-/// What the key calls a partition of a table that is read.
-fn input_name(read: Reads, partition: &Partition) -> String {
-    format!("{}/{partition}", read.table)
-}
-
-/// A digest over the digests of a partition's parts, in order.
-fn digest(parts: &[Part]) -> Digest {
-    let hasher = KeyHasher::new("input-parts");
-    let add = |hasher: KeyHasher, part: &Part| hasher.digest("part", part.digest);
-    parts.iter().fold(hasher, add).finish()
 }
 
 /// The current state of a table.

@@ -75,7 +75,7 @@ prop_compose! {
         buckets in 1_u32..5,
         shard_count in 1_usize..4,
         wiring in prop::collection::vec(
-            (0_u8..4, prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..4)),
+            (0_u8..5, prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..4)),
             1..TABLES.len(),
         ),
     ) -> PlanInputs {
@@ -83,13 +83,19 @@ prop_compose! {
             0 => Partitioning::Shards,
             1 => Partitioning::Buckets,
             2 => Partitioning::Once,
+            3 => Partitioning::ShardGroups(2),
             _ => Partitioning::Chunks(3),
         };
-        let scope = |own: bool| if own { Scope::Own } else { Scope::All };
+        let scope = |own: bool, word: u8| match (own, partitioning(word)) {
+            (true, Partitioning::ShardGroups(_)) => Scope::Group,
+            (true, _) => Scope::Own,
+            (false, Partitioning::Buckets) => Scope::Slice,
+            (false, _) => Scope::All,
+        };
         let steps = wiring.iter().enumerate().map(|(number, (word, reads))| {
             let reads: BTreeMap<usize, Scope> = reads
                 .iter()
-                .map(|(index, own)| (index.index(number + 1), scope(*own)))
+                .map(|(index, own)| (index.index(number + 1), scope(*own, *word)))
                 .collect();
             step(number, partitioning(*word), &reads.into_iter().collect::<Vec<_>>())
         });
@@ -116,6 +122,7 @@ fn record(spec: &TaskSpec, outputs: Vec<Part>, seconds: u64) -> Record {
         key_parts: spec.key_parts.clone(),
         attempt: "a".to_owned(),
         inputs: spec.inputs.clone(),
+        lists: spec.lists.clone(),
         outputs,
         balances: Vec::new(),
         metrics: BTreeMap::new(),
@@ -299,6 +306,75 @@ fn plan_rejects_tables_without_writer_and_repeated_step_names() {
     inputs.steps.push(inputs.steps[0].clone());
     let error = plan(&inputs, &Records::default()).expect_err("one name twice");
     assert!(matches!(error, PlanError::TwoSteps { .. }));
+}
+
+#[test]
+fn plan_rejects_groups_and_slices_of_other_partitions() {
+    let by = |partitioning, scope| {
+        let inputs = PlanInputs {
+            steps: vec![step(0, partitioning, &[(0, scope)])],
+            buckets: 1,
+            shards: shards(1),
+        };
+        plan(&inputs, &Records::default()).map(drop)
+    };
+    for wrong in [
+        by(Partitioning::Shards, Scope::Group),
+        by(Partitioning::Buckets, Scope::Group),
+        by(Partitioning::ShardGroups(2), Scope::Slice),
+        by(Partitioning::Once, Scope::Slice),
+    ] {
+        assert!(matches!(wrong, Err(PlanError::NoSuchShare { .. })));
+    }
+    assert_eq!(by(Partitioning::ShardGroups(2), Scope::Group), Ok(()));
+}
+
+/// A file that is added runs its own group again, and no other: it moves no file.
+#[test]
+fn a_new_shard_reruns_its_group_only() {
+    let pipeline = |count| PlanInputs {
+        steps: vec![
+            step(0, Partitioning::Shards, &[(0, Scope::Own)]),
+            step(1, Partitioning::ShardGroups(4), &[(1, Scope::Group)]),
+        ],
+        buckets: 1,
+        shards: shards(count),
+    };
+    let mut records = Records::default();
+    let before = run(&pipeline(9), &mut records, |_| 0);
+    let groups = before.iter().filter(|spec| spec.step == "step-1");
+    assert!(groups.clone().count() > 1);
+    let read: usize = groups.map(|spec| spec.inputs.len()).sum();
+    assert_eq!(read, 9, "each shard is in one group");
+    let again = run(&pipeline(10), &mut records, |_| 0);
+    let ran: Vec<_> = again.iter().map(|s| s.partition.to_string()).collect();
+    let group = Partition::shard("09").group(4).to_string();
+    assert_eq!(ran, ["shard-09".to_owned(), group]);
+}
+
+/// Tasks that read a whole table name one list of its parts; a record says no more of it.
+#[test]
+fn tasks_that_read_a_whole_table_share_one_list() {
+    let inputs = PlanInputs {
+        steps: vec![
+            step(0, Partitioning::Shards, &[(0, Scope::Own)]),
+            step(1, Partitioning::Buckets, &[(1, Scope::Slice)]),
+        ],
+        buckets: 40,
+        shards: shards(30),
+    };
+    let mut records = Records::default();
+    let ran = run(&inputs, &mut records, |_| 0);
+    let planned = planned(&inputs, &records);
+    let [list] = planned.steps[1].lists.as_slice() else {
+        panic!("one list: {:?}", planned.steps[1].lists);
+    };
+    assert_eq!(list.parts().len(), 30);
+    let mut buckets = ran.iter().filter(|spec| spec.step == "step-1");
+    assert!(buckets.all(|spec| {
+        let named = spec.lists == [list.reference().clone()];
+        named && spec.inputs.is_empty() && spec.key_parts.inputs.len() == 1
+    }));
 }
 
 #[test]

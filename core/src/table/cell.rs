@@ -141,6 +141,22 @@ macro_rules! word_cell {
 word_cell!(Unit);
 word_cell!(DropReason);
 
+impl Cell for Option<DropReason> {
+    const NULLABLE: bool = true;
+    fn data_type(_: &EmbeddingDims) -> DataType {
+        DataType::Utf8
+    }
+    fn write(values: Vec<Self>, _: &EmbeddingDims) -> Result<ArrayRef, String> {
+        let words = values.into_iter().map(|v| v.map(DropReason::as_str));
+        Ok(Arc::new(StringArray::from_iter(words)))
+    }
+    fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
+        let word = |text: &str| text.parse().map_err(|_| format!("unknown word `{text}`"));
+        let texts = typed(array.as_string_opt::<i32>(), array)?;
+        texts.iter().map(|v| v.map(word).transpose()).collect()
+    }
+}
+
 id_cell!(CaptionId);
 id_cell!(NameId);
 id_cell!(ImageId);

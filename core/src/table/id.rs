@@ -27,6 +27,16 @@ pub enum TableId {
     Captions,
     /// PERSON spans in captions.
     Mentions,
+    /// Distinct spellings of a shard's mentions, with their counts.
+    Spellings,
+    /// How the words of names stand in a shard's captions.
+    Words,
+    /// The name of each spelling of a shard, or why it is none.
+    Verdicts,
+    /// Names by bucket, before their images are counted.
+    MergedNames,
+    /// Mentions by bucket, with the name that each is filed under.
+    FiledMentions,
     /// Canonical names with their aliases.
     Names,
     /// (name, image) pairs.

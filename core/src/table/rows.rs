@@ -72,6 +72,77 @@ rows! {
         image_at: Option<String>,
     }
 
+    /// A spelling as mentions of one shard have it. Parts are sorted by spelling.
+    SpellingCount in Spellings, version 1 {
+        /// The mention's text, as written.
+        spelling: String,
+        /// Mentions of the shard with it.
+        mentions: u64,
+    }
+
+    /// How often a word stands where in the mentions and captions of one shard. Parts are sorted by word.
+    WordCount in Words, version 1 {
+        /// The word in lower case.
+        word: String,
+        /// Mentions of several words that it begins.
+        first: u64,
+        /// Mentions in which it stands between two words.
+        middle: u64,
+        /// Mentions of several words that it ends.
+        last: u64,
+        /// Places outside mentions where it begins with a capital.
+        elsewhere_capital: u64,
+        /// Places outside mentions where it does not.
+        elsewhere_lower: u64,
+    }
+
+    /// What became of a spelling of one shard: a row for each name that it is filed under, or one that says that it is
+    /// none. Parts are sorted by `row`.
+    Verdict in Verdicts, version 1 {
+        /// The spelling's row in the shard's part of `spellings`.
+        row: u32,
+        /// The name that its mentions are filed under; null where it is none.
+        name_id: Option<NameId>,
+        /// Why its mentions are dropped; null where they are not.
+        reason: Option<DropReason>,
+    }
+
+    /// A name that was accepted, before its images are counted. The part is sorted by bucket and name, and has row groups
+    /// of its own for each bucket.
+    MergedName in MergedNames, version 1 {
+        /// The bucket of the name.
+        bucket: u32,
+        /// Hash of `name`.
+        name_id: NameId,
+        /// The canonical spelling.
+        name: String,
+        /// All spellings filed under it, most frequent first.
+        aliases: Vec<Alias>,
+        /// Mentions of all spellings.
+        mentions: u64,
+    }
+
+    /// A mention that is filed under a name. Parts are sorted by bucket, name, image and caption, and have row groups of
+    /// their own for each bucket.
+    FiledMention in FiledMentions, version 1 {
+        /// The bucket of the name.
+        bucket: u32,
+        /// The name.
+        name_id: NameId,
+        /// The image.
+        image_id: ImageId,
+        /// The caption.
+        caption_id: CaptionId,
+        /// The image's url.
+        url: String,
+        /// The caption's text.
+        caption: String,
+        /// The image's hash in the source's metadata, where it has one.
+        hash: Option<String>,
+        /// Where the source itself holds the image's bytes, as in `mentions`.
+        image_at: Option<String>,
+    }
+
     /// A canonical name.
     Name in Names, version 1 {
         /// Hash of `name`.

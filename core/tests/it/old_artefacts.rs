@@ -108,7 +108,11 @@ fn record_is_written_in_the_new_format_and_read_back() -> Result<(), CoreError> 
     let path = store.list("ledger")?.remove(0);
     let json: serde_json::Value =
         serde_json::from_slice(&store.get(&path)?).map_err(|e| CoreError::record(&path, e))?;
-    assert_eq!(json["format"], 2);
+    assert_eq!(json["format"], 3);
+    assert!(
+        json.get("lists").is_none(),
+        "a record without lists has none"
+    );
     assert_eq!(json["started"], "2026-11-29T10:03:01Z");
     assert!(json["balances"].is_array() && json["metrics"].is_object());
     Ok(())

@@ -1,37 +1,152 @@
-//! Checks that every part named by a ledger record exists unchanged.
+//! Checks that every part named by a ledger record exists unchanged, that names and candidates lie in
+//! the bucket of their name, and that the lists of inputs are those that the records' keys name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use laioncele_core::ledger::Ledger;
-use laioncele_core::{CoreError, Digest, Part};
+use laioncele_core::ledger::{Ledger, Record};
+use laioncele_core::part_list::content_of_parts;
+use laioncele_core::part_reader::Footer;
+use laioncele_core::store::Store;
+use laioncele_core::table::{Candidate, Name};
+use laioncele_core::{
+    CoreError, Digest, EmbeddingDims, NameId, Part, PartList, PartReader, Partition, Row, TableId,
+};
 
 use super::Findings;
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// Hashes the parts of all records, also of outdated ones.
+/// Hashes the parts of all records, also of outdated ones, and checks what those records read.
 pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), Failure> {
     let store = session.store()?;
     let records = Ledger::new(store.clone()).all()?;
-    let outputs = records.iter().flat_map(|r| &r.outputs);
-    let parts: BTreeMap<&str, &Part> = outputs.map(|p| (p.path.as_str(), p)).collect();
-    for (path, part) in parts {
+    let outputs = records
+        .iter()
+        .flat_map(|r| r.outputs.iter().map(move |part| (r, part)));
+    let parts: BTreeMap<&str, (&Record, &Part)> = outputs
+        .map(|(record, part)| (part.path.as_str(), (record, part)))
+        .collect();
+    let dims = &session.manifest.embedding_dims;
+    for (record, part) in parts.into_values() {
         findings.parts += 1;
-        match store.get(path) {
+        match check_part(store, part) {
             Ok(bytes) => {
-                findings.bytes += bytes.len() as u64;
-                let found = Digest::of(&bytes);
-                if found != part.digest {
-                    let error = CoreError::Damaged {
-                        path: path.to_owned(),
-                        expected: part.digest,
-                        found,
-                    };
-                    findings.problems.push(error.to_string());
-                }
+                findings.bytes += bytes;
+                let problem = rows_elsewhere(store, record, part, dims)?;
+                findings.problems.extend(problem);
             }
-            Err(error @ CoreError::Missing { .. }) => findings.problems.push(error.to_string()),
+            Err(error @ (CoreError::Damaged { .. } | CoreError::Missing { .. })) => {
+                findings.problems.push(error.to_string());
+            }
             Err(error) => return Err(error.into()),
+        }
+    }
+    check_inputs(store, &records, &mut findings.problems)
+}
+
+/// Bytes of a part that is what its record says.
+fn check_part(store: &Store, part: &Part) -> Result<u64, CoreError> {
+    let bytes = store.get(&part.path)?;
+    let found = Digest::of(&bytes);
+    if found == part.digest {
+        return Ok(bytes.len() as u64);
+    }
+    Err(CoreError::Damaged {
+        path: part.path.clone(),
+        expected: part.digest,
+        found,
+    })
+}
+
+/// What is wrong if rows of a part lie in the bucket of another name.
+fn rows_elsewhere(
+    store: &Store,
+    record: &Record,
+    part: &Part,
+    dims: &EmbeddingDims,
+) -> Result<Option<String>, CoreError> {
+    // The buckets of the run that wrote the part.
+    let buckets = record.key_parts.settings.get("run.buckets");
+    let buckets = buckets.and_then(|text| text.parse::<u32>().ok());
+    let (Some(buckets), Partition::Bucket(bucket)) = (buckets, &part.partition) else {
+        return Ok(None);
+    };
+    let elsewhere = match part.table {
+        TableId::Names => first_elsewhere::<Name>(store, part, dims, buckets, *bucket),
+        TableId::Candidates => first_elsewhere::<Candidate>(store, part, dims, buckets, *bucket),
+        _ => Ok(None),
+    };
+    // Columns of an earlier version: the part is outdated.
+    let Ok(first) = elsewhere else {
+        return Ok(None);
+    };
+    Ok(first.map(|name| {
+        let (path, own) = (&part.path, name.bucket(buckets));
+        format!("{path}: name {name} lies in bucket {bucket}, its own is {own}")
+    }))
+}
+
+/// The first name whose bucket is another one.
+fn first_elsewhere<R: Row>(
+    store: &Store,
+    part: &Part,
+    dims: &EmbeddingDims,
+    buckets: u32,
+    bucket: u32,
+) -> Result<Option<NameId>, CoreError> {
+    let footer = Arc::new(Footer::read::<R>(store, part, dims)?);
+    for ids in PartReader::new(store.clone(), part, footer).ids("name_id")? {
+        let mut names = ids?.into_iter().map(NameId);
+        if let Some(name) = names.find(|name| name.bucket(buckets) != bucket) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// Recomputes what each record's key says of its inputs.
+fn check_inputs(
+    store: &Store,
+    records: &[Record],
+    problems: &mut Vec<String>,
+) -> Result<(), Failure> {
+    // Many records name one list: each is read once.
+    let mut lists = BTreeMap::new();
+    for list in records.iter().flat_map(|record| &record.lists) {
+        if lists.contains_key(&list.digest) {
+            continue;
+        }
+        let content = match PartList::read(store, list) {
+            Ok(found) => Some(found.content()),
+            Err(error @ (CoreError::Damaged { .. } | CoreError::Missing { .. })) => {
+                problems.push(error.to_string());
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        lists.insert(list.digest, content);
+    }
+    for record in records {
+        let listed = |list: &laioncele_core::ListRef| {
+            let content = lists.get(&list.digest).copied().flatten()?;
+            Some((list.table.to_string(), content))
+        };
+        let mut found: BTreeMap<String, Digest> = record.lists.iter().filter_map(listed).collect();
+        if found.len() < record.lists.len() {
+            continue;
+        }
+        let own = |part: &Part| (part.table, part.partition.clone());
+        for (table, partition) in record.inputs.iter().map(own).collect::<BTreeSet<_>>() {
+            let same = |part: &&Part| part.table == table && part.partition == partition;
+            let content = content_of_parts(record.inputs.iter().filter(same));
+            found.insert(format!("{table}/{partition}"), content);
+        }
+        if found != record.key_parts.inputs {
+            let (step, partition) = (&record.step, &record.partition);
+            problems.push(format!(
+                "record of {step} {partition}: its inputs are not those of its key"
+            ));
         }
     }
     Ok(())

@@ -67,6 +67,7 @@ fn partitioning(number: u8) -> Partitioning {
         0 => Partitioning::Shards,
         1 => Partitioning::Once,
         2 => Partitioning::Chunks(2),
+        3 => Partitioning::ShardGroups(2),
         _ => Partitioning::Buckets,
     }
 }
@@ -90,7 +91,12 @@ prop_compose! {
         let mut infos = Vec::new();
         for (number, (word, reads, writes)) in steps.into_iter().enumerate() {
             let choose = |(which, all): &(Index, bool)| {
-                let scope = if *all { Scope::All } else { Scope::Own };
+                let scope = match (all, partitioning(word)) {
+                    (true, Partitioning::Buckets) => Scope::Slice,
+                    (true, _) => Scope::All,
+                    (false, Partitioning::ShardGroups(_)) => Scope::Group,
+                    (false, _) => Scope::Own,
+                };
                 (*which.get(&readable), scope)
             };
             let reads: BTreeMap<TableId, Scope> = reads.iter().map(choose).collect();

@@ -1,13 +1,15 @@
 //! A second planner, written for simplicity: it keeps no index and scans all steps, tasks and
 //! records for every task. Tests compare the real planner with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use laioncele_core::key::KeyParts;
 use laioncele_core::ledger::Record;
 use laioncele_core::spec::TaskSpec;
-use laioncele_core::{Digest, KeyHasher, Part, Partition, Partitioning, Reads, Scope, TableId};
+use laioncele_core::{
+    Digest, KeyHasher, Part, PartList, Partition, Partitioning, Reads, Scope, TableId,
+};
 
 use super::super::{Plan, PlanInputs, State, StepInfo, StepPlan, TaskPlan};
 
@@ -16,6 +18,12 @@ pub(super) fn plan(inputs: &PlanInputs, records: &[Record]) -> Plan {
     let mut plan = Plan { steps: Vec::new() };
     for step in &inputs.steps {
         let mut tasks = Vec::new();
+        let waits = unfinished(inputs, &plan, step).is_some();
+        let lists = if waits {
+            Vec::new()
+        } else {
+            lists(inputs, &plan, step)
+        };
         for partition in partitions(inputs, step.partitioning) {
             let state = state(inputs, &plan, step, &partition, records);
             tasks.push(TaskPlan { partition, state });
@@ -24,6 +32,7 @@ pub(super) fn plan(inputs: &PlanInputs, records: &[Record]) -> Plan {
             name: step.name.clone(),
             stage: step.stage,
             tasks,
+            lists,
         });
     }
     plan
@@ -36,6 +45,12 @@ fn partitions(inputs: &PlanInputs, partitioning: Partitioning) -> Vec<Partition>
         Partitioning::Buckets => numbered(inputs.buckets, Partition::Bucket),
         Partitioning::Chunks(count) => numbered(count, Partition::Chunk),
         Partitioning::Once => vec![Partition::Whole],
+        Partitioning::ShardGroups(groups) => {
+            let group = |s: &Part| s.partition.group(groups);
+            BTreeSet::from_iter(inputs.shards.iter().map(group))
+                .into_iter()
+                .collect()
+        }
     }
 }
 
@@ -50,12 +65,21 @@ fn state(
         return State::Waiting { on };
     }
     let reads = || step.reads.iter().copied();
-    let parts = |read| parts(inputs, earlier, read, partition);
+    let parts = |read: Reads| parts(inputs, earlier, step, read, partition);
+    let listed = |read: &Reads| matches!(read.scope, Scope::All | Scope::Slice);
     let key_parts = KeyParts {
         version: step.version,
         settings: step.settings.clone(),
         models: step.models.clone(),
-        inputs: reads().flat_map(|r| digests(r, &parts(r))).collect(),
+        inputs: reads()
+            .flat_map(|r| match listed(&r) {
+                true => BTreeMap::from([(
+                    r.table.to_string(),
+                    PartList::new(r.table, parts(r)).content(),
+                )]),
+                false => digests(r, &parts(r)),
+            })
+            .collect(),
     };
     let key = key_parts.key(&step.name, partition);
     let history = || {
@@ -76,7 +100,11 @@ fn state(
             partition: partition.clone(),
             key,
             key_parts,
-            inputs: reads().flat_map(parts).collect(),
+            inputs: reads().filter(|r| !listed(r)).flat_map(parts).collect(),
+            lists: lists(inputs, earlier, step)
+                .iter()
+                .map(|list| list.reference().clone())
+                .collect(),
         }),
     }
 }
@@ -95,8 +123,26 @@ fn unfinished(inputs: &PlanInputs, earlier: &Plan, step: &StepInfo) -> Option<St
     None
 }
 
+/// The lists of the tables that every task of `step` reads whole or in slices.
+fn lists(inputs: &PlanInputs, earlier: &Plan, step: &StepInfo) -> Vec<PartList> {
+    let mut lists = Vec::new();
+    for read in &step.reads {
+        if matches!(read.scope, Scope::All | Scope::Slice) {
+            let parts = parts(inputs, earlier, step, *read, &Partition::Whole);
+            lists.push(PartList::new(read.table, parts));
+        }
+    }
+    lists
+}
+
 /// The parts that a task on `partition` reads, sorted by partition, then by who wrote them.
-fn parts(inputs: &PlanInputs, earlier: &Plan, read: Reads, partition: &Partition) -> Vec<Part> {
+fn parts(
+    inputs: &PlanInputs,
+    earlier: &Plan,
+    step: &StepInfo,
+    read: Reads,
+    partition: &Partition,
+) -> Vec<Part> {
     let mut parts = Vec::new();
     if read.table == TableId::Captions {
         parts.extend(inputs.shards.iter().cloned());
@@ -107,7 +153,13 @@ fn parts(inputs: &PlanInputs, earlier: &Plan, read: Reads, partition: &Partition
         }
     }
     parts.retain(|part| part.table == read.table);
-    parts.retain(|part| read.scope == Scope::All || part.partition == *partition);
+    parts.retain(|part| match (read.scope, step.partitioning) {
+        (Scope::All | Scope::Slice, _) => true,
+        (Scope::Group, Partitioning::ShardGroups(groups)) => {
+            part.partition.group(groups) == *partition
+        }
+        (Scope::Own | Scope::Group, _) => part.partition == *partition,
+    });
     parts.sort_by(|a, b| a.partition.cmp(&b.partition));
     parts
 }

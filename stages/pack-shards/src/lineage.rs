@@ -1,10 +1,10 @@
 //! Where the dataset came from: the ledger's records from its own back to the captions.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use laioncele_core::ledger::{Ledger, Record, RowBalance};
 use laioncele_core::store::Store;
-use laioncele_core::{CoreError, Digest, KeyHasher, Part, Partition, TableId};
+use laioncele_core::{CoreError, Digest, KeyHasher, Part, PartList, Partition, TableId};
 
 /// The metric of a task's record that counts its identities.
 pub(crate) const PEOPLE: &str = "people";
@@ -18,6 +18,25 @@ type Content = (TableId, Partition, Digest);
 
 fn content(part: &Part) -> Content {
     (part.table, part.partition.clone(), part.digest)
+}
+
+/// Reads what records had for inputs, each list of parts once: a thousand tasks may name one.
+struct Inputs<'a> {
+    store: &'a Store,
+    read: HashSet<Digest>,
+}
+
+impl Inputs<'_> {
+    fn add(&mut self, record: &Record, open: &mut Vec<Content>) -> Result<(), CoreError> {
+        open.extend(record.inputs.iter().map(content));
+        for list in &record.lists {
+            if self.read.insert(list.digest) {
+                let list = PartList::read(self.store, list)?;
+                open.extend(list.parts().iter().map(content));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Lineage {
@@ -34,13 +53,20 @@ impl Lineage {
                 makers.entry(content(part)).or_insert(index);
             }
         }
+        let mut inputs = Inputs {
+            store,
+            read: HashSet::new(),
+        };
         let mut found = BTreeSet::new();
-        let mut open: Vec<&Part> = last.iter().flat_map(|record| &record.inputs).collect();
+        let mut open = Vec::new();
+        for record in last {
+            inputs.add(record, &mut open)?;
+        }
         while let Some(part) = open.pop() {
-            if let Some(index) = makers.get(&content(part))
+            if let Some(index) = makers.get(&part)
                 && found.insert(*index)
             {
-                open.extend(&all[*index].inputs);
+                inputs.add(&all[*index], &mut open)?;
             }
         }
         let mut records: Vec<Record> = found.into_iter().map(|index| all[index].clone()).collect();

@@ -189,6 +189,7 @@ fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
         key,
         key_parts,
         inputs,
+        lists: Vec::new(),
     };
     let cancelled = Arc::new(AtomicBool::new(false));
     let context = WorkerContext {
@@ -202,7 +203,8 @@ fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
         left: std::sync::Mutex::new(steps),
         cancelled,
     };
-    let mut task = Task::new(spec, "interrupted".to_owned(), context, Box::new(report));
+    let mut task = Task::new(spec, "interrupted".to_owned(), context, Box::new(report))
+        .expect("a task without lists");
     assert!(matches!(step.run(&mut task), Err(StageError::Cancelled)));
 }
 

@@ -1,0 +1,551 @@
+//! Reads a part a row group at a time, by ranges of its file: memory holds one row group, and of a part whose row groups
+//! are those of buckets a task reads its own only.
+
+use std::collections::VecDeque;
+use std::io::Cursor;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef, UInt64Type};
+use bytes::{Buf, Bytes};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::{Compression, EncodingMask};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
+
+use crate::error::CoreError;
+use crate::part::{self, Part};
+use crate::store::Store;
+use crate::table::{EmbeddingDims, Row};
+
+/// The column that says which bucket a row belongs to, in tables that are read in slices.
+pub const BUCKET: &str = "bucket";
+
+/// What stands behind the footer: its length and `PAR1`.
+const TAIL: u64 = 8;
+/// Rows of a batch.
+const BATCH: usize = 1024;
+
+/// Where the row groups of a part are: about 32 bytes for each column of each. Parquet's own form takes twenty times that.
+#[derive(Debug)]
+pub struct Footer {
+    file: FileMetaData,
+    codec: Compression,
+    groups: Vec<Group>,
+    /// Those of all row groups, one after the other.
+    columns: Vec<ColumnChunk>,
+}
+
+#[derive(Debug)]
+struct Group {
+    rows: u32,
+    /// Smallest and largest bucket of its rows, where the table has a column of them.
+    buckets: Option<(u32, u32)>,
+}
+
+#[derive(Debug)]
+struct ColumnChunk {
+    start: u64,
+    /// Bytes of the dictionary page at the start; 0 without one.
+    dictionary: u32,
+    compressed: u32,
+    uncompressed: u32,
+    values: u32,
+    encodings: EncodingMask,
+}
+
+impl Footer {
+    /// Reads the footer of a part of `R`'s table; its schema and version are checked.
+    ///
+    /// # Errors
+    /// [`CoreError::Schema`], [`CoreError::Newer`], [`CoreError::Parquet`] or a store error.
+    pub fn read<R: Row>(
+        store: &Store,
+        part: &Part,
+        dims: &EmbeddingDims,
+    ) -> Result<Self, CoreError> {
+        let fail = |e: ParquetError| CoreError::parquet(&part.path, e);
+        let metadata = metadata(store, part)?;
+        let options = ArrowReaderOptions::new();
+        let found = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(fail)?;
+        part::check_schema::<R>(found.schema(), &part.path, dims)?;
+        Self::of(found.metadata()).map_err(|reason| CoreError::parquet(&part.path, reason))
+    }
+
+    fn of(metadata: &ParquetMetaData) -> Result<Self, String> {
+        let chunks = || metadata.row_groups().iter().flat_map(|g| g.columns());
+        let codec = chunks()
+            .next()
+            .map_or(Compression::SNAPPY, ColumnChunkMetaData::compression);
+        if chunks().any(|chunk| chunk.compression() != codec) {
+            return Err("columns of different codecs: not written by this program".to_owned());
+        }
+        let bucket = metadata
+            .file_metadata()
+            .schema_descr()
+            .columns()
+            .iter()
+            .position(|column| column.path().string() == BUCKET);
+        let group = |group: &RowGroupMetaData| {
+            Ok(Group {
+                rows: small(group.num_rows())?,
+                buckets: bucket.and_then(|at| buckets(group.column(at))),
+            })
+        };
+        Ok(Self {
+            file: metadata.file_metadata().clone(),
+            codec,
+            groups: metadata
+                .row_groups()
+                .iter()
+                .map(group)
+                .collect::<Result<_, String>>()?,
+            columns: chunks()
+                .map(ColumnChunk::of)
+                .collect::<Result<_, String>>()?,
+        })
+    }
+
+    /// The row groups that may hold rows of `bucket`: all those whose smallest and largest bucket enclose it.
+    pub fn of_bucket(&self, bucket: u32) -> Vec<usize> {
+        let holds = |group: &Group| {
+            let within = |(low, high)| (low..=high).contains(&bucket);
+            group.buckets.is_none_or(within)
+        };
+        let numbered = self.groups.iter().enumerate();
+        numbered
+            .filter(|(_, group)| holds(group))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    /// For each row group the smallest and largest bucket of its rows; none where the table has no column of them.
+    pub fn buckets(&self) -> impl Iterator<Item = Option<(u32, u32)>> {
+        self.groups.iter().map(|group| group.buckets)
+    }
+
+    fn chunks(&self, group: usize) -> &[ColumnChunk] {
+        let width = self.file.schema_descr().num_columns();
+        &self.columns[group * width..(group + 1) * width]
+    }
+
+    /// The bytes of a row group.
+    fn range(&self, group: usize) -> Range<u64> {
+        let chunks = self.chunks(group);
+        let start = chunks.iter().map(|c| c.start).min().unwrap_or(0);
+        let end = chunks
+            .iter()
+            .map(|c| c.start + u64::from(c.compressed))
+            .max();
+        start..end.unwrap_or(start)
+    }
+
+    /// The metadata of a file that has this row group only.
+    fn metadata(&self, group: usize) -> Result<ParquetMetaData, ParquetError> {
+        let schema = self.file.schema_descr_ptr();
+        let mut builder = RowGroupMetaData::builder(schema.clone());
+        let mut bytes = 0;
+        for (chunk, column) in self.chunks(group).iter().zip(schema.columns()) {
+            bytes += i64::from(chunk.uncompressed);
+            let start = chunk.start as i64;
+            let dictionary = (chunk.dictionary > 0).then_some(start);
+            builder = builder.add_column_metadata(
+                ColumnChunkMetaData::builder(column.clone())
+                    .set_encodings_mask(chunk.encodings)
+                    .set_compression(self.codec)
+                    .set_num_values(chunk.values.into())
+                    .set_total_compressed_size(chunk.compressed.into())
+                    .set_total_uncompressed_size(chunk.uncompressed.into())
+                    .set_dictionary_page_offset(dictionary)
+                    .set_data_page_offset(start + i64::from(chunk.dictionary))
+                    .build()?,
+            );
+        }
+        let rows = i64::from(self.groups[group].rows);
+        let group = builder
+            .set_num_rows(rows)
+            .set_total_byte_size(bytes)
+            .build()?;
+        let file = FileMetaData::new(
+            self.file.version(),
+            rows,
+            self.file.created_by().map(str::to_owned),
+            self.file.key_value_metadata().cloned(),
+            schema,
+            self.file.column_orders().cloned(),
+        );
+        Ok(ParquetMetaData::new(file, vec![group]))
+    }
+}
+
+impl ColumnChunk {
+    fn of(chunk: &ColumnChunkMetaData) -> Result<Self, String> {
+        let data = chunk.data_page_offset();
+        let start = chunk.dictionary_page_offset().unwrap_or(data).min(data);
+        Ok(Self {
+            start: u64::try_from(start).map_err(|_| "a column before the file".to_owned())?,
+            dictionary: small(data - start)?,
+            compressed: small(chunk.compressed_size())?,
+            uncompressed: small(chunk.uncompressed_size())?,
+            values: small(chunk.num_values())?,
+            encodings: *chunk.encodings_mask(),
+        })
+    }
+}
+
+fn small(number: i64) -> Result<u32, String> {
+    u32::try_from(number).map_err(|_| format!("a row group of {number} bytes or rows"))
+}
+
+fn buckets(chunk: &ColumnChunkMetaData) -> Option<(u32, u32)> {
+    let Some(Statistics::Int32(found)) = chunk.statistics() else {
+        return None;
+    };
+    Some((*found.min_opt()? as u32, *found.max_opt()? as u32))
+}
+
+/// Parquet's own form of a part's footer.
+fn metadata(store: &Store, part: &Part) -> Result<ParquetMetaData, CoreError> {
+    let broken = |reason: &str| CoreError::parquet(&part.path, reason.to_owned());
+    let cut = || broken("no Parquet file: it is too short");
+    let end = part.bytes.checked_sub(TAIL).ok_or_else(cut)?;
+    let mut tail = store.get_range(&part.path, end..part.bytes)?;
+    let length = u64::from(tail.get_u32_le());
+    if tail.as_ref() != b"PAR1" {
+        return Err(broken("no Parquet file: it does not end in PAR1"));
+    }
+    let start = end.checked_sub(length).ok_or_else(cut)?;
+    let footer = store.get_range(&part.path, start..end)?;
+    ParquetMetaDataReader::decode_metadata(&footer).map_err(|e| CoreError::parquet(&part.path, e))
+}
+
+/// The bytes of one row group, at their places in the file.
+struct Window {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Window {
+    fn slice(&self, start: u64, length: Option<usize>) -> Result<Bytes, ParquetError> {
+        let outside = || ParquetError::EOF(format!("byte {start} is in no column"));
+        let from = start.checked_sub(self.start).ok_or_else(outside)?;
+        let from = usize::try_from(from).map_err(|_| outside())?;
+        let end = match length {
+            Some(length) => from.checked_add(length).ok_or_else(outside)?,
+            None => self.bytes.len(),
+        };
+        if from > end || end > self.bytes.len() {
+            return Err(outside());
+        }
+        Ok(self.bytes.slice(from..end))
+    }
+}
+
+impl Length for Window {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Window {
+    type T = Cursor<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(Cursor::new(self.slice(start, None)?))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        self.slice(start, Some(length))
+    }
+}
+
+/// Batches of at most 1,024 rows of some row groups of a part, in the order of the file.
+pub struct PartReader {
+    store: Store,
+    path: String,
+    footer: Arc<Footer>,
+    groups: VecDeque<usize>,
+    columns: Option<Vec<String>>,
+    open: Option<ParquetRecordBatchReader>,
+}
+
+impl PartReader {
+    /// A reader of all row groups.
+    pub fn new(store: Store, part: &Part, footer: Arc<Footer>) -> Self {
+        let groups = (0..footer.groups.len()).collect();
+        Self {
+            store,
+            path: part.path.clone(),
+            footer,
+            groups,
+            columns: None,
+            open: None,
+        }
+    }
+
+    /// Reads these row groups only, in this order.
+    pub fn groups(mut self, groups: Vec<usize>) -> Self {
+        self.groups = groups.into();
+        self
+    }
+
+    /// Reads these columns only, in the order of the schema.
+    pub fn columns(mut self, columns: &[&str]) -> Self {
+        self.columns = Some(columns.iter().map(|&c| c.to_owned()).collect());
+        self
+    }
+
+    /// The part.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The columns of its batches.
+    ///
+    /// # Errors
+    /// A damaged footer.
+    pub fn schema(&self) -> Result<SchemaRef, CoreError> {
+        let empty = ParquetMetaData::new(self.footer.file.clone(), Vec::new());
+        let options = ArrowReaderOptions::new();
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(empty), options);
+        let schema = metadata.map_err(|e| self.fail(e))?.schema().clone();
+        let Some(columns) = &self.columns else {
+            return Ok(schema);
+        };
+        let wanted = |at: &usize| columns.contains(schema.field(*at).name());
+        let at: Vec<usize> = (0..schema.fields().len()).filter(wanted).collect();
+        let projected = schema.project(&at);
+        projected
+            .map(Arc::new)
+            .map_err(|e| CoreError::parquet(&self.path, e))
+    }
+
+    /// The values of a column of ids that is never null.
+    ///
+    /// # Errors
+    /// A damaged part; a column of another type.
+    pub fn ids(
+        self,
+        column: &str,
+    ) -> Result<impl Iterator<Item = Result<Vec<u64>, CoreError>>, CoreError> {
+        let path = self.path.clone();
+        let batches = self.columns(&[column]);
+        let whole = batches.schema()?;
+        if !whole
+            .fields()
+            .iter()
+            .any(|f| f.data_type() == &DataType::UInt64)
+        {
+            return Err(CoreError::parquet(
+                &path,
+                format!("no column `{column}` of ids"),
+            ));
+        }
+        Ok(batches.map(move |batch| {
+            let batch = batch?;
+            let ids = batch.column(0).as_primitive_opt::<UInt64Type>();
+            let ids = ids.filter(|ids| ids.null_count() == 0);
+            let ids = ids.ok_or_else(|| CoreError::parquet(&path, "ids are missing".to_owned()))?;
+            Ok(ids.values().to_vec())
+        }))
+    }
+
+    fn fail(&self, error: ParquetError) -> CoreError {
+        CoreError::parquet(&self.path, error)
+    }
+
+    fn open(&self, group: usize) -> Result<ParquetRecordBatchReader, CoreError> {
+        let range = self.footer.range(group);
+        let window = Window {
+            start: range.start,
+            bytes: self.store.get_range(&self.path, range)?,
+        };
+        let metadata = self.footer.metadata(group).map_err(|e| self.fail(e))?;
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new());
+        let metadata = metadata.map_err(|e| self.fail(e))?;
+        let mask = match &self.columns {
+            None => ProjectionMask::all(),
+            Some(columns) => {
+                let schema = metadata.parquet_schema();
+                ProjectionMask::columns(schema, columns.iter().map(String::as_str))
+            }
+        };
+        ParquetRecordBatchReaderBuilder::new_with_metadata(window, metadata)
+            .with_projection(mask)
+            .with_batch_size(BATCH)
+            .build()
+            .map_err(|e| self.fail(e))
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, CoreError> {
+        loop {
+            if let Some(open) = &mut self.open {
+                match open.next() {
+                    Some(batch) => {
+                        return batch
+                            .map(Some)
+                            .map_err(|e| CoreError::parquet(&self.path, e));
+                    }
+                    None => self.open = None,
+                }
+            }
+            let Some(group) = self.groups.pop_front() else {
+                return Ok(None);
+            };
+            self.open = Some(self.open(group)?);
+        }
+    }
+}
+
+impl Iterator for PartReader {
+    type Item = Result<RecordBatch, CoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_batch().transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::digest::Digest;
+    use crate::ids::NameId;
+    use crate::part_writer::PartWriter;
+    use crate::partition::Partition;
+    use crate::table::{Alias, MergedName, TableId, UniquePhoto};
+
+    const DIMS: EmbeddingDims = EmbeddingDims {
+        name_tokens: 8,
+        name_channels: 4,
+        face: 3,
+        features: 5,
+    };
+
+    fn name(bucket: u32, k: u64) -> MergedName {
+        let alias = |n: u64| Alias {
+            spelling: format!("Name {k} spelled {n}"),
+            mentions: n,
+            merged_by: "folded".to_owned(),
+        };
+        MergedName {
+            bucket,
+            name_id: NameId(k),
+            name: format!("Name {k}"),
+            aliases: (0..k % 4).map(alias).collect(),
+            mentions: k,
+        }
+    }
+
+    /// A part with a row group for each element, or more where it is above `rows`.
+    fn write(store: &Store, groups: &[Vec<MergedName>], rows: usize) -> Result<Part, CoreError> {
+        let schema = MergedName::schema(&DIMS);
+        let mut writer = PartWriter::create(store, schema, rows)?;
+        for group in groups {
+            writer.add(&MergedName::to_batch(group.clone(), &DIMS)?)?;
+            writer.end_group()?;
+        }
+        let written = writer.finish()?;
+        let part = Part {
+            table: TableId::MergedNames,
+            partition: Partition::Whole,
+            path: "tables/x.parquet".to_owned(),
+            rows: written.rows,
+            bytes: written.bytes,
+            digest: written.digest,
+        };
+        store.adopt(written.file.path(), &part.path)?;
+        assert_eq!(Digest::of(&store.get(&part.path)?), part.digest);
+        Ok(part)
+    }
+
+    fn read(reader: PartReader) -> Result<Vec<MergedName>, CoreError> {
+        let mut rows = Vec::new();
+        for batch in reader {
+            MergedName::append(&batch?, &DIMS, &mut rows)
+                .map_err(|e| CoreError::parquet("x", e))?;
+        }
+        Ok(rows)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        /// A slice is the rows of its bucket and no others; all slices together are the part.
+        #[test]
+        fn slices_are_the_rows_of_their_buckets(sizes in proptest::collection::vec(0usize..70, 1..9), most in 1usize..40) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = Store::local(folder.path()).expect("a store");
+            let group = |(bucket, size): (usize, &usize)| -> Vec<MergedName> {
+                (0..*size).map(|k| name(bucket as u32, k as u64)).collect()
+            };
+            let groups: Vec<_> = sizes.iter().enumerate().map(group).collect();
+            let part = write(&store, &groups, most).expect("written");
+            let footer = Arc::new(Footer::read::<MergedName>(&store, &part, &DIMS).expect("a footer"));
+            let reader = || PartReader::new(store.clone(), &part, footer.clone());
+            for (bucket, rows) in groups.iter().enumerate() {
+                let own = footer.of_bucket(bucket as u32);
+                prop_assert_eq!(own.len(), rows.len().div_ceil(most));
+                prop_assert_eq!(&read(reader().groups(own)).expect("rows"), rows);
+            }
+            prop_assert!(footer.of_bucket(99).is_empty());
+            let whole = part::read_rows::<MergedName>(&store, &part, &DIMS).expect("rows");
+            prop_assert_eq!(&whole, &groups.concat());
+            prop_assert_eq!(&read(reader()).expect("rows"), &whole);
+        }
+    }
+
+    #[test]
+    fn columns_are_chosen_by_name() -> Result<(), CoreError> {
+        let folder = tempfile::tempdir()
+            .map_err(|e| CoreError::from_io(std::path::Path::new("tempdir"), e))?;
+        let store = Store::local(folder.path())?;
+        let part = write(&store, &[vec![name(0, 1), name(0, 2)]], 10)?;
+        let footer = Arc::new(Footer::read::<MergedName>(&store, &part, &DIMS)?);
+        let mut reader = PartReader::new(store, &part, footer).columns(&["mentions", "name_id"]);
+        let schema = reader.schema()?;
+        let names: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        assert_eq!(names, ["name_id", "mentions"]);
+        let batch = reader.next().expect("a batch")?;
+        assert_eq!((batch.num_columns(), batch.num_rows()), (2, 2));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_part_of_the_table_is_refused() -> Result<(), CoreError> {
+        let folder = tempfile::tempdir()
+            .map_err(|e| CoreError::from_io(std::path::Path::new("tempdir"), e))?;
+        let store = Store::local(folder.path())?;
+        let part = write(&store, &[vec![name(0, 1)]], 10)?;
+        let other = Footer::read::<UniquePhoto>(&store, &part, &DIMS);
+        assert!(matches!(other, Err(CoreError::Schema { .. })));
+        let bytes = store.get(&part.path)?;
+        for cut in [0, 7, 8, bytes.len() / 2, bytes.len() - 1] {
+            store.put("tables/cut.parquet", bytes.slice(..cut))?;
+            let cut = Part {
+                path: "tables/cut.parquet".to_owned(),
+                bytes: cut as u64,
+                ..part.clone()
+            };
+            assert!(Footer::read::<MergedName>(&store, &cut, &DIMS).is_err());
+        }
+        // Shorter than its record says.
+        store.put("tables/cut.parquet", bytes.slice(..40))?;
+        let short = Part {
+            path: "tables/cut.parquet".to_owned(),
+            ..part
+        };
+        assert!(Footer::read::<MergedName>(&store, &short, &DIMS).is_err());
+        Ok(())
+    }
+}
