@@ -138,9 +138,13 @@ impl Footer {
         &self.columns[group * width..(group + 1) * width]
     }
 
-    /// The bytes of a row group.
-    fn range(&self, group: usize) -> Range<u64> {
-        let chunks = self.chunks(group);
+    /// The bytes of the columns of a row group, from the first that is read to the last.
+    fn range(&self, group: usize, columns: &ProjectionMask) -> Range<u64> {
+        let all = self.chunks(group).iter().enumerate();
+        let chunks: Vec<_> = all
+            .filter(|(leaf, _)| columns.leaf_included(*leaf))
+            .map(|(_, chunk)| chunk)
+            .collect();
         let start = chunks.iter().map(|c| c.start).min().unwrap_or(0);
         let end = chunks
             .iter()
@@ -364,7 +368,14 @@ impl PartReader {
     }
 
     fn open(&self, group: usize) -> Result<ParquetRecordBatchReader, CoreError> {
-        let range = self.footer.range(group);
+        let mask = match &self.columns {
+            None => ProjectionMask::all(),
+            Some(columns) => {
+                let schema = self.footer.file.schema_descr();
+                ProjectionMask::columns(schema, columns.iter().map(String::as_str))
+            }
+        };
+        let range = self.footer.range(group, &mask);
         let window = Window {
             start: range.start,
             bytes: self.store.get_range(&self.path, range)?,
@@ -372,13 +383,6 @@ impl PartReader {
         let metadata = self.footer.metadata(group).map_err(|e| self.fail(e))?;
         let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new());
         let metadata = metadata.map_err(|e| self.fail(e))?;
-        let mask = match &self.columns {
-            None => ProjectionMask::all(),
-            Some(columns) => {
-                let schema = metadata.parquet_schema();
-                ProjectionMask::columns(schema, columns.iter().map(String::as_str))
-            }
-        };
         ParquetRecordBatchReaderBuilder::new_with_metadata(window, metadata)
             .with_projection(mask)
             .with_batch_size(BATCH)

@@ -13,9 +13,12 @@ use parquet::schema::types::ColumnPath;
 
 use crate::digest::Digest;
 use crate::error::CoreError;
-use crate::part_reader::BUCKET;
-use crate::scratch::ScratchFile;
+use crate::part::Part;
+use crate::part_reader::{BUCKET, Footer, PartReader};
+use crate::partition::Partition;
+use crate::scratch::{SCRATCH, ScratchFile};
 use crate::store::Store;
+use crate::table::{EmbeddingDims, Row};
 
 /// A part while it is written. It becomes one through [`crate::Task::write_part`].
 pub struct PartWriter {
@@ -34,6 +37,30 @@ pub struct WrittenPart {
     pub bytes: u64,
     /// BLAKE3 of it.
     pub digest: Digest,
+}
+
+impl WrittenPart {
+    /// Its rows, where it stays a scratch file.
+    ///
+    /// # Errors
+    /// A broken disk.
+    pub fn reader<R: Row>(
+        &self,
+        store: &Store,
+        dims: &EmbeddingDims,
+    ) -> Result<PartReader, CoreError> {
+        let name = self.file.path().file_name().unwrap_or_default();
+        let part = Part {
+            table: R::TABLE,
+            partition: Partition::Whole,
+            path: format!("{SCRATCH}/{}", name.to_string_lossy()),
+            rows: self.rows,
+            bytes: self.bytes,
+            digest: self.digest,
+        };
+        let footer = Footer::read::<R>(store, &part, dims)?;
+        Ok(PartReader::new(store.clone(), &part, footer.into()))
+    }
 }
 
 impl PartWriter {

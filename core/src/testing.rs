@@ -91,6 +91,21 @@ impl StepHarness {
         partition: &Partition,
         inputs: Vec<Part>,
     ) -> Result<Record, StageError> {
+        let mut task = self.task(step, partition, inputs)?;
+        step.run(&mut task)?;
+        task.commit().map(|(record, _)| record)
+    }
+
+    /// A task of `step` that has not begun.
+    ///
+    /// # Errors
+    /// Settings of the wrong form.
+    pub fn task(
+        &self,
+        step: &dyn Step,
+        partition: &Partition,
+        inputs: Vec<Part>,
+    ) -> Result<Task, StageError> {
         let settings = [(
             "settings".to_owned(),
             step.settings(&self.manifest)?.to_string(),
@@ -120,9 +135,12 @@ impl StepHarness {
             runtime_environment: self.runtime_environment.clone(),
             cancelled: Arc::new(AtomicBool::new(false)),
         };
-        let mut task = Task::new(spec, "test".to_owned(), context, Box::new(NullReporter))?;
-        step.run(&mut task)?;
-        task.commit().map(|(record, _)| record)
+        Ok(Task::new(
+            spec,
+            "test".to_owned(),
+            context,
+            Box::new(NullReporter),
+        )?)
     }
 
     /// The rows of `R`'s table that a record wrote, in its order.

@@ -7,6 +7,9 @@ use crate::fold::fold_key;
 use crate::normalize::SeveralPeople;
 use crate::second_opinion::SecondOpinionSettings;
 
+/// Groups of source files where the manifest does not say.
+pub(crate) const DEFAULT_GROUPS: u32 = 64;
+
 /// `[merge_names]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +26,9 @@ pub struct Settings {
     /// Names of people who asked not to be in the dataset; any of their spellings excludes the
     /// name.
     pub exclude: Vec<String>,
+    /// Groups of source files: file-mentions has one task, and writes one part, for each that has
+    /// files. A file's group follows from its name. At least 1.
+    pub groups: u32,
     /// What becomes of a mention that holds several people (`Brad Pitt and Angelina Jolie`):
     /// `reject` drops it, `split` files it under each person whose full name it holds.
     pub several_people: SeveralPeople,
@@ -38,6 +44,7 @@ impl Default for Settings {
             mononym_min_mentions: 1000,
             common_ratio: 10.0,
             exclude: Vec::new(),
+            groups: DEFAULT_GROUPS,
             several_people: SeveralPeople::Reject,
             second_opinion: None,
         }
@@ -56,6 +63,9 @@ impl Settings {
                 "[merge_names] common_ratio is {}: it must be at least 1",
                 settings.common_ratio
             )));
+        }
+        if settings.groups == 0 {
+            return Err(manifest.error("[merge_names] groups must be at least 1".to_owned()));
         }
         let opinion = settings.second_opinion.as_ref();
         if let Some(fault) = opinion.and_then(SecondOpinionSettings::fault) {

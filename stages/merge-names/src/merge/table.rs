@@ -38,6 +38,12 @@ impl SpellingTable {
         self.recased.push(recased);
     }
 
+    /// Adds to the counts of spelling `at`.
+    pub fn add(&mut self, at: usize, mentions: u64, recased: u64) {
+        self.mentions[at] = self.mentions[at].saturating_add(mentions);
+        self.recased[at] = self.recased[at].saturating_add(recased);
+    }
+
     /// The number of spellings.
     pub fn len(&self) -> usize {
         self.ends.len()
