@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv test-gpu test-attention soak bench bench-planner bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv test-gpu test-attention soak bench bench-planner bench-merge bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -78,6 +78,12 @@ bench: build
 # Time and memory of planning 1,000, 10,000 and 100,000 tasks.
 bench-planner:
 	cargo bench --profile release --bench planner
+
+# Memory, time and files of merge-names' steps on synthetic mentions: BENCH_MERGE='10000000 1000000' are mentions and
+# distinct spellings.
+BENCH_MERGE ?= 1000000 100000
+bench-merge:
+	cargo run --release --quiet -p laioncele-merge-names --example bench-merge -- $(BENCH_MERGE)
 
 # spaCy and models/ner on the same captions: BENCH_NER='20000 5' are captions and passes.
 BENCH_NER ?= 20000 5

@@ -103,7 +103,30 @@ fn rows_in_equal_rows_out_plus_rows_dropped_in_every_stage() {
     // A caption's mentions lie in one part; the same caption in another source file is another row.
     let distinct = |f: &PathBuf| BTreeSet::from_iter(numbers(f, "caption_id")).len();
     let with_person = tables.files("mentions").iter().map(distinct).sum();
+    let mentions = (tables
+        .files("mentions")
+        .iter()
+        .map(|f| numbers(f, "caption_id").len()))
+    .sum();
     let balances = [
+        (
+            "file-mentions: mentions",
+            mentions,
+            rows("filed_mentions"),
+            dropped("file-mentions", "mention"),
+        ),
+        (
+            "count-images: filed mentions",
+            rows("filed_mentions"),
+            rows("candidates"),
+            dropped("count-images", "mention"),
+        ),
+        (
+            "count-images: names",
+            rows("merged_names"),
+            rows("names"),
+            dropped("count-images", "name"),
+        ),
         (
             "extract-names: captions",
             captions,

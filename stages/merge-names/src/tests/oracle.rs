@@ -82,11 +82,7 @@ fn naive(mentions: &[Mention], settings: &Settings) -> Made {
         })
         .collect();
     let merged = merge_counted(&spellings, settings.common_ratio);
-    let excluded: BTreeSet<String> = settings
-        .exclude
-        .iter()
-        .map(|name| fold_key(name))
-        .collect();
+    let excluded: BTreeSet<String> = settings.exclude.iter().map(|name| fold_key(name)).collect();
     let mut names = BTreeMap::new();
     for name in &merged {
         let listed = |a: &Alias| excluded.contains(&fold_key(&a.spelling));
