@@ -83,11 +83,23 @@ fn settings(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
 
 /// The captions' files, and the columns that the manifest maps: the verdict that `run` begins with.
 fn source(manifest: &Manifest) -> Check {
-    let path = manifest.resolve(&manifest.source.path);
+    let path = manifest.resolve(manifest.source.path.first());
     let found = check_source(manifest).map_err(|e| chain(&e));
     let found = found.map(|source| {
         let (files, rows) = (count(source.files, "file"), grouped(source.rows));
-        format!("{files}, {rows} rows, {}", size(source.bytes))
+        let uncounted = match source.uncounted {
+            0 => String::new(),
+            files => format!(" and those of {}, not counted yet", count(files, "file")),
+        };
+        let mut text = format!("{files}, {rows} rows{uncounted}, {}", size(source.bytes));
+        for (layout, files) in &source.layouts {
+            let of = match source.layouts.len() {
+                1 => String::new(),
+                _ => format!("{}: ", count(*files, "file")),
+            };
+            text += &format!("; {of}{layout}");
+        }
+        text
     });
     Check::new("source", Some(&path), found)
 }

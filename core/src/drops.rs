@@ -149,6 +149,10 @@ pub enum DropReason {
     FaceTooSmall,
     /// Beyond `max_images` of its identity.
     AboveCap,
+    /// A line or sample of the source that cannot be read.
+    MalformedRow,
+    /// The source says that it has no image of this row: its status in the detail.
+    NotDownloaded,
 }
 
 impl DropReason {
@@ -206,7 +210,8 @@ mod tests {
              too_many_tokens bad_portrait no_face several_faces different_people \
              unknown_name dns connect tls timeout bad_response too_many_redirects \
              http_4xx http_5xx too_large not_an_image corrupt opt_out blocked_address \
-             hash_mismatch duplicate_of other_person face_too_small above_cap"
+             hash_mismatch duplicate_of other_person face_too_small above_cap \
+             malformed_row not_downloaded"
         );
     }
 }

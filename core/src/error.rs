@@ -111,10 +111,12 @@ pub enum CoreError {
         /// What is wrong, with the nearest valid key where one is near.
         reason: String,
     },
-    /// The source's folder holds no Parquet file.
-    #[error("[source] path: {path} holds no .parquet file")]
+    /// An entry of the source holds no file that can be read.
+    #[error(
+        "[source] path: {path} holds no file of a known format (.parquet, .csv, .tsv, .jsonl, .json, .ndjson, .tar)"
+    )]
     EmptySource {
-        /// The folder.
+        /// The file, folder or pattern.
         path: PathBuf,
     },
     /// The rows do not add up at a commit: a defect in the stage, never a matter of data.

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use strum::Display;
 use toml::{Table, Value};
 
 use crate::error::CoreError;
 use crate::names::StageName;
-use crate::partition::Partition;
 use crate::table::EmbeddingDims;
 
 /// `[run]`
@@ -32,23 +32,90 @@ fn default_buckets() -> u32 {
     64
 }
 
-/// `[source]`: where the captions are and how their columns are called.
+/// `[source]`: where the captions are, and what their columns are called.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSettings {
-    /// A folder of Parquet files (one file = one shard), or one file.
-    pub path: PathBuf,
-    /// Our column name → the file's. `url` and `caption` must be mapped; `width height similarity punsafe pwatermark hash` may.
+    /// A file, a folder (with all its sub-folders) or a glob pattern, or a list of these. A file of the source is one shard.
+    /// Add new entries at the end of a list: shards keep their names, and only the new ones are read.
+    pub path: SourcePath,
+    /// The layout of the files. Without it, each file's layout is told from its columns' names.
+    #[serde(default)]
+    pub layout: Option<Layout>,
+    /// Our column name → the file's, in any case; it overrides the layout's, and `""` takes a column out. Ours are
+    /// `url caption width height similarity punsafe pwatermark hash nsfw status image`. Where `url` and `caption` are mapped
+    /// and no layout is set, the columns that are mapped are all that is read. Columns of a file without a header are called
+    /// `1`, `2`, ….
+    #[serde(default)]
     pub columns: BTreeMap<String, String>,
 }
 
-/// A file of the source.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SourceShard {
-    /// Its partition.
-    pub partition: Partition,
-    /// The file.
-    pub path: PathBuf,
+impl SourceSettings {
+    /// Whether the columns that it maps are all that is read: then nothing is told from the files.
+    pub fn maps_all(&self) -> bool {
+        let mapped = |column| self.columns.contains_key(column);
+        self.layout.is_none() && mapped("url") && mapped("caption")
+    }
+}
+
+/// `[source] path`: one entry, or several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SourcePath {
+    /// One.
+    One(PathBuf),
+    /// Several, at least one.
+    Several(Vec<PathBuf>),
+}
+
+impl SourcePath {
+    /// The entries, in the manifest's order.
+    pub fn entries(&self) -> &[PathBuf] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Several(paths) => paths,
+        }
+    }
+
+    /// The first entry, which names the source in messages.
+    pub fn first(&self) -> &Path {
+        self.entries()
+            .first()
+            .map_or(Path::new(""), PathBuf::as_path)
+    }
+}
+
+/// A layout of source files that is known by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Display)]
+pub enum Layout {
+    /// LAION-2B-en and its relatives.
+    #[serde(rename = "laion-2b")]
+    #[strum(serialize = "laion-2b")]
+    Laion2b,
+    /// LAION-400M.
+    #[serde(rename = "laion-400m")]
+    #[strum(serialize = "laion-400m")]
+    Laion400m,
+    /// Re-LAION-5B.
+    #[serde(rename = "relaion")]
+    #[strum(serialize = "relaion")]
+    Relaion,
+    /// DataComp's pools.
+    #[serde(rename = "datacomp")]
+    #[strum(serialize = "datacomp")]
+    Datacomp,
+    /// COYO-700M.
+    #[serde(rename = "coyo")]
+    #[strum(serialize = "coyo")]
+    Coyo,
+    /// CC12M and CC3M: two columns without a header.
+    #[serde(rename = "cc12m")]
+    #[strum(serialize = "cc12m")]
+    Cc12m,
+    /// What img2dataset wrote: tar shards, Parquet with image bytes, or folders of files.
+    #[serde(rename = "img2dataset")]
+    #[strum(serialize = "img2dataset")]
+    Img2dataset,
 }
 
 /// A manifest, read and checked as far as this module owns it.
@@ -112,7 +179,7 @@ impl Manifest {
             return Err(fail("[run] buckets must be at least 1".to_owned()));
         }
         let source: SourceSettings = typed(path, "source", part("source")?)?;
-        check_columns(&source).map_err(fail)?;
+        check_source(&source).map_err(fail)?;
         let embedding_dims = typed(path, "embedding_dims", part("embedding_dims")?)?;
         Ok(Self {
             path: path.to_owned(),
@@ -165,48 +232,6 @@ impl Manifest {
         typed(&self.path, &format!("models.{name}"), value.clone())
     }
 
-    /// The source's shards: its Parquet files that are not hidden, sorted by name.
-    ///
-    /// # Errors
-    /// [`CoreError::Missing`], [`CoreError::EmptySource`], or [`CoreError::Manifest`] where two names make one partition.
-    pub fn shards(&self) -> Result<Vec<SourceShard>, CoreError> {
-        let root = self.resolve(&self.source.path);
-        let mut files = Vec::new();
-        if root.is_file() {
-            files.push(root.clone());
-        } else {
-            for entry in std::fs::read_dir(&root).map_err(|e| CoreError::from_io(&root, e))? {
-                let path = entry.map_err(|e| CoreError::from_io(&root, e))?.path();
-                files.extend(is_shard(&path).then_some(path));
-            }
-        }
-        files.sort();
-        if files.is_empty() {
-            return Err(CoreError::EmptySource { path: root });
-        }
-        let partition =
-            |p: &Path| Partition::shard(&p.file_stem().unwrap_or_default().to_string_lossy());
-        let shards: Vec<_> = files
-            .into_iter()
-            .map(|path| SourceShard {
-                partition: partition(&path),
-                path,
-            })
-            .collect();
-        let mut seen = BTreeMap::new();
-        for shard in &shards {
-            if let Some(first) = seen.insert(&shard.partition, &shard.path) {
-                return Err(self.error(format!(
-                    "[source] {} and {} make the same partition `{}`: rename one",
-                    first.display(),
-                    shard.path.display(),
-                    shard.partition
-                )));
-            }
-        }
-        Ok(shards)
-    }
-
     /// An error that names this manifest.
     pub fn error(&self, reason: String) -> CoreError {
         CoreError::Manifest {
@@ -217,7 +242,7 @@ impl Manifest {
 }
 
 /// The source columns that a manifest may map.
-pub const SOURCE_COLUMNS: [&str; 8] = [
+pub const SOURCE_COLUMNS: [&str; 11] = [
     "url",
     "caption",
     "width",
@@ -226,9 +251,12 @@ pub const SOURCE_COLUMNS: [&str; 8] = [
     "punsafe",
     "pwatermark",
     "hash",
+    "nsfw",
+    "status",
+    "image",
 ];
 
-fn check_columns(source: &SourceSettings) -> Result<(), String> {
+fn check_source(source: &SourceSettings) -> Result<(), String> {
     if let Some(unknown) = source
         .columns
         .keys()
@@ -239,13 +267,10 @@ fn check_columns(source: &SourceSettings) -> Result<(), String> {
             suggestion(unknown, &SOURCE_COLUMNS.map(str::to_owned))
         ));
     }
-    match ["url", "caption"]
-        .into_iter()
-        .find(|k| !source.columns.contains_key(*k))
-    {
-        Some(missing) => Err(format!("[source.columns] `{missing}` must be mapped")),
-        None => Ok(()),
+    if source.path.entries().is_empty() {
+        return Err("[source] path: an empty list; name at least one file or folder".to_owned());
     }
+    Ok(())
 }
 
 fn valid_sections() -> Vec<String> {
@@ -286,14 +311,6 @@ pub fn suggestion(unknown: &str, valid: &[String]) -> String {
         }
         _ => format!(": valid are {}", valid.join(", ")),
     }
-}
-
-/// Whether a file of the source's folder is a shard: Parquet by its name, and not hidden. As in Spark and pyarrow, a leading
-/// `.` or `_` hides a file: macOS writes `._x.parquet` beside `x.parquet`, writers leave `_tmp.parquet`.
-fn is_shard(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let extension = path.extension().unwrap_or_default();
-    !name.starts_with(['.', '_']) && extension.eq_ignore_ascii_case("parquet")
 }
 
 #[cfg(test)]
@@ -344,6 +361,25 @@ mod tests {
             error(&GOOD.replace("caption = \"TEXT\"", "text = \"TEXT\""))
                 .contains("unknown key `text`")
         );
+    }
+
+    #[test]
+    fn a_source_is_one_path_or_several_of_a_known_layout() -> Result<(), CoreError> {
+        let text = "[run]\nseed = 1\n[source]\npath = [\"a\", \"b/*.csv\"]\nlayout = \"laion-400m\"\n\
+                    [embedding_dims]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n";
+        let source = Manifest::parse(Path::new("m.toml"), text)?.source;
+        assert_eq!(
+            source.path.entries(),
+            [Path::new("a"), Path::new("b/*.csv")]
+        );
+        assert_eq!(source.layout, Some(Layout::Laion400m));
+        assert_eq!(
+            source.layout.map(|l| l.to_string()).as_deref(),
+            Some("laion-400m")
+        );
+        assert!(error(&text.replace("400m", "40m")).contains("did you mean `laion-400m`?"));
+        assert!(error(&text.replace("[\"a\", \"b/*.csv\"]", "[]")).contains("empty list"));
+        Ok(())
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::path::absolute;
 use laioncele_core::ModelFiles;
 use laioncele_core::error::chain;
 use laioncele_core::file_digests::FileDigests;
-use laioncele_core::manifest::SourceShard;
 use laioncele_core::{CoreError, Digest, Manifest, Part, StageName, Step, TableId};
-use laioncele_extract_names::{SourceError, check_source};
+use laioncele_extract_names::check_source;
+use laioncele_source::{SourceError, SourceShard, shards};
 use serde_json::Value;
 
 use super::{PlanInputs, StepInfo};
@@ -32,7 +32,7 @@ pub fn gather(
         .iter()
         .map(|step| settings(&**step, manifest))
         .collect::<Result<Vec<_>, _>>()?;
-    let shards = manifest.shards().map_err(|e| no_source(manifest, e))?;
+    let shards = shards(manifest).map_err(|e| no_source(manifest, e))?;
     if check_footers {
         check_source(manifest).map_err(|e| unusable_source(manifest, e))?;
     }
@@ -82,7 +82,7 @@ fn no_source(manifest: &Manifest, error: CoreError) -> Failure {
     let hint = match &error {
         CoreError::Missing { .. } => format!("it is set by [source] path in {path}"),
         CoreError::EmptySource { .. } => {
-            format!("put the captions' Parquet files there, or correct the path in {path}")
+            format!("put the captions' files there, or correct [source] path in {path}")
         }
         _ => return error.into(),
     };
@@ -96,8 +96,13 @@ fn unusable_source(manifest: &Manifest, error: SourceError) -> Failure {
     };
     let path = manifest.path().display();
     let hint = match &error {
-        SourceError::MissingColumn { .. } | SourceError::ColumnType { .. } => {
+        SourceError::MissingColumn { .. }
+        | SourceError::ColumnType { .. }
+        | SourceError::AmbiguousColumn { .. } => {
             format!("correct [source.columns] of {path}, or replace the file")
+        }
+        SourceError::UnknownColumn { .. } => {
+            format!("map the column in [source.columns] of {path}, or leave out what needs it")
         }
         _ => format!("replace the file, or take it out of [source] path of {path}"),
     };

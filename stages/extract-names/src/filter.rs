@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use laioncele_core::{CaptionId, DropReason};
+use laioncele_source::SourceRow;
 use url::Url;
 
+use crate::entities;
 use crate::settings::Settings;
-use crate::source::SourceRow;
 
 /// A row to drop, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,12 +21,13 @@ pub(crate) struct DroppedRow {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Readable<'a> {
     pub(crate) caption_id: CaptionId,
-    pub(crate) url: &'a str,
+    pub(crate) url: Cow<'a, str>,
     pub(crate) caption: &'a str,
-    pub(crate) hash: Option<Cow<'a, str>>,
+    pub(crate) hash: Option<&'a str>,
+    pub(crate) image_at: Option<&'a str>,
 }
 
-/// Checks the row's url, then its caption, then the filters in the settings' order.
+/// Checks the row itself, its url, its caption, then the filters in the settings' order.
 ///
 /// # Errors
 /// The first check that the row does not pass.
@@ -38,33 +40,55 @@ pub(crate) fn filter<'a>(
         reason,
         detail: Some(detail),
     };
+    if let Some(why) = row.malformed {
+        return Err(dropped((DropReason::MalformedRow, why.to_owned())));
+    }
+    if let Some(status) = row.status.filter(|status| *status != DOWNLOADED) {
+        let status = String::from_utf8_lossy(status).into_owned();
+        return Err(dropped((DropReason::NotDownloaded, status)));
+    }
     let url = url(row.url).map_err(|why| dropped((DropReason::BadUrl, why)))?;
     let caption = caption(row.caption).map_err(|why| dropped((DropReason::EmptyCaption, why)))?;
     if let Some(failed) = failed_filter(row, filters) {
         return Err(dropped(failed));
     }
     Ok(Readable {
-        caption_id: CaptionId::of(url, caption),
+        caption_id: CaptionId::of(&url, caption),
         url,
         caption,
-        hash: row.hash.map(String::from_utf8_lossy),
+        hash: row.hash,
+        image_at: row.image_at,
     })
 }
 
-/// The row's id; of what is null or not UTF-8, the id of what can be made of it.
+/// img2dataset's word for an image that it has.
+const DOWNLOADED: &[u8] = b"success";
+
+/// The row's id; of what is null or not UTF-8, the id of what can be made of it; of what cannot be
+/// read, the id of what is said about it.
 fn id_of(row: &SourceRow) -> CaptionId {
+    if let Some(why) = row.malformed {
+        return CaptionId::of("", why);
+    }
     let text =
         |bytes: Option<&'_ [u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
     CaptionId::of(&text(row.url), &text(row.caption))
 }
 
-fn url(bytes: Option<&[u8]>) -> Result<&str, String> {
+fn url(bytes: Option<&[u8]>) -> Result<Cow<'_, str>, String> {
     let text = utf8(bytes)?;
     let url = Url::parse(text).map_err(|e| e.to_string())?;
     match url.scheme() {
-        "http" | "https" => Ok(text),
-        scheme => Err(format!("scheme {scheme}")),
+        "http" | "https" => {}
+        scheme => return Err(format!("scheme {scheme}")),
     }
+    let decoded = entities::decoded(text);
+    let is_url = decoded
+        .as_deref()
+        .is_some_and(|url| Url::parse(url).is_ok());
+    Ok(decoded
+        .filter(|_| is_url)
+        .map_or(Cow::Borrowed(text), Cow::Owned))
 }
 
 fn caption(bytes: Option<&[u8]>) -> Result<&str, String> {
@@ -113,6 +137,11 @@ fn failed_filter(row: &SourceRow, filters: &Settings) -> Option<(DropReason, Str
             DropReason::LowSimilarity,
         ),
     ];
-    let (value, _, reason) = scores.into_iter().find(|(_, failed, _)| *failed)?;
-    Some((reason, value.map_or("null".to_owned(), |v| v.to_string())))
+    let failed = scores.into_iter().find(|(_, failed, _)| *failed);
+    if let Some((value, _, reason)) = failed {
+        return Some((reason, value.map_or("null".to_owned(), |v| v.to_string())));
+    }
+    let unsafe_label = filters.max_nsfw.filter(|most| !most.passes(row.nsfw));
+    let label = row.nsfw.map_or("null".into(), String::from_utf8_lossy);
+    unsafe_label.map(|_| (DropReason::Unsafe, label.into_owned()))
 }

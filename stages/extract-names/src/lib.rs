@@ -1,16 +1,15 @@
 //! Stage 1, extract-names: a caption becomes its mentions, the PERSON spans that the NER model
 //! finds in it.
 //!
-//! A task is one Parquet file of the source. It is read batch by batch, only the mapped columns;
+//! A task is one file of the source. It is read batch by batch, only the columns that are of use;
 //! rows are filtered and captions read on all of the worker's threads, in the file's order. What is
 //! held in memory is two batches, an open part of mentions (both bounded in rows and in bytes), and
 //! the ids of captions with a mention: 10 to 18 bytes each, the only thing that grows with the file.
 
-mod error;
+mod entities;
 mod filter;
 mod read;
 mod settings;
-mod source;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,26 +20,34 @@ use laioncele_core::ModelFiles;
 use laioncele_core::spec::Progress;
 use laioncele_core::table::Mention;
 use laioncele_core::{
-    CaptionId, CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step,
-    StepSpec, TableId, Task, Unit,
+    CaptionId, CoreError, DropReason, Manifest, Part, Partitioning, Reads, StageError, StageName,
+    Step, StepSpec, TableId, Task, Unit,
 };
 use laioncele_ner::{FindPersons, Ner};
+use laioncele_source::{Batches, SourceError, SourceFile, SourceImages, SourceSummary};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-pub use error::SourceError;
-pub use settings::Settings;
-pub use source::{SourceSummary, check_source};
+pub use settings::{MaxNsfw, Settings};
 
 use filter::DroppedRow;
 use read::{Caption, Reader};
 use settings::{Engine, NerModel};
-use source::SourceFile;
 
 /// Mentions of a part, about 40 MB in memory.
 const PART_ROWS: usize = 1 << 17;
 /// Bytes of texts after which a part is closed although it has fewer rows: several times what
 /// [`PART_ROWS`] ordinary mentions have.
 const PART_BYTES: usize = 96 << 20;
+
+/// Checks every file of the source, as [`laioncele_source::check_source`], for the columns that the
+/// filters need too.
+///
+/// # Errors
+/// Of the first file that cannot be used, or of a source that is missing or empty.
+pub fn check_source(manifest: &Manifest) -> Result<SourceSummary, SourceError> {
+    let needs = Settings::from_manifest(manifest)?.needs();
+    laioncele_source::check_source(manifest, &needs)
+}
 
 /// The steps of this stage.
 pub fn steps() -> Vec<Box<dyn Step>> {
@@ -79,22 +86,26 @@ impl Step for ExtractNames {
     }
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        let columns = &task.manifest().source.columns;
-        let shards: Vec<SourceFile> = task
-            .inputs(TableId::Captions)
-            .map(|part| SourceFile::open(Path::new(&part.path), columns))
-            .collect::<Result<_, _>>()?;
         let filters = Settings::from_manifest(task.manifest())?;
+        let (source, needs) = (&task.manifest().source, filters.needs());
+        let open = |part: &Part| {
+            let origin = SourceImages::origin(&part.partition, part.digest);
+            let file = SourceFile::open(Path::new(&part.path), source, &needs);
+            file.map(|file| (file, origin))
+        };
+        let shards = task.inputs(TableId::Captions).map(open);
+        let shards: Vec<(SourceFile, String)> = shards.collect::<Result<_, _>>()?;
         let engine = load_engine(task)?;
         let pool = threads(task)?;
         let reader = Reader {
             engine: &**engine,
             filters: &filters,
         };
-        let rows = shards.iter().map(SourceFile::rows).sum();
+        let rows = shards.iter().filter_map(|(shard, _)| shard.rows()).sum();
         let mut output = Output::new(self, &filters);
-        for shard in shards {
-            extract(task, shard, &reader, &pool, rows, &mut output)?;
+        for (shard, origin) in shards {
+            let batches = shard.batches(&origin)?;
+            extract(task, batches, &reader, &pool, rows, &mut output)?;
         }
         output.close_part(task)?;
         task.balance(Unit::Caption, output.rows, output.captions);
@@ -107,13 +118,12 @@ impl Step for ExtractNames {
 /// Reads a file's captions; the next batch is fetched while one is read.
 fn extract(
     task: &mut Task,
-    shard: SourceFile,
+    mut batches: Batches,
     reader: &Reader,
     pool: &ThreadPool,
     rows: u64,
     output: &mut Output,
 ) -> Result<(), StageError> {
-    let mut batches = shard.batches()?;
     let mut next = batches.next();
     while let Some(batch) = next {
         let batch = batch?;
@@ -125,7 +135,8 @@ fn extract(
         }
         task.report_progress(Progress {
             done: output.rows,
-            total: rows,
+            // Not every format says how many rows a file has.
+            total: rows.max(output.rows),
             unit: Unit::Caption,
             found: Some((Unit::Mention, output.mentions)),
         })?;

@@ -5,11 +5,11 @@ use std::ops::Range;
 use laioncele_core::table::Mention;
 use laioncele_core::{DropReason, ImageId};
 use laioncele_ner::{EngineError, FindPersons};
+use laioncele_source::{SourceBatch, SourceRow};
 use rayon::prelude::*;
 
 use crate::filter::{DroppedRow, Readable, filter};
 use crate::settings::Settings;
-use crate::source::{SourceBatch, SourceRow};
 
 /// Rows that one thread takes at a time.
 const CHUNK: usize = 512;
@@ -65,7 +65,7 @@ fn persons(row: Readable<'_>, spans: Vec<Range<usize>>) -> Caption<'_> {
         });
     }
     Ok(Persons {
-        image_id: ImageId::of(row.url),
+        image_id: ImageId::of(&row.url),
         row,
         spans,
     })
@@ -80,13 +80,13 @@ impl Persons<'_> {
         Mention {
             caption_id: row.caption_id,
             image_id: self.image_id,
-            url: row.url.to_owned(),
+            url: row.url.clone().into_owned(),
             caption: row.caption[shown.clone()].to_owned(),
             name: row.caption[span.clone()].to_owned(),
             start: offset(span.start - shown.start),
             end: offset(span.end - shown.start),
-            hash: row.hash.as_deref().map(str::to_owned),
-            image_at: None,
+            hash: row.hash.map(str::to_owned),
+            image_at: row.image_at.map(str::to_owned),
         }
     }
 }

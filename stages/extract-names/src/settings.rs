@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use laioncele_bert_ner::BertNer;
 use laioncele_core::{CoreError, FilesRead, Manifest, ModelFiles};
 use laioncele_ner::Ner;
+use laioncele_source::{Need, Role};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// `[extract_names]`: what is kept of long captions, and filters of the source's rows, each off unless set. A filter that is set needs
-/// its column mapped in `[source.columns]`, and a row whose value is null or not a number does not
-/// pass it: what is unknown counts as unsafe.
+/// `[extract_names]`: what is kept of long captions, and filters of the source's rows, each off
+/// unless set. A filter that is set needs its column in every file, and a row whose value is null or
+/// unknown does not pass it: what is unknown counts as unsafe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -24,6 +25,9 @@ pub struct Settings {
     pub max_pwatermark: Option<f64>,
     /// Lowest cosine similarity in [-1, 1] of image and caption.
     pub min_similarity: Option<f64>,
+    /// Worst label of LAION-400M's column NSFW that passes, beside `max_punsafe`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_nsfw: Option<MaxNsfw>,
     /// Bytes of its caption that a mention keeps at most, the name among them. A longer caption is cut to a window around
     /// the name, at characters; a name that is longer itself is kept whole. 64 at least.
     pub caption_window: u32,
@@ -39,8 +43,31 @@ impl Default for Settings {
             max_punsafe: None,
             max_pwatermark: None,
             min_similarity: None,
+            max_nsfw: None,
             caption_window: 4096,
             max_mentions: 100,
+        }
+    }
+}
+
+/// The worst label that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MaxNsfw {
+    /// Only UNLIKELY.
+    Unlikely,
+    /// UNLIKELY and UNSURE.
+    Unsure,
+}
+
+impl MaxNsfw {
+    /// Whether a row with this label passes; labels are read in any case.
+    pub(crate) fn passes(self, label: Option<&[u8]>) -> bool {
+        let label = label.unwrap_or_default().trim_ascii();
+        let is = |word: &str| label.eq_ignore_ascii_case(word.as_bytes());
+        match self {
+            Self::Unlikely => is("UNLIKELY"),
+            Self::Unsure => is("UNLIKELY") || is("UNSURE"),
         }
     }
 }
@@ -52,20 +79,14 @@ impl Settings {
     /// [`CoreError::Manifest`]: unknown key, wrong type, a filter on a column that is not mapped.
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Self = manifest.section("extract_names")?;
-        let filters = [
-            ("min_width", "width", settings.min_width.map(f64::from)),
-            ("min_height", "height", settings.min_height.map(f64::from)),
-            ("max_punsafe", "punsafe", settings.max_punsafe),
-            ("max_pwatermark", "pwatermark", settings.max_pwatermark),
-            ("min_similarity", "similarity", settings.min_similarity),
-        ];
-        for (filter, column, value) in filters {
+        for (filter, role, value) in settings.filters() {
             let Some(value) = value else { continue };
             if !value.is_finite() {
                 let reason = format!("[extract_names] {filter} must be a number, not {value}");
                 return Err(manifest.error(reason));
             }
-            if !manifest.source.columns.contains_key(column) {
+            let column = role.as_str();
+            if manifest.source.maps_all() && !manifest.source.columns.contains_key(column) {
                 return Err(manifest.error(format!(
                     "[extract_names] {filter} needs the column `{column}`: map it in [source.columns], or leave the filter out"
                 )));
@@ -90,6 +111,32 @@ impl Settings {
             return Err("[extract_names] max_mentions must be 1 or more, not 0".to_owned());
         }
         Ok(())
+    }
+
+    /// Each filter: its key, the column that it needs, its value where it is set.
+    fn filters(&self) -> [(&'static str, Role, Option<f64>); 6] {
+        let nsfw = self.max_nsfw.map(|_| 0.0);
+        [
+            ("min_width", Role::Width, self.min_width.map(f64::from)),
+            ("min_height", Role::Height, self.min_height.map(f64::from)),
+            ("max_punsafe", Role::Punsafe, self.max_punsafe),
+            ("max_pwatermark", Role::Pwatermark, self.max_pwatermark),
+            ("min_similarity", Role::Similarity, self.min_similarity),
+            ("max_nsfw", Role::Nsfw, nsfw),
+        ]
+    }
+
+    /// The columns that the filters need in every file of the source.
+    pub(crate) fn needs(&self) -> Vec<Need> {
+        let set = self
+            .filters()
+            .into_iter()
+            .filter(|(_, _, value)| value.is_some());
+        set.map(|(filter, role, _)| Need {
+            role,
+            setting: format!("[extract_names] {filter}"),
+        })
+        .collect()
     }
 }
 
@@ -145,6 +192,9 @@ pub(crate) fn key_settings(manifest: &Manifest) -> Result<serde_json::Value, Cor
     let settings = Settings::from_manifest(manifest)?;
     let mut value = serde_json::to_value(settings).map_err(|e| manifest.error(e.to_string()))?;
     value["source"] = json!({ "columns": manifest.source.columns });
+    if let Some(layout) = manifest.source.layout {
+        value["source"]["layout"] = json!(layout);
+    }
     value["models"] = json!({ "ner": { "engine": NerModel::from_manifest(manifest)?.engine } });
     Ok(value)
 }

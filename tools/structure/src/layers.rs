@@ -24,6 +24,8 @@ pub enum Layer {
     Model,
     /// What stages and commands share of the models, `inference/`.
     Inference,
+    /// What reads the captions' files, `source/`.
+    Source,
     /// A stage, `stages/*`.
     Stage,
     /// The embedded world, `tools/mini-world`.
@@ -41,6 +43,7 @@ impl Layer {
             [""] => Some(Self::Program),
             ["core"] => Some(Self::Core),
             ["inference"] => Some(Self::Inference),
+            ["source"] => Some(Self::Source),
             ["models", _] => Some(Self::Model),
             ["stages", _] => Some(Self::Stage),
             ["tools", "mini-world"] => Some(Self::World),
@@ -53,9 +56,13 @@ impl Layer {
     pub fn may_know(self, other: Self) -> bool {
         match self {
             Self::Core => false,
+            Self::Source => other == Self::Core,
             Self::Model => other == Self::Model,
             Self::Inference => matches!(other, Self::Core | Self::Model),
-            Self::Stage => matches!(other, Self::Core | Self::Model | Self::Inference),
+            Self::Stage => matches!(
+                other,
+                Self::Core | Self::Model | Self::Inference | Self::Source
+            ),
             Self::World | Self::Tool => matches!(other, Self::Core | Self::Model),
             Self::Program => other != Self::Tool,
         }
@@ -184,7 +191,8 @@ mod tests {
             a_crate("models/a", &["models/b"]),
             a_crate("models/b", &["inference"]),
             a_crate("inference", &["core", "models/a", "stages/a"]),
-            a_crate("stages/a", &["core", "inference", "models/a"]),
+            a_crate("source", &["core", "models/a"]),
+            a_crate("stages/a", &["core", "inference", "models/a", "source"]),
             a_crate("stages/b", &["stages/a", "tools/mini-world"]),
             a_crate("tools/mini-world", &["core"]),
             a_crate("attic", &[]),
@@ -207,6 +215,7 @@ mod tests {
                 "core depends on models/a",
                 "inference depends on stages/a",
                 "models/b depends on inference",
+                "source depends on models/a",
                 "stages/b depends on stages/a",
                 "stages/b depends on tools/mini-world",
             ]

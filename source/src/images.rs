@@ -1,0 +1,199 @@
+//! The images that the source itself holds, by their addresses.
+//!
+//! An address is `PARTITION@DIGEST#PLACE`. The place is `OFFSET+LENGTH` in a tar shard, `rowN` of a
+//! Parquet file, a file's name in a folder. The digest is of the shard, so that an address changes
+//! with the bytes behind it, and with it the keys of what reads them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use laioncele_core::manifest::SourceSettings;
+use laioncele_core::{CoreError, Digest, Manifest, Partition};
+
+use crate::detect::Wanted;
+use crate::error::ImageError;
+use crate::parquet_file::ParquetFile;
+use crate::shards::shards;
+use crate::tar_file::{BLOCK, header_of};
+
+/// Reads images out of a source. It holds the paths of the shards, whatever the number of images.
+pub struct SourceImages {
+    shards: HashMap<String, PathBuf>,
+    settings: SourceSettings,
+}
+
+/// An image, or why there is none.
+type Found = Result<Vec<u8>, ImageError>;
+
+impl SourceImages {
+    /// The source of `manifest`.
+    ///
+    /// # Errors
+    /// What [`shards`] returns.
+    pub fn open(manifest: &Manifest) -> Result<Self, CoreError> {
+        let shards = shards(manifest)?;
+        let named = |shard: crate::SourceShard| (shard.partition.to_string(), shard.path);
+        Ok(Self {
+            shards: shards.into_iter().map(named).collect(),
+            settings: manifest.source.clone(),
+        })
+    }
+
+    /// What stands before the place in the addresses of a shard.
+    pub fn origin(partition: &Partition, digest: Digest) -> String {
+        format!("{partition}@{}", &digest.short()[..8])
+    }
+
+    /// The bytes at each of `addresses`, in their order; a file is opened once for all of its images
+    /// that are asked for together. None is longer than `max_bytes`.
+    pub fn read(&self, addresses: &[&str], max_bytes: u64) -> Vec<Found> {
+        let mut by_shard: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
+        let mut found: Vec<Option<Found>> = addresses.iter().map(|_| None).collect();
+        for (number, address) in addresses.iter().enumerate() {
+            match address.split_once('#') {
+                Some((origin, place)) => by_shard.entry(origin).or_default().push((number, place)),
+                None => found[number] = Some(changed(address, "no address of an image")),
+            }
+        }
+        for (origin, places) in by_shard {
+            let shard = origin.split_once('@').map_or(origin, |(shard, _)| shard);
+            let numbers = places.iter().map(|(number, _)| *number);
+            let images = match self.shards.get(shard) {
+                Some(path) => self.read_shard(path, &places, addresses, max_bytes),
+                None => (numbers.clone())
+                    .map(|number| changed(addresses[number], "the source has no such shard"))
+                    .collect(),
+            };
+            for (number, image) in numbers.zip(images) {
+                found[number] = Some(image);
+            }
+        }
+        let missing = |found: Option<Found>| found.unwrap_or(Err(ImageError::None));
+        found.into_iter().map(missing).collect()
+    }
+
+    fn read_shard(
+        &self,
+        path: &Path,
+        places: &[(usize, &str)],
+        addresses: &[&str],
+        max_bytes: u64,
+    ) -> Vec<Found> {
+        if places.iter().any(|(_, place)| place.starts_with("row")) && !path.is_dir() {
+            return self.read_parquet(path, places, addresses, max_bytes);
+        }
+        let read = |(number, place): &(usize, &str)| {
+            let address = addresses[*number];
+            if path.is_dir() {
+                read_file(path, place, address, max_bytes)
+            } else {
+                read_member(path, place, address, max_bytes)
+            }
+        };
+        places.iter().map(read).collect()
+    }
+
+    fn read_parquet(
+        &self,
+        path: &Path,
+        places: &[(usize, &str)],
+        addresses: &[&str],
+        max_bytes: u64,
+    ) -> Vec<Found> {
+        let row = |place: &str| {
+            place
+                .strip_prefix("row")
+                .and_then(|n| n.parse::<u64>().ok())
+        };
+        let mut rows: Vec<u64> = places.iter().filter_map(|(_, place)| row(place)).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        let wanted = Wanted {
+            settings: &self.settings,
+            needs: &[],
+        };
+        let images = File::open(path)
+            .map_err(|e| e.to_string())
+            .and_then(|file| ParquetFile::open(path, file, &wanted).map_err(|e| e.to_string()))
+            .and_then(|file| file.images(&rows));
+        let of = |(number, place): &(usize, &str)| {
+            let images = match &images {
+                Ok(images) => images,
+                Err(reason) => return changed(addresses[*number], reason),
+            };
+            let index = row(place).and_then(|row| rows.binary_search(&row).ok());
+            match index.and_then(|index| images.get(index)) {
+                Some(Some(bytes)) if bytes.len() as u64 > max_bytes => Err(ImageError::TooLarge {
+                    bytes: bytes.len() as u64,
+                    limit: max_bytes,
+                }),
+                Some(Some(bytes)) => Ok(bytes.clone()),
+                Some(None) => Err(ImageError::None),
+                None => changed(addresses[*number], "no such row"),
+            }
+        };
+        places.iter().map(of).collect()
+    }
+}
+
+fn changed(address: &str, reason: &str) -> Found {
+    Err(ImageError::Changed {
+        address: address.to_owned(),
+        reason: reason.to_owned(),
+    })
+}
+
+/// A file of a folder of samples.
+fn read_file(folder: &Path, name: &str, address: &str, max_bytes: u64) -> Found {
+    if name.contains(['/', '\\']) || name == ".." {
+        return changed(address, "no file's name");
+    }
+    let mut bytes = Vec::new();
+    let read = File::open(folder.join(name)).and_then(|file| {
+        let length = file.metadata()?.len();
+        file.take(max_bytes.saturating_add(1))
+            .read_to_end(&mut bytes)?;
+        Ok(length)
+    });
+    match read {
+        Ok(length) if bytes.len() as u64 > max_bytes => Err(ImageError::TooLarge {
+            bytes: length,
+            limit: max_bytes,
+        }),
+        Ok(_) => Ok(bytes),
+        Err(error) => changed(address, &error.to_string()),
+    }
+}
+
+/// A file of a tar shard. Its header must say that it is there.
+fn read_member(path: &Path, place: &str, address: &str, max_bytes: u64) -> Found {
+    let numbers = place.split_once('+');
+    let numbers = numbers.and_then(|(at, size)| Some((at.parse().ok()?, size.parse().ok()?)));
+    let Some((at, size)) = numbers.filter(|(at, _): &(u64, u64)| *at >= BLOCK) else {
+        return changed(address, "no place in a tar file");
+    };
+    if size > max_bytes {
+        return Err(ImageError::TooLarge {
+            bytes: size,
+            limit: max_bytes,
+        });
+    }
+    let read = || -> std::io::Result<Option<Vec<u8>>> {
+        let mut file = File::open(path)?;
+        if at.saturating_add(size) > file.metadata()?.len() {
+            return Ok(None);
+        }
+        file.seek(SeekFrom::Start(at - BLOCK))?;
+        let mut bytes = vec![0; (BLOCK + size) as usize];
+        file.read_exact(&mut bytes)?;
+        let is_here = header_of(&bytes).is_some();
+        Ok(is_here.then(|| bytes.split_off(BLOCK as usize)))
+    };
+    match read() {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => changed(address, "no file begins here"),
+        Err(error) => changed(address, &error.to_string()),
+    }
+}

@@ -1,0 +1,287 @@
+//! Which files a source consists of, and what each is called.
+//!
+//! As in Spark and pyarrow, a leading `.` or `_` hides a file or folder: macOS writes `._x.parquet`
+//! beside `x.parquet`, writers leave `_tmp.parquet` and `_SUCCESS`. A folder is read whatever it is
+//! called, `x.parquet` too.
+//!
+//! A shard's name depends on nothing but its own path below its entry of `[source] path` (and on
+//! the entry, from the second on), so that it stays when files are added.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use laioncele_core::digest::KeyHasher;
+use laioncele_core::manifest::Layout;
+use laioncele_core::{CoreError, Manifest, Partition};
+
+use crate::folder;
+
+/// Folders within folders at most: more is a circle of links.
+const DEPTH: usize = 32;
+
+/// A file of the source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceShard {
+    /// Its partition.
+    pub partition: Partition,
+    /// The file, or the folder of samples.
+    pub path: PathBuf,
+}
+
+/// What a file's name says about its format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Format {
+    Parquet,
+    Csv,
+    Tsv,
+    JsonLines,
+    Tar,
+    /// A folder of images, each with a JSON or text file of the same name.
+    Folder,
+}
+
+impl Format {
+    /// The format of a file by its name's ends, and whether it is compressed by gzip.
+    pub(crate) fn of(path: &Path) -> Option<(Self, bool)> {
+        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+        let (name, gzip) = match name.strip_suffix(".gz") {
+            Some(name) => (name, true),
+            None => (name.as_str(), false),
+        };
+        let format = match name.rsplit_once('.')?.1 {
+            "parquet" if !gzip => Self::Parquet,
+            "csv" => Self::Csv,
+            "tsv" => Self::Tsv,
+            "jsonl" | "json" | "ndjson" => Self::JsonLines,
+            "tar" => Self::Tar,
+            "tgz" => return Some((Self::Tar, true)),
+            _ => return None,
+        };
+        Some((format, gzip))
+    }
+}
+
+/// The source's shards, sorted by path within each entry of `[source] path`.
+///
+/// # Errors
+/// [`CoreError::Missing`], [`CoreError::EmptySource`], or [`CoreError::Manifest`] where two names
+/// make one partition.
+pub fn shards(manifest: &Manifest) -> Result<Vec<SourceShard>, CoreError> {
+    let (mut shards, mut paths) = (Vec::new(), BTreeSet::new());
+    for (number, written) in manifest.source.path.entries().iter().enumerate() {
+        let entry = manifest.resolve(written);
+        let mut found = found_in(&entry, manifest)?;
+        if found.is_empty() {
+            return Err(CoreError::EmptySource { path: entry });
+        }
+        found.sort();
+        for file in found {
+            // What two entries share is read once.
+            if paths.insert(file.path.clone()) {
+                let partition = Partition::shard(&name(&file, (number > 0).then_some(written)));
+                let path = file.path;
+                shards.push(SourceShard { partition, path });
+            }
+        }
+    }
+    distinct(&shards).map_err(|reason| manifest.error(reason))?;
+    Ok(shards)
+}
+
+fn distinct(shards: &[SourceShard]) -> Result<(), String> {
+    let mut seen = BTreeMap::new();
+    for shard in shards {
+        if let Some(first) = seen.insert(&shard.partition, &shard.path) {
+            return Err(format!(
+                "[source] {} and {} make the same partition `{}`: rename one",
+                first.display(),
+                shard.path.display(),
+                shard.partition
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A file or folder that may be a shard.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    path: PathBuf,
+    /// Its path below its entry.
+    below: PathBuf,
+    format: Format,
+}
+
+/// A file directly in the first entry is called by its stem (by its whole name, where it is not
+/// Parquet); any other also by a digest of where it is.
+fn name(file: &Found, later_entry: Option<&PathBuf>) -> String {
+    let name = file.path.file_name().unwrap_or_default();
+    let own = match file.format {
+        Format::Parquet => file.path.file_stem().unwrap_or_default().to_string_lossy(),
+        Format::Folder => format!("{}.files", name.to_string_lossy()).into(),
+        _ => name.to_string_lossy(),
+    };
+    let folders = file.below.parent().unwrap_or(Path::new(""));
+    if folders.as_os_str().is_empty() && later_entry.is_none() {
+        return own.into_owned();
+    }
+    let words = |path: &Path| -> String {
+        let plain = path.components().filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+            _ => None,
+        });
+        plain.collect::<Vec<_>>().join("/")
+    };
+    let entry = later_entry.map_or_else(String::new, |entry| words(entry));
+    let digest = KeyHasher::new("source-shard")
+        .text("entry", &entry)
+        .text("below", &words(&file.below))
+        .finish();
+    let folders = words(folders).replace('/', ".");
+    let dot = if folders.is_empty() { "" } else { "." };
+    format!("{folders}{dot}{own}-{}", &digest.short()[..8])
+}
+
+/// The files of one entry that are read.
+fn found_in(entry: &Path, manifest: &Manifest) -> Result<Vec<Found>, CoreError> {
+    let mut walk = Walk {
+        found: Vec::new(),
+        above: Vec::new(),
+        samples: reads_samples(manifest),
+    };
+    let text = entry.to_string_lossy();
+    if !entry.exists() && text.contains(['*', '?', '[']) {
+        let base = fixed_part(entry);
+        let matches = glob::glob(&text)
+            .map_err(|e| manifest.error(format!("[source] path: {text} is no pattern: {e}")))?;
+        for path in matches {
+            let path = path.map_err(|e| CoreError::from_io(e.path(), io_error(&e)))?;
+            if !is_hidden(&path) {
+                walk.add(&path, path.strip_prefix(&base).unwrap_or(&path))?;
+            }
+        }
+    } else {
+        let meta = fs::metadata(entry).map_err(|e| CoreError::from_io(entry, e))?;
+        if meta.is_dir() {
+            walk.folder(entry, Path::new(""))?;
+        } else {
+            // A file that the manifest names is read, whatever it is called.
+            let format = Format::of(entry).map_or(Format::Parquet, |(format, _)| format);
+            let below = PathBuf::from(entry.file_name().unwrap_or_default());
+            let path = entry.to_owned();
+            walk.found.push(Found {
+                path,
+                below,
+                format,
+            });
+        }
+    }
+    Ok(chosen(walk.found, reads_samples(manifest)))
+}
+
+/// Whether tar shards and folders of samples count as the data of what Parquet files beside them
+/// only describe: not in a manifest that maps the columns itself, as all manifests once did.
+fn reads_samples(manifest: &Manifest) -> bool {
+    match manifest.source.layout {
+        Some(layout) => layout == Layout::Img2dataset,
+        None => manifest.source.columns.is_empty(),
+    }
+}
+
+/// Of files in several formats, those that are read. img2dataset describes each tar shard and each
+/// folder in a Parquet file of the same name; where there is other Parquet, it is the data, and
+/// whatever else lies about is not.
+fn chosen(mut found: Vec<Found>, samples: bool) -> Vec<Found> {
+    if samples {
+        let described: BTreeSet<PathBuf> = found
+            .iter()
+            .filter(|f| matches!(f.format, Format::Tar | Format::Folder))
+            .map(|f| match f.format {
+                Format::Folder => f.path.clone(),
+                _ => f.path.with_extension(""),
+            })
+            .collect();
+        found.retain(|f| {
+            f.format != Format::Parquet || !described.contains(&f.path.with_extension(""))
+        });
+    }
+    if found.iter().any(|f| f.format == Format::Parquet) {
+        found.retain(|f| f.format == Format::Parquet);
+    }
+    found
+}
+
+fn io_error(error: &glob::GlobError) -> std::io::Error {
+    error.error().kind().into()
+}
+
+/// The folders of a pattern before its first special character.
+fn fixed_part(pattern: &Path) -> PathBuf {
+    let plain = |part: &Component| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    pattern.components().take_while(plain).collect()
+}
+
+fn is_hidden(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(['.', '_']) || name.ends_with(".crc") || name.ends_with("_stats.json")
+}
+
+struct Walk {
+    found: Vec<Found>,
+    /// The folders that are being read, links followed.
+    above: Vec<PathBuf>,
+    samples: bool,
+}
+
+impl Walk {
+    fn add(&mut self, path: &Path, below: &Path) -> Result<(), CoreError> {
+        if path.is_dir() {
+            return self.folder(path, below);
+        }
+        if let Some((format, _)) = Format::of(path) {
+            self.found.push(Found {
+                path: path.to_owned(),
+                below: below.to_owned(),
+                format,
+            });
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, folder: &Path, below: &Path) -> Result<(), CoreError> {
+        let real = folder
+            .canonicalize()
+            .map_err(|e| CoreError::from_io(folder, e))?;
+        // A link to a folder above it is a circle.
+        if self.above.contains(&real) || self.above.len() >= DEPTH {
+            return Ok(());
+        }
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|e| CoreError::from_io(folder, e))? {
+            let path = entry.map_err(|e| CoreError::from_io(folder, e))?.path();
+            if !is_hidden(&path) {
+                paths.push(path);
+            }
+        }
+        if self.samples && folder::holds_samples(&paths) {
+            let below = match below.as_os_str().is_empty() {
+                true => PathBuf::from(folder.file_name().unwrap_or_default()),
+                false => below.to_owned(),
+            };
+            self.found.push(Found {
+                path: folder.to_owned(),
+                below,
+                format: Format::Folder,
+            });
+            return Ok(());
+        }
+        self.above.push(real);
+        for path in paths {
+            let below = below.join(path.file_name().unwrap_or_default());
+            self.add(&path, &below)?;
+        }
+        self.above.pop();
+        Ok(())
+    }
+}
