@@ -6,12 +6,14 @@
 mod args;
 mod cli;
 mod commands;
+mod crew;
 mod doctor;
 mod error_rates;
 mod executor;
 mod failure;
 mod lock;
 mod logging;
+mod machine;
 mod output;
 pub mod plan;
 mod progress;

@@ -5,6 +5,8 @@ use laioncele_core::{CoreError, Manifest};
 use laioncele_face::{Face, cosine};
 use serde::{Deserialize, Serialize};
 
+use crate::FaceSection;
+
 /// Portraits of a name.
 pub const PORTRAITS: usize = 4;
 
@@ -12,8 +14,9 @@ pub const PORTRAITS: usize = 4;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgreementSettings {
-    /// Lowest cosine of two faces that show one person; every pair of a name's portraits must reach it. The default is
-    /// the shipped recognizer's. generate-portraits compares the first two portraits by it too.
+    /// Lowest cosine of two faces that show one person; every pair of a name's portraits must reach it. The paper names
+    /// none: the default is ours, measured for the shipped recognizer; another one's `recognizer_spec` may have its own.
+    /// generate-portraits compares the first two portraits by it too.
     pub same_person: f64,
 }
 
@@ -23,13 +26,23 @@ impl Default for AgreementSettings {
     }
 }
 
+/// What of the section is given.
+#[derive(Default, Deserialize)]
+struct Given {
+    same_person: Option<f64>,
+}
+
 impl AgreementSettings {
     /// The section, checked.
     ///
     /// # Errors
     /// [`CoreError::Manifest`]: an unknown key, a wrong type, or a threshold that is no cosine.
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
-        let settings: Self = manifest.section("verify_portraits")?;
+        let mut settings: Self = manifest.section("verify_portraits")?;
+        let Given { same_person } = manifest.section("verify_portraits")?;
+        if same_person.is_none() {
+            settings.same_person = FaceSection::thresholds(manifest)?.same_person;
+        }
         if (-1.0..=1.0).contains(&settings.same_person) {
             return Ok(settings);
         }
@@ -227,11 +240,41 @@ mod tests {
         ));
     }
 
+    /// Another recognizer brings its own thresholds; what the manifest says goes before them.
+    #[test]
+    fn a_recognizers_spec_has_the_defaults() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let spec = folder.path().join("r.toml");
+        let read = |line: &str, said: &str| {
+            std::fs::write(&spec, line)?;
+            let text = format!(
+                "[models.face]\ndetector = \"d\"\nrecognizer = \"r\"\nrecognizer_spec = \"{}\"\n[verify_portraits]\n{said}",
+                spec.display()
+            );
+            let settings = AgreementSettings::from_manifest(&manifest(&text));
+            Ok::<_, std::io::Error>(settings.map(|settings| settings.same_person))
+        };
+        assert_eq!(read("same_person = 0.28", "")?.expect("a spec"), 0.28);
+        assert_eq!(
+            read("same_person = 0.28", "same_person = 0.6")?.expect("said"),
+            0.6
+        );
+        assert_eq!(read("side = 112", "")?.expect("a spec without"), 0.4);
+        let error = read("same_person = 28", "")?
+            .expect_err("no cosine")
+            .to_string();
+        assert!(error.contains("r.toml") && error.contains("28"), "{error}");
+        Ok(())
+    }
+
     #[test]
     fn settings_have_a_default_and_a_range() {
         let read = |text: &str| AgreementSettings::from_manifest(&manifest(text));
         let section = |key: &str| read(&format!("[verify_portraits]\n{key}\n"));
         assert_eq!(read("").expect("settings").same_person, 0.4);
+        let shipped = laioncele_face::Thresholds::default();
+        let default = AgreementSettings::default();
+        assert_eq!(default.same_person, shipped.same_person);
         assert_eq!(
             section("same_person = 0.55").expect("settings").threshold(),
             0.55

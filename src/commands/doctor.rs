@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::args::DEFAULT_MANIFEST;
+use crate::crew::WorkerArgs;
 use crate::doctor::{Check, examine};
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -19,7 +20,7 @@ Examples:
   laioncele doctor --json | jq -r '.[] | select(.ok | not) | .check'
 
 Checks settings, captions and their columns; files, configuration, tensors, shapes and types of each
-model; embedding dimensions; memory. The exit code is 3 if a check fails.";
+model; embedding dimensions; the memory that all workers need. The exit code is 3 if a check fails.";
 
 /// `laioncele doctor`
 #[derive(Args, Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Doctor {
     /// Also read every weight and check that it is finite
     #[arg(long)]
     deep: bool,
+    #[command(flatten)]
+    workers: WorkerArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -43,7 +46,7 @@ impl Doctor {
     /// A manifest that cannot be read; checks that failed.
     pub(crate) fn execute(self) -> Result<(), Failure> {
         let manifest = load_manifest(&self.manifest)?;
-        let checks = examine(&manifest, &registry::steps(), self.deep);
+        let checks = examine(&manifest, &registry::steps(), self.deep, &self.workers);
         if self.json {
             output::json(&checks)?;
         } else {
@@ -61,13 +64,7 @@ impl Doctor {
 fn render(checks: &[Check]) -> String {
     let row = |check: &Check| {
         let state = if check.ok { "ok" } else { "FAILED" };
-        let detail = match &check.path {
-            Some(path) if !check.ok && !check.detail.contains(&*path.to_string_lossy()) => {
-                format!("{}: {}", path.display(), check.detail)
-            }
-            _ => check.detail.clone(),
-        };
-        vec![state.to_owned(), check.check.clone(), detail]
+        vec![state.to_owned(), check.check.clone(), check.text()]
     };
     table(&checks.iter().map(row).collect::<Vec<_>>(), &[])
 }

@@ -4,17 +4,20 @@ use std::path::{PathBuf, absolute};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use laioncele_core::CoreError;
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::FailureKind;
 use laioncele_core::scratch;
 use laioncele_core::spec::TaskSpec;
+use laioncele_core::{CoreError, Manifest, Step};
 
 use crate::args::{RunPaths, Stages, Verbosity};
+use crate::crew::{Crew, Place, WorkerArgs};
+use crate::doctor::{Weights, before_run};
 use crate::error_rates::ErrorRates;
 use crate::executor::launch::Local;
 use crate::executor::{self, Executor, Failed, Options, Outcome};
 use crate::failure::{Exit, Failure};
+use crate::machine::Machine;
 use crate::output;
 use crate::plan::{Planner, StepPlan};
 use crate::progress::{Reporter, reporter};
@@ -46,12 +49,8 @@ pub(crate) struct Run {
     stage: Stages,
     #[command(flatten)]
     paths: RunPaths,
-    /// Worker processes [default: one per GPU of --gpus, else one per two CPU cores]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    workers: Option<u16>,
-    /// GPUs to use, by CUDA number; workers get one each, in turn
-    #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
-    gpus: Vec<u16>,
+    #[command(flatten)]
+    workers: WorkerArgs,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -79,19 +78,10 @@ impl Run {
         result
     }
 
-    fn options(&self, verbosity: &Verbosity) -> Result<Options, Failure> {
-        check_gpus(&self.gpus)?;
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let usual = match self.gpus.len() {
-            0 => (cpus / 2).max(1),
-            gpus => gpus,
-        };
-        let workers = self.workers.map_or(usual, usize::from);
+    fn options(&self, crews: &Crews, verbosity: &Verbosity) -> Result<Options, Failure> {
         let full = |path: &PathBuf| absolute(path).map_err(|e| CoreError::from_io(path, e));
         Ok(Options {
-            workers,
-            threads_per_worker: (cpus / workers).max(1),
-            gpus: self.gpus.iter().map(ToString::to_string).collect(),
+            crew: crews.of(Place::Processor, 0),
             manifest: full(&self.paths.manifest)?,
             output: full(&self.paths.output)?,
             log_filter: verbosity.filter(),
@@ -133,8 +123,48 @@ fn run_name() -> String {
     )
 }
 
+/// What decides how many workers each step has.
+struct Crews {
+    machine: Machine,
+    args: WorkerArgs,
+    weights: Weights,
+}
+
+impl Crews {
+    /// Checks the models of all steps of `stages` that are not done yet, and with them whether the
+    /// memory suffices.
+    fn checked(session: &Session, stages: &Stages, args: &WorkerArgs) -> Result<Self, Failure> {
+        check_gpus(&args.gpus)?;
+        let machine = Machine::look();
+        let plan = session.plan()?;
+        let left = plan.steps.iter();
+        let left = left.filter(|step| stages.0.contains(&step.stage) && !step.complete());
+        let steps: Vec<&dyn Step> = left.filter_map(|step| session.step(&step.name)).collect();
+        let weights = match steps.is_empty() {
+            true => Weights::default(),
+            false => before_run(&session.manifest, &steps, &machine, args)?,
+        };
+        Ok(Self {
+            machine,
+            args: args.clone(),
+            weights,
+        })
+    }
+
+    fn of(&self, place: Place, weights: u64) -> Crew {
+        Crew::of(&self.machine, &self.args, place, weights)
+    }
+
+    fn of_step(&self, step: &dyn Step, manifest: &Manifest) -> Result<Crew, CoreError> {
+        let models = step.models(manifest)?;
+        let place = Place::of_models(manifest, &models, &self.machine)?;
+        Ok(self.of(place, self.weights.of_models(&models)))
+    }
+}
+
 /// A run while it executes.
 struct ActiveRun {
+    crews: Crews,
     session: Session,
     planner: Planner,
     executor: Executor,
@@ -147,6 +177,7 @@ struct ActiveRun {
 
 impl ActiveRun {
     fn begin(session: Session, run: &Run, verbosity: &Verbosity) -> Result<Self, Failure> {
+        let crews = Crews::checked(&session, &run.stage, &run.workers)?;
         let launcher = Local::new().map_err(|e| {
             Failure::new(
                 Exit::Environment,
@@ -158,10 +189,12 @@ impl ActiveRun {
             store.delete(&stale)?;
         }
         scratch::clear(&store)?;
-        let executor = Executor::new(run.options(verbosity)?, store, Box::new(launcher));
+        let options = run.options(&crews, verbosity)?;
+        let executor = Executor::new(options, store, Box::new(launcher));
         executor::watch_signals(executor.events())
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
         Ok(Self {
+            crews,
             planner: session.planner()?,
             web: WorldWeb::of(&session.manifest)?,
             error_rates: ErrorRates::of(&session.manifest)?,
@@ -228,6 +261,10 @@ impl ActiveRun {
             return Ok(Outcome::default());
         }
         let begun = Instant::now();
+        if let Some(step) = self.session.step(&planned.name) {
+            let crew = self.crews.of_step(step, &self.session.manifest)?;
+            self.executor.set_crew(crew);
+        }
         let host_map = self.web.host_map()?;
         for list in &planned.lists {
             list.store(self.session.store()?)?;

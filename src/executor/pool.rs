@@ -34,7 +34,8 @@ pub(super) struct Pool {
     launcher: Box<dyn Launch>,
     workers: BTreeMap<WorkerId, Worker>,
     started: usize,
-    threads: usize,
+    /// Threads of the workers, and the first one's GPU: what steps may want otherwise.
+    kind: (usize, Option<String>),
     sender: Sender<Event>,
     receiver: Receiver<Event>,
 }
@@ -55,7 +56,7 @@ impl Pool {
             launcher,
             workers: BTreeMap::new(),
             started: 0,
-            threads: 0,
+            kind: (0, None),
             sender,
             receiver,
         }
@@ -72,7 +73,7 @@ impl Pool {
     }
 
     /// Starts workers until there are `count`, each with the options of its number and slot.
-    /// Workers with another number of threads are shut down first.
+    /// Workers with another number of threads, or with GPUs where there were none, are shut down first.
     ///
     /// # Errors
     /// What the launcher says.
@@ -81,10 +82,11 @@ impl Pool {
         count: usize,
         options: impl Fn(WorkerId, usize) -> WorkerOptions,
     ) -> io::Result<()> {
-        let threads = options(0, 0).threads;
-        if threads != self.threads {
+        let first = options(0, 0);
+        let kind = (first.threads, first.gpu);
+        if kind != self.kind {
             self.shut_down();
-            self.threads = threads;
+            self.kind = kind;
         }
         while self.workers.len() < count {
             let id = self.next_worker();
@@ -311,5 +313,25 @@ mod tests {
         let asked = asked.borrow();
         let gpus: Vec<&str> = asked.iter().flatten().map(String::as_str).collect();
         assert_eq!(gpus, ["0", "1", "0", "1"]);
+    }
+
+    /// A worker that sees all GPUs would take the first, whoever has it.
+    #[test]
+    fn workers_without_a_gpu_of_their_own_do_not_stay_for_a_step_on_gpus() {
+        let asked = Rc::new(RefCell::new(Vec::new()));
+        let mut pool = Pool::new(Box::new(RecordingLauncher(asked.clone())));
+        let options = |gpu: Option<&str>| WorkerOptions {
+            threads: 4,
+            gpu: gpu.map(str::to_owned),
+            log: PathBuf::new(),
+            log_filter: String::new(),
+        };
+        for gpu in [None, None, Some("0"), Some("0"), None] {
+            pool.fill(1, |_, _| options(gpu)).expect("started");
+            assert_eq!(pool.len(), 1);
+        }
+        let asked = asked.borrow();
+        let gpus: Vec<Option<&str>> = asked.iter().map(Option::as_deref).collect();
+        assert_eq!(gpus, [None, Some("0"), None]);
     }
 }

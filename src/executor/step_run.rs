@@ -15,6 +15,7 @@ use super::launch::{Launch, WorkerOptions};
 use super::pool::{Event, Pool};
 use super::queue::{AfterFailure, Assignment, Queue, WorkerId};
 use super::{Failed, Outcome, spec_path, wire_log, worker_log};
+use crate::crew::Crew;
 use crate::failure::{Exit, Failure};
 use crate::progress::{Reporter, StepProgress};
 
@@ -28,12 +29,8 @@ const MAX_FAILED_STARTS: u32 = 3;
 /// Options of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// The most workers.
-    pub workers: usize,
-    /// Threads of each, in steps with at least as many tasks as workers.
-    pub threads_per_worker: usize,
-    /// GPUs, given to the workers in turn. Empty: workers are not restricted.
-    pub gpus: Vec<String>,
+    /// The workers of the next step.
+    pub crew: Crew,
     /// The manifest file.
     pub manifest: PathBuf,
     /// The run's folder.
@@ -85,6 +82,11 @@ impl Executor {
         self.interrupted.is_some()
     }
 
+    /// Sets the workers of the steps that follow.
+    pub(crate) fn set_crew(&mut self, crew: Crew) {
+        self.options.crew = crew;
+    }
+
     /// Runs `tasks`, all of one step that has `step_tasks` tasks in total.
     ///
     /// # Errors
@@ -127,8 +129,9 @@ impl Executor {
     /// share all threads. Only the whole step counts, not how much of it is done, so that a resumed
     /// run works as the first did.
     fn shape(&self, step_tasks: usize) -> (usize, usize) {
-        let workers = self.options.workers.min(step_tasks).max(1);
-        let threads = self.options.workers * self.options.threads_per_worker;
+        let crew = &self.options.crew;
+        let workers = crew.workers.min(step_tasks).max(1);
+        let threads = crew.workers * crew.threads;
         (workers, (threads / workers).max(1))
     }
 
@@ -161,7 +164,7 @@ impl Executor {
         let threads = step.runtime_environment.threads;
         let filled = self.pool.fill(wanted, |id, slot| WorkerOptions {
             threads,
-            gpu: options.gpus.iter().cycle().nth(slot).cloned(),
+            gpu: options.crew.gpus.iter().cycle().nth(slot).cloned(),
             log: worker_log(&options.output, id),
             log_filter: options.log_filter.clone(),
         });

@@ -23,6 +23,7 @@ use laioncele_core::{
 use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
 use super::pool::Event;
 use super::{Executor, MessageSender, Options, Outcome, lines, worker};
+use crate::crew::Crew;
 use crate::failure::{Exit, Failure};
 use crate::plan::{self, Records, inputs};
 use crate::progress::QuietReporter;
@@ -222,9 +223,11 @@ impl Harness {
             started: Cell::new(0),
         };
         let options = Options {
-            workers,
-            threads_per_worker: 1,
-            gpus: Vec::new(),
+            crew: Crew {
+                workers,
+                threads: 1,
+                gpus: Vec::new(),
+            },
             manifest: self.folder.path().join("manifest.toml"),
             output: self.output(),
             log_filter: String::new(),

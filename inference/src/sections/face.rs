@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use laioncele_core::ModelFiles;
+use laioncele_core::error::chain;
 use laioncele_core::{CoreError, Manifest};
-use laioncele_face::{Device, FaceFiles};
+use laioncele_face::{Device, FaceFiles, Thresholds};
 use serde::Deserialize;
 
 use super::label;
@@ -62,6 +63,18 @@ impl FaceSection {
             },
             calibration: keys.calibration.map(resolve),
         })
+    }
+
+    /// The thresholds that the recognizer was calibrated to: its spec's; the shipped recognizer's where that says nothing,
+    /// and in a manifest without this section.
+    ///
+    /// # Errors
+    /// [`CoreError::Manifest`]: a spec that cannot be read or is wrong.
+    pub fn thresholds(manifest: &Manifest) -> Result<Thresholds, CoreError> {
+        match Self::from_manifest(manifest) {
+            Ok(section) => Thresholds::of(&section.files).map_err(|e| manifest.error(chain(&e))),
+            Err(_) => Ok(Thresholds::default()),
+        }
     }
 
     /// Without the network for age and gender: what comparing faces needs, so that its digest stays out of their keys.

@@ -57,3 +57,4 @@ pub use file::FileError;
 pub use files::{Device, FaceFiles, FaceOptions, Search};
 pub use gender::GenderAge;
 pub use nets::FaceNets;
+pub use spec::Thresholds;

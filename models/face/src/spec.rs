@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::align::{SIDE, TEMPLATE};
 use crate::error::FaceError;
-use crate::files::FaceOptions;
+use crate::files::{FaceFiles, FaceOptions};
 use crate::pixels::{Channels, Pixels};
 
 /// The most bytes that are read as a spec.
@@ -66,6 +66,49 @@ pub(crate) struct DetectorSpec {
     pub(crate) options: FaceOptions,
 }
 
+/// The cosines from which on two faces show one person, as measured for a recognizer. They differ from one recognizer
+/// to another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Of two portraits.
+    pub same_person: f64,
+    /// Of a photo's face and a person's portraits, the mean of their cosines.
+    pub same_person_photo: f64,
+}
+
+impl Default for Thresholds {
+    /// The shipped recognizer's; how they were measured is in its model card.
+    fn default() -> Self {
+        Self {
+            same_person: 0.40,
+            same_person_photo: 0.35,
+        }
+    }
+}
+
+impl Thresholds {
+    /// Those of the recognizer among `files`, by its spec; the shipped recognizer's where that says nothing.
+    ///
+    /// # Errors
+    /// A spec that cannot be read or is wrong.
+    pub fn of(files: &FaceFiles) -> Result<Self, FaceError> {
+        let spec = RecognizerSpec::load(files.recognizer_spec.as_deref())?;
+        Ok(spec.thresholds)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for (key, value) in [
+            ("same_person", self.same_person),
+            ("same_person_photo", self.same_person_photo),
+        ] {
+            if !(-1.0..=1.0).contains(&value) {
+                return Err(format!("{key} is {value}: a cosine is between -1 and 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What is known of a recognizer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RecognizerSpec {
@@ -75,6 +118,8 @@ pub(crate) struct RecognizerSpec {
     pub(crate) names: Names,
     /// Where the five landmarks lie in its input, pixels.
     pub(crate) template: [[f32; 2]; 5],
+    /// What its cosines mean.
+    pub(crate) thresholds: Thresholds,
 }
 
 #[derive(Default, Deserialize)]
@@ -105,6 +150,8 @@ struct RecognizerFile {
     input: Option<String>,
     output: Option<String>,
     template: Option<[[f32; 2]; 5]>,
+    same_person: Option<f64>,
+    same_person_photo: Option<f64>,
     #[serde(default)]
     metric: Metric,
 }
@@ -224,6 +271,7 @@ impl RecognizerSpec {
             scale: [128.0; 3],
         };
         let Metric::Cosine = file.metric;
+        let shipped = Thresholds::default();
         let side = file.side.unwrap_or(SIDE);
         // The usual template belongs to 112 pixels; other sides get it in proportion.
         let factor = side as f32 / SIDE as f32;
@@ -236,6 +284,10 @@ impl RecognizerSpec {
                 outputs: file.output.into_iter().collect(),
             },
             template: file.template.unwrap_or(usual_template),
+            thresholds: Thresholds {
+                same_person: file.same_person.unwrap_or(shipped.same_person),
+                same_person_photo: file.same_person_photo.unwrap_or(shipped.same_person_photo),
+            },
         }
     }
 
@@ -248,7 +300,7 @@ impl RecognizerSpec {
         if numbers.iter().any(|v| !v.is_finite()) {
             return Err("template has a number that is not finite".to_owned());
         }
-        Ok(())
+        self.thresholds.check()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::files::SdxlFiles;
 use crate::folder::{ModelIndex, PartPlace, SCHEDULER_CONFIG};
 use crate::pipeline::{Sdxl, SdxlOptions};
-use crate::scheduler::SchedulerConfig;
+use crate::request::SamplingSettings;
 use crate::text::TextEncoders;
 use crate::unet::UNet;
 use crate::vae::Vae;
@@ -103,6 +103,20 @@ impl SdxlFiles {
     /// # Errors
     /// The first part that does not load, or [`Error::Mismatch`].
     pub fn check_together(&self) -> Result<ModelWidths> {
+        self.load_dry().map(|(widths, _)| widths)
+    }
+
+    /// Whether the model can generate with these settings; nothing but configurations and the names
+    /// and shapes of tensors is read.
+    ///
+    /// # Errors
+    /// As [`SdxlFiles::check_together`]; [`Error::Setting`].
+    pub fn check_sampling(&self, settings: &SamplingSettings) -> Result<()> {
+        let (_, sdxl) = self.load_dry()?;
+        sdxl.check(settings)
+    }
+
+    fn load_dry(&self) -> Result<(ModelWidths, Sdxl)> {
         let texts = TextEncoders::load(&self.folder, &self.options(false))?;
         let options = SdxlOptions {
             dtype: self.precision.dtype(),
@@ -121,10 +135,11 @@ impl SdxlFiles {
             let folder = self.folder.clone();
             return Err(Error::Mismatch { folder, reason });
         }
-        Ok(ModelWidths {
+        let widths = ModelWidths {
             name: ours.0,
             image_size: sdxl.image_size(),
-        })
+        };
+        Ok((widths, sdxl))
     }
 
     fn options(&self, deep: bool) -> LoadOptions {
@@ -180,7 +195,9 @@ fn facts(files: &[PathBuf], shapes: &Shapes, bytes: usize) -> PartFacts {
     }
 }
 
+/// Only whether there is one: settings may ask for another than the folder's own, which then need not be one that is
+/// implemented ([`SdxlFiles::check_sampling`]).
 fn check_scheduler(path: &Path) -> Result<PartFacts> {
-    SchedulerConfig::read(&JsonFile::read(path)?, None)?;
+    JsonFile::read(path)?;
     Ok(PartFacts::default())
 }

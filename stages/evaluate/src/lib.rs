@@ -36,8 +36,7 @@ use images::{BASE_MODEL, ImageInput, ViewedImages, blocks};
 use networks::Networks;
 pub use report::{Report, Score};
 pub use scores::{References, scores};
-use settings::StageConfig;
-pub use settings::{Judge, Settings};
+pub use settings::{Judge, Settings, StageConfig};
 pub use towers::Tower;
 
 /// What is published in the run's folder.

@@ -147,17 +147,27 @@ fn extract(
 fn load_engine(task: &Task) -> Result<Arc<Box<dyn FindPersons>>, StageError> {
     let model = NerModel::from_manifest(task.manifest())?;
     let key = format!("{:?} in {}", model.engine, model.folder.display());
-    task.resource(&key, || -> Result<Box<dyn FindPersons>, StageError> {
-        let folder = &model.folder;
-        Ok(match model.engine {
-            Engine::Spacy => Box::new(Ner::load(folder).map_err(StageError::environment)?),
-            Engine::Bert => Box::new(BertNer::load(folder).map_err(StageError::environment)?),
-            #[cfg(feature = "rust-bert")]
-            Engine::RustBert => {
-                Box::new(BertNer::load_rust_bert(folder).map_err(StageError::environment)?)
-            }
-        })
+    task.resource(&key, || load(&model))
+}
+
+fn load(model: &NerModel) -> Result<Box<dyn FindPersons>, StageError> {
+    let folder = &model.folder;
+    Ok(match model.engine {
+        Engine::Spacy => Box::new(Ner::load(folder).map_err(StageError::environment)?),
+        Engine::Bert => Box::new(BertNer::load(folder).map_err(StageError::environment)?),
+        #[cfg(feature = "rust-bert")]
+        Engine::RustBert => {
+            Box::new(BertNer::load_rust_bert(folder).map_err(StageError::environment)?)
+        }
     })
+}
+
+/// Loads the engine that the manifest names, as a task would, and lets it go again.
+///
+/// # Errors
+/// Missing or damaged files, another architecture.
+pub fn check_engine(manifest: &Manifest) -> Result<(), StageError> {
+    load(&NerModel::from_manifest(manifest)?).map(drop)
 }
 
 fn threads(task: &Task) -> Result<Arc<ThreadPool>, StageError> {

@@ -1,13 +1,16 @@
 //! `[verify_images]` of the manifest.
 
 use laioncele_core::{CoreError, Manifest};
+use laioncele_inference::FaceSection;
 use serde::{Deserialize, Serialize};
 
 /// `[verify_images]`; the defaults are the shipped networks' (see their model card).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Lowest similarity of a face to its name's portraits (mean of the cosines) at which it shows that person.
+    /// Lowest similarity of a face to its name's portraits (mean of the cosines) at which it shows that person. The paper
+    /// names none: the default is ours, measured for the shipped recognizer; another one's `recognizer_spec` may have its
+    /// own.
     pub same_person_photo: f64,
     /// Smallest width of the matching face's box, in pixels.
     pub min_face: u32,
@@ -25,13 +28,23 @@ impl Default for Settings {
     }
 }
 
+/// What of the section is given.
+#[derive(Default, Deserialize)]
+struct Given {
+    same_person_photo: Option<f64>,
+}
+
 impl Settings {
     /// The section, checked.
     ///
     /// # Errors
     /// [`CoreError::Manifest`]: an unknown key, a wrong type, or a number that is no cosine or no difference of two.
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
-        let settings: Self = manifest.section("verify_images")?;
+        let mut settings: Self = manifest.section("verify_images")?;
+        let Given { same_person_photo } = manifest.section("verify_images")?;
+        if same_person_photo.is_none() {
+            settings.same_person_photo = FaceSection::thresholds(manifest)?.same_person_photo;
+        }
         let (same, margin) = (settings.same_person_photo, settings.margin);
         if !(-1.0..=1.0).contains(&same) {
             return Err(manifest.error(format!(
