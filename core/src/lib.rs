@@ -19,6 +19,7 @@ pub mod numbers;
 pub mod part;
 pub mod part_list;
 pub mod part_reader;
+pub mod part_rows;
 pub mod part_writer;
 pub mod partition;
 pub mod protocol;

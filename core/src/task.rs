@@ -20,6 +20,7 @@ use crate::manifest::Manifest;
 use crate::part::{self, Part};
 use crate::part_list::{ListRef, PartList};
 use crate::part_reader::{Footer, PartReader};
+use crate::part_rows;
 use crate::part_writer::PartWriter;
 use crate::partition::Partition;
 use crate::resources::Resources;
@@ -213,22 +214,40 @@ impl Task {
         Ok(self.context.store.get(&part.path)?)
     }
 
-    /// Rows that earlier records of this step and partition wrote under other keys, newest record first: what a task
-    /// may reuse after checking that it is the same. Parts that are gone are passed over.
+    /// The records of this step and partition under other keys, newest first: what they wrote a task may take over after
+    /// checking that it is the same. Their parts may be gone.
     ///
     /// # Errors
     /// Ledger errors.
-    pub fn earlier<R: Row>(&self) -> Result<Vec<R>, StageError> {
-        let history = Ledger::new(self.context.store.clone())
-            .history(&self.spec.step, &self.spec.partition)?;
-        let mut rows = Vec::new();
-        for part in history.iter().flat_map(|r| r.outputs_of(R::TABLE)) {
-            rows.extend(
-                part::read_rows::<R>(&self.context.store, part, self.embedding_dims())
-                    .unwrap_or_default(),
-            );
-        }
-        Ok(rows)
+    pub fn earlier(&self) -> Result<Vec<Record>, StageError> {
+        let ledger = Ledger::new(self.context.store.clone());
+        Ok(ledger.history(&self.spec.step, &self.spec.partition)?)
+    }
+
+    /// The batches of some columns of a part; the others are not read ([`part_rows::read_columns`]).
+    ///
+    /// # Errors
+    /// A damaged or foreign part.
+    pub fn read_columns<R: Row>(
+        &self,
+        part: &Part,
+        columns: &[&str],
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, CoreError>> + use<R>, StageError> {
+        let (store, dims) = (&self.context.store, self.embedding_dims());
+        Ok(part_rows::read_columns::<R>(store, part, dims, columns)?)
+    }
+
+    /// The rows of a part with these numbers, which are ascending ([`part_rows::read_selected`]).
+    ///
+    /// # Errors
+    /// A damaged or foreign part.
+    pub fn read_selected<R: Row>(
+        &self,
+        part: &Part,
+        numbers: &[usize],
+    ) -> Result<Vec<R>, StageError> {
+        let (store, dims) = (&self.context.store, self.embedding_dims());
+        Ok(part_rows::read_selected(store, part, dims, numbers)?)
     }
 
     /// Writes `rows` as a part of the task's own partition. Write also when there are none: the table then exists.

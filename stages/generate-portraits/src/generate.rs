@@ -2,20 +2,19 @@
 //! first two.
 
 use std::collections::HashMap;
-use std::io::Cursor;
 use std::ops::Range;
 
-use image::{DynamicImage, ImageFormat, RgbImage};
-use laioncele_core::key::KeyParts;
+use image::RgbImage;
 use laioncele_core::table::{Image, NameEmbedding, Portrait, PortraitPair};
 use laioncele_core::{NameId, StageError};
 use laioncele_face::FaceNets;
+use laioncele_inference::ModelError;
 use laioncele_inference::agreement::{self, AgreementVerdict, PORTRAITS};
-use laioncele_inference::{ModelError, encode_png};
 use laioncele_sdxl::{
     Error as SdxlError, ImageRequest, NameTensor, Noise, PromptEmbedding, SamplingSettings, Sdxl,
 };
 
+use crate::format::{Encoding, decode};
 use crate::settings::StageConfig;
 
 /// Portraits that a lazy run compares before it generates the others.
@@ -24,8 +23,8 @@ const COMPARED: usize = 2;
 /// Generates the portraits of names.
 pub(crate) struct PortraitGenerator<'a> {
     pub config: &'a StageConfig,
-    pub key: &'a KeyParts,
-    pub version: u32,
+    /// What each name's portraits are generated with.
+    pub wanted: &'a HashMap<NameId, Wanted>,
     pub sdxl: &'a Sdxl,
     pub prompt: &'a PromptEmbedding,
     pub negative: &'a PromptEmbedding,
@@ -34,8 +33,24 @@ pub(crate) struct PortraitGenerator<'a> {
     pub threads: usize,
     /// The face networks; `None` generates all portraits.
     pub nets: Option<&'a FaceNets>,
-    /// Portraits of earlier runs by name and index, whatever they were generated with.
-    pub earlier: HashMap<(NameId, u32), Vec<Portrait>>,
+    /// Portraits of earlier runs by name and index, of the names at hand.
+    pub earlier: HashMap<(NameId, u32), Portrait>,
+}
+
+/// What a name's portraits are generated with: digests of all that their pixels depend on besides the seed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// In the format that is set.
+    pub settings: String,
+    /// In a lossless format: such a portrait can become one of any format.
+    pub lossless: String,
+}
+
+impl Wanted {
+    /// Whether a portrait with this digest can be taken over.
+    pub(crate) fn accepts(&self, settings: &str) -> bool {
+        settings == self.settings || settings == self.lossless
+    }
 }
 
 /// What became of a name.
@@ -54,8 +69,8 @@ pub(crate) enum Outcome {
 struct NamePortraits<'a> {
     name: &'a NameEmbedding,
     embedding: NameTensor,
-    /// Digest of what its portraits depend on.
-    settings: String,
+    wanted: Wanted,
+    encoding: Encoding,
     portraits: Vec<NewPortrait>,
     pair: Option<PairAgreement>,
     bad: Option<String>,
@@ -113,7 +128,8 @@ impl PortraitGenerator<'_> {
         Ok(NamePortraits {
             name,
             embedding: embedding.map_err(ModelError::from)?,
-            settings: self.config.digest(self.key, self.version, name).to_string(),
+            wanted: self.wanted.get(&name.name_id).cloned().unwrap_or_default(),
+            encoding: self.config.encoding(),
             portraits: Vec::new(),
             pair: None,
             bad: None,
@@ -222,13 +238,20 @@ impl PortraitGenerator<'_> {
         index: u32,
         seed: u64,
     ) -> Option<NewPortrait> {
-        let same = |row: &&Portrait| row.seed == seed && row.settings == name.settings;
-        let rows = self.earlier.get(&(name.name.name_id, index))?;
-        let row = rows.iter().find(same)?;
-        let pixels = decode_png(&row.image.bytes)?;
+        let row = self.earlier.get(&(name.name.name_id, index))?;
+        if row.seed != seed || !name.wanted.accepts(&row.settings) {
+            return None;
+        }
+        let pixels = decode(&row.image.bytes)?;
+        let mut row = row.clone();
+        let mut seen = pixels;
+        if row.settings != name.wanted.settings || !name.encoding.is_of(&row.image.bytes) {
+            (row.image, seen) = name.file(index, seen).ok()?;
+            row.settings.clone_from(&name.wanted.settings);
+        }
         Some(NewPortrait {
-            row: row.clone(),
-            pixels: Some(pixels),
+            row,
+            pixels: Some(seen),
             reused: true,
         })
     }
@@ -246,23 +269,30 @@ impl NamePortraits<'_> {
     }
 
     fn add(&mut self, missing: &Missing, pixels: RgbImage) -> Result<(), Stop> {
-        let name_id = self.name.name_id;
-        let image = Image {
-            bytes: encode_png(&pixels)?,
-            path: format!("{name_id}-{}.png", missing.index),
-        };
+        let (image, pixels) = self.file(missing.index, pixels)?;
         self.portraits.push(NewPortrait {
             row: Portrait {
-                name_id,
+                name_id: self.name.name_id,
                 index: missing.index,
                 seed: missing.seed,
                 image,
-                settings: self.settings.clone(),
+                settings: self.wanted.settings.clone(),
             },
             pixels: Some(pixels),
             reused: false,
         });
         Ok(())
+    }
+
+    /// The file of a portrait, and the pixels that its readers see.
+    fn file(&self, index: u32, pixels: RgbImage) -> Result<(Image, RgbImage), ModelError> {
+        let (bytes, pixels) = self.encoding.encode(pixels)?;
+        let path = format!(
+            "{}-{index}.{}",
+            self.name.name_id,
+            self.encoding.extension()
+        );
+        Ok((Image { bytes, path }, pixels))
     }
 
     fn forget_pixels(&mut self) {
@@ -301,10 +331,4 @@ impl From<SdxlError> for Stop {
     fn from(error: SdxlError) -> Self {
         ModelError::from(error).into()
     }
-}
-
-/// The pixels of a portrait that an earlier run wrote; `None` if it no longer decodes: it is then generated again.
-fn decode_png(bytes: &[u8]) -> Option<RgbImage> {
-    let reader = image::ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png);
-    reader.decode().ok().map(DynamicImage::into_rgb8)
 }

@@ -5,6 +5,8 @@
 //! Portraits of earlier runs are taken over where seed, settings, models and name embedding are the same, so that
 //! another threshold generates only what is missing.
 
+mod earlier;
+mod format;
 mod generate;
 mod settings;
 
@@ -12,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use laioncele_core::ModelFiles;
+use laioncele_core::key::KeyParts;
 use laioncele_core::table::{NameEmbedding, Portrait, PortraitPair};
 use laioncele_core::{
     CoreError, DropReason, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
@@ -22,7 +25,9 @@ use laioncele_inference::agreement::PORTRAITS;
 use laioncele_inference::{ModelError, ModelLoader};
 use laioncele_sdxl::{PromptEmbedding, Sdxl};
 
-use generate::{Outcome, PortraitGenerator};
+use earlier::EarlierPortraits;
+pub use format::PortraitFormat;
+use generate::{Outcome, PortraitGenerator, Wanted};
 pub use settings::{Settings, StageConfig};
 
 /// Names whose portraits are held in memory before they are written: 64 names of four images of 1024 × 1024 are
@@ -149,20 +154,26 @@ fn generate_all(
     let sampling = config.settings.sampling();
     models.sdxl.check(&sampling).map_err(ModelError::from)?;
     let key = task.key_parts().clone();
-    let generator = PortraitGenerator {
+    let wanted = wanted(config, &key, version, names);
+    let earlier = EarlierPortraits::find(task, |name_id, index, seed, settings| {
+        let wanted = wanted.get(&name_id);
+        let same = wanted.is_some_and(|wanted| wanted.accepts(settings));
+        same && seed == config.seed(name_id, index)
+    })?;
+    let mut generator = PortraitGenerator {
         config,
-        key: &key,
-        version,
+        wanted: &wanted,
         sdxl: &models.sdxl,
         prompt: &models.prompt,
         negative: &models.negative,
         sampling: &sampling,
         threads: task.runtime_environment().threads,
         nets: models.nets.as_deref(),
-        earlier: earlier_portraits(task)?,
+        earlier: HashMap::new(),
     };
     let (mut done, total) = (0, names.len() as u64);
     for block in names.chunks(NAMES_AT_ONCE) {
+        generator.earlier = earlier.read(task, block);
         let progress = |finished| task.progress(done + finished as u64, total, Unit::Name);
         let outcomes = generator.generate(block, progress)?;
         done += block.len() as u64;
@@ -172,13 +183,19 @@ fn generate_all(
     Ok(())
 }
 
-fn earlier_portraits(task: &Task) -> Result<HashMap<(NameId, u32), Vec<Portrait>>, StageError> {
-    let mut earlier: HashMap<_, Vec<Portrait>> = HashMap::new();
-    for portrait in task.earlier::<Portrait>()? {
-        let key = (portrait.name_id, portrait.index);
-        earlier.entry(key).or_default().push(portrait);
-    }
-    Ok(earlier)
+/// What the portraits of each name are generated with.
+fn wanted(
+    config: &StageConfig,
+    key: &KeyParts,
+    version: u32,
+    names: &[NameEmbedding],
+) -> HashMap<NameId, Wanted> {
+    let wanted = |name: &NameEmbedding| Wanted {
+        settings: config.digest(key, version, name).to_string(),
+        lossless: config.lossless_digest(key, version, name).to_string(),
+    };
+    let names = names.iter().map(|name| (name.name_id, wanted(name)));
+    names.collect()
 }
 
 fn load_models(task: &Task, config: &StageConfig) -> Result<Models, StageError> {

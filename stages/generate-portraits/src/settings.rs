@@ -10,6 +10,8 @@ use laioncele_sdxl::{SamplingSettings, SchedulerKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::format::{Encoding, PortraitFormat};
+
 /// `[generate_portraits]`; the defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +30,11 @@ pub struct Settings {
     pub height: Option<usize>,
     /// Generate the third and fourth portrait only if the first two show one person.
     pub lazy: bool,
+    /// `png`, `webp` (lossless, a quarter smaller) or `jpeg` (a tenth). Portraits of one lossless format are taken over into
+    /// any other; those of `jpeg` are not.
+    pub format: PortraitFormat,
+    /// Quality of `jpeg`, from 1 to 100.
+    pub jpeg_quality: u8,
 }
 
 impl Default for Settings {
@@ -40,6 +47,8 @@ impl Default for Settings {
             width: None,
             height: None,
             lazy: true,
+            format: PortraitFormat::Png,
+            jpeg_quality: 95,
         }
     }
 }
@@ -87,6 +96,12 @@ impl StageConfig {
     /// Unknown keys, wrong types, missing models.
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Settings = manifest.section("generate_portraits")?;
+        if !(1..=100).contains(&settings.jpeg_quality) {
+            let quality = settings.jpeg_quality;
+            return Err(manifest.error(format!(
+                "[generate_portraits] jpeg_quality must be from 1 to 100, not {quality}"
+            )));
+        }
         let pair_check = settings.lazy.then(|| PairCheck::from_manifest(manifest));
         Ok(Self {
             run_seed: manifest.run.seed,
@@ -96,7 +111,15 @@ impl StageConfig {
         })
     }
 
-    /// What a portrait's pixels depend on besides models, name and seed.
+    /// How portraits become files.
+    pub(crate) fn encoding(&self) -> Encoding {
+        Encoding {
+            format: self.settings.format,
+            jpeg_quality: self.settings.jpeg_quality,
+        }
+    }
+
+    /// What a portrait's pixels depend on besides models, name and seed, before it becomes a file.
     fn image_settings(&self) -> Value {
         let s = &self.settings;
         json!({
@@ -109,6 +132,12 @@ impl StageConfig {
     pub fn key_settings(&self) -> Value {
         let mut settings = self.image_settings();
         settings["lazy"] = self.settings.lazy.into();
+        if self.settings.format != PortraitFormat::Png {
+            settings["format"] = json!(self.settings.format);
+        }
+        if self.settings.format == PortraitFormat::Jpeg {
+            settings["jpeg_quality"] = self.settings.jpeg_quality.into();
+        }
         settings["run"] = json!({ "seed": self.run_seed });
         if let Some(check) = &self.pair_check {
             settings["verify_portraits"] = json!({ "same_person": check.same_person });
@@ -127,19 +156,23 @@ impl StageConfig {
 
     /// Digest of all that the pixels of a name's portrait depend on besides its seed: settings, SDXL's files (as the
     /// task's key has them), the name embedding, and this code's `version`. Neither the threshold nor laziness is in
-    /// it: they change which portraits are generated, never how.
+    /// it: they change which portraits are generated, never how; nor is a lossless format.
     pub fn digest(&self, key: &KeyParts, version: u32, name: &NameEmbedding) -> Digest {
-        let embedding: Vec<u8> = (name.embedding.0.iter())
-            .flat_map(|v| v.to_le_bytes())
-            .collect();
-        let mut hasher = KeyHasher::new("portrait")
-            .number("version", u64::from(version))
-            .text("drawing", &self.image_settings().to_string())
-            .bytes("embedding", &embedding);
-        for (label, digest) in key.models.iter().filter(|m| m.0.starts_with("models.sdxl")) {
-            hasher = hasher.digest(label, *digest);
+        let mut settings = self.image_settings();
+        if self.settings.format == PortraitFormat::Jpeg {
+            settings["jpeg_quality"] = self.settings.jpeg_quality.into();
         }
-        hasher.finish()
+        digest(&settings, key, version, name)
+    }
+
+    /// The digest of the same portrait in a lossless format.
+    pub(crate) fn lossless_digest(
+        &self,
+        key: &KeyParts,
+        version: u32,
+        name: &NameEmbedding,
+    ) -> Digest {
+        digest(&self.image_settings(), key, version, name)
     }
 
     /// The seed of a name's portrait: the same on every machine, worker and batch order.
@@ -151,6 +184,20 @@ impl StageConfig {
             .finish()
             .low_u64()
     }
+}
+
+fn digest(settings: &Value, key: &KeyParts, version: u32, name: &NameEmbedding) -> Digest {
+    let embedding: Vec<u8> = (name.embedding.0.iter())
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    let mut hasher = KeyHasher::new("portrait")
+        .number("version", u64::from(version))
+        .text("drawing", &settings.to_string())
+        .bytes("embedding", &embedding);
+    for (label, digest) in key.models.iter().filter(|m| m.0.starts_with("models.sdxl")) {
+        hasher = hasher.digest(label, *digest);
+    }
+    hasher.finish()
 }
 
 impl PairCheck {

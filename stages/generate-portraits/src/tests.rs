@@ -159,6 +159,51 @@ fn another_threshold_generates_only_what_is_missing() {
     );
 }
 
+/// A lossless portrait becomes one of another format without being generated again; a lossy one does not.
+#[test]
+fn formats_are_stored_and_taken_over() {
+    let all = names(&["Maria Johnson"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let generate = |keys: &str| {
+        let harness = harness(
+            folder.path(),
+            &format!("steps = 2\nlazy = false\n{keys}"),
+            1.0,
+        );
+        let record = run(&harness, &all);
+        let reused = record.metrics["portraits_reused"];
+        (portraits(&harness, &record), reused)
+    };
+    let pixels = |portraits: &[Portrait]| {
+        let decoded = portraits
+            .iter()
+            .map(|p| image::load_from_memory(&p.image.bytes));
+        let decoded: Result<Vec<_>, _> = decoded.map(|i| i.map(|i| i.into_rgb8())).collect();
+        decoded.expect("images")
+    };
+    let (png, _) = generate("");
+    let (webp, reused) = generate("format = \"webp\"\n");
+    assert_eq!((reused, pixels(&webp)), (4.0, pixels(&png)));
+    assert!(webp[0].image.bytes.starts_with(b"RIFF") && webp[0].image.path.ends_with(".webp"));
+    assert_eq!(webp[0].settings, png[0].settings);
+    let (jpeg, reused) = generate("format = \"jpeg\"\njpeg_quality = 80\n");
+    assert_eq!((jpeg.len(), reused), (4, 4.0));
+    assert!(jpeg[0].image.bytes.starts_with(&[0xff, 0xd8]) && jpeg[0].settings != png[0].settings);
+    // As if it had been generated at once.
+    let fresh = tempfile::tempdir().expect("a folder");
+    let keys = "steps = 2\nlazy = false\nformat = \"jpeg\"\njpeg_quality = 80\n";
+    let once = harness(fresh.path(), keys, 1.0);
+    assert_eq!(portraits(&once, &run(&once, &all)), jpeg);
+    // From a folder that has nothing else.
+    let other = harness(fresh.path(), "steps = 2\nlazy = false\n", 1.0);
+    let record = run(&other, &all);
+    assert_eq!(
+        record.metrics["portraits_reused"], 0.0,
+        "a lossy portrait is no source"
+    );
+    assert_eq!(portraits(&other, &record), png);
+}
+
 #[test]
 fn names_with_portraits_that_are_not_finite_are_dropped() {
     let mut all = names(&["Maria Johnson", "Peter Garcia"]);
@@ -196,6 +241,12 @@ fn the_key_holds_what_the_result_depends_on() {
         settings("lazy = false\n", 0.5)
     );
     assert!(settings("", 0.4).1 && !settings("lazy = false\n", 0.4).1);
+    assert_eq!(settings("", 0.4), settings("jpeg_quality = 7\n", 0.4));
+    assert_ne!(settings("", 0.4), settings("format = \"webp\"\n", 0.4));
+    let quality = |q: u8| settings(&format!("format = \"jpeg\"\njpeg_quality = {q}\n"), 0.4);
+    assert_ne!(quality(7), quality(8));
+    let wrong = harness(folder.path(), "jpeg_quality = 0\n", 0.4);
+    assert!(GeneratePortraits.settings(&wrong.manifest).is_err());
     let wrong = harness(folder.path(), "scheduler = \"ddpm\"\n", 0.4);
     assert!(GeneratePortraits.settings(&wrong.manifest).is_err());
     let wrong = harness(folder.path(), "width = 100\n", 0.4);
@@ -218,7 +269,7 @@ fn the_unconditional_embedding_is_part_of_a_portrait() {
         let manifest = Manifest::parse(&folder.path().join("m.toml"), &text).expect("a manifest");
         StageConfig::from_manifest(&manifest).expect("a config")
     };
-    let key = laioncele_core::key::KeyParts::default();
+    let key = KeyParts::default();
     let name = &names(&["Mira Castellan"])[0];
     let (own, model, empty) = (
         config(""),
