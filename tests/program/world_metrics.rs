@@ -81,7 +81,6 @@ fn a_changed_threshold_re_decides_without_a_model() {
         "download-images",
         "dedupe-images",
         "score-photos",
-        "photo-features",
     ];
     for (step, ran) in &steps {
         let step = step.trim_matches('"');

@@ -196,6 +196,11 @@ impl VisionModel {
         &self.files
     }
 
+    /// Whether the tower runs on a GPU.
+    pub fn is_on_gpu(&self) -> bool {
+        !self.device.is_cpu()
+    }
+
     /// Runs the tower over images [3 × image_size × image_size] of preprocessed float32, one after
     /// the other in `pixels`.
     ///

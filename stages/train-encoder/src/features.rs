@@ -1,15 +1,18 @@
-//! Step `photo-features`: both CLIP image encoders on every unique photo, whether or not it shows
-//! its person. It depends on no similarity, so that another threshold trains again without running
-//! an image encoder.
+//! Step `photo-features`: both CLIP image encoders on every photo of the dataset's identities. Features of earlier runs
+//! are taken over where photo, crop, models and settings are the same, so that another threshold encodes only the photos
+//! that come in by it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use image::RgbImage;
 use laioncele_clip::ImageEncoders;
 use laioncele_core::ModelFiles;
 use laioncele_core::error::Context;
-use laioncele_core::table::{FeatureVector, Photo, PhotoFace, PhotoFeature, UniquePhoto};
+use laioncele_core::key::KeyParts;
+use laioncele_core::ledger::Record;
+use laioncele_core::table::{FeatureVector, Identity, Photo, PhotoFeature};
 use laioncele_core::{
-    CoreError, DropReason, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName,
+    CoreError, Digest, ImageId, Manifest, NameId, Part, Partitioning, Reads, StageError, StageName,
     Step, StepSpec, TableId, Task, Unit,
 };
 use laioncele_encoder::Crop;
@@ -20,24 +23,24 @@ use serde_json::json;
 
 use crate::settings::Settings;
 
-/// Photos that are encoded before progress is told.
+/// Photos whose pixels are in memory at once, and after which progress is told.
 const PHOTOS_AT_ONCE: usize = 64;
 
 /// Step `photo-features`.
 pub(crate) struct PhotoFeatures;
 
-/// Where each photo's best-matching face is.
-type FaceBoxes = HashMap<(NameId, ImageId), [f32; 4]>;
+/// A photo of a name.
+type Key = (NameId, ImageId);
+
+/// Where the face of each photo is: left, top, right, bottom in pixels.
+type FaceBoxes = HashMap<Key, [f32; 4]>;
 
 const SPEC: StepSpec = StepSpec {
     name: "photo-features",
     stage: StageName::TrainEncoder,
-    version: 1,
+    version: 2,
     partitioning: Partitioning::Buckets,
-    reads: &[
-        Reads::own(TableId::UniquePhotos),
-        Reads::own(TableId::Photos),
-    ],
+    reads: &[Reads::own(TableId::Identities), Reads::own(TableId::Photos)],
     writes: &[TableId::PhotoFeatures],
 };
 
@@ -46,14 +49,6 @@ impl Step for PhotoFeatures {
         &SPEC
     }
 
-    fn reads(&self, manifest: &Manifest) -> Vec<Reads> {
-        let mut reads = SPEC.reads.to_vec();
-        // A wrong section is reported by `settings`.
-        if Settings::from_manifest(manifest).unwrap_or_default().crop == Crop::Face {
-            reads.push(Reads::own(TableId::PhotoFaces));
-        }
-        reads
-    }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Ok(json!({
             "crop": Settings::from_manifest(manifest)?.crop,
@@ -66,82 +61,150 @@ impl Step for PhotoFeatures {
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let crop = Settings::from_manifest(task.manifest())?.crop;
-        let unique: HashSet<_> = task
-            .read::<UniquePhoto>()?
-            .iter()
-            .map(|photo| (photo.name_id, photo.image_id))
-            .collect();
-        let boxes = face_boxes(task)?;
-        let mut rows = Vec::with_capacity(unique.len());
-        if !unique.is_empty() {
-            encode_all(task, crop, &unique, &boxes, &mut rows)?;
+        let parts: Vec<Part> = task.inputs(TableId::Identities).cloned().collect();
+        let boxes = face_boxes(task, &parts)?;
+        let mut rows = earlier(task, crop, &boxes)?;
+        task.metric("photos_reused", rows.len() as f64);
+        if rows.len() < boxes.len() {
+            encode_missing(task, crop, &boxes, &mut rows)?;
         }
+        let mut rows: Vec<PhotoFeature> = rows.into_values().collect();
         rows.sort_by_key(|row| (row.name_id, row.image_id));
-        task.balance(Unit::Image, unique.len() as u64, rows.len() as u64);
+        let found = boxes.len() as u64;
+        if rows.len() as u64 != found {
+            return Err(StageError::data(format!(
+                "`identities` has {found} photos, but `photos` holds only {} of them",
+                rows.len()
+            )));
+        }
+        task.balance(Unit::Image, found, found);
         task.write(rows)
     }
 }
 
-fn face_boxes(task: &Task) -> Result<FaceBoxes, StageError> {
+fn face_boxes(task: &Task, parts: &[Part]) -> Result<FaceBoxes, StageError> {
     let mut boxes = HashMap::new();
-    for face in task.read::<PhotoFace>()? {
-        if let (true, &[x0, y0, x1, y1]) = (face.faces > 0, face.face_box.0.as_slice()) {
-            boxes.insert((face.name_id, face.image_id), [x0, y0, x1, y1]);
+    for part in parts {
+        for row in task.read_part::<Identity>(part)? {
+            let four = <[f32; 4]>::try_from(row.face_box.0);
+            let four = four.map_err(|_| StageError::data("a box of other than four numbers"))?;
+            boxes.insert((row.name_id, row.image_id), four);
         }
     }
     Ok(boxes)
 }
 
-/// Encodes the unique photos part by part, so that one part's images are in memory.
-fn encode_all(
-    task: &mut Task,
+/// The features that earlier tasks of this bucket made of the same photos and crops with the same models and settings.
+fn earlier(
+    task: &Task,
     crop: Crop,
-    unique: &HashSet<(NameId, ImageId)>,
     boxes: &FaceBoxes,
-    rows: &mut Vec<PhotoFeature>,
+) -> Result<HashMap<Key, PhotoFeature>, StageError> {
+    let mut rows = HashMap::new();
+    for record in task.earlier()? {
+        if !made_alike(&record.key_parts, task.key_parts()) {
+            continue;
+        }
+        // Parts that are gone or damaged are passed over: their photos are encoded again.
+        let Ok((before, made)) = read_record(task, &record) else {
+            continue;
+        };
+        for row in made {
+            let key = (row.name_id, row.image_id);
+            let same = match (crop, boxes.get(&key), before.get(&key)) {
+                (_, None, _) => false,
+                (Crop::Whole, Some(_), _) => true,
+                (Crop::Face, Some(now), before) => Some(now) == before,
+            };
+            if same {
+                rows.entry(key).or_insert(row);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn read_record(task: &Task, record: &Record) -> Result<(FaceBoxes, Vec<PhotoFeature>), StageError> {
+    let identities = record.inputs.iter();
+    let identities: Vec<Part> = identities
+        .filter(|part| part.table == TableId::Identities)
+        .cloned()
+        .collect();
+    let mut rows = Vec::new();
+    for part in record.outputs_of(TableId::PhotoFeatures) {
+        rows.extend(task.read_part::<PhotoFeature>(part)?);
+    }
+    Ok((face_boxes(task, &identities)?, rows))
+}
+
+/// Whether two tasks differ at most in their identities.
+fn made_alike(a: &KeyParts, b: &KeyParts) -> bool {
+    fn photos(parts: &KeyParts) -> Vec<(&String, &Digest)> {
+        let inputs = parts.inputs.iter();
+        inputs
+            .filter(|(name, _)| name.starts_with(TableId::Photos.as_str()))
+            .collect()
+    }
+    a.version == b.version
+        && a.settings == b.settings
+        && a.models == b.models
+        && photos(a) == photos(b)
+}
+
+/// Encodes the photos that have no features yet part by part, so that one part's images are in memory.
+fn encode_missing(
+    task: &Task,
+    crop: Crop,
+    boxes: &FaceBoxes,
+    rows: &mut HashMap<Key, PhotoFeature>,
 ) -> Result<(), StageError> {
     let section = ImageEncoderSection::from_manifest(task.manifest())?;
     let encoders = ModelLoader::of_task(task).image_encoders(&section)?;
     let pool = thread_pool(task)?;
-    let parts: Vec<_> = task.inputs(TableId::Photos).cloned().collect();
-    let (mut done, total) = (0, unique.len() as u64);
-    for part in &parts {
+    let total = boxes.len() as u64;
+    for part in task.inputs(TableId::Photos) {
         let mut photos: Vec<Photo> = task.read_part(part)?;
-        photos.retain(|photo| unique.contains(&(photo.name_id, photo.image_id)));
+        photos.retain(|photo| {
+            let key = (photo.name_id, photo.image_id);
+            boxes.contains_key(&key) && !rows.contains_key(&key)
+        });
         for photos in photos.chunks(PHOTOS_AT_ONCE) {
-            let encode = |photo| encode(&encoders, crop, photo, boxes);
-            let encoded: Vec<_> = pool.install(|| photos.par_iter().map(encode).collect());
-            for (photo, row) in photos.iter().zip(encoded) {
-                match row? {
-                    Some(row) => rows.push(row),
-                    None => task.drop_row(
-                        Unit::Image,
-                        photo.image_id.0,
-                        Some(photo.name_id),
-                        DropReason::NoFace,
-                        None,
-                    ),
-                }
+            let features = pool.install(|| encode(&encoders, crop, photos, boxes))?;
+            for (photo, features) in photos.iter().zip(features) {
+                let row = PhotoFeature {
+                    name_id: photo.name_id,
+                    image_id: photo.image_id,
+                    features: FeatureVector(features),
+                };
+                rows.insert((photo.name_id, photo.image_id), row);
             }
-            done += photos.len() as u64;
-            task.progress(done, total, Unit::Image)?;
+            task.progress(rows.len() as u64, total, Unit::Image)?;
         }
     }
     Ok(())
 }
 
-/// The features of one photo; `None` where its face was wanted and there is none.
+/// The features of some photos: on the processor one photo a thread, on a GPU in batches.
 fn encode(
     encoders: &ImageEncoders,
     crop: Crop,
-    photo: &Photo,
+    photos: &[Photo],
     boxes: &FaceBoxes,
-) -> Result<Option<PhotoFeature>, StageError> {
-    let face_box = match (crop, boxes.get(&(photo.name_id, photo.image_id))) {
-        (_, Some(face_box)) => *face_box,
-        (Crop::Whole, None) => [0.0; 4],
-        (Crop::Face, None) => return Ok(None),
+) -> Result<Vec<Vec<f32>>, StageError> {
+    let seen = |photo: &Photo| {
+        let face_box = boxes.get(&(photo.name_id, photo.image_id));
+        visible(crop, photo, face_box.copied().unwrap_or_default())
     };
+    if encoders.batch() == 1 {
+        let one = |photo| Ok(encoders.feature(&seen(photo)?).map_err(ModelError::from)?);
+        return photos.par_iter().map(one).collect();
+    }
+    let images: Vec<RgbImage> = photos.par_iter().map(seen).collect::<Result<_, _>>()?;
+    Ok(encoders.features(&images).map_err(ModelError::from)?)
+}
+
+/// What the encoders see of a photo.
+fn visible(crop: Crop, photo: &Photo, face_box: [f32; 4]) -> Result<RgbImage, StageError> {
     let image = decode(&photo.image.bytes, &Limits::default(), Orientation::Upright);
     // download-images stores only what it has decoded, so this is a damaged table, not a bad photo.
     let image = image.map_err(|error| {
@@ -153,12 +216,5 @@ fn encode(
             error,
         ))
     })?;
-    let features = encoders
-        .feature(&crop.apply(&image, face_box))
-        .map_err(ModelError::from)?;
-    Ok(Some(PhotoFeature {
-        name_id: photo.name_id,
-        image_id: photo.image_id,
-        features: FeatureVector(features),
-    }))
+    Ok(crop.apply(&image, face_box))
 }

@@ -12,8 +12,7 @@ use laioncele_core::key::KeyParts;
 use laioncele_core::ledger::Record;
 use laioncele_core::spec::{Progress, TaskSpec};
 use laioncele_core::table::{
-    Dropped, FaceBox, FeatureVector, Image, LaionCele, Landmarks, NameVector, Photo, PhotoFace,
-    PhotoFeature, UniquePhoto,
+    Dropped, FaceBox, FeatureVector, Identity, Image, LaionCele, NameVector, Photo, PhotoFeature,
 };
 use laioncele_core::task::{ProgressReporter, WorkerContext};
 use laioncele_core::testing::StepHarness;
@@ -342,7 +341,7 @@ fn image(seed: u8) -> RgbImage {
     })
 }
 
-/// Three photos of one name: the first has a face, the second none, the third is a copy.
+/// Three photos of one name, the first two of which its identity has.
 fn photo_parts(harness: &StepHarness) -> Vec<Part> {
     let photo = |k: u64| {
         let mut bytes = Vec::new();
@@ -363,42 +362,32 @@ fn photo_parts(harness: &StepHarness) -> Vec<Part> {
             height: 70,
         }
     };
-    let face = |k: u64, faces: u32| PhotoFace {
-        name_id: NameId(1),
-        image_id: ImageId(k),
-        faces,
-        similarity: None,
-        second: None,
-        score: 0.9,
-        face_box: FaceBox(vec![20.0, 20.0, 40.0, 44.0]),
-        landmarks: Landmarks(vec![0.0; 10]),
-    };
-    let unique = |k: u64| UniquePhoto {
-        name_id: NameId(1),
-        image_id: ImageId(k),
-        average_hash: 0,
-        copies: 0,
-    };
     let bucket = Partition::Bucket(0);
     vec![
         harness
             .part(&bucket, vec![photo(3), photo(2), photo(1)])
             .expect("a part"),
-        harness
-            .part(&bucket, vec![unique(1), unique(2)])
-            .expect("a part"),
-        harness
-            .part(&bucket, vec![face(1, 1), face(2, 0)])
-            .expect("a part"),
+        identity_part(harness, &[1, 2]),
     ]
+}
+
+/// The identity's photos, all with the face at one place.
+fn identity_part(harness: &StepHarness, photos: &[u64]) -> Part {
+    let identity = |k: &u64| Identity {
+        name_id: NameId(1),
+        name: "Mira Castellan".to_owned(),
+        image_id: ImageId(*k),
+        similarity: 0.5,
+        face_box: FaceBox(vec![20.0, 20.0, 40.0, 44.0]),
+    };
+    let rows = photos.iter().map(identity).collect();
+    harness.part(&Partition::Bucket(0), rows).expect("a part")
 }
 
 fn features(crop: &str) -> (Vec<PhotoFeature>, Record) {
     let folder = tempfile::tempdir().expect("a folder");
     let harness = feature_harness(folder.path(), crop);
-    let mut parts = photo_parts(&harness);
-    let read = features::PhotoFeatures.reads(&harness.manifest);
-    parts.retain(|part| read.iter().any(|reads| reads.table == part.table));
+    let parts = photo_parts(&harness);
     let record = harness
         .run(&features::PhotoFeatures, &Partition::Bucket(0), parts)
         .expect("encoded");
@@ -414,13 +403,10 @@ fn features_are_of_face_crop_or_whole_photo() {
     );
     assert_eq!(record.balances[0].rows_in, 2);
     let (face, record) = features("face");
-    assert_eq!(
-        face.iter().map(|row| row.image_id.0).collect::<Vec<_>>(),
-        [1]
-    );
+    assert_eq!(face.len(), 2);
     assert_eq!(
         (record.balances[0].rows_in, record.balances[0].rows_out),
-        (2, 1)
+        (2, 2)
     );
     assert_ne!(face[0].features, whole[0].features);
     let folder = tempfile::tempdir().expect("a folder");
@@ -433,4 +419,41 @@ fn features_are_of_face_crop_or_whole_photo() {
         face[0].features.0,
         encoders.feature(&crop).expect("features")
     );
+}
+
+/// What an earlier task encoded is not encoded again: only the photos that come in by another threshold are.
+#[test]
+fn features_are_taken_over_where_photo_and_crop_are_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let harness = feature_harness(folder.path(), "face");
+    let photos = photo_parts(&harness).swap_remove(0);
+    let run = |harness: &StepHarness, identities: Part| {
+        let parts = vec![photos.clone(), identities];
+        let record = harness.run(&features::PhotoFeatures, &Partition::Bucket(0), parts);
+        let record = record.expect("encoded");
+        let rows: Vec<PhotoFeature> = harness.rows(&record).expect("rows");
+        (rows, record.metrics["photos_reused"])
+    };
+    let (first, reused) = run(&harness, identity_part(&harness, &[1, 2]));
+    assert_eq!((first.len(), reused), (2, 0.0));
+    let (more, reused) = run(&harness, identity_part(&harness, &[1, 2, 3]));
+    assert_eq!((more.len(), reused, &more[..2]), (3, 2.0, &first[..]));
+    let (fewer, reused) = run(&harness, identity_part(&harness, &[2]));
+    assert_eq!((fewer.len(), reused, &fewer[0]), (1, 1.0, &first[1]));
+    // A face elsewhere is another crop.
+    let moved = vec![Identity {
+        name_id: NameId(1),
+        name: "Mira Castellan".to_owned(),
+        image_id: ImageId(1),
+        similarity: 0.5,
+        face_box: FaceBox(vec![10.0, 20.0, 40.0, 44.0]),
+    }];
+    let part = harness.part(&Partition::Bucket(0), moved).expect("a part");
+    let (moved, reused) = run(&harness, part);
+    assert_eq!(reused, 0.0);
+    assert_ne!(moved[0].features, first[0].features);
+    // Other settings: nothing is taken over, though the ledger is the same.
+    let whole = feature_harness(folder.path(), "whole");
+    let (_, reused) = run(&whole, identity_part(&whole, &[1, 2]));
+    assert_eq!(reused, 0.0);
 }
