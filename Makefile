@@ -108,10 +108,13 @@ bench-sdxl:
 bench-full-size: build
 	python3 benches/full-size.py $(FULL_SIZE)
 
-# extract-names over CAPTIONS captions: captions per second and peak memory.
+# extract-names over CAPTIONS captions in files of PER_FILE: captions per second and peak memory. KIND is golden, dropped (every row is) or
+# long (captions of 1 MB).
 CAPTIONS ?= 10000000
+PER_FILE ?= 1000000
+KIND ?= golden
 bench-captions: build pyarrow
-	python3 benches/extract-names.py $(CAPTIONS)
+	python3 benches/extract-names.py $(CAPTIONS) $(PER_FILE) $(KIND)
 
 # The embedded world of the repository, written again.
 world:

@@ -1,8 +1,9 @@
 """Reads names out of millions of captions made from the golden captions' words: captions per second, peak memory.
 
-    extract-names.py [CAPTIONS] [CAPTIONS_PER_FILE]
+    extract-names.py [CAPTIONS] [CAPTIONS_PER_FILE] [KIND]
 
-Needs pyarrow (`make pyarrow`). A caption's words follow each other as they do in the golden captions; the same captions for every run.
+KIND is `golden` (default), `dropped` (no caption names anybody, so that every row is dropped) or `long` (captions of 1 MB with thousands of
+names each). Needs pyarrow (`make pyarrow`). A caption's words follow each other as they do in the golden captions; the same captions for every run.
 """
 
 import collections
@@ -41,8 +42,19 @@ def caption(after, chance):
     return " ".join(words)
 
 
-def write(folder, count, per_file):
-    after, chance, at = followers(), random.Random(1), 0
+def maker(kind):
+    """Makes the text of the n-th caption."""
+    after, chance = followers(), random.Random(1)
+    kinds = {
+        "golden": lambda n: caption(after, chance),
+        "dropped": lambda n: f"red shoes on sale, size {n % 50}, item {n}",
+        "long": lambda n: "Mira Castellan smiles. " * (1_000_000 // 23),
+    }
+    return kinds[kind]
+
+
+def write(folder, count, per_file, kind):
+    text, at = maker(kind), 0
     schema = pa.schema([("URL", pa.string()), ("TEXT", pa.string()), ("WIDTH", pa.int64()), ("HEIGHT", pa.int64())])
     for first in range(0, count, per_file):
         with pq.ParquetWriter(os.path.join(folder, f"part-{first // per_file:05}.parquet"), schema) as writer:
@@ -50,7 +62,7 @@ def write(folder, count, per_file):
             for _ in range(first, last, GROUP):
                 rows = min(GROUP, last - at)
                 urls = [f"https://pictures.example/{n}.jpg" for n in range(at, at + rows)]
-                texts = [caption(after, chance) for _ in range(rows)]
+                texts = [text(n) for n in range(at, at + rows)]
                 sides = [512] * rows
                 writer.write_table(pa.table([urls, texts, sides, sides], schema=schema))
                 at += rows
@@ -69,12 +81,12 @@ def manifest(folder):
     return path
 
 
-def main(count=10_000_000, per_file=1_000_000):
+def main(count=10_000_000, per_file=1_000_000, kind="golden"):
     count, per_file = int(count), int(per_file)
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         captions = os.path.join(folder, "captions")
         os.mkdir(captions)
-        write(captions, count, per_file)
+        write(captions, count, per_file, kind)
         size = sum(entry.stat().st_size for entry in os.scandir(captions))
         steps, seconds, peak = measure.run(manifest(folder), os.path.join(folder, "output"), "--stage", "extract-names")
         print(f"{count} captions in {len(os.listdir(captions))} files, {size / 1e6:.0f} MB")

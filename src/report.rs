@@ -9,7 +9,7 @@ use laioncele_core::{DropReason, StageName};
 use serde::Serialize;
 
 use crate::plan::StepPlan;
-use crate::words::{duration, grouped, table};
+use crate::words::{count, duration, grouped, table};
 
 /// A whole run.
 #[derive(Debug, Default, Serialize)]
@@ -92,12 +92,32 @@ impl Summary {
             let others = step.balances.iter().skip(1);
             rows.extend(others.map(|b| balance_row(step, b, false)));
         }
+        let homonyms = self.homonyms();
         let ran: usize = self.steps.iter().map(|s| s.ran).sum();
         let tasks: usize = self.steps.iter().map(|s| s.tasks).sum();
         format!(
-            "{}\n{ran} of {tasks} tasks run in {}",
+            "{}\n{homonyms}{ran} of {tasks} tasks run in {}",
             table(&rows, &[2, 3, 4, 5]),
             duration(Duration::from_secs_f64(self.seconds))
+        )
+    }
+}
+
+/// What verify-images calls the number of names whose photos show a second person often.
+const HOMONYMS: &str = "homonyms";
+
+impl Summary {
+    /// A line on names that stand for two people; nothing without any.
+    fn homonyms(&self) -> String {
+        let counts = self.steps.iter().filter_map(|s| s.metrics.get(HOMONYMS));
+        let names: f64 = counts.sum();
+        if names < 1.0 {
+            return String::new();
+        }
+        format!(
+            "{} also {} another person in many photos (homonyms, see the dataset card)\n",
+            count(names as usize, "name"),
+            if names < 2.0 { "has" } else { "have" }
         )
     }
 }
@@ -161,5 +181,31 @@ mod tests {
         let expected = "dedupe-images image 1,200 1,000 200 already done duplicate_of 200";
         assert_eq!(words.join(" "), expected);
         assert!(text.ends_with("0 of 2 tasks run in 0.20 s"), "{text}");
+        assert!(!text.contains("homonyms"), "{text}");
+    }
+
+    #[test]
+    fn render_counts_homonyms() {
+        let step = StepSummary {
+            stage: StageName::VerifyImages,
+            step: "verify-images".to_owned(),
+            tasks: 2,
+            ran: 2,
+            done: 2,
+            seconds: 0.1,
+            task_seconds: 0.1,
+            balances: Vec::new(),
+            metrics: BTreeMap::from([("homonyms".to_owned(), 3.0)]),
+        };
+        let summary = Summary {
+            steps: vec![step],
+            seconds: 0.2,
+        };
+        let text = summary.render();
+        let line = text.lines().rev().nth(1).unwrap_or_default();
+        assert!(
+            line.starts_with("3 names also have another person"),
+            "{text}"
+        );
     }
 }

@@ -59,6 +59,8 @@ pub enum TableId {
     PhotoFaces,
     /// Photos that show their name's person.
     Matches,
+    /// How many people each name's photos show often.
+    NamePeople,
     /// Names with enough matching photos: one row per kept photo.
     Identities,
     /// The dataset itself.

@@ -193,7 +193,7 @@ rows! {
         index: u32,
         /// The noise's seed, from run seed, name and index.
         seed: u64,
-        /// PNG or WebP.
+        /// PNG, WebP or JPEG.
         image: Image,
         /// Digest of model and sampling settings.
         settings: String,
@@ -276,7 +276,7 @@ rows! {
     }
 
     /// The best-matching face of a photo against its name's portraits.
-    PhotoFace in PhotoFaces, version 1 {
+    PhotoFace in PhotoFaces, version 2 {
         /// The name.
         name_id: NameId,
         /// The photo.
@@ -293,6 +293,8 @@ rows! {
         face_box: FaceBox,
         /// Its landmarks; zeros without one.
         landmarks: Landmarks,
+        /// Its embedding; zeros without one.
+        embedding: FaceVector,
     }
 
     /// A photo that shows its name's person.
@@ -309,6 +311,18 @@ rows! {
         face_box: FaceBox,
         /// Its landmarks.
         landmarks: Landmarks,
+    }
+
+    /// How many people the photos of a name show often.
+    NamePeople in NamePeople, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// Photos that show the person of its portraits.
+        first: u32,
+        /// Photos that show one other person.
+        second: u32,
+        /// 1 where the name stands for both: the second person has enough photos.
+        homonym: u32,
     }
 
     /// A kept photo of an identity (a name with enough of them).

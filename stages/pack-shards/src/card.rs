@@ -8,7 +8,7 @@ use laioncele_core::ledger::{Record, RowBalance};
 use laioncele_core::numbers::setting_text;
 use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
-use laioncele_core::table::Dropped;
+use laioncele_core::table::{Dropped, Identity, NamePeople};
 use laioncele_core::{CoreError, Digest, DropReason, Manifest, StageName, TableId};
 
 use crate::index::Shard;
@@ -92,6 +92,7 @@ pub(crate) fn card(
     funnel(&mut text, lineage);
     text.push_str(COLUMNS);
     models(&mut text, manifest, lineage);
+    homonyms(&mut text, store, manifest, lineage)?;
     opt_outs(&mut text, store, manifest, lineage)?;
     text.push_str(LIMITS);
     settings(&mut text, lineage);
@@ -167,6 +168,49 @@ fn models(text: &mut String, manifest: &Manifest, lineage: &Lineage) {
             licence(manifest, label)
         );
     }
+}
+
+/// Homonyms that the card lists at most.
+const LISTED_HOMONYMS: usize = 20;
+
+/// The identities whose name another person has too, those with most photos of the other first.
+fn homonyms(
+    text: &mut String,
+    store: &Store,
+    manifest: &Manifest,
+    lineage: &Lineage,
+) -> Result<(), CoreError> {
+    let dims = &manifest.embedding_dims;
+    let mut found = Vec::new();
+    for part in lineage.parts(TableId::NamePeople, None) {
+        let rows = read_rows::<NamePeople>(store, part, dims)?.into_iter();
+        found.extend(rows.filter(|row| row.homonym > 0));
+    }
+    let mut names = BTreeMap::new();
+    if !found.is_empty() {
+        for part in lineage.parts(TableId::Identities, None) {
+            let rows = read_rows::<Identity>(store, part, dims)?.into_iter();
+            names.extend(rows.map(|row| (row.name_id, row.name)));
+        }
+    }
+    found.retain(|row| names.contains_key(&row.name_id));
+    found.sort_by_key(|row| (std::cmp::Reverse(row.second), row.name_id));
+    line!(
+        text,
+        "\n## Homonyms\n\n{} of these names also have photos of one other person again and again. Those photos are not here.",
+        found.len()
+    );
+    if !found.is_empty() {
+        line!(
+            text,
+            "\n| name | photos | photos of the other person |\n|---|---|---|"
+        );
+    }
+    for row in found.iter().take(LISTED_HOMONYMS) {
+        let name = names[&row.name_id].replace('|', "\\|");
+        line!(text, "| {name} | {} | {} |", row.first, row.second);
+    }
+    Ok(())
 }
 
 fn opt_outs(

@@ -3,6 +3,7 @@
 //! Two steps: `score-photos` runs the face networks and knows no threshold; `verify-images` decides on the stored
 //! similarities, so that another `same_person_photo` runs no network.
 
+mod homonyms;
 mod matching;
 mod score;
 mod settings;

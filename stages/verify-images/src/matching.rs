@@ -1,6 +1,6 @@
 //! A photo's faces against its name's portraits.
 
-use laioncele_core::table::{FaceBox, FaceVectors, Landmarks, Photo, PhotoFace};
+use laioncele_core::table::{FaceBox, FaceVector, FaceVectors, Landmarks, Photo, PhotoFace};
 use laioncele_face::{Face, cosine};
 
 /// The row of a photo with these faces: its best match, and how similar the second-best face is.
@@ -12,7 +12,9 @@ pub(crate) fn best_face(photo: &Photo, faces: &[Face], portraits: &FaceVectors) 
     let mut order: Vec<usize> = (0..faces.len()).collect();
     // Of equal similarities the more prominent face goes first: the sort is stable, and faces come in that order.
     order.sort_by(|a, b| similarities[*b].total_cmp(&similarities[*a]));
-    let detection = order.first().map(|best| &faces[*best].detection);
+    let best = order.first().map(|best| &faces[*best]);
+    let detection = best.map(|face| &face.detection);
+    let width = portraits.0.first().map_or(0, |portrait| portrait.0.len());
     PhotoFace {
         name_id: photo.name_id,
         image_id: photo.image_id,
@@ -24,6 +26,7 @@ pub(crate) fn best_face(photo: &Photo, faces: &[Face], portraits: &FaceVectors) 
         landmarks: Landmarks(
             detection.map_or_else(|| vec![0.0; 10], |d| d.landmarks.as_flattened().to_vec()),
         ),
+        embedding: FaceVector(best.map_or_else(|| vec![0.0; width], |face| face.vector.clone())),
     }
 }
 
@@ -35,7 +38,7 @@ fn similarity(face: &[f32], portraits: &FaceVectors) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use laioncele_core::table::{FaceVector, Image};
+    use laioncele_core::table::Image;
     use laioncele_core::{ImageId, NameId};
     use laioncele_face::Detection;
     use proptest::prelude::*;
@@ -102,6 +105,7 @@ mod tests {
         let portraits = FaceVectors(vec![FaceVector(direction(0.0)); 4]);
         let row = best_face(&photo(), &faces(&[1.0, 0.5, 0.5]), &portraits);
         assert_eq!((row.face_box.0[0], row.similarity), (1.0, row.second));
+        assert_eq!(row.embedding.0, direction(0.5));
         assert_eq!(row.landmarks.0, [1.0; 10]);
     }
 
@@ -114,5 +118,6 @@ mod tests {
         );
         assert_eq!((row.faces, row.similarity, row.second), (0, None, None));
         assert_eq!((row.face_box.0.len(), row.landmarks.0.len()), (4, 10));
+        assert_eq!(row.embedding.0, [0.0; 2]);
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use laioncele_core::Partition;
 use laioncele_core::ledger::Record;
 use laioncele_core::table::{
-    Dropped, FaceBox, FaceVector, FaceVectors, Image, KnownName, Landmarks, Match, Photo,
-    PhotoFace, UniquePhoto,
+    Dropped, FaceBox, FaceVector, FaceVectors, Image, KnownName, Landmarks, Match, NamePeople,
+    Photo, PhotoFace, UniquePhoto,
 };
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{DropReason, ImageId, Manifest, NameId, StageError, Step};
@@ -332,7 +332,37 @@ fn row(similarity: Option<f32>, second: Option<f32>, width: f32) -> PhotoFace {
         score: 0.9,
         face_box: FaceBox(vec![5.0, 5.0, 5.0 + width, 99.0]),
         landmarks: Landmarks(vec![0.0; 10]),
+        embedding: FaceVector(vec![0.0; 512]),
     }
+}
+
+/// Photos of three names: the second has another person in many photos, the third strangers.
+#[test]
+fn names_of_two_people_are_counted() -> Outcome {
+    let mut rows = Vec::new();
+    let mut add = |name: u64, similarity: f32, axis: usize| {
+        let mut photo = row(Some(similarity), None, 90.0);
+        photo.name_id = NameId(name);
+        photo.image_id = ImageId(rows.len() as u64);
+        photo.embedding.0[axis] = 1.0;
+        rows.push(photo);
+    };
+    for k in 0..8 {
+        (1..4).for_each(|name| add(name, 0.9, 0));
+        add(2, 0.1, 7);
+        add(3, 0.1, 20 + k);
+    }
+    let folder = tempfile::tempdir()?;
+    let harness = harness(folder.path(), None, "");
+    let record = verify(&harness, rows)?;
+    let people: Vec<NamePeople> = harness.rows(&record)?;
+    let found = people
+        .iter()
+        .map(|p| (p.name_id.0, p.first, p.second, p.homonym));
+    let expected = [(1, 8, 0, 0), (2, 8, 8, 1), (3, 8, 1, 0)];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    assert_eq!(record.metrics["homonyms"], 1.0);
+    Ok(())
 }
 
 fn reason(row: &PhotoFace, settings: &Settings) -> Option<DropReason> {

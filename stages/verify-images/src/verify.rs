@@ -1,12 +1,15 @@
 //! Step `verify-images`: which photos show their name's person, by the stored similarities. No network runs here.
 
-use laioncele_core::table::{Match, PhotoFace};
+use std::collections::BTreeMap;
+
+use laioncele_core::table::{Match, NamePeople, PhotoFace};
 use laioncele_core::{
-    CoreError, DropReason, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec,
-    TableId, Task, Unit,
+    CoreError, DropReason, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
+    StepSpec, TableId, Task, Unit,
 };
 use serde_json::Value;
 
+use crate::homonyms::NameFaces;
 use crate::settings::Settings;
 
 /// The step.
@@ -15,10 +18,10 @@ pub(crate) struct VerifyImages;
 const SPEC: StepSpec = StepSpec {
     name: "verify-images",
     stage: StageName::VerifyImages,
-    version: 1,
+    version: 2,
     partitioning: Partitioning::Buckets,
     reads: &[Reads::own(TableId::PhotoFaces)],
-    writes: &[TableId::Matches],
+    writes: &[TableId::Matches, TableId::NamePeople],
 };
 
 impl Step for VerifyImages {
@@ -33,26 +36,42 @@ impl Step for VerifyImages {
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::from_manifest(task.manifest())?;
         let (mut matches, mut rows_in) = (Vec::new(), 0);
+        let mut names: BTreeMap<NameId, NameFaces> = BTreeMap::new();
         for row in task.read::<PhotoFace>()? {
             rows_in += 1;
+            let faces = names.entry(row.name_id);
+            let faces = faces.or_insert_with(|| NameFaces::new(row.name_id));
             match decide(&row, &settings) {
-                Ok(similarity) => matches.push(Match {
-                    name_id: row.name_id,
-                    image_id: row.image_id,
-                    similarity,
-                    faces: row.faces,
-                    face_box: row.face_box,
-                    landmarks: row.landmarks,
-                }),
+                Ok(similarity) => {
+                    faces.add_match();
+                    matches.push(Match {
+                        name_id: row.name_id,
+                        image_id: row.image_id,
+                        similarity,
+                        faces: row.faces,
+                        face_box: row.face_box,
+                        landmarks: row.landmarks,
+                    });
+                }
                 Err((reason, detail)) => {
                     let name_id = Some(row.name_id);
                     task.drop_row(Unit::Image, row.image_id.0, name_id, reason, detail);
+                    if reason == DropReason::OtherPerson {
+                        faces.add_other(row.image_id, row.embedding.0);
+                    }
                 }
             }
         }
         matches.sort_by_key(|row| (row.name_id, row.image_id));
         task.balance(Unit::Image, rows_in, matches.len() as u64);
-        task.write(matches)
+        task.write(matches)?;
+        let same_person = settings.same_person_photo;
+        let people: Vec<NamePeople> = (names.into_values())
+            .map(|faces| faces.people(same_person))
+            .collect();
+        let homonyms: u32 = people.iter().map(|people| people.homonym).sum();
+        task.metric("homonyms", f64::from(homonyms));
+        task.write(people)
     }
 }
 
