@@ -44,7 +44,7 @@ fn doctor_passes_a_valid_world_and_names_wrong_settings() {
     }
 
     world.change_manifest("name_channels = 128", "name_channels = 2048");
-    world.change_manifest("caption = \"TEXT\"", "caption = \"text\"");
+    world.change_manifest("caption = \"TEXT\"", "caption = \"texts\"");
     let (exit, checks) = doctor(&world, &[]);
     assert_eq!(
         (exit, failed(&checks)),
@@ -52,7 +52,7 @@ fn doctor_passes_a_valid_world_and_names_wrong_settings() {
     );
     let source = checks.iter().find(|check| check["check"] == "source");
     let detail = source.expect("the source")["detail"].to_string();
-    assert!(detail.contains("no column `text`"), "{detail}");
+    assert!(detail.contains("no column `texts`"), "{detail}");
 }
 
 #[test]

@@ -17,5 +17,6 @@ mod recount;
 mod resume;
 mod sandbox;
 mod shards;
+mod sources;
 mod test_run;
 mod world_metrics;

@@ -106,7 +106,7 @@ impl Sandbox {
     }
 
     /// Writes a file, with the folders above it.
-    pub(crate) fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.join(name);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).expect("folders");

@@ -1,5 +1,5 @@
 //! Stage 6, download-images: the photos of known names only, as they came, each failure with its
-//! class.
+//! class. Images that the source itself holds are taken from there, and nobody is asked for them.
 
 mod address;
 mod failure;
@@ -7,6 +7,7 @@ mod fetch;
 mod opt_out;
 mod photo;
 mod settings;
+mod stored;
 
 use std::collections::HashSet;
 
@@ -20,7 +21,8 @@ use laioncele_core::{
 use crate::failure::Failure;
 use crate::fetch::Fetcher;
 use crate::photo::Checked;
-pub use crate::settings::Settings;
+pub use crate::settings::{OnHashMismatch, Settings};
+use crate::stored::StoredImages;
 
 /// The steps of this stage.
 pub fn steps() -> Vec<Box<dyn Step>> {
@@ -71,8 +73,9 @@ impl Step for DownloadImages {
         let total = candidates.len() as u64;
         let (mut photos, mut held, mut done, mut written) = (Vec::new(), 0, 0, 0);
         for batch in batches(&candidates) {
-            let outcomes = runtime.block_on(download(&fetcher, &settings, batch));
-            held += sort_out(task, batch, outcomes, &mut photos);
+            let stored = stored::images(task, batch, &settings)?;
+            let outcomes = runtime.block_on(download(&fetcher, &settings, batch, stored));
+            held += sort_out(task, batch, outcomes, &settings, &mut photos);
             done += batch.len() as u64;
             task.progress(done, total, Unit::Image)?;
             if held >= PART_BYTES {
@@ -131,12 +134,21 @@ async fn download(
     fetcher: &Fetcher,
     settings: &Settings,
     batch: &[Candidate],
+    mut stored: StoredImages,
 ) -> Vec<Result<Checked, Failure>> {
     let urls = batch
         .chunk_by(|a, b| a.image_id == b.image_id)
         .map(|same| &same[0]);
-    let fetches = urls
-        .map(|c| async move { photo::check(fetcher.fetch(c.image_id, &c.url).await?, settings) });
+    let fetches = urls.map(|c| {
+        let stored = stored.remove(&c.image_id);
+        async move {
+            let bytes = match stored {
+                Some(found) => found?,
+                None => fetcher.fetch(c.image_id, &c.url).await?,
+            };
+            photo::check(bytes, settings)
+        }
+    });
     futures::stream::iter(fetches)
         .buffered(settings.concurrency)
         .collect()
@@ -148,6 +160,7 @@ fn sort_out(
     task: &mut Task,
     batch: &[Candidate],
     outcomes: Vec<Result<Checked, Failure>>,
+    settings: &Settings,
     photos: &mut Vec<Photo>,
 ) -> usize {
     let mut bytes = 0;
@@ -159,7 +172,7 @@ fn sort_out(
             match outcome
                 .as_ref()
                 .map_err(Clone::clone)
-                .and_then(|checked| photo::photo(candidate, checked))
+                .and_then(|checked| photo::photo(candidate, checked, settings.on_hash_mismatch))
             {
                 Ok(photo) => {
                     bytes += photo.image.bytes.len();

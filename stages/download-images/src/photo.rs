@@ -7,7 +7,7 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
-use crate::settings::Settings;
+use crate::settings::{OnHashMismatch, Settings};
 
 /// What is known of a file once it has proven to be an image.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,12 +45,14 @@ pub(crate) fn check(bytes: Vec<u8>, settings: &Settings) -> Result<Checked, Fail
 /// The photo's row, unless the source's metadata has a hash of other bytes: 32 hexadecimal digits
 /// are an MD5, 64 a SHA-256 (img2dataset's columns); anything else, such as LAION's own number,
 /// says nothing about the bytes.
-pub(crate) fn photo(candidate: &Candidate, checked: &Checked) -> Result<Photo, Failure> {
-    if let Some(expected) = candidate
-        .hash
-        .as_deref()
-        .filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
-    {
+pub(crate) fn photo(
+    candidate: &Candidate,
+    checked: &Checked,
+    on_hash_mismatch: OnHashMismatch,
+) -> Result<Photo, Failure> {
+    let expected = candidate.hash.as_deref();
+    let expected = expected.filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()));
+    if let Some(expected) = expected.filter(|_| on_hash_mismatch == OnHashMismatch::Drop) {
         let found = match expected.len() {
             32 => hex(&Md5::digest(&checked.bytes)),
             64 => checked.sha256.clone(),

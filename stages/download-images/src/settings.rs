@@ -17,6 +17,10 @@ pub struct Settings {
     pub max_redirects: u32,
     /// Whether `X-Robots-Tag` opt-outs are honoured.
     pub honour_opt_out: bool,
+    /// What becomes of a photo whose bytes are not those of the source's hash. `drop` is for sources whose hashes are of the
+    /// files as they are on the web; where they are of files that were encoded again, as in parts of DataComp, `keep`.
+    #[serde(skip_serializing_if = "OnHashMismatch::is_drop")]
+    pub on_hash_mismatch: OnHashMismatch,
     /// Hosts that may have loopback, private or link-local addresses.
     pub allow_hosts: Vec<String>,
     /// Seconds for one try, from the first byte sent to the last received, redirects included.
@@ -42,6 +46,24 @@ pub struct Settings {
     pub user_agent: String,
 }
 
+/// What becomes of a photo whose bytes are not those of the source's hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnHashMismatch {
+    /// It is dropped as `hash_mismatch`.
+    #[default]
+    Drop,
+    /// It is kept, like one without a hash.
+    Keep,
+}
+
+impl OnHashMismatch {
+    /// Whether this is the default, which older keys did not name.
+    fn is_drop(&self) -> bool {
+        *self == Self::Drop
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -50,6 +72,7 @@ impl Default for Settings {
             min_side: 64,
             max_redirects: 5,
             honour_opt_out: true,
+            on_hash_mismatch: OnHashMismatch::Drop,
             allow_hosts: Vec::new(),
             timeout_s: 20.0,
             retries: 2,

@@ -2,4 +2,5 @@
 
 #![allow(missing_docs, clippy::expect_used)]
 
+mod stored;
 mod web;

@@ -16,7 +16,7 @@ use laioncele_core::{DropReason, ImageId, NameId};
 
 type AnyError = Box<dyn std::error::Error>;
 
-fn jpeg(side: u32) -> Vec<u8> {
+pub(crate) fn jpeg(side: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     let image = RgbImage::from_fn(side, side, |x, y| {
         image::Rgb([(x * 3) as u8, (y * 2) as u8, 77])
@@ -129,7 +129,7 @@ fn start() -> std::io::Result<SocketAddr> {
     Ok(address)
 }
 
-fn known(name: NameId) -> KnownName {
+pub(crate) fn known(name: NameId) -> KnownName {
     let face = FaceVector(vec![0.5; 4]);
     KnownName {
         name_id: name,
@@ -236,6 +236,46 @@ fn each_failure_gets_its_drop_reason_and_good_photos_stay_untouched() -> Result<
     assert_eq!(
         dropped[&(Some(stranger), ImageId::of("http://a.example/good.jpg").0)],
         DropReason::UnknownName
+    );
+    Ok(())
+}
+
+#[test]
+fn a_hash_mismatch_is_tolerated_by_choice() -> Result<(), AnyError> {
+    let folder = tempfile::tempdir()?;
+    let settings = "[download_images]\non_hash_mismatch = \"keep\"\n";
+    let mut harness = StepHarness::new(folder.path(), settings)?;
+    let address = start()?;
+    let suffix = ".example".to_owned();
+    harness.runtime_environment.host_map = Some(HostMap { suffix, address });
+    let (name, url) = (NameId(7), "http://a.example/good.jpg");
+    let row = Candidate {
+        name_id: name,
+        image_id: ImageId::of(url),
+        url: url.to_owned(),
+        caption: "Mira Castellan at the premiere".to_owned(),
+        hash: Some("0123456789abcdef0123456789abcdef".to_owned()),
+        image_at: None,
+    };
+    let bucket = Partition::Bucket(0);
+    let inputs = vec![
+        harness.part(&bucket, vec![row])?,
+        harness.part(&bucket, vec![known(name)])?,
+    ];
+    let step = laioncele_download_images::steps().remove(0);
+    let record = harness.run(&*step, &bucket, inputs)?;
+    assert_eq!(harness.rows::<Photo>(&record)?.len(), 1);
+    // The default is in no key: those of earlier runs stay.
+    assert!(
+        !StepHarness::new(folder.path(), "")
+            .map(|h| step.settings(&h.manifest))??
+            .to_string()
+            .contains("on_hash_mismatch")
+    );
+    assert!(
+        step.settings(&harness.manifest)?
+            .to_string()
+            .contains("on_hash_mismatch")
     );
     Ok(())
 }
