@@ -13,6 +13,7 @@ mod help;
 mod models;
 mod ner;
 mod other_seeds;
+mod paper_manifest;
 mod recount;
 mod resume;
 mod sandbox;
