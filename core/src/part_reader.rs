@@ -82,7 +82,12 @@ impl Footer {
     }
 
     fn of(metadata: &ParquetMetaData) -> Result<Self, String> {
-        let chunks = || metadata.row_groups().iter().flat_map(|g| g.columns());
+        let chunks = || {
+            metadata
+                .row_groups()
+                .iter()
+                .flat_map(RowGroupMetaData::columns)
+        };
         let codec = chunks()
             .next()
             .map_or(Compression::SNAPPY, ColumnChunkMetaData::compression);

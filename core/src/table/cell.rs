@@ -148,7 +148,7 @@ impl Cell for Option<DropReason> {
     }
     fn write(values: Vec<Self>, _: &EmbeddingDims) -> Result<ArrayRef, String> {
         let words = values.into_iter().map(|v| v.map(DropReason::as_str));
-        Ok(Arc::new(StringArray::from_iter(words)))
+        Ok(Arc::new(words.collect::<StringArray>()))
     }
     fn read(array: &ArrayRef, _: &EmbeddingDims) -> Result<Vec<Self>, String> {
         let word = |text: &str| text.parse().map_err(|_| format!("unknown word `{text}`"));

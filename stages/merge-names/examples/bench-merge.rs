@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use laioncele_core::digest::KeyHasher;
 use laioncele_core::key::KeyParts;
@@ -67,7 +66,7 @@ fn measure(folder: &Path, mentions: &str, spellings: &str) -> Result<(), Failure
         "{mentions} mentions, {spellings} spellings, {SHARDS} shards, {BUCKETS} buckets"
     ));
     print(
-        "step              tasks  parts     rows out    seconds  peak MB   records kB  inline kB  scratch left",
+        "step              tasks  parts     rows out  CPU seconds  peak MB  records kB  inline kB",
     );
     let program = std::env::current_exe()?;
     let child = |arguments: &[&str]| -> Result<(), Failure> {
@@ -232,7 +231,7 @@ fn run_step(folder: &Path, name: &str) -> Result<(), Failure> {
     drop(parts.extract_if(.., |part| {
         !step.spec().reads.iter().any(|r| r.table == part.table)
     }));
-    let begun = Instant::now();
+    let begun = processor_seconds()?;
     let (mut tasks, mut parts_out, mut rows_out) = (0, 0, 0);
     let (mut records, mut inline) = (0, 0);
     for partition in partitions(&**step, &manifest, &parts)? {
@@ -260,10 +259,9 @@ fn run_step(folder: &Path, name: &str) -> Result<(), Failure> {
         .iter()
         .map(|list| serde_json::to_vec(list.parts()).map_or(0, |b| b.len()))
         .sum();
-    let scratch = std::fs::read_dir(store.local_path("cache/scratch")).map_or(0, Iterator::count);
     print(&format!(
-        "{name:<16} {tasks:>6} {parts_out:>6} {rows_out:>12} {:>10.1} {:>8} {:>12} {:>10} {scratch:>8}",
-        begun.elapsed().as_secs_f64(),
+        "{name:<16} {tasks:>6} {parts_out:>6} {rows_out:>12} {:>12.1} {:>8} {:>11} {:>10}",
+        processor_seconds()? - begun,
         peak_memory()? / 1_000_000,
         (records + listed) / 1000,
         inline / 1000,
@@ -389,4 +387,14 @@ fn peak_memory() -> Result<u64, Failure> {
         .ok_or("no VmHWM")?;
     let kilobytes: u64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
     Ok(kilobytes * 1024)
+}
+
+/// Seconds that processors spent on this process.
+fn processor_seconds() -> Result<f64, Failure> {
+    let text = std::fs::read_to_string("/proc/self/stat")?;
+    // The program's name, in brackets, may hold blanks.
+    let fields = text.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.map(str::parse::<u64>).sum::<Result<_, _>>()?;
+    Ok(ticks as f64 / 100.0)
 }

@@ -19,23 +19,15 @@ type Drop = (Unit, u64, Option<NameId>, DropReason, Option<String>);
 /// What a stage makes of mentions.
 #[derive(Debug, Default, PartialEq)]
 struct Made {
-    names: Vec<(NameId, String, Vec<(String, u64, String)>, u64, u64)>,
-    candidates: Vec<(NameId, ImageId, String, String, Option<String>)>,
+    names: Vec<Name>,
+    candidates: Vec<Candidate>,
     dropped: Vec<Drop>,
 }
 
 impl Made {
-    fn of(names: Vec<Name>, candidates: Vec<Candidate>, mut dropped: Vec<Drop>) -> Self {
-        let alias = |a: Alias| (a.spelling, a.mentions, a.merged_by);
-        let name = |n: Name| {
-            let aliases = n.aliases.into_iter().map(alias).collect();
-            (n.name_id, n.name, aliases, n.mentions, n.images)
-        };
-        let candidate = |c: Candidate| (c.name_id, c.image_id, c.url, c.caption, c.hash);
-        let mut names: Vec<_> = names.into_iter().map(name).collect();
-        let mut candidates: Vec<_> = candidates.into_iter().map(candidate).collect();
-        names.sort();
-        candidates.sort();
+    fn of(mut names: Vec<Name>, mut candidates: Vec<Candidate>, mut dropped: Vec<Drop>) -> Self {
+        names.sort_by_key(|name| name.name_id);
+        candidates.sort_by_key(|candidate| (candidate.name_id, candidate.image_id));
         dropped.sort();
         Self {
             names,
