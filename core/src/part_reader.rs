@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef, UInt64Type};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef, UInt32Type, UInt64Type};
 use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -79,6 +79,15 @@ impl Footer {
         let found = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(fail)?;
         part::check_schema::<R>(found.schema(), &part.path, dims)?;
         Self::of(found.metadata()).map_err(|reason| CoreError::parquet(&part.path, reason))
+    }
+
+    /// Reads the footer of a part, whatever its table.
+    ///
+    /// # Errors
+    /// [`CoreError::Parquet`] or a store error.
+    pub fn of_any(store: &Store, part: &Part) -> Result<Self, CoreError> {
+        let metadata = metadata(store, part)?;
+        Self::of(&metadata).map_err(|reason| CoreError::parquet(&part.path, reason))
     }
 
     fn of(metadata: &ParquetMetaData) -> Result<Self, String> {
@@ -338,33 +347,35 @@ impl PartReader {
             .map_err(|e| CoreError::parquet(&self.path, e))
     }
 
-    /// The values of a column of ids that is never null.
+    /// The values of a column of ids or counts that is never null, batch by batch.
     ///
     /// # Errors
-    /// A damaged part; a column of another type.
-    pub fn ids(
+    /// A column of another type; a damaged part.
+    pub fn numbers(
         self,
         column: &str,
     ) -> Result<impl Iterator<Item = Result<Vec<u64>, CoreError>>, CoreError> {
         let path = self.path.clone();
         let batches = self.columns(&[column]);
-        let whole = batches.schema()?;
-        if !whole
-            .fields()
-            .iter()
-            .any(|f| f.data_type() == &DataType::UInt64)
-        {
+        let schema = batches.schema()?;
+        let known =
+            |field: &FieldRef| matches!(field.data_type(), DataType::UInt64 | DataType::UInt32);
+        if !schema.fields().iter().any(known) {
             return Err(CoreError::parquet(
                 &path,
-                format!("no column `{column}` of ids"),
+                format!("no column `{column}` of numbers"),
             ));
         }
         Ok(batches.map(move |batch| {
             let batch = batch?;
-            let ids = batch.column(0).as_primitive_opt::<UInt64Type>();
-            let ids = ids.filter(|ids| ids.null_count() == 0);
-            let ids = ids.ok_or_else(|| CoreError::parquet(&path, "ids are missing".to_owned()))?;
-            Ok(ids.values().to_vec())
+            let column = batch.column(0);
+            if column.null_count() > 0 {
+                return Err(CoreError::parquet(&path, "numbers are missing".to_owned()));
+            }
+            Ok(match column.as_primitive_opt::<UInt32Type>() {
+                Some(numbers) => numbers.values().iter().copied().map(u64::from).collect(),
+                None => column.as_primitive::<UInt64Type>().values().to_vec(),
+            })
         }))
     }
 
@@ -527,6 +538,13 @@ mod tests {
         assert_eq!(names, ["name_id", "mentions"]);
         let batch = reader.next().expect("a batch")?;
         assert_eq!((batch.num_columns(), batch.num_rows()), (2, 2));
+        let footer = Arc::new(Footer::of_any(&reader.store, &part)?);
+        let reader = || PartReader::new(reader.store.clone(), &part, footer.clone());
+        for (column, expected) in [("mentions", [1, 2]), ("bucket", [0, 0])] {
+            let numbers: Result<Vec<_>, _> = reader().numbers(column)?.collect();
+            assert_eq!(numbers?.concat(), expected);
+        }
+        assert!(reader().numbers("name").is_err() && reader().numbers("nothing").is_err());
         Ok(())
     }
 

@@ -86,7 +86,6 @@ impl Launch for Local {
             .env("RUST_LOG", &options.log_filter)
             .env("RAYON_NUM_THREADS", &threads)
             .env("OMP_NUM_THREADS", &threads)
-            .env("POLARS_MAX_THREADS", &threads)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -1,13 +1,16 @@
 //! Similarities of labelled pairs of images, by the manifest's networks.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use laioncele_core::error::chain;
+use laioncele_core::part::read_batches;
 use laioncele_core::{CoreError, Manifest};
 use laioncele_face::calibration::{Curve, Tally};
 use laioncele_face::{FaceNets, Search, cosine};
-use polars::prelude::{DataFrame, ParquetReader, SerReader};
 use rayon::prelude::*;
 
 use super::Measured;
@@ -76,30 +79,47 @@ fn look(nets: &FaceNets, folder: &Path, pairs: &[Pair]) -> Result<Seen, Failure>
 }
 
 fn read(file: &Path) -> Result<Vec<Pair>, Failure> {
-    let open = File::open(file).map_err(|e| CoreError::from_io(file, e))?;
+    let bytes = std::fs::read(file).map_err(|e| CoreError::from_io(file, e))?;
     let wrong = |e: &dyn std::fmt::Display| {
         let text = format!("{}: {e}", file.display());
         Failure::new(Exit::Environment, text)
             .hint("the columns are `a` and `b`, texts, and `same`, a boolean")
     };
-    let frame = ParquetReader::new(open).finish().map_err(|e| wrong(&e))?;
-    let pairs = rows(&frame).map_err(|e| wrong(&e))?;
-    match pairs {
-        Some(pairs) => Ok(pairs),
-        None => Err(wrong(&"a value is null")),
+    let broken = |e: CoreError| wrong(&chain(&e));
+    let mut pairs = Vec::new();
+    for batch in read_batches(bytes.into(), &file.to_string_lossy()).map_err(broken)? {
+        let batch = batch.map_err(broken)?;
+        let (a, b) = (
+            column(&batch, "a", &DataType::Utf8).map_err(|e| wrong(&e))?,
+            column(&batch, "b", &DataType::Utf8).map_err(|e| wrong(&e))?,
+        );
+        let same = column(&batch, "same", &DataType::Boolean).map_err(|e| wrong(&e))?;
+        let texts = a.as_string::<i32>().iter().zip(b.as_string::<i32>());
+        for ((a, b), same) in texts.zip(same.as_boolean()) {
+            let (Some(a), Some(b), Some(same)) = (a, b, same) else {
+                return Err(wrong(&"a value is null"));
+            };
+            pairs.push(Pair {
+                a: a.to_owned(),
+                b: b.to_owned(),
+                same,
+            });
+        }
     }
+    Ok(pairs)
 }
 
-/// The rows; `None` where a value is null.
-fn rows(frame: &DataFrame) -> polars::prelude::PolarsResult<Option<Vec<Pair>>> {
-    let (a, b) = (frame.column("a")?.str()?, frame.column("b")?.str()?);
-    let same = frame.column("same")?.bool()?;
-    let row = |((a, b), same): ((Option<&str>, Option<&str>), Option<bool>)| {
-        Some(Pair {
-            a: a?.to_owned(),
-            b: b?.to_owned(),
-            same: same?,
-        })
-    };
-    Ok(a.iter().zip(b.iter()).zip(same.iter()).map(row).collect())
+/// A column as values of `of`, which it must be or be another form of: texts come in three.
+fn column(batch: &RecordBatch, name: &str, of: &DataType) -> Result<ArrayRef, String> {
+    let found = batch
+        .column_by_name(name)
+        .ok_or_else(|| format!("no column `{name}`"))?;
+    let text = matches!(
+        found.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..)
+    );
+    if found.data_type() != of && !(text && *of == DataType::Utf8) {
+        return Err(format!("column `{name}` is {}", found.data_type()));
+    }
+    cast(found, of).map_err(|e| format!("column `{name}`: {e}"))
 }

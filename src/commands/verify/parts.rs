@@ -96,7 +96,7 @@ fn first_elsewhere<R: Row>(
     bucket: u32,
 ) -> Result<Option<NameId>, CoreError> {
     let footer = Arc::new(Footer::read::<R>(store, part, dims)?);
-    for ids in PartReader::new(store.clone(), part, footer).ids("name_id")? {
+    for ids in PartReader::new(store.clone(), part, footer).numbers("name_id")? {
         let mut names = ids?.into_iter().map(NameId);
         if let Some(name) = names.find(|name| name.bucket(buckets) != bucket) {
             return Ok(Some(name));

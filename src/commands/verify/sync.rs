@@ -2,13 +2,13 @@
 //! photos, its embedding, its known face and its four portraits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Cursor;
+use std::sync::Arc;
 
 use laioncele_core::ledger::Record;
+use laioncele_core::part_reader::Footer;
 use laioncele_core::store::Store;
-use laioncele_core::{CoreError, ImageId, NameId, Part, TableId};
+use laioncele_core::{CoreError, ImageId, NameId, Part, PartReader, TableId};
 use laioncele_inference::agreement::PORTRAITS;
-use polars::prelude::{DataFrame, ParquetReader, PolarsResult, SerReader};
 
 use super::Findings;
 use crate::failure::Failure;
@@ -132,25 +132,14 @@ impl Tables<'_> {
 
     /// Reads two columns only, without the images.
     fn read(&self, part: &Part, second: &str) -> Result<Vec<(u64, u64)>, CoreError> {
-        let bytes = self.store.get(&part.path)?;
-        let mut columns = vec!["name_id".to_owned(), second.to_owned()];
-        columns.dedup();
-        let fail = |e| CoreError::parquet(&part.path, e);
-        let frame = ParquetReader::new(Cursor::new(bytes))
-            .with_columns(Some(columns))
-            .finish()
-            .map_err(fail)?;
-        let names = numbers(&frame, "name_id").map_err(fail)?;
-        let seconds = numbers(&frame, second).map_err(fail)?;
+        let footer = Arc::new(Footer::of_any(self.store, part)?);
+        let column = |name: &str| -> Result<Vec<Vec<u64>>, CoreError> {
+            let reader = PartReader::new(self.store.clone(), part, footer.clone());
+            reader.numbers(name)?.collect()
+        };
+        let (names, seconds) = (column("name_id")?.concat(), column(second)?.concat());
         Ok(names.into_iter().zip(seconds).collect())
     }
-}
-
-fn numbers(frame: &DataFrame, column: &str) -> PolarsResult<Vec<u64>> {
-    let column = frame
-        .column(column)?
-        .cast(&polars::prelude::DataType::UInt64)?;
-    Ok(column.u64()?.into_no_null_iter().collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Stage 9, filter-counts: names with enough matching photos become identities.
 
-mod frames;
+mod rank;
 mod settings;
 
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use laioncele_core::{
     StageName, Step, StepSpec, TableId, Task, Unit,
 };
 
-use frames::{Counted, Ranked};
+use rank::{Counted, Ranked};
 pub use settings::Settings;
 
 /// The steps of this stage.
@@ -46,8 +46,8 @@ impl Step for FilterCounts {
         let settings = Settings::from_manifest(task.manifest())?;
         let parts = |table| task.inputs(table).cloned().collect::<Vec<Part>>();
         let (names, matches) = (parts(TableId::KnownNames), parts(TableId::Matches));
-        let names = frames::count(task, &names, &matches)?;
-        let photos = frames::rank(task, &matches)?;
+        let names = rank::count(task, &names, &matches)?;
+        let photos = rank::rank(task, &matches)?;
         drop_names(task, &names, &settings);
         let kept = drop_photos(task, &photos, &settings);
         let identities = identities(task, &matches, &kept, names)?;

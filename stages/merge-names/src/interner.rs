@@ -3,7 +3,7 @@
 
 use std::hash::BuildHasher;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 
 use crate::merge::SpellingTable;
 
@@ -19,6 +19,8 @@ pub(crate) struct Interner {
     table: SpellingTable,
     /// Numbers of texts at their hashes: a power of two, at most three quarters full.
     slots: Vec<u32>,
+    /// Seeded at random, for texts that were written to collide. Numbers do not depend on it.
+    hasher: RandomState,
 }
 
 impl Interner {
@@ -56,11 +58,15 @@ impl Interner {
     /// The slot of `text`, or the free one where it belongs.
     fn find(&self, text: &str) -> usize {
         let mask = self.slots.len() - 1;
-        let mut slot = hash(text) & mask;
+        let mut slot = self.hash(text) & mask;
         while self.slots[slot] != FREE && self.table.spelling(self.slots[slot] as usize) != text {
             slot = (slot + 1) & mask;
         }
         slot
+    }
+
+    fn hash(&self, text: &str) -> usize {
+        self.hasher.hash_one(text) as usize
     }
 
     fn grow(&mut self) {
@@ -70,17 +76,13 @@ impl Interner {
         self.slots = vec![FREE; size];
         let mask = size - 1;
         for number in 0..self.table.len() {
-            let mut slot = hash(self.table.spelling(number)) & mask;
+            let mut slot = self.hash(self.table.spelling(number)) & mask;
             while self.slots[slot] != FREE {
                 slot = (slot + 1) & mask;
             }
             self.slots[slot] = number as u32;
         }
     }
-}
-
-fn hash(text: &str) -> usize {
-    FixedState::default().hash_one(text) as usize
 }
 
 #[cfg(test)]
