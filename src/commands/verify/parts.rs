@@ -42,7 +42,7 @@ pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), Fa
             Err(error) => return Err(error.into()),
         }
     }
-    check_inputs(store, &records, &mut findings.problems)
+    Ok(check_inputs(store, &records, &mut findings.problems)?)
 }
 
 /// Bytes of a part that is what its record says.
@@ -110,7 +110,7 @@ fn check_inputs(
     store: &Store,
     records: &[Record],
     problems: &mut Vec<String>,
-) -> Result<(), Failure> {
+) -> Result<(), CoreError> {
     // Many records name one list: each is read once.
     let mut lists = BTreeMap::new();
     for list in records.iter().flat_map(|record| &record.lists) {
@@ -123,7 +123,7 @@ fn check_inputs(
                 problems.push(error.to_string());
                 None
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         lists.insert(list.digest, content);
     }
@@ -150,4 +150,112 @@ fn check_inputs(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use laioncele_core::StageName;
+    use laioncele_core::key::KeyParts;
+    use laioncele_core::ledger::RECORD_FORMAT;
+    use laioncele_core::testing::StepHarness;
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name {
+            name_id: NameId::of(text),
+            name: text.to_owned(),
+            aliases: Vec::new(),
+            mentions: 5,
+            images: 5,
+        }
+    }
+
+    /// The record of a task that read `inputs` and `list`, as its key says.
+    fn record(inputs: Vec<Part>, list: &PartList) -> Record {
+        let own = |part: &Part| {
+            let name = format!("{}/{}", part.table, part.partition);
+            (name, content_of_parts([part]))
+        };
+        let mut named: BTreeMap<_, _> = inputs.iter().map(own).collect();
+        named.insert(list.reference().table.to_string(), list.content());
+        let key_parts = KeyParts {
+            version: 1,
+            settings: BTreeMap::from([("run.buckets".to_owned(), "2".to_owned())]),
+            models: BTreeMap::new(),
+            inputs: named,
+        };
+        Record {
+            format: RECORD_FORMAT,
+            stage: StageName::MergeNames,
+            step: "count-images".to_owned(),
+            partition: Partition::Bucket(0),
+            key: key_parts.key("count-images", &Partition::Bucket(0)),
+            key_parts,
+            attempt: "a".to_owned(),
+            inputs,
+            lists: vec![list.reference().clone()],
+            outputs: Vec::new(),
+            balances: Vec::new(),
+            metrics: BTreeMap::new(),
+            started: std::time::UNIX_EPOCH,
+            seconds: 1.0,
+            host: String::new(),
+            program: String::new(),
+        }
+    }
+
+    #[test]
+    fn names_in_another_bucket_are_found() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let harness = StepHarness::new(folder.path(), "")?;
+        let own = |bucket: u32| {
+            let names = (0..20).map(|k| name(&format!("Name {k}")));
+            let own = names.filter(|name| name.name_id.bucket(2) == bucket);
+            own.collect::<Vec<_>>()
+        };
+        let record = record(Vec::new(), &PartList::new(TableId::Mentions, Vec::new()));
+        let problem = |names: Vec<Name>| {
+            let part = harness.part(&Partition::Bucket(0), names)?;
+            rows_elsewhere(
+                &harness.store,
+                &record,
+                &part,
+                &harness.manifest.embedding_dims,
+            )
+        };
+        assert_eq!(problem(own(0))?, None);
+        let mut mixed = own(0);
+        mixed.extend(own(1).into_iter().take(1));
+        let found = problem(mixed)?.expect("a name of bucket 1");
+        assert!(found.contains("lies in bucket 0, its own is 1"), "{found}");
+        Ok(())
+    }
+
+    #[test]
+    fn inputs_that_are_not_those_of_the_key_are_found() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let harness = StepHarness::new(folder.path(), "")?;
+        let store = &harness.store;
+        let part = |k: u32| harness.part(&Partition::Bucket(k), vec![name(&format!("Name {k}"))]);
+        let list = PartList::new(TableId::Names, vec![part(0)?, part(1)?]);
+        list.store(store)?;
+        let good = record(Vec::new(), &list);
+        let found = |record: Record| {
+            let mut problems = Vec::new();
+            check_inputs(store, &[record], &mut problems).map(|()| problems)
+        };
+        assert_eq!(found(good.clone())?, Vec::<String>::new());
+        let mut other = good.clone();
+        other.inputs.push(part(1)?);
+        assert_eq!(found(other)?.len(), 1);
+        let mut other = good.clone();
+        let shorter = PartList::new(TableId::Names, vec![part(0)?]);
+        shorter.store(store)?;
+        other.lists = vec![shorter.reference().clone()];
+        assert_eq!(found(other)?.len(), 1);
+        store.put(&format!("lists/{}.json", list.reference().digest), "[]")?;
+        assert!(found(good)?[0].contains("digest"));
+        Ok(())
+    }
 }
