@@ -26,7 +26,7 @@ use crate::partition::Partition;
 use crate::resources::Resources;
 use crate::spec::{Progress, RuntimeEnvironment, TaskSpec};
 use crate::store::Store;
-use crate::table::{EmbeddingDims, Row, TableId};
+use crate::table::{Cell, EmbeddingDims, Row, TableId};
 
 /// Receives a task's progress. Called often: an implementation decides what to pass on.
 pub trait ProgressReporter: Send {
@@ -235,6 +235,17 @@ impl Task {
     ) -> Result<impl Iterator<Item = Result<RecordBatch, CoreError>> + use<R>, StageError> {
         let (store, dims) = (&self.context.store, self.embedding_dims());
         Ok(part_rows::read_columns::<R>(store, part, dims, columns)?)
+    }
+
+    /// The values of a column of such a batch.
+    ///
+    /// # Errors
+    /// No such column, or one of another type.
+    pub fn column<T: Cell>(&self, batch: &RecordBatch, name: &str) -> Result<Vec<T>, StageError> {
+        let fail = |reason: String| StageError::data(format!("column `{name}`: {reason}"));
+        let column = batch.column_by_name(name);
+        let column = column.ok_or_else(|| fail("it is not there".to_owned()))?;
+        T::read(column, self.embedding_dims()).map_err(fail)
     }
 
     /// The rows of a part with these numbers, which are ascending ([`part_rows::read_selected`]).

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use laioncele_core::table::{Cell, NameEmbedding, Portrait};
-use laioncele_core::{EmbeddingDims, NameId, Part, StageError, TableId, Task};
+use laioncele_core::table::{NameEmbedding, Portrait};
+use laioncele_core::{NameId, Part, StageError, TableId, Task};
 use laioncele_inference::agreement::PORTRAITS;
 
 /// A portrait: its name and index.
@@ -85,23 +85,13 @@ impl EarlierPortraits {
 /// All rows of a part, without their images.
 fn rows(task: &Task, part: &Part) -> Result<Vec<Found>, StageError> {
     const COLUMNS: [&str; 4] = ["name_id", "index", "seed", "settings"];
-    fn column<T: Cell>(
-        batch: &arrow::array::RecordBatch,
-        name: &str,
-        dims: &EmbeddingDims,
-    ) -> Result<Vec<T>, StageError> {
-        let column = batch.column_by_name(name);
-        let column = column.ok_or_else(|| StageError::data(format!("no column `{name}`")))?;
-        T::read(column, dims).map_err(StageError::data)
-    }
-    let dims = task.embedding_dims();
     let mut found = Vec::new();
     for batch in task.read_columns::<Portrait>(part, &COLUMNS)? {
         let batch = batch?;
-        let names = column::<NameId>(&batch, COLUMNS[0], dims)?.into_iter();
-        let indices = column::<u32>(&batch, COLUMNS[1], dims)?;
-        let seeds = column::<u64>(&batch, COLUMNS[2], dims)?;
-        let settings = column::<String>(&batch, COLUMNS[3], dims)?;
+        let names = task.column::<NameId>(&batch, COLUMNS[0])?.into_iter();
+        let indices = task.column::<u32>(&batch, COLUMNS[1])?;
+        let seeds = task.column::<u64>(&batch, COLUMNS[2])?;
+        let settings = task.column::<String>(&batch, COLUMNS[3])?;
         let rows = names.zip(indices).zip(seeds).zip(settings);
         found.extend(rows.map(|((key, seed), settings)| Found {
             key,

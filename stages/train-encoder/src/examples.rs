@@ -4,15 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use bytes::Bytes;
 use half::f16;
-use laioncele_core::table::{Cell, NameVector, PhotoFeature};
+use laioncele_core::table::{LaionCele, NameVector, PhotoFeature};
 use laioncele_core::{
-    CoreError, DropReason, EmbeddingDims, ImageId, KeyHasher, NameId, StageError, TableId, Task,
-    Unit,
+    DropReason, EmbeddingDims, ImageId, KeyHasher, NameId, StageError, TableId, Task, Unit,
 };
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// A person: a name embedding and where the photos' features are.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,44 +124,25 @@ impl Examples {
 
 /// Name → (embedding, its photos by id), read from the dataset without its images.
 fn dataset(task: &Task) -> Result<BTreeMap<NameId, (Vec<f16>, Vec<ImageId>)>, StageError> {
+    const COLUMNS: [&str; 3] = ["name_id", "name_embedding", "image_id"];
     let mut people: BTreeMap<NameId, (Vec<f16>, Vec<ImageId>)> = BTreeMap::new();
     for part in task.inputs(TableId::LaionCele) {
-        let fail = |reason: String| CoreError::parquet(&part.path, reason);
-        let bytes = task.read_bytes(part)?;
-        for (name_id, name, image_id) in pairs(bytes, task.embedding_dims()).map_err(fail)? {
-            let person = people.entry(name_id).or_insert_with(|| (name, Vec::new()));
-            person.1.push(image_id);
+        for batch in task.read_columns::<LaionCele>(part, &COLUMNS)? {
+            let batch = batch?;
+            let names = task.column::<NameId>(&batch, COLUMNS[0])?.into_iter();
+            let embeddings = task.column::<NameVector>(&batch, COLUMNS[1])?;
+            let images = task.column::<ImageId>(&batch, COLUMNS[2])?;
+            for ((name_id, name), image_id) in names.zip(embeddings).zip(images) {
+                let person = people.entry(name_id);
+                let person = person.or_insert_with(|| (name.0, Vec::new()));
+                person.1.push(image_id);
+            }
         }
     }
     people
         .values_mut()
         .for_each(|(_, images)| images.sort_unstable());
     Ok(people)
-}
-
-type Pair = (NameId, Vec<f16>, ImageId);
-
-fn pairs(parquet: Bytes, dims: &EmbeddingDims) -> Result<Vec<Pair>, String> {
-    const COLUMNS: [&str; 3] = ["name_id", "name_embedding", "image_id"];
-    let text = |error: parquet::errors::ParquetError| error.to_string();
-    let builder = ParquetRecordBatchReaderBuilder::try_new(parquet).map_err(text)?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
-    let reader = builder.with_projection(mask).build().map_err(text)?;
-    let mut pairs = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|error| error.to_string())?;
-        let column = |name: &str| {
-            batch
-                .column_by_name(name)
-                .ok_or_else(|| format!("no column `{name}`"))
-        };
-        let names = NameId::read(column(COLUMNS[0])?, dims)?;
-        let embeddings = NameVector::read(column(COLUMNS[1])?, dims)?;
-        let images = ImageId::read(column(COLUMNS[2])?, dims)?;
-        let rows = names.into_iter().zip(embeddings).zip(images);
-        pairs.extend(rows.map(|((name, embedding), image)| (name, embedding.0, image)));
-    }
-    Ok(pairs)
 }
 
 /// Sets the fraction `share` of the people apart (one at least, if there are two and `share` is not

@@ -60,12 +60,16 @@ impl Step for VerifyPortraits {
     }
 }
 
-/// The names' texts.
+/// The names' texts; their embeddings are not read.
 fn texts(task: &Task) -> Result<HashMap<NameId, String>, StageError> {
+    const COLUMNS: [&str; 2] = ["name_id", "name"];
     let mut texts = HashMap::new();
     for part in task.inputs(TableId::NameEmbeddings) {
-        let names = task.read_part::<NameEmbedding>(part)?.into_iter();
-        texts.extend(names.map(|name| (name.name_id, name.name)));
+        for batch in task.read_columns::<NameEmbedding>(part, &COLUMNS)? {
+            let batch = batch?;
+            let ids = task.column::<NameId>(&batch, COLUMNS[0])?.into_iter();
+            texts.extend(ids.zip(task.column::<String>(&batch, COLUMNS[1])?));
+        }
     }
     Ok(texts)
 }
