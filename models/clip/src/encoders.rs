@@ -272,7 +272,7 @@ mod tests {
     /// of the image alone but for rounding.
     #[test]
     fn features_of_a_batch_do_not_depend_on_neighbours() {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-a");
         let folder = |name: &str| fixtures.join(name);
         let encoders = ImageEncoders::load(
             &folder("clip-l"),
