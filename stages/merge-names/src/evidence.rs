@@ -100,6 +100,20 @@ impl WordCounts {
         self.0.get(key).copied().unwrap_or_default()
     }
 
+    /// All words with their counts, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Counts)> {
+        self.0.iter().map(|(word, counts)| (&**word, *counts))
+    }
+
+    /// The sums of all words' counts.
+    pub fn totals(&self) -> Counts {
+        let mut sum = Counts::default();
+        for (_, counts) in self.iter() {
+            sum.add(counts);
+        }
+        sum
+    }
+
     /// Distinct words.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -37,7 +37,7 @@ pub(crate) struct MergeSpellings;
 const SPEC: StepSpec = StepSpec {
     name: "merge-spellings",
     stage: StageName::MergeNames,
-    version: 1,
+    version: 2,
     partitioning: Partitioning::Once,
     reads: &[Reads::all(TableId::Spellings), Reads::all(TableId::Words)],
     writes: &[TableId::Verdicts, TableId::MergedNames],

@@ -1,6 +1,7 @@
 //! Name case: what capitals and small letters a name word gets.
 
 use super::lexicon::LEXICON;
+use super::vocabulary::list;
 
 /// Suffixes that keep their capitals.
 pub(super) fn is_numeral(word: &str) -> bool {
@@ -26,7 +27,7 @@ pub(super) fn is_mixed(word: &str) -> bool {
 /// `word` in name case; `first` says that it opens the name, so that a particle is capitalised.
 pub(super) fn name_case(word: &str, first: bool) -> String {
     let lower = word.to_lowercase();
-    if !first && LEXICON.is_particle(&lower) {
+    if !first && LEXICON.is(&lower, list::PARTICLE) {
         return lower;
     }
     if !first && is_numeral(word) {

@@ -1,7 +1,9 @@
 //! The clauses of a mention: credits, captions after a dash, "Last, First", brackets and nicknames.
 
+use super::knowledge::Knowledge;
 use super::lexicon::LEXICON;
 use super::spelling::{Rejection, Spelling};
+use super::vocabulary::list;
 use super::word::{bare, is_suffix};
 use super::words;
 use crate::fold::fold_key;
@@ -10,7 +12,7 @@ use crate::fold::fold_key;
 const FILE_ENDINGS: [&str; 7] = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif"];
 
 /// The name in a repaired mention.
-pub(super) fn read_mention(text: &str) -> Result<Spelling, Rejection> {
+pub(super) fn read_mention(text: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
     let text = without_file_ending(text);
     let lower = text.to_lowercase();
     if is_address(&lower) || LEXICON.is_no_name(lower.trim_end_matches(['.', ',', '!', '?', '\'']))
@@ -21,7 +23,7 @@ pub(super) fn read_mention(text: &str) -> Result<Spelling, Rejection> {
     let mut best: Option<Result<Spelling, Rejection>> = None;
     let mut full_names: Vec<String> = Vec::new();
     for clause in clauses(&text) {
-        let found = read_clause(clause.text);
+        let found = read_clause(clause.text, knowledge);
         if let Ok(spelling) = &found
             && !spelling.mononym
             && (clause.lists_people || full_names.is_empty())
@@ -164,10 +166,10 @@ fn clauses(text: &str) -> Vec<Clause<'_>> {
 
 /// The name in one clause, whose commas may stand before a suffix, in "Last, First", or between
 /// people.
-fn read_clause(clause: &str) -> Result<Spelling, Rejection> {
+fn read_clause(clause: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
     if clause
         .split_whitespace()
-        .all(|w| LEXICON.is_agency(&bare(w)))
+        .all(|w| LEXICON.is(&bare(w), list::AGENCY))
     {
         return Err(Rejection::NotAName);
     }
@@ -181,22 +183,26 @@ fn read_clause(clause: &str) -> Result<Spelling, Rejection> {
     {
         match bare(part) {
             word if i > 0 && is_suffix(word.trim_end_matches("'s")) => suffix = part,
-            word if i > 0 && LEXICON.is_credential(&word) => {}
+            word if i > 0 && LEXICON.is(&word, list::CREDENTIAL) => {}
             _ => parts.push(part),
         }
     }
-    let with_suffix = |text: String| words::read_words(format!("{text} {suffix}").trim());
+    let with_suffix =
+        |text: String| words::read_words(format!("{text} {suffix}").trim(), knowledge);
     match parts.as_slice() {
         [] => Err(Rejection::NotAName),
         [only] => with_suffix((*only).to_owned()),
         [first, second, rest @ ..] => {
-            if LEXICON.is_place_after_comma(&bare(second)) {
+            if LEXICON.is(&bare(second), list::AFTER_COMMA) {
                 return Err(Rejection::NotAName);
             }
             if is_last_first(first, second) && rest.is_empty() {
                 return with_suffix(format!("{second} {first}"));
             }
-            let (one, other) = (with_suffix((*first).to_owned()), words::read_words(second));
+            let (one, other) = (
+                with_suffix((*first).to_owned()),
+                words::read_words(second, knowledge),
+            );
             match (&one, &other) {
                 (Ok(a), Ok(b)) if !a.mononym && !b.mononym && a.name != b.name => {
                     Err(Rejection::SeveralPeople)
@@ -228,19 +234,19 @@ fn is_last_first(first: &str, second: &str) -> bool {
     }
     let capitals =
         |text: &str| text.chars().any(char::is_alphabetic) && !text.chars().any(char::is_lowercase);
-    let particle_first = last.len() > 1 && LEXICON.is_particle(&last_bare[0]);
+    let particle_first = last.len() > 1 && LEXICON.is(&last_bare[0], list::PARTICLE);
     let given_known = LEXICON.is_given_name(&given_bare[0]) || given_bare[0].chars().count() == 1;
     match last.len() {
         1 => {
-            !LEXICON.is_leading(&given_bare[0])
-                && (given_known || !LEXICON.is_lasting_title(&last_bare[0]))
+            !LEXICON.is(&given_bare[0], list::LEADING)
+                && (given_known || !LEXICON.is(&last_bare[0], list::LASTING_TITLE))
         }
         _ if particle_first || (capitals(first) && !capitals(second)) => true,
         2 => {
             given.len() == 1
                 && given_known
                 && !LEXICON.is_given_name(&last_bare[0])
-                && !LEXICON.is_leading(&last_bare[0])
+                && !LEXICON.is(&last_bare[0], list::LEADING)
         }
         _ => false,
     }

@@ -7,14 +7,19 @@
 
 mod case;
 mod clauses;
+mod knowledge;
 mod lexicon;
 mod normalizer;
+mod plain;
 mod repair;
+mod score;
 mod spelling;
+mod vocabulary;
 mod word;
 mod words;
 mod writing;
 
+use knowledge::Knowledge;
 pub(crate) use lexicon::LEXICON;
 pub use normalizer::{Evidence, Normalizer, SeveralPeople};
 pub use spelling::{Rejection, Spelling};
@@ -26,17 +31,32 @@ const LONGEST_MENTION: usize = 400;
 /// Passes after which a text that still changes is none.
 const MOST_PASSES: usize = 4;
 
-/// The name in `mention`.
+/// The name in `mention`, by the lists alone.
 ///
 /// # Errors
 /// A [`Rejection`] where it holds none, or several.
 pub fn normalize(mention: &str) -> Result<Spelling, Rejection> {
+    normalize_by(mention, &Knowledge::default())
+}
+
+fn normalize_by(mention: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
     if mention.len() > LONGEST_MENTION {
         return Err(Rejection::NotAName);
     }
-    let mut spelling = one_pass(mention)?;
+    if let Some(read) = plain::read(mention, knowledge) {
+        return read;
+    }
+    read_until_stable(mention, knowledge)
+}
+
+/// Reads the mention, then the name that was found, until nothing changes.
+fn read_until_stable(mention: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
+    let mut spelling = one_pass(mention, knowledge)?;
     for _ in 0..MOST_PASSES {
-        let again = one_pass(&spelling.name)?;
+        if spelling.name == mention {
+            return Ok(spelling);
+        }
+        let again = one_pass(&spelling.name, knowledge)?;
         if again.name == spelling.name {
             return Ok(spelling);
         }
@@ -48,12 +68,12 @@ pub fn normalize(mention: &str) -> Result<Spelling, Rejection> {
     Err(Rejection::NotAName)
 }
 
-fn one_pass(text: &str) -> Result<Spelling, Rejection> {
+fn one_pass(text: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
     let repaired = repair::repair(text);
     if repaired.contains(char::REPLACEMENT_CHARACTER) {
         return Err(Rejection::NotAName);
     }
-    let spelling = clauses::read_mention(&repaired)?;
+    let spelling = clauses::read_mention(&repaired, knowledge)?;
     let name = repair::tidy(&spelling.name);
     if name.is_empty() {
         Err(Rejection::NotAName)

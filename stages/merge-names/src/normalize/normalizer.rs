@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::knowledge::Knowledge;
 use super::spelling::{Rejection, Spelling};
 use crate::evidence::WordCounts;
 
@@ -26,8 +27,7 @@ pub struct Evidence {
 /// Finds the names in mentions.
 #[derive(Clone, Debug, Default)]
 pub struct Normalizer {
-    #[expect(dead_code, reason = "read as soon as scores are")]
-    evidence: Evidence,
+    knowledge: Knowledge,
     several_people: SeveralPeople,
 }
 
@@ -35,7 +35,7 @@ impl Normalizer {
     /// A normalizer that rejects mentions of several people.
     pub fn new(evidence: Evidence) -> Self {
         Self {
-            evidence,
+            knowledge: Knowledge::new(&evidence.words),
             several_people: SeveralPeople::Reject,
         }
     }
@@ -51,6 +51,97 @@ impl Normalizer {
     /// # Errors
     /// A [`Rejection`] where it holds none, or several people and these are rejected.
     pub fn normalize(&self, mention: &str) -> Result<Vec<Spelling>, Rejection> {
-        super::normalize(mention).map(|spelling| vec![spelling])
+        let found = super::normalize_by(mention, &self.knowledge);
+        if self.several_people == SeveralPeople::Split && found == Err(Rejection::SeveralPeople) {
+            let people = people_in(mention, &self.knowledge);
+            return if people.is_empty() {
+                Err(Rejection::SeveralPeople)
+            } else {
+                Ok(people)
+            };
+        }
+        found.map(|spelling| vec![spelling])
+    }
+}
+
+/// The full names in a mention of several people, each once, in their order. What is no full name
+/// (`Brad and Angelina`) is none.
+fn people_in(mention: &str, knowledge: &Knowledge) -> Vec<Spelling> {
+    let repaired = super::repair::repair(mention);
+    let mut people: Vec<Spelling> = Vec::new();
+    for piece in people_apart(&repaired) {
+        if let Ok(spelling) = super::normalize_by(&piece, knowledge)
+            && !spelling.mononym
+            && people.iter().all(|p| p.name != spelling.name)
+        {
+            people.push(spelling);
+        }
+    }
+    people
+}
+
+/// The text cut at the signs and words that part people.
+fn people_apart(text: &str) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for word in text.split_whitespace() {
+        if super::words::joins_people(word.trim_matches(',')) {
+            pieces.push(String::new());
+            continue;
+        }
+        for (i, part) in word.split([',', '/', '|', ';', '&', '+']).enumerate() {
+            if i > 0 {
+                pieces.push(String::new());
+            }
+            if let Some(piece) = pieces.last_mut()
+                && !part.is_empty()
+            {
+                piece.push_str(if piece.is_empty() { "" } else { " " });
+                piece.push_str(part);
+            }
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(mention: &str) -> Result<Vec<String>, Rejection> {
+        let normalizer = Normalizer::default().with_several_people(SeveralPeople::Split);
+        let found = normalizer.normalize(mention)?;
+        Ok(found.into_iter().map(|s| s.name).collect())
+    }
+
+    #[test]
+    fn several_people_are_split_into_their_full_names_where_that_is_wanted() {
+        for (mention, wanted) in [
+            (
+                "Brad Pitt and Angelina Jolie",
+                &["Brad Pitt", "Angelina Jolie"][..],
+            ),
+            (
+                "BRAD PITT & ANGELINA JOLIE",
+                &["Brad Pitt", "Angelina Jolie"],
+            ),
+            (
+                "Serena Williams vs. Naomi Osaka",
+                &["Serena Williams", "Naomi Osaka"],
+            ),
+            ("Idris Elba, Kate Winslet", &["Idris Elba", "Kate Winslet"]),
+            ("Idris Elba/Kate Winslet", &["Idris Elba", "Kate Winslet"]),
+            ("Brad Pitt and Angelina", &["Brad Pitt"]),
+            ("Emma Watson", &["Emma Watson"]),
+        ] {
+            let found = split(mention).unwrap_or_default();
+            assert_eq!(found, wanted, "{mention}");
+        }
+        assert_eq!(split("Brad and Angelina"), Err(Rejection::SeveralPeople));
+        assert_eq!(split("wooden kitchen table"), Err(Rejection::NotAName));
+        let rejecting = Normalizer::default();
+        assert_eq!(
+            rejecting.normalize("Brad Pitt and Angelina Jolie"),
+            Err(Rejection::SeveralPeople)
+        );
     }
 }

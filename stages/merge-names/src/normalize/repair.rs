@@ -7,6 +7,10 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 /// `raw` in NFC with plain quotes and dashes, single spaces, and neither mark-up, symbols nor
 /// control characters.
 pub(super) fn repair(raw: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b" '\"-.,()/:#".contains(&b);
+    if raw.bytes().all(is_plain) {
+        return tidy(raw);
+    }
     let text = without_tags(&decode_entities(&decode_entities(raw)));
     let text = undo_mojibake(&text).unwrap_or(text);
     let plain: String = text.chars().filter_map(before_folding).collect();
@@ -17,7 +21,12 @@ pub(super) fn repair(raw: &str) -> String {
 /// Single spaces, none at the ends, NFC.
 pub(super) fn tidy(text: &str) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
-    words.join(" ").nfc().collect()
+    let joined = words.join(" ");
+    if joined.is_ascii() {
+        joined
+    } else {
+        joined.nfc().collect()
+    }
 }
 
 /// Quotes and dashes become `'`, `"`, `-`; other symbols (™ © ★, emoji, currency) become spaces,

@@ -1,19 +1,43 @@
-//! One word of a mention, and what its form says.
+//! One word of a mention, and what its form and the lists say.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 use super::case::is_numeral;
+use super::knowledge::Knowledge;
+use super::lexicon::LEXICON;
+use super::vocabulary::{Entry, list};
 
 /// A word as written, and bare in small letters.
 #[derive(Clone)]
 pub(super) struct Word {
     pub(super) written: String,
     pub(super) bare: String,
+    pub(super) entry: Entry,
 }
 
 impl Word {
-    pub(super) fn new(written: &str) -> Self {
+    pub(super) fn new(written: &str, knowledge: &Knowledge) -> Self {
+        let bare = bare(written);
+        let entry = knowledge.entry(&bare);
         Self {
             written: written.to_owned(),
-            bare: bare(written),
+            bare,
+            entry,
+        }
+    }
+
+    /// The bare word and its entry.
+    pub(super) fn pair(&self) -> (&str, Entry) {
+        (&self.bare, self.entry)
+    }
+
+    /// A sign that joins people.
+    pub(super) fn joiner(written: &str) -> Self {
+        Self {
+            written: written.to_owned(),
+            bare: "&".to_owned(),
+            entry: Entry::default(),
         }
     }
 
@@ -37,6 +61,61 @@ impl Word {
             || (self.written.ends_with('.')
                 && self.written.matches('.').count() == self.bare.chars().count())
     }
+
+    /// Two capitals before a word in name case (`HG Wells`).
+    pub(super) fn are_capital_initials(&self, next: &Self) -> bool {
+        self.written.len() == 2
+            && self.written.bytes().all(|b| b.is_ascii_uppercase())
+            && next.written.bytes().any(|b| b.is_ascii_lowercase())
+    }
+
+    pub(super) fn is(&self, lists: u32) -> bool {
+        self.entry.is(lists)
+    }
+
+    pub(super) fn is_given_name(&self) -> bool {
+        self.is(list::GIVEN)
+    }
+
+    pub(super) fn is_surname(&self) -> bool {
+        self.is(list::SURNAME)
+    }
+
+    pub(super) fn is_name_word(&self) -> bool {
+        self.entry.is_name_word()
+    }
+
+    pub(super) fn is_thing(&self) -> bool {
+        self.is(list::THING)
+    }
+
+    pub(super) fn is_only_thing(&self) -> bool {
+        LEXICON.is_only_thing_by(&self.bare, self.entry)
+    }
+
+    pub(super) fn is_common(&self) -> bool {
+        LEXICON.is_common(&self.bare)
+    }
+
+    pub(super) fn is_leading(&self) -> bool {
+        self.is(list::LEADING)
+    }
+
+    pub(super) fn is_lasting_title(&self) -> bool {
+        self.is(list::LASTING_TITLE)
+    }
+
+    pub(super) fn is_particle(&self) -> bool {
+        self.is(list::PARTICLE)
+    }
+
+    pub(super) fn is_credential(&self) -> bool {
+        self.is(list::CREDENTIAL)
+    }
+
+    pub(super) fn is_institution(&self) -> bool {
+        self.is(list::INSTITUTION)
+    }
 }
 
 /// `jr`, `sr`, `ii`, … (a bare word).
@@ -47,7 +126,22 @@ pub(super) fn is_suffix(bare: &str) -> bool {
 
 /// A word in small letters without the signs around it.
 pub(crate) fn bare(word: &str) -> String {
-    word.trim_matches(|c: char| !c.is_alphanumeric())
-        .replace('.', "")
-        .to_lowercase()
+    let trimmed = word.trim_matches(|c: char| !c.is_alphanumeric());
+    if trimmed.is_ascii() {
+        let mut out = String::with_capacity(trimmed.len());
+        out.extend(
+            trimmed
+                .chars()
+                .filter(|c| *c != '.')
+                .map(|c| c.to_ascii_lowercase()),
+        );
+        out
+    } else {
+        trimmed.replace('.', "").to_lowercase()
+    }
+}
+
+/// Without combining marks (NFD).
+pub(super) fn without_marks(text: &str) -> String {
+    text.nfd().filter(|c| !is_combining_mark(*c)).collect()
 }

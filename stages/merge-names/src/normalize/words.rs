@@ -2,62 +2,57 @@
 //! name.
 
 use super::case::{is_mixed, is_numeral};
+use super::knowledge::Knowledge;
 use super::lexicon::LEXICON;
+use super::score;
 use super::spelling::{Rejection, Spelling};
+use super::vocabulary::list;
 use super::word::{Word, is_suffix};
-use super::writing::write_name;
+use super::writing::{surname_first, write_name};
 
 /// Words of the longest name that is believed.
 const MOST_WORDS: usize = 8;
 
-/// Lead-in words that open a mention, but say nothing when they stand inside it.
-const PREPOSITIONS: [&str; 24] = [
-    "about", "after", "against", "and", "at", "before", "by", "during", "ex", "first", "for",
-    "from", "in", "inside", "is", "like", "on", "the", "via", "was", "when", "while", "with", "an",
-];
-
-/// Months that are names too; after a name they begin a date.
-const NAME_MONTHS: [&str; 4] = ["april", "august", "june", "may"];
-
 /// The name in `text`, which has no commas that matter and no clauses.
-pub(super) fn read_words(text: &str) -> Result<Spelling, Rejection> {
+pub(super) fn read_words(text: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
     let lower = text.to_lowercase();
     if LEXICON.is_no_name(&lower) || text.contains(['%', '$']) {
         return Err(Rejection::NotAName);
     }
-    let mut words = split_words(text)?;
-    let possessive = cut_possessive(&mut words)?;
+    let mut words = split_words(text, knowledge)?;
+    let possessive = cut_possessive(&mut words, knowledge)?;
     let mixed_text = words.iter().any(Word::is_small) && words.iter().any(|w| !w.is_small());
-    cut_digits(&mut words);
+    cut_digits(&mut words, knowledge);
     cut_leading(&mut words, mixed_text);
     cut_trailing(&mut words, mixed_text)?;
     cut_repetition(&mut words);
     if are_two_people(&words) {
         return Err(Rejection::SeveralPeople);
     }
-    if possessive && words.len() == 1 && !LEXICON.is_name_word(&words[0].bare) {
+    if possessive && words.len() == 1 && !words[0].is_name_word() {
         return Err(Rejection::NotAName);
     }
-    check(&words)?;
+    let words = surname_first(words);
+    if are_impossible(&words) {
+        return Err(Rejection::NotAName);
+    }
     let count = name_words(&words);
     if count == 0 {
         return Err(Rejection::NotAName);
     }
+    score::check(&words, are_things(&words))?;
     write_name(words, count)
 }
 
 /// Words with their signs trimmed; initials that cling to the next word are parted.
-fn split_words(text: &str) -> Result<Vec<Word>, Rejection> {
+fn split_words(text: &str, knowledge: &Knowledge) -> Result<Vec<Word>, Rejection> {
     let mut words: Vec<Word> = Vec::new();
     for written in text.split_whitespace() {
         let at_end =
             |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '\'' | '&' | '+') || is_mark(c));
         let trimmed = written.trim_matches(at_end).trim_start_matches(['.', '\'']);
         if joins_people(trimmed) {
-            words.push(Word {
-                written: trimmed.to_owned(),
-                bare: "&".to_owned(),
-            });
+            words.push(Word::joiner(trimmed));
             continue;
         }
         let trimmed = ["-USA", "-US", "-UK"]
@@ -68,11 +63,11 @@ fn split_words(text: &str) -> Result<Vec<Word>, Rejection> {
         words.extend(
             pieces
                 .iter()
-                .map(|p| Word::new(p))
+                .map(|p| Word::new(p, knowledge))
                 .filter(|w| !w.bare.is_empty()),
         );
     }
-    join_apostrophes(&mut words, text);
+    join_apostrophes(&mut words, text, knowledge);
     let joins = |w: &Word| w.bare == "&";
     while words.last().is_some_and(joins) {
         words.pop();
@@ -87,11 +82,14 @@ fn split_words(text: &str) -> Result<Vec<Word>, Rejection> {
 }
 
 fn is_mark(c: char) -> bool {
+    if c.is_ascii() {
+        return false;
+    }
     use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
     c.general_category_group() == GeneralCategoryGroup::Mark
 }
 
-fn joins_people(word: &str) -> bool {
+pub(super) fn joins_people(word: &str) -> bool {
     matches!(
         word.to_lowercase().trim_end_matches('.'),
         "&" | "+" | "and" | "vs" | "versus" | "feat" | "x" | "und" | "et"
@@ -103,7 +101,7 @@ fn several_or_nothing(words: &[Word]) -> Rejection {
     let people = words
         .iter()
         .filter(|w| w.bare != "&")
-        .all(|w| !LEXICON.is_only_thing(&w.bare));
+        .all(|w| !w.is_only_thing());
     if people {
         Rejection::SeveralPeople
     } else {
@@ -131,20 +129,20 @@ fn part_initials(word: &str) -> Vec<String> {
 }
 
 /// `O 'Toole` was `O'Toole`.
-fn join_apostrophes(words: &mut Vec<Word>, text: &str) {
+fn join_apostrophes(words: &mut Vec<Word>, text: &str, knowledge: &Knowledge) {
     for i in (1..words.len()).rev() {
         let (one, next) = (&words[i - 1].written, &words[i].written);
         if matches!(one.as_str(), "O" | "o" | "D" | "d") && text.contains(&format!("{one} '{next}"))
         {
             let joined = format!("{one}'{next}");
-            words[i - 1] = Word::new(&joined);
+            words[i - 1] = Word::new(&joined, knowledge);
             words.remove(i);
         }
     }
 }
 
 /// Cuts the possessive and what follows it. `true` where one was cut.
-fn cut_possessive(words: &mut Vec<Word>) -> Result<bool, Rejection> {
+fn cut_possessive(words: &mut Vec<Word>, knowledge: &Knowledge) -> Result<bool, Rejection> {
     let stem = |w: &str| {
         let plain = w.trim_end_matches('\'');
         let cut = plain.strip_suffix("'s").or_else(|| {
@@ -164,11 +162,8 @@ fn cut_possessive(words: &mut Vec<Word>) -> Result<bool, Rejection> {
     };
     let follows = words.len() - at - 1;
     words.truncate(at + 1);
-    words[at] = Word::new(&owner);
-    let named = words
-        .iter()
-        .filter(|w| !LEXICON.is_leading(&w.bare))
-        .count();
+    words[at] = Word::new(&owner, knowledge);
+    let named = words.iter().filter(|w| !w.is_leading()).count();
     if follows > 0 && named < 2 {
         Err(Rejection::NotAName)
     } else {
@@ -177,7 +172,7 @@ fn cut_possessive(words: &mut Vec<Word>) -> Result<bool, Rejection> {
 }
 
 /// Cuts numbers and codes before the name, and everything from the first one after it.
-fn cut_digits(words: &mut Vec<Word>) {
+fn cut_digits(words: &mut Vec<Word>, knowledge: &Knowledge) {
     let before = words.iter().take_while(|w| w.has_digit()).count();
     words.drain(..before);
     let Some(at) = words.iter().position(Word::has_digit) else {
@@ -191,25 +186,24 @@ fn cut_digits(words: &mut Vec<Word>) {
     words.truncate(at);
     // `Hepburn1954`, `Hurd-7`: the number only clings.
     if letters.chars().count() >= 3 && is_mixed(&letters) && !words.is_empty() {
-        words.push(Word::new(&letters));
+        words.push(Word::new(&letters, knowledge));
     }
 }
 
 /// Cuts titles, roles and other words before the name.
 fn cut_leading(words: &mut Vec<Word>, mixed_text: bool) {
     let is_role = |w: &Word| {
-        LEXICON.is_leading(&w.bare)
-            && !LEXICON.is_name_word(&w.bare)
-            && !PREPOSITIONS.contains(&w.bare.as_str())
+        (w.is_leading() || (mixed_text && w.is_small() && w.is(list::ROLE)))
+            && !w.is_name_word()
+            && !w.is(list::PREPOSITION)
     };
     // Everything up to the last role that is followed by two words at least:
     // `Cleveland Cavaliers forward LeBron James`.
     if words.len() > 2 {
         let last_role = (1..words.len() - 2)
             .rev()
-            .find(|&i| is_role(&words[i]) && !LEXICON.is_particle(&words[i].bare));
-        let keeps_name =
-            |i: usize| i > 2 || words[..i].iter().any(|w| !LEXICON.is_given_name(&w.bare));
+            .find(|&i| is_role(&words[i]) && !words[i].is_particle());
+        let keeps_name = |i: usize| i > 2 || words[..i].iter().any(|w| !w.is_given_name());
         if let Some(i) = last_role.filter(|&i| keeps_name(i)) {
             words.drain(..=i);
         }
@@ -222,26 +216,26 @@ fn cut_leading(words: &mut Vec<Word>, mixed_text: bool) {
 fn is_lead_word(words: &[Word], mixed_text: bool) -> bool {
     let (first, next) = (&words[0], &words[1]);
     let left = words[1..].iter().filter(|w| !is_suffix(&w.bare)).count();
-    if LEXICON.is_lasting_title(&first.bare) && !matches!(first.bare.as_str(), "count" | "st") {
-        let rest_is_name =
-            !LEXICON.is_particle(&next.bare) && words[1..].iter().all(|w| !w.bare.eq("of"));
+    if first.is_lasting_title() && !matches!(first.bare.as_str(), "count" | "st") {
+        let rest_is_name = !next.is_particle() && words[1..].iter().all(|w| !w.bare.eq("of"));
         let regnal = words[1..].iter().any(|w| is_numeral(&w.bare));
         return left > 1
             && !regnal
             && rest_is_name
-            && !LEXICON.is_thing(&words[words.len() - 1].bare)
-            && !LEXICON.is_given_name(&first.bare);
+            && !words[words.len() - 1].is_thing()
+            && !first.is_given_name();
     }
-    if LEXICON.is_leading(&first.bare) {
+    if first.is_leading() {
         // `Singer Adele` is a role and a given name, `Singer Sargent` a surname and another.
-        let role = LEXICON.is_surname(&first.bare)
-            && !LEXICON.is_given_name(&first.bare)
-            && LEXICON.is_given_name(&next.bare);
-        return !LEXICON.is_name_word(&first.bare) || left > 1 || role;
+        let role = first.is_surname() && !first.is_given_name() && next.is_given_name();
+        return !first.is_name_word() || left > 1 || role;
     }
-    let small = mixed_text && first.is_small() && !LEXICON.is_particle(&first.bare);
-    let thing = LEXICON.is_only_thing(&first.bare) && LEXICON.is_given_name(&next.bare) && left > 1;
-    left > 1 && (thing || (small && LEXICON.is_given_name(&next.bare)))
+    if score::leads(first.pair(), next.pair()) && left > 0 {
+        return true;
+    }
+    let small = mixed_text && first.is_small() && !first.is_particle();
+    let thing = first.is_only_thing() && next.is_given_name() && left > 1;
+    left > 1 && (thing || (small && next.is_given_name()))
 }
 
 /// Cuts what follows the name: from the first word that is none.
@@ -249,22 +243,15 @@ fn cut_trailing(words: &mut Vec<Word>, mixed_text: bool) -> Result<(), Rejection
     let mut named = 0;
     for i in 0..words.len() {
         if ends_name(words, i, named, mixed_text) {
-            if words[i..]
-                .iter()
-                .take(2)
-                .any(|w| LEXICON.is_institution(&w.bare))
-            {
+            if names_institution(&words[i..]) {
                 return Err(Rejection::NotAName);
             }
             words.truncate(i);
             break;
         }
-        named += usize::from(!words[i].are_initials() && !LEXICON.is_particle(&words[i].bare));
+        named += usize::from(!words[i].are_initials() && !words[i].is_particle());
     }
-    let idle = |w: &Word| {
-        LEXICON.is_particle(&w.bare) && w.is_small()
-            || LEXICON.is_credential(&w.bare) && w.bare.len() > 1
-    };
+    let idle = |w: &Word| w.is_particle() && w.is_small() || w.is_credential() && w.bare.len() > 1;
     while words.len() > 1 && words.last().is_some_and(idle) {
         words.pop();
     }
@@ -276,6 +263,13 @@ fn cut_trailing(words: &mut Vec<Word>, mixed_text: bool) -> Result<(), Rejection
     }
 }
 
+/// Whether what follows a name makes it an institution's or a building's (`John Wayne Airport`,
+/// `Kennedy Space Center`; not `Street Style`).
+fn names_institution(follows: &[Word]) -> bool {
+    let place = |i: usize| follows.get(i).is_some_and(Word::is_institution);
+    (place(0) && !(follows[0].bare == "street" && follows.len() > 1)) || place(1)
+}
+
 fn ends_name(words: &[Word], i: usize, named: usize, mixed_text: bool) -> bool {
     let word = &words[i];
     if i == 0 || is_suffix(&word.bare) {
@@ -283,34 +277,27 @@ fn ends_name(words: &[Word], i: usize, named: usize, mixed_text: bool) -> bool {
     }
     if matches!(word.bare.as_str(), "of" | "the") {
         // Joan of Arc, Alexander the Great; but a title loses its place (Prince William of Wales).
-        return named != 1 || i + 1 == words.len() || LEXICON.is_lasting_title(&words[0].bare);
+        return named != 1 || i + 1 == words.len() || words[0].is_lasting_title();
     }
-    if LEXICON.is_particle(&word.bare) {
+    if word.is_particle() {
         return i + 1 == words.len() && word.is_small();
     }
-    if LEXICON.is_credential(&word.bare) && named >= 2 && !word.is_small() {
+    if word.is_credential() && named >= 2 && !word.is_small() {
         return true;
     }
-    if mixed_text
-        && word.is_small()
-        && (named >= 2 || LEXICON.is_leading(&word.bare) || LEXICON.is_thing(&word.bare))
-    {
+    if mixed_text && word.is_small() && (named >= 2 || word.is_leading() || word.is_thing()) {
         return true;
     }
-    if named >= 2
-        && (NAME_MONTHS.contains(&word.bare.as_str()) || LEXICON.is_only_thing(&word.bare))
-    {
+    if named >= 2 && (word.is(list::MONTH) || word.is_only_thing()) {
         return true;
     }
-    if named >= 2 && LEXICON.is_thing(&word.bare) {
-        let middle = LEXICON.is_name_word(&word.bare)
-            && words[..i].iter().all(|w| LEXICON.is_given_name(&w.bare))
-            && i == 2;
+    if named >= 2 && word.is_thing() {
+        let middle = word.is_name_word() && words[..i].iter().all(|w| w.is_given_name()) && i == 2;
         return !middle;
     }
     named >= 2
-        && !LEXICON.is_name_word(&word.bare)
-        && (LEXICON.is_leading(&word.bare) || LEXICON.is_common(&word.bare))
+        && ((!word.is_name_word() && (word.is_leading() || word.is_common()))
+            || score::trails(words[i - 1].pair(), word.pair()))
 }
 
 /// Cuts a last word of two or three capitals that is no suffix, after a name in name case
@@ -345,49 +332,42 @@ fn are_two_people(words: &[Word]) -> bool {
     let [one, surname, other, .., last] = plain.as_slice() else {
         return false;
     };
-    let given = |w: &Word| LEXICON.is_given_name(&w.bare) && !w.are_initials();
-    let family = |w: &Word| {
-        !LEXICON.is_given_name(&w.bare) && !w.are_initials() && !LEXICON.is_particle(&w.bare)
-    };
-    given(one)
-        && family(surname)
-        && given(other)
-        && !LEXICON.is_surname(&other.bare)
-        && family(last)
+    let given = |w: &Word| w.is_given_name() && !w.are_initials();
+    let family = |w: &Word| !w.is_given_name() && !w.are_initials() && !w.is_particle();
+    given(one) && family(surname) && given(other) && !other.is_surname() && family(last)
 }
 
-/// Refuses what cannot be a name whatever its form.
-fn check(words: &[Word]) -> Result<(), Rejection> {
-    let first = &words[0].bare;
-    let thing_first = LEXICON.is_thing(first) && !LEXICON.is_given_name(first);
-    let second = words.get(1).map_or("", |w| w.bare.as_str());
+/// Whether the words cannot be a name, whatever they are elsewhere.
+fn are_impossible(words: &[Word]) -> bool {
+    let first = &words[0];
     let whole = words
         .iter()
         .map(|w| w.bare.as_str())
         .collect::<Vec<_>>()
         .join(" ");
-    let refused = words.len() > MOST_WORDS
+    words.len() > MOST_WORDS
         || LEXICON.is_no_name(&whole)
-        || (words.len() > 1 && LEXICON.starts_place(first) && !LEXICON.is_given_name(first))
-        || (LEXICON.is_only_thing(first) && !words[0].are_initials())
-        || (LEXICON.is_only_thing(second) && !LEXICON.is_particle(second))
-        || is_everyday(words)
-        || (thing_first && (words.len() == 1 || LEXICON.is_thing(second)))
-        || (words.len() == 1 && (LEXICON.is_leading(first) || LEXICON.is_lasting_title(first)))
-        || (LEXICON.is_lasting_title(first)
-            && LEXICON.is_particle(second)
-            && !LEXICON.is_given_name(first))
+        || (words.len() > 1 && first.is(list::PLACE_START) && !first.is_given_name())
+        || (words.len() == 1 && (first.is_leading() || first.is_lasting_title()))
+        || (first.is_lasting_title()
+            && words.get(1).is_some_and(Word::is_particle)
+            && !first.is_given_name())
         || words.iter().all(Word::are_initials)
         || words.iter().any(|w| {
             w.bare
                 .chars()
                 .any(|c| !(c.is_alphanumeric() || is_mark(c) || matches!(c, '\'' | '-' | '.')))
-        });
-    if refused {
-        Err(Rejection::NotAName)
-    } else {
-        Ok(())
-    }
+        })
+}
+
+/// Whether words that are no names stand where a name has its first words.
+fn are_things(words: &[Word]) -> bool {
+    let (first, second) = (&words[0], words.get(1));
+    let thing_first = first.is_thing() && !first.is_given_name();
+    (first.is_only_thing() && !first.are_initials())
+        || second.is_some_and(|w| w.is_only_thing() && !w.is_particle())
+        || is_everyday(words)
+        || (thing_first && second.is_none_or(Word::is_thing))
 }
 
 /// Whether common words stand where a name has none of the known given names to open it.
@@ -395,18 +375,11 @@ fn is_everyday(words: &[Word]) -> bool {
     let [first, rest @ ..] = words else {
         return false;
     };
-    if LEXICON.is_given_name(&first.bare)
-        || first.are_initials()
-        || LEXICON.is_lasting_title(&first.bare)
-    {
+    if first.is_given_name() || first.are_initials() || first.is_lasting_title() {
         return false;
     }
-    let common =
-        |w: &Word| LEXICON.is_common(&w.bare) && !w.are_initials() && !LEXICON.is_particle(&w.bare);
-    let name = |w: &Word| {
-        LEXICON.is_surname(&w.bare)
-            || (LEXICON.is_given_name(&w.bare) && !LEXICON.is_thing(&w.bare))
-    };
+    let common = |w: &Word| w.is_common() && !w.are_initials() && !w.is_particle();
+    let name = |w: &Word| w.is_surname() || (w.is_given_name() && !w.is_thing());
     let next_is_name = rest.first().is_some_and(name);
     (common(first) && !next_is_name) || rest.first().is_some_and(common)
 }
@@ -424,9 +397,7 @@ fn name_words(words: &[Word]) -> usize {
             w if i > 0 && matches!(w.bare.as_str(), "jr" | "jnr" | "sr" | "snr" | "junior") => {
                 false
             }
-            w if LEXICON.is_particle(&w.bare) => {
-                i == 0 && LEXICON.is_given_name(&w.bare) && w.bare.len() == 2
-            }
+            w if w.is_particle() => i == 0 && w.is_given_name() && w.bare.len() == 2,
             _ => true,
         };
         count += usize::from(counted);

@@ -1,7 +1,6 @@
 //! The words of a name as it is written: their case, order, initials and suffix.
 
 use super::case::{is_mixed, is_numeral, name_case};
-use super::lexicon::LEXICON;
 use super::spelling::{Rejection, Spelling};
 use super::word::{Word, is_suffix};
 
@@ -12,7 +11,6 @@ pub(super) fn write_name(words: Vec<Word>, count: usize) -> Result<Spelling, Rej
     } else {
         words
     };
-    let words = surname_first(words);
     let mixed_text = words
         .iter()
         .any(|w| is_mixed(&w.written) && w.bare.chars().count() > 1);
@@ -46,7 +44,7 @@ fn without_lone_initials(words: Vec<Word>) -> Vec<Word> {
 }
 
 /// `MIYAZAKI Hayao` → `Hayao Miyazaki`: the capitals mark the surname.
-fn surname_first(mut words: Vec<Word>) -> Vec<Word> {
+pub(super) fn surname_first(mut words: Vec<Word>) -> Vec<Word> {
     let capitals = |w: &Word| {
         w.bare.chars().count() > 2
             && !w.written.chars().any(char::is_lowercase)
@@ -71,7 +69,7 @@ fn write_word(word: &Word, i: usize, total: usize, mixed_text: bool) -> String {
         "sr" | "snr" if i > 1 => return "Sr.".to_owned(),
         _ => {}
     }
-    if i > 0 && word.is_small() && LEXICON.is_particle(&word.bare) {
+    if i > 0 && word.is_small() && word.is_particle() {
         return written.to_owned();
     }
     if word.is_initial() {

@@ -21,50 +21,90 @@ fn text<'a>(row: &'a Value, field: &str) -> &'a str {
     row[field].as_str().unwrap_or_default()
 }
 
-/// Of all labels the fraction read exactly, of the names alone, and of the rejections those that
-/// are right.
+/// How mentions with labels were read.
+#[derive(Debug, Default)]
+struct Figures {
+    scored: usize,
+    exact: usize,
+    names: usize,
+    names_exact: usize,
+    rejected: usize,
+    rejected_right: usize,
+}
+
+impl Figures {
+    fn of<'a>(rows: impl Iterator<Item = &'a Value>) -> Self {
+        let mut figures = Self::default();
+        for row in rows.filter(|r| text(r, "class") != "ambiguous") {
+            let found = normalize(text(row, "raw"))
+                .ok()
+                .filter(|s| !s.mononym)
+                .map(|s| s.name);
+            let also = row["also"].as_array().into_iter().flatten();
+            let accepted: Vec<&str> = row["name"]
+                .as_str()
+                .into_iter()
+                .chain(also.filter_map(Value::as_str))
+                .collect();
+            let right = found
+                .as_deref()
+                .map_or(accepted.is_empty(), |name| accepted.contains(&name));
+            figures.scored += 1;
+            figures.exact += usize::from(right);
+            figures.names += usize::from(!accepted.is_empty());
+            figures.names_exact += usize::from(right && !accepted.is_empty());
+            figures.rejected += usize::from(found.is_none());
+            figures.rejected_right += usize::from(found.is_none() && right);
+        }
+        figures
+    }
+
+    /// Accuracy, names read exactly, and precision and recall of the rejections; all at least so.
+    fn are_at_least(&self, floors: [f64; 4]) {
+        let share = |part: usize, whole: usize| part as f64 / whole as f64;
+        let figures = [
+            share(self.exact, self.scored),
+            share(self.names_exact, self.names),
+            share(self.rejected_right, self.rejected),
+            share(self.rejected_right, self.scored - self.names),
+        ];
+        for (figure, floor) in figures.iter().zip(floors) {
+            assert!(*figure >= floor, "{figures:?}: {self:?}");
+        }
+    }
+}
+
+/// For each labelled mention whether it is in the half that the score's weights were made from: the
+/// web's by themselves, the others by source and kind, so that a template is on one side.
+fn halves() -> impl Iterator<Item = bool> {
+    let marks = include_str!("../fixtures/normalize-halves.txt").chars();
+    marks.filter(|c| !c.is_whitespace()).map(|c| c == 'w')
+}
+
 #[test]
 fn normalize_agrees_with_labelled_mentions() {
     let rows = lines(include_str!("../fixtures/normalize.jsonl"));
-    let (mut scored, mut exact, mut names, mut names_exact, mut rejected, mut rejected_right) =
-        (0, 0, 0, 0, 0, 0);
-    for row in rows.iter().filter(|r| text(r, "class") != "ambiguous") {
-        let found = normalize(text(row, "raw"))
-            .ok()
-            .filter(|s| !s.mononym)
-            .map(|s| s.name);
-        let accepted: Vec<&str> = row["name"]
-            .as_str()
-            .into_iter()
-            .chain(
-                row["also"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(Value::as_str),
-            )
-            .collect();
-        let right = found
-            .as_deref()
-            .map_or(accepted.is_empty(), |name| accepted.contains(&name));
-        scored += 1;
-        exact += usize::from(right);
-        names += usize::from(!accepted.is_empty());
-        names_exact += usize::from(right && !accepted.is_empty());
-        rejected += usize::from(found.is_none());
-        rejected_right += usize::from(found.is_none() && right);
-    }
-    assert_eq!((scored, names), (2647, 1598));
-    let share = |part: usize, whole: usize| part as f64 / whole as f64;
-    assert!(share(exact, scored) >= 0.92, "{exact} of {scored} exact");
-    assert!(
-        share(names_exact, names) >= 0.99,
-        "{names_exact} of {names} names exact"
-    );
-    assert!(
-        share(rejected_right, rejected) >= 0.99,
-        "{rejected_right} of {rejected} rejections right"
-    );
+    let all = Figures::of(rows.iter());
+    assert_eq!((all.scored, all.names), (2647, 1598));
+    all.are_at_least([0.95, 0.98, 0.98, 0.90]);
+}
+
+#[test]
+fn normalize_agrees_with_labelled_mentions_that_no_weight_was_made_from() {
+    let rows = lines(include_str!("../fixtures/normalize.jsonl"));
+    assert_eq!(halves().count(), rows.len());
+    let held_out = rows.iter().zip(halves()).filter(|(_, weights)| !weights);
+    let held_out = Figures::of(held_out.map(|(row, _)| row));
+    assert_eq!(held_out.scored, 1361);
+    held_out.are_at_least([0.95, 0.98, 0.98, 0.90]);
+}
+
+/// Mentions that were written and labelled before anything was tuned, and never used for it; harder
+/// than the web's.
+#[test]
+fn normalize_agrees_with_fresh_mentions() {
+    let rows = lines(include_str!("../fixtures/normalize-fresh.jsonl"));
+    Figures::of(rows.iter()).are_at_least([0.87, 0.91, 0.94, 0.83]);
 }
 
 /// Pairs of spellings that were merged: how many are one person, and of one person's pairs how many

@@ -1,0 +1,227 @@
+//! Whether words are a person's name: what is known of each word in its place, weighed together.
+//!
+//! For each word the lists and the corpus tell how frequent it is as a given name, as a surname, in
+//! ordinary text, and in names of places and brands (see [`Entry`]). The differences of these
+//! logarithms are the evidence; a logistic regression on half of the labelled mentions gave their
+//! weights (`tools/name-evidence/README.md`).
+
+use super::lexicon::{LEXICON, stems};
+use super::spelling::Rejection;
+use super::vocabulary::{Entry, LETTERS, VOCABULARY, list};
+use super::word::{Word, is_suffix, without_marks};
+
+/// The digit that stands for a word that a list has not: 10^-6.5.
+const UNLISTED: i32 = 10;
+/// Digits that a surname in a given name's place, or the other way round, counts less.
+const OUT_OF_PLACE: (i32, i32) = (4, 3);
+/// A word below this digit is rare: 10^-5.5.
+const RARE: i32 = 14;
+/// Weights, in nats; those of frequencies are per decade.
+const BIAS: f32 = 0.10;
+const FIRST_AGAINST_ORDINARY: f32 = 1.11;
+const LAST_AGAINST_ORDINARY: f32 = 1.32;
+const FIRST_KNOWN: f32 = 0.71;
+const LAST_KNOWN: f32 = 0.06;
+const WEAKER_OF_BOTH: f32 = -0.60;
+const FIRST_UNKNOWN: f32 = 0.60;
+const LAST_UNKNOWN: f32 = 0.16;
+const INITIALS_FIRST: f32 = 2.81;
+const WHOLE_THING: f32 = -2.69;
+const THINGS: f32 = -3.35;
+const LASTING_TITLE: f32 = 1.60;
+/// Of an unknown word, and of a rare one.
+const LETTERS_OF_FIRST: (f32, f32) = (0.48, 0.12);
+const LETTERS_OF_LAST: (f32, f32) = (0.41, 0.57);
+const ROLE_FIRST: f32 = 1.07;
+const PLACE: (f32, f32) = (-0.48, -0.41);
+
+/// How frequent a word is in each of its uses; quarters of a decade.
+#[derive(Clone, Copy)]
+struct Uses {
+    /// As a given name, and as a surname counted as one.
+    first: i32,
+    /// As a surname, and as a given name counted as one.
+    last: i32,
+    ordinary: i32,
+    place: i32,
+    /// Nothing is known of the word.
+    unknown: bool,
+}
+
+/// The uses of a word; of a hyphenated word that no list has, those of its parts.
+fn uses(bare: &str, mut e: Entry) -> Uses {
+    if e.is_unknown()
+        && let Some((before, after)) = bare.rsplit_once('-')
+    {
+        e = joined(VOCABULARY.get(before), VOCABULARY.get(after));
+    }
+    if e.ordinary == 0 && i32::from(e.given.max(e.surname)) < RARE {
+        stems(bare, |stem| {
+            let ordinary = VOCABULARY.get(stem).ordinary.saturating_sub(2);
+            e.ordinary = e.ordinary.max(ordinary);
+            false
+        });
+    }
+    let [given, surname, ordinary, place] =
+        [e.given, e.surname, e.ordinary, e.place].map(i32::from);
+    Uses {
+        first: given.max(surname - OUT_OF_PLACE.0).max(UNLISTED),
+        last: surname.max(given - OUT_OF_PLACE.1).max(UNLISTED),
+        ordinary: ordinary.max(UNLISTED),
+        place: place.max(UNLISTED),
+        unknown: given.max(surname).max(ordinary).max(place) == 0,
+    }
+}
+
+/// `Jean-Luc`, `Waller-Bridge`: a name if a part is, ordinary or a place only if both are.
+fn joined(one: Entry, other: Entry) -> Entry {
+    Entry {
+        lists: 0,
+        given: one.given.max(other.given.saturating_sub(4)),
+        surname: other.surname.max(one.surname.saturating_sub(4)),
+        ordinary: one.ordinary.min(other.ordinary),
+        place: one.place.min(other.place),
+    }
+}
+
+/// Digits to decades.
+fn decades(digits: i32) -> f32 {
+    digits as f32 / 4.0
+}
+
+/// What the letters of a word say, in nats.
+fn letters(bare: &str) -> f32 {
+    let evidence = if bare.is_ascii() {
+        LETTERS.evidence(bare)
+    } else {
+        LETTERS.evidence(&without_marks(bare))
+    };
+    (evidence as f32 * 0.15).clamp(-6.0, 6.0)
+}
+
+/// Refuses two words and more that are rather something else than a name. `things` says that words
+/// stand in it that the lists of things have.
+pub(super) fn check(words: &[Word], things: bool) -> Result<(), Rejection> {
+    let named = |w: &&Word| !is_suffix(&w.bare);
+    let (Some(first), Some(last)) = (words.iter().find(named), words.iter().rev().find(named))
+    else {
+        return Ok(());
+    };
+    let likely = if std::ptr::eq(first, last) {
+        !things
+    } else {
+        let foreign = !words
+            .iter()
+            .any(|w| w.bare.bytes().any(|b| b.is_ascii_lowercase()));
+        let case = Case {
+            foreign,
+            initials: first.are_initials() || first.are_capital_initials(last),
+            things,
+            whole_thing: LEXICON.is_whole_thing(words),
+        };
+        log_odds(&case, (&first.bare, first.entry), (&last.bare, last.entry)) > 0.0
+    };
+    if likely {
+        Ok(())
+    } else {
+        Err(Rejection::NotAName)
+    }
+}
+
+/// What is known of a name but its words.
+pub(super) struct Case {
+    /// It is written in other than Latin letters: the lists know nothing of it.
+    pub(super) foreign: bool,
+    /// It begins with initials.
+    pub(super) initials: bool,
+    /// It holds words that the lists of things have.
+    pub(super) things: bool,
+    /// The lists have all of it as a thing.
+    pub(super) whole_thing: bool,
+}
+
+/// The logarithm of how much likelier a name is than anything else, by its first and last word:
+/// each in small letters and with its entry.
+pub(super) fn log_odds(case: &Case, first: (&str, Entry), last: (&str, Entry)) -> f32 {
+    let (f, l) = (uses(first.0, first.1), uses(last.0, last.1));
+    let last_margin = (l.last - l.ordinary).clamp(-12, 12);
+    let mut sum = BIAS + LAST_AGAINST_ORDINARY * decades(last_margin);
+    sum += LAST_KNOWN * decades(l.last - UNLISTED);
+    let mut weaker = last_margin.min(0);
+    if case.initials {
+        sum += INITIALS_FIRST;
+    } else {
+        let margin = (f.first - f.ordinary).clamp(-12, 12);
+        weaker = weaker.min(margin);
+        sum += FIRST_AGAINST_ORDINARY * decades(margin);
+        sum += FIRST_KNOWN * decades(f.first - UNLISTED);
+    }
+    sum += WEAKER_OF_BOTH * decades(weaker);
+    if !case.foreign {
+        if !case.initials {
+            sum += by_letters(first.0, &f, f.first, FIRST_UNKNOWN, LETTERS_OF_FIRST);
+        }
+        sum += by_letters(last.0, &l, l.last, LAST_UNKNOWN, LETTERS_OF_LAST);
+    }
+    sum += PLACE.0 * decades(f.place - UNLISTED) + PLACE.1 * decades(l.place - UNLISTED);
+    for (weight, holds) in [
+        (WHOLE_THING, case.whole_thing),
+        (THINGS, case.things),
+        (LASTING_TITLE, first.1.is(list::LASTING_TITLE)),
+        (ROLE_FIRST, first.1.is(list::ROLE)),
+    ] {
+        if holds {
+            sum += weight;
+        }
+    }
+    sum
+}
+
+/// What the letters of a word say where the lists know nothing or little of it; `weights` are for
+/// these two.
+fn by_letters(word: &str, uses: &Uses, digit: i32, unknown: f32, weights: (f32, f32)) -> f32 {
+    if uses.unknown {
+        unknown + weights.0 * letters(word)
+    } else if digit < RARE {
+        weights.1 * letters(word)
+    } else {
+        0.0
+    }
+}
+
+/// Whether a word before a name is a role rather than the name's first: each in small letters and
+/// with its entry.
+pub(super) fn leads(word: (&str, Entry), next: (&str, Entry)) -> bool {
+    if !word.1.is(list::ROLE) {
+        return false;
+    }
+    let (one, other) = (uses(word.0, word.1), uses(next.0, next.1));
+    one.ordinary - one.first >= ROLE_MARGIN && other.first - other.ordinary >= NAME_MARGIN
+}
+
+/// Whether a word after two name words is no third one; `before` is the word before it. After a
+/// word that is a surname rather than a given name, that is likelier.
+pub(super) fn trails(before: (&str, Entry), word: (&str, Entry)) -> bool {
+    let (one, other) = (uses(before.0, before.1), uses(word.0, word.1));
+    let surname = one.last - i32::from(before.1.given).max(UNLISTED) >= NAME_MARGIN;
+    if other.unknown {
+        return surname && letters(word.0) < UNLIKE_NAMES;
+    }
+    let margin = other.ordinary.max(other.place - OUT_OF_PLACE.0) - other.last;
+    margin
+        >= if surname {
+            AFTER_SURNAME
+        } else {
+            AFTER_GIVEN_NAME
+        }
+}
+
+/// Digits by which a role is an ordinary word rather than a name.
+const ROLE_MARGIN: i32 = 3;
+/// Digits by which a word is a name for sure.
+const NAME_MARGIN: i32 = 4;
+/// Digits by which a third word is ordinary.
+const AFTER_SURNAME: i32 = 1;
+const AFTER_GIVEN_NAME: i32 = 6;
+/// What the letters of an unknown third word say of it, in nats.
+const UNLIKE_NAMES: f32 = -2.0;
