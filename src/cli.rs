@@ -67,6 +67,8 @@ enum Command {
     Evaluate(commands::evaluate::Evaluate),
     /// Find the named entities in captions
     Ner(commands::ner::NerCommand),
+    /// Normalize mentions of people, or merge spellings, as merge-names does
+    Names(commands::names::Names),
     /// Find the faces in images, or compare two images
     Faces(commands::faces::Faces),
     /// Measure the error rates of face similarity thresholds
@@ -90,6 +92,7 @@ impl Command {
             Self::EncodeImage(command) => command.execute(),
             Self::Evaluate(command) => command.execute(),
             Self::Ner(command) => command.execute(),
+            Self::Names(command) => command.execute(),
             Self::Faces(command) => command.execute(),
             Self::Calibrate(command) => command.execute(),
             Self::Mini(command) => command.execute(),

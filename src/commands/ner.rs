@@ -1,16 +1,15 @@
 //! `laioncele ner`: named entities of captions, one line of output per caption.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use laioncele_core::CoreError;
 use laioncele_ner::{Entity, Label, Ner, Token, code_points};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
+use super::lines::{Lines, STDIN, write_answers};
 use crate::failure::{Exit, Failure};
 
 const EXAMPLES: &str = "\
@@ -22,15 +21,6 @@ Examples:
 Each line of the input is a caption, each line of the output
   {\"text\": ..., \"tokens\": [[start, end], ...], \"entities\": [[start, end, \"LABEL\"], ...]}
 in the same order, written as soon as it is computed.";
-
-/// What editors on Windows begin a UTF-8 file with; no part of the first caption.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-/// The file name that stands for standard input.
-const STDIN: &str = "-";
-/// Most captions processed together.
-const BLOCK: usize = 8192;
-/// Size of the input buffer in bytes.
-const BLOCK_BYTES: usize = 1 << 20;
 
 /// `laioncele ner`
 #[derive(Args, Debug)]
@@ -95,13 +85,8 @@ impl NerCommand {
         let threads = self.threads.map_or(0, usize::from);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| environment(format!("threads: {e}")))?;
-        let input: Box<dyn Read> = if self.file == Path::new(STDIN) {
-            Box::new(io::stdin())
-        } else {
-            Box::new(File::open(&self.file).map_err(|e| CoreError::from_io(&self.file, e))?)
-        };
         let mut output = BufWriter::new(io::stdout().lock());
-        let mut lines = Lines::new(&self.file, input);
+        let mut lines = Lines::open(&self.file)?;
         loop {
             let captions = lines.block()?;
             if captions.is_empty() {
@@ -110,11 +95,8 @@ impl NerCommand {
             let answers = self.answers(&ner, &pool, &captions);
             let answers =
                 answers.map_err(|e| environment(format!("cannot write an answer as JSON: {e}")))?;
-            match write_all(&mut output, &answers) {
-                Ok(()) => {}
-                // A closed pipe is no error.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                Err(error) => return Err(environment(format!("standard output: {error}"))),
+            if !write_answers(&mut output, answers)? {
+                return Ok(());
             }
         }
     }
@@ -162,88 +144,5 @@ impl NerCommand {
         }
         let (pairs, _) = offsets.as_chunks::<2>();
         pairs.to_vec()
-    }
-}
-
-fn write_all(output: &mut impl Write, answers: &[String]) -> io::Result<()> {
-    for answer in answers {
-        writeln!(output, "{answer}")?;
-    }
-    output.flush()
-}
-
-/// The input's lines, block by block.
-struct Lines {
-    name: String,
-    reader: BufReader<Box<dyn Read>>,
-    number: u64,
-    /// The error that the next call returns.
-    failure: Option<Failure>,
-}
-
-impl Lines {
-    fn new(file: &Path, input: Box<dyn Read>) -> Self {
-        let name = if file == Path::new(STDIN) {
-            "standard input".to_owned()
-        } else {
-            file.display().to_string()
-        };
-        Self {
-            name,
-            reader: BufReader::with_capacity(BLOCK_BYTES, input),
-            number: 0,
-            failure: None,
-        }
-    }
-
-    /// The next lines: waits for one, then takes those already buffered. Empty at the end. An error
-    /// is returned after the lines before it.
-    fn block(&mut self) -> Result<Vec<String>, Failure> {
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
-        }
-        let mut lines = Vec::new();
-        while lines.len() < BLOCK && (lines.is_empty() || self.reader.buffer().contains(&b'\n')) {
-            match self.line() {
-                Ok(Some(line)) => lines.push(line),
-                Ok(None) => break,
-                Err(failure) if lines.is_empty() => return Err(failure),
-                Err(failure) => {
-                    self.failure = Some(failure);
-                    break;
-                }
-            }
-        }
-        Ok(lines)
-    }
-
-    /// The next line, without its end: LF or CRLF.
-    fn line(&mut self) -> Result<Option<String>, Failure> {
-        let mut bytes = Vec::new();
-        let read = self.reader.read_until(b'\n', &mut bytes);
-        let location = || format!("{}, line {}", self.name, self.number + 1);
-        let read =
-            read.map_err(|e| Failure::new(Exit::Environment, format!("{}: {e}", location())))?;
-        if read == 0 {
-            return Ok(None);
-        }
-        if bytes.ends_with(b"\n") {
-            bytes.pop();
-            if bytes.ends_with(b"\r") {
-                bytes.pop();
-            }
-        }
-        if self.number == 0 && bytes.starts_with(BYTE_ORDER_MARK) {
-            bytes.drain(..BYTE_ORDER_MARK.len());
-        }
-        let line = String::from_utf8(bytes).map_err(|e| {
-            let at = e.utf8_error().valid_up_to();
-            Failure::new(
-                Exit::Usage,
-                format!("{}: not UTF-8 from byte {at} on", location()),
-            )
-        })?;
-        self.number += 1;
-        Ok(Some(line))
     }
 }

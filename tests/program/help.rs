@@ -61,6 +61,15 @@ fn help_of_ner() {
 }
 
 #[test]
+fn help_of_names() {
+    insta::assert_snapshot!(Sandbox::new().show(&["names", "--help"]));
+    for command in ["normalize", "merge"] {
+        let shown = Sandbox::new().show(&["names", command, "--help"]);
+        insta::assert_snapshot!(format!("help_of_names_{command}"), shown);
+    }
+}
+
+#[test]
 fn help_of_doctor() {
     insta::assert_snapshot!(Sandbox::new().show(&["doctor", "--help"]));
 }

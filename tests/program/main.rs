@@ -11,6 +11,7 @@ mod faces;
 mod gpu;
 mod help;
 mod models;
+mod names;
 mod ner;
 mod other_seeds;
 mod paper_manifest;

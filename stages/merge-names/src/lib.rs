@@ -21,6 +21,7 @@ mod rows;
 pub mod second_opinion;
 mod settings;
 mod streams;
+pub mod verdict;
 mod words;
 
 use laioncele_core::Step;
