@@ -24,6 +24,17 @@ const PLAIN: [(char, &str); 12] = [
 /// The fold key of `text`: small letters and digits only. Equal keys are spellings of one name.
 pub fn fold_key(text: &str) -> String {
     let mut key = String::with_capacity(text.len());
+    fold_onto(text, &mut key);
+    key
+}
+
+/// Appends the fold key of `text` to `key`.
+pub(crate) fn fold_onto(text: &str, key: &mut String) {
+    if text.is_ascii() {
+        let letters = text.bytes().filter(u8::is_ascii_alphanumeric);
+        key.extend(letters.map(|b| char::from(b.to_ascii_lowercase())));
+        return;
+    }
     for c in text
         .nfkd()
         .filter(|c| !is_combining_mark(*c))
@@ -35,7 +46,6 @@ pub fn fold_key(text: &str) -> String {
             None => {}
         }
     }
-    key
 }
 
 #[cfg(test)]

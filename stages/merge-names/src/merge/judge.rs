@@ -1,0 +1,213 @@
+//! Whether a rare name near a frequent one is likely that person, or somebody else: the evidence
+//! for and against, added up.
+//!
+//! The score is the logarithm of odds, in hundredths of what one vowel for another costs. For a misspelling speak how rare
+//! the rare name is as a name of its own (the shares of its given name and surname among people: a
+//! second `Marc Ruffalo` is less likely than a second `Michele Williams`) and how long the word is that
+//! differs; against it, how unlike the words are, that two of them differ, and counts that are close.
+//! The weights are a logistic regression over labelled spellings: `docs/merging.md`.
+
+use super::misspelling::{self, cost};
+use super::shares::{Place, of_name, places};
+use super::words::is_marker;
+
+/// What the score must exceed.
+pub(super) const THRESHOLD: i32 = 0;
+/// Below it a frequent name is not even a rival of a better one.
+pub(super) const RIVAL: i32 = -190;
+/// How much more likely than any other the best name must be.
+pub(super) const MARGIN: i32 = 63;
+
+const BIAS: i32 = -710;
+/// For each tenth of −ln(share of people with the rare name), in tenths.
+const RARITY: i32 = 38;
+/// For each letter of the words that differ, in tenths; further letters say nothing.
+const LENGTH: i32 = 327;
+const LONG: usize = 12;
+const SECOND_WORD: i32 = 203;
+/// Against a spelling that is at least twice as frequent as the settings' least ratio allows.
+const CLOSE_COUNTS: f64 = 126.0;
+/// Where a frequent name has fewer mentions than this, few of them are expected to be misspelt.
+const EXPECTS_MISSPELLINGS: u64 = 128;
+/// For twice the mentions.
+const DOUBLE: i32 = 44;
+/// No misspelling costs more, however rare the name.
+const DEAREST: i32 = 400;
+/// The least that a misspelling costs: no score is higher.
+const CHEAPEST: i32 = 50;
+/// The most bytes that such a misspelling adds.
+const MOST_LETTERS: usize = 8;
+
+/// A rare name before it is compared.
+pub(super) struct Suspect<'a> {
+    text: &'a str,
+    /// The score of a word of no letters that costs nothing.
+    base: i32,
+    longest: usize,
+}
+
+impl<'a> Suspect<'a> {
+    /// The name with the folded words `text`.
+    pub(super) fn new(text: &'a str) -> Self {
+        let longest = text.split(' ').map(|w| w.chars().count()).max();
+        Self {
+            text,
+            base: BIAS + rarity(of_name(text)),
+            longest: longest.unwrap_or(0),
+        }
+    }
+
+    /// Whether any frequent name can be meant.
+    pub(super) fn may_be_misspelt(&self) -> bool {
+        self.base + length(2 * self.longest) - CHEAPEST >= RIVAL
+    }
+
+    /// The score of the frequent name `text`, and which words differ (one bit each); none where
+    /// it cannot be meant.
+    pub(super) fn judge(&self, text: &str, scratch: &mut Scratch) -> Option<Verdict> {
+        if self.text.len().abs_diff(text.len()) > MOST_LETTERS || !same_markers(self.text, text) {
+            return None;
+        }
+        let Scratch { one, other, costs } = scratch;
+        let words = |text: &str| text.bytes().filter(|b| *b == b' ').count() + 1;
+        if words(self.text) != words(text) {
+            load(one, &mut self.text.chars().filter(|c| *c != ' '));
+            load(other, &mut text.chars().filter(|c| *c != ' '));
+            let letters = one.len().max(other.len());
+            let best = self.base + length(letters);
+            let score = best - cost(one, other, (best - RIVAL).min(DEAREST), costs)?;
+            return Some(Verdict { score, differing: u8::MAX });
+        }
+        let (mut differing, mut letters, mut spent, mut left) = (0u8, 0, 0, DEAREST);
+        for (i, (a, b)) in self.text.split(' ').zip(text.split(' ')).enumerate() {
+            if a == b {
+                continue;
+            }
+            load(one, &mut a.chars());
+            load(other, &mut b.chars());
+            letters += one.len().max(other.len());
+            spent += if differing == 0 { 0 } else { SECOND_WORD };
+            let most = self.base + length(LONG) - RIVAL - spent;
+            let of_word = cost(one, other, most.min(left), costs)?;
+            (spent, left) = (spent + of_word, left - of_word);
+            differing |= 1u8.checked_shl(i as u32).unwrap_or(0);
+        }
+        // Words that are written in two ways are the same word, however short.
+        let letters = if differing == 0 { LONG } else { letters };
+        let score = self.base + length(letters) - spent;
+        (score >= RIVAL).then_some(Verdict { score, differing })
+    }
+}
+
+/// How likely it is that a frequent name is meant.
+pub(super) struct Verdict {
+    pub(super) score: i32,
+    /// The words that differ; all bits where the names are divided into words differently.
+    pub(super) differing: u8,
+}
+
+/// Reused memory of [`Suspect::judge`].
+#[derive(Default)]
+pub(super) struct Scratch {
+    one: Vec<char>,
+    other: Vec<char>,
+    costs: misspelling::Scratch,
+}
+
+fn load(letters: &mut Vec<char>, from: &mut dyn Iterator<Item = char>) {
+    letters.clear();
+    letters.extend(from);
+}
+
+/// The words that tell people of one name apart are the same.
+fn same_markers(one: &str, other: &str) -> bool {
+    let markers = |text| places(text).filter(|(_, p)| *p == Place::Marker);
+    debug_assert!(!one.is_empty());
+    markers(one).map(|(w, _)| w).eq(markers(other).map(|(w, _)| w))
+        && one.split(' ').filter(|w| is_marker(w)).count() < one.split(' ').count()
+}
+
+/// What −10 ln(share) is worth.
+pub(super) fn rarity(share: i32) -> i32 {
+    share * RARITY / 10
+}
+
+fn length(letters: usize) -> i32 {
+    letters.min(LONG) as i32 * LENGTH / 10
+}
+
+/// What is taken from the score for counts that do not look like a name and its misspelling.
+/// `least_ratio` is at least 1, and the ratio at least that.
+pub(super) fn count_penalty(rare: u64, frequent: u64, least_ratio: f64) -> i32 {
+    let ratio = frequent as f64 / rare.max(1) as f64;
+    let close = (2.0 - ratio / least_ratio).clamp(0.0, 1.0) * CLOSE_COUNTS;
+    let few = (log2(EXPECTS_MISSPELLINGS) - log2(frequent)).max(0) * DOUBLE / 2;
+    close as i32 + few / 16
+}
+
+/// How much likelier it is that a name with `mentions` is misspelt than one with a single mention.
+pub(super) fn frequency(mentions: u64) -> i32 {
+    log2(mentions) * DOUBLE / 16
+}
+
+/// log₂ in sixteenths, by straight lines between the powers of 2.
+pub(super) fn log2(number: u64) -> i32 {
+    let number = number.max(1);
+    let whole = number.ilog2();
+    let part = (u128::from(number) << 4 >> whole) as i32 - 16;
+    whole as i32 * 16 + part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merges(rare: &str, frequent: &str) -> bool {
+        let suspect = Suspect::new(rare);
+        suspect.may_be_misspelt()
+            && suspect
+                .judge(frequent, &mut Scratch::default())
+                .is_some_and(|v| v.score > THRESHOLD)
+    }
+
+    #[test]
+    fn a_misspelling_is_told_from_another_name() {
+        for (rare, frequent) in [
+            ("marc ruffalo", "mark ruffalo"),
+            ("kate blanchett", "cate blanchett"),
+            ("arnold swartzenegger", "arnold schwarzenegger"),
+            ("scarlet johanson", "scarlett johansson"),
+            ("jurgen klinsman", "jurgen klinsmann"),
+            ("dale earnhart sr", "dale earnhardt sr"),
+            ("pyotr ilyich tchaikowsky", "pyotr ilyich tchaikovsky"),
+        ] {
+            assert!(merges(rare, frequent), "{rare} is {frequent}");
+        }
+        for (rare, frequent) in [
+            ("jon stewart", "john stewart"),
+            ("paul walter", "paul walker"),
+            ("robert hansen", "robert hanssen"),
+            ("george w bush", "george hw bush"),
+            ("george bush", "george w bush"),
+            ("dale earnhardt jr", "dale earnhardt sr"),
+            ("mick jones", "nick jones"),
+            ("sarah smith", "sara smith"),
+            ("michele williams", "michelle williams"),
+            ("zhang wei", "zhang wen"),
+            ("li na", "li nan"),
+            ("jr", "sr"),
+        ] {
+            assert!(!merges(rare, frequent), "{rare} is not {frequent}");
+        }
+    }
+
+    #[test]
+    fn count_penalty_is_for_close_counts_and_rare_names() {
+        assert_eq!(count_penalty(10, 100_000, 5.0), 0);
+        assert_eq!(count_penalty(10, 1000, 5.0), 0);
+        assert!(count_penalty(100, 500, 5.0) > count_penalty(100, 900, 5.0));
+        assert!(count_penalty(1, 16, 5.0) > count_penalty(1, 64, 5.0));
+        assert_eq!((log2(1), log2(2), log2(3), log2(1024)), (0, 16, 24, 160));
+        assert!(log2(u64::MAX) < 1024);
+    }
+}

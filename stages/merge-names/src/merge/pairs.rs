@@ -1,0 +1,83 @@
+//! The pairs of a rare form and a frequent one that it may be a misspelling of.
+
+use rayon::prelude::*;
+
+use super::blocks::{self, hashes};
+use super::forms::Forms;
+use super::index::{BlockIndex, Part, estimated_entries};
+use super::judge::{self, RIVAL, Suspect, count_penalty};
+
+/// A rare form and a frequent one, by rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pair {
+    pub(super) rare: u32,
+    pub(super) frequent: u32,
+    /// How likely it is that the frequent one is meant: [`judge`].
+    pub(super) score: i16,
+    /// The words that differ, one bit each; all bits where they are divided differently.
+    pub(super) differing: u8,
+}
+
+/// Entries of the index that are held at a time: 1 GiB.
+pub(super) const INDEX_ENTRIES: usize = 1 << 27;
+
+/// All pairs with a score of at least [`RIVAL`] whose counts differ by `ratio`, sorted. The index is
+/// made in as many parts as `entries` demands; the result is the same.
+pub(super) fn near_pairs(forms: &Forms, ratio: f64, entries: usize) -> Vec<Pair> {
+    let rarest = forms.len().checked_sub(1).map_or(0, |last| forms.mentions(last as u32));
+    let targets = forms.at_least(ratio * rarest as f64);
+    let parts = estimated_entries(forms, targets).div_ceil(entries.max(1)).max(1) as u32;
+    let mut pairs = Vec::new();
+    for number in 0..parts {
+        let index = BlockIndex::new(forms, targets, Part { number, of: parts });
+        let found: Vec<Vec<Pair>> = (0..forms.len() as u32)
+            .into_par_iter()
+            .fold(Search::default, |mut search, rare| {
+                search.add(forms, &index, rare, ratio);
+                search
+            })
+            .map(|search| search.pairs)
+            .collect();
+        found.into_iter().for_each(|part| pairs.extend(part));
+    }
+    pairs.par_sort_unstable();
+    pairs.dedup();
+    pairs
+}
+
+#[derive(Default)]
+struct Search {
+    pairs: Vec<Pair>,
+    hashes: Vec<u32>,
+    found: Vec<u32>,
+    blocks: blocks::Scratch,
+    judge: judge::Scratch,
+}
+
+impl Search {
+    /// Adds the pairs of one rare form.
+    fn add(&mut self, forms: &Forms, index: &BlockIndex, rare: u32, ratio: f64) {
+        let mentions = forms.mentions(rare);
+        let end = forms.at_least(ratio * mentions as f64).min(rare);
+        let suspect = Suspect::new(forms.text(rare));
+        if end == 0 || !suspect.may_be_misspelt() {
+            return;
+        }
+        hashes(forms.text(rare), &mut self.blocks, &mut self.hashes);
+        index.near(&self.hashes, end, &mut self.found);
+        for &frequent in &self.found {
+            let Some(verdict) = suspect.judge(forms.text(frequent), &mut self.judge) else {
+                continue;
+            };
+            let score = verdict.score - count_penalty(mentions, forms.mentions(frequent), ratio);
+            if score >= RIVAL {
+                self.pairs.push(Pair {
+                    rare,
+                    frequent,
+                    score: score.min(i32::from(i16::MAX)) as i16,
+                    differing: verdict.differing,
+                });
+            }
+        }
+    }
+}
