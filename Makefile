@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv test-gpu test-attention soak bench bench-planner bench-merge bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv test-gpu test-attention soak bench bench-planner bench-merge bench-names bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -84,6 +84,12 @@ bench-planner:
 BENCH_MERGE ?= 1000000 100000
 bench-merge:
 	cargo run --release --quiet -p laioncele-merge-names --example bench-merge -- $(BENCH_MERGE)
+
+# Normalized mentions and merged spellings a second, and rapidfuzz on a sample: BENCH_NAMES='10000000 1 200000' are spellings, seed
+# and the sample.
+BENCH_NAMES ?= 10000000 1 200000
+bench-names:
+	benches/names.sh $(BENCH_NAMES)
 
 # spaCy and models/ner on the same captions: BENCH_NER='20000 5' are captions and passes.
 BENCH_NER ?= 20000 5

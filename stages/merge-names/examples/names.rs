@@ -26,7 +26,7 @@ use serde_json::json;
 type Failure = Box<dyn std::error::Error>;
 
 /// Of all spellings so many are people's right ones.
-const PEOPLE: f64 = 0.45;
+const PEOPLE: f64 = 0.75;
 /// The share of mentions that are misspelt.
 const MISSPELT: f64 = 0.03;
 /// The share of those that are misspelt in one of the name's own ways.
@@ -54,8 +54,14 @@ fn main() -> Result<(), Failure> {
     }
     measure_normalizing(&crowd, seed)?;
     let threads = std::thread::available_parallelism()?.get();
-    for threads in if threads > 1 { vec![1, threads] } else { vec![1] } {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    for threads in if threads > 1 {
+        vec![1, threads]
+    } else {
+        vec![1]
+    } {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()?;
         let before = resident("VmRSS")?;
         let clocks = Clocks::start()?;
         let merged = pool.install(|| merge(table, LEAST_RATIO));
@@ -87,7 +93,9 @@ fn measure_normalizing(crowd: &Crowd, seed: u64) -> Result<(), Failure> {
     let mut random = Random(seed ^ 7);
     let mentions: Vec<String> = (0..crowd.table.len().min(1_000_000))
         .map(|_| {
-            let name = crowd.table.spelling(random.below(crowd.table.len() as u64) as usize);
+            let name = crowd
+                .table
+                .spelling(random.below(crowd.table.len() as u64) as usize);
             match random.below(10) {
                 0 => name.to_uppercase(),
                 1 => name.to_lowercase(),
@@ -155,7 +163,10 @@ impl Words {
 
     fn draw(&self, random: &mut Random) -> &str {
         let at = random.unit() * self.upto.last().copied().unwrap_or(0.0);
-        &self.words[self.upto.partition_point(|u| *u <= at).min(self.words.len() - 1)]
+        &self.words[self
+            .upto
+            .partition_point(|u| *u <= at)
+            .min(self.words.len() - 1)]
     }
 }
 
@@ -213,7 +224,9 @@ impl Crowd {
                 of_person.0 += u64::from(*mentions);
                 of_person.1 |= right;
             }
-            let most = by_person.iter().max_by_key(|(person, n)| (n.0, u32::MAX - **person));
+            let most = by_person
+                .iter()
+                .max_by_key(|(person, n)| (n.0, u32::MAX - **person));
             let all = by_person.values().map(|n| n.0).sum();
             crowd.table.push(&same[0].0, all, 0);
             crowd.meant.push(most.map_or(0, |(person, _)| *person));
@@ -265,14 +278,24 @@ fn hash(text: &str) -> u64 {
 }
 
 /// Adds the misspellings among `mentions` of `name`.
-fn misspell(name: &str, mentions: u64, person: u32, random: &mut Random, written: &mut Vec<Written>) {
+fn misspell(
+    name: &str,
+    mentions: u64,
+    person: u32,
+    random: &mut Random,
+    written: &mut Vec<Written>,
+) {
     let expected = mentions as f64 * MISSPELT;
     let wrong = expected as u64 + u64::from(random.unit() < expected.fract());
     let usual = (wrong as f64 * USUAL).round() as u64;
     let own = random.next();
     let mut left = usual;
     for way in 0..WAYS {
-        let share = if way + 1 == WAYS { left } else { left.div_ceil(2) };
+        let share = if way + 1 == WAYS {
+            left
+        } else {
+            left.div_ceil(2)
+        };
         if share > 0 {
             let text = misspelling(name, &mut Random(own ^ way));
             written.push((text, share as u32, person, false));
@@ -291,7 +314,11 @@ fn misspelling(name: &str, random: &mut Random) -> String {
         slip(&mut letters, random);
     }
     let text: String = letters.into_iter().collect();
-    if text == name { format!("{name}e") } else { text }
+    if text == name {
+        format!("{name}e")
+    } else {
+        text
+    }
 }
 
 fn slip(letters: &mut Vec<char>, random: &mut Random) {
@@ -315,7 +342,9 @@ fn slip(letters: &mut Vec<char>, random: &mut Random) {
         34..61 if random.unit() < 0.5 => letters.insert(at + 1, letters[at].to_ascii_lowercase()),
         34..61 => letters.insert(at + 1, replacement),
         61..85 => letters[at] = replacement,
-        _ if at + 1 < letters.len() && letters[at + 1] != ' ' && !letters[at].is_uppercase() => letters.swap(at, at + 1),
+        _ if at + 1 < letters.len() && letters[at + 1] != ' ' && !letters[at].is_uppercase() => {
+            letters.swap(at, at + 1)
+        }
         _ => drop(letters.remove(at)),
     }
 }

@@ -20,8 +20,8 @@ pub struct Settings {
     /// One-word names with fewer mentions are dropped: most of them are given names that many
     /// people share.
     pub mononym_min_mentions: u64,
-    /// How many times as common a spelling must be for a rare one nearby to be its misspelling. At
-    /// least 1.
+    /// How many times as common a spelling must be for a rare one nearby to be its misspelling. Up to
+    /// twice as many, the other evidence must be stronger. At least 1.
     pub common_ratio: f64,
     /// Names of people who asked not to be in the dataset; any of their spellings excludes the
     /// name.
@@ -42,7 +42,7 @@ impl Default for Settings {
         Self {
             min_images: 5,
             mononym_min_mentions: 1000,
-            common_ratio: 10.0,
+            common_ratio: 5.0,
             exclude: Vec::new(),
             groups: DEFAULT_GROUPS,
             several_people: SeveralPeople::Reject,

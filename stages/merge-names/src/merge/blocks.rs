@@ -193,7 +193,11 @@ mod tests {
         ] {
             assert!(meet(one, other), "{one}, {other}");
         }
-        for (one, other) in [("john smith", "john stone"), ("anna holt", "vera holt"), ("karl", "vera")] {
+        for (one, other) in [
+            ("john smith", "john stone"),
+            ("anna holt", "vera holt"),
+            ("karl", "vera"),
+        ] {
             assert!(!meet(one, other), "{one}, {other}");
         }
     }

@@ -77,15 +77,18 @@ fn count(forms: &Forms, pairs: &[Pair]) -> Words {
     if words.is_empty() {
         return words;
     }
-    explained.par_iter().enumerate().for_each(|(rank, explained)| {
-        for (i, (word, place)) in places(forms.text(rank as u32)).enumerate() {
-            let own = explained.checked_shr(i as u32).unwrap_or(0) & 1 == 0;
-            let counter = hash(word, place).and_then(|hash| words.get(&hash));
-            if let Some(counter) = counter.filter(|_| own) {
-                counter.fetch_add(1, Ordering::Relaxed);
+    explained
+        .par_iter()
+        .enumerate()
+        .for_each(|(rank, explained)| {
+            for (i, (word, place)) in places(forms.text(rank as u32)).enumerate() {
+                let own = explained.checked_shr(i as u32).unwrap_or(0) & 1 == 0;
+                let counter = hash(word, place).and_then(|hash| words.get(&hash));
+                if let Some(counter) = counter.filter(|_| own) {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
             }
-        }
-    });
+        });
     words
 }
 

@@ -15,7 +15,12 @@ pub(super) fn file(forms: &Forms, pairs: &[Pair]) -> Vec<u32> {
     for of_rare in pairs.chunk_by(|a, b| a.rare == b.rare) {
         names.clear();
         let is_name = |p: &&Pair| filed[p.frequent as usize] == p.frequent;
-        names.extend(of_rare.iter().filter(is_name).map(|p| (p.frequent, i32::from(p.score))));
+        names.extend(
+            of_rare
+                .iter()
+                .filter(is_name)
+                .map(|p| (p.frequent, i32::from(p.score))),
+        );
         for pair in of_rare {
             let name = filed[pair.frequent as usize];
             if let Some((_, score)) = names.iter_mut().find(|(n, _)| *n == name) {
@@ -33,7 +38,9 @@ pub(super) fn file(forms: &Forms, pairs: &[Pair]) -> Vec<u32> {
 /// another is nearly as likely: a wrong merge costs more than a missed one.
 fn choose(names: &[(u32, i32)], forms: &Forms) -> Option<u32> {
     let likely = |&(name, score): &(u32, i32)| score + frequency(forms.mentions(name));
-    let best = names.iter().max_by_key(|n| (likely(n), std::cmp::Reverse(n.0)))?;
+    let best = names
+        .iter()
+        .max_by_key(|n| (likely(n), std::cmp::Reverse(n.0)))?;
     let rival = names.iter().filter(|n| n.0 != best.0).map(likely).max();
     let clear = rival.is_none_or(|rival| likely(best) - rival >= MARGIN);
     (best.1 > THRESHOLD && clear).then_some(best.0)

@@ -101,6 +101,7 @@ impl Forms {
     }
 
     /// The words of a form's best spelling, as [`name_words`] has them.
+    #[inline]
     pub(super) fn text(&self, rank: u32) -> &str {
         let rank = rank as usize;
         let start = rank.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -123,7 +124,10 @@ fn groups(keyed: &[(u64, u32)], table: &SpellingTable) -> Vec<Group> {
         for part in run.chunks(if one { run.len() } else { 1 }) {
             let end = start + part.len() as u32;
             groups.push(Group {
-                mentions: part.iter().map(|(_, at)| table.mentions(*at as usize)).sum(),
+                mentions: part
+                    .iter()
+                    .map(|(_, at)| table.mentions(*at as usize))
+                    .sum(),
                 key: run[0].0,
                 members: start..end,
             });
@@ -157,7 +161,17 @@ mod tests {
         let forms = Forms::of(&table);
         assert_eq!(forms.len(), 2);
         assert_eq!((forms.members(0), forms.mentions(0)), (&[0, 3, 2][..], 14));
-        assert_eq!((forms.text(0), forms.text(1)), ("mira castellan", "vera holt"));
-        assert_eq!((forms.at_least(14.0), forms.at_least(4.0), forms.at_least(15.0)), (1, 2, 0));
+        assert_eq!(
+            (forms.text(0), forms.text(1)),
+            ("mira castellan", "vera holt")
+        );
+        assert_eq!(
+            (
+                forms.at_least(14.0),
+                forms.at_least(4.0),
+                forms.at_least(15.0)
+            ),
+            (1, 2, 0)
+        );
     }
 }

@@ -7,7 +7,7 @@ use super::forms::Forms;
 
 /// Forms of one hash that are looked at, the most frequent ones: more of them are names too common
 /// for any to be meant.
-const MOST_OF_A_HASH: usize = 32;
+const MOST_OF_A_HASH: usize = 24;
 
 /// The block hashes of the most frequent forms that lie in a range: hash and rank, sorted, with a
 /// directory over the hash's leading bits.
@@ -17,8 +17,14 @@ pub(super) struct BlockIndex {
     /// First entry of each value of the leading `bits` of the hash.
     starts: Vec<u32>,
     bits: u32,
+    /// A bit for each value of the leading bits of the hash, many more than entries: most hashes of
+    /// a rare form are no frequent one's, and end here.
+    known: Vec<u64>,
     part: Part,
 }
+
+/// Bits of [`BlockIndex::known`] for each entry.
+const BITS_OF_ENTRY: usize = 16;
 
 /// One of several equal ranges of all hashes.
 #[derive(Clone, Copy)]
@@ -68,18 +74,34 @@ impl BlockIndex {
         for i in 1..starts.len() {
             starts[i] += starts[i - 1];
         }
+        let words = (entries.len() * BITS_OF_ENTRY / 64).next_power_of_two();
+        let mut known = vec![0u64; words.min(1 << 26)];
+        for entry in &entries {
+            let bit = bit_of((entry >> 32) as u32, known.len());
+            known[bit / 64] |= 1 << (bit % 64);
+        }
         Self {
             entries,
             starts,
             bits,
+            known,
             part,
         }
     }
 
-    /// The forms below rank `end` that share one of `hashes`, sorted.
-    pub(super) fn near(&self, hashes: &[u32], end: u32, found: &mut Vec<u32>) {
+    /// Whether a form may have this hash.
+    fn knows(&self, hash: u32) -> bool {
+        let bit = bit_of(hash, self.known.len());
+        self.known[bit / 64] >> (bit % 64) & 1 == 1
+    }
+
+    /// The forms below rank `end` that share one of `hashes`, sorted. Hashes that no form has are
+    /// taken out.
+    pub(super) fn near(&self, hashes: &mut Vec<u32>, end: u32, found: &mut Vec<u32>) {
         found.clear();
-        for &hash in hashes.iter().filter(|h| self.part.holds(**h)) {
+        // In a loop of its own the processor waits for all of them together.
+        hashes.retain(|h| self.part.holds(*h) & self.knows(*h));
+        for &hash in hashes.iter() {
             let slot = (u64::from(hash) << 32 >> (64 - self.bits)) as usize;
             let bucket = &self.entries[self.starts[slot] as usize..self.starts[slot + 1] as usize];
             let first = bucket.partition_point(|e| *e >> 32 < u64::from(hash));
@@ -92,4 +114,9 @@ impl BlockIndex {
         found.sort_unstable();
         found.dedup();
     }
+}
+
+/// The bit of a hash among so many words of 64, a power of 2.
+fn bit_of(hash: u32, words: usize) -> usize {
+    (u64::from(hash) << 32 >> (64 - 6 - words.ilog2())) as usize
 }

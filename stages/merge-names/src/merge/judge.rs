@@ -59,7 +59,7 @@ impl<'a> Suspect<'a> {
 
     /// Whether any frequent name can be meant.
     pub(super) fn may_be_misspelt(&self) -> bool {
-        self.base + length(2 * self.longest) - CHEAPEST >= RIVAL
+        self.base + length(2 * self.longest) - CHEAPEST > THRESHOLD
     }
 
     /// The score of the frequent name `text`, and which words differ (one bit each); none where
@@ -76,7 +76,10 @@ impl<'a> Suspect<'a> {
             let letters = one.len().max(other.len());
             let best = self.base + length(letters);
             let score = best - cost(one, other, (best - RIVAL).min(DEAREST), costs)?;
-            return Some(Verdict { score, differing: u8::MAX });
+            return Some(Verdict {
+                score,
+                differing: u8::MAX,
+            });
         }
         let (mut differing, mut letters, mut spent, mut left) = (0u8, 0, 0, DEAREST);
         for (i, (a, b)) in self.text.split(' ').zip(text.split(' ')).enumerate() {
@@ -123,7 +126,9 @@ fn load(letters: &mut Vec<char>, from: &mut dyn Iterator<Item = char>) {
 fn same_markers(one: &str, other: &str) -> bool {
     let markers = |text| places(text).filter(|(_, p)| *p == Place::Marker);
     debug_assert!(!one.is_empty());
-    markers(one).map(|(w, _)| w).eq(markers(other).map(|(w, _)| w))
+    markers(one)
+        .map(|(w, _)| w)
+        .eq(markers(other).map(|(w, _)| w))
         && one.split(' ').filter(|w| is_marker(w)).count() < one.split(' ').count()
 }
 

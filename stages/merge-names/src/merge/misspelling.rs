@@ -151,7 +151,13 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     let both = |a, b| if is_vowel(a) && is_vowel(b) { 110 } else { 400 };
     let mut substitutions: Vec<i32> = letters()
         .flat_map(|a| letters().map(move |b| (a, b)))
-        .map(|(a, b)| if is_beside(a, b) { both(a, b).min(320) } else { both(a, b) })
+        .map(|(a, b)| {
+            if is_beside(a, b) {
+                both(a, b).min(320)
+            } else {
+                both(a, b)
+            }
+        })
         .collect();
     let mut groups: Vec<Vec<Group>> = (0..LETTERS * LETTERS).map(|_| Vec::new()).collect();
     for (a, b, cost) in ALIKE {
@@ -187,7 +193,9 @@ fn is_beside(one: char, other: char) -> bool {
     };
     match other_row.cmp(&row) {
         std::cmp::Ordering::Equal => at.abs_diff(other_at) == 1,
-        std::cmp::Ordering::Greater => row + 1 == other_row && (other_at == at || other_at + 1 == at),
+        std::cmp::Ordering::Greater => {
+            row + 1 == other_row && (other_at == at || other_at + 1 == at)
+        }
         std::cmp::Ordering::Less => other_row + 1 == row && (other_at == at || other_at == at + 1),
     }
 }
@@ -263,7 +271,15 @@ pub(super) fn cost(one: &[char], other: &[char], most: i32, scratch: &mut Scratc
             } else {
                 reach(1, 1, instead(a, b, i == 0 || j == 0));
                 if i + 1 < n && j + 1 < m && a == other[j + 1] && one[i + 1] == b {
-                    reach(2, 2, if i == 0 || j == 0 { SWAPPED_FIRST } else { SWAPPED });
+                    reach(
+                        2,
+                        2,
+                        if i == 0 || j == 0 {
+                            SWAPPED_FIRST
+                        } else {
+                            SWAPPED
+                        },
+                    );
                 }
             }
             let Some(at) = pair(a, b) else { continue };
@@ -285,7 +301,12 @@ mod tests {
 
     fn between(one: &str, other: &str) -> i32 {
         let letters = |w: &str| w.chars().collect::<Vec<_>>();
-        let found = cost(&letters(one), &letters(other), i32::MAX - 1000, &mut Scratch::default());
+        let found = cost(
+            &letters(one),
+            &letters(other),
+            i32::MAX - 1000,
+            &mut Scratch::default(),
+        );
         found.unwrap_or(i32::MAX)
     }
 
@@ -310,7 +331,10 @@ mod tests {
     fn rules_name_no_pair_twice() {
         let mut seen = std::collections::HashSet::new();
         for (one, other, _) in GROUPS {
-            assert!(seen.insert((one.min(other), one.max(other))), "{one} {other}");
+            assert!(
+                seen.insert((one.min(other), one.max(other))),
+                "{one} {other}"
+            );
         }
     }
 

@@ -24,9 +24,14 @@ pub(super) const INDEX_ENTRIES: usize = 1 << 27;
 /// All pairs with a score of at least [`RIVAL`] whose counts differ by `ratio`, sorted. The index is
 /// made in as many parts as `entries` demands; the result is the same.
 pub(super) fn near_pairs(forms: &Forms, ratio: f64, entries: usize) -> Vec<Pair> {
-    let rarest = forms.len().checked_sub(1).map_or(0, |last| forms.mentions(last as u32));
+    let rarest = forms
+        .len()
+        .checked_sub(1)
+        .map_or(0, |last| forms.mentions(last as u32));
     let targets = forms.at_least(ratio * rarest as f64);
-    let parts = estimated_entries(forms, targets).div_ceil(entries.max(1)).max(1) as u32;
+    let parts = estimated_entries(forms, targets)
+        .div_ceil(entries.max(1))
+        .max(1) as u32;
     let mut pairs = Vec::new();
     for number in 0..parts {
         let index = BlockIndex::new(forms, targets, Part { number, of: parts });
@@ -64,7 +69,7 @@ impl Search {
             return;
         }
         hashes(forms.text(rare), &mut self.blocks, &mut self.hashes);
-        index.near(&self.hashes, end, &mut self.found);
+        index.near(&mut self.hashes, end, &mut self.found);
         for &frequent in &self.found {
             let Some(verdict) = suspect.judge(forms.text(frequent), &mut self.judge) else {
                 continue;

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use foldhash::fast::FixedState;
+
 use super::words::{is_initials, is_marker};
 
 /// The shares of the census, each as −10 ln(share): a word in one tenth of all names has 23.
-static SHARES: LazyLock<HashMap<&'static str, Share>> = LazyLock::new(|| {
-    let mut shares: HashMap<&'static str, Share> = HashMap::new();
+static SHARES: LazyLock<HashMap<&'static str, Share, FixedState>> = LazyLock::new(|| {
+    let mut shares: HashMap<&'static str, Share, FixedState> = HashMap::default();
     for (words, surname) in [
         (include_str!("../../data/given-name-shares.txt"), false),
         (include_str!("../../data/surname-shares.txt"), true),
@@ -19,7 +21,11 @@ static SHARES: LazyLock<HashMap<&'static str, Share>> = LazyLock::new(|| {
             };
             for word in fields {
                 let share = shares.entry(word).or_default();
-                *(if surname { &mut share.surname } else { &mut share.given }) = Some(rarity);
+                *(if surname {
+                    &mut share.surname
+                } else {
+                    &mut share.given
+                }) = Some(rarity);
             }
         }
     }
@@ -47,8 +53,14 @@ const MIDDLE: i32 = 30;
 
 fn unknown(word: &str, long: i32) -> i32 {
     let letters = word.chars().count();
-    let most = if word.is_ascii() { long } else { UNKNOWN_SCRIPT };
-    UNKNOWN_SHORT.get(letters).map_or(most, |short| most.min(*short))
+    let most = if word.is_ascii() {
+        long
+    } else {
+        UNKNOWN_SCRIPT
+    };
+    UNKNOWN_SHORT
+        .get(letters)
+        .map_or(most, |short| most.min(*short))
 }
 
 /// −10 ln(share of people with this given name).
@@ -133,10 +145,9 @@ mod tests {
         assert!(of_name("mark ruffalo") > of_name("mark smith"));
         assert!(of_name("mark b smith") > of_name("mark smith"));
         assert!(of_name("mark smith jr") > of_name("mark smith"));
-        assert_eq!(places("george hw bush").map(|(_, p)| p).collect::<Vec<_>>(), [
-            Place::First,
-            Place::Marker,
-            Place::Last
-        ]);
+        assert_eq!(
+            places("george hw bush").map(|(_, p)| p).collect::<Vec<_>>(),
+            [Place::First, Place::Marker, Place::Last]
+        );
     }
 }

@@ -54,7 +54,12 @@ fn people_of_nearly_one_name_stay_apart() {
         (("Vera Holtz", 1_000), ("Vera Holt", 1_000)),
         (("Louis XIV", 50), ("Louis XVI", 50_000)),
     ] {
-        assert!(!together(rare, frequent), "{} is not {}", rare.0, frequent.0);
+        assert!(
+            !together(rare, frequent),
+            "{} is not {}",
+            rare.0,
+            frequent.0
+        );
     }
 }
 
@@ -72,7 +77,10 @@ fn misspellings_go_to_their_name() {
         ("Robert Downey Jnr", "Robert Downey Jr."),
         ("J. K. Rowlling", "J.K. Rowling"),
     ] {
-        assert!(together((rare, 20), (frequent, 5_000)), "{rare} is {frequent}");
+        assert!(
+            together((rare, 20), (frequent, 5_000)),
+            "{rare} is {frequent}"
+        );
     }
 }
 
@@ -92,15 +100,26 @@ fn a_chain_of_small_steps_leads_nowhere_far() {
 
 #[test]
 fn of_two_names_that_are_as_likely_none_is_chosen() {
-    let spellings = [("Tilda Marren", 1000), ("Tilda Marenn", 1000), ("Tilda Maren", 10)];
+    let spellings = [
+        ("Tilda Marren", 1000),
+        ("Tilda Marenn", 1000),
+        ("Tilda Maren", 10),
+    ];
     assert_eq!(merge(&table(&spellings), 5.0).filed, [0, 1, 2]);
-    let spellings = [("Tilda Marren", 1000), ("Tilda Marenn", 0), ("Tilda Maren", 10)];
+    let spellings = [
+        ("Tilda Marren", 1000),
+        ("Tilda Marenn", 0),
+        ("Tilda Maren", 10),
+    ];
     assert_eq!(merge(&table(&spellings), 5.0).filed[2], 0);
 }
 
 #[test]
 fn a_word_that_the_corpus_knows_is_a_name_of_its_own() {
-    let mut spellings = vec![("Maria Brezzan".to_owned(), 5_000), ("Maria Brezan".to_owned(), 100)];
+    let mut spellings = vec![
+        ("Maria Brezzan".to_owned(), 5_000),
+        ("Maria Brezan".to_owned(), 100),
+    ];
     let merged = |spellings: &[(String, u64)]| {
         let spellings: Vec<_> = spellings.iter().map(|(s, n)| (s.as_str(), *n)).collect();
         merge(&table(&spellings), 5.0).filed[1] == 0
@@ -111,7 +130,8 @@ fn a_word_that_the_corpus_knows_is_a_name_of_its_own() {
 }
 
 #[test]
-fn neither_parts_of_the_index_nor_threads_change_a_result() -> Result<(), rayon::ThreadPoolBuildError> {
+fn neither_parts_of_the_index_nor_threads_change_a_result()
+-> Result<(), rayon::ThreadPoolBuildError> {
     let table = labelled();
     let whole = merge(&table, 5.0);
     assert!(whole.why.contains(&MergedBy::EditDistance));
@@ -129,12 +149,22 @@ fn merged_names_hardly_merge_again() {
     let names = merge(&table, 5.0).names(&table);
     let mut again = SpellingTable::default();
     for name in &names {
-        let own = name.aliases.iter().filter(|a| a.merged_by != "edit_distance");
+        let own = name
+            .aliases
+            .iter()
+            .filter(|a| a.merged_by != "edit_distance");
         again.push(&name.name, own.map(|a| a.mentions).sum(), 0);
     }
     let more = merge(&again, 5.0);
-    let merged = (0..).zip(&more.filed).filter(|(at, name)| at != *name).count();
-    assert!(merged * 200 < names.len(), "{merged} of {} names", names.len());
+    let merged = (0..)
+        .zip(&more.filed)
+        .filter(|(at, name)| at != *name)
+        .count();
+    assert!(
+        merged * 200 < names.len(),
+        "{merged} of {} names",
+        names.len()
+    );
 }
 
 #[test]
@@ -142,8 +172,20 @@ fn empty_tables_and_odd_spellings_are_merged_too() {
     assert_eq!(merge(&SpellingTable::default(), 5.0), Merged::default());
     let long = "a".repeat(100_000);
     let many = "a ".repeat(50_000);
-    let odd = ["", " ", "-", "\u{301}", long.as_str(), many.as_str(), "宮崎 駿", "X"];
-    let odd: Vec<_> = odd.iter().zip([1, 90, 8, u64::MAX / 2, 6, 5, 4, 3]).collect();
+    let odd = [
+        "",
+        " ",
+        "-",
+        "\u{301}",
+        long.as_str(),
+        many.as_str(),
+        "宮崎 駿",
+        "X",
+    ];
+    let odd: Vec<_> = odd
+        .iter()
+        .zip([1, 90, 8, u64::MAX / 2, 6, 5, 4, 3])
+        .collect();
     let odd: Vec<_> = odd.into_iter().map(|(s, n)| (*s, n)).collect();
     let merged = merge(&table(&odd), f64::INFINITY);
     assert_eq!(merged.filed.len(), odd.len());

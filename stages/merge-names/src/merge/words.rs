@@ -63,7 +63,8 @@ pub(super) fn fold_words(spelling: &str, text: &mut String) {
 /// Words that tell people of one name apart and are never misspelt: initials, and suffixes such as
 /// `Jr.`
 pub(super) fn is_marker(word: &str) -> bool {
-    matches!(word, "jr" | "sr" | "ii" | "iii" | "iv") || is_initials(word)
+    // No marker is longer; most words are.
+    word.len() <= 4 && (matches!(word, "jr" | "sr" | "ii" | "iii" | "iv") || is_initials(word))
 }
 
 /// Short words that stand in many surnames.

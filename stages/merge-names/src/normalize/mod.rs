@@ -20,7 +20,6 @@ mod words;
 mod writing;
 
 use knowledge::Knowledge;
-pub(crate) use lexicon::LEXICON;
 pub use normalizer::{Evidence, Normalizer, SeveralPeople};
 pub use spelling::{Rejection, Spelling};
 pub(crate) use word::bare;
