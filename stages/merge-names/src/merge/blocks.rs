@@ -12,6 +12,15 @@ const MOST_WORDS: usize = 6;
 /// Fewer sounds say too little for one of them to be left out.
 const SOUNDS_TO_DELETE: usize = 4;
 
+/// How unlike names are that share a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// A letter of one word is another, or it sounds the same.
+    SameSounds,
+    /// A sound of one word is another, too.
+    OneSound,
+}
+
 /// The base of the polynomial hashes: odd, without pattern.
 const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What times [`BASE`] is 1.
@@ -44,7 +53,7 @@ pub(super) struct Scratch {
 }
 
 /// The hashes of a name given by its folded words, into `found`; none for a name that is too long.
-pub(super) fn hashes(text: &str, scratch: &mut Scratch, found: &mut Vec<u32>) {
+pub(super) fn hashes(text: &str, reach: Reach, scratch: &mut Scratch, found: &mut Vec<u32>) {
     found.clear();
     let Scratch {
         letters,
@@ -75,7 +84,7 @@ pub(super) fn hashes(text: &str, scratch: &mut Scratch, found: &mut Vec<u32>) {
         let word = &letters[starts(i)..ends[i]];
         without_one(word, others ^ 1, suffixes, found);
         sound(word, sounds);
-        if sounds.len() >= SOUNDS_TO_DELETE {
+        if sounds.len() >= SOUNDS_TO_DELETE && reach == Reach::OneSound {
             without_one(sounds, others ^ 2, suffixes, found);
         } else {
             found.push(fold_hash(others ^ 2, poly(sounds)));
@@ -171,7 +180,7 @@ mod tests {
 
     fn of(text: &str) -> Vec<u32> {
         let mut found = Vec::new();
-        hashes(text, &mut Scratch::default(), &mut found);
+        hashes(text, Reach::OneSound, &mut Scratch::default(), &mut found);
         found
     }
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::blocks::{self, hashes};
+use super::blocks::{self, Reach, hashes};
 use super::forms::Forms;
 
 /// Forms of one hash that are looked at, the most frequent ones: more of them are names too common
@@ -52,7 +52,7 @@ impl BlockIndex {
             .fold(
                 || (Vec::new(), blocks::Scratch::default(), Vec::new()),
                 |(mut entries, mut scratch, mut found), rank| {
-                    hashes(forms.text(rank), &mut scratch, &mut found);
+                    hashes(forms.text(rank), Reach::OneSound, &mut scratch, &mut found);
                     let held = found.iter().filter(|h| part.holds(**h));
                     entries.extend(held.map(|h| u64::from(*h) << 32 | u64::from(rank)));
                     (entries, scratch, found)
@@ -87,6 +87,11 @@ impl BlockIndex {
             known,
             part,
         }
+    }
+
+    /// Whether it holds all hashes.
+    pub(super) fn is_whole(&self) -> bool {
+        self.part.of == 1
     }
 
     /// Whether a form may have this hash.

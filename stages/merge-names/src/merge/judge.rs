@@ -7,6 +7,7 @@
 //! differs; against it, how unlike the words are, that two of them differ, and counts that are close.
 //! The weights are a logistic regression over labelled spellings: `docs/merging.md`.
 
+use super::blocks::Reach;
 use super::misspelling::{self, cost};
 use super::shares::{Place, of_name, places};
 use super::words::is_marker;
@@ -35,6 +36,8 @@ const DOUBLE: i32 = 44;
 const DEAREST: i32 = 400;
 /// The least that a misspelling costs: no score is higher.
 const CHEAPEST: i32 = 50;
+/// The least that a consonant costs that no longer sounds the same; and one letter more.
+const OTHER_CONSONANT: i32 = 200;
 /// The most bytes that such a misspelling adds.
 const MOST_LETTERS: usize = 8;
 
@@ -57,14 +60,18 @@ impl<'a> Suspect<'a> {
         }
     }
 
-    /// Whether any frequent name can be meant.
-    pub(super) fn may_be_misspelt(&self) -> bool {
-        self.base + length(2 * self.longest) - CHEAPEST > THRESHOLD
+    /// How unlike a frequent name may be that is meant; none where no frequent name can be.
+    pub(super) fn reach(&self) -> Option<Reach> {
+        match self.base + length(2 * self.longest) - THRESHOLD {
+            ..=CHEAPEST => None,
+            ..=OTHER_CONSONANT => Some(Reach::SameSounds),
+            _ => Some(Reach::OneSound),
+        }
     }
 
     /// The score of the frequent name `text`, and which words differ (one bit each); none where
-    /// it cannot be meant.
-    pub(super) fn judge(&self, text: &str, scratch: &mut Scratch) -> Option<Verdict> {
+    /// the score is not at least `least`.
+    pub(super) fn judge(&self, text: &str, least: i32, scratch: &mut Scratch) -> Option<Verdict> {
         if self.text.len().abs_diff(text.len()) > MOST_LETTERS || !same_markers(self.text, text) {
             return None;
         }
@@ -75,7 +82,7 @@ impl<'a> Suspect<'a> {
             load(other, &mut text.chars().filter(|c| *c != ' '));
             let letters = one.len().max(other.len());
             let best = self.base + length(letters);
-            let score = best - cost(one, other, (best - RIVAL).min(DEAREST), costs)?;
+            let score = best - cost(one, other, (best - least).min(DEAREST), costs)?;
             return Some(Verdict {
                 score,
                 differing: u8::MAX,
@@ -90,7 +97,7 @@ impl<'a> Suspect<'a> {
             load(other, &mut b.chars());
             letters += one.len().max(other.len());
             spent += if differing == 0 { 0 } else { SECOND_WORD };
-            let most = self.base + length(LONG) - RIVAL - spent;
+            let most = self.base + length(LONG) - least - spent;
             let of_word = cost(one, other, most.min(left), costs)?;
             (spent, left) = (spent + of_word, left - of_word);
             differing |= 1u8.checked_shl(i as u32).unwrap_or(0);
@@ -98,7 +105,7 @@ impl<'a> Suspect<'a> {
         // Words that are written in two ways are the same word, however short.
         let letters = if differing == 0 { LONG } else { letters };
         let score = self.base + length(letters) - spent;
-        (score >= RIVAL).then_some(Verdict { score, differing })
+        (score >= least).then_some(Verdict { score, differing })
     }
 }
 
@@ -169,9 +176,9 @@ mod tests {
 
     fn merges(rare: &str, frequent: &str) -> bool {
         let suspect = Suspect::new(rare);
-        suspect.may_be_misspelt()
+        suspect.reach().is_some()
             && suspect
-                .judge(frequent, &mut Scratch::default())
+                .judge(frequent, RIVAL, &mut Scratch::default())
                 .is_some_and(|v| v.score > THRESHOLD)
     }
 

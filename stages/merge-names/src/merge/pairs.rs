@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::blocks::{self, hashes};
 use super::forms::Forms;
 use super::index::{BlockIndex, Part, estimated_entries};
-use super::judge::{self, RIVAL, Suspect, count_penalty};
+use super::judge::{self, RIVAL, Suspect, THRESHOLD, count_penalty};
 
 /// A rare form and a frequent one, by rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,14 +64,25 @@ impl Search {
     fn add(&mut self, forms: &Forms, index: &BlockIndex, rare: u32, ratio: f64) {
         let mentions = forms.mentions(rare);
         let end = forms.at_least(ratio * mentions as f64).min(rare);
-        let suspect = Suspect::new(forms.text(rare));
-        if end == 0 || !suspect.may_be_misspelt() {
+        if end == 0 {
             return;
         }
-        hashes(forms.text(rare), &mut self.blocks, &mut self.hashes);
+        let suspect = Suspect::new(forms.text(rare));
+        let Some(reach) = suspect.reach() else {
+            return;
+        };
+        hashes(forms.text(rare), reach, &mut self.blocks, &mut self.hashes);
         index.near(&mut self.hashes, end, &mut self.found);
+        // Rivals matter only where there is a name that is likely meant.
+        let likely = |frequent: &u32| {
+            let verdict = suspect.judge(forms.text(*frequent), THRESHOLD, &mut self.judge);
+            verdict.is_some()
+        };
+        if index.is_whole() && !self.found.iter().any(likely) {
+            return;
+        }
         for &frequent in &self.found {
-            let Some(verdict) = suspect.judge(forms.text(frequent), &mut self.judge) else {
+            let Some(verdict) = suspect.judge(forms.text(frequent), RIVAL, &mut self.judge) else {
                 continue;
             };
             let score = verdict.score - count_penalty(mentions, forms.mentions(frequent), ratio);
