@@ -61,7 +61,9 @@ impl Wanted<'_> {
                 None => {
                     let mut found = None;
                     for column in proposed.map_or(&[][..], |(_, names)| names) {
-                        found = found.or(find(path, role, column, names)?);
+                        if found.is_none() {
+                            found = find(path, role, column, names)?;
+                        }
                     }
                     found.filter(|number| is_usable(role, *number))
                 }

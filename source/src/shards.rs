@@ -157,8 +157,10 @@ fn found_in(entry: &Path, manifest: &Manifest) -> Result<Vec<Found>, CoreError> 
             .map_err(|e| manifest.error(format!("[source] path: {text} is no pattern: {e}")))?;
         for path in matches {
             let path = path.map_err(|e| CoreError::from_io(e.path(), io_error(&e)))?;
-            if !is_hidden(&path) {
-                walk.add(&path, path.strip_prefix(&base).unwrap_or(&path))?;
+            let below = path.strip_prefix(&base).unwrap_or(&path);
+            // A `*` matches a hidden folder too.
+            if !below.ancestors().any(is_hidden) {
+                walk.add(&path, below)?;
             }
         }
     } else {

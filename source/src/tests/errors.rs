@@ -81,6 +81,18 @@ fn columns_that_are_missing_or_could_be_two_are_named() {
     let text = source.error();
     assert!(text.contains("`URL` and `Url` could both be"), "{text}");
 
+    // The first name that would do is enough; it does not matter what the others could be.
+    let source = Source::new();
+    let text = || texts(&["x"]);
+    let columns = [
+        ("url", url_column(1)),
+        ("caption", text()),
+        ("TEXT", text()),
+        ("Text", text()),
+    ];
+    source.parquet("0.parquet", &columns);
+    assert_eq!(source.rows()[0].caption, "x");
+
     let source =
         Source::with("path = \"captions\"\nlayout = \"coyo\"\ncolumns = { caption = \"TEXTS\" }");
     source.parquet(

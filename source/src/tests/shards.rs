@@ -75,6 +75,7 @@ fn a_pattern_and_a_file_name_their_matches() {
     put(&source, "a/x-0.parquet");
     put(&source, "b/x-0.parquet");
     put(&source, "b/y-0.parquet");
+    put(&source, "_temporary/x-0.parquet");
     put(&source, "b/x-folder.parquet/0.parquet");
     put(&source, "one.parquet");
     let found = names(&source);

@@ -249,3 +249,24 @@ fn any_caption() -> impl Strategy<Value = Option<Vec<u8>>> {
         text.prop_map(|s| Some(s.into_bytes())),
     ]
 }
+
+#[test]
+fn entities_in_urls_are_decoded_and_other_urls_keep_their_ids() {
+    let extract = ExtractNamesHarness::new(URLS, "");
+    let written = "http://a.example/?a=1&amp;b=2";
+    let plain = " http://a.example/?a=1&b=2;c ";
+    let record = extract.run_columns(vec![
+        ("URL", texts([written, plain])),
+        ("TEXT", texts([MIRA; 2])),
+    ]);
+    let found: Vec<_> = extract
+        .mentions(&record)
+        .into_iter()
+        .map(|m| (m.url, m.image_id))
+        .collect();
+    let expected = ["http://a.example/?a=1&b=2", plain];
+    assert_eq!(
+        found,
+        expected.map(|url| (url.to_owned(), laioncele_core::ImageId::of(url)))
+    );
+}
