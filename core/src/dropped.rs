@@ -130,9 +130,9 @@ mod tests {
         DroppedRow {
             unit: Unit::Caption,
             id: k.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            name_id: (k % 3 == 0).then_some(NameId(k)),
+            name_id: k.is_multiple_of(3).then_some(NameId(k)),
             reason: DropReason::ALL[k as usize % 7],
-            detail: (k % 2 == 0).then(|| format!("{k} x {k}").into()),
+            detail: k.is_multiple_of(2).then(|| format!("{k} x {k}").into()),
         }
     }
 
