@@ -23,6 +23,56 @@ proptest! {
     }
 }
 
+/// Words in name case from all lists, among them such as rules are about.
+fn word() -> impl Strategy<Value = String> {
+    let words: Vec<String> = [
+        include_str!("../../data/given-names.txt"),
+        include_str!("../../data/surnames.txt"),
+        include_str!("../../data/things.txt"),
+        include_str!("../../data/common-words.txt"),
+        include_str!("../../data/leading.txt"),
+        include_str!("../../data/particles.txt"),
+        include_str!("../../data/endings.txt"),
+        "new york santa hello kitty born aka and jr ii xiv photoshoot streets kitchens",
+    ]
+    .iter()
+    .flat_map(|list| list.lines().filter(|l| !l.starts_with('#')))
+    .flat_map(str::split_whitespace)
+    .map(|word| {
+        let mut chars = word.chars();
+        let first = chars.next().map(|c| c.to_uppercase().to_string());
+        first.unwrap_or_default() + chars.as_str()
+    })
+    .collect();
+    prop_oneof![
+        8 => proptest::sample::select(words),
+        1 => "[A-Z][a-z]{1,8}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// What takes the short way comes out as by the long way.
+    #[test]
+    fn the_short_way_answers_as_the_long_way(words in proptest::collection::vec(word(), 2..4)) {
+        let (mention, knowledge) = (words.join(" "), Knowledge::default());
+        if let Some(found) = plain::read(&mention, &knowledge) {
+            prop_assert_eq!(found, read_until_stable(&mention, &knowledge), "{}", mention);
+        }
+    }
+}
+
+#[test]
+fn the_short_way_is_taken_by_plain_names() {
+    for mention in ["Emma Watson", "Sarah Jessica Parker", "Kendrick Lamar"] {
+        assert!(
+            plain::read(mention, &Knowledge::default()).is_some(),
+            "{mention}"
+        );
+    }
+}
+
 #[test]
 fn normalize_rejects_overlong_and_empty_mentions() {
     assert_eq!(
