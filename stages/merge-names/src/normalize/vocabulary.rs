@@ -62,31 +62,30 @@ impl Entry {
     }
 }
 
-/// A hash table from words to entries; the words lie one after another in `text`.
+/// A hash table from words to entries. It holds the words' hashes instead of the words, so that a
+/// word costs one read of memory: of a hundred million unknown words less than one is taken for
+/// another.
 pub(crate) struct Vocabulary {
-    text: Vec<u8>,
     slots: Vec<Slot>,
     held: usize,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Slot {
-    start: u32,
-    /// Bytes of the word; 0 where the slot is free.
-    length: u8,
-    /// Bits of the hash that do not say the slot: most other words differ in them.
-    tag: u8,
+    /// Bits of the word's hash that do not say the slot; 0 where it is free.
+    print: u32,
     entry: Entry,
 }
 
+/// Slots; a power of two, and twice as many as there are words.
+const SLOTS: usize = 1 << 19;
 /// Bytes of the longest word that is held.
 const LONGEST: usize = 40;
 
 impl Vocabulary {
-    fn with_slots(slots: usize) -> Self {
+    fn new() -> Self {
         Self {
-            text: Vec::with_capacity(slots * 5),
-            slots: vec![Slot::default(); slots],
+            slots: vec![Slot::default(); SLOTS],
             held: 0,
         }
     }
@@ -101,59 +100,34 @@ impl Vocabulary {
     }
 
     fn exact(&self, word: &str) -> Entry {
-        let slot = &self.slots[self.slot_of(word.as_bytes())];
-        slot.entry
+        if word.len() > LONGEST {
+            return Entry::default();
+        }
+        let (at, _) = self.slot_of(word.as_bytes());
+        self.slots[at].entry
     }
 
-    /// The slot that holds `word`, or the free one where it would go.
-    fn slot_of(&self, word: &[u8]) -> usize {
-        let mask = self.slots.len() - 1;
+    /// The slot that holds `word`, or the free one where it would go, and its print.
+    fn slot_of(&self, word: &[u8]) -> (usize, u32) {
         let hash = hash(word);
-        let tag = tag(hash);
-        let mut at = hash as usize & mask;
-        loop {
-            let slot = self.slots[at];
-            let start = slot.start as usize;
-            if slot.length == 0
-                || (slot.tag == tag
-                    && usize::from(slot.length) == word.len()
-                    && self.text[start..start + word.len()] == *word)
-            {
-                return at;
-            }
-            at = (at + 1) & mask;
+        let print = ((hash >> 32) as u32).max(1);
+        let mut at = hash as usize % SLOTS;
+        while self.slots[at].print != 0 && self.slots[at].print != print {
+            at = (at + 1) % SLOTS;
         }
+        (at, print)
     }
 
     fn add(&mut self, word: &[u8], entry: Entry) {
-        if word.is_empty() || word.len() > LONGEST {
+        // A quarter of the slots stays free, so that every search ends.
+        if word.is_empty() || word.len() > LONGEST || self.held >= SLOTS / 4 * 3 {
             return;
         }
-        if self.held * 2 >= self.slots.len() {
-            self.grow();
-        }
-        let at = self.slot_of(word);
-        if self.slots[at].length == 0 {
-            self.slots[at] = Slot {
-                start: self.text.len() as u32,
-                length: word.len() as u8,
-                tag: tag(hash(word)),
-                entry: Entry::default(),
-            };
-            self.text.extend_from_slice(word);
-            self.held += 1;
-        }
-        self.slots[at].entry.join(entry);
-    }
-
-    fn grow(&mut self) {
-        let old = std::mem::take(&mut self.slots);
-        self.slots = vec![Slot::default(); old.len() * 2];
-        for slot in old.into_iter().filter(|slot| slot.length > 0) {
-            let start = slot.start as usize;
-            let at = self.slot_of(&self.text[start..start + usize::from(slot.length)]);
-            self.slots[at] = slot;
-        }
+        let (at, print) = self.slot_of(word);
+        let slot = &mut self.slots[at];
+        self.held += usize::from(slot.print == 0);
+        slot.print = print;
+        slot.entry.join(entry);
     }
 
     fn add_list<'a>(&mut self, words: impl IntoIterator<Item = &'a str>, bit: u32) {
@@ -271,11 +245,7 @@ fn hash(word: &[u8]) -> u64 {
         state = (state ^ u64::from_le_bytes(bytes)).wrapping_mul(FACTOR);
         state ^= state >> 29;
     }
-    state ^ (state >> 32)
-}
-
-fn tag(hash: u64) -> u8 {
-    (hash >> 56) as u8
+    state ^ (state >> 31)
 }
 
 fn words(text: &'static str) -> impl Iterator<Item = &'static str> {
@@ -317,7 +287,7 @@ pub(crate) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
     let places = include_str!("../../data/places.txt");
     let endings = include_str!("../../data/endings.txt");
     let more = include_str!("../../data/more-names.txt");
-    let mut all = Vocabulary::with_slots(1 << 19);
+    let mut all = Vocabulary::new();
     all.add_frequencies(include_str!("../../data/words.txt"));
     all.add_things(include_str!("../../data/thing-names.txt"));
     all.add_list(
@@ -372,6 +342,28 @@ mod tests {
         assert_eq!(get(""), Entry::default());
         assert_eq!(get("qqqqqq"), Entry::default());
         assert_eq!(get(&"a".repeat(300)), Entry::default());
+    }
+
+    #[test]
+    fn no_word_of_the_lists_is_taken_for_another() {
+        let mut prints = std::collections::HashMap::new();
+        let mut text = Vec::new();
+        let lists = [
+            include_str!("../../data/words.txt"),
+            include_str!("../../data/thing-names.txt"),
+        ];
+        for line in lists.iter().flat_map(|list| list.lines()) {
+            read_front_coded(line, &mut text);
+            let print = VOCABULARY.slot_of(&text);
+            let other = prints.insert(print, text.clone());
+            assert_eq!(other, None, "{line}");
+        }
+        assert!(VOCABULARY.held >= prints.len());
+        assert!(
+            VOCABULARY.held < SLOTS / 2 + SLOTS / 16,
+            "{}",
+            VOCABULARY.held
+        );
     }
 
     #[test]
