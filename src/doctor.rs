@@ -66,7 +66,7 @@ pub(crate) fn examine(
     checks.push(source(manifest));
     checks.extend(files(manifest, steps));
     let mut weights = Weights::default();
-    checks.extend(models::check(manifest, &Wanted::all(), deep, &mut weights));
+    checks.extend(models::check(manifest, Wanted::all(), deep, &mut weights));
     checks.extend(weights.check(manifest, &Machine::look(), workers));
     checks
 }
@@ -84,7 +84,7 @@ pub(crate) fn before_run(
 ) -> Result<Weights, Failure> {
     let mut weights = Weights::default();
     let wanted = Wanted::by(manifest, steps)?;
-    let mut checks = models::check(manifest, &wanted, false, &mut weights);
+    let mut checks = models::check(manifest, wanted, false, &mut weights);
     checks.extend(weights.check(manifest, machine, workers));
     match checks.into_iter().find(|check| !check.ok) {
         None => Ok(weights),

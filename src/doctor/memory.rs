@@ -43,11 +43,14 @@ impl Weights {
         workers: &WorkerArgs,
     ) -> Vec<Check> {
         let load = self.load(manifest, machine);
-        let mut checks = vec![Check::new(
-            "memory",
-            None,
-            on_processor(load, machine, workers),
-        )];
+        let mut checks = Vec::new();
+        if load.processor > 0 || load.gpu == 0 {
+            checks.push(Check::new(
+                "memory",
+                None,
+                on_processor(load, machine, workers),
+            ));
+        }
         if load.gpu > 0 {
             checks.push(Check::new(
                 "memory.gpu",

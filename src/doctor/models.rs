@@ -17,7 +17,6 @@ use crate::words::{grouped, size};
 
 /// Which models are checked.
 #[derive(Clone, Copy, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "a set of models")]
 pub(super) struct Wanted {
     ner: bool,
     sdxl: bool,
@@ -70,7 +69,7 @@ impl Wanted {
 /// Checks the wanted models; `deep` reads all weights.
 pub(super) fn check(
     manifest: &Manifest,
-    wanted: &Wanted,
+    wanted: Wanted,
     deep: bool,
     weights: &mut Weights,
 ) -> Vec<Check> {
@@ -113,7 +112,7 @@ struct NerFolder {
 
 /// The parts of SDXL, and whether they fit each other, `[embedding_dims]` and the settings of those
 /// who generate.
-fn sdxl(manifest: &Manifest, wanted: &Wanted, deep: bool, weights: &mut Weights) -> Vec<Check> {
+fn sdxl(manifest: &Manifest, wanted: Wanted, deep: bool, weights: &mut Weights) -> Vec<Check> {
     let files = match SdxlSection::from_manifest(manifest) {
         Ok(section) => section.files,
         Err(error) => return vec![Check::new("models.sdxl", None, Err(chain(&error)))],
@@ -173,7 +172,7 @@ fn fit(manifest: &Manifest, files: &SdxlFiles) -> Result<String, String> {
 
 /// The settings of generate-portraits and generate-samples, held against the model. Sections that are
 /// wrong in themselves are told with the settings of their steps.
-fn generation(manifest: &Manifest, wanted: &Wanted) -> Vec<Check> {
+fn generation(manifest: &Manifest, wanted: Wanted) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut add = |name: &str, files: &SdxlFiles, sampling: &SamplingSettings| {
         let found = files.check_sampling(sampling).map_err(|e| chain(&e));
