@@ -31,6 +31,8 @@ pub enum TableId {
     Spellings,
     /// How the words of names stand in a shard's captions.
     Words,
+    /// What a language model was asked about names, and its answers.
+    Opinions,
     /// The name of each spelling of a shard, or why it is none.
     Verdicts,
     /// Names by bucket, before their images are counted.

@@ -96,6 +96,18 @@ rows! {
         elsewhere_lower: u64,
     }
 
+    /// A question that a language model was asked, most mentions first.
+    Opinion in Opinions, version 1 {
+        /// The text that may be a person's name, or the spelling that may belong to `name`.
+        text: String,
+        /// The name that `text` may be a spelling of; null where the question is whether `text` is a person's name.
+        name: Option<String>,
+        /// Mentions that hang on the answer.
+        mentions: u64,
+        /// `yes`, `no` or `unsure`; null where there is no answer.
+        answer: Option<String>,
+    }
+
     /// What became of a spelling of one shard: a row for each name that it is filed under, or one that says that it is
     /// none. Parts are sorted by `row`.
     Verdict in Verdicts, version 1 {

@@ -14,7 +14,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -68,7 +68,8 @@ pub struct Opinions {
     pub account: Account,
 }
 
-/// Asks `questions`, or in a dry run only counts. `cancelled` is looked at before each request.
+/// Asks `questions` in their order, the most important first, or in a dry run only counts. `cancelled` is looked at before
+/// each request.
 ///
 /// # Errors
 /// [`SecondOpinionError`]: answers so far are in the cache.
@@ -80,18 +81,22 @@ pub fn ask(
 ) -> Result<Opinions, SecondOpinionError> {
     let cache = AnswerCache::open(cache)?;
     let mut opinions = Opinions::default();
-    let mut open: BTreeMap<Digest, Question> = BTreeMap::new();
+    let (mut open, mut seen) = (Vec::new(), HashSet::new());
     for question in questions {
         let digest = question.digest(&settings.model);
-        if let Some(answer) = cache.answer(digest) {
-            opinions.answers.insert(question, answer);
-        } else {
-            open.insert(digest, question);
+        if !seen.insert(digest) {
+            continue;
+        }
+        match cache.answer(digest) {
+            Some(answer) => {
+                opinions.answers.insert(question, answer);
+            }
+            None => open.push(question),
         }
     }
     opinions.account.cached = opinions.answers.len() as u64;
     opinions.account.questions = (opinions.answers.len() + open.len()) as u64;
-    let open: Vec<Question> = open.into_values().filter(Question::can_be_asked).collect();
+    open.retain(Question::can_be_asked);
     let batches: Vec<Vec<Question>> = open.chunks(settings.batch).map(<[_]>::to_vec).collect();
     if settings.dry_run {
         estimate(&batches, settings, &mut opinions.account);
