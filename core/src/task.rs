@@ -379,6 +379,11 @@ impl Task {
         format!("cache/checkpoints/{}/{name}", self.spec.key)
     }
 
+    /// Set when the run is asked to stop: for work that cannot report progress meanwhile.
+    pub fn cancelled(&self) -> Arc<AtomicBool> {
+        self.context.cancelled.clone()
+    }
+
     /// A folder of the run's cache, which outlives the task: for what is dear to get and the same whenever it is got.
     pub fn cache(&self, folder: &str) -> Cache {
         Cache::new(self.context.store.clone(), folder)

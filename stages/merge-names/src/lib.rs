@@ -1,11 +1,13 @@
 //! Stage 2, merge-names: mentions become canonical names, and every image is filed under its name.
 //!
-//! The one shuffle of the system, in four steps. [`count_spellings`] counts the distinct spellings of
-//! each shard; [`merge_spellings`] decides once, over distinct spellings only, and answers each shard
+//! The one shuffle of the system, in four steps, and one more for who wants it. [`count_spellings`] counts
+//! the distinct spellings of each shard; [`ask_second_opinion`] asks a language model about what is
+//! doubtful, if the manifest names one; [`merge_spellings`] decides once, over distinct spellings only, and answers each shard
 //! for its own; [`file_mentions`] files the mentions of a group of shards, sorted by bucket;
 //! [`count_images`] reads its bucket of all groups. No step compares the spellings of all mentions, and
 //! none writes more than one part per task, or per shard and table.
 
+mod ask_second_opinion;
 mod codes;
 mod columns;
 mod count_images;
@@ -17,6 +19,7 @@ mod interner;
 pub mod merge;
 mod merge_spellings;
 pub mod normalize;
+mod normalized;
 mod rows;
 pub mod second_opinion;
 mod settings;
@@ -32,6 +35,7 @@ pub use settings::Settings;
 pub fn steps() -> Vec<Box<dyn Step>> {
     vec![
         Box::new(count_spellings::CountSpellings),
+        Box::new(ask_second_opinion::AskSecondOpinion),
         Box::new(merge_spellings::MergeSpellings),
         Box::new(file_mentions::FileMentions),
         Box::new(count_images::CountImages),

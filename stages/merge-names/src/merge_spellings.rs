@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use laioncele_core::table::{self, Alias, Verdict, WordCount};
+use laioncele_core::table::{self, Alias, Opinion, Verdict};
 use laioncele_core::{
     CoreError, DropReason, Manifest, NameId, Part, Partitioning, Reads, Row, StageError, StageName,
     Step, StepSpec, TableId, Task, Unit,
@@ -18,15 +18,12 @@ use serde_json::json;
 
 use crate::codes::{Code, Codes};
 use crate::fold::fold_key;
-use crate::interner::Interner;
 use crate::merge::{Merged, SpellingTable, merge};
-use crate::normalize::{Evidence, Normalizer, Rejection, Spelling, normalize};
+use crate::normalize::{Normalizer, normalize};
+use crate::normalized::{Normalized, Reader, evidence};
+use crate::second_opinion::Answers;
 use crate::settings::Settings;
-use crate::streams::Spellings;
-use crate::words::WordTally;
 
-/// Spellings that are normalized together.
-const TOGETHER: usize = 1 << 16;
 /// Rows of a row group of `verdicts`.
 const GROUP: usize = 16_384;
 /// Rows of a row group of `merged_names`, where a bucket has as many.
@@ -60,144 +57,40 @@ impl Step for MergeSpellings {
         }))
     }
 
+    fn reads(&self, manifest: &Manifest) -> Vec<Reads> {
+        let mut reads = SPEC.reads.to_vec();
+        let asks = Settings::from_manifest(manifest).is_ok_and(|s| s.second_opinion.is_some());
+        reads.extend(asks.then_some(Reads::all(TableId::Opinions)));
+        reads
+    }
+
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::from_manifest(task.manifest())?;
         let parts: Vec<Part> = task.inputs(TableId::Spellings).cloned().collect();
+        let answers = Answers::new(task.read::<Opinion>()?);
         let normalizer =
             Normalizer::new(evidence(task)?).with_several_people(settings.several_people);
-        let normalized = Normalized::read(task, &parts, &normalizer)?;
+        let reader = Reader {
+            normalizer: &normalizer,
+            answers: &answers,
+            notes_doubts: false,
+        };
+        let normalized = Normalized::read(task, &parts, &reader)?;
         drop(normalizer);
         let Normalized {
             spellings,
             mononyms,
             codes,
             several,
+            doubts: _,
         } = normalized;
         let table = spellings.into_table();
-        let merged = merge(&table, settings.common_ratio);
+        let mut merged = merge(&table, settings.common_ratio);
+        answers.join(&table, &mut merged);
         let mut names = Names::new(&table, &merged);
         names.write(task, &mononyms, &settings)?;
         write_verdicts(task, &parts, codes, &several, &names)
     }
-}
-
-/// What the shards know about words.
-fn evidence(task: &Task) -> Result<Evidence, StageError> {
-    let mut words = WordTally::default();
-    for part in task.inputs(TableId::Words) {
-        words.add_rows(task.read_part::<WordCount>(part)?);
-    }
-    Ok(Evidence {
-        words: words.evidence(),
-    })
-}
-
-/// The distinct spellings after normalization.
-struct Normalized {
-    spellings: Interner,
-    /// Whether each is one name word.
-    mononyms: Vec<bool>,
-    codes: Codes,
-    /// The spellings of mentions that hold several.
-    several: Vec<Vec<u32>>,
-}
-
-/// Distinct spellings as written, with the shards that have them.
-#[derive(Default)]
-struct Chunk {
-    texts: Vec<(String, u64)>,
-    /// The shards of all, and where those of each end.
-    shards: Vec<u32>,
-    ends: Vec<usize>,
-}
-
-impl Normalized {
-    fn read(task: &Task, parts: &[Part], normalizer: &Normalizer) -> Result<Self, StageError> {
-        let mut all = Self {
-            spellings: Interner::default(),
-            mononyms: Vec::new(),
-            codes: Codes::new(task.store(), parts.len()),
-            several: Vec::new(),
-        };
-        let mut stream = Spellings::open(task, parts)?;
-        let (total, mut done) = (task.rows_in(TableId::Spellings), 0);
-        let (mut chunk, mut shards) = (Chunk::default(), Vec::new());
-        while let Some(found) = stream.next(&mut shards)? {
-            chunk.texts.push((found.text().to_owned(), found.mentions));
-            chunk.shards.extend_from_slice(&shards);
-            chunk.ends.push(chunk.shards.len());
-            if chunk.texts.len() == TOGETHER {
-                done += chunk.shards.len() as u64;
-                all.add(std::mem::take(&mut chunk), normalizer)?;
-                task.progress(done, total, Unit::Name)?;
-            }
-        }
-        all.add(chunk, normalizer)?;
-        Ok(all)
-    }
-
-    fn add(&mut self, chunk: Chunk, normalizer: &Normalizer) -> Result<(), StageError> {
-        let normalized: Vec<_> = chunk
-            .texts
-            .par_iter()
-            .map(|(written, _)| normalizer.normalize(written))
-            .collect();
-        let mut from = 0;
-        for ((found, (_, mentions)), end) in normalized.iter().zip(&chunk.texts).zip(chunk.ends) {
-            let code = self.code(found, *mentions)?;
-            for shard in &chunk.shards[from..end] {
-                self.codes.push(*shard, code)?;
-            }
-            from = end;
-        }
-        Ok(())
-    }
-
-    fn code(
-        &mut self,
-        found: &Result<Vec<Spelling>, Rejection>,
-        mentions: u64,
-    ) -> Result<Code, StageError> {
-        let spellings = match found {
-            Ok(spellings) => spellings,
-            Err(Rejection::NotAName | Rejection::SeveralPeople) => {
-                return Ok(Code::Rejected(DropReason::NotAName));
-            }
-        };
-        let mut numbers = Vec::with_capacity(spellings.len());
-        for spelling in spellings {
-            let number = self.spelling(spelling, mentions)?;
-            if !numbers.contains(&number) {
-                numbers.push(number);
-            }
-        }
-        match numbers.as_slice() {
-            [] => Ok(Code::Rejected(DropReason::NotAName)),
-            [one] => Ok(Code::One(*one)),
-            _ => {
-                let list = u32::try_from(self.several.len())
-                    .ok()
-                    .filter(|n| n >> 31 == 0);
-                self.several.push(numbers);
-                list.map(Code::Several).ok_or_else(too_many)
-            }
-        }
-    }
-
-    fn spelling(&mut self, spelling: &Spelling, mentions: u64) -> Result<u32, StageError> {
-        let recased = if spelling.recased { mentions } else { 0 };
-        let number = self.spellings.add(&spelling.name, mentions, recased);
-        let number = number.ok_or_else(too_many)?;
-        if self.mononyms.len() < self.spellings.len() {
-            self.mononyms.push(false);
-        }
-        self.mononyms[number as usize] |= spelling.mononym;
-        Ok(number)
-    }
-}
-
-fn too_many() -> StageError {
-    StageError::data("the source has more than two thousand million distinct spellings")
 }
 
 /// The names that spellings are filed under.

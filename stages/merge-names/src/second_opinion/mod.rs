@@ -6,6 +6,7 @@
 //! one, which then has no answer. Answers are kept in the run's cache under a digest of the question, the words it is asked in
 //! and the model, so that nothing is paid for twice.
 
+mod answers;
 mod cache;
 mod endpoint;
 mod question;
@@ -27,6 +28,7 @@ use cache::AnswerCache;
 use endpoint::{Completion, Endpoint};
 use question::{INSTRUCTIONS, controls};
 
+pub(crate) use answers::Answers;
 pub use endpoint::SecondOpinionError;
 pub use question::{Answer, Question};
 pub use settings::SecondOpinionSettings;

@@ -49,6 +49,17 @@ pub enum Answer {
     Unsure,
 }
 
+impl Answer {
+    /// The word, as in replies and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unsure => "unsure",
+        }
+    }
+}
+
 impl Question {
     /// Whether the texts are short enough to be asked about.
     pub(super) fn can_be_asked(&self) -> bool {

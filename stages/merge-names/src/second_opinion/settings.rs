@@ -114,7 +114,6 @@ impl SecondOpinionSettings {
     }
 
     /// What the answers depend on. Not: how patiently, how fast and where the model is asked.
-    #[expect(dead_code, reason = "the step that asks is not there yet")]
     pub(crate) fn key(&self) -> serde_json::Value {
         serde_json::json!({
             "model": self.model,
