@@ -22,7 +22,8 @@ pub use id::TableId;
 pub use row::Row;
 pub use rows::{
     Candidate, Dropped, EvaluationScore, FiledMention, Identity, KnownName, LaionCele, Match,
-    Mention, MergedName, Name, NameEmbedding, NamePeople, NameSum, Photo, PhotoFace, PhotoFeature,
-    Portrait, PortraitFace, PortraitPair, Sample, SpellingCount, UniquePhoto, Verdict, WordCount,
+    Mention, MergedName, Name, NameEmbedding, NamePeople, NameSum, Opinion, Photo, PhotoFace,
+    PhotoFeature, Portrait, PortraitFace, PortraitPair, Sample, SpellingCount, UniquePhoto,
+    Verdict, WordCount,
 };
 pub use schema::{describe, same_columns};

@@ -53,7 +53,8 @@ impl Reader<'_> {
     /// What is found in a mention, and what may be a name in one that is rejected.
     fn read(&self, written: &str) -> (Result<Vec<Spelling>, Rejection>, Option<String>) {
         let found = self.normalizer.normalize(written);
-        if found != Err(Rejection::NotAName) || !(self.notes_doubts || self.answers.know_persons()) {
+        if found != Err(Rejection::NotAName) || !(self.notes_doubts || self.answers.know_persons())
+        {
             return (found, None);
         }
         match self.normalizer.doubtful(written) {
@@ -170,4 +171,3 @@ impl Normalized {
 fn too_many() -> StageError {
     StageError::data("the source has more than two thousand million distinct spellings")
 }
-

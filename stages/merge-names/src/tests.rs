@@ -1,5 +1,6 @@
 //! The whole stage on small tables of mentions.
 
+mod opinion;
 mod oracle;
 mod reruns;
 
@@ -118,13 +119,14 @@ fn tasks(
             .map(|p| p.partition.group(groups))
             .collect(),
         Partitioning::Buckets => (0..manifest.run.buckets).map(Partition::Bucket).collect(),
-        Partitioning::Once | Partitioning::Chunks(_) => vec![Partition::Whole],
+        Partitioning::Once => vec![Partition::Whole],
+        Partitioning::Chunks(count) => (0..count).map(Partition::Chunk).collect(),
     };
     partitions.sort();
     partitions.dedup();
     let inputs = |partition: &Partition| -> Vec<Part> {
         let mut inputs = Vec::new();
-        for read in step.spec().reads {
+        for read in step.reads(manifest) {
             inputs.extend(of(read.table).filter(|part| match partitioning {
                 Partitioning::Shards => part.partition == *partition,
                 Partitioning::ShardGroups(groups) => part.partition.group(groups) == *partition,

@@ -1,7 +1,7 @@
 //! Which form each form is filed under, from the pairs of rare and frequent forms.
 
 use super::forms::Forms;
-use super::judge::{MARGIN, THRESHOLD, frequency};
+use super::judge::{DOUBTFUL, MARGIN, THRESHOLD, frequency};
 use super::pairs::Pair;
 
 /// For each form the rank of the one that it is filed under, itself or a more frequent one that is
@@ -32,6 +32,25 @@ pub(super) fn file(forms: &Forms, pairs: &[Pair]) -> Vec<u32> {
         }
     }
     filed
+}
+
+/// The forms that stay by themselves though one name is nearly likely enough, or two are: with the likeliest.
+pub(super) fn doubtful(forms: &Forms, pairs: &[Pair], filed: &[u32]) -> Vec<(u32, u32)> {
+    let mut doubts = Vec::new();
+    for of_rare in pairs.chunk_by(|a, b| a.rare == b.rare) {
+        let rare = of_rare[0].rare;
+        let likely = |p: &&Pair| i32::from(p.score) + frequency(forms.mentions(p.frequent));
+        let names = of_rare
+            .iter()
+            .filter(|p| filed[p.frequent as usize] == p.frequent);
+        let best = names.max_by_key(|p| (likely(p), std::cmp::Reverse(p.frequent)));
+        if let Some(best) = best.filter(|p| i32::from(p.score) > DOUBTFUL)
+            && filed[rare as usize] == rare
+        {
+            doubts.push((rare, best.frequent));
+        }
+    }
+    doubts
 }
 
 /// The name that is most likely meant: the frequent are misspelt more often. None is chosen where

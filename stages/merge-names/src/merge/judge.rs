@@ -14,6 +14,8 @@ use super::words::is_marker;
 
 /// What the score must exceed.
 pub(super) const THRESHOLD: i32 = 0;
+/// Between this and the threshold it is worth a question.
+pub(super) const DOUBTFUL: i32 = -63;
 /// Below it a frequent name is not even a rival of a better one.
 pub(super) const RIVAL: i32 = -190;
 /// How much more likely than any other the best name must be.

@@ -35,7 +35,7 @@ pub struct Counted {
 pub struct MergedName {
     /// The canonical spelling.
     pub name: String,
-    /// All spellings, most frequent first; `merged_by` is `canonical`, `folded` or `edit_distance`.
+    /// All spellings, most frequent first; `merged_by` is a word of [`MergedBy`].
     pub aliases: Vec<Alias>,
     /// Mentions of all of them.
     pub mentions: u64,
@@ -54,13 +54,34 @@ pub fn merge_counted(spellings: &[Counted], least_ratio: f64) -> Vec<MergedName>
     merge(&table, least_ratio).names(&table)
 }
 
-/// [`merge`] with an index of at most about `entries` entries at a time.
-fn merge_in_parts(spellings: &SpellingTable, least_ratio: f64, entries: usize) -> Merged {
+/// Spellings that [`merge`] leaves by themselves though a name is nearly likely enough to be meant, or two are as likely: each
+/// with the likeliest. Both are canonical spellings.
+pub(crate) fn doubtful_pairs(spellings: &SpellingTable, least_ratio: f64) -> Vec<(u32, u32)> {
+    let (forms, pairs, filed) = file(spellings, least_ratio, pairs::INDEX_ENTRIES);
+    let best = |rank: u32| forms.members(rank)[0];
+    let doubts = filing::doubtful(&forms, &pairs, &filed).into_iter();
+    doubts
+        .map(|(rare, name)| (best(rare), best(name)))
+        .collect()
+}
+
+/// The forms of the spellings, the pairs of them that are near, and the form that each is filed under.
+fn file(
+    spellings: &SpellingTable,
+    least_ratio: f64,
+    entries: usize,
+) -> (Forms, Vec<pairs::Pair>, Vec<u32>) {
     let ratio = least_ratio.max(1.0 + f64::EPSILON);
     let forms = Forms::of(spellings);
     let mut pairs = pairs::near_pairs(&forms, ratio, entries);
     corpus::weigh(&forms, &mut pairs);
     let filed = filing::file(&forms, &pairs);
+    (forms, pairs, filed)
+}
+
+/// [`merge`] with an index of at most about `entries` entries at a time.
+fn merge_in_parts(spellings: &SpellingTable, least_ratio: f64, entries: usize) -> Merged {
+    let (forms, _, filed) = file(spellings, least_ratio, entries);
     let mut merged = Merged {
         filed: (0..spellings.len() as u32).collect(),
         why: vec![MergedBy::Canonical; spellings.len()],

@@ -96,6 +96,8 @@ pub enum MergedBy {
     Folded,
     /// It is a rare spelling a few letters away.
     EditDistance,
+    /// A language model says so: [`crate::second_opinion`].
+    SecondOpinion,
 }
 
 impl MergedBy {
@@ -105,6 +107,7 @@ impl MergedBy {
             Self::Canonical => "canonical",
             Self::Folded => "folded",
             Self::EditDistance => "edit_distance",
+            Self::SecondOpinion => "second_opinion",
         }
     }
 }

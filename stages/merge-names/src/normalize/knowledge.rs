@@ -1,6 +1,7 @@
 //! What is known of words: the lists, corrected by what a corpus counted.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::vocabulary::{Entry, VOCABULARY};
 use crate::evidence::{Counts, WordCounts};
@@ -10,9 +11,17 @@ const WEIGHT_OF_LISTS: f64 = 1e6;
 /// The frequency that a word has in a list that lacks it.
 const UNLISTED: f64 = 1e-8;
 
-/// The entries of words that the corpus corrects; all others have that of the lists.
+/// Log odds of a name that are low enough for a rejection, and too high for a sure one.
+const DOUBTFUL: f32 = -1.5;
+
+/// What a mention is judged by.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Knowledge(HashMap<Box<str>, Entry, foldhash::fast::FixedState>);
+pub(super) struct Knowledge {
+    /// The entries of words that the corpus corrects; all others have that of the lists.
+    entries: Arc<HashMap<Box<str>, Entry, foldhash::fast::FixedState>>,
+    /// What the log odds of a name must exceed.
+    pub(super) least_odds: f32,
+}
 
 impl Knowledge {
     /// The lists, corrected by the counts of a corpus. Words that it saw seldom stay as they are.
@@ -25,13 +34,24 @@ impl Knowledge {
                 let entry = corrected(VOCABULARY.get(word), &counts, &totals);
                 (word.into(), entry)
             });
-        Self(corrected.collect())
+        Self {
+            entries: Arc::new(corrected.collect()),
+            least_odds: 0.0,
+        }
+    }
+
+    /// The same, satisfied with what is only just no name.
+    pub(super) fn doubting(&self) -> Self {
+        Self {
+            entries: self.entries.clone(),
+            least_odds: DOUBTFUL,
+        }
     }
 
     /// What is known of a word in small letters.
     pub(super) fn entry(&self, lower: &str) -> Entry {
-        if !self.0.is_empty()
-            && let Some(entry) = self.0.get(lower)
+        if !self.entries.is_empty()
+            && let Some(entry) = self.entries.get(lower)
         {
             return *entry;
         }

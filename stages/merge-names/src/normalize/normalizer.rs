@@ -62,6 +62,13 @@ impl Normalizer {
         }
         found.map(|spelling| vec![spelling])
     }
+
+    /// The name in a mention that is only just rejected.
+    pub(crate) fn doubtful(&self, mention: &str) -> Option<Spelling> {
+        let sure = super::normalize_by(mention, &self.knowledge);
+        let found = super::normalize_by(mention, &self.knowledge.doubting()).ok()?;
+        (sure == Err(Rejection::NotAName) && !found.mononym).then_some(found)
+    }
 }
 
 /// The full names in a mention of several people, each once, in their order. What is no full name
@@ -106,6 +113,32 @@ fn people_apart(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_doubtful_is_rejected_and_little_is() {
+        let normalizer = Normalizer::default();
+        for mention in [
+            "Emma Watson",
+            "wooden kitchen table",
+            "Photoshoot",
+            "Brad and Angelina",
+        ] {
+            assert_eq!(normalizer.doubtful(mention), None, "{mention}");
+        }
+        let labels = include_str!("../../tests/fixtures/normalize-fresh.jsonl");
+        let (mut all, mut doubtful) = (0, 0);
+        for line in labels.lines() {
+            let label: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            let raw = label["raw"].as_str().unwrap_or_default();
+            all += 1;
+            if let Some(reading) = normalizer.doubtful(raw) {
+                assert_eq!(normalizer.normalize(raw), Err(Rejection::NotAName), "{raw}");
+                assert!(!reading.name.is_empty());
+                doubtful += 1;
+            }
+        }
+        assert!(doubtful > 0 && doubtful * 5 < all, "{doubtful} of {all}");
+    }
 
     fn split(mention: &str) -> Result<Vec<String>, Rejection> {
         let normalizer = Normalizer::default().with_several_people(SeveralPeople::Split);

@@ -44,7 +44,7 @@ pub(super) fn read(mention: &str, knowledge: &Knowledge) -> Option<Result<Spelli
         whole_thing: whole.is(list::WHOLE_THING),
     };
     Some(
-        if score::log_odds(&case, words[0], words[count - 1]) > 0.0 {
+        if score::log_odds(&case, words[0], words[count - 1]) > knowledge.least_odds {
             Ok(Spelling {
                 name: mention.to_owned(),
                 mononym: false,

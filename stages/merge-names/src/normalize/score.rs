@@ -101,7 +101,7 @@ fn letters(bare: &str) -> f32 {
 
 /// Refuses two words and more that are rather something else than a name. `things` says that words
 /// stand in it that the lists of things have.
-pub(super) fn check(words: &[Word], things: bool) -> Result<(), Rejection> {
+pub(super) fn check(words: &[Word], things: bool, least_odds: f32) -> Result<(), Rejection> {
     let named = |w: &&Word| !is_suffix(&w.bare);
     let (Some(first), Some(last)) = (words.iter().find(named), words.iter().rev().find(named))
     else {
@@ -119,7 +119,7 @@ pub(super) fn check(words: &[Word], things: bool) -> Result<(), Rejection> {
             things,
             whole_thing: LEXICON.is_whole_thing(words),
         };
-        log_odds(&case, (&first.bare, first.entry), (&last.bare, last.entry)) > 0.0
+        log_odds(&case, (&first.bare, first.entry), (&last.bare, last.entry)) > least_odds
     };
     if likely {
         Ok(())

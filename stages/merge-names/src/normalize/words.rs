@@ -40,7 +40,7 @@ pub(super) fn read_words(text: &str, knowledge: &Knowledge) -> Result<Spelling, 
     if count == 0 {
         return Err(Rejection::NotAName);
     }
-    score::check(&words, are_things(&words))?;
+    score::check(&words, are_things(&words), knowledge.least_odds)?;
     write_name(words, count)
 }
 

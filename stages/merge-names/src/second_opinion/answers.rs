@@ -107,7 +107,11 @@ mod tests {
             opinion("G H", None, None),
         ]);
         assert!(answers.know_persons() && answers.is_person("A B"));
-        assert!(!["C D", "E F", "G H"].iter().any(|text| answers.is_person(text)));
+        assert!(
+            !["C D", "E F", "G H"]
+                .iter()
+                .any(|text| answers.is_person(text))
+        );
     }
 
     #[test]
@@ -132,11 +136,15 @@ mod tests {
         answers.join(&table, &mut merged);
         let names = merged.names(&table);
         let of = |k: usize| {
-            let has = |n: &&crate::merge::MergedName| n.aliases.iter().any(|a| a.spelling == texts[k]);
+            let has =
+                |n: &&crate::merge::MergedName| n.aliases.iter().any(|a| a.spelling == texts[k]);
             names.iter().find(has).expect("a name")
         };
         assert_eq!(names.len(), 2);
-        assert_eq!((of(0).name.as_str(), of(1).name.as_str()), (texts[2], texts[2]));
+        assert_eq!(
+            (of(0).name.as_str(), of(1).name.as_str()),
+            (texts[2], texts[2])
+        );
         assert_eq!(of(3).name, texts[3]);
         let by = |alias: &laioncele_core::table::Alias| alias.merged_by == "second_opinion";
         assert_eq!(of(0).aliases.iter().filter(|a| by(a)).count(), 2);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::*;
 
 /// What the server does with a request.
-enum Deed {
+pub(crate) enum Deed {
     /// A chat completion with this content.
     Say(String),
     /// A status with headers (each with its line end) and no useful body.
@@ -23,17 +23,17 @@ enum Deed {
 }
 
 /// A question as the server sees it: kind, first text, second text.
-type Seen = (usize, String, String);
+pub(crate) type Seen = (usize, String, String);
 
-struct Server {
-    url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     requests: Arc<AtomicU64>,
     bodies: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     /// Serves until the test ends; `deed` gets the number of the request, from 0, and its questions.
-    fn start(deed: impl Fn(u64, &[Seen]) -> Deed + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(deed: impl Fn(u64, &[Seen]) -> Deed + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}/v1", listener.local_addr().expect("an address"));
         let (requests, bodies) = (Arc::new(AtomicU64::new(0)), Arc::default());
@@ -52,7 +52,7 @@ impl Server {
         server
     }
 
-    fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::SeqCst)
     }
 }
