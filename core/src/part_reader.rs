@@ -39,7 +39,8 @@ const BATCH: usize = 1024;
 #[derive(Debug)]
 pub struct Footer {
     file: FileMetaData,
-    codec: Compression,
+    /// Of each column, the same in all row groups.
+    codecs: Vec<Compression>,
     groups: Vec<Group>,
     /// Those of all row groups, one after the other.
     columns: Vec<ColumnChunk>,
@@ -97,11 +98,14 @@ impl Footer {
                 .iter()
                 .flat_map(RowGroupMetaData::columns)
         };
-        let codec = chunks()
-            .next()
-            .map_or(Compression::SNAPPY, ColumnChunkMetaData::compression);
-        if chunks().any(|chunk| chunk.compression() != codec) {
-            return Err("columns of different codecs: not written by this program".to_owned());
+        let codecs = |group: &RowGroupMetaData| -> Vec<Compression> {
+            let columns = group.columns().iter();
+            columns.map(ColumnChunkMetaData::compression).collect()
+        };
+        let mut all = metadata.row_groups().iter().map(codecs);
+        let first = all.next().unwrap_or_default();
+        if all.any(|others| others != first) {
+            return Err("row groups of different codecs: not written by this program".to_owned());
         }
         let bucket = metadata
             .file_metadata()
@@ -117,7 +121,7 @@ impl Footer {
         };
         Ok(Self {
             file: metadata.file_metadata().clone(),
-            codec,
+            codecs: first,
             groups: metadata
                 .row_groups()
                 .iter()
@@ -172,14 +176,15 @@ impl Footer {
         let schema = self.file.schema_descr_ptr();
         let mut builder = RowGroupMetaData::builder(schema.clone());
         let mut bytes = 0;
-        for (chunk, column) in self.chunks(group).iter().zip(schema.columns()) {
+        let columns = schema.columns().iter().zip(&self.codecs);
+        for (chunk, (column, codec)) in self.chunks(group).iter().zip(columns) {
             bytes += i64::from(chunk.uncompressed);
             let start = chunk.start as i64;
             let dictionary = (chunk.dictionary > 0).then_some(start);
             builder = builder.add_column_metadata(
                 ColumnChunkMetaData::builder(column.clone())
                     .set_encodings_mask(chunk.encodings)
-                    .set_compression(self.codec)
+                    .set_compression(*codec)
                     .set_num_values(chunk.values.into())
                     .set_total_compressed_size(chunk.compressed.into())
                     .set_total_uncompressed_size(chunk.uncompressed.into())

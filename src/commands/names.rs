@@ -22,7 +22,11 @@ Each line of the input is a mention, each line of the output
   {\"raw\": ..., \"name\": ..., \"reason\": ...}
 in the same order. The name is null where the mention is rejected; then the reason is not_a_name,
 several_people or mononym (one name word), else null. Nothing but the mention itself and the lists
-of names and words that the program ships decides; a run also counts the words of its captions.";
+of names and words that the program ships decides; a run also counts the words of its captions.
+
+Examples:
+  printf 'Emma Watson Photoshoot\\nkitchen table\\n' | laioncele names normalize
+  laioncele names normalize mentions.txt > names.jsonl";
 
 const MERGE: &str = "\
 Each line of the input is a distinct text with how often it was found, {\"s\": ..., \"n\": ...} or
@@ -30,7 +34,11 @@ Each line of the input is a distinct text with how often it was found, {\"s\": .
   {\"s\": ..., \"name\": ..., \"why\": ...}
 in the same order. The name is the one that the spelling is filed under, null where it is rejected.
 Why is canonical (it is the name's own spelling), folded (same letters), edit_distance (a rare
-spelling of it), or the reason of the rejection.";
+spelling of it), or the reason of the rejection.
+
+Examples:
+  laioncele names merge spellings.jsonl > merged.jsonl
+  laioncele names merge --common-ratio 10 - < spellings.jsonl";
 
 /// `laioncele names`
 #[derive(Args, Debug)]

@@ -92,7 +92,7 @@ fn doctor_finds_truncated_weights() {
     let vae = models.join("sdxl-mini/vae/diffusion_pytorch_model.safetensors");
     let bytes = fs::read(&vae).expect("weights");
     fs::write(&vae, &bytes[..bytes.len() - 1]).expect("cut");
-    sandbox.write("manifest.toml", &FRAME.replace("\"mini/", "\"copy/"));
+    sandbox.write("manifest.toml", FRAME.replace("\"mini/", "\"copy/"));
     sandbox.write("captions/a.parquet", "no Parquet");
     sandbox.write("references/somebody.jpg", "not looked at");
     let ended = sandbox.run(&["doctor", "--manifest", "manifest.toml", "--json"]);

@@ -262,7 +262,7 @@ fn a_gpu_is_used_only_where_the_library_has_one() {
     let sandbox = with_pictures(&["first-a.png"]);
     let on = |device: &str| {
         let line = format!("[models.face]\ndevice = \"{device}\"");
-        sandbox.write("manifest.toml", &FRAME.replace("[models.face]", &line));
+        sandbox.write("manifest.toml", FRAME.replace("[models.face]", &line));
         faces(&sandbox, &["first-a.png"])
     };
     let ended = on("cuda");

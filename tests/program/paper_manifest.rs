@@ -337,7 +337,7 @@ fn doctor_and_run_refuse_what_a_later_stage_could_not_do() {
         ("models.sdxl", "vae", "\"references\"", "references"),
     ];
     for (section, key, value, words) in cases {
-        sandbox.write("laion2b-en.toml", &set(&manifest, section, key, value));
+        sandbox.write("laion2b-en.toml", set(&manifest, section, key, value));
         let doctor = sandbox.run(&["doctor", "--manifest", "laion2b-en.toml"]);
         let said = stdout(&doctor);
         assert_eq!(doctor.status.code(), Some(3), "{said}");

@@ -89,6 +89,15 @@ fn numbers(file: &Path, column: &str) -> Vec<u64> {
     cast.u64().expect("numbers").into_no_null_iter().collect()
 }
 
+/// Mentions, and the captions that they are in.
+fn mentions_and_captions(tables: &Tables) -> (usize, usize) {
+    let files = tables.files("mentions");
+    let mentions = files.iter().map(|f| numbers(f, "caption_id").len());
+    // A caption's mentions lie in one part; the same caption in another source file is another row.
+    let distinct = |f: &PathBuf| BTreeSet::from_iter(numbers(f, "caption_id")).len();
+    (mentions.sum(), files.iter().map(distinct).sum())
+}
+
 /// Every stage's balance, over the whole run.
 #[test]
 fn rows_in_equal_rows_out_plus_rows_dropped_in_every_stage() {
@@ -100,14 +109,7 @@ fn rows_in_equal_rows_out_plus_rows_dropped_in_every_stage() {
     let dropped = |step, unit| tables.dropped(step, unit);
 
     let captions = caption_rows(&world);
-    // A caption's mentions lie in one part; the same caption in another source file is another row.
-    let distinct = |f: &PathBuf| BTreeSet::from_iter(numbers(f, "caption_id")).len();
-    let with_person = tables.files("mentions").iter().map(distinct).sum();
-    let mentions = (tables
-        .files("mentions")
-        .iter()
-        .map(|f| numbers(f, "caption_id").len()))
-    .sum();
+    let (mentions, with_person) = mentions_and_captions(&tables);
     let balances = [
         (
             "file-mentions: mentions",

@@ -47,9 +47,8 @@ fn partitions(inputs: &PlanInputs, partitioning: Partitioning) -> Vec<Partition>
         Partitioning::Once => vec![Partition::Whole],
         Partitioning::ShardGroups(groups) => {
             let group = |s: &Part| s.partition.group(groups);
-            BTreeSet::from_iter(inputs.shards.iter().map(group))
-                .into_iter()
-                .collect()
+            let groups: BTreeSet<Partition> = inputs.shards.iter().map(group).collect();
+            groups.into_iter().collect()
         }
     }
 }

@@ -174,14 +174,14 @@ impl NerModel {
             ..model
         })
     }
-}
 
-impl NerModel {
     /// Its files, as the step's key names them.
     pub(crate) fn model_files(self) -> ModelFiles {
         let files_read: FilesRead = match self.engine {
             Engine::Spacy => |folder| Ok(Ner::files_read(folder)),
-            _ => |folder| Ok(BertNer::files_read(folder)?),
+            Engine::Bert => |folder| Ok(BertNer::files_read(folder)?),
+            #[cfg(feature = "rust-bert")]
+            Engine::RustBert => |folder| Ok(BertNer::files_read(folder)?),
         };
         ModelFiles::folder("models.ner", self.folder, files_read)
     }

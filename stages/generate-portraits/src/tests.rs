@@ -289,7 +289,7 @@ fn the_unconditional_embedding_is_part_of_a_portrait() {
     assert_eq!(
         own.key_settings()["models"]["sdxl"]
             .as_object()
-            .map(|sdxl| sdxl.len()),
+            .map(serde_json::Map::len),
         Some(1)
     );
 }

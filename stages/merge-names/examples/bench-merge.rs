@@ -220,7 +220,7 @@ fn run_step(folder: &Path, name: &str) -> Result<(), Failure> {
     lists.iter().try_for_each(|list| list.store(&store))?;
     let context = WorkerContext {
         manifest: manifest.clone(),
-        store: store.clone(),
+        store,
         resources: Arc::new(Resources::default()),
         runtime_environment: RuntimeEnvironment {
             host_map: None,

@@ -343,7 +343,7 @@ fn slip(letters: &mut Vec<char>, random: &mut Random) {
         34..61 => letters.insert(at + 1, replacement),
         61..85 => letters[at] = replacement,
         _ if at + 1 < letters.len() && letters[at + 1] != ' ' && !letters[at].is_uppercase() => {
-            letters.swap(at, at + 1)
+            letters.swap(at, at + 1);
         }
         _ => drop(letters.remove(at)),
     }

@@ -222,7 +222,7 @@ fn another_vae_takes_the_place_of_the_models_own() {
     let plain = decode(&with_vae(None));
     for place in [&file, folder.path()] {
         let sdxl = with_vae(Some(place.to_path_buf()));
-        assert_eq!(sdxl.vae().files(), [file.clone()]);
+        assert_eq!(sdxl.vae().files(), std::slice::from_ref(&file));
         for (ours, plain) in decode(&sdxl).iter().zip(&plain) {
             assert!((ours - plain - 0.25).abs() < 1e-4, "{ours} {plain}");
         }

@@ -248,7 +248,7 @@ mod tests {
                 0 => letters.insert(at, c),
                 1 => drop(letters.remove(at)),
                 2 => letters[at] = c,
-                _ => letters.swap(at, 0.max(at.saturating_sub(1))),
+                _ => letters.swap(at, at.saturating_sub(1)),
             }
             let other: String = letters.into_iter().collect();
             let (this, that) = (format!("{one} {word}"), format!("{one} {other}"));

@@ -64,10 +64,13 @@ impl<'a> Suspect<'a> {
 
     /// How unlike a frequent name may be that is meant; none where no frequent name can be.
     pub(super) fn reach(&self) -> Option<Reach> {
-        match self.base + length(2 * self.longest) - THRESHOLD {
-            ..=CHEAPEST => None,
-            ..=OTHER_CONSONANT => Some(Reach::SameSounds),
-            _ => Some(Reach::OneSound),
+        let left = self.base + length(2 * self.longest) - THRESHOLD;
+        if left <= CHEAPEST {
+            None
+        } else if left <= OTHER_CONSONANT {
+            Some(Reach::SameSounds)
+        } else {
+            Some(Reach::OneSound)
         }
     }
 
@@ -155,7 +158,7 @@ fn length(letters: usize) -> i32 {
 pub(super) fn count_penalty(rare: u64, frequent: u64, least_ratio: f64) -> i32 {
     let ratio = frequent as f64 / rare.max(1) as f64;
     let close = (2.0 - ratio / least_ratio).clamp(0.0, 1.0) * CLOSE_COUNTS;
-    let few = (log2(EXPECTS_MISSPELLINGS) - log2(frequent)).max(0) * DOUBLE / 2;
+    let few = (log2(EXPECTS_MISSPELLINGS) - log2(frequent)).max(0) * DOUBLE;
     close as i32 + few / 16
 }
 

@@ -292,7 +292,7 @@ fn ends_name(words: &[Word], i: usize, named: usize, mixed_text: bool) -> bool {
         return true;
     }
     if named >= 2 && word.is_thing() {
-        let middle = word.is_name_word() && words[..i].iter().all(|w| w.is_given_name()) && i == 2;
+        let middle = word.is_name_word() && words[..i].iter().all(Word::is_given_name) && i == 2;
         return !middle;
     }
     named >= 2

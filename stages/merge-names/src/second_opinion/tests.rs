@@ -162,7 +162,7 @@ fn toml_of(text: &str) -> SecondOpinionSettings {
 
 fn persons(count: usize) -> Vec<Question> {
     let text = |k: usize| {
-        if k % 3 == 0 {
+        if k.is_multiple_of(3) {
             format!("Thing Number{k}")
         } else {
             format!("Person Name{k}")

@@ -277,7 +277,7 @@ fn filed(k: usize, row: &(u32, u64, u64, u64)) -> FiledMention {
         caption_id: CaptionId(row.3),
         url: format!("url {k}"),
         caption: format!("caption {k}"),
-        hash: (k % 3 == 0).then(|| k.to_string()),
+        hash: k.is_multiple_of(3).then(|| k.to_string()),
         image_at: None,
     }
 }
