@@ -32,8 +32,12 @@ const SECOND_WORD: i32 = 203;
 const CLOSE_COUNTS: f64 = 126.0;
 /// Where a frequent name has fewer mentions than this, few of them are expected to be misspelt.
 const EXPECTS_MISSPELLINGS: u64 = 128;
+/// A name with fewer mentions than this is misspelt too seldom for its neighbours to be told from it.
+const LEAST_MENTIONS: u64 = 10;
 /// For twice the mentions.
 const DOUBLE: i32 = 44;
+/// More than any evidence for a misspelling.
+const PROHIBITIVE: i32 = 10_000;
 /// No misspelling costs more, however rare the name.
 const DEAREST: i32 = 400;
 /// The least that a misspelling costs: no score is higher.
@@ -156,6 +160,9 @@ fn length(letters: usize) -> i32 {
 /// What is taken from the score for counts that do not look like a name and its misspelling.
 /// `least_ratio` is at least 1, and the ratio at least that.
 pub(super) fn count_penalty(rare: u64, frequent: u64, least_ratio: f64) -> i32 {
+    if frequent < LEAST_MENTIONS {
+        return PROHIBITIVE;
+    }
     let ratio = frequent as f64 / rare.max(1) as f64;
     let close = (2.0 - ratio / least_ratio).clamp(0.0, 1.0) * CLOSE_COUNTS;
     let few = (log2(EXPECTS_MISSPELLINGS) - log2(frequent)).max(0) * DOUBLE;
@@ -224,6 +231,7 @@ mod tests {
         assert_eq!(count_penalty(10, 1000, 5.0), 0);
         assert!(count_penalty(100, 500, 5.0) > count_penalty(100, 900, 5.0));
         assert!(count_penalty(1, 16, 5.0) > count_penalty(1, 64, 5.0));
+        assert_eq!(count_penalty(1, 9, 5.0), PROHIBITIVE);
         assert_eq!((log2(1), log2(2), log2(3), log2(1024)), (0, 16, 24, 160));
         assert!(log2(u64::MAX) < 1024);
     }
