@@ -127,6 +127,10 @@ fn source(manifest: &Manifest) -> Check {
             files => format!(" and those of {}, not counted yet", count(files, "file")),
         };
         let mut text = format!("{files}, {rows} rows{uncounted}, {}", size(source.bytes));
+        if source.passed_over > 0 {
+            let others = count(source.passed_over, "file");
+            text += &format!("; {others} of other formats beside Parquet passed over");
+        }
         for (layout, files) in &source.layouts {
             let of = match source.layouts.len() {
                 1 => String::new(),

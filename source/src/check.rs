@@ -9,7 +9,7 @@ use laioncele_core::Manifest;
 use crate::error::SourceError;
 use crate::file::SourceFile;
 use crate::layout::Need;
-use crate::shards::{SourceShard, shards};
+use crate::shards::{SourceShard, shards_and_others};
 
 /// Threads at most: the work is waiting for small reads.
 const THREADS: usize = 16;
@@ -23,6 +23,8 @@ pub struct SourceSummary {
     pub rows: u64,
     /// Files whose rows are only counted when they are read.
     pub uncounted: usize,
+    /// Files of other formats that are passed over, because Parquet files lie beside them.
+    pub passed_over: usize,
     /// Bytes of all files.
     pub bytes: u64,
     /// What was told of the files (layout and columns), and of how many.
@@ -35,8 +37,11 @@ pub struct SourceSummary {
 /// # Errors
 /// [`SourceError`] of the first file that cannot be used, or of a source that is missing or empty.
 pub fn check_source(manifest: &Manifest, needs: &[Need]) -> Result<SourceSummary, SourceError> {
-    let shards = shards(manifest)?;
-    let mut summary = SourceSummary::default();
+    let (shards, passed_over) = shards_and_others(manifest)?;
+    let mut summary = SourceSummary {
+        passed_over,
+        ..SourceSummary::default()
+    };
     for found in check_all(&shards, manifest, needs) {
         let (rows, bytes, description) = found?;
         summary.files += 1;

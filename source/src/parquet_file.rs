@@ -304,6 +304,11 @@ impl Iterator for ParquetBatches {
             let first = self.row;
             self.row += batch.num_rows() as u64;
             let mut typed = typed(&batch, &self.columns)?;
+            if self.origin.is_some() {
+                // Where images were tried, no status is no success.
+                let status = typed.status.take();
+                typed.status = status.map(|s| s.iter().map(|v| Some(v.unwrap_or(b""))).collect());
+            }
             typed.image_at = self.origin.as_ref().map(|origin| {
                 let places = (first..self.row).map(|row| Some(format!("{origin}#row{row}")));
                 places.collect()

@@ -68,10 +68,18 @@ impl Format {
 /// [`CoreError::Missing`], [`CoreError::EmptySource`], or [`CoreError::Manifest`] where two names
 /// make one partition.
 pub fn shards(manifest: &Manifest) -> Result<Vec<SourceShard>, CoreError> {
-    let (mut shards, mut paths) = (Vec::new(), BTreeSet::new());
+    Ok(shards_and_others(manifest)?.0)
+}
+
+/// The shards, and how many files of known formats are passed over because of Parquet files beside them.
+pub(crate) fn shards_and_others(
+    manifest: &Manifest,
+) -> Result<(Vec<SourceShard>, usize), CoreError> {
+    let (mut shards, mut paths, mut others) = (Vec::new(), BTreeSet::new(), 0);
     for (number, written) in manifest.source.path.entries().iter().enumerate() {
         let entry = manifest.resolve(written);
-        let mut found = found_in(&entry, manifest)?;
+        let (mut found, passed_over) = found_in(&entry, manifest)?;
+        others += passed_over;
         if found.is_empty() {
             return Err(CoreError::EmptySource { path: entry });
         }
@@ -86,7 +94,7 @@ pub fn shards(manifest: &Manifest) -> Result<Vec<SourceShard>, CoreError> {
         }
     }
     distinct(&shards).map_err(|reason| manifest.error(reason))?;
-    Ok(shards)
+    Ok((shards, others))
 }
 
 fn distinct(shards: &[SourceShard]) -> Result<(), String> {
@@ -143,8 +151,8 @@ fn name(file: &Found, later_entry: Option<&PathBuf>) -> String {
     format!("{folders}{dot}{own}-{}", &digest.short()[..8])
 }
 
-/// The files of one entry that are read.
-fn found_in(entry: &Path, manifest: &Manifest) -> Result<Vec<Found>, CoreError> {
+/// The files of one entry that are read, and how many beside them are not.
+fn found_in(entry: &Path, manifest: &Manifest) -> Result<(Vec<Found>, usize), CoreError> {
     let mut walk = Walk {
         found: Vec::new(),
         above: Vec::new(),
@@ -191,27 +199,30 @@ fn reads_samples(manifest: &Manifest) -> bool {
     }
 }
 
-/// Of files in several formats, those that are read. img2dataset describes each tar shard and each
-/// folder in a Parquet file of the same name; where there is other Parquet, it is the data, and
-/// whatever else lies about is not.
-fn chosen(mut found: Vec<Found>, samples: bool) -> Vec<Found> {
-    if samples {
-        let described: BTreeSet<PathBuf> = found
-            .iter()
-            .filter(|f| matches!(f.format, Format::Tar | Format::Folder))
-            .map(|f| match f.format {
-                Format::Folder => f.path.clone(),
-                _ => f.path.with_extension(""),
-            })
-            .collect();
-        found.retain(|f| {
-            f.format != Format::Parquet || !described.contains(&f.path.with_extension(""))
-        });
-    }
-    if found.iter().any(|f| f.format == Format::Parquet) {
-        found.retain(|f| f.format == Format::Parquet);
-    }
+/// Of files in several formats, those that are read, and how many of the others there are. img2dataset describes each
+/// tar shard and each folder in a Parquet file of the same name: where these are read, that is not. Of a folder with
+/// other Parquet files, these are the data, and what lies beside them is not.
+fn chosen(mut found: Vec<Found>, samples: bool) -> (Vec<Found>, usize) {
+    let holds_samples = |f: &Found| samples && matches!(f.format, Format::Tar | Format::Folder);
+    let described: BTreeSet<PathBuf> = found
+        .iter()
+        .filter(|f| holds_samples(f))
+        .map(|f| match f.format {
+            Format::Folder => f.path.clone(),
+            _ => f.path.with_extension(""),
+        })
+        .collect();
     found
+        .retain(|f| f.format != Format::Parquet || !described.contains(&f.path.with_extension("")));
+    let folder = |f: &Found| f.path.parent().map(Path::to_owned);
+    let parquet = found.iter().filter(|f| f.format == Format::Parquet);
+    let with_parquet: BTreeSet<_> = parquet.map(folder).collect();
+    let all = found.len();
+    found.retain(|f| {
+        f.format == Format::Parquet || holds_samples(f) || !with_parquet.contains(&folder(f))
+    });
+    let others = all - found.len();
+    (found, others)
 }
 
 fn io_error(error: &glob::GlobError) -> std::io::Error {

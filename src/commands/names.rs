@@ -18,27 +18,27 @@ Examples:
   laioncele names merge spellings.jsonl > merged.jsonl";
 
 const NORMALIZE: &str = "\
+Examples:
+  printf 'Emma Watson Photoshoot\\nkitchen table\\n' | laioncele names normalize
+  laioncele names normalize mentions.txt > names.jsonl
+
 Each line of the input is a mention, each line of the output
   {\"raw\": ..., \"name\": ..., \"reason\": ...}
 in the same order. The name is null where the mention is rejected; then the reason is not_a_name,
 several_people or mononym (one name word), else null. Nothing but the mention itself and the lists
-of names and words that the program ships decides; a run also counts the words of its captions.
-
-Examples:
-  printf 'Emma Watson Photoshoot\\nkitchen table\\n' | laioncele names normalize
-  laioncele names normalize mentions.txt > names.jsonl";
+of names and words that the program ships decides; a run also counts the words of its captions.";
 
 const MERGE: &str = "\
+Examples:
+  laioncele names merge spellings.jsonl > merged.jsonl
+  laioncele names merge --common-ratio 10 - < spellings.jsonl
+
 Each line of the input is a distinct text with how often it was found, {\"s\": ..., \"n\": ...} or
 {\"raw\": ..., \"count\": ...}; each line of the output
   {\"s\": ..., \"name\": ..., \"why\": ...}
 in the same order. The name is the one that the spelling is filed under, null where it is rejected.
 Why is canonical (it is the name's own spelling), folded (same letters), edit_distance (a rare
-spelling of it), or the reason of the rejection.
-
-Examples:
-  laioncele names merge spellings.jsonl > merged.jsonl
-  laioncele names merge --common-ratio 10 - < spellings.jsonl";
+spelling of it), or the reason of the rejection.";
 
 /// `laioncele names`
 #[derive(Args, Debug)]

@@ -34,7 +34,13 @@ pub fn gather(
         .collect::<Result<Vec<_>, _>>()?;
     let shards = shards(manifest).map_err(|e| no_source(manifest, e))?;
     if check_footers {
-        check_source(manifest).map_err(|e| unusable_source(manifest, e))?;
+        let source = check_source(manifest).map_err(|e| unusable_source(manifest, e))?;
+        if source.passed_over > 0 {
+            tracing::warn!(
+                "[source] path: {} files of other formats are passed over, for Parquet files lie beside them; if they are data, name them in an entry of their own",
+                source.passed_over
+            );
+        }
     }
     let shards = shards
         .iter()

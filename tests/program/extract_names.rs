@@ -57,12 +57,14 @@ fn recorded() -> Persons {
 }
 
 /// The recorded captions in a run whose manifest has the tiny BERT.
+/// Spans are compared by where they begin in the whole caption.
+const WHOLE_CAPTIONS: &str = "\n[extract_names]\ncaption_window = 65536\n";
+
 fn with_bert(engine: &str) -> Sandbox {
     let bert = format!("bert\"\nengine = \"{engine}\"");
     let recorded = recorded();
     let captions: Vec<&[u8]> = recorded.keys().map(String::as_bytes).collect();
-    // Spans are compared by where they begin in the whole caption.
-    let manifest = FRAME.replace(SPACY, &bert) + "\n[extract_names]\ncaption_window = 65536\n";
+    let manifest = FRAME.replace(SPACY, &bert) + WHOLE_CAPTIONS;
     let sandbox = Sandbox::with_captions(&manifest, &captions);
     fs::create_dir(sandbox.join("bert")).expect("a folder");
     for file in [
@@ -146,7 +148,7 @@ fn a_bert_engine_finds_what_transformers_finds() {
         serde_json::from_str(&stdout(&plan)).expect("JSON")
     };
     assert_eq!(plan()[0]["to_run"], 0);
-    sandbox.write("manifest.toml", FRAME);
+    sandbox.write("manifest.toml", FRAME.to_owned() + WHOLE_CAPTIONS);
     let cause = plan()[0]["causes"][0]["cause"].to_string();
     assert!(cause.contains("models.ner.engine"), "{cause}");
 }

@@ -10,7 +10,9 @@ use laioncele_core::{
 };
 use serde_json::json;
 
+use crate::fold::fold_key;
 use crate::merge::doubtful_pairs;
+use crate::merge_spellings::exclusion_keys;
 use crate::normalize::Normalizer;
 use crate::normalized::{Normalized, Reader, evidence};
 use crate::second_opinion::{Account, Answers, Question, ask};
@@ -46,6 +48,7 @@ impl Step for AskSecondOpinion {
             "min_images": settings.min_images,
             "common_ratio": settings.common_ratio,
             "several_people": settings.several_people,
+            "exclude": settings.exclude,
             "second_opinion": opinion.key(),
         }))
     }
@@ -98,6 +101,12 @@ fn open_questions(task: &Task, settings: &Settings) -> Result<Vec<(Question, u64
         };
         (question, table.mentions(spelling as usize))
     }));
+    // Nothing of people who asked not to be in it.
+    let excluded = exclusion_keys(settings);
+    questions.retain(|(question, _)| {
+        let mut texts = question.texts();
+        !texts.any(|text| excluded.contains(&fold_key(text)))
+    });
     questions.sort_unstable_by(|a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
     Ok(questions)
 }

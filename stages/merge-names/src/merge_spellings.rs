@@ -202,7 +202,7 @@ impl<'a> Names<'a> {
 
 /// The fold keys that exclude a name: of each entry as it stands, and as a mention of it would be
 /// normalized.
-fn exclusion_keys(settings: &Settings) -> HashSet<String> {
+pub(crate) fn exclusion_keys(settings: &Settings) -> HashSet<String> {
     let keys = |entry: &String| {
         let normalized = normalize(entry).ok().map(|s| fold_key(&s.name));
         [Some(fold_key(entry)), normalized].into_iter().flatten()

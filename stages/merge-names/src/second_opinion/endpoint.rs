@@ -57,7 +57,7 @@ pub enum SecondOpinionError {
     },
     /// Replies come, but never the JSON that is asked for.
     #[error(
-        "model `{model}` answered none of {questions} questions in the form that is asked for: take another model, or take [merge_names.second_opinion] out"
+        "model `{model}` answered none of {questions} questions in the form that is asked for: check the model's name, try json_mode = false, or take [merge_names.second_opinion] out"
     )]
     NeverUseful {
         /// The model.
@@ -76,6 +76,15 @@ pub(super) struct Completion {
     pub(super) content: Option<String>,
     /// Tokens read and written, by the server's own count; 0 where it does not say.
     pub(super) tokens: (u64, u64),
+}
+
+impl Completion {
+    fn useless() -> Self {
+        Self {
+            content: None,
+            tokens: (0, 0),
+        }
+    }
 }
 
 /// A chat endpoint.
@@ -175,6 +184,10 @@ impl Endpoint {
         if status.is_success() {
             return Ok(completion(&text));
         }
+        if matches!(status.as_u16(), 400 | 413 | 422) {
+            // Perhaps for one text in it: asked in halves, as after a useless reply.
+            return Ok(Completion::useless());
+        }
         if status == StatusCode::TOO_MANY_REQUESTS
             || status == StatusCode::REQUEST_TIMEOUT
             || status.is_server_error()
@@ -197,6 +210,9 @@ fn headers(settings: &SecondOpinionSettings) -> Result<HeaderMap, SecondOpinionE
             variable: variable.clone(),
         };
         let key = std::env::var(variable).map_err(|_| missing())?;
+        if key.trim().is_empty() {
+            return Err(missing());
+        }
         let mut value =
             HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| missing())?;
         value.set_sensitive(true);
@@ -248,10 +264,7 @@ struct Usage {
 
 fn completion(text: &str) -> Completion {
     let Ok(body) = serde_json::from_str::<Body>(text) else {
-        return Completion {
-            content: None,
-            tokens: (0, 0),
-        };
+        return Completion::useless();
     };
     let tokens = body.usage.map(|u| (u.prompt_tokens, u.completion_tokens));
     let first = body.choices.into_iter().next();

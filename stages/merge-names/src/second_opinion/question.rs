@@ -61,13 +61,19 @@ impl Answer {
 }
 
 impl Question {
+    /// Its texts.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let (one, other) = match self {
+            Self::IsPerson { text } => (text, None),
+            Self::SamePerson { spelling, name } => (spelling, Some(name)),
+        };
+        std::iter::once(one).chain(other).map(String::as_str)
+    }
+
     /// Whether the texts are short enough to be asked about.
     pub(super) fn can_be_asked(&self) -> bool {
-        let fits = |text: &String| text.chars().count() <= LONGEST_TEXT;
-        match self {
-            Self::IsPerson { text } => fits(text),
-            Self::SamePerson { spelling, name } => fits(spelling) && fits(name),
-        }
+        self.texts()
+            .all(|text| text.chars().count() <= LONGEST_TEXT)
     }
 
     /// The question as the model reads it.

@@ -20,10 +20,12 @@ pub struct SecondOpinionSettings {
     /// Questions in a request.
     #[serde(default = "default_batch")]
     pub batch: usize,
-    /// Requests that are made in all, tries again included. What is left over keeps the rules' decision.
+    /// Requests that one attempt at the step makes, tries again included. What is left over keeps the rules' decision;
+    /// which questions those are depends on what the run's cache answers.
     #[serde(default = "default_max_requests")]
     pub max_requests: u64,
-    /// What all requests may cost, in the currency of the prices; 0 is no limit.
+    /// What the requests of one attempt may cost, in the currency of the prices; 0 is no limit. Requests under way when it is
+    /// reached are not counted before their replies come.
     #[serde(default)]
     pub max_cost: f64,
     /// Price of a million tokens sent.
@@ -75,7 +77,8 @@ impl SecondOpinionSettings {
     /// What is wrong with them, if anything.
     pub(crate) fn fault(&self) -> Option<String> {
         let at_least = |value: f64, least: f64| value.is_finite() && value >= least;
-        let web = self.url.starts_with("http://") || self.url.starts_with("https://");
+        let url = reqwest::Url::parse(&self.url).ok();
+        let web = url.is_some_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
         let faults = [
             (
                 !web,
@@ -87,16 +90,16 @@ impl SecondOpinionSettings {
                 "batch must be 1 to 200".to_owned(),
             ),
             (
-                self.concurrency == 0,
-                "concurrency must be at least 1".to_owned(),
+                self.concurrency == 0 || self.concurrency > 1000,
+                "concurrency must be 1 to 1000".to_owned(),
             ),
             (
-                !at_least(self.requests_per_minute, f64::MIN_POSITIVE),
-                "requests_per_minute must be above 0".to_owned(),
+                !at_least(self.requests_per_minute, 0.001),
+                "requests_per_minute must be 0.001 or more".to_owned(),
             ),
             (
-                !at_least(self.timeout_s, f64::MIN_POSITIVE),
-                "timeout_s must be above 0".to_owned(),
+                !at_least(self.timeout_s, 0.001) || self.timeout_s > 86_400.0,
+                "timeout_s must be 0.001 to 86400".to_owned(),
             ),
             (
                 ![self.max_cost, self.price_in, self.price_out]

@@ -298,6 +298,43 @@ fn instructions_in_a_name_change_no_other_answer() -> Result<(), SecondOpinionEr
 }
 
 #[test]
+fn a_refusal_of_one_text_costs_that_text_only() -> Result<(), SecondOpinionError> {
+    let server = Server::start(|_, seen| {
+        if seen.iter().any(|(_, text, _)| text == "Person Name4") {
+            return Deed::Status(400, "");
+        }
+        Deed::Say(honest(seen))
+    });
+    let opinions = Run::new().ask(persons(20), &settings(&server.url))?;
+    assert_eq!(
+        (opinions.answers.len(), opinions.account.unanswered),
+        (19, 1)
+    );
+    Ok(())
+}
+
+#[test]
+fn settings_that_cannot_be_meant_are_named() {
+    let fault = |key: &str, value: &str| {
+        let text = format!("url = \"http://127.0.0.1/v1\"\nmodel = \"m\"\n{key} = {value}");
+        toml_of(&text).fault().unwrap_or_default()
+    };
+    for (key, value) in [
+        ("url", "\"http://\""),
+        ("url", "\"http://a b/v1\""),
+        ("url", "\"ftp://a/v1\""),
+        ("timeout_s", "1e300"),
+        ("concurrency", "9223372036854775807"),
+        ("requests_per_minute", "1e-300"),
+        ("batch", "0"),
+        ("max_cost", "1.0"),
+    ] {
+        assert!(fault(key, value).contains(key), "{key} = {value}");
+    }
+    assert_eq!(fault("batch", "20"), "");
+}
+
+#[test]
 fn a_budget_is_kept_and_the_rest_stays_open() -> Result<(), SecondOpinionError> {
     let server = Server::start(|_, seen| Deed::Say(honest(seen)));
     let run = Run::new();

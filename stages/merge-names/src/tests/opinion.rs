@@ -56,6 +56,15 @@ fn a_doubtful_mention_becomes_a_name_only_where_the_model_says_so() -> Result<()
     assert_eq!(names(&dry), names(&without));
     assert_eq!(server.requests(), 0);
 
+    let excluded = format!("[merge_names]\nexclude = [\"{name}\"]\n{}", section(""));
+    let excluded = run(&excluded, shards())?;
+    assert_eq!(names(&excluded), names(&without));
+    assert_eq!(
+        server.requests(),
+        0,
+        "nobody is told of who asked not to be in it"
+    );
+
     let with = run(&section(""), shards())?;
     let mut expected = vec!["Emma Watson".to_owned(), name];
     expected.sort();
