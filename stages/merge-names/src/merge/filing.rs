@@ -1,8 +1,9 @@
 //! Which form each form is filed under, from the pairs of rare and frequent forms.
 
 use super::forms::Forms;
-use super::judge::{DOUBTFUL, MARGIN, THRESHOLD, frequency};
+use super::judge::{DOUBTFUL, MARGIN, THRESHOLD, frequency, least_in_crowd};
 use super::pairs::Pair;
+use super::shares::of_name;
 
 /// For each form the rank of the one that it is filed under, itself or a more frequent one that is
 /// filed under itself. `pairs` are sorted.
@@ -27,8 +28,9 @@ pub(super) fn file(forms: &Forms, pairs: &[Pair]) -> Vec<u32> {
                 *score = (*score).max(i32::from(pair.score));
             }
         }
-        if let Some(name) = choose(&names, forms) {
-            filed[of_rare[0].rare as usize] = name;
+        let rare = of_rare[0].rare;
+        if let Some(name) = choose(&names, forms).filter(|n| n.1 > least(forms, rare, n.0)) {
+            filed[rare as usize] = name.0;
         }
     }
     filed
@@ -44,7 +46,8 @@ pub(super) fn doubtful(forms: &Forms, pairs: &[Pair], filed: &[u32]) -> Vec<(u32
             .iter()
             .filter(|p| filed[p.frequent as usize] == p.frequent);
         let best = names.max_by_key(|p| (likely(p), std::cmp::Reverse(p.frequent)));
-        if let Some(best) = best.filter(|p| i32::from(p.score) > DOUBTFUL)
+        let least = |p: &&Pair| least(forms, rare, p.frequent) - THRESHOLD + DOUBTFUL;
+        if let Some(best) = best.filter(|p| i32::from(p.score) > least(p))
             && filed[rare as usize] == rare
         {
             doubts.push((rare, best.frequent));
@@ -53,14 +56,25 @@ pub(super) fn doubtful(forms: &Forms, pairs: &[Pair], filed: &[u32]) -> Vec<(u32
     doubts
 }
 
+/// What the score of a rare form and a name must exceed.
+fn least(forms: &Forms, rare: u32, name: u32) -> i32 {
+    let share = of_name(forms.text(rare));
+    least_in_crowd(
+        forms.len(),
+        share,
+        forms.mentions(rare),
+        forms.mentions(name),
+    )
+}
+
 /// The name that is most likely meant: the frequent are misspelt more often. None is chosen where
 /// another is nearly as likely: a wrong merge costs more than a missed one.
-fn choose(names: &[(u32, i32)], forms: &Forms) -> Option<u32> {
+fn choose(names: &[(u32, i32)], forms: &Forms) -> Option<(u32, i32)> {
     let likely = |&(name, score): &(u32, i32)| score + frequency(forms.mentions(name));
     let best = names
         .iter()
         .max_by_key(|n| (likely(n), std::cmp::Reverse(n.0)))?;
     let rival = names.iter().filter(|n| n.0 != best.0).map(likely).max();
     let clear = rival.is_none_or(|rival| likely(best) - rival >= MARGIN);
-    (best.1 > THRESHOLD && clear).then_some(best.0)
+    (best.1 > THRESHOLD && clear).then_some(*best)
 }

@@ -1,6 +1,7 @@
 //! Forms: the spellings that have one fold key, as arrays over all of them.
 
 use std::cmp::Reverse;
+use std::hint::black_box;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -106,6 +107,16 @@ impl Forms {
         let rank = rank as usize;
         let start = rank.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.text[start as usize..self.ends[rank] as usize]
+    }
+
+    /// Reads a little of the texts of `ranks`, so that the processor waits for all of them together.
+    pub(super) fn fetch(&self, ranks: &[u32]) {
+        let start = |rank: &u32| match *rank {
+            0 => 0,
+            rank => self.ends[rank as usize - 1] as usize,
+        };
+        let letter = |rank| self.text.as_bytes().get(start(rank)).copied();
+        black_box(ranks.iter().filter_map(letter).fold(0, |all, b| all ^ b));
     }
 
     /// How many forms, from the most frequent on, have at least `mentions`.

@@ -1,5 +1,7 @@
 //! Which frequent forms share a block hash with a rare one: a sorted array with a directory.
 
+use std::hint::black_box;
+
 use rayon::prelude::*;
 
 use super::blocks::{self, Reach, hashes};
@@ -102,13 +104,25 @@ impl BlockIndex {
 
     /// The forms below rank `end` that share one of `hashes`, sorted. Hashes that no form has are
     /// taken out.
-    pub(super) fn near(&self, hashes: &mut Vec<u32>, end: u32, found: &mut Vec<u32>) {
+    pub(super) fn near(
+        &self,
+        hashes: &mut Vec<u32>,
+        buckets: &mut Vec<(u32, u32)>,
+        end: u32,
+        found: &mut Vec<u32>,
+    ) {
         found.clear();
-        // In a loop of its own the processor waits for all of them together.
+        // In loops of their own the processor waits for all of them together.
         hashes.retain(|h| self.part.holds(*h) & self.knows(*h));
-        for &hash in hashes.iter() {
-            let slot = (u64::from(hash) << 32 >> (64 - self.bits)) as usize;
-            let bucket = &self.entries[self.starts[slot] as usize..self.starts[slot + 1] as usize];
+        buckets.clear();
+        buckets.extend(hashes.iter().map(|hash| {
+            let slot = (u64::from(*hash) << 32 >> (64 - self.bits)) as usize;
+            (self.starts[slot], self.starts[slot + 1])
+        }));
+        let first = |bucket: &(u32, u32)| self.entries.get(bucket.0 as usize).copied();
+        black_box(buckets.iter().filter_map(first).fold(0, |all, e| all ^ e));
+        for (&hash, &(start, stop)) in hashes.iter().zip(buckets.iter()) {
+            let bucket = &self.entries[start as usize..stop as usize];
             let first = bucket.partition_point(|e| *e >> 32 < u64::from(hash));
             let of_hash = bucket[first..]
                 .iter()

@@ -38,6 +38,20 @@ const LEAST_MENTIONS: u64 = 10;
 const DOUBLE: i32 = 44;
 /// More than any evidence for a misspelling.
 const PROHIBITIVE: i32 = 10_000;
+/// What a score must exceed in a crowd of so many names, before the rest is counted. These weights
+/// are a logistic regression over invented crowds, where chance neighbours are as frequent as they are.
+const CROWD: u64 = 1 << 20;
+const CROWD_BIAS: i32 = 829;
+/// For twice the names.
+const CROWD_DOUBLE: i32 = 75;
+/// For twice the mentions of the rare spelling, up to so many.
+const RARE_DOUBLE: i32 = 163;
+const MANY: u64 = 3;
+/// For twice the mentions of the name.
+const FREQUENT_DOUBLE: i32 = 37;
+/// For each tenth of −ln(share of people with the rare name), in tenths; up to so many.
+const CROWD_RARITY: i32 = 31;
+const RAREST: i32 = 250;
 /// No misspelling costs more, however rare the name.
 const DEAREST: i32 = 400;
 /// The least that a misspelling costs: no score is higher.
@@ -53,6 +67,9 @@ pub(super) struct Suspect<'a> {
     /// The score of a word of no letters that costs nothing.
     base: i32,
     longest: usize,
+    words: usize,
+    /// Whether it has a word that may be misspelt.
+    has_name: bool,
 }
 
 impl<'a> Suspect<'a> {
@@ -63,6 +80,8 @@ impl<'a> Suspect<'a> {
             text,
             base: BIAS + rarity(of_name(text)),
             longest: longest.unwrap_or(0),
+            words: words(text),
+            has_name: text.split(' ').any(|w| !is_marker(w)),
         }
     }
 
@@ -81,12 +100,14 @@ impl<'a> Suspect<'a> {
     /// The score of the frequent name `text`, and which words differ (one bit each); none where
     /// the score is not at least `least`.
     pub(super) fn judge(&self, text: &str, least: i32, scratch: &mut Scratch) -> Option<Verdict> {
-        if self.text.len().abs_diff(text.len()) > MOST_LETTERS || !same_markers(self.text, text) {
+        if self.text.len().abs_diff(text.len()) > MOST_LETTERS || !self.has_name {
             return None;
         }
         let Scratch { one, other, costs } = scratch;
-        let words = |text: &str| text.bytes().filter(|b| *b == b' ').count() + 1;
-        if words(self.text) != words(text) {
+        if self.words != words(text) {
+            if !same_markers(self.text, text) {
+                return None;
+            }
             load(one, &mut self.text.chars().filter(|c| *c != ' '));
             load(other, &mut text.chars().filter(|c| *c != ' '));
             let letters = one.len().max(other.len());
@@ -102,11 +123,18 @@ impl<'a> Suspect<'a> {
             if a == b {
                 continue;
             }
+            // The words that tell people of one name apart are the same.
+            if is_marker(a) || is_marker(b) {
+                return None;
+            }
             load(one, &mut a.chars());
             load(other, &mut b.chars());
             letters += one.len().max(other.len());
             spent += if differing == 0 { 0 } else { SECOND_WORD };
             let most = self.base + length(LONG) - least - spent;
+            if most.min(left) < CHEAPEST {
+                return None;
+            }
             let of_word = cost(one, other, most.min(left), costs)?;
             (spent, left) = (spent + of_word, left - of_word);
             differing |= 1u8.checked_shl(i as u32).unwrap_or(0);
@@ -141,11 +169,12 @@ fn load(letters: &mut Vec<char>, from: &mut dyn Iterator<Item = char>) {
 /// The words that tell people of one name apart are the same.
 fn same_markers(one: &str, other: &str) -> bool {
     let markers = |text| places(text).filter(|(_, p)| *p == Place::Marker);
-    debug_assert!(!one.is_empty());
-    markers(one)
-        .map(|(w, _)| w)
-        .eq(markers(other).map(|(w, _)| w))
-        && one.split(' ').filter(|w| is_marker(w)).count() < one.split(' ').count()
+    let words = |text| markers(text).map(|(w, _)| w);
+    words(one).eq(words(other))
+}
+
+fn words(text: &str) -> usize {
+    text.bytes().filter(|b| *b == b' ').count() + 1
 }
 
 /// What −10 ln(share) is worth.
@@ -167,6 +196,17 @@ pub(super) fn count_penalty(rare: u64, frequent: u64, least_ratio: f64) -> i32 {
     let close = (2.0 - ratio / least_ratio).clamp(0.0, 1.0) * CLOSE_COUNTS;
     let few = (log2(EXPECTS_MISSPELLINGS) - log2(frequent)).max(0) * DOUBLE;
     close as i32 + few / 16
+}
+
+/// What the score must exceed in a crowd of `names`, for a spelling with the rarity `share` and
+/// `rare` mentions: the more people there are, the likelier is it that one of them is called so.
+/// People have several mentions, new misspellings one; names with many mentions have many misspellings.
+pub(super) fn least_in_crowd(names: usize, share: i32, rare: u64, frequent: u64) -> i32 {
+    let doublings = (log2(names as u64) - log2(CROWD)) * CROWD_DOUBLE
+        + log2(rare.min(MANY)) * RARE_DOUBLE
+        - log2(frequent) * FREQUENT_DOUBLE;
+    let rarity = share.min(RAREST) * CROWD_RARITY / 10;
+    (CROWD_BIAS + doublings / 16 - rarity).max(THRESHOLD)
 }
 
 /// How much likelier it is that a name with `mentions` is misspelt than one with a single mention.

@@ -246,15 +246,23 @@ pub(super) fn cost(one: &[char], other: &[char], most: i32, scratch: &mut Scratc
     least.clear();
     least.resize((n + 1) * width, i32::MAX);
     least[0] = 0;
+    // The last row that something leads to.
+    let mut last = 0;
     for i in 0..=n {
+        if i > last {
+            return None;
+        }
         for j in 0..=m {
             let here = least[i * width + j];
             if here > most || (i == n && j == m) {
                 continue;
             }
             let mut reach = |down: usize, right: usize, cost: i32| {
-                let to = &mut least[(i + down) * width + j + right];
-                *to = (*to).min(here + cost);
+                if here + cost <= most {
+                    let to = &mut least[(i + down) * width + j + right];
+                    *to = (*to).min(here + cost);
+                    last = last.max(i + down);
+                }
             };
             if i < n {
                 reach(1, 0, extra(one, i));

@@ -54,6 +54,7 @@ pub(super) fn near_pairs(forms: &Forms, ratio: f64, entries: usize) -> Vec<Pair>
 struct Search {
     pairs: Vec<Pair>,
     hashes: Vec<u32>,
+    buckets: Vec<(u32, u32)>,
     found: Vec<u32>,
     blocks: blocks::Scratch,
     judge: judge::Scratch,
@@ -72,7 +73,8 @@ impl Search {
             return;
         };
         hashes(forms.text(rare), reach, &mut self.blocks, &mut self.hashes);
-        index.near(&mut self.hashes, end, &mut self.found);
+        index.near(&mut self.hashes, &mut self.buckets, end, &mut self.found);
+        forms.fetch(&self.found);
         // Rivals matter only where there is a name that is likely meant.
         let likely = |frequent: &u32| {
             let verdict = suspect.judge(forms.text(*frequent), THRESHOLD, &mut self.judge);

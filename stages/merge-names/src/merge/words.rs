@@ -75,6 +75,9 @@ const PARTICLES: [&str; 14] = [
 /// One or two letters that are no particle, or three consonants.
 pub(super) fn is_initials(word: &str) -> bool {
     let vowel = |c: char| super::misspelling::is_vowel(c) || !c.is_ascii();
+    if word.len() > 3 && word.is_ascii() {
+        return false;
+    }
     match word.chars().count() {
         1 => true,
         2 => word.is_ascii() && !PARTICLES.contains(&word),
