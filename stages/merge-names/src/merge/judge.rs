@@ -8,7 +8,7 @@
 //! The weights are a logistic regression over labelled spellings: `docs/merging.md`.
 
 use super::blocks::Reach;
-use super::misspelling::{self, cost};
+use super::misspelling::{self, CHEAPEST, cost};
 use super::shares::{Place, of_name, places};
 use super::words::is_marker;
 
@@ -54,8 +54,6 @@ const CROWD_RARITY: i32 = 31;
 const RAREST: i32 = 250;
 /// No misspelling costs more, however rare the name.
 const DEAREST: i32 = 400;
-/// The least that a misspelling costs: no score is higher.
-const CHEAPEST: i32 = 50;
 /// The least that a consonant costs that no longer sounds the same; and one letter more.
 const OTHER_CONSONANT: i32 = 200;
 /// The most bytes that such a misspelling adds.
@@ -64,6 +62,8 @@ const MOST_LETTERS: usize = 8;
 /// A rare name before it is compared.
 pub(super) struct Suspect<'a> {
     text: &'a str,
+    /// The rarity: [`of_name`].
+    pub(super) share: i32,
     /// The score of a word of no letters that costs nothing.
     base: i32,
     longest: usize,
@@ -76,9 +76,11 @@ impl<'a> Suspect<'a> {
     /// The name with the folded words `text`.
     pub(super) fn new(text: &'a str) -> Self {
         let longest = text.split(' ').map(|w| w.chars().count()).max();
+        let share = of_name(text);
         Self {
             text,
-            base: BIAS + rarity(of_name(text)),
+            share,
+            base: BIAS + rarity(share),
             longest: longest.unwrap_or(0),
             words: words(text),
             has_name: text.split(' ').any(|w| !is_marker(w)),
@@ -103,23 +105,42 @@ impl<'a> Suspect<'a> {
         if self.text.len().abs_diff(text.len()) > MOST_LETTERS || !self.has_name {
             return None;
         }
-        let Scratch { one, other, costs } = scratch;
-        if self.words != words(text) {
+        if self.words == words(text) {
+            self.judge_words(text, least, scratch)
+        } else {
             if !same_markers(self.text, text) {
                 return None;
             }
+            let Scratch { one, other, costs } = scratch;
             load(one, &mut self.text.chars().filter(|c| *c != ' '));
             load(other, &mut text.chars().filter(|c| *c != ' '));
             let letters = one.len().max(other.len());
             let best = self.base + length(letters);
             let score = best - cost(one, other, (best - least).min(DEAREST), costs)?;
-            return Some(Verdict {
+            Some(Verdict {
                 score,
                 differing: u8::MAX,
-            });
+            })
         }
-        let (mut differing, mut letters, mut spent, mut left) = (0u8, 0, 0, DEAREST);
-        for (i, (a, b)) in self.text.split(' ').zip(text.split(' ')).enumerate() {
+    }
+
+    /// [`Self::judge`] of a name with as many words.
+    fn judge_words(&self, text: &str, least: i32, scratch: &mut Scratch) -> Option<Verdict> {
+        let Scratch { one, other, costs } = scratch;
+        let both = || self.text.split(' ').zip(text.split(' '));
+        // At most so many letters, in words that cost at least so much.
+        let (mut most, mut others) = (0, -1);
+        for (a, b) in both().filter(|(a, b)| a != b) {
+            most += a.len().max(b.len());
+            others += 1;
+        }
+        let best = self.base + length(most) - least - others.max(0) * (SECOND_WORD + CHEAPEST);
+        if others >= 0 && best < CHEAPEST {
+            return None;
+        }
+        let (mut differing, mut letters, mut spent, mut left) = (0u8, 0, 0, best);
+        let mut dear = DEAREST;
+        for (i, (a, b)) in both().enumerate() {
             if a == b {
                 continue;
             }
@@ -130,13 +151,11 @@ impl<'a> Suspect<'a> {
             load(one, &mut a.chars());
             load(other, &mut b.chars());
             letters += one.len().max(other.len());
-            spent += if differing == 0 { 0 } else { SECOND_WORD };
-            let most = self.base + length(LONG) - least - spent;
-            if most.min(left) < CHEAPEST {
-                return None;
-            }
-            let of_word = cost(one, other, most.min(left), costs)?;
-            (spent, left) = (spent + of_word, left - of_word);
+            let of_word = cost(one, other, left.min(dear), costs)?;
+            spent += of_word + if differing == 0 { 0 } else { SECOND_WORD };
+            // The others' least is counted already.
+            left -= of_word - CHEAPEST;
+            dear -= of_word;
             differing |= 1u8.checked_shl(i as u32).unwrap_or(0);
         }
         // Words that are written in two ways are the same word, however short.

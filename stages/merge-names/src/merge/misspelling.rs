@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 /// Letters from which on a word is no name's.
 pub(super) const LONGEST_WORD: usize = 32;
 
+/// No step costs less.
+pub(super) const CHEAPEST: i32 = 50;
 const DOUBLED: i32 = 80;
 const SILENT: i32 = 100;
 const SWAPPED: i32 = 120;
@@ -230,6 +232,11 @@ fn instead(one: char, other: char, first: bool) -> i32 {
     }
 }
 
+/// Letter by letter: groups are too short for a call.
+fn begins(word: &[char], group: &[char]) -> bool {
+    group.len() <= word.len() && word.iter().zip(group).all(|(a, b)| a == b)
+}
+
 /// Reused memory of [`cost`].
 #[derive(Default)]
 pub(super) struct Scratch(Vec<i32>);
@@ -290,9 +297,11 @@ pub(super) fn cost(one: &[char], other: &[char], most: i32, scratch: &mut Scratc
                     );
                 }
             }
-            let Some(at) = pair(a, b) else { continue };
+            let Some(at) = pair(a, b).filter(|_| here + CHEAPEST <= most) else {
+                continue;
+            };
             for group in &TABLES.groups[at] {
-                if one[i..].starts_with(&group.from) && other[j..].starts_with(&group.to) {
+                if begins(&one[i..], &group.from) && begins(&other[j..], &group.to) {
                     reach(group.from.len(), group.to.len(), group.cost);
                 }
             }

@@ -5,7 +5,8 @@ use rayon::prelude::*;
 use super::blocks::{self, hashes};
 use super::forms::Forms;
 use super::index::{BlockIndex, Part, estimated_entries};
-use super::judge::{self, RIVAL, Suspect, THRESHOLD, count_penalty};
+use super::judge::{self, DOUBTFUL, RIVAL, Suspect, THRESHOLD, count_penalty, least_in_crowd};
+use super::shares::of_name;
 
 /// A rare form and a frequent one, by rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +48,25 @@ pub(super) fn near_pairs(forms: &Forms, ratio: f64, entries: usize) -> Vec<Pair>
     }
     pairs.par_sort_unstable();
     pairs.dedup();
-    pairs
+    // What two parts found of one form is seen together here only.
+    let interesting: Vec<Pair> = pairs
+        .par_chunk_by(|a, b| a.rare == b.rare)
+        .filter(|of_rare| {
+            let (rare, first) = (of_rare[0].rare, of_rare[0].frequent);
+            let share = of_name(forms.text(rare));
+            let least = least_of_interest(forms, share, forms.mentions(rare), first);
+            of_rare.iter().any(|pair| i32::from(pair.score) >= least)
+        })
+        .flat_map_iter(|of_rare| of_rare.iter().copied())
+        .collect();
+    interesting
+}
+
+/// The least score of one pair of a rare form, of which `first` is the most frequent name, for the form
+/// to be filed or doubtful.
+fn least_of_interest(forms: &Forms, share: i32, mentions: u64, first: u32) -> i32 {
+    let least = least_in_crowd(forms.len(), share, mentions, forms.mentions(first));
+    (least - THRESHOLD + DOUBTFUL).max(THRESHOLD)
 }
 
 #[derive(Default)]
@@ -76,12 +95,18 @@ impl Search {
         index.near(&mut self.hashes, &mut self.buckets, end, &mut self.found);
         forms.fetch(&self.found);
         // Rivals matter only where there is a name that is likely meant.
-        let likely = |frequent: &u32| {
-            let verdict = suspect.judge(forms.text(*frequent), THRESHOLD, &mut self.judge);
-            verdict.is_some()
-        };
-        if index.is_whole() && !self.found.iter().any(likely) {
+        let Some(&first) = self.found.first() else {
             return;
+        };
+        if index.is_whole() {
+            let least = least_of_interest(forms, suspect.share, mentions, first);
+            let mut likely = |frequent: &u32| {
+                let verdict = suspect.judge(forms.text(*frequent), least, &mut self.judge);
+                verdict.is_some()
+            };
+            if !self.found.iter().any(&mut likely) {
+                return;
+            }
         }
         for &frequent in &self.found {
             let Some(verdict) = suspect.judge(forms.text(frequent), RIVAL, &mut self.judge) else {
