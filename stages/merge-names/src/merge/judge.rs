@@ -33,7 +33,7 @@ const CLOSE_COUNTS: f64 = 126.0;
 /// Where a frequent name has fewer mentions than this, few of them are expected to be misspelt.
 const EXPECTS_MISSPELLINGS: u64 = 128;
 /// A name with fewer mentions than this is misspelt too seldom for its neighbours to be told from it.
-const LEAST_MENTIONS: u64 = 10;
+pub(super) const LEAST_MENTIONS: u64 = 10;
 /// For twice the mentions.
 const DOUBLE: i32 = 44;
 /// More than any evidence for a misspelling.
@@ -43,7 +43,7 @@ const PROHIBITIVE: i32 = 10_000;
 const CROWD: u64 = 1 << 20;
 const CROWD_BIAS: i32 = 829;
 /// For twice the names.
-const CROWD_DOUBLE: i32 = 75;
+const CROWD_DOUBLE: i32 = 100;
 /// For twice the mentions of the rare spelling, up to so many.
 const RARE_DOUBLE: i32 = 163;
 const MANY: u64 = 3;

@@ -5,7 +5,9 @@ use rayon::prelude::*;
 use super::blocks::{self, hashes};
 use super::forms::Forms;
 use super::index::{BlockIndex, Part, estimated_entries};
-use super::judge::{self, DOUBTFUL, RIVAL, Suspect, THRESHOLD, count_penalty, least_in_crowd};
+use super::judge::{
+    self, DOUBTFUL, LEAST_MENTIONS, RIVAL, Suspect, THRESHOLD, count_penalty, least_in_crowd,
+};
 use super::shares::of_name;
 
 /// A rare form and a frequent one, by rank.
@@ -29,7 +31,7 @@ pub(super) fn near_pairs(forms: &Forms, ratio: f64, entries: usize) -> Vec<Pair>
         .len()
         .checked_sub(1)
         .map_or(0, |last| forms.mentions(last as u32));
-    let targets = forms.at_least(ratio * rarest as f64);
+    let targets = forms.at_least(least_meant(ratio, rarest));
     let parts = estimated_entries(forms, targets)
         .div_ceil(entries.max(1))
         .max(1) as u32;
@@ -62,6 +64,11 @@ pub(super) fn near_pairs(forms: &Forms, ratio: f64, entries: usize) -> Vec<Pair>
     interesting
 }
 
+/// The least mentions of a name that a form with `mentions` may be a misspelling of.
+fn least_meant(ratio: f64, mentions: u64) -> f64 {
+    (ratio * mentions as f64).max(LEAST_MENTIONS as f64)
+}
+
 /// The least score of one pair of a rare form, of which `first` is the most frequent name, for the form
 /// to be filed or doubtful.
 fn least_of_interest(forms: &Forms, share: i32, mentions: u64, first: u32) -> i32 {
@@ -83,7 +90,7 @@ impl Search {
     /// Adds the pairs of one rare form.
     fn add(&mut self, forms: &Forms, index: &BlockIndex, rare: u32, ratio: f64) {
         let mentions = forms.mentions(rare);
-        let end = forms.at_least(ratio * mentions as f64).min(rare);
+        let end = forms.at_least(least_meant(ratio, mentions)).min(rare);
         if end == 0 {
             return;
         }
