@@ -1,7 +1,7 @@
 //! Reading LAION-like sources, whatever layout they come in.
 //!
 //! A source is one or more files, folders and glob patterns; each file found is a shard
-//! ([`shards`]). A file is opened in its format, its columns are told from their names
+//! ([`shards()`]). A file is opened in its format, its columns are told from their names
 //! ([`SourceFile`]), and its rows come batch by batch. Where the source holds the images
 //! themselves, as what img2dataset wrote does, each row says where, and [`SourceImages`] gives the
 //! bytes.

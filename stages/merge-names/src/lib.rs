@@ -1,10 +1,10 @@
 //! Stage 2, merge-names: mentions become canonical names, and every image is filed under its name.
 //!
-//! The one shuffle of the system, in four steps, and one more for who wants it. [`count_spellings`] counts
-//! the distinct spellings of each shard; [`ask_second_opinion`] asks a language model about what is
-//! doubtful, if the manifest names one; [`merge_spellings`] decides once, over distinct spellings only, and answers each shard
-//! for its own; [`file_mentions`] files the mentions of a group of shards, sorted by bucket;
-//! [`count_images`] reads its bucket of all groups. No step compares the spellings of all mentions, and
+//! The one shuffle of the system, in four steps, and one more for who wants it. `count_spellings` counts
+//! the distinct spellings of each shard; `ask_second_opinion` asks a language model about what is
+//! doubtful, if the manifest names one; `merge_spellings` decides once, over distinct spellings only, and answers each shard
+//! for its own; `file_mentions` files the mentions of a group of shards, sorted by bucket;
+//! `count_images` reads its bucket of all groups. No step compares the spellings of all mentions, and
 //! none writes more than one part per task, or per shard and table.
 
 mod ask_second_opinion;

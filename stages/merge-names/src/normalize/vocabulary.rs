@@ -9,7 +9,7 @@ use super::word::without_marks;
 pub(crate) struct Entry {
     /// The lists that hold it, by the bits of [`list`].
     pub(super) lists: u32,
-    /// How frequent it is, as digits: see [`Entry::log`].
+    /// How frequent it is in each use, as digits: quarters of a decade above 10⁻⁹, 0 where no list has it.
     pub(super) given: u8,
     pub(super) surname: u8,
     pub(super) ordinary: u8,
