@@ -31,7 +31,7 @@ of names and words that the program ships decides; a run also counts the words o
 const MERGE: &str = "\
 Examples:
   laioncele names merge spellings.jsonl > merged.jsonl
-  laioncele names merge --common-ratio 10 - < spellings.jsonl
+  laioncele names merge --common-ratio 10 spellings.jsonl
 
 Each line of the input is a distinct text with how often it was found, {\"s\": ..., \"n\": ...} or
 {\"raw\": ..., \"count\": ...}; each line of the output
