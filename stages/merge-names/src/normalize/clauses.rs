@@ -1,10 +1,11 @@
 //! The clauses of a mention: credits, captions after a dash, "Last, First", brackets and nicknames.
 
+use super::bare::bare;
 use super::knowledge::Knowledge;
 use super::lexicon::LEXICON;
 use super::spelling::{Rejection, Spelling};
 use super::vocabulary::list;
-use super::word::{bare, is_suffix};
+use super::word::is_suffix;
 use super::words;
 use crate::fold::fold_key;
 

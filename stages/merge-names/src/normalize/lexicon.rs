@@ -1,7 +1,6 @@
 //! What the lists in `data/` say of words and of whole texts.
 
 use super::vocabulary::{Entry, VOCABULARY, list};
-use super::word::Word;
 
 /// Which words are names, and which are none. All words are given in small letters.
 pub(crate) struct Lexicon;
@@ -55,14 +54,14 @@ impl Lexicon {
     }
 
     /// Whether the whole text is a place, thing or brand of two words or more.
-    pub(super) fn is_whole_thing(&self, words: &[Word]) -> bool {
+    pub(super) fn is_whole_thing<'a>(&self, words: impl ExactSizeIterator<Item = &'a str>) -> bool {
         if !(2..=3).contains(&words.len()) {
             return false;
         }
         let mut text = String::with_capacity(48);
-        for (i, word) in words.iter().enumerate() {
+        for (i, word) in words.enumerate() {
             text.push_str(if i > 0 { " " } else { "" });
-            text.push_str(&word.bare);
+            text.push_str(word);
         }
         VOCABULARY.get(&text).is(list::WHOLE_THING)
     }

@@ -5,6 +5,7 @@
 //! dash), finds the name words in a clause (titles and roles before, things after), and gives them
 //! name case. It is idempotent and depends on nothing but the text.
 
+mod bare;
 mod case;
 mod clauses;
 mod knowledge;
@@ -19,10 +20,10 @@ mod word;
 mod words;
 mod writing;
 
+pub(crate) use bare::bare;
 use knowledge::Knowledge;
 pub use normalizer::{Evidence, Normalizer, SeveralPeople};
 pub use spelling::{Rejection, Spelling};
-pub(crate) use word::bare;
 
 /// Mentions longer than this many bytes hold no name: the longest label is far below.
 const LONGEST_MENTION: usize = 400;

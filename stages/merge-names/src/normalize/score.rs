@@ -5,10 +5,11 @@
 //! logarithms are the evidence; a logistic regression on half of the labelled mentions gave their
 //! weights (`tools/name-evidence/README.md`).
 
+use super::bare::without_marks;
 use super::lexicon::{LEXICON, stems};
 use super::spelling::Rejection;
 use super::vocabulary::{Entry, LETTERS, VOCABULARY, list};
-use super::word::{Word, is_suffix, without_marks};
+use super::word::{Word, is_suffix};
 
 /// The digit that stands for a word that a list has not: 10^-6.5.
 const UNLISTED: i32 = 10;
@@ -117,7 +118,7 @@ pub(super) fn check(words: &[Word], things: bool, least_odds: f32) -> Result<(),
             foreign,
             initials: first.are_initials() || first.are_capital_initials(last),
             things,
-            whole_thing: LEXICON.is_whole_thing(words),
+            whole_thing: LEXICON.is_whole_thing(words.iter().map(|w| w.bare.as_str())),
         };
         log_odds(&case, (&first.bare, first.entry), (&last.bare, last.entry)) > least_odds
     };

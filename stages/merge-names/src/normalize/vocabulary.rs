@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::word::without_marks;
+use super::bare::without_marks;
 
 /// What the lists say of a word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
