@@ -26,6 +26,10 @@ pub enum Layer {
     Inference,
     /// What reads the captions' files, `source/`.
     Source,
+    /// What asks the web for one url, `web/`.
+    Web,
+    /// What downloads many urls, `download/`.
+    Download,
     /// A stage, `stages/*`.
     Stage,
     /// The embedded world, `tools/mini-world`.
@@ -44,6 +48,8 @@ impl Layer {
             ["core"] => Some(Self::Core),
             ["inference"] => Some(Self::Inference),
             ["source"] => Some(Self::Source),
+            ["web"] => Some(Self::Web),
+            ["download"] => Some(Self::Download),
             ["models", _] => Some(Self::Model),
             ["stages", _] => Some(Self::Stage),
             ["tools", "mini-world"] => Some(Self::World),
@@ -56,12 +62,18 @@ impl Layer {
     pub fn may_know(self, other: Self) -> bool {
         match self {
             Self::Core => false,
-            Self::Source => other == Self::Core,
+            Self::Source | Self::Web => other == Self::Core,
+            Self::Download => matches!(other, Self::Core | Self::Model | Self::Web),
             Self::Model => other == Self::Model,
             Self::Inference => matches!(other, Self::Core | Self::Model),
             Self::Stage => matches!(
                 other,
-                Self::Core | Self::Model | Self::Inference | Self::Source
+                Self::Core
+                    | Self::Model
+                    | Self::Inference
+                    | Self::Source
+                    | Self::Web
+                    | Self::Download
             ),
             Self::World | Self::Tool => matches!(other, Self::Core | Self::Model),
             Self::Program => other != Self::Tool,
