@@ -10,6 +10,7 @@ mod dropped;
 pub mod drops;
 pub mod error;
 pub mod file_digests;
+pub mod footer;
 pub mod ids;
 pub mod key;
 pub mod ledger;

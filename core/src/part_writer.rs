@@ -13,8 +13,9 @@ use parquet::schema::types::ColumnPath;
 
 use crate::digest::Digest;
 use crate::error::CoreError;
+use crate::footer::{BUCKET, Footer};
 use crate::part::Part;
-use crate::part_reader::{BUCKET, Footer, PartReader};
+use crate::part_reader::PartReader;
 use crate::partition::Partition;
 use crate::scratch::{SCRATCH, ScratchFile};
 use crate::store::Store;

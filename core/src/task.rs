@@ -1,15 +1,13 @@
 //! A running task: reads its input parts, writes its output parts, balances its rows, commits.
 
+mod reading;
+mod writing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use arrow::array::RecordBatch;
-use bytes::Bytes;
-
-use crate::cache::Cache;
-use crate::digest::Digest;
 use crate::dropped::{DroppedPart, DroppedRow, DroppedRows};
 use crate::drops::{DropReason, Unit};
 use crate::error::{CoreError, StageError, chain};
@@ -17,16 +15,13 @@ use crate::ids::NameId;
 use crate::key::KeyParts;
 use crate::ledger::{Ledger, RECORD_FORMAT, Record, RowBalance};
 use crate::manifest::Manifest;
-use crate::part::{self, Part};
+use crate::part::Part;
 use crate::part_list::{ListRef, PartList};
-use crate::part_reader::{Footer, PartReader};
-use crate::part_rows;
-use crate::part_writer::PartWriter;
 use crate::partition::Partition;
 use crate::resources::Resources;
 use crate::spec::{Progress, RuntimeEnvironment, TaskSpec};
 use crate::store::Store;
-use crate::table::{Cell, EmbeddingDims, Row, TableId};
+use crate::table::{EmbeddingDims, TableId};
 
 /// Receives a task's progress. Called often: an implementation decides what to pass on.
 pub trait ProgressReporter: Send {
@@ -132,299 +127,14 @@ impl Task {
         &self.context.runtime_environment
     }
 
-    /// The input parts of `table`, in partition order.
-    pub fn inputs(&self, table: TableId) -> impl Iterator<Item = &Part> {
-        let lists = self.lists.iter().flat_map(|list| list.parts());
-        let parts = self.spec.inputs.iter().chain(lists);
-        parts.filter(move |p| p.table == table)
-    }
-
-    /// Rows in all input parts of `table`.
-    pub fn rows_in(&self, table: TableId) -> u64 {
-        self.inputs(table).map(|p| p.rows).sum()
-    }
-
-    /// All rows of `R`'s table in this task's inputs, in partition order.
-    ///
-    /// # Errors
-    /// A damaged or foreign part.
-    pub fn read<R: Row>(&self) -> Result<Vec<R>, StageError> {
-        let mut rows = Vec::new();
-        for part in self.inputs(R::TABLE) {
-            rows.extend(self.read_part::<R>(part)?);
-        }
-        Ok(rows)
-    }
-
-    /// The rows of one part.
-    ///
-    /// # Errors
-    /// A damaged or foreign part.
-    pub fn read_part<R: Row>(&self, part: &Part) -> Result<Vec<R>, StageError> {
-        Ok(part::read_rows(
-            &self.context.store,
-            part,
-            self.embedding_dims(),
-        )?)
-    }
-
-    /// The batches of a part, a row group in memory at a time.
-    ///
-    /// # Errors
-    /// A damaged or foreign part.
-    pub fn stream<R: Row>(&self, part: &Part) -> Result<PartReader, StageError> {
-        let footer = Footer::read::<R>(&self.context.store, part, self.embedding_dims())?;
-        Ok(PartReader::new(
-            self.context.store.clone(),
-            part,
-            footer.into(),
-        ))
-    }
-
-    /// The batches of the row groups of the task's own bucket in each input part of `R`'s table, in part order. Footers
-    /// are read once per worker. A row group may hold rows of other buckets too.
-    ///
-    /// # Errors
-    /// A damaged or foreign part; a task that works on no bucket.
-    pub fn slices<R: Row>(&self) -> Result<Vec<PartReader>, StageError> {
-        let Partition::Bucket(bucket) = *self.partition() else {
-            let text = format!("`{}` is no bucket: it has no slice", self.partition());
-            return Err(StageError::data(text));
-        };
-        let store = &self.context.store;
-        let slice = |part: &Part| {
-            let read = || Ok(Footer::read::<R>(store, part, self.embedding_dims())?);
-            let footer = self.resource(&format!("footer of {}", part.path), read)?;
-            let own = footer.of_bucket(bucket);
-            Ok(PartReader::new(store.clone(), part, footer).groups(own))
-        };
-        self.inputs(R::TABLE).map(slice).collect()
-    }
-
     /// The run's store, for scratch files.
     pub fn store(&self) -> &Store {
         &self.context.store
     }
 
-    /// A part's bytes (files that are no tables).
-    ///
-    /// # Errors
-    /// Store errors.
-    pub fn read_bytes(&self, part: &Part) -> Result<Bytes, StageError> {
-        Ok(self.context.store.get(&part.path)?)
-    }
-
-    /// The records of this step and partition under other keys, newest first: what they wrote a task may take over after
-    /// checking that it is the same. Their parts may be gone.
-    ///
-    /// # Errors
-    /// Ledger errors.
-    pub fn earlier(&self) -> Result<Vec<Record>, StageError> {
-        let ledger = Ledger::new(self.context.store.clone());
-        Ok(ledger.history(&self.spec.step, &self.spec.partition)?)
-    }
-
-    /// The batches of some columns of a part; the others are not read ([`part_rows::read_columns`]).
-    ///
-    /// # Errors
-    /// A damaged or foreign part.
-    pub fn read_columns<R: Row>(
-        &self,
-        part: &Part,
-        columns: &[&str],
-    ) -> Result<impl Iterator<Item = Result<RecordBatch, CoreError>> + use<R>, StageError> {
-        let (store, dims) = (&self.context.store, self.embedding_dims());
-        Ok(part_rows::read_columns::<R>(store, part, dims, columns)?)
-    }
-
-    /// The values of a column of such a batch.
-    ///
-    /// # Errors
-    /// No such column, or one of another type.
-    pub fn column<T: Cell>(&self, batch: &RecordBatch, name: &str) -> Result<Vec<T>, StageError> {
-        let fail = |reason: String| StageError::data(format!("column `{name}`: {reason}"));
-        let column = batch.column_by_name(name);
-        let column = column.ok_or_else(|| fail("it is not there".to_owned()))?;
-        T::read(column, self.embedding_dims()).map_err(fail)
-    }
-
-    /// The rows of a part with these numbers, which are ascending ([`part_rows::read_selected`]).
-    ///
-    /// # Errors
-    /// A damaged or foreign part.
-    pub fn read_selected<R: Row>(
-        &self,
-        part: &Part,
-        numbers: &[usize],
-    ) -> Result<Vec<R>, StageError> {
-        let (store, dims) = (&self.context.store, self.embedding_dims());
-        Ok(part_rows::read_selected(store, part, dims, numbers)?)
-    }
-
-    /// Writes `rows` as a part of the task's own partition. Write also when there are none: the table then exists.
-    ///
-    /// # Errors
-    /// A full disk and the like.
-    pub fn write<R: Row>(&mut self, rows: Vec<R>) -> Result<(), StageError> {
-        self.write_to(&self.spec.partition.clone(), rows)
-    }
-
-    /// Writes `rows` as a part of another partition (merge-names routes to buckets).
-    ///
-    /// # Errors
-    /// A full disk and the like.
-    pub fn write_to<R: Row>(
-        &mut self,
-        partition: &Partition,
-        rows: Vec<R>,
-    ) -> Result<(), StageError> {
-        let batch = R::to_batch(rows, self.embedding_dims())?;
-        self.write_batches::<R>(partition, &[batch])
-    }
-
-    /// Writes batches of `R`'s schema as one part.
-    ///
-    /// # Errors
-    /// A full disk and the like.
-    pub fn write_batches<R: Row>(
-        &mut self,
-        partition: &Partition,
-        batches: &[RecordBatch],
-    ) -> Result<(), StageError> {
-        let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
-        let bytes = part::encode(&R::schema(self.embedding_dims()), batches)?;
-        Ok(self.put(R::TABLE, partition, rows, "parquet", bytes)?)
-    }
-
-    /// A part of `R`'s table to be written as its rows come, with at most `group_rows` rows in a row group.
-    ///
-    /// # Errors
-    /// A full or read-only disk.
-    pub fn part_writer<R: Row>(&self, group_rows: usize) -> Result<PartWriter, StageError> {
-        let schema = R::schema(self.embedding_dims());
-        Ok(PartWriter::create(&self.context.store, schema, group_rows)?)
-    }
-
-    /// Makes what `writer` has written a part of `partition`.
-    ///
-    /// # Errors
-    /// A full disk and the like.
-    pub fn write_part<R: Row>(
-        &mut self,
-        partition: &Partition,
-        writer: PartWriter,
-    ) -> Result<(), StageError> {
-        let written = writer.finish()?;
-        let path = self.part_path(R::TABLE, partition, "parquet");
-        self.context.store.adopt(written.file.path(), &path)?;
-        self.outputs.push(Part {
-            table: R::TABLE,
-            partition: partition.clone(),
-            path,
-            rows: written.rows,
-            bytes: written.bytes,
-            digest: written.digest,
-        });
-        Ok(())
-    }
-
-    /// Where the next part that is written lies.
-    fn part_path(&self, table: TableId, partition: &Partition, suffix: &str) -> String {
-        let (key, number) = (self.spec.key.short(), self.outputs.len());
-        format!(
-            "tables/{table}/{partition}/{key}-{}-{number}.{suffix}",
-            self.attempt
-        )
-    }
-
-    /// Writes a part that is already Parquet (with row groups or schema metadata of its own); its columns must be `R`'s.
-    ///
-    /// # Errors
-    /// A full disk and the like.
-    pub fn write_encoded<R: Row>(&mut self, rows: u64, parquet: Vec<u8>) -> Result<(), StageError> {
-        let partition = self.spec.partition.clone();
-        Ok(self.put(R::TABLE, &partition, rows, "parquet", parquet)?)
-    }
-
-    /// What an interrupted attempt at this very task (same key) left under `name`.
-    ///
-    /// # Errors
-    /// Store errors.
-    pub fn checkpoint(&self, name: &str) -> Result<Option<Bytes>, StageError> {
-        match self.context.store.get(&self.checkpoint_path(name)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(CoreError::Missing { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Leaves `bytes` under `name` for a later attempt at this task. No part: no record names it, and it may be deleted
-    /// at any time.
-    ///
-    /// # Errors
-    /// A full disk and the like.
-    pub fn save_checkpoint(&self, name: &str, bytes: Vec<u8>) -> Result<(), StageError> {
-        Ok(self.context.store.put(&self.checkpoint_path(name), bytes)?)
-    }
-
-    /// Deletes what was left under `name`.
-    ///
-    /// # Errors
-    /// Store errors.
-    pub fn clear_checkpoint(&self, name: &str) -> Result<(), StageError> {
-        Ok(self.context.store.delete(&self.checkpoint_path(name))?)
-    }
-
-    fn checkpoint_path(&self, name: &str) -> String {
-        format!("cache/checkpoints/{}/{name}", self.spec.key)
-    }
-
     /// Set when the run is asked to stop: for work that cannot report progress meanwhile.
     pub fn cancelled(&self) -> Arc<AtomicBool> {
         self.context.cancelled.clone()
-    }
-
-    /// A folder of the run's cache, which outlives the task: for what is dear to get and the same whenever it is got.
-    pub fn cache(&self, folder: &str) -> Cache {
-        Cache::new(self.context.store.clone(), folder)
-    }
-
-    /// Writes a file that is no table (weights, a sheet) as a part; `extension` without the dot, `name` for the reader.
-    ///
-    /// # Errors
-    /// A full disk and the like.
-    pub fn write_file(
-        &mut self,
-        table: TableId,
-        name: &str,
-        extension: &str,
-        bytes: Vec<u8>,
-    ) -> Result<(), StageError> {
-        let partition = self.spec.partition.clone();
-        let suffix = format!("{name}.{extension}");
-        Ok(self.put(table, &partition, 0, &suffix, bytes)?)
-    }
-
-    fn put(
-        &mut self,
-        table: TableId,
-        partition: &Partition,
-        rows: u64,
-        suffix: &str,
-        bytes: Vec<u8>,
-    ) -> Result<(), CoreError> {
-        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
-        let path = self.part_path(table, partition, suffix);
-        self.context.store.put(&path, bytes)?;
-        self.outputs.push(Part {
-            table,
-            partition: partition.clone(),
-            path,
-            rows,
-            bytes: size,
-            digest,
-        });
-        Ok(())
     }
 
     /// Drops a row: `id` of a caption, name or image, under `name_id` where it was filed under one; `detail` is a code,

@@ -46,6 +46,10 @@ impl Client {
     /// One try at `url`, redirects included. `gate` is asked before each hop, `room` before bytes are held.
     pub async fn get(&self, url: &str, gate: &dyn Gate, room: &Room) -> Try {
         let _ = (url, gate, room);
-        Try { result: Err(Failure::last(laioncele_core::DropReason::Connect, None)), status: None, redirected_to: None }
+        Try {
+            result: Err(Failure::last(laioncele_core::DropReason::Connect, None)),
+            status: None,
+            redirected_to: None,
+        }
     }
 }

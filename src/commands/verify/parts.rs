@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use laioncele_core::footer::Footer;
 use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::part_list::content_of_parts;
-use laioncele_core::part_reader::Footer;
 use laioncele_core::store::Store;
 use laioncele_core::table::{Candidate, Name};
 use laioncele_core::{

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use laioncele_core::footer::Footer;
 use laioncele_core::ledger::Record;
-use laioncele_core::part_reader::Footer;
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, ImageId, NameId, Part, PartReader, TableId};
 use laioncele_inference::agreement::PORTRAITS;
