@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv test-gpu test-attention soak bench bench-planner bench-merge bench-names bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv test-gpu test-attention soak bench bench-planner bench-merge bench-names bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -17,6 +17,12 @@ build: onnxruntime
 # Prints the ten slowest tests at the end.
 test: onnxruntime pyarrow
 	tools/test-times.py cargo test --release --locked --workspace
+
+# `laioncele download` and the download stage against a hostile web in a network namespace; skipped without the right to make one.
+# HOSTILE='--kinds ^heads/' are options of tools/hostile-web/run.sh.
+HOSTILE ?=
+test-hostile: build
+	tools/hostile-web/test.sh $${CARGO_TARGET_DIR:-target}/release/laioncele $(HOSTILE)
 
 # What .ci/run asks before the tests. One profile everywhere, so that clippy, doc and msrv share what is checked of the
 # dependencies.

@@ -1,0 +1,1 @@
+"""A hostile web in a network namespace, and what a downloader must make of it."""
