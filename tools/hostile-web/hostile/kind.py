@@ -61,7 +61,9 @@ class Row:
 
     def page(self, answer, target=None, host=None):
         """What the server answers to a request for `target` at `host`: bytes or a handler."""
-        WEB.pages[(host or self.host).lower(), self.target if target is None else target] = answer
+        key = (host or self.host).lower(), self.target if target is None else target
+        assert key not in WEB.pages, f"{self.key}: {key} is a page of another row"
+        WEB.pages[key] = answer
 
     def other_host(self, word="other"):
         """A second host of this row."""

@@ -84,17 +84,19 @@ class NameServer:
         if reply.raw is not None:
             return data[:2] + reply.raw, reply.delay
         ident = bytes([data[0] ^ 0x55, data[1]]) if reply.wrong_id else data[:2]
-        records = [] if reply.truncated and not tcp else self.records(reply, kind)
+        records = [] if reply.truncated and not tcp else self.records(reply, kind, tcp)
         flags = 0x8400 | 0x0080 | reply.code | (0x0200 if reply.truncated and not tcp else 0) | (data[2] & 1) << 8
         head = ident + struct.pack(">HHHHH", flags, 1, len(records), 0, 0)
         return head + question + b"".join(records), reply.delay
 
-    def records(self, reply, kind):
-        owner, out = b"\xc0\x0c", []
-        if reply.cname:
+    def records(self, reply, kind, tcp):
+        """The records of a reply, those of its aliases after them, as resolvers send them."""
+        owner, out, seen = b"\xc0\x0c", [], set()
+        while reply.cname and reply.cname not in seen and len(seen) < 40:
+            seen.add(reply.cname)
             target = encode_name(reply.cname)
             out.append(owner + struct.pack(">HHIH", CNAME, 1, reply.ttl, len(target)) + target)
-            return out
+            owner, reply = target, self.reply(reply.cname, kind, tcp)
         for text in reply.addresses:
             packed = ipaddress.ip_address(text).packed
             if (A if len(packed) == 4 else AAAA) == kind:

@@ -5,6 +5,7 @@ import ssl
 import struct
 import time
 from collections import Counter, defaultdict
+from urllib.parse import unquote_to_bytes
 
 from . import pictures, watch
 from .answers import Keep, answer
@@ -103,6 +104,7 @@ class Server:
         self.busy = {}
         self.certificates = certificates
         self.refused_until = {}
+        self.escaped = {(host, unquote_to_bytes(target)): target for host, target in WEB.pages}
 
     async def start(self):
         loop = asyncio.get_running_loop()
@@ -192,6 +194,11 @@ class Server:
         key = exchange.host, exchange.target
         page = WEB.pages.get(key)
         if page is None:
+            # Some clients escape more than others.
+            key = exchange.host, self.escaped.get((exchange.host, unquote_to_bytes(exchange.target)))
+            page = WEB.pages.get(key)
+        if page is None:
+            key = exchange.host, exchange.target
             self.unknown[key] += 1
             return NOT_HERE
         self.visits[key] += 1

@@ -251,14 +251,6 @@ async def smuggled(exchange, whole):
     return True
 
 
-async def smuggled_late(exchange, whole):
-    from .. import pictures
-    await exchange.send(whole)
-    await asyncio.sleep(0.02)
-    await exchange.send(bytes(answer(pictures.unique_jpeg("smuggled"))))
-    return True
-
-
 async def blank_lines(exchange, whole):
     await exchange.send(whole + b"\r\n\r\n")
     return True
@@ -284,7 +276,6 @@ kept_alive("closes_soon", closes_soon)
 kept_alive("half_head_on_reuse", half_head_on_reuse)
 kept_alive("timeout_answer_when_idle", timeout_answer)
 kept_alive("smuggled_answer", smuggled)
-kept_alive("smuggled_answer_late", smuggled_late)
 kept_alive("blank_lines_after", blank_lines)
 kept_alive("dies_every_third", once_in_three)
 

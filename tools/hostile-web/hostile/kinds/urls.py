@@ -111,37 +111,39 @@ def register_whole(name, write):
 for _name, _write in WHOLE.items():
     register_whole(_name, _write)
 
-# Hosts with odd but legal names: written, and as the wire has them.
+# Hosts with odd but legal names.
 HOSTS = {
-    "idn": ("b\u00fccher{}", "xn--bcher{}-kva"),
-    "idn_capitals": ("B\u00dcCHER{}", "xn--bcher{}-kva"),
-    "idn_cjk": ("\u5199\u771f{}", None),
-    "punycode": ("xn--bcher{}-kva", "xn--bcher{}-kva"),
-    "underscore": ("my_pics{}", "my_pics{}"),
-    "hyphen_first": ("-pics{}", "-pics{}"),
-    "hyphen_last": ("pics{}-", "pics{}-"),
-    "digits": ("12345{}", "12345{}"),
-    "label_63": ("l" * 61 + "{:02}", "l" * 61 + "{:02}"),
-    "many_labels": ("a.b.c.d.e.f.g.h.i.j.k{}", "a.b.c.d.e.f.g.h.i.j.k{}"),
-    "sharp_s": ("stra\u00dfe{}", "xn--strae{}-0ya"),
+    "idn": "b\u00fccher{}",
+    "idn_capitals": "B\u00c4CKER{}",
+    "idn_cjk": "\u5199\u771f{}",
+    "idn_sharp_s": "stra\u00dfe{}",
+    "underscore": "my_pics{}",
+    "hyphen_first": "-pics{}",
+    "hyphen_last": "pics{}-",
+    "digits": "12345{}",
+    "label_63": "l" * 61 + "{:02}",
+    "many_labels": "a.b.c.d.e.f.g.h.i.j.k{}",
 }
 
 
-def register_host(name, written, wire):
+def register_host(name, written):
     @kind(f"urls/host_{name}", rows=4)
     def make(row):
         shown = written.format(row.number)
-        host = shown.encode("punycode").decode() if wire is None else wire.format(row.number)
-        if wire is None:
-            host = "xn--" + host
-        elif not shown.isascii():
-            host = "xn--" + shown.lower().encode("punycode").decode()
-        row.page(answer(row.photo()), host=f"{host}.{DOMAIN}")
+        wire = shown if shown.isascii() else "xn--" + shown.lower().encode("punycode").decode()
+        row.page(answer(row.photo()), host=f"{wire}.{DOMAIN}")
         row.url = f"http://{shown}.{DOMAIN}{row.target}"
 
 
-for _name, (_written, _wire) in HOSTS.items():
-    register_host(_name, _written, _wire)
+@kind("urls/host_punycode", rows=4)
+def host_punycode(row):
+    host = "xn--" + f"m\u00fcnchen{row.number}".encode("punycode").decode()
+    row.page(answer(row.photo()), host=f"{host}.{DOMAIN}")
+    row.url = f"http://{host}.{DOMAIN}{row.target}"
+
+
+for _name, _written in HOSTS.items():
+    register_host(_name, _written)
 
 # What is no url of the web. Blank ones may be dropped by a source before anybody downloads.
 BAD = {
