@@ -118,13 +118,7 @@ impl DroppedRows {
 mod tests {
     use super::*;
     use crate::part;
-
-    const DIMS: EmbeddingDims = EmbeddingDims {
-        name_tokens: 8,
-        name_channels: 4,
-        face: 3,
-        features: 5,
-    };
+    use crate::table::dims::TEST_DIMS as DIMS;
 
     fn row(k: u64) -> DroppedRow {
         DroppedRow {

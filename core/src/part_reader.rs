@@ -223,14 +223,8 @@ mod tests {
     use crate::part;
     use crate::part_writer::PartWriter;
     use crate::partition::Partition;
-    use crate::table::{Alias, EmbeddingDims, MergedName, Row, TableId, UniquePhoto};
-
-    const DIMS: EmbeddingDims = EmbeddingDims {
-        name_tokens: 8,
-        name_channels: 4,
-        face: 3,
-        features: 5,
-    };
+    use crate::table::dims::TEST_DIMS as DIMS;
+    use crate::table::{Alias, MergedName, Row, TableId, UniquePhoto};
 
     fn name(bucket: u32, k: u64) -> MergedName {
         let alias = |n: u64| Alias {

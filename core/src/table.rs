@@ -6,19 +6,20 @@
 
 mod cell;
 mod digest;
-mod dims;
+pub(crate) mod dims;
 mod id;
+mod nested;
 mod row;
 mod rows;
 mod schema;
 
 pub use cell::{
-    Alias, Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Image, Landmarks, NameSums,
-    NameVector,
+    Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Landmarks, NameSums, NameVector,
 };
 pub use digest::RowsDigest;
 pub use dims::EmbeddingDims;
 pub use id::TableId;
+pub use nested::{Alias, Image};
 pub use row::Row;
 pub use rows::{
     Candidate, Dropped, EvaluationScore, FiledMention, Identity, KnownName, LaionCele, Match,

@@ -58,14 +58,8 @@ impl RowsDigest {
 #[cfg(test)]
 mod tests {
     use crate::ids::{ImageId, NameId};
-    use crate::table::{EmbeddingDims, Row, RowsDigest, UniquePhoto};
-
-    const DIMS: EmbeddingDims = EmbeddingDims {
-        name_tokens: 8,
-        name_channels: 4,
-        face: 3,
-        features: 5,
-    };
+    use crate::table::dims::TEST_DIMS as DIMS;
+    use crate::table::{Row, RowsDigest, UniquePhoto};
 
     fn photo(k: u64) -> UniquePhoto {
         UniquePhoto {

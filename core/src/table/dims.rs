@@ -14,3 +14,12 @@ pub struct EmbeddingDims {
     /// Numbers of both CLIP image encoders' features together (2048 in SDXL's pairing).
     pub features: usize,
 }
+
+/// Small lengths, all different, for the tests of this crate.
+#[cfg(test)]
+pub(crate) const TEST_DIMS: EmbeddingDims = EmbeddingDims {
+    name_tokens: 8,
+    name_channels: 4,
+    face: 3,
+    features: 5,
+};

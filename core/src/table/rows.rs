@@ -4,11 +4,11 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::Field;
 
 use super::cell::{
-    Alias, Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Image, Landmarks, NameSums,
-    NameVector,
+    Cell, FaceBox, FaceVector, FaceVectors, FeatureVector, Landmarks, NameSums, NameVector,
 };
 use super::dims::EmbeddingDims;
 use super::id::TableId;
+use super::nested::{Alias, Image};
 use super::row::Row;
 use crate::drops::{DropReason, Unit};
 use crate::ids::{CaptionId, ImageId, NameId};
