@@ -1,16 +1,17 @@
 //! How a download failed: the class that goes into `dropped`, and whether asking again may help.
 
-use std::error::Error;
 use std::time::Duration;
 
 use laioncele_core::DropReason;
 
-use crate::address::AddressError;
+use crate::gate::Verdict;
 
 /// A failed try.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
+    /// The class.
     pub reason: DropReason,
+    /// What happened, for people.
     pub detail: Option<String>,
     /// Whether another try may end otherwise, and how long the server asked us to wait.
     pub retry: Retry,
@@ -19,17 +20,30 @@ pub struct Failure {
 /// Whether another try may help.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Retry {
+    /// It would end the same.
     Never,
+    /// It may, after a pause of the caller's choice.
     AfterBackoff,
+    /// It may, after the pause that the server asks for.
     After(Duration),
 }
 
 impl Failure {
+    /// A failure that another try would not change.
     pub fn last(reason: DropReason, detail: impl Into<Option<String>>) -> Self {
         Self {
             reason,
             detail: detail.into(),
             retry: Retry::Never,
+        }
+    }
+
+    /// A failure that may have passed a little later.
+    pub fn passing(reason: DropReason, detail: impl Into<Option<String>>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+            retry: Retry::AfterBackoff,
         }
     }
 
@@ -52,55 +66,33 @@ impl Failure {
         }
     }
 
-    /// What the HTTP client reports, by the most telling error in its chain of causes.
-    pub fn client(error: &reqwest::Error) -> Self {
-        if error.is_builder() {
-            return Self::last(DropReason::BadUrl, error.to_string());
-        }
-        let mut next: Option<&(dyn Error + 'static)> = Some(error);
-        while let Some(cause) = next {
-            if let Some(found) = classify(cause) {
-                return found;
-            }
-            next = cause.source();
-        }
-        let reason = if error.is_timeout() {
-            DropReason::Timeout
-        } else {
-            DropReason::Connect
-        };
-        Self {
-            reason,
-            detail: Some(innermost(error)),
-            retry: Retry::AfterBackoff,
-        }
+    /// A connection that was refused, reset or closed.
+    pub(crate) fn cut_off(detail: impl Into<String>) -> Self {
+        Self::passing(DropReason::Connect, detail.into())
     }
-}
 
-fn classify(cause: &(dyn Error + 'static)) -> Option<Failure> {
-    if let Some(address) = cause.downcast_ref::<AddressError>() {
-        let reason = match address {
-            AddressError::NoAddress(_) => DropReason::Dns,
-            AddressError::Blocked { .. } => DropReason::BlockedAddress,
-        };
-        return Some(Failure::last(reason, address.to_string()));
+    /// A body that says that it has so many bytes.
+    pub(crate) fn too_large(length: u64) -> Self {
+        Self::last(DropReason::TooLarge, format!("{length} bytes"))
     }
-    if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-        return Some(Failure::last(DropReason::Tls, tls.to_string()));
-    }
-    if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
-        return hyper
-            .is_parse()
-            .then(|| Failure::last(DropReason::BadResponse, hyper.to_string()));
-    }
-    let io = cause.downcast_ref::<std::io::Error>()?;
-    io.get_ref().and_then(|inner| classify(inner))
-}
 
-fn innermost(error: &dyn Error) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
+    /// A body that turns out to have more bytes than are wanted.
+    pub(crate) fn more_than(bytes: usize) -> Self {
+        Self::last(DropReason::TooLarge, format!("more than {bytes} bytes"))
     }
-    last.to_string()
+
+    /// An answer that is no HTTP, or not as it says itself.
+    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
+        Self::last(DropReason::BadResponse, detail.into())
+    }
+
+    /// What the failure says of its host; none where it says nothing, because the host was not reached for.
+    pub(crate) fn verdict(&self, answered: bool) -> Option<Verdict> {
+        match self.reason {
+            DropReason::Dns | DropReason::BlockedAddress | DropReason::BadUrl => None,
+            DropReason::Timeout | DropReason::Tls => Some(Verdict::Silent),
+            DropReason::Connect if !answered => Some(Verdict::Silent),
+            _ => Some(Verdict::Answered),
+        }
+    }
 }

@@ -25,4 +25,25 @@ pub struct WebSettings {
     pub user_agent: String,
     /// Idle connections kept to one host at most.
     pub idle_per_host: usize,
+    /// The proxy that all requests go through, `http://HOST:PORT`. It looks hosts up once more by itself, so that what is
+    /// checked of addresses is what our own name server says.
+    pub proxy: Option<String>,
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        Self {
+            max_bytes: 20 << 20,
+            max_redirects: 5,
+            honour_opt_out: true,
+            robots_txt: false,
+            tdm_reservation: false,
+            allow_hosts: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(30),
+            user_agent: concat!("laioncele/", env!("CARGO_PKG_VERSION")).to_owned(),
+            idle_per_host: 8,
+            proxy: None,
+        }
+    }
 }

@@ -1,0 +1,154 @@
+//! Opens connections: to checked addresses only, one after the other until one answers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use laioncele_core::{DropReason, StageError};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use url::Host;
+
+use crate::failure::Failure;
+use crate::patience;
+use crate::proxy::Proxy;
+use crate::resolver::Resolver;
+use crate::stream::Stream;
+use crate::target::Origin;
+
+/// Opens connections to origins.
+pub(crate) struct Connector {
+    resolver: Resolver,
+    tls: TlsConnector,
+    proxy: Option<Proxy>,
+    limit: Duration,
+}
+
+/// Addresses of a host that are tried at most.
+const TRIED: usize = 4;
+/// The least time for one address of several.
+const EACH: Duration = Duration::from_secs(1);
+
+impl Connector {
+    /// `limit` is for one connection, TLS included.
+    ///
+    /// # Errors
+    /// No certificate store.
+    pub(crate) fn new(
+        resolver: Resolver,
+        proxy: Option<Proxy>,
+        limit: Duration,
+    ) -> Result<Self, StageError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(BuilderVerifierExt::with_platform_verifier)
+            .map_err(StageError::environment)?
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self {
+            resolver,
+            tls: Arc::new(config).into(),
+            proxy,
+            limit,
+        })
+    }
+
+    /// Checks what needs no lookup; see [`Resolver::check_literal`].
+    ///
+    /// # Errors
+    /// `blocked_address`.
+    pub(crate) fn check(&self, origin: &Origin) -> Result<(), Failure> {
+        self.resolver.check_literal(&origin.host)
+    }
+
+    /// Where requests in plain text are sent instead of to their origins.
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
+    }
+
+    /// A new connection to `origin`.
+    ///
+    /// # Errors
+    /// `dns`, `blocked_address`, `connect`, `tls`, `timeout`.
+    pub(crate) async fn connect(&self, origin: &Origin) -> Result<Stream, Failure> {
+        timeout(self.limit, self.open(origin))
+            .await
+            .unwrap_or_else(|_| Err(patience::timeout("connecting", self.limit)))
+    }
+
+    async fn open(&self, origin: &Origin) -> Result<Stream, Failure> {
+        let tcp = match &self.proxy {
+            None => {
+                let addresses = self.resolver.addresses(&origin.host, origin.port).await?;
+                self.reach(&addresses).await?
+            }
+            Some(proxy) => {
+                self.check_before_proxy(origin).await?;
+                proxy.connect(origin).await?
+            }
+        };
+        // Requests are one write; waiting for more would only delay them.
+        let _ = tcp.set_nodelay(true);
+        if origin.tls {
+            self.secure(origin, tcp).await
+        } else {
+            Ok(Stream::Plain(tcp))
+        }
+    }
+
+    /// What we can see of a host that a proxy will look up again by itself: a host without an address here may have one
+    /// there.
+    async fn check_before_proxy(&self, origin: &Origin) -> Result<(), Failure> {
+        match self.resolver.addresses(&origin.host, origin.port).await {
+            Err(failure) if failure.reason != DropReason::Dns => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    async fn reach(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
+        let tried = &addresses[..addresses.len().min(TRIED)];
+        let each = match tried.len() {
+            1 => self.limit,
+            n => (self.limit / n as u32).max(EACH),
+        };
+        let mut last = Failure::last(DropReason::Dns, "no address".to_owned());
+        for address in tried {
+            last = match timeout(each, TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => return Ok(tcp),
+                Ok(Err(error)) => Failure::cut_off(format!("connecting: {error}")),
+                Err(_) => patience::timeout("connecting", each),
+            };
+        }
+        Err(last)
+    }
+
+    async fn secure(&self, origin: &Origin, tcp: TcpStream) -> Result<Stream, Failure> {
+        let name = match &origin.host {
+            Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
+                .map_err(|e| Failure::last(DropReason::Tls, e.to_string()))?,
+            Host::Ipv4(v4) => ServerName::IpAddress((*v4).into()),
+            Host::Ipv6(v6) => ServerName::IpAddress((*v6).into()),
+        };
+        match self.tls.connect(name, tcp).await {
+            Ok(tls) => Ok(Stream::Tls(Box::new(tls))),
+            Err(error) => Err(tls_failure(&error)),
+        }
+    }
+}
+
+/// What the handshake itself refuses is `tls`; a connection that breaks meanwhile is `connect`.
+fn tls_failure(error: &io::Error) -> Failure {
+    let rustls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match rustls {
+        Some(error) => Failure::last(DropReason::Tls, error.to_string()),
+        None => Failure::cut_off(format!("TLS handshake: {error}")),
+    }
+}

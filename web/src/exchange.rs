@@ -1,0 +1,194 @@
+//! One request and its answer, over a connection that was kept or a new one.
+
+use std::time::Duration;
+
+use crate::answer::{Cap, NoHead};
+use crate::connect::Connector;
+use crate::failure::Failure;
+use crate::head::Head;
+use crate::http1::{self, Framing};
+use crate::http2;
+use crate::patience::Patience;
+use crate::pool::{Connection, Pool};
+use crate::room::{Room, RoomShare};
+use crate::stream::Stream;
+use crate::target::{Origin, Target};
+
+/// Sends requests.
+pub(crate) struct Exchange {
+    connector: Connector,
+    pool: Pool,
+    user_agent: String,
+}
+
+/// An answer whose body has not been read.
+pub(crate) struct Answer {
+    pub(crate) head: Head,
+    origin: Origin,
+    body: Unread,
+}
+
+enum Unread {
+    Http1(Box<http1::Connection>, Framing),
+    Http2(http2::Unread),
+}
+
+/// A body that nobody wants is read up to so many bytes, because a new connection costs more.
+const SWALLOWED: usize = 32 << 10;
+/// And for so long.
+const SWALLOWING: Duration = Duration::from_millis(300);
+
+impl Exchange {
+    pub(crate) fn new(connector: Connector, pool: Pool, user_agent: String) -> Self {
+        Self {
+            connector,
+            pool,
+            user_agent,
+        }
+    }
+
+    /// Checks what needs no lookup.
+    ///
+    /// # Errors
+    /// `blocked_address`.
+    pub(crate) fn check(&self, target: &Target) -> Result<(), Failure> {
+        self.connector.check(&target.origin())
+    }
+
+    /// Asks for `target`. A kept connection that turns out to be dead is replaced by a new one at once.
+    ///
+    /// # Errors
+    /// There is no answer, or it has no head.
+    pub(crate) async fn ask(
+        &self,
+        target: &Target,
+        patience: &mut Patience,
+    ) -> Result<Answer, Failure> {
+        let origin = target.origin();
+        if let Some(connection) = self.pool.take(&origin) {
+            match self.ask_over(connection, target, &origin, patience).await {
+                Ok(answer) => return Ok(answer),
+                Err(NoHead::Failed(failure)) => return Err(failure),
+                Err(NoHead::Closed(why)) => tracing::trace!(why, "a kept connection was dead"),
+            }
+        }
+        let stream = patience
+            .bound("connecting", self.connector.connect(&origin))
+            .await??;
+        let connection = self.begin(stream, &origin, patience).await?;
+        self.ask_over(connection, target, &origin, patience)
+            .await
+            .map_err(|error| match error {
+                NoHead::Closed(why) => Failure::cut_off(why),
+                NoHead::Failed(failure) => failure,
+            })
+    }
+
+    async fn begin(
+        &self,
+        stream: Stream,
+        origin: &Origin,
+        patience: &mut Patience,
+    ) -> Result<Connection, Failure> {
+        if !stream.is_http2() {
+            return Ok(Connection::Http1(Box::new(http1::Connection::new(stream))));
+        }
+        let opened = http2::Connection::open(stream);
+        let shared = patience.bound("connecting", opened).await??;
+        self.pool
+            .keep(origin.clone(), Connection::Http2(shared.clone()));
+        Ok(Connection::Http2(shared))
+    }
+
+    async fn ask_over(
+        &self,
+        connection: Connection,
+        target: &Target,
+        origin: &Origin,
+        patience: &mut Patience,
+    ) -> Result<Answer, NoHead> {
+        let (head, body) = match connection {
+            Connection::Http1(mut own) => {
+                let head = own.ask(&self.request(target), patience).await?;
+                let framing = http1::framing(&head).map_err(NoHead::Failed)?;
+                (head, Unread::Http1(own, framing))
+            }
+            Connection::Http2(mut shared) => {
+                let headers = self.headers();
+                let (head, unread) = shared.ask(target.as_str(), &headers, patience).await?;
+                (head, Unread::Http2(unread))
+            }
+        };
+        let origin = origin.clone();
+        Ok(Answer { head, origin, body })
+    }
+
+    /// Reads the body and keeps the connection where that is possible.
+    ///
+    /// # Errors
+    /// `too_large`, `connect`, `bad_response`, `timeout`.
+    pub(crate) async fn body(
+        &self,
+        answer: Answer,
+        cap: Cap,
+        share: &mut RoomShare,
+        patience: &mut Patience,
+    ) -> Result<Vec<u8>, Failure> {
+        match answer.body {
+            Unread::Http1(mut connection, framing) => {
+                let (bytes, whole) = connection.body(framing, cap, share, patience).await?;
+                if whole && http1::keeps_alive(&answer.head) {
+                    self.pool.keep(answer.origin, Connection::Http1(connection));
+                }
+                Ok(bytes)
+            }
+            Unread::Http2(unread) => unread.body(cap, share, patience).await,
+        }
+    }
+
+    /// Does without the body. The connection is kept where that costs little.
+    pub(crate) async fn discard(&self, answer: Answer) {
+        let worthwhile = match &answer.body {
+            Unread::Http1(_, Framing::Length(length)) => *length <= SWALLOWED as u64,
+            Unread::Http1(_, Framing::Chunked) => true,
+            Unread::Http1(_, Framing::Close) | Unread::Http2(_) => false,
+        };
+        if worthwhile && http1::keeps_alive(&answer.head) {
+            let cap = Cap {
+                bytes: SWALLOWED,
+                cut: true,
+            };
+            let mut share = Room::new(SWALLOWED).share();
+            let mut patience = Patience::new(SWALLOWING);
+            let _ = self.body(answer, cap, &mut share, &mut patience).await;
+        }
+    }
+
+    fn headers(&self) -> [(&str, &str); 3] {
+        [
+            ("user-agent", &self.user_agent),
+            ("accept", "*/*"),
+            // Photos gain nothing by packing.
+            ("accept-encoding", "identity"),
+        ]
+    }
+
+    fn request(&self, target: &Target) -> Vec<u8> {
+        let through_proxy = self.connector.proxy().is_some() && !target.origin().tls;
+        let asked = if through_proxy {
+            target.as_str()
+        } else {
+            target.path_and_query()
+        };
+        let mut request = format!("GET {asked} HTTP/1.1\r\nHost: {}\r\n", target.authority());
+        for (name, value) in [
+            ("User-Agent", self.user_agent.as_str()),
+            ("Accept", "*/*"),
+            ("Accept-Encoding", "identity"),
+        ] {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str("\r\n");
+        request.into_bytes()
+    }
+}
