@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, BooleanArray};
 use laioncele_core::ledger::Ledger;
 use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
@@ -12,12 +14,10 @@ use laioncele_core::table::PortraitFace;
 use laioncele_core::{Manifest, TableId};
 use laioncele_face::calibration::{Calibration, Rate};
 use laioncele_inference::FaceSection;
-use polars::prelude::{
-    BooleanChunked, Column, DataFrame, IntoSeries, NewChunkedArray, ParquetWriter,
-};
 use serde_json::Value;
 
 use crate::sandbox::{FRAME, Sandbox, program, stderr, stdout};
+use crate::tables;
 use crate::test_run::TestRun;
 
 /// The world's `[verify_portraits] same_person`.
@@ -216,17 +216,15 @@ fn labelled(same: &[bool]) -> Sandbox {
     }
     let first = ["first-a.png", "first-a.png", "first-b.png", "first-a.png"];
     let second = ["first-b.png", "second-a.png", "second-a.png", "nobody.png"];
-    let same = BooleanChunked::from_slice("same".into(), same);
     let columns = vec![
-        Column::new("a".into(), &first[..]),
-        Column::new("b".into(), &second[..]),
-        same.into_series().into(),
+        ("a", tables::texts(&first)),
+        ("b", tables::texts(&second)),
+        (
+            "same",
+            Arc::new(BooleanArray::from(same.to_vec())) as ArrayRef,
+        ),
     ];
-    let mut frame = DataFrame::new(first.len(), columns).expect("a table");
-    let file = fs::File::create(sandbox.join("pairs.parquet")).expect("a file");
-    ParquetWriter::new(file)
-        .finish(&mut frame)
-        .expect("written");
+    tables::write(&sandbox.join("pairs.parquet"), columns);
     sandbox
 }
 

@@ -1,15 +1,15 @@
-//! extract-names through the binary, its tables read by polars: with a Hugging Face BERT token classifier in the manifest
+//! extract-names through the binary, its tables read by the `parquet` crate: with a Hugging Face BERT token classifier in the manifest
 //! (also one run by rust-bert, in a program that was built with it) the mentions are what transformers' pipeline found;
 //! malformed captions are read or dropped with their reason.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{DataFrame, ParquetReader, SerReader};
 use serde_json::Value;
 
 use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
+use crate::tables::Table;
 
 /// The tiny random model, and what transformers made of captions with it.
 const MODEL: &str = "models/bert-ner/tests/fixtures/cased";
@@ -79,13 +79,9 @@ fn with_bert(engine: &str) -> Sandbox {
 }
 
 /// The Parquet files of one of the run's tables.
-fn tables(sandbox: &Sandbox, table: &str) -> Vec<DataFrame> {
+fn tables(sandbox: &Sandbox, table: &str) -> Vec<Table> {
     let files = parts(&sandbox.join("laioncele-output/tables").join(table));
-    let read = |file| ParquetReader::new(File::open(file).expect("a part")).finish();
-    files
-        .into_iter()
-        .map(|file| read(file).expect("a table"))
-        .collect()
+    files.iter().map(|file| Table::read(file, &[])).collect()
 }
 
 fn parts(folder: &Path) -> Vec<PathBuf> {
@@ -99,26 +95,20 @@ fn parts(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn texts(frame: &DataFrame, column: &str) -> Vec<String> {
-    let column = frame.column(column).and_then(|c| c.str()).expect("texts");
-    column
-        .iter()
-        .map(|t| t.unwrap_or_default().to_owned())
+fn offsets(table: &Table, column: &str) -> Vec<u32> {
+    let numbers = table.numbers(column).into_iter();
+    numbers
+        .map(|n| u32::try_from(n).expect("an offset"))
         .collect()
-}
-
-fn offsets(frame: &DataFrame, column: &str) -> Vec<u32> {
-    let column = frame.column(column).and_then(|c| c.u32());
-    column.expect("offsets").into_no_null_iter().collect()
 }
 
 fn mentions(sandbox: &Sandbox) -> Persons {
     let mut found = Persons::new();
-    for frame in tables(sandbox, "mentions") {
-        let spans = offsets(&frame, "start")
+    for table in tables(sandbox, "mentions") {
+        let spans = offsets(&table, "start")
             .into_iter()
-            .zip(offsets(&frame, "end"));
-        for (caption, span) in texts(&frame, "caption").into_iter().zip(spans) {
+            .zip(offsets(&table, "end"));
+        for (caption, span) in table.texts("caption").into_iter().zip(spans) {
             found.entry(caption).or_default().push(span);
         }
     }
@@ -200,9 +190,9 @@ fn malformed_captions_are_read_or_dropped_with_a_reason() {
     assert_eq!(read, Persons::from(persons));
 
     let mut dropped = Vec::new();
-    for frame in tables(&sandbox, "dropped") {
-        let details = texts(&frame, "detail");
-        dropped.extend(texts(&frame, "reason").into_iter().zip(details));
+    for table in tables(&sandbox, "dropped") {
+        let details = table.texts("detail");
+        dropped.extend(table.texts("reason").into_iter().zip(details));
     }
     dropped.sort();
     let expected = [

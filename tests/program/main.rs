@@ -20,5 +20,6 @@ mod resume;
 mod sandbox;
 mod shards;
 mod sources;
+mod tables;
 mod test_run;
 mod world_metrics;

@@ -1,12 +1,10 @@
-//! Row balances, recomputed: rows in = rows out + rows dropped, from the Parquet files alone, read
-//! by polars. Neither the ledger nor our own readers are used.
+//! Row balances, recomputed: rows in = rows out + rows dropped, from the Parquet files alone.
+//! Neither the ledger nor our own readers are used.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{DataType, ParquetReader, SerReader};
-
+use crate::tables::Table;
 use crate::test_run::TestRun;
 
 /// Name and image, name and portrait, or name and name.
@@ -48,14 +46,9 @@ impl Tables {
     fn dropped(&self, step: &str, unit: &str) -> usize {
         let mut count = 0;
         for file in self.files("dropped") {
-            let frame = read(&file, &["step", "unit", "reason"]);
-            let column = |name| frame.column(name).and_then(|c| c.str()).expect("texts");
-            let steps = column("step").iter();
-            let units = column("unit").iter();
-            count += steps
-                .zip(units)
-                .filter(|pair| *pair == (Some(step), Some(unit)))
-                .count();
+            let table = Table::read(&file, &["step", "unit", "reason"]);
+            let rows = table.texts("step").into_iter().zip(table.texts("unit"));
+            count += rows.filter(|(s, u)| s == step && u == unit).count();
         }
         count
     }
@@ -74,19 +67,8 @@ fn parquet_below(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-fn read(file: &Path, columns: &[&str]) -> polars::prelude::DataFrame {
-    let columns = columns.iter().map(|c| (*c).to_owned()).collect();
-    ParquetReader::new(File::open(file).expect("a part"))
-        .with_columns(Some(columns))
-        .finish()
-        .unwrap_or_else(|e| panic!("{}: {e}", file.display()))
-}
-
 fn numbers(file: &Path, column: &str) -> Vec<u64> {
-    let frame = read(file, &[column]);
-    let cast = frame.column(column).and_then(|c| c.cast(&DataType::UInt64));
-    let cast = cast.expect("numbers");
-    cast.u64().expect("numbers").into_no_null_iter().collect()
+    Table::read(file, &[column]).numbers(column)
 }
 
 /// Mentions, and the captions that they are in.
@@ -203,11 +185,7 @@ fn rows_in_equal_rows_out_plus_rows_dropped_in_every_stage() {
 fn caption_rows(world: &TestRun) -> usize {
     let mut files = Vec::new();
     parquet_below(&world.join("mini/captions"), &mut files);
-    let height = |f: &PathBuf| {
-        let mut reader = ParquetReader::new(File::open(f).expect("a source file"));
-        reader.num_rows().expect("Parquet")
-    };
-    files.iter().map(height).sum()
+    files.iter().map(|file| Table::read(file, &[]).rows()).sum()
 }
 
 /// A photo passes through the tables once: no stage writes a row twice or invents one.

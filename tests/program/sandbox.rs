@@ -4,9 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use polars::prelude::{
-    BinaryChunked, Column, DataFrame, IntoSeries, NewChunkedArray, ParquetWriter,
-};
+use crate::tables;
 
 /// The smallest manifest: what must be said of a run, one caption file, the mini models (which the
 /// sandbox links to).
@@ -78,13 +76,11 @@ impl Sandbox {
         let urls: Vec<String> = (0..captions.len())
             .map(|n| format!("https://pictures.example/{n}.jpg"))
             .collect();
-        let texts = BinaryChunked::from_slice("TEXT".into(), captions);
-        let columns = vec![Column::new("URL".into(), urls), texts.into_series().into()];
-        let mut frame = DataFrame::new(captions.len(), columns).expect("a table");
-        let file = fs::File::create(sandbox.join("captions/a.parquet")).expect("a file");
-        ParquetWriter::new(file)
-            .finish(&mut frame)
-            .expect("written");
+        let columns = vec![
+            ("URL", tables::texts(&urls)),
+            ("TEXT", tables::bytes(captions)),
+        ];
+        tables::write(&sandbox.join("captions/a.parquet"), columns);
         sandbox
     }
 

@@ -193,7 +193,7 @@ fn key_holds_the_settings() -> Outcome {
     Ok(())
 }
 
-/// What the settings say, without polars.
+/// What the settings say, by a second way.
 fn expected(photos: &BTreeMap<(u64, u64), f32>, min: usize, cap: Option<usize>) -> Vec<(u64, u64)> {
     let mut kept = Vec::new();
     for name in 1..5 {
