@@ -50,6 +50,19 @@ class Hostile:
         await self.names.start()
         await self.web.start()
         self.watch.start()
+        await self.try_watch()
+
+    async def try_watch(self):
+        """The watch must see what it is there for: one connection and one datagram of our own."""
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            stream.setblocking(False)
+            stream.connect_ex(("10.255.255.1", 4444))
+            datagrams.sendto(b"x", ("169.254.169.254", 4444))
+            await asyncio.sleep(0.5)
+        seen = {(protocol, port) for protocol, _, port in self.watch.touched}
+        if seen != {("tcp", 4444), ("udp", 4444)}:
+            raise SystemExit(f"the watch over forbidden addresses is blind: it saw {seen}")
+        self.watch.touched.clear()
 
     def fill(self, where):
         """A listener whose queue is full, so that nobody connects any more."""

@@ -1,17 +1,17 @@
 """Kinds of hostility: their rows, the pages that serve them, the names that lead there, and the truth of each row."""
 import hashlib
 from dataclasses import dataclass, field
-from typing import Awaitable, Callable
+from typing import Callable
 
 from . import pictures
 
 DOMAIN = "photoweb.net"
+ANY = "*"       # the target of a page that answers all requests to its host
 SERVER = "93.184.10.1"
 SERVER_V6 = "2606:2800:220:1::10"
 
 # How a row may end in the end. The classes are laioncele's drop reasons.
 BROKEN = ("connect", "bad_response")
-SILENT = ("timeout", "connect")
 
 
 @dataclass
@@ -115,5 +115,3 @@ def rows_of(kinds):
             made.append(row)
     return made
 
-
-Handler = Callable[["object"], Awaitable[None]]

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq

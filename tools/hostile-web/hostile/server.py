@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from . import pictures, watch
 from .answers import Keep, answer
-from .kind import DOMAIN, WEB
+from .kind import ANY, DOMAIN, WEB
 
 PORTS = (80, 8080)
 CANARY_PORTS = (22, 25, 81, 1080, 2375, 3128, 5432, 6379, 8000, 8888, 9200)
@@ -195,7 +195,7 @@ class Server:
         page = WEB.pages.get(key)
         if page is None:
             # Some clients escape more than others.
-            key = exchange.host, self.escaped.get((exchange.host, unquote_to_bytes(exchange.target)))
+            key = exchange.host, self.escaped.get((exchange.host, unquote_to_bytes(exchange.target)), ANY)
             page = WEB.pages.get(key)
         if page is None:
             key = exchange.host, exchange.target
