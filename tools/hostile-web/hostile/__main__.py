@@ -14,7 +14,7 @@ from .kind import KINDS, WEB, rows_of
 from .names import NameServer
 from .watch import Watch
 
-WAYS = {way.name: way for way in (paths.Download, paths.Stage)}
+WAYS = {way.name: way for way in (paths.Download, paths.Stage, paths.Engine)}
 
 
 def options():
@@ -28,6 +28,7 @@ def options():
     parser.add_argument("--seconds", type=float, default=600, help="the command is ended after these")
     parser.add_argument("--per-host", type=int, default=8, help="requests to one host at once that are allowed")
     parser.add_argument("--settings", nargs="*", default=[], help="lines for [download_images]")
+    parser.add_argument("--wishes", action="store_true", help="the kinds of robots.txt and TDM alone; the command must be told to ask for them")
     parser.add_argument("--list", action="store_true", help="print the kinds and end")
     parser.add_argument("--arguments", nargs=argparse.REMAINDER, default=[], help="further arguments of the command; comes last")
     return parser.parse_args()
@@ -102,7 +103,7 @@ class Hostile:
 
 async def main():
     args = options()
-    chosen = [k for name, k in KINDS.items() if re.search(args.kinds, name)]
+    chosen = [k for name, k in KINDS.items() if re.search(args.kinds, name) and name.startswith("wishes/") == args.wishes]
     for one in chosen:
         if args.rows and not one.one_host:
             one.rows = min(one.rows, args.rows)

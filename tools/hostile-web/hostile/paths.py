@@ -122,3 +122,26 @@ class Stage:
         known = {n for numbers in number.values() for n in numbers}
         missing = [n for n in range(self.options.count) if n not in known]
         return dict(zip(missing, early)) if len(missing) == len(early) else {}
+
+
+class Engine:
+    """The engine alone: `cargo build --release -p laioncele-download --example fates`."""
+    name = "engine"
+
+    def __init__(self, options, folder):
+        self.options, self.folder = options, folder
+
+    async def prepare(self):
+        urls = pq.read_table(self.folder / "source/part-000.parquet", columns=["URL"]).column("URL").to_pylist()
+        (self.folder / "urls.jsonl").write_text("".join(json.dumps(url) + "\n" for url in urls))
+
+    def command(self):
+        return ["sh", "-c", 'exec "$0" < "$1" > "$2"', self.options.binary, self.folder / "urls.jsonl", self.folder / "fates.jsonl"]
+
+    def fates(self):
+        fates = {}
+        for line in (self.folder / "fates.jsonl").read_text().splitlines():
+            fate = json.loads(line)
+            assert fate["id"] not in fates, f"row {fate['id']} ended twice"
+            fates[fate["id"]] = Fate(fate.get("sha256"), fate.get("reason"), fate.get("detail"))
+        return fates
