@@ -3,7 +3,6 @@ import argparse
 import asyncio
 import re
 import shutil
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -37,8 +36,8 @@ def options():
 class Hostile:
     """All servers."""
 
-    def __init__(self, folder):
-        self.names = NameServer()
+    def __init__(self, folder, names):
+        self.names = names
         self.web = server.Server(Certificates(folder))
         self.watch = Watch()
         self.full = []
@@ -48,7 +47,6 @@ class Hostile:
         for where in full:
             del WEB.connections[where]
             self.fill(where)
-        await self.names.start()
         await self.web.start()
         self.watch.start()
         await self.try_watch()
@@ -94,14 +92,14 @@ class Hostile:
         peak = web.counts.peak.most_common(3)
         lines.append(f"requests at once to one host: {peak} (allowed: {limit})")
         lines.append(f"connections: {web.counts.connections}, requests: {sum(web.counts.requests.values())}, "
-                     f"questions to the name server: {sum(self.names.asked.values())}")
-        unknown = [f"{host}{target}" for (host, target) in list(web.unknown)[:12]]
+                     f"questions to the name server: {self.names.questions.value}")
+        unknown = [f"{host}{target}"[:80] for (host, target) in list(web.unknown)[:12]]
         lines.append(f"pages asked for that nobody has: {len(web.unknown)} {unknown}")
         bad = bool(touched or leaks or WEB.notes or (peak and peak[0][1] > limit))
         return lines, bad
 
 
-async def main():
+def main():
     args = options()
     chosen = [k for name, k in KINDS.items() if re.search(args.kinds, name) and name.startswith("wishes/") == args.wishes]
     for one in chosen:
@@ -116,7 +114,14 @@ async def main():
     network.set_up()
     network.set_up_names()
     paths.metadata(rows, args.work / "source", args.repository)
-    hostile = Hostile(args.work / "tls")
+    names = NameServer()
+    names.start()
+    return asyncio.run(hold(args, chosen, rows, names))
+
+
+async def hold(args, chosen, rows, names):
+    """Runs the command over the rows and prints the verdict."""
+    hostile = Hostile(args.work / "tls", names)
     await hostile.start()
     if args.way == "serve":
         print(f"serving {len(rows)} rows of {len(chosen)} kinds; {args.work}/source has the metadata; Ctrl-C ends", flush=True)
@@ -137,5 +142,4 @@ async def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

@@ -49,9 +49,11 @@ class Session:
     async def send(self, data):
         self.writer.write(data)
         await self.writer.drain()
+        await asyncio.sleep(0.002 if len(data) > 10_000 else 0)
 
     async def body(self, stream, body, size=16_384, end=True, padding=0):
-        """The body within the client's windows."""
+        """The body within the client's windows; small frames some at a time."""
+        sent = b""
         for at in range(0, len(body), size):
             piece = body[at:at + size]
             cost = len(piece) + (padding + 1 if padding else 0)
@@ -60,11 +62,13 @@ class Session:
                 self.whole -= cost
                 self.open[stream] -= cost
             if padding:
-                await self.send(frame(DATA, PADDED, stream, bytes([padding]) + piece + bytes(padding)))
+                sent += frame(DATA, PADDED, stream, bytes([padding]) + piece + bytes(padding))
             else:
-                await self.send(frame(DATA, 0, stream, piece))
-        if end:
-            await self.send(frame(DATA, END_STREAM, stream))
+                sent += frame(DATA, 0, stream, piece)
+            if len(sent) > 1000:
+                await self.send(sent)
+                sent = b""
+        await self.send(sent + (frame(DATA, END_STREAM, stream) if end else b""))
 
     async def photo(self, stream, photo, *fields, **options):
         await self.send(headers(stream, ("content-type", "image/jpeg"), ("content-length", str(len(photo))), *fields))

@@ -1,6 +1,7 @@
 """The name server: UDP and TCP on one address, each name with a behaviour of its own."""
 import asyncio
 import ipaddress
+import multiprocessing
 import socket
 import struct
 from collections import Counter
@@ -60,18 +61,29 @@ def decode_question(data):
 
 
 class NameServer:
+    """A process of its own, so that busy web servers do not make it slow."""
+
     def __init__(self):
         self.asked = Counter()
-        self.unknown = Counter()
+        self.questions = multiprocessing.Value("L", 0)
+
+    def start(self):
+        multiprocessing.get_context("fork").Process(target=self.run, daemon=True).start()
+
+    def run(self):
+        async def serve():
+            await self.listen()
+            await asyncio.Event().wait()
+        asyncio.run(serve())
 
     def reply(self, name, kind, tcp):
         """The behaviour of a name: its own, else the one of the whole domain."""
         visit = self.asked[name, kind] = self.asked[name, kind] + 1
+        self.questions.value += 1
         behaviour = WEB.names.get(name)
         if behaviour is None:
             if name == DOMAIN or name.endswith("." + DOMAIN):
                 return Reply([SERVER])
-            self.unknown[name] += 1
             return Reply(code=NXDOMAIN)
         return behaviour(kind, visit, tcp)
 
@@ -103,7 +115,7 @@ class NameServer:
                 out.append(owner + struct.pack(">HHIH", kind, 1, reply.ttl, len(packed)) + packed)
         return out
 
-    async def start(self):
+    async def listen(self):
         loop = asyncio.get_running_loop()
         server = self
 

@@ -30,9 +30,10 @@ class Exchange:
         self.visit = 0
 
     async def send(self, data):
-        """Writes, and waits while the client does not read."""
+        """Writes, waits while the client does not read, and lets others have their turn."""
         self.writer.write(data)
         await self.writer.drain()
+        await asyncio.sleep(pause(data))
 
     async def drip(self, data, size, seconds):
         """Writes so many bytes at a time, so many seconds apart."""
@@ -120,7 +121,7 @@ class Server:
         async def serve(reader, writer):
             try:
                 await handler(reader, writer)
-            except (OSError, asyncio.IncompleteReadError):
+            except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 pass
             finally:
                 writer.close()
@@ -214,6 +215,11 @@ class Server:
     def refuse(self, exchange, seconds):
         """Notes that the page is to be left alone."""
         self.refused_until[exchange.host, exchange.target] = time.monotonic() + seconds - 0.05
+
+
+def pause(data):
+    """Seconds to wait after a write, so that floods leave the other servers their time."""
+    return 0.002 if len(data) > 10_000 else 0
 
 
 def listener(address, port):

@@ -87,7 +87,7 @@ def endless(row):
     """Each alias leads to one that did not exist yet."""
     def behaviour(kind, visit, tcp):
         return Reply(cname=f"x{visit}.endless.{row.host}")
-    for i in range(200):
+    for i in range(2000):
         WEB.names[f"x{i}.endless.{row.host}"] = alias(f"x{i + 1}.endless.{row.host}")
     return behaviour
 

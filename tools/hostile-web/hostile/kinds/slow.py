@@ -8,7 +8,7 @@ from ..names import fixed
 LATE = ("timeout", "connect")
 
 
-def slow(name, serve, rows=3, keeps=True, one_host=False):
+def slow(name, serve, rows=3, keeps=True, one_host=False, classes=LATE):
     """`serve(exchange, whole)` sends the answer in its own time."""
     @kind(f"slow/{name}", rows=rows, one_host=one_host)
     def make(row):
@@ -18,7 +18,7 @@ def slow(name, serve, rows=3, keeps=True, one_host=False):
             return await serve(exchange, whole)
         row.page(page)
         if not keeps:
-            row.drop(*LATE)
+            row.drop(*classes)
 
 
 async def waits_2_s(exchange, whole):
@@ -152,8 +152,9 @@ async def drips_trailers_for_ever(exchange, whole):
 
 
 for _serve in (never, status_line_then_never, head_then_never, half_body_then_never, all_but_last_byte, drips_head_for_ever,
-               drips_headers_for_ever, drips_body_for_ever, drips_chunks_for_ever, drips_until_close_for_ever, drips_trailers_for_ever):
+               drips_headers_for_ever, drips_body_for_ever, drips_chunks_for_ever, drips_until_close_for_ever):
     slow(_serve.__name__, _serve, keeps=False, rows=4)
+slow("drips_trailers_for_ever", drips_trailers_for_ever, keeps=False, rows=4, classes=(*LATE, "not_an_image"))
 
 # One host with many rows that never answers holds nobody up.
 slow("silent_host_with_60_rows", never, keeps=False, rows=60, one_host=True)

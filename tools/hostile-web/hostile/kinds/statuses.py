@@ -19,8 +19,9 @@ def good(row):
 
 @kind("status/empty", rows=4)
 def empty(row):
+    """Without a length: who reads the body of a 205 until the connection ends, waits."""
     row.page(Keep(head(status=f"{EMPTY[row.number % 2]} Nothing")))
-    row.drop("not_an_image", "bad_response", "corrupt")
+    row.drop("not_an_image", "bad_response", "corrupt", "timeout")
 
 
 @kind("status/partial_whole", rows=3)

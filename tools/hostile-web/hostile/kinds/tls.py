@@ -150,6 +150,7 @@ async def flood_of_handshake(reader, writer):
     while True:
         writer.write((b"\x16\x03\x03\x40\0" + bytes(16384)) * 4)
         await writer.drain()
+        await asyncio.sleep(0.002)
 
 
 async def flood_of_warnings(reader, writer):
@@ -157,6 +158,7 @@ async def flood_of_warnings(reader, writer):
     while True:
         writer.write(b"\x15\x03\x03\0\x02\x01\x5a" * 2000)
         await writer.drain()
+        await asyncio.sleep(0.002)
 
 
 async def echo(reader, writer):

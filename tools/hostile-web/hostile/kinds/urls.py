@@ -150,10 +150,10 @@ BAD = {
     "empty": ["", " ", "\t", "\n"],
     "words": ["photo.jpg", "not a url", "n/a", "null", "-", "http", "http:", "://", "www.photoweb.net/x.jpg"],
     "no_host": ["http://", "http://?x", "http://#x", "https://", "http://:80/x.jpg", "http://@/x.jpg", "http://user@/x.jpg"],
-    "bad_port": ["http://h.{d}:99999/x.jpg", "http://h.{d}:port/x.jpg", "http://h.{d}:-1/x.jpg", "http://h.{d}:80a/x.jpg"],
-    "bad_host": ["http://h .{d}/x.jpg", "http://h<.{d}/x.jpg", "http://h^.{d}/x.jpg", "http://h|.{d}/x", "http://%00.{d}/x.jpg", "http://h\x00.{d}/x"],
-    "bad_ipv6": ["http://[::1/x.jpg", "http://[:::]/x.jpg", "http://[g::1]/x.jpg", "http://[1:2:3]/x.jpg", "http://[::1]x/x.jpg", "http://::1/x.jpg"],
-    "bad_ipv4": ["http://1.2.3.4.5/x.jpg", "http://256.256.256.256/x.jpg", "http://0x1ffffffff/x.jpg", "http://4294967296/", "http://1.2.3.08/x.jpg"],
+    "port": ["http://h.{d}:99999/x.jpg", "http://h.{d}:port/x.jpg", "http://h.{d}:-1/x.jpg", "http://h.{d}:80a/x.jpg"],
+    "host": ["http://h .{d}/x.jpg", "http://h<.{d}/x.jpg", "http://h^.{d}/x.jpg", "http://h|.{d}/x", "http://%00.{d}/x.jpg", "http://h\x00.{d}/x"],
+    "ipv6": ["http://[::1/x.jpg", "http://[:::]/x.jpg", "http://[g::1]/x.jpg", "http://[1:2:3]/x.jpg", "http://[::1]x/x.jpg", "http://::1/x.jpg"],
+    "ipv4": ["http://1.2.3.4.5/x.jpg", "http://256.256.256.256/x.jpg", "http://0x1ffffffff/x.jpg", "http://4294967296/", "http://1.2.3.08/x.jpg"],
     "file": ["file:///etc/passwd", "file://localhost/etc/passwd", "FILE:///etc/hosts", "file:etc/passwd", "file:////etc/passwd"],
     "ftp": ["ftp://h.{d}/x.jpg", "FTP://h.{d}/x.jpg", "ftps://h.{d}/x.jpg", "sftp://h.{d}/x.jpg"],
     "data": ["data:image/png;base64,iVBORw0KGgo=", "data:,x", "DATA:image/jpeg;base64,/9j/", "data:image/svg+xml;utf8,<svg/>"],
@@ -165,11 +165,15 @@ BAD = {
 }
 
 
+# An address is meant, if not written well; `//h/x` may be taken for http.
+ALSO = {"ipv4": ("blocked_address",), "ipv6": ("blocked_address",), "relative": ("http_4xx",)}
+
+
 def register_bad(name, urls):
     @kind(f"urls/bad_{name}", rows=len(urls))
     def make(row):
         row.url = urls[row.number].replace("{d}", DOMAIN)
-        row.drop("bad_url", "empty_caption")
+        row.drop("bad_url", "empty_caption", *ALSO.get(name, ()))
 
 
 for _name, _urls in BAD.items():
