@@ -126,7 +126,8 @@ impl Client {
                 gate,
                 room,
             };
-            patience.pause(self.wishes.check(&target, means)).await?;
+            let allowed = Box::pin(self.wishes.check(&target, means));
+            patience.pause(allowed).await?;
             let pass = patience.pause(gate.enter(target.host_text())).await?;
             let next = match self.hop(&target, pass, room, patience, trace).await? {
                 Hop::Body(body) => return Ok(body),

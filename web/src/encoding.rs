@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use laioncele_core::DropReason;
 
 use crate::failure::Failure;

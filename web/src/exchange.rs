@@ -72,9 +72,9 @@ impl Exchange {
                 Err(NoHead::Closed(why)) => tracing::trace!(why, "a kept connection was dead"),
             }
         }
-        let stream = patience
-            .bound("connecting", self.connector.connect(&origin))
-            .await??;
+        // Connecting has a large future of its own, which is not held while a body comes.
+        let connecting = Box::pin(self.connector.connect(&origin));
+        let stream = patience.bound("connecting", connecting).await??;
         let connection = self.begin(stream, &origin, patience).await?;
         self.ask_over(connection, target, &origin, patience)
             .await
@@ -93,7 +93,7 @@ impl Exchange {
         if !stream.is_http2() {
             return Ok(Connection::Http1(Box::new(http1::Connection::new(stream))));
         }
-        let opened = http2::Connection::open(stream);
+        let opened = Box::pin(http2::Connection::open(stream));
         let shared = patience.bound("connecting", opened).await??;
         self.pool
             .keep(origin.clone(), Connection::Http2(shared.clone()));
@@ -115,7 +115,8 @@ impl Exchange {
             }
             Connection::Http2(mut shared) => {
                 let headers = self.headers();
-                let (head, unread) = shared.ask(target.as_str(), &headers, patience).await?;
+                let asked = Box::pin(shared.ask(target.as_str(), &headers, patience));
+                let (head, unread) = asked.await?;
                 (head, Unread::Http2(unread))
             }
         };
@@ -142,7 +143,7 @@ impl Exchange {
                 }
                 Ok(bytes)
             }
-            Unread::Http2(unread) => unread.body(cap, share, patience).await,
+            Unread::Http2(unread) => Box::pin(unread.body(cap, share, patience)).await,
         }
     }
 

@@ -387,7 +387,7 @@ mod tests {
             };
             let address = IpAddr::from(v4);
             prop_assert_eq!(spelled_address(&format!("http://{host}/")), Some(address));
-            prop_assert_eq!(parsed(&format!("http://{host}/")).origin().host, Host::Ipv4(v4.into()));
+            prop_assert_eq!(parsed(&format!("http://{host}/")).origin().host, Host::<String>::Ipv4(v4.into()));
         }
     }
 }
