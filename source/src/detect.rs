@@ -14,6 +14,16 @@ use crate::role::Role;
 pub(crate) struct Wanted<'a> {
     pub(crate) settings: &'a SourceSettings,
     pub(crate) needs: &'a [Need],
+    pub(crate) purpose: Purpose,
+}
+
+/// What a file is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Captions: each file must have a column of them.
+    Captions,
+    /// Urls, with captions or without. Text is a format of its own: a url a line.
+    Urls,
 }
 
 /// What was found out about a file's columns.
@@ -100,10 +110,14 @@ impl Wanted<'_> {
         layout: Option<Layout>,
         columns: &BTreeMap<Role, usize>,
     ) -> Result<(), SourceError> {
-        let always = [Role::Url, Role::Caption].map(|role| (role, String::new()));
+        let always: &[Role] = match self.purpose {
+            Purpose::Captions => &[Role::Url, Role::Caption],
+            Purpose::Urls => &[Role::Url],
+        };
+        let always = always.iter().map(|role| (*role, String::new()));
         let needs = self.needs.iter();
         let needs = needs.map(|need| (need.role, format!(", which {} needs", need.setting)));
-        let needed = always.into_iter().chain(needs);
+        let needed = always.chain(needs);
         let Some((role, why)) = needed
             .into_iter()
             .find(|(role, _)| !columns.contains_key(role))

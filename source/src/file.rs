@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use laioncele_core::manifest::SourceSettings;
 
 use crate::batch::{BatchBuilder, SourceBatch, TextRow};
-use crate::detect::{Detected, Wanted};
+use crate::detect::{Detected, Purpose, Wanted};
 use crate::error::SourceError;
 use crate::folder::FolderSamples;
 use crate::json::Keys;
@@ -52,24 +52,54 @@ impl SourceFile {
         settings: &SourceSettings,
         needs: &[Need],
     ) -> Result<Self, SourceError> {
+        let wanted = Wanted {
+            settings,
+            needs,
+            purpose: Purpose::Captions,
+        };
+        Self::open_as(path, Format::of(path), &wanted)
+    }
+
+    /// Opens the file at `path` as a list of urls: as [`SourceFile::open`], but captions may be missing, and what has the
+    /// name of no other format is text with a url a line (or Parquet, by its first bytes).
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn open_urls(path: &Path, settings: &SourceSettings) -> Result<Self, SourceError> {
+        let wanted = Wanted {
+            settings,
+            needs: &[],
+            purpose: Purpose::Urls,
+        };
+        let format = Format::of_urls(path).map_err(|source| SourceError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::open_as(path, Some(format), &wanted)
+    }
+
+    fn open_as(
+        path: &Path,
+        format: Option<(Format, bool)>,
+        wanted: &Wanted,
+    ) -> Result<Self, SourceError> {
         let cannot_open = |source| SourceError::Open {
             path: path.to_owned(),
             source,
         };
-        let wanted = Wanted { settings, needs };
         let path = path.to_owned();
         let meta = std::fs::metadata(&path).map_err(cannot_open)?;
         if meta.is_dir() {
-            let kind = open_samples(&path, &wanted, false)?;
+            let kind = open_samples(&path, wanted, false)?;
             return Ok(Self { path, kind });
         }
         if meta.len() == 0 {
             return Err(SourceError::Empty { path });
         }
-        let kind = match Format::of(&path) {
+        let kind = match format {
             None | Some((Format::Parquet | Format::Folder, _)) => {
                 let file = File::open(&path).map_err(cannot_open)?;
-                Kind::Parquet(ParquetFile::open(&path, file, &wanted)?)
+                Kind::Parquet(ParquetFile::open(&path, file, wanted)?)
             }
             Some((Format::Tar, true)) => {
                 return Err(SourceError::NotOfFormat {
@@ -78,8 +108,8 @@ impl SourceFile {
                     reason: "it is compressed: uncompress it (gunzip)".to_owned(),
                 });
             }
-            Some((Format::Tar, false)) => open_samples(&path, &wanted, true)?,
-            Some(format) => Kind::Text(TextFile::open(&path, format, &wanted)?),
+            Some((Format::Tar, false)) => open_samples(&path, wanted, true)?,
+            Some(format) => Kind::Text(TextFile::open(&path, format, wanted)?),
         };
         Ok(Self { path, kind })
     }

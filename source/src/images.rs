@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use laioncele_core::manifest::SourceSettings;
 use laioncele_core::{CoreError, Digest, Manifest, Partition};
 
-use crate::detect::Wanted;
+use crate::detect::{Purpose, Wanted};
 use crate::error::ImageError;
 use crate::parquet_file::ParquetFile;
 use crate::shards::shards;
@@ -113,6 +113,7 @@ impl SourceImages {
         let wanted = Wanted {
             settings: &self.settings,
             needs: &[],
+            purpose: Purpose::Captions,
         };
         let images = File::open(path)
             .map_err(|e| e.to_string())

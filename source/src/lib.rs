@@ -34,7 +34,7 @@ pub use file::{Batches, SourceFile};
 pub use images::SourceImages;
 pub use layout::Need;
 pub use role::Role;
-pub use shards::{SourceShard, shards};
+pub use shards::{SourceShard, shards, url_files};
 
 #[cfg(test)]
 mod tests;

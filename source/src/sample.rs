@@ -33,7 +33,7 @@ pub(crate) fn part_of(name: &str) -> Option<(&str, Kind)> {
     let base = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = base + name[base..].find('.')?;
     let kind = match name[dot + 1..].to_ascii_lowercase().as_str() {
-        "jpg" | "jpeg" | "png" | "webp" => Kind::Image,
+        "jpg" | "jpeg" | "png" | "webp" | "gif" | "bmp" | "tif" | "tiff" | "avif" => Kind::Image,
         "json" => Kind::Json,
         "txt" => Kind::Text,
         _ => return None,
@@ -104,6 +104,7 @@ pub(crate) fn detect(
     let wanted = Wanted {
         settings: &settings,
         needs: wanted.needs,
+        purpose: wanted.purpose,
     };
     let detected = wanted.detect(path, &names, |role, _| role != Role::Image)?;
     let keys = detected.columns.iter();

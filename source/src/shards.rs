@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use laioncele_core::digest::KeyHasher;
@@ -37,6 +38,8 @@ pub(crate) enum Format {
     Tsv,
     JsonLines,
     Tar,
+    /// A url a line; only of lists of urls.
+    Text,
     /// A folder of images, each with a JSON or text file of the same name.
     Folder,
 }
@@ -60,6 +63,63 @@ impl Format {
         };
         Some((format, gzip))
     }
+
+    /// The format of a list of urls at `path`: by its name, else Parquet by its first bytes, else text.
+    pub(crate) fn of_urls(path: &Path) -> io::Result<(Self, bool)> {
+        if let Some(known) = Self::of(path) {
+            return Ok(known);
+        }
+        if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("gz"))
+        {
+            return Ok((Self::Text, true));
+        }
+        let mut mark = Vec::new();
+        if path.is_file() {
+            fs::File::open(path)?.take(4).read_to_end(&mut mark)?;
+        }
+        let is_parquet = mark == b"PAR1";
+        Ok((
+            if is_parquet {
+                Self::Parquet
+            } else {
+                Self::Text
+            },
+            false,
+        ))
+    }
+}
+
+/// The files of lists of urls: each of `paths` a file, a folder (with its sub-folders) or a glob pattern; sorted within
+/// each of them. Folders of images and tar files are no lists; a text file must be named itself, or by a pattern.
+///
+/// # Errors
+/// [`CoreError::Missing`], [`CoreError::Io`], or [`CoreError::Manifest`] of a pattern that is none.
+pub fn url_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CoreError> {
+    let (mut files, mut seen) = (Vec::new(), BTreeSet::new());
+    for path in paths {
+        let (mut found, _) = found_in(path, Reading::Urls)?;
+        found.sort();
+        let found = found.into_iter().filter(|f| f.format != Format::Tar);
+        files.extend(
+            found
+                .map(|f| f.path)
+                .filter(|path| seen.insert(path.clone())),
+        );
+    }
+    Ok(files)
+}
+
+/// What a source is read for, and so which of its files count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Captions, also those in folders and tar files of images.
+    Samples,
+    /// Captions that lie in columns.
+    Columns,
+    /// Urls.
+    Urls,
 }
 
 /// The source's shards, sorted by path within each entry of `[source] path`.
@@ -78,7 +138,11 @@ pub(crate) fn shards_and_others(
     let (mut shards, mut paths, mut others) = (Vec::new(), BTreeSet::new(), 0);
     for (number, written) in manifest.source.path.entries().iter().enumerate() {
         let entry = manifest.resolve(written);
-        let (mut found, passed_over) = found_in(&entry, manifest)?;
+        let found = found_in(&entry, reading(manifest)).map_err(|error| match error {
+            CoreError::Manifest { reason, .. } => manifest.error(reason),
+            error => error,
+        });
+        let (mut found, passed_over) = found?;
         others += passed_over;
         if found.is_empty() {
             return Err(CoreError::EmptySource { path: entry });
@@ -152,23 +216,35 @@ fn name(file: &Found, later_entry: Option<&PathBuf>) -> String {
 }
 
 /// The files of one entry that are read, and how many beside them are not.
-fn found_in(entry: &Path, manifest: &Manifest) -> Result<(Vec<Found>, usize), CoreError> {
+fn found_in(entry: &Path, reading: Reading) -> Result<(Vec<Found>, usize), CoreError> {
     let mut walk = Walk {
         found: Vec::new(),
         above: Vec::new(),
-        samples: reads_samples(manifest),
+        reading,
     };
     let text = entry.to_string_lossy();
     if !entry.exists() && text.contains(['*', '?', '[']) {
         let base = fixed_part(entry);
-        let matches = glob::glob(&text)
-            .map_err(|e| manifest.error(format!("[source] path: {text} is no pattern: {e}")))?;
+        let matches = glob::glob(&text).map_err(|e| CoreError::Manifest {
+            path: entry.to_owned(),
+            reason: format!("[source] path: {text} is no pattern: {e}"),
+        })?;
         for path in matches {
             let path = path.map_err(|e| CoreError::from_io(e.path(), io_error(&e)))?;
-            let below = path.strip_prefix(&base).unwrap_or(&path);
+            let below = path.strip_prefix(&base).unwrap_or(&path).to_owned();
             // A `*` matches a hidden folder too.
-            if !below.ancestors().any(is_hidden) {
-                walk.add(&path, below)?;
+            if below.ancestors().any(is_hidden) {
+                continue;
+            }
+            if reading == Reading::Urls && is_text(&path) {
+                let format = Format::Text;
+                walk.found.push(Found {
+                    path,
+                    below,
+                    format,
+                });
+            } else {
+                walk.add(&path, &below)?;
             }
         }
     } else {
@@ -177,7 +253,13 @@ fn found_in(entry: &Path, manifest: &Manifest) -> Result<(Vec<Found>, usize), Co
             walk.folder(entry, Path::new(""))?;
         } else {
             // A file that the manifest names is read, whatever it is called.
-            let format = Format::of(entry).map_or(Format::Parquet, |(format, _)| format);
+            let format = match reading {
+                Reading::Urls => {
+                    Format::of_urls(entry).map_err(|e| CoreError::from_io(entry, e))?
+                }
+                _ => Format::of(entry).unwrap_or((Format::Parquet, false)),
+            };
+            let format = format.0;
             let below = PathBuf::from(entry.file_name().unwrap_or_default());
             let path = entry.to_owned();
             walk.found.push(Found {
@@ -187,15 +269,20 @@ fn found_in(entry: &Path, manifest: &Manifest) -> Result<(Vec<Found>, usize), Co
             });
         }
     }
-    Ok(chosen(walk.found, reads_samples(manifest)))
+    Ok(chosen(walk.found, reading == Reading::Samples))
 }
 
 /// Whether tar shards and folders of samples count as the data of what Parquet files beside them
 /// only describe: not in a manifest that maps the columns itself, as all manifests once did.
-fn reads_samples(manifest: &Manifest) -> bool {
-    match manifest.source.layout {
+fn reading(manifest: &Manifest) -> Reading {
+    let samples = match manifest.source.layout {
         Some(layout) => layout == Layout::Img2dataset,
         None => manifest.source.columns.is_empty(),
+    };
+    if samples {
+        Reading::Samples
+    } else {
+        Reading::Columns
     }
 }
 
@@ -225,7 +312,7 @@ fn chosen(mut found: Vec<Found>, samples: bool) -> (Vec<Found>, usize) {
     (found, others)
 }
 
-fn io_error(error: &glob::GlobError) -> std::io::Error {
+fn io_error(error: &glob::GlobError) -> io::Error {
     error.error().kind().into()
 }
 
@@ -235,16 +322,29 @@ fn fixed_part(pattern: &Path) -> PathBuf {
     pattern.components().take_while(plain).collect()
 }
 
+fn is_text(path: &Path) -> bool {
+    let ends_in = |path: &Path, end: &str| {
+        path.extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case(end))
+    };
+    let name = match ends_in(path, "gz") {
+        true => path.with_extension(""),
+        false => path.to_owned(),
+    };
+    path.is_file() && ends_in(&name, "txt")
+}
+
 fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with(['.', '_']) || name.ends_with(".crc") || name.ends_with("_stats.json")
+    let ends = [".crc", "_stats.json", "_status.parquet"];
+    name.starts_with(['.', '_']) || ends.iter().any(|end| name.ends_with(end))
 }
 
 struct Walk {
     found: Vec<Found>,
     /// The folders that are being read, links followed.
     above: Vec<PathBuf>,
-    samples: bool,
+    reading: Reading,
 }
 
 impl Walk {
@@ -277,7 +377,7 @@ impl Walk {
                 paths.push(path);
             }
         }
-        if self.samples && folder::holds_samples(&paths) {
+        if self.reading == Reading::Samples && folder::holds_samples(&paths) {
             let below = match below.as_os_str().is_empty() {
                 true => PathBuf::from(folder.file_name().unwrap_or_default()),
                 false => below.to_owned(),

@@ -6,6 +6,7 @@ mod parquet;
 mod samples;
 mod shards;
 mod text;
+mod urls;
 
 use std::fs::{self, File};
 use std::io::Write;

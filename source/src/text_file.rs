@@ -1,4 +1,4 @@
-//! CSV, TSV and JSON lines: the columns are told from the head, the rest is read when its turn
+//! CSV, TSV, JSON lines, and text of a url a line: the columns are told from the head, the rest is read when its turn
 //! comes.
 
 use std::collections::BTreeSet;
@@ -30,8 +30,13 @@ pub(crate) struct TextFile {
 
 #[derive(Clone, Debug)]
 enum Rows {
-    Delimited { tabs: bool, has_header: bool },
+    Delimited {
+        tabs: bool,
+        has_header: bool,
+    },
     Json(Keys),
+    /// A url a line.
+    Urls,
 }
 
 impl TextFile {
@@ -44,6 +49,7 @@ impl TextFile {
         let lines = Lines::open(path, gzip).map_err(|e| cannot_open(path, e))?;
         match format {
             Format::JsonLines => Self::open_json(path, gzip, lines, wanted),
+            Format::Text => Self::open_urls(path, gzip, lines),
             format => Self::open_delimited(path, gzip, lines, format == Format::Tsv, wanted),
         }
     }
@@ -80,6 +86,7 @@ impl TextFile {
         let wanted_here = Wanted {
             settings: settings.as_ref().unwrap_or(wanted.settings),
             needs: wanted.needs,
+            purpose: wanted.purpose,
         };
         let mut detected = wanted_here.detect(path, &names, |role, _| role != Role::Image)?;
         if !has_header && !wanted.settings.maps_all() {
@@ -133,6 +140,19 @@ impl TextFile {
         Self::new(path, gzip, Rows::Json(keys), detected, names)
     }
 
+    fn open_urls(path: &Path, gzip: bool, mut lines: Lines) -> Result<Self, SourceError> {
+        let first = lines.next().map_err(|e| cannot_open(path, e))?;
+        if first.is_some_and(|line| line.bytes.is_some_and(|bytes| bytes.contains(&0))) {
+            let reason = "it holds zero bytes: text as UTF-8, a url a line, is expected";
+            return Err(not(path, "text", reason.to_owned()));
+        }
+        let detected = Detected {
+            layout: None,
+            columns: [(Role::Url, 0)].into(),
+        };
+        Self::new(path, gzip, Rows::Urls, detected, vec!["line".to_owned()])
+    }
+
     fn new(
         path: &Path,
         gzip: bool,
@@ -181,6 +201,7 @@ impl TextFile {
                 lines,
                 keys: keys.clone(),
             }),
+            Rows::Urls => Box::new(UrlRows(lines)),
         })
     }
 }
@@ -273,6 +294,31 @@ impl Iterator for DelimitedRows {
     fn next(&mut self) -> Option<Self::Item> {
         let record = self.records.next().transpose()?;
         Some(record.map(|record| self.row(record)))
+    }
+}
+
+struct UrlRows(Lines);
+
+impl Iterator for UrlRows {
+    type Item = io::Result<TextRow>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let line = match self.0.next().transpose()? {
+                Ok(line) => line,
+                Err(error) => return Some(Err(error)),
+            };
+            let values = match line.bytes {
+                None => Err(too_long()),
+                Some(bytes) if bytes.trim_ascii().is_empty() => continue,
+                Some(bytes) => {
+                    let mut values = Values::default();
+                    values[Role::Url as usize] = Some(bytes);
+                    Ok(values)
+                }
+            };
+            return Some(Ok(text_row(values, line.number)));
+        }
     }
 }
 
