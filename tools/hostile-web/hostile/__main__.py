@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 
 from . import judge, kinds, network, paths, process, server  # noqa: F401
@@ -41,6 +42,7 @@ class Hostile:
         self.web = server.Server(Certificates(folder))
         self.watch = Watch()
         self.full = []
+        self.late = 0.0
 
     async def start(self):
         full = [where for where, handler in WEB.connections.items() if handler is None]
@@ -50,6 +52,14 @@ class Hostile:
         await self.web.start()
         self.watch.start()
         await self.try_watch()
+        self.clock = asyncio.get_running_loop().create_task(self.look_at_the_clock())
+
+    async def look_at_the_clock(self):
+        """How late the servers are at most: what a client sees of a machine that is too busy."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.05)
+            self.late = max(self.late, time.monotonic() - before - 0.05)
 
     async def try_watch(self):
         """The watch must see what it is there for: one connection and one datagram of our own."""
@@ -93,6 +103,7 @@ class Hostile:
         lines.append(f"requests at once to one host: {peak} (allowed: {limit})")
         lines.append(f"connections: {web.counts.connections}, requests: {sum(web.counts.requests.values())}, "
                      f"questions to the name server: {self.names.questions.value}")
+        lines.append(f"the servers: {time.process_time():.1f} s of CPU, at most {self.late:.2f} s late (above 1 s they spoil the result)")
         unknown = [f"{host}{target}"[:80] for (host, target) in list(web.unknown)[:12]]
         lines.append(f"pages asked for that nobody has: {len(web.unknown)} {unknown}")
         bad = bool(touched or leaks or WEB.notes or (peak and peak[0][1] > limit))

@@ -49,7 +49,7 @@ class Session:
     async def send(self, data):
         self.writer.write(data)
         await self.writer.drain()
-        await asyncio.sleep(0.002 if len(data) > 10_000 else 0)
+        await asyncio.sleep(min(0.05, len(data) / 20e6) if len(data) > 40_000 else 0)
 
     async def body(self, stream, body, size=16_384, end=True, padding=0):
         """The body within the client's windows; small frames some at a time."""

@@ -219,7 +219,7 @@ class Server:
 
 def pause(data):
     """Seconds to wait after a write, so that floods leave the other servers their time."""
-    return 0.002 if len(data) > 10_000 else 0
+    return min(0.05, len(data) / 20e6) if len(data) > 40_000 else 0
 
 
 def listener(address, port):
