@@ -1,7 +1,9 @@
 """The name server: UDP and TCP on one address, each name with a behaviour of its own."""
 import asyncio
+import ctypes
 import ipaddress
 import multiprocessing
+import signal
 import socket
 import struct
 from collections import Counter
@@ -12,6 +14,7 @@ from .kind import DOMAIN, SERVER, WEB
 ADDRESS = "93.184.0.53"
 A, CNAME, SOA, AAAA = 1, 5, 6, 28
 NOERROR, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -71,6 +74,8 @@ class NameServer:
         multiprocessing.get_context("fork").Process(target=self.run, daemon=True).start()
 
     def run(self):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
         async def serve():
             await self.listen()
             await asyncio.Event().wait()
