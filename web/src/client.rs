@@ -10,7 +10,7 @@ use crate::exchange::{Answer, Exchange};
 use crate::failure::Failure;
 use crate::gate::{Gate, Pass};
 use crate::head::Head;
-use crate::hop::{busy_for, leave, redirect};
+use crate::hop::{Reached, leave, redirect};
 use crate::opt_out::opt_out;
 use crate::patience::Patience;
 use crate::pool::Pool;
@@ -159,15 +159,15 @@ impl Client {
         patience: &mut Patience,
         trace: &mut Trace,
     ) -> Result<Hop, Failure> {
-        let (head, done) = match self.exchange.ask(target, patience).await {
+        let (reached, done) = match self.exchange.ask(target, patience).await {
             Ok(answer) => {
                 trace.status = Some(answer.head.status);
-                let busy = busy_for(&answer.head);
-                (Some(busy), self.judge(target, answer, room, patience).await)
+                let reached = Reached::by(&answer.head);
+                (reached, self.judge(target, answer, room, patience).await)
             }
-            Err(failure) => (None, Err(failure)),
+            Err(failure) => (Reached::Nothing, Err(failure)),
         };
-        leave(pass, head, &done);
+        leave(pass, reached, &done);
         done
     }
 

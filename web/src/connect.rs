@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use url::Host;
 
 use crate::failure::Failure;
-use crate::patience;
+use crate::patience::{self, Patience};
 use crate::proxy::Proxy;
 use crate::resolver::Resolver;
 use crate::stream::Stream;
@@ -29,8 +29,8 @@ pub(crate) struct Connector {
     limit: Duration,
 }
 
-/// Addresses of a host that are tried at most.
-const TRIED: usize = 4;
+/// Addresses of a host that have time to say nothing.
+const SILENT: usize = 4;
 /// The least time for one address of several.
 const EACH: Duration = Duration::from_secs(1);
 
@@ -76,22 +76,27 @@ impl Connector {
     ///
     /// # Errors
     /// `dns`, `blocked_address`, `connect`, `tls`, `timeout`.
-    pub(crate) async fn connect(&self, origin: &Origin) -> Result<Stream, Failure> {
-        timeout(self.limit, self.open(origin))
-            .await
-            .unwrap_or_else(|_| Err(patience::timeout("connecting", self.limit)))
+    pub(crate) async fn connect(
+        &self,
+        origin: &Origin,
+        patience: &mut Patience,
+    ) -> Result<Stream, Failure> {
+        let (host, port) = (&origin.host, origin.port);
+        let found = self.resolver.addresses(host, port, patience).await;
+        let addresses = match (&self.proxy, found) {
+            // A host without an address here may have one where the proxy is.
+            (Some(_), Err(failure)) if failure.reason == DropReason::Dns => Vec::new(),
+            (_, found) => found?,
+        };
+        let opening = timeout(self.limit, self.open(origin, &addresses));
+        let opened = patience.bound("connecting", opening).await?;
+        opened.unwrap_or_else(|_| Err(patience::timeout("connecting", self.limit)))
     }
 
-    async fn open(&self, origin: &Origin) -> Result<Stream, Failure> {
+    async fn open(&self, origin: &Origin, addresses: &[SocketAddr]) -> Result<Stream, Failure> {
         let tcp = match &self.proxy {
-            None => {
-                let addresses = self.resolver.addresses(&origin.host, origin.port).await?;
-                self.reach(&addresses).await?
-            }
-            Some(proxy) => {
-                self.check_before_proxy(origin).await?;
-                proxy.connect(origin).await?
-            }
+            None => self.reach(addresses).await?,
+            Some(proxy) => proxy.connect(origin).await?,
         };
         // Requests are one write; waiting for more would only delay them.
         let _ = tcp.set_nodelay(true);
@@ -102,23 +107,14 @@ impl Connector {
         }
     }
 
-    /// What we can see of a host that a proxy will look up again by itself: a host without an address here may have one
-    /// there.
-    async fn check_before_proxy(&self, origin: &Origin) -> Result<(), Failure> {
-        match self.resolver.addresses(&origin.host, origin.port).await {
-            Err(failure) if failure.reason != DropReason::Dns => Err(failure),
-            _ => Ok(()),
-        }
-    }
-
     async fn reach(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
-        let tried = &addresses[..addresses.len().min(TRIED)];
-        let each = match tried.len() {
+        // One that is refused costs no time; only those that say nothing do.
+        let each = match addresses.len() {
             1 => self.limit,
-            n => (self.limit / n as u32).max(EACH),
+            n => (self.limit / n.min(SILENT) as u32).max(EACH),
         };
         let mut last = Failure::last(DropReason::Dns, "no address".to_owned());
-        for address in tried {
+        for address in addresses {
             last = match timeout(each, TcpStream::connect(address)).await {
                 Ok(Ok(tcp)) => return Ok(tcp),
                 Ok(Err(error)) => Failure::cut_off(format!("connecting: {error}")),

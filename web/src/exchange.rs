@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use laioncele_core::DropReason;
+
 use crate::answer::{Cap, NoHead};
 use crate::connect::Connector;
 use crate::failure::Failure;
@@ -33,6 +35,8 @@ enum Unread {
     Http2(http2::Unread),
 }
 
+/// What some servers say to a connection that was idle, before they close it.
+const REQUEST_TIMEOUT: u16 = 408;
 /// A body that nobody wants is read up to so many bytes, because a new connection costs more.
 const SWALLOWED: usize = 32 << 10;
 /// And for so long.
@@ -55,7 +59,8 @@ impl Exchange {
         self.connector.check(&target.origin())
     }
 
-    /// Asks for `target`. A kept connection that turns out to be dead is replaced by a new one at once.
+    /// Asks for `target`. A kept connection that turns out to be dead, or to be answered on by half a head or a
+    /// complaint that it was idle, is replaced by a new one at once.
     ///
     /// # Errors
     /// There is no answer, or it has no head.
@@ -67,14 +72,15 @@ impl Exchange {
         let origin = target.origin();
         if let Some(connection) = self.pool.take(&origin) {
             match self.ask_over(connection, target, &origin, patience).await {
-                Ok(answer) => return Ok(answer),
-                Err(NoHead::Failed(failure)) => return Err(failure),
-                Err(NoHead::Closed(why)) => tracing::trace!(why, "a kept connection was dead"),
+                Ok(answer) if answer.head.status != REQUEST_TIMEOUT => return Ok(answer),
+                Err(NoHead::Failed(failure)) if failure.reason == DropReason::Timeout => {
+                    return Err(failure);
+                }
+                _ => tracing::trace!(?origin, "a kept connection was dead"),
             }
         }
         // Connecting has a large future of its own, which is not held while a body comes.
-        let connecting = Box::pin(self.connector.connect(&origin));
-        let stream = patience.bound("connecting", connecting).await??;
+        let stream = Box::pin(self.connector.connect(&origin, patience)).await?;
         let connection = self.begin(stream, &origin, patience).await?;
         self.ask_over(connection, target, &origin, patience)
             .await

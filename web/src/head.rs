@@ -69,7 +69,7 @@ impl HeadEnd {
 pub(crate) fn parse(bytes: &[u8]) -> Result<Head, String> {
     let mut lines = bytes
         .split(|b| *b == b'\n')
-        .map(|line| line.trim_ascii_end())
+        .map(<[u8]>::trim_ascii_end)
         .skip_while(|line| line.is_empty());
     let first = lines.next().unwrap_or_default();
     let (old, status) = status_line(first).ok_or_else(|| no_http(first))?;

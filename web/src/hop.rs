@@ -23,24 +23,30 @@ pub(crate) fn redirect(target: &Target, head: &Head) -> Result<Target, Failure> 
     }
 }
 
-/// How long a host wants to be left alone.
-pub(crate) fn busy_for(head: &Head) -> Option<Duration> {
-    matches!(head.status, 429 | 503)
-        .then(|| retry_after(head))
-        .flatten()
+/// How far a hop got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    Nothing,
+    Answer,
+    /// An answer that asks to be left alone for so long.
+    Busy(Duration),
 }
 
-/// Gives a pass back with what the hop has shown: `head` where there was one. A hop that says nothing of its host gives
-/// it back without a word.
-pub(crate) fn leave<T>(
-    pass: Box<dyn Pass>,
-    head: Option<Option<Duration>>,
-    done: &Result<T, Failure>,
-) {
-    let verdict = match (head, done) {
-        (Some(Some(wait)), _) => Some(Verdict::Busy(wait)),
+impl Reached {
+    pub(crate) fn by(head: &Head) -> Self {
+        match (head.status, retry_after(head)) {
+            (429 | 503, Some(wait)) => Self::Busy(wait),
+            _ => Self::Answer,
+        }
+    }
+}
+
+/// Gives a pass back with what the hop has shown. A hop that says nothing of its host gives it back without a word.
+pub(crate) fn leave<T>(pass: Box<dyn Pass>, reached: Reached, done: &Result<T, Failure>) {
+    let verdict = match (reached, done) {
+        (Reached::Busy(wait), _) => Some(Verdict::Busy(wait)),
         (_, Ok(_)) => Some(Verdict::Answered),
-        (head, Err(failure)) => failure.verdict(head.is_some()),
+        (reached, Err(failure)) => failure.verdict(reached == Reached::Answer),
     };
     if let Some(verdict) = verdict {
         pass.leave(verdict);

@@ -322,7 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 /// # Errors
 /// Two lengths that differ.
 pub(crate) fn framing(head: &Head) -> Result<Framing, Failure> {
-    if matches!(head.status, 204 | 304) {
+    if matches!(head.status, 204 | 205 | 304) {
         return Ok(Framing::Length(0));
     }
     if head

@@ -7,6 +7,7 @@ mod address;
 mod answer;
 mod client;
 mod connect;
+mod dns;
 mod encoding;
 mod exchange;
 mod failure;

@@ -1,57 +1,34 @@
 //! From a host to addresses that may be connected to: public ones, unless the host is allowed others.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::rr::Name;
 use laioncele_core::spec::HostMap;
 use laioncele_core::{DropReason, StageError};
-use tokio::sync::Semaphore;
 use url::Host;
 
 use crate::address::is_blocked;
+use crate::dns::{Dns, NoAddress};
 use crate::failure::Failure;
+use crate::patience::Patience;
 
 /// Resolves hosts: mapped hosts to the embedded world's port, others by the system's name servers and hosts file; never
 /// to a blocked address unless the host is allowed.
 pub(crate) struct Resolver {
     map: Option<HostMap>,
     allowed: Vec<String>,
-    dns: Option<TokioResolver>,
-    turns: Semaphore,
+    dns: Option<Dns>,
 }
-
-/// Answers are remembered as long as they say, within these bounds.
-const REMEMBERED: [Duration; 2] = [Duration::from_secs(60), Duration::from_hours(1)];
-/// That there is no answer is forgotten sooner.
-const REMEMBERED_ABSENCE: [Duration; 2] = [Duration::from_secs(30), Duration::from_mins(5)];
-/// Answers remembered at most.
-const REMEMBERED_ANSWERS: u64 = 50_000;
-/// For one question to one name server; a second try follows.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Lookups under way at once: each takes a socket or two.
-const LOOKUPS: usize = 1000;
-/// Addresses of one host at most: all are checked, the first ones are tried.
-const ADDRESSES: usize = 256;
 
 impl Resolver {
     /// # Errors
     /// The system's resolver configuration cannot be read, and not all hosts may be mapped.
     pub(crate) fn new(map: Option<HostMap>, allowed: Vec<String>) -> Result<Self, StageError> {
-        let dns = match system_dns() {
+        let dns = match Dns::of_system() {
             Ok(dns) => Some(dns),
             Err(_) if map.is_some() => None,
             Err(error) => return Err(StageError::environment(error)),
         };
-        Ok(Self {
-            map,
-            allowed,
-            dns,
-            turns: Semaphore::new(LOOKUPS),
-        })
+        Ok(Self { map, allowed, dns })
     }
 
     /// A resolver that knows mapped hosts and addresses only.
@@ -61,7 +38,6 @@ impl Resolver {
             map,
             allowed,
             dns: None,
-            turns: Semaphore::new(1),
         }
     }
 
@@ -73,6 +49,7 @@ impl Resolver {
         &self,
         host: &Host<String>,
         port: u16,
+        patience: &mut Patience,
     ) -> Result<Vec<SocketAddr>, Failure> {
         self.check_literal(host)?;
         let addresses = match host {
@@ -82,7 +59,7 @@ impl Resolver {
                 if let Some(map) = self.map.as_ref().filter(|m| name.ends_with(&m.suffix)) {
                     return Ok(vec![map.address]);
                 }
-                self.look_up(name).await?
+                self.look_up(name, patience).await?
             }
         };
         let blocked = addresses.iter().copied().find(|ip| is_blocked(*ip));
@@ -124,49 +101,20 @@ impl Resolver {
         self.allowed.iter().any(|a| bare(a) == bare(&text))
     }
 
-    async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
-        let dns = self
-            .dns
-            .as_ref()
-            .ok_or_else(|| no_address(name, "no name server"))?;
-        // With the last dot, so that no search domain is appended.
-        let question = Name::from_str_relaxed(name)
-            .map(|mut n| {
-                n.set_fqdn(true);
-                n
-            })
-            .map_err(|error| no_address(name, &error.to_string()))?;
-        let _turn = self.turns.acquire().await;
-        let found = dns
-            .lookup_ip(question)
-            .await
-            .map_err(|error| failed_lookup(name, &error))?;
-        let mut addresses: Vec<_> = found.iter().take(ADDRESSES + 1).collect();
-        if addresses.is_empty() {
-            return Err(no_address(name, "no address records"));
+    async fn look_up(&self, name: &str, patience: &mut Patience) -> Result<Vec<IpAddr>, Failure> {
+        let Some(dns) = &self.dns else {
+            return Err(no_address(name, "no name server"));
+        };
+        match dns.look_up(name, patience).await? {
+            Ok(addresses) => Ok(addresses),
+            Err(NoAddress::Never(why)) => Err(no_address(name, &why)),
+            // A name server that does not answer may do so in a minute.
+            Err(NoAddress::Now(why)) => {
+                let detail = format!("no address for {name}: {why}");
+                Err(Failure::passing(DropReason::Dns, detail))
+            }
         }
-        if addresses.len() > ADDRESSES {
-            return Err(no_address(name, "too many addresses"));
-        }
-        addresses.sort_by_key(IpAddr::is_ipv6);
-        Ok(addresses)
     }
-}
-
-fn system_dns() -> Result<TokioResolver, NetError> {
-    let mut builder = TokioResolver::builder_tokio()?;
-    let options = builder.options_mut();
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    options.use_hosts_file = ResolveHosts::Always;
-    options.timeout = PATIENCE;
-    options.attempts = 2;
-    options.cache_size = REMEMBERED_ANSWERS;
-    options.max_active_requests = LOOKUPS;
-    options.positive_min_ttl = Some(REMEMBERED[0]);
-    options.positive_max_ttl = Some(REMEMBERED[1]);
-    options.negative_min_ttl = Some(REMEMBERED_ABSENCE[0]);
-    options.negative_max_ttl = Some(REMEMBERED_ABSENCE[1]);
-    builder.build()
 }
 
 /// `localhost` and what is under it is this machine whatever a name server says (RFC 6761).
@@ -186,14 +134,6 @@ fn no_address(name: &str, why: &str) -> Failure {
     Failure::last(DropReason::Dns, format!("no address for {name}: {why}"))
 }
 
-/// A name that does not exist will not exist in a minute; a name server that does not answer may.
-fn failed_lookup(name: &str, error: &NetError) -> Failure {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(_)) => no_address(name, "no such name"),
-        other => Failure::passing(DropReason::Dns, format!("no address for {name}: {other}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +141,13 @@ mod tests {
 
     fn resolver(allowed: &[&str]) -> Resolver {
         Resolver::without_dns(None, allowed.iter().map(|a| (*a).to_owned()).collect())
+    }
+
+    async fn addresses(resolver: &Resolver, url: &str) -> Result<Vec<SocketAddr>, DropReason> {
+        let mut patience = Patience::new(std::time::Duration::from_secs(20));
+        let (host, port) = (host(url), 80);
+        let found = resolver.addresses(&host, port, &mut patience).await;
+        found.map_err(|failure| failure.reason)
     }
 
     fn host(text: &str) -> Host<String> {
@@ -218,8 +165,8 @@ mod tests {
             "http://[::ffff:10.0.0.1]/",
             "http://0/",
         ] {
-            let found = resolver(&["192.168.1.1"]).addresses(&host(url), 80).await;
-            assert_eq!(found.expect_err(url).reason, DropReason::BlockedAddress);
+            let found = addresses(&resolver(&["192.168.1.1"]), url).await;
+            assert_eq!(found, Err(DropReason::BlockedAddress), "{url}");
         }
         for (url, allowed) in [
             ("http://127.0.0.1:8080/", "127.0.0.1"),
@@ -227,13 +174,11 @@ mod tests {
             ("http://[::1]/", "::1"),
             ("http://2130706433/", "127.0.0.1"),
         ] {
-            let found = resolver(&[allowed]).addresses(&host(url), 80).await;
+            let found = addresses(&resolver(&[allowed]), url).await;
             assert_eq!(found.map(|f| f.len()), Ok(1), "{url}");
         }
-        let unknown = resolver(&[])
-            .addresses(&host("http://a.example/"), 80)
-            .await;
-        assert_eq!(unknown.map_err(|f| f.reason), Err(DropReason::Dns));
+        let unknown = addresses(&resolver(&[]), "http://a.example/").await;
+        assert_eq!(unknown, Err(DropReason::Dns));
     }
 
     #[tokio::test]
@@ -242,9 +187,9 @@ mod tests {
         let suffix = ".example".to_owned();
         let mut resolver = resolver(&[]);
         resolver.map = Some(HostMap { suffix, address });
-        let found = resolver.addresses(&host("https://a.example/"), 443).await;
+        let found = addresses(&resolver, "https://a.example/").await;
         assert_eq!(found, Ok(vec![address]));
-        let found = resolver.addresses(&host("http://127.0.0.1/"), 80).await;
-        assert_eq!(found.map_err(|f| f.reason), Err(DropReason::BlockedAddress));
+        let found = addresses(&resolver, "http://127.0.0.1/").await;
+        assert_eq!(found, Err(DropReason::BlockedAddress));
     }
 }

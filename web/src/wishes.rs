@@ -12,7 +12,7 @@ use crate::answer::Cap;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::gate::Gate;
-use crate::hop::{busy_for, leave, redirect};
+use crate::hop::{Reached, leave, redirect};
 use crate::patience::Patience;
 use crate::retry_after::retry_after;
 use crate::robots_txt::{self, RobotsTxt};
@@ -63,7 +63,7 @@ impl Wishes {
                     "robots.txt",
                 )?))
             };
-            let file = files.get(origin.clone(), read).await?;
+            let file = Box::pin(files.get(origin.clone(), read)).await?;
             if let Some(rule) = file.forbids(path) {
                 return Err(refused(format!("robots.txt: Disallow: {rule}")));
             }
@@ -72,7 +72,7 @@ impl Wishes {
             let file = self.file(target, "/.well-known/tdmrep.json", tdm::MAX_BYTES, means);
             // A site that cannot answer this has reserved nothing; whether it is there, the photo will show.
             let read = async { Ok(TdmFile::parse(&file.await.unwrap_or_default())) };
-            let file = files.get(origin, read).await?;
+            let file = Box::pin(files.get(origin, read)).await?;
             if let Some(rule) = file.reserves(path) {
                 return Err(refused(format!("tdmrep.json: {rule}")));
             }
@@ -115,11 +115,11 @@ impl Wishes {
             Ok(answer) => answer,
             Err(failure) => {
                 let failed = Err(failure);
-                leave(pass, None, &failed);
+                leave(pass, Reached::Nothing, &failed);
                 return failed;
             }
         };
-        let busy = busy_for(&answer.head);
+        let reached = Reached::by(&answer.head);
         let done = match answer.head.status {
             200..300 => {
                 let mut share = means.room.share();
@@ -136,7 +136,7 @@ impl Wishes {
             400..500 if answer.head.status != 429 => Ok(Ok(Vec::new())),
             code => Err(Failure::status(code, retry_after(&answer.head))),
         };
-        leave(pass, Some(busy), &done);
+        leave(pass, reached, &done);
         done
     }
 }
@@ -197,7 +197,6 @@ impl<T> Files<T> {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "read once, right here")]
     fn slot(&self, origin: Origin) -> (Arc<OnceCell<Result<Arc<T>, Failure>>>, Option<Arc<T>>) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let old = slots.remove(&origin);
