@@ -41,7 +41,7 @@ pub(crate) struct EncodeImage {
     /// several
     #[arg(long, value_name = "FOLDER", required = true)]
     model: Vec<PathBuf>,
-    /// JPEG, PNG or WebP files
+    /// JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF files
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
     /// Write a safetensors file instead: `ENCODER.image_embeds` [images, width] of each encoder,

@@ -48,7 +48,7 @@ const BLOCK: usize = 32;
 pub(crate) struct Faces {
     #[command(subcommand)]
     command: Option<Command>,
-    /// JPEG, PNG or WebP files
+    /// JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF files
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
     /// Print the embeddings too: unit vectors whose dot product is the similarity

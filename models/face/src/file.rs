@@ -20,7 +20,7 @@ pub enum FileError {
 }
 
 impl FaceNets {
-    /// The faces of a JPEG, PNG or WebP file, upright, as [`FaceNets::faces_by`] finds them by
+    /// The faces of an image file, upright, as [`FaceNets::faces_by`] finds them by
     /// [`Search::EverySize`].
     ///
     /// A JPEG more than twice as large as detection works on is decoded at reduced size. What is

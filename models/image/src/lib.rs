@@ -19,12 +19,21 @@
 //! # }
 //! ```
 
+mod avif;
 mod decode;
+mod gif;
 mod gray;
+mod jpeg;
 mod reduced;
 mod resample;
+mod resize;
+mod structure;
+mod tiff;
+mod tiny;
 
-pub use decode::{DecodeError, Format, Header, Limits, Orientation, decode, header, sniff};
+pub use decode::{DecodeError, Format, Header, Limits, Orientation, check, decode, header, sniff};
 pub use gray::gray;
 pub use reduced::{Reduced, decode_reduced};
 pub use resample::{Filter, resample};
+pub use resize::{Resized, resize_to};
+pub use tiny::tiny_gray;

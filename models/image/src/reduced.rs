@@ -44,7 +44,7 @@ pub fn decode_reduced(
     };
     let turn = match orientation {
         Orientation::AsStored => Turn::NoTransforms,
-        Orientation::Upright => turn(bytes)?,
+        Orientation::Upright => turn(bytes),
     };
     let mut image = DynamicImage::from(image);
     image.apply_orientation(turn);

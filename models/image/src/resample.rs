@@ -21,7 +21,7 @@ impl Filter {
         }
     }
 
-    fn weight(self, x: f64) -> f64 {
+    pub(crate) fn weight(self, x: f64) -> f64 {
         match self {
             Self::Bicubic => bicubic(x.abs()),
             Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),

@@ -1,0 +1,178 @@
+//! Photos made smaller, as JPEGs, fast.
+
+use fast_image_resize as fir;
+use image::RgbImage;
+use jpeg_encoder::{ColorType, Encoder};
+
+use crate::decode::{DecodeError, Limits, Orientation, check, decode, guarded, header};
+use crate::reduced::{Reduced, decode_reduced};
+
+/// A photo that was made smaller.
+#[derive(Clone, Debug)]
+pub struct Resized {
+    /// A JPEG without metadata.
+    pub bytes: Vec<u8>,
+    /// Width of it in pixels.
+    pub width: u32,
+    /// Height of it in pixels.
+    pub height: u32,
+}
+
+/// Makes a photo whose longer side has more than `max_side` pixels as large as that, upright, as a
+/// JPEG of `quality` (1 to 100), the proportions kept; `None` for a smaller one, which is only
+/// proven to decode.
+///
+/// EXIF and the like are left out, so the orientation is applied. Pixels are weighted by a Hamming
+/// window over those that they stand for. A JPEG more than twice as large is decoded at the least
+/// reduced size that is not smaller.
+///
+/// # Errors
+/// As [`decode`](crate::decode()).
+pub fn resize_to(
+    bytes: &[u8],
+    limits: &Limits,
+    max_side: u32,
+    quality: u8,
+) -> Result<Option<Resized>, DecodeError> {
+    let max_side = max_side.clamp(1, u32::from(u16::MAX));
+    let found = header(bytes)?;
+    if found.width.max(found.height) <= max_side {
+        check(bytes, limits)?;
+        return Ok(None);
+    }
+    let (image, whole) = source(bytes, limits, max_side)?;
+    let [width, height] = fitted(whole, max_side);
+    guarded(|| {
+        let bytes = encoded(&shrunk(&image, width, height)?, width, height, quality)?;
+        Ok(Some(Resized {
+            bytes,
+            width,
+            height,
+        }))
+    })
+}
+
+/// The image, upright, reduced where that is enough, and the size of the whole.
+fn source(
+    bytes: &[u8],
+    limits: &Limits,
+    max_side: u32,
+) -> Result<(RgbImage, [u32; 2]), DecodeError> {
+    let upright = Orientation::Upright;
+    if let Some(Reduced { image, whole }) = decode_reduced(bytes, limits, upright, max_side)? {
+        // The decoder of reduced images makes do with half of a file.
+        check(bytes, limits)?;
+        return Ok((image, whole));
+    }
+    let image = decode(bytes, limits, upright)?;
+    let whole = image.dimensions().into();
+    Ok((image, whole))
+}
+
+/// The size whose longer side is `max_side`.
+fn fitted([width, height]: [u32; 2], max_side: u32) -> [u32; 2] {
+    let longest = f64::from(width.max(height));
+    let scaled = |side: u32| (f64::from(side) * f64::from(max_side) / longest).round();
+    [width, height].map(|side| (scaled(side) as u32).max(1))
+}
+
+fn shrunk(image: &RgbImage, width: u32, height: u32) -> Result<Vec<u8>, DecodeError> {
+    let failed = |what: &dyn std::fmt::Display| DecodeError::Corrupt(what.to_string());
+    let kind = fir::PixelType::U8x3;
+    let source = fir::images::ImageRef::new(image.width(), image.height(), image.as_raw(), kind)
+        .map_err(|e| failed(&e))?;
+    let mut target = fir::images::Image::new(width, height, kind);
+    let by = fir::ResizeAlg::Convolution(fir::FilterType::Hamming);
+    let options = fir::ResizeOptions::new().resize_alg(by);
+    fir::Resizer::new()
+        .resize(&source, &mut target, &options)
+        .map_err(|e| failed(&e))?;
+    Ok(target.into_vec())
+}
+
+fn encoded(pixels: &[u8], width: u32, height: u32, quality: u8) -> Result<Vec<u8>, DecodeError> {
+    let mut bytes = Vec::with_capacity(pixels.len() / 8);
+    let encoder = Encoder::new(&mut bytes, quality.clamp(1, 100));
+    encoder
+        .encode(pixels, width as u16, height as u16, ColorType::Rgb)
+        .map_err(|e| DecodeError::Corrupt(e.to_string()))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{ImageEncoder, ImageFormat, Rgb};
+
+    use super::*;
+
+    fn scene(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| {
+            Rgb([x * 255 / width, y * 255 / height, (x + y) / 8 % 256].map(|v| v as u8))
+        })
+    }
+
+    fn jpeg(image: &RgbImage, turned: u8) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = JpegEncoder::new_with_quality(Cursor::new(&mut bytes), 92);
+        let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+        exif.extend([turned, 0, 0, 0, 0, 0, 0, 0]);
+        encoder.set_exif_metadata(exif).expect("takes EXIF");
+        let (width, height) = image.dimensions();
+        let written = encoder.write_image(image, width, height, image::ExtendedColorType::Rgb8);
+        written.expect("encodes");
+        bytes
+    }
+
+    fn resized(bytes: &[u8], max_side: u32) -> Option<Resized> {
+        resize_to(bytes, &Limits::default(), max_side, 90).expect("decodes")
+    }
+
+    /// Both ways of decoding, and a format that has one: corners keep their colours.
+    #[test]
+    fn the_longer_side_fits_and_the_picture_stays() {
+        let image = scene(600, 400);
+        let mut png = Vec::new();
+        image
+            .write_to(&mut Cursor::new(&mut png), ImageFormat::Png)
+            .expect("encodes");
+        for bytes in [jpeg(&image, 1), png] {
+            for max_side in [64, 256, 500, 599] {
+                let found = resized(&bytes, max_side).expect("it is larger");
+                let height = (max_side * 2 + 1) / 3;
+                assert_eq!((found.width, found.height), (max_side, height));
+                let small = decode(&found.bytes, &Limits::default(), Orientation::AsStored)
+                    .expect("a JPEG");
+                assert_eq!(small.dimensions(), (max_side, height));
+                let far = small.get_pixel(max_side - 1, height - 1);
+                assert!(far[0] > 240 && far[1] > 240, "{far:?} of {max_side}");
+                assert!(small.get_pixel(0, 0)[0] < 20);
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_photo_stays_and_a_turned_one_is_upright() {
+        let image = scene(600, 400);
+        assert!(resized(&jpeg(&image, 1), 600).is_none());
+        let turned = resized(&jpeg(&image, 6), 200).expect("it is larger");
+        assert_eq!((turned.width, turned.height), (133, 200));
+        let turned =
+            decode(&turned.bytes, &Limits::default(), Orientation::Upright).expect("a JPEG");
+        // Its top right was the top left.
+        assert!(turned.get_pixel(130, 2)[0] < 20 && turned.get_pixel(130, 2)[1] < 20);
+    }
+
+    #[test]
+    fn half_a_photo_is_refused() {
+        let bytes = jpeg(&scene(600, 400), 1);
+        for max_side in [100, 500, 600] {
+            let mut half = bytes[..bytes.len() / 2].to_vec();
+            half.extend(b"\xff\xd9");
+            let found = resize_to(&half, &Limits::default(), max_side, 90);
+            assert!(matches!(found, Err(DecodeError::Corrupt(_))), "{max_side}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Whether a file ends before its structure does. Decoders make do with what they need of a file,
+//! some with half of it.
+
+use crate::decode::Format;
+use crate::gif::{colours, sub_blocks};
+use crate::tiff::Tiff;
+
+/// Whether the file reaches to where its structure says that it ends.
+pub(crate) fn is_whole(format: Format, bytes: &[u8]) -> bool {
+    match format {
+        // Walked through block by block.
+        Format::Jpeg => true,
+        Format::Png => png(bytes).is_some(),
+        Format::WebP => riff(bytes).is_some(),
+        Format::Gif => gif(bytes).is_some(),
+        Format::Bmp => bmp(bytes).is_some(),
+        Format::Tiff => tiff(bytes).is_some(),
+        Format::Avif => boxes(bytes).is_some(),
+    }
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<usize> {
+    let value = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_be_bytes(value.try_into().ok()?) as usize)
+}
+
+fn le32(bytes: &[u8], at: usize) -> Option<usize> {
+    let value = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(value.try_into().ok()?) as usize)
+}
+
+/// Chunks up to IEND.
+fn png(bytes: &[u8]) -> Option<()> {
+    let mut at = 8;
+    loop {
+        let end = be32(bytes, at)?.checked_add(at + 12)?;
+        let kind = bytes.get(at + 4..at + 8)?;
+        bytes.get(at..end)?;
+        if kind == b"IEND" {
+            return Some(());
+        }
+        at = end;
+    }
+}
+
+/// A RIFF file has the length that its head says. An odd last byte may be missing its pad.
+fn riff(bytes: &[u8]) -> Option<()> {
+    let end = le32(bytes, 4)?.checked_add(8)?;
+    (bytes.len() >= end).then_some(())
+}
+
+/// Blocks up to the trailer.
+fn gif(bytes: &[u8]) -> Option<()> {
+    let mut at = 13 + colours(*bytes.get(10)?);
+    loop {
+        match bytes.get(at)? {
+            0x3b => return Some(()),
+            // Extension: its kind, then sub-blocks.
+            0x21 => at = sub_blocks(bytes, at + 2)?,
+            // Image: its place, colours, code size, then sub-blocks.
+            0x2c => at = sub_blocks(bytes, at + 11 + colours(*bytes.get(at + 9)?))?,
+            // Padding, which some files have between blocks.
+            0 => at += 1,
+            _ => return None,
+        }
+    }
+}
+
+/// Uncompressed rows are all there, or as many bytes of run lengths as the header says.
+fn bmp(bytes: &[u8]) -> Option<()> {
+    let (data, header) = (le32(bytes, 10)?, le32(bytes, 14)?);
+    if header < 40 {
+        return Some(());
+    }
+    let width = le32(bytes, 18)? as u64;
+    let height = u64::from((le32(bytes, 22)? as u32 as i32).unsigned_abs());
+    let bits = u64::from(u16::from_le_bytes(bytes.get(28..30)?.try_into().ok()?));
+    let row = width.checked_mul(bits)?.div_ceil(32) * 4;
+    let needed = match le32(bytes, 30)? {
+        1 | 2 => le32(bytes, 34)? as u64,
+        // The pad of the last row may be missing.
+        _ => row.checked_mul(height)?.saturating_sub(3),
+    };
+    (bytes.len() as u64 >= (data as u64).checked_add(needed)?).then_some(())
+}
+
+/// Pages that are looked at.
+const MOST_PAGES: usize = 1000;
+
+/// The directories, and what their entries point to, lie in the file.
+fn tiff(bytes: &[u8]) -> Option<()> {
+    let file = Tiff::new(bytes);
+    // Large files have another layout, which the decoder sees to by itself.
+    if file.number(2, 2)? != 42 {
+        return Some(());
+    }
+    let mut directory = usize::try_from(file.number(4, 4)?).ok()?;
+    for _ in 0..MOST_PAGES {
+        directory = file.page(directory)?;
+        if directory == 0 {
+            break;
+        }
+    }
+    Some(())
+}
+
+/// The boxes of an ISO media file.
+fn boxes(bytes: &[u8]) -> Option<()> {
+    let mut at = 0;
+    while at < bytes.len() {
+        let size = match be32(bytes, at)? {
+            // Up to the end of the file.
+            0 => return Some(()),
+            1 => {
+                let high = be32(bytes, at + 8)?;
+                let low = be32(bytes, at + 12)?;
+                high.checked_mul(1 << 32)?.checked_add(low)?
+            }
+            size => size,
+        };
+        if size < 8 {
+            return None;
+        }
+        at = at.checked_add(size)?;
+        bytes.get(..at)?;
+    }
+    Some(())
+}

@@ -1,0 +1,80 @@
+use laioncele_image::{DecodeError, Limits, Orientation, check, decode};
+
+use crate::fixtures;
+
+/// Wherever it is cut: by a check and by decoding, and never half a picture. A file so short that
+/// its format does not show is no image.
+#[test]
+fn a_cut_file_is_corrupt() {
+    let limits = Limits::default();
+    let mut wrong = Vec::new();
+    for (name, path) in fixtures() {
+        let bytes = std::fs::read(path).expect("reads");
+        let is_refused = |length: usize| {
+            let cut = &bytes[..length];
+            let refused = |error: Option<DecodeError>| match error {
+                Some(DecodeError::Corrupt(_)) => true,
+                Some(DecodeError::NotAnImage) => length < 32,
+                _ => false,
+            };
+            refused(check(cut, &limits).err())
+                && refused(decode(cut, &limits, Orientation::AsStored).err())
+        };
+        // A multiple of two bytes is padded.
+        let padding = usize::from(name == "pages.tif");
+        let through: Vec<usize> = (0..bytes.len() - padding)
+            .filter(|length| !is_refused(*length))
+            .collect();
+        if let (Some(first), Some(last)) = (through.first(), through.last()) {
+            wrong.push(format!(
+                "{name}, {} bytes: {} cuts pass, {first} to {last}",
+                bytes.len(),
+                through.len()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Decoders fill up with gray what a JPEG's scans lack.
+#[test]
+fn a_jpeg_that_ends_before_its_blocks_do_is_corrupt() {
+    for (name, path) in fixtures() {
+        if !name.ends_with(".jpg") {
+            continue;
+        }
+        let bytes = std::fs::read(path).expect("reads");
+        for missing in 8..40 {
+            let mut cut = bytes[..bytes.len() - 2 - missing].to_vec();
+            cut.extend(b"\xff\xd9");
+            let found = check(&cut, &Limits::default());
+            assert!(
+                matches!(found, Err(DecodeError::Corrupt(_))),
+                "{name} without {missing} bytes: {found:?}"
+            );
+            assert!(
+                decode(&cut, &Limits::default(), Orientation::AsStored).is_err(),
+                "{name}"
+            );
+        }
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
+
+    /// Damage gives pixels or an error, never a panic, and what a check lets through is decoded.
+    #[test]
+    fn what_passes_the_check_is_decoded(file in 0usize..66, at in 0.0..1.0f64, damage in proptest::collection::vec(0u8.., 1..12)) {
+        let (name, path) = fixtures().swap_remove(file);
+        let mut bytes = std::fs::read(path).expect("reads");
+        let at = (at * bytes.len() as f64) as usize;
+        for (byte, new) in bytes[at..].iter_mut().zip(&damage) {
+            *byte = *new;
+        }
+        let limits = Limits { max_pixels: 1_000_000 };
+        let checked = check(&bytes, &limits);
+        let decoded = decode(&bytes, &limits, Orientation::Upright);
+        proptest::prop_assert_eq!(checked.is_ok(), decoded.is_ok(), "{}: {:?}", name, decoded.err());
+    }
+}
