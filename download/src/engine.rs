@@ -1,96 +1,67 @@
-//! Many urls at once.
+//! Many urls at once: what a caller sees.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use laioncele_core::spec::HostMap;
 use laioncele_core::{DropReason, StageError};
-use laioncele_web::{Failure, WebSettings};
+use laioncele_web::{Client, Failure};
 
-/// A url to ask for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Item {
-    /// The caller's number for it.
-    pub id: u64,
-    /// As the source wrote it.
-    pub url: String,
-}
+use crate::cpu::Pool;
+use crate::delivery::{Deliver, Ended, Held, Outcomes};
+use crate::item::{Done, Item};
+use crate::settings::EngineSettings;
+use crate::traffic::Traffic;
 
-/// One try at a url.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Attempt {
-    /// When it began.
-    pub at: SystemTime,
-    /// How long it took.
-    pub took: Duration,
-    /// Its class; none for a success.
-    pub class: Option<DropReason>,
-    /// The status of its last answer.
-    pub status: Option<u16>,
-}
-
-/// How an item ended.
-#[derive(Debug)]
-pub struct Done<T> {
-    /// The item's number.
-    pub id: u64,
-    /// What the caller made of the bytes, or why there are none.
-    pub result: Result<T, Failure>,
-    /// Every try, in order. Empty for a url that was never asked for.
-    pub attempts: Vec<Attempt>,
-    /// Where redirects led.
-    pub redirected_to: Option<String>,
-}
-
-/// How many, how fast, how patiently.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EngineSettings {
-    /// What a request keeps to.
-    pub web: WebSettings,
-    /// Tries after the first one, for what is worth trying again.
-    pub retries: u32,
-    /// The first back-off; each further one is twice as long, with jitter.
-    pub backoff: Duration,
-    /// For all tries of one url together, waiting for its turn not included.
-    pub deadline: Duration,
-    /// Requests under way at once.
-    pub concurrency: usize,
-    /// Requests under way at once to one host, over all workers of a run.
-    pub per_host: usize,
-    /// Requests a second to one host, over all workers of a run; none: no limit.
-    pub per_host_rate: Option<f64>,
-    /// Failures of one host in a row after which it is left alone for a while.
-    pub breaker_after: u32,
-    /// Bytes that bodies under way may take together.
-    pub memory: usize,
-    /// Threads that decode.
-    pub threads: usize,
-    /// A folder that all workers of a run share, for the limits per host; none: there is one worker.
-    pub shared: Option<std::path::PathBuf>,
-}
+/// Items of one call that are taken from its iterator before they have their turn, at most: hosts are interleaved among
+/// these, so that one host's urls leave room for others as long as there are fewer of them in a row.
+pub const LOOK_AHEAD: usize = 32_768;
+/// And bytes of their urls.
+const LOOK_AHEAD_BYTES: usize = 8 << 20;
+/// Items taken at once, before outcomes are looked at again.
+const TAKEN_AT_ONCE: usize = 512;
+/// How long a caller sleeps at most before it looks whether it is cancelled.
+const NAP: Duration = Duration::from_millis(100);
 
 /// Downloads. One is shared by all tasks of a worker, which may use it at the same time.
 pub struct Engine {
-    _settings: EngineSettings,
+    traffic: Arc<Traffic>,
+    runtime: Option<tokio::runtime::Runtime>,
+    _pool: Pool,
 }
 
 impl Engine {
     /// An engine whose hosts under `map` all lead to one address.
     ///
     /// # Errors
-    /// What the client says.
+    /// What the client says; the shared folder cannot be made; no threads can be started.
     pub fn new(settings: EngineSettings, map: Option<HostMap>) -> Result<Self, StageError> {
-        drop(map);
+        let client = Client::new(settings.web.clone(), map)?;
+        let pool = Pool::new(settings.threads).map_err(StageError::environment)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.threads.div_ceil(4).clamp(1, 4))
+            .thread_name("sockets")
+            .enable_all()
+            .build()
+            .map_err(StageError::environment)?;
+        let handle = runtime.handle().clone();
+        let traffic = Traffic::new(settings, client, handle, pool.queue())
+            .map_err(StageError::environment)?;
+        runtime.spawn(traffic.clone().clock());
         Ok(Self {
-            _settings: settings,
+            traffic,
+            runtime: Some(runtime),
+            _pool: pool,
         })
     }
 
-    /// Downloads `items`, which are taken as there is room for them. `process` gets the bytes on a thread that may
-    /// compute; a panic in it costs that item (`corrupt`). `sink` gets each outcome on the caller's thread, in the order
-    /// in which they end, and may break off. Ends when all items have ended, `sink` breaks off, or `cancelled` is set
-    /// (what is under way is then discarded).
+    /// Downloads `items`, which are taken as there is room for them ([`LOOK_AHEAD`] at most wait for their turn).
+    /// `process` gets the bytes on a thread that may compute; a panic in it costs that item (`corrupt`). `sink` gets each
+    /// outcome on the caller's thread, in the order in which they end, and may break off. Ends when all items have ended,
+    /// `sink` breaks off, or `cancelled` is set (what is under way is then discarded).
     pub fn download<T: Send + 'static>(
         &self,
         items: impl Iterator<Item = Item>,
@@ -98,6 +69,105 @@ impl Engine {
         mut sink: impl FnMut(Done<T>) -> ControlFlow<()>,
         cancelled: &AtomicBool,
     ) {
-        let _ = (&mut sink, process, items.count(), cancelled);
+        let outcomes = Arc::new(Outcomes::default());
+        let delivery = Arc::new(Delivery {
+            process,
+            outcomes: outcomes.clone(),
+        });
+        // Closes the call on every way out, a panic of `sink` included.
+        let call = self.traffic.open(delivery);
+        let mut intake = Intake::new(items);
+        let mut done = Vec::new();
+        while !cancelled.load(Ordering::Relaxed) {
+            let batch = intake.take();
+            let more = batch.len() == TAKEN_AT_ONCE;
+            call.ask(batch);
+            if intake.is_over() {
+                return;
+            }
+            outcomes.wait(if more { Duration::ZERO } else { NAP }, &mut done);
+            for outcome in done.drain(..) {
+                intake.ended(outcome.url_bytes);
+                let flow = sink(outcome.done);
+                drop(outcome.held);
+                if flow.is_break() || cancelled.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+            self.traffic.room_was_made();
+        }
+    }
+}
+
+/// The items of one call: taken as there is room for them, counted until they have ended.
+struct Intake<I: Iterator> {
+    items: std::iter::Peekable<I>,
+    under_way: usize,
+    url_bytes: usize,
+}
+
+impl<I: Iterator<Item = Item>> Intake<I> {
+    fn new(items: I) -> Self {
+        Self {
+            items: items.peekable(),
+            under_way: 0,
+            url_bytes: 0,
+        }
+    }
+
+    fn take(&mut self) -> Vec<Item> {
+        let mut batch = Vec::new();
+        while batch.len() < TAKEN_AT_ONCE
+            && self.under_way < LOOK_AHEAD
+            && self.url_bytes < LOOK_AHEAD_BYTES
+            && let Some(item) = self.items.next()
+        {
+            self.under_way += 1;
+            self.url_bytes += item.url.len();
+            batch.push(item);
+        }
+        batch
+    }
+
+    fn ended(&mut self, url_bytes: usize) {
+        self.under_way -= 1;
+        self.url_bytes -= url_bytes;
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.under_way == 0 && self.items.peek().is_none()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What a call does with what arrives.
+struct Delivery<T, F> {
+    process: F,
+    outcomes: Arc<Outcomes<T>>,
+}
+
+impl<T, F> Deliver for Delivery<T, F>
+where
+    T: Send + 'static,
+    F: Fn(&Item, Vec<u8>) -> Result<T, Failure> + Send + Sync + 'static,
+{
+    fn bytes(&self, ended: Ended, bytes: Vec<u8>, held: Held) {
+        let work = AssertUnwindSafe(|| (self.process)(&ended.item, bytes));
+        let result = std::panic::catch_unwind(work).unwrap_or_else(|_| {
+            let detail = "panicked while it was processed".to_owned();
+            Err(Failure::last(DropReason::Corrupt, detail))
+        });
+        self.outcomes.put(ended, result, Some(held));
+    }
+
+    fn failure(&self, ended: Ended, failure: Failure) {
+        self.outcomes.put(ended, Err(failure), None);
     }
 }
