@@ -12,8 +12,9 @@ use crate::machine::Machine;
 /// Which workers a run has.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct WorkerArgs {
-    /// Worker processes [default: for steps whose models compute on GPUs one per GPU, for others
-    /// one per two CPU cores, or as many as the memory holds the weights for]
+    /// Worker processes [default: for steps whose models compute on GPUs one per GPU, for
+    /// download-images one, for others one per two CPU cores, or as many as the memory holds the
+    /// weights for]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
     /// GPUs to use, by CUDA number; workers get one each, in turn
@@ -41,6 +42,8 @@ pub(crate) struct Crew {
     pub threads: usize,
     /// GPUs, given to the workers in turn. Empty: workers are not restricted.
     pub gpus: Vec<String>,
+    /// Tasks that a worker runs at once.
+    pub at_once: usize,
 }
 
 impl Crew {
@@ -61,6 +64,20 @@ impl Crew {
             workers,
             threads: (machine.cpus / workers).max(1),
             gpus,
+            at_once: 1,
+        }
+    }
+
+    /// The workers for a step of which each runs `at_once` tasks, because they wait for others most of the time: one
+    /// with all threads, unless more are asked for.
+    pub(crate) fn of_waiting_tasks(machine: &Machine, args: &WorkerArgs, at_once: usize) -> Self {
+        let args = WorkerArgs {
+            workers: args.workers.or(Some(1)),
+            gpus: Vec::new(),
+        };
+        Self {
+            at_once,
+            ..Self::of(machine, &args, Place::Processor, 0)
         }
     }
 
@@ -168,6 +185,15 @@ mod tests {
             of(&args(Some(4), &[0, 3]), Place::EachGpu),
             (4, 8, text("0,3"))
         );
+    }
+
+    #[test]
+    fn tasks_that_wait_share_one_worker_by_default() {
+        let two = machine(16, &["0", "1"], None);
+        let of = |asked| Crew::of_waiting_tasks(&two, &args(asked, &[1]), 8);
+        assert_eq!(shape(&of(None)), (1, 16, String::new()));
+        assert_eq!(shape(&of(Some(4))), (4, 4, String::new()));
+        assert_eq!(of(None).at_once, 8);
     }
 
     #[test]

@@ -159,6 +159,34 @@ impl DropReason {
     /// Every value, in declared order.
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
+    /// Whether the cause may be gone later, so that `laioncele retry` asks again unless it is told otherwise.
+    pub fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::Dns | Self::Connect | Self::Timeout | Self::Http5xx
+        )
+    }
+
+    /// Whether it is what a download may end as, so that asking again may end otherwise.
+    pub fn is_of_a_download(self) -> bool {
+        let of_the_answer = matches!(
+            self,
+            Self::BadUrl
+                | Self::Tls
+                | Self::BadResponse
+                | Self::TooManyRedirects
+                | Self::Http4xx
+                | Self::TooLarge
+                | Self::TooSmall
+                | Self::NotAnImage
+                | Self::Corrupt
+                | Self::OptOut
+                | Self::BlockedAddress
+                | Self::HashMismatch
+        );
+        self.may_pass() || of_the_answer
+    }
+
     /// The word, as in tables, records and reports.
     pub fn as_str(self) -> &'static str {
         self.into()

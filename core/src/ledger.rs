@@ -1,4 +1,5 @@
-//! The ledger: one record per committed task, created once and never changed.
+//! The ledger: one record per committed task, created once. It never changes, but a task whose failures were tried again
+//! (`laioncele retry`) puts a whole new record in its place.
 //!
 //! A record is at `ledger/STEP/PARTITION/KEY.json`. The key is a hash of everything the result depends on, so looking
 //! for a record *is* asking whether the task is done. Of two copies of one task the first to create the record wins;
@@ -186,6 +187,23 @@ impl Ledger {
             Created::Won => Ok(true),
             Created::Lost => Ok(false),
         }
+    }
+
+    /// Puts `record` in the place of the record that attempt `replaced` at the same task created: readers find the old one
+    /// or the new one, whole. Only for who holds the run's lock.
+    ///
+    /// # Errors
+    /// [`CoreError::Record`] where another record stands there; a store error.
+    pub fn replace(&self, record: &Record, replaced: &str) -> Result<(), CoreError> {
+        let path = record_path(&record.step, &record.partition, record.key);
+        let found = self.find(&record.step, &record.partition, record.key)?;
+        let found = found.map_or_else(|| "no attempt".to_owned(), |found| found.attempt);
+        if found != replaced {
+            let text = format!("{found} stands where {replaced} is to be replaced");
+            return Err(CoreError::record(&path, text));
+        }
+        let bytes = serde_json::to_vec_pretty(record).map_err(|e| CoreError::record(&path, e))?;
+        self.store.put(&path, bytes)
     }
 
     /// All records of a step on `partition`, newest first.

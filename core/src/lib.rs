@@ -24,6 +24,7 @@ pub mod part_rows;
 pub mod part_writer;
 pub mod partition;
 pub mod protocol;
+pub mod reachability;
 pub mod resources;
 pub mod scratch;
 pub mod spec;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::drops::Unit;
+use crate::drops::{DropReason, Unit};
 use crate::key::KeyParts;
 use crate::names::StageName;
 use crate::part::Part;
@@ -27,9 +27,12 @@ pub struct RuntimeEnvironment {
     /// The embedded world's web, when it is served.
     #[serde(default)]
     pub host_map: Option<HostMap>,
-    /// Threads that one worker may use.
+    /// Threads that one worker may use, for all tasks that it runs at once.
     #[serde(default)]
     pub threads: usize,
+    /// Workers that run tasks of this step, at most. 0 where there is no run.
+    #[serde(default)]
+    pub workers: usize,
 }
 
 /// A task, written as an object `queue/KEY.json` so that its input list never has to fit in a line.
@@ -50,6 +53,24 @@ pub struct TaskSpec {
     /// Lists of parts to read, one for each table that it reads whole or a slice of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<ListRef>,
+    /// What is tried again of a result that is there. In no key: the new result takes the place of the old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
+}
+
+/// Which dropped rows of a committed task are tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Again {
+    /// The attempt whose record the new one replaces.
+    pub replaces: String,
+    /// Rows dropped for one of these reasons.
+    pub reasons: Vec<DropReason>,
+    /// Of these hosts only, in lower case; empty: of any.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// That were last tried before this time, in milliseconds since 1970; none: whenever.
+    #[serde(default)]
+    pub before: Option<u64>,
 }
 
 /// How far a task is.

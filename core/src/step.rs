@@ -135,8 +135,9 @@ pub struct StepSpec {
 /// One kind of task. Most stages are one step; scores are a step apart from the decisions taken on them, so that a
 /// threshold re-decides without a model.
 ///
-/// The planner calls everything but [`Step::run`] in the coordinator, often; `run` is called in a worker process, one
-/// task at a time. A step holds no state: what is worth keeping between tasks goes into [`Task::resource`].
+/// The planner calls everything but [`Step::run`] in the coordinator, often; `run` is called in a worker process, for one
+/// task at a time unless [`Step::tasks_at_once`] says otherwise. A step holds no state: what is worth keeping between
+/// tasks goes into [`Task::resource`].
 pub trait Step: Send + Sync {
     /// What the step is, whatever the manifest says.
     fn spec(&self) -> &'static StepSpec;
@@ -166,6 +167,12 @@ pub trait Step: Send + Sync {
     /// Settings of the wrong form.
     fn models(&self, _manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
         Ok(Vec::new())
+    }
+
+    /// How many tasks a worker runs at once, each on a thread of its own: 1, but for steps that wait for others most of
+    /// the time. Such tasks share the worker's resources and threads.
+    fn tasks_at_once(&self) -> usize {
+        1
     }
 
     /// Does one task: reads through `task`, writes through it, drops through it, accounts for every row. The caller

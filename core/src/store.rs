@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! tables/TABLE/PARTITION/KEY-ATTEMPT.parquet   parts; what no ledger record names does not exist for a reader
-//! ledger/STEP/PARTITION/KEY.json               records, written once each (put-if-absent), never changed
+//! ledger/STEP/PARTITION/KEY.json               records, written once each (put-if-absent); `laioncele retry` replaces whole ones
+//! attempts/PARTITION/NAME.parquet              when each url was asked for and what came; named by no record, never overwritten
 //! laioncele/                                   what pack-shards publishes, committed parts only
 //! lists/DIGEST.json                           lists of parts that records name, written once each, never changed
 //! queue/KEY.json                              tasks at work; read only by the run that wrote them

@@ -22,9 +22,9 @@ pub use id::TableId;
 pub use nested::{Alias, Image};
 pub use row::Row;
 pub use rows::{
-    Candidate, Dropped, EvaluationScore, FiledMention, Identity, KnownName, LaionCele, Match,
-    Mention, MergedName, Name, NameEmbedding, NamePeople, NameSum, Opinion, Photo, PhotoFace,
-    PhotoFeature, Portrait, PortraitFace, PortraitPair, Sample, SpellingCount, UniquePhoto,
-    Verdict, WordCount,
+    Attempt, Candidate, Dropped, EvaluationScore, FiledMention, Identity, KnownName, LaionCele,
+    Match, Mention, MergedName, Name, NameEmbedding, NamePeople, NameSum, Opinion, Photo,
+    PhotoFace, PhotoFeature, Portrait, PortraitFace, PortraitPair, Reachability, Sample,
+    SpellingCount, UniquePhoto, Verdict, WordCount,
 };
 pub use schema::{describe, same_columns};

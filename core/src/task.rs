@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::digest::Digest;
 use crate::dropped::{DroppedPart, DroppedRow, DroppedRows};
 use crate::drops::{DropReason, Unit};
 use crate::error::{CoreError, StageError, chain};
@@ -19,7 +20,7 @@ use crate::part::Part;
 use crate::part_list::{ListRef, PartList};
 use crate::partition::Partition;
 use crate::resources::Resources;
-use crate::spec::{Progress, RuntimeEnvironment, TaskSpec};
+use crate::spec::{Again, Progress, RuntimeEnvironment, TaskSpec};
 use crate::store::Store;
 use crate::table::{EmbeddingDims, TableId};
 
@@ -64,6 +65,7 @@ pub struct Task {
     failed_drop: Option<String>,
     balances: Vec<(Unit, u64, u64)>,
     metrics: BTreeMap<String, f64>,
+    after_commit: Vec<Box<dyn FnOnce() + Send>>,
     started: Instant,
     started_at: SystemTime,
 }
@@ -97,6 +99,7 @@ impl Task {
             failed_drop,
             balances,
             metrics,
+            after_commit: Vec::new(),
             started: Instant::now(),
             started_at: whole_seconds(SystemTime::now()),
         })
@@ -120,6 +123,22 @@ impl Task {
     /// What this task's key was made of: settings, digests of models and inputs.
     pub fn key_parts(&self) -> &KeyParts {
         &self.spec.key_parts
+    }
+
+    /// The key of its record.
+    pub fn key(&self) -> Digest {
+        self.spec.key
+    }
+
+    /// What it tries again of the result of [`Task::replaced`].
+    pub fn again(&self) -> Option<&Again> {
+        self.spec.again.as_ref()
+    }
+
+    /// For tests: makes this attempt `attempt`, which tries again what a committed one dropped.
+    pub(crate) fn make_again(&mut self, attempt: &str, again: Again) {
+        attempt.clone_into(&mut self.attempt);
+        self.spec.again = Some(again);
     }
 
     /// What the result does not depend on: host map, threads.
@@ -193,6 +212,11 @@ impl Task {
         self.metrics.insert(name.to_owned(), value);
     }
 
+    /// Does `work` once the record is there: deletes what only an interrupted task would need. A kill may come before.
+    pub fn after_commit(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.after_commit.push(Box::new(work));
+    }
+
     /// Reports progress; cheap to call often.
     ///
     /// # Errors
@@ -232,8 +256,9 @@ impl Task {
         self.context.resources.get_or_load(key, load)
     }
 
-    /// Writes the last dropped rows, checks the balances and creates the record. Returns it, and whether it is the one that
-    /// counts: `false` where another copy of the task committed first.
+    /// Writes the last dropped rows, checks the balances and creates the record, or replaces the one whose failures were
+    /// tried again. Returns it, and whether it is the one that counts: `false` where another copy of the task committed
+    /// first.
     ///
     /// # Errors
     /// [`CoreError::Unaccounted`], [`CoreError::UnbalancedDrops`], [`CoreError::NothingBalanced`], or store errors.
@@ -262,7 +287,14 @@ impl Task {
             host: host_name(),
             program: format!("laioncele {}", env!("CARGO_PKG_VERSION")),
         };
-        let won = Ledger::new(self.context.store).commit(&record)?;
+        let ledger = Ledger::new(self.context.store);
+        let won = match self.spec.again {
+            Some(again) => ledger.replace(&record, &again.replaces).map(|()| true)?,
+            None => ledger.commit(&record)?,
+        };
+        for work in self.after_commit {
+            work();
+        }
         Ok((record, won))
     }
 

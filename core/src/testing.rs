@@ -12,7 +12,7 @@ use crate::manifest::Manifest;
 use crate::part::{self, Part};
 use crate::partition::Partition;
 use crate::resources::Resources;
-use crate::spec::{RuntimeEnvironment, TaskSpec};
+use crate::spec::{Again, RuntimeEnvironment, TaskSpec};
 use crate::step::Step;
 use crate::store::Store;
 use crate::table::Row;
@@ -106,11 +106,11 @@ impl StepHarness {
         partition: &Partition,
         inputs: Vec<Part>,
     ) -> Result<Task, StageError> {
-        let settings = [(
-            "settings".to_owned(),
-            step.settings(&self.manifest)?.to_string(),
-        )]
-        .into();
+        let section = step.spec().stage.as_str().replace('-', "_");
+        let settings = step.settings(&self.manifest)?;
+        let settings = settings.as_object().into_iter().flatten();
+        let settings = settings.map(|(k, v)| (format!("{section}.{k}"), v.to_string()));
+        let settings = settings.collect();
         let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
         let key_parts = KeyParts {
             version: step.spec().version,
@@ -127,6 +127,7 @@ impl StepHarness {
             key_parts,
             inputs,
             lists: Vec::new(),
+            again: None,
         };
         let context = WorkerContext {
             manifest: self.manifest.clone(),
@@ -141,6 +142,28 @@ impl StepHarness {
             context,
             Box::new(NullReporter),
         )?)
+    }
+
+    /// Runs a task that tries again what a committed one dropped, and puts its record in the place of the other's.
+    ///
+    /// # Errors
+    /// What the step or the commit returns.
+    pub fn again(
+        &self,
+        step: &dyn Step,
+        partition: &Partition,
+        inputs: Vec<Part>,
+        again: Again,
+    ) -> Result<Record, StageError> {
+        let mut task = self.task(step, partition, inputs)?;
+        Self::try_again(&mut task, again);
+        step.run(&mut task)?;
+        task.commit().map(|(record, _)| record)
+    }
+
+    /// Makes of a task that has not begun one that tries again what a committed one dropped.
+    pub fn try_again(task: &mut Task, again: Again) {
+        task.make_again("again", again);
     }
 
     /// The rows of `R`'s table that a record wrote, in its order.

@@ -156,6 +156,11 @@ impl Crews {
     }
 
     fn of_step(&self, step: &dyn Step, manifest: &Manifest) -> Result<Crew, CoreError> {
+        let at_once = step.tasks_at_once();
+        if at_once > 1 {
+            let (machine, args) = (&self.machine, &self.args);
+            return Ok(Crew::of_waiting_tasks(machine, args, at_once));
+        }
         let models = step.models(manifest)?;
         let place = Place::of_models(manifest, &models, &self.machine)?;
         Ok(self.of(place, self.weights.of_models(&models)))

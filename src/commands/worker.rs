@@ -85,6 +85,7 @@ fn run_one(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {
     let runtime_environment = RuntimeEnvironment {
         host_map: web.host_map()?,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
+        workers: 1,
     };
     let context = WorkerContext {
         manifest: Arc::new(manifest),

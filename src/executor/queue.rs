@@ -1,9 +1,9 @@
 //! Which worker gets which task: attempts and retries of a step's tasks, as a state machine without
 //! I/O.
 //!
-//! The executor reports events to it and carries out its decisions. A worker holds at most two
-//! assignments: one running and, while there is plenty to do, one queued behind it, so that it
-//! never idles for a round trip.
+//! The executor reports events to it and carries out its decisions. A worker that does one task at a
+//! time holds at most two assignments: one running and, while there is plenty to do, one queued behind
+//! it, so that it never idles for a round trip. A worker that does several at once has them all running.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -62,15 +62,19 @@ pub(super) struct Queue {
     attempts: BTreeMap<TaskIndex, u32>,
     out_of_memory: BTreeMap<TaskIndex, u32>,
     failed: Vec<FailedTask>,
+    /// Tasks that a worker runs at once.
+    at_once: usize,
     next_id: u64,
     stopped: bool,
 }
 
 impl Queue {
-    /// A queue of tasks `0..count`; assignments are numbered from `first_id`.
-    pub(super) fn new(count: usize, first_id: u64) -> Self {
+    /// A queue of tasks `0..count`, of which a worker runs `at_once`; assignments are numbered from
+    /// `first_id`.
+    pub(super) fn new(count: usize, at_once: usize, first_id: u64) -> Self {
         Self {
             pending: (0..count).collect(),
+            at_once: at_once.max(1),
             next_id: first_id,
             ..Self::default()
         }
@@ -78,10 +82,7 @@ impl Queue {
 
     /// The next assignment for `worker`, if it should have one now. Call until `None`.
     pub(super) fn next_for(&mut self, worker: WorkerId, workers: usize) -> Option<Assignment> {
-        let holds = self.held.get(&worker).map_or(0, VecDeque::len);
-        // Near the end nothing is queued behind a running task: another worker may be free first.
-        let room = if self.pending.len() > workers { 2 } else { 1 };
-        if self.stopped || holds >= room {
+        if self.stopped || !self.has_room(worker, workers) {
             return None;
         }
         let task = self.pending.pop_front()?;
@@ -91,6 +92,25 @@ impl Queue {
         let assignment = Assignment { id, task, attempt };
         self.held.entry(worker).or_default().push_back(assignment);
         Some(assignment)
+    }
+
+    /// Whether `worker` can take the next task. Of tasks that run at once, one that was lost before, or ran out of
+    /// memory, runs alone: if it is what kills workers, it costs the others no second attempt.
+    fn has_room(&self, worker: WorkerId, workers: usize) -> bool {
+        let held = self.held.get(&worker);
+        let holds = held.map_or(0, VecDeque::len);
+        if self.at_once > 1 {
+            let next = self.pending.front().copied();
+            let runs_alone = held.into_iter().flatten().any(|a| self.suspect(a.task));
+            let must_wait = holds > 0 && next.is_some_and(|task| self.suspect(task));
+            return holds < self.at_once && !runs_alone && !must_wait;
+        }
+        // Near the end nothing is queued behind a running task: another worker may be free first.
+        holds < if self.pending.len() > workers { 2 } else { 1 }
+    }
+
+    fn suspect(&self, task: TaskIndex) -> bool {
+        self.attempts.contains_key(&task) || self.out_of_memory.contains_key(&task)
     }
 
     /// The task of an assignment that `worker` still holds.
@@ -150,20 +170,25 @@ impl Queue {
         }
     }
 
-    /// `worker` is gone. Its running task costs one attempt; what was queued behind it has not
-    /// begun and costs none. Returns the running task, if there was one, and what follows for it.
+    /// `worker` is gone. Each of its running tasks costs one attempt; what was queued behind them has
+    /// not begun and costs none. Returns the running tasks, and what follows for each.
     pub(super) fn lost(
         &mut self,
         worker: WorkerId,
         reason: &str,
-    ) -> Option<(TaskIndex, AfterFailure)> {
-        let mut held = self.held.remove(&worker)?;
-        let running = held.pop_front()?;
-        for queued in held.into_iter().rev() {
+    ) -> Vec<(TaskIndex, AfterFailure)> {
+        let mut held = self.held.remove(&worker).unwrap_or_default();
+        let queued = held.split_off(self.at_once.min(held.len()));
+        for queued in queued.into_iter().rev() {
             self.pending.push_front(queued.task);
         }
-        let after = self.crashed(running.task, &format!("its worker {reason}"));
-        Some((running.task, after))
+        let text = format!("its worker {reason}");
+        let mut lost = Vec::with_capacity(held.len());
+        for running in held.into_iter().rev() {
+            lost.push((running.task, self.crashed(running.task, &text)));
+        }
+        lost.reverse();
+        lost
     }
 
     /// Assigns no more tasks.

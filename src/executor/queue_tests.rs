@@ -10,7 +10,7 @@ fn ids(queue: &mut Queue, worker: WorkerId, workers: usize) -> Vec<(u64, TaskInd
 
 #[test]
 fn one_task_is_queued_behind_the_running_one_while_there_is_plenty() {
-    let mut queue = Queue::new(5, 10);
+    let mut queue = Queue::new(5, 1, 10);
     assert_eq!(ids(&mut queue, 1, 2), [(10, 0), (11, 1)]);
     assert_eq!(ids(&mut queue, 2, 2), [(12, 2)]);
     queue.finished(1, 10);
@@ -27,7 +27,7 @@ fn one_task_is_queued_behind_the_running_one_while_there_is_plenty() {
 
 #[test]
 fn a_task_may_cost_three_workers_and_what_waited_behind_it_costs_nothing() {
-    let mut queue = Queue::new(4, 1);
+    let mut queue = Queue::new(4, 1, 1);
     for worker in 1..=3 {
         let held = ids(&mut queue, worker, 1);
         assert_eq!(held[0].1, 0, "the crashed task comes first again");
@@ -36,7 +36,7 @@ fn a_task_may_cost_three_workers_and_what_waited_behind_it_costs_nothing() {
         } else {
             AfterFailure::GivenUp
         };
-        assert_eq!(queue.lost(worker, "was killed"), Some((0, after)));
+        assert_eq!(queue.lost(worker, "was killed"), [(0, after)]);
     }
     let rest = ids(&mut queue, 4, 1);
     assert_eq!(rest.iter().map(|(_, t)| *t).collect::<Vec<_>>(), [1, 2]);
@@ -47,7 +47,7 @@ fn a_task_may_cost_three_workers_and_what_waited_behind_it_costs_nothing() {
 
 #[test]
 fn a_wrong_environment_stops_the_rest() {
-    let mut queue = Queue::new(3, 1);
+    let mut queue = Queue::new(3, 1, 1);
     let first = queue.next_for(1, 1).expect("a task");
     let text = "no weights".to_owned();
     let after = queue.failed(1, first.id, FailureKind::Environment, text);
@@ -57,7 +57,7 @@ fn a_wrong_environment_stops_the_rest() {
 
 #[test]
 fn memory_gets_one_more_try_and_bad_data_none() {
-    let mut queue = Queue::new(2, 1);
+    let mut queue = Queue::new(2, 1, 1);
     let fail = |queue: &mut Queue, kind| {
         let next = queue.next_for(1, 9).expect("a task");
         (next.task, queue.failed(1, next.id, kind, String::new()))
@@ -79,7 +79,7 @@ fn memory_gets_one_more_try_and_bad_data_none() {
 
 #[test]
 fn a_second_answer_to_one_assignment_changes_nothing() {
-    let mut queue = Queue::new(1, 1);
+    let mut queue = Queue::new(1, 1, 1);
     let next = queue.next_for(1, 1).expect("a task");
     queue.finished(1, next.id);
     queue.finished(1, next.id);
@@ -90,7 +90,7 @@ fn a_second_answer_to_one_assignment_changes_nothing() {
 
 #[test]
 fn cancelled_tasks_are_no_failures_once_the_run_stops() {
-    let mut queue = Queue::new(3, 1);
+    let mut queue = Queue::new(3, 1, 1);
     let held = ids(&mut queue, 1, 1);
     queue.stop();
     for (id, _) in held {
@@ -98,4 +98,50 @@ fn cancelled_tasks_are_no_failures_once_the_run_stops() {
         assert_eq!(after, AfterFailure::Cancelled);
     }
     assert!(queue.idle() && queue.into_failed().is_empty());
+}
+
+fn tasks(queue: &mut Queue, worker: WorkerId) -> Vec<TaskIndex> {
+    let held = ids(queue, worker, 1).into_iter();
+    held.map(|(_, task)| task).collect()
+}
+
+#[test]
+fn several_tasks_run_at_once_and_none_waits_behind_them() {
+    let mut queue = Queue::new(9, 3, 1);
+    assert_eq!(tasks(&mut queue, 1), [0, 1, 2]);
+    assert_eq!(tasks(&mut queue, 2), [3, 4, 5]);
+    queue.finished(1, 2);
+    assert_eq!(tasks(&mut queue, 1), [6]);
+}
+
+#[test]
+fn a_lost_worker_costs_each_of_its_tasks_an_attempt_and_they_are_tried_again_alone() {
+    let mut queue = Queue::new(5, 3, 1);
+    assert_eq!(tasks(&mut queue, 1), [0, 1, 2]);
+    let retried = [0, 1, 2].map(|task| (task, AfterFailure::Retry));
+    assert_eq!(queue.lost(1, "was killed"), retried);
+    // The first of them kills its workers; the others lose nothing by it.
+    for (worker, after) in [(2, AfterFailure::Retry), (3, AfterFailure::GivenUp)] {
+        assert_eq!(tasks(&mut queue, worker), [0]);
+        assert_eq!(queue.lost(worker, "was killed"), [(0, after)]);
+    }
+    for (task, id) in [(1, 6), (2, 7)] {
+        assert_eq!(tasks(&mut queue, 4), [task]);
+        queue.finished(4, id);
+    }
+    assert_eq!(tasks(&mut queue, 4), [3, 4]);
+    assert_eq!(queue.into_failed().len(), 1);
+}
+
+#[test]
+fn a_task_that_is_tried_again_waits_until_its_worker_has_nothing_else() {
+    let mut queue = Queue::new(4, 2, 1);
+    assert_eq!(tasks(&mut queue, 1), [0, 1]);
+    let memory = queue.failed(1, 1, FailureKind::Memory, String::new());
+    assert_eq!(memory, AfterFailure::Retry);
+    assert_eq!(tasks(&mut queue, 1), []);
+    queue.finished(1, 2);
+    assert_eq!(tasks(&mut queue, 1), [0]);
+    queue.finished(1, 3);
+    assert_eq!(tasks(&mut queue, 1), [2, 3]);
 }

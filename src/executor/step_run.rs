@@ -101,11 +101,15 @@ impl Executor {
         let (workers, threads) = self.shape(step_tasks);
         let mut step = StepRun {
             tasks,
-            queue: Queue::new(tasks.len(), self.next_id),
+            queue: Queue::new(tasks.len(), self.options.crew.at_once, self.next_id),
             records: Vec::new(),
             progress: StepProgress::new(tasks.len()),
             running: BTreeMap::new(),
-            runtime_environment: RuntimeEnvironment { host_map, threads },
+            runtime_environment: RuntimeEnvironment {
+                host_map,
+                threads,
+                workers,
+            },
             workers,
         };
         let result = self.event_loop(&mut step, reporter);
@@ -169,10 +173,17 @@ impl Executor {
             log_filter: options.log_filter.clone(),
         });
         filled.map_err(|e| no_workers(&e.to_string()))?;
-        for worker in self.pool.ready() {
-            while let Some(assignment) = step.queue.next_for(worker, step.workers) {
-                self.assign(step, worker, assignment)?;
+        // A task for each worker in turn, so that few tasks are spread over all of them.
+        let mut asking = self.pool.ready();
+        while !asking.is_empty() {
+            let mut served = Vec::with_capacity(asking.len());
+            for worker in asking {
+                if let Some(assignment) = step.queue.next_for(worker, step.workers) {
+                    self.assign(step, worker, assignment)?;
+                    served.push(worker);
+                }
             }
+            asking = served;
         }
         Ok(())
     }
@@ -256,6 +267,14 @@ impl Executor {
         let Some(record) = ledger.find(&spec.step, &spec.partition, spec.key)? else {
             return Ok(false);
         };
+        // The record that is to be replaced is not the new one.
+        if spec
+            .again
+            .as_ref()
+            .is_some_and(|a| a.replaces == record.attempt)
+        {
+            return Ok(false);
+        }
         step.queue.finished(worker, id);
         step.task_ended(id, true);
         step.records.push(record);
@@ -287,7 +306,7 @@ impl Executor {
             }
         }
         let reason = format!("{reason} (its log: {})", log.display());
-        if let Some((task, after)) = step.queue.lost(worker, &reason) {
+        for (task, after) in step.queue.lost(worker, &reason) {
             warn_of(&step.tasks[task], after, &format!("its worker {reason}"));
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::io::{self, PipeWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -34,7 +35,10 @@ const MANIFEST: &str = "[run]\nseed = 1\nbuckets = 4\n[source]\npath = \"caption
 type Behaviour = Arc<dyn Fn(&mut Task) -> Result<(), StageError> + Send + Sync>;
 
 /// A step that writes one row per bucket, after `behaviour`.
-struct OneRow(Behaviour);
+struct OneRow {
+    behaviour: Behaviour,
+    at_once: usize,
+}
 
 const SPEC: StepSpec = StepSpec {
     name: "one-row",
@@ -53,8 +57,13 @@ impl Step for OneRow {
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Ok(serde_json::json!({"run": {"seed": manifest.run.seed}}))
     }
+
+    fn tasks_at_once(&self) -> usize {
+        self.at_once
+    }
+
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
-        (self.0)(task)?;
+        (self.behaviour)(task)?;
         task.balance(Unit::Image, 1, 1);
         task.write(vec![UniquePhoto {
             name_id: NameId(1),
@@ -83,6 +92,7 @@ enum Script {
 /// Starts threads instead of processes.
 struct Threads {
     behaviour: Behaviour,
+    at_once: usize,
     script: fn(usize) -> Script,
     started: Cell<usize>,
 }
@@ -93,7 +103,10 @@ impl Launch for Threads {
         let script = (self.script)(self.started.get());
         let (task_reader, input) = io::pipe()?;
         let (output, answers) = io::pipe()?;
-        let steps: Vec<Box<dyn Step>> = vec![Box::new(OneRow(self.behaviour.clone()))];
+        let steps: Vec<Box<dyn Step>> = vec![Box::new(OneRow {
+            behaviour: self.behaviour.clone(),
+            at_once: self.at_once,
+        })];
         let thread = std::thread::spawn(move || run_script(script, &steps, task_reader, answers));
         Ok(StartedWorker {
             input: Box::new(input),
@@ -198,7 +211,10 @@ impl Harness {
         write("captions/a.parquet", "only its digest counts");
         write("manifest.toml", MANIFEST);
         let manifest = Manifest::load(&folder.path().join("manifest.toml")).expect("valid");
-        let steps: Vec<Box<dyn Step>> = vec![Box::new(OneRow(Arc::new(|_| Ok(()))))];
+        let steps: Vec<Box<dyn Step>> = vec![Box::new(OneRow {
+            behaviour: Arc::new(|_| Ok(())),
+            at_once: 1,
+        })];
         let digests = FileDigests::open(None);
         let inputs = inputs::gather(&manifest, &steps, StageName::Evaluate, &digests, false)
             .expect("plan inputs");
@@ -213,12 +229,13 @@ impl Harness {
 
     fn executor(
         &self,
-        workers: usize,
+        (workers, at_once): (usize, usize),
         script: fn(usize) -> Script,
         behaviour: Behaviour,
     ) -> Executor {
         let launcher = Threads {
             behaviour,
+            at_once,
             script,
             started: Cell::new(0),
         };
@@ -227,6 +244,7 @@ impl Harness {
                 workers,
                 threads: 1,
                 gpus: Vec::new(),
+                at_once,
             },
             manifest: self.folder.path().join("manifest.toml"),
             output: self.output(),
@@ -243,7 +261,17 @@ impl Harness {
         script: fn(usize) -> Script,
         behaviour: impl Fn(&mut Task) -> Result<(), StageError> + Send + Sync + 'static,
     ) -> Result<Outcome, Failure> {
-        let mut executor = self.executor(workers, script, Arc::new(behaviour));
+        self.run_at_once((workers, 1), script, behaviour)
+    }
+
+    /// With so many workers, of which each runs so many tasks at once.
+    fn run_at_once(
+        &self,
+        crew: (usize, usize),
+        script: fn(usize) -> Script,
+        behaviour: impl Fn(&mut Task) -> Result<(), StageError> + Send + Sync + 'static,
+    ) -> Result<Outcome, Failure> {
+        let mut executor = self.executor(crew, script, Arc::new(behaviour));
         executor.run(&self.tasks, self.tasks.len(), None, &mut QuietReporter)
     }
 
@@ -407,7 +435,7 @@ fn an_interrupt_cancels_running_tasks() {
             std::thread::sleep(Duration::from_millis(1));
         }
     });
-    let mut executor = harness.executor(1, |_| Script::Serve, behaviour);
+    let mut executor = harness.executor((1, 1), |_| Script::Serve, behaviour);
     interrupt_when(&running, executor.events());
     let outcome = executor
         .run(
@@ -419,5 +447,86 @@ fn an_interrupt_cancels_running_tasks() {
         .expect("a run");
     assert!(outcome.interrupted && outcome.failed.is_empty() && outcome.records.is_empty());
     assert!(executor.interrupted());
+    assert_eq!(harness.in_ledger(), 0);
+}
+
+/// Waits until `count` tasks have come here; an error if they do not come together.
+fn meet(arrived: &Arc<AtomicUsize>, count: usize) -> Result<(), StageError> {
+    arrived.fetch_add(1, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while arrived.load(Ordering::SeqCst) < count {
+        if Instant::now() > deadline {
+            return Err(StageError::data("alone"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_worker_runs_as_many_tasks_at_once_as_their_step_says() {
+    let (harness, arrived) = (Harness::new(), Arc::new(AtomicUsize::new(0)));
+    let behaviour = move |task: &mut Task| {
+        meet(&arrived, 4)?;
+        assert!(!in_bucket(task, 1), "bucket 1 is too much");
+        Ok(())
+    };
+    let outcome = harness
+        .run_at_once((1, 4), |_| Script::Serve, behaviour)
+        .expect("a run");
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (3, 1));
+    let text = &outcome.failed[0].text;
+    assert!(text.contains("panicked: bucket 1 is too much"), "{text}");
+}
+
+#[test]
+fn never_more_tasks_at_once_than_their_step_says() {
+    let (harness, most) = (Harness::new(), Arc::new(AtomicUsize::new(0)));
+    let (running, seen) = (AtomicUsize::new(0), most.clone());
+    let behaviour = move |_: &mut Task| {
+        seen.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(20));
+        running.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
+    };
+    let outcome = harness
+        .run_at_once((1, 2), |_| Script::Serve, behaviour)
+        .expect("a run");
+    assert_eq!(outcome.records.len(), 4);
+    assert!(most.load(Ordering::SeqCst) <= 2);
+}
+
+#[test]
+fn a_worker_that_dies_with_several_tasks_loses_none_of_them() {
+    let harness = Harness::new();
+    let script = |n| match n {
+        1 | 2 => Script::CrashAtFirstTask,
+        _ => Script::Serve,
+    };
+    let outcome = harness
+        .run_at_once((1, 4), script, |_| Ok(()))
+        .expect("a run");
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (4, 0));
+}
+
+#[test]
+fn an_interrupt_cancels_all_tasks_that_run_at_once() {
+    let (harness, arrived) = (Harness::new(), Arc::new(AtomicUsize::new(0)));
+    let running = harness.folder.path().join("running");
+    let mark = running.clone();
+    let behaviour: Behaviour = Arc::new(move |task: &mut Task| {
+        meet(&arrived, 4)?;
+        std::fs::write(&mark, "").map_err(StageError::environment)?;
+        loop {
+            task.progress(1, 2, Unit::Image)?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let mut executor = harness.executor((1, 4), |_| Script::Serve, behaviour);
+    interrupt_when(&running, executor.events());
+    let (tasks, all) = (&harness.tasks, harness.tasks.len());
+    let outcome = executor.run(tasks, all, None, &mut QuietReporter);
+    let outcome = outcome.expect("a run");
+    assert!(outcome.interrupted && outcome.failed.is_empty() && outcome.records.is_empty());
     assert_eq!(harness.in_ledger(), 0);
 }

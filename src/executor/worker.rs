@@ -1,5 +1,5 @@
-//! A worker: reads tasks, does them one at a time, answers, and keeps its models between the tasks
-//! of a stage.
+//! A worker: reads tasks, does them one at a time, or as many at once as their step says, answers, and
+//! keeps its models between the tasks of a stage.
 //!
 //! A second thread listens, so that pings and cancels are handled while a task runs.
 
@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use laioncele_core::error::Context;
@@ -85,12 +85,97 @@ pub(crate) fn serve(
             listen(input, &queue, &listener);
             at_end();
         })?;
-    let mut state = WorkerState::default();
-    for request in requests {
-        let answer = state.handle(steps, &request, sender);
-        sender.send(&answer);
+    let (mut state, running) = (WorkerState::default(), Running::default());
+    std::thread::scope(|scope| {
+        for request in requests {
+            let prepared = state.prepare(&request, steps, &running);
+            let work = {
+                let sender = sender.clone();
+                move || {
+                    let done = prepared.and_then(|task| task.perform(steps, &request, &sender));
+                    sender.send(&answer(request.id, done));
+                }
+            };
+            if state.at_once == 1 {
+                work();
+                continue;
+            }
+            let slot = running.begin();
+            let thread = std::thread::Builder::new().name(format!("task-{}", slot.number));
+            thread.spawn_scoped(scope, move || {
+                work();
+                drop(slot);
+            })?;
+        }
+        Ok(())
+    })
+}
+
+/// The tasks that run at once.
+#[derive(Clone, Default)]
+struct Running(Arc<(Mutex<u64>, Condvar)>);
+
+/// A task's place among those that run at once, free again when this is dropped.
+struct Slot {
+    running: Running,
+    /// How many ran when it had begun, itself included.
+    number: u64,
+}
+
+impl Running {
+    /// Waits until fewer than `most` tasks run.
+    fn wait_for_fewer_than(&self, most: u64) {
+        let (running, ended) = &*self.0;
+        let guard = running.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(ended.wait_while(guard, |running| *running >= most));
     }
-    Ok(())
+
+    fn begin(&self) -> Slot {
+        let mut running = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *running += 1;
+        Slot {
+            running: self.clone(),
+            number: *running,
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let (running, ended) = &*self.running.0;
+        *running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ended.notify_all();
+    }
+}
+
+fn answer(id: u64, result: Result<(Record, bool), TaskFailure>) -> FromWorker {
+    match result {
+        Ok((record, won)) => FromWorker::Done {
+            id,
+            key: record.key,
+            won,
+        },
+        Err(TaskFailure { kind, text }) => FromWorker::Failed { id, kind, text },
+    }
+}
+
+/// A task that can begin.
+struct ReadyTask {
+    spec: TaskSpec,
+    context: WorkerContext,
+}
+
+impl ReadyTask {
+    fn perform(
+        self,
+        steps: &[Box<dyn Step>],
+        request: &TaskRequest,
+        sender: &MessageSender,
+    ) -> Result<(Record, bool), TaskFailure> {
+        let report = Box::new(ThrottledProgress::new(request.id, sender.clone()));
+        let attempt = request.attempt.clone();
+        perform(steps, self.spec, attempt, self.context, report)
+    }
 }
 
 /// Handles tasks, cancels and pings until the input ends or breaks the protocol.
@@ -121,8 +206,7 @@ fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSend
                 output,
                 runtime_environment,
             } => {
-                // Assignments are done in order: a flag without another holder belongs to a
-                // finished one.
+                // A flag without another holder belongs to a finished assignment.
                 cancels.retain(|_, flag| Arc::strong_count(flag) > 1);
                 let cancelled = Arc::new(AtomicBool::new(false));
                 cancels.insert(id, cancelled.clone());
@@ -178,41 +262,29 @@ struct WorkerState {
     store: Option<(PathBuf, Store)>,
     resources: Arc<Resources>,
     stage: Option<StageName>,
+    /// How many tasks of the last task's step run at once.
+    at_once: usize,
 }
 
 impl WorkerState {
-    fn handle(
+    /// What the requested task needs to begin. Waits until it may.
+    fn prepare(
         &mut self,
-        steps: &[Box<dyn Step>],
         request: &TaskRequest,
-        sender: &MessageSender,
-    ) -> FromWorker {
-        match self.run_task(steps, request, sender) {
-            Ok((record, won)) => FromWorker::Done {
-                id: request.id,
-                key: record.key,
-                won,
-            },
-            Err(TaskFailure { kind, text }) => FromWorker::Failed {
-                id: request.id,
-                kind,
-                text,
-            },
-        }
-    }
-
-    fn run_task(
-        &mut self,
         steps: &[Box<dyn Step>],
-        request: &TaskRequest,
-        sender: &MessageSender,
-    ) -> Result<(Record, bool), TaskFailure> {
+        running: &Running,
+    ) -> Result<ReadyTask, TaskFailure> {
         let store = self.store(&request.output)?;
         let spec = read_spec(&request.spec, &store.get(&request.spec)?)?;
-        if self.stage.replace(spec.stage) != Some(spec.stage) {
+        let step = steps.iter().find(|s| s.spec().name == spec.step);
+        self.at_once = step.map_or(1, |step| step.tasks_at_once().max(1));
+        let another_stage = self.stage.replace(spec.stage) != Some(spec.stage);
+        if another_stage {
+            running.wait_for_fewer_than(1);
             // Another stage uses other models: free those of the last one.
             self.resources = Arc::default();
         }
+        running.wait_for_fewer_than(self.at_once as u64);
         let context = WorkerContext {
             manifest: self.manifest(&request.manifest)?,
             store,
@@ -220,14 +292,7 @@ impl WorkerState {
             runtime_environment: request.runtime_environment.clone(),
             cancelled: request.cancelled.clone(),
         };
-        let report = ThrottledProgress::new(request.id, sender.clone());
-        perform(
-            steps,
-            spec,
-            request.attempt.clone(),
-            context,
-            Box::new(report),
-        )
+        Ok(ReadyTask { spec, context })
     }
 
     fn manifest(&mut self, path: &Path) -> Result<Arc<Manifest>, CoreError> {

@@ -238,6 +238,7 @@ impl Planner {
                 .cloned()
                 .collect(),
             lists: shared.references.clone(),
+            again: None,
         };
         State::Missing {
             spec: Box::new(spec),

@@ -55,6 +55,10 @@ pub enum TableId {
     KnownNames,
     /// Downloaded photos.
     Photos,
+    /// How many urls of each host were photos, or were dropped for what.
+    Reachability,
+    /// When each url was asked for, and what came. Beside the tables: no record names its parts.
+    Attempts,
     /// Photos without their copies.
     UniquePhotos,
     /// The best face of each photo against its name's portraits.

@@ -275,6 +275,42 @@ rows! {
         height: u32,
     }
 
+    /// How many urls of a bucket ended how, by host or by year. Urls that several names share count once.
+    Reachability in Reachability, version 1 {
+        /// `host`: by the host of the url as written, in lower case. `year`: by the year that the url's path names (a
+        /// segment of four digits), for urls that name one.
+        by: String,
+        /// The host or the year. Hosts beyond the 256 of the bucket with most urls are counted together as `(other hosts)`,
+        /// and what has no host as `(no host)`.
+        value: String,
+        /// Why they were dropped; null for photos.
+        reason: Option<DropReason>,
+        /// Urls.
+        urls: u64,
+    }
+
+    /// A try at a url, or a url that was not asked for at all.
+    Attempt in Attempts, version 1 {
+        /// Hash of `url`.
+        image_id: ImageId,
+        /// The url as written.
+        url: String,
+        /// Its host, in lower case; empty where it has none.
+        host: String,
+        /// Which try of its url this is, from 1; 0 for a url that was not asked for.
+        attempt: u32,
+        /// When it began, in milliseconds since 1970 (UTC).
+        started: u64,
+        /// How long it took, in milliseconds.
+        milliseconds: u64,
+        /// Why it failed; null for an answer that was a photo.
+        reason: Option<DropReason>,
+        /// The status of the last answer; null where none came.
+        status: Option<u32>,
+        /// What is told of the url's last failure, on its last try.
+        detail: Option<String>,
+    }
+
     /// A photo that is nobody's copy within its name. The bytes stay in `photos`.
     UniquePhoto in UniquePhotos, version 1 {
         /// The name.

@@ -98,7 +98,21 @@ impl Task {
     /// Ledger errors.
     pub fn earlier(&self) -> Result<Vec<Record>, StageError> {
         let ledger = Ledger::new(self.context.store.clone());
-        Ok(ledger.history(&self.spec.step, &self.spec.partition)?)
+        let mut records = ledger.history(&self.spec.step, &self.spec.partition)?;
+        records.retain(|record| record.key != self.spec.key);
+        Ok(records)
+    }
+
+    /// The record that this task replaces; none where it does not try again what failed.
+    ///
+    /// # Errors
+    /// Ledger errors.
+    pub fn replaced(&self) -> Result<Option<Record>, StageError> {
+        if self.spec.again.is_none() {
+            return Ok(None);
+        }
+        let ledger = Ledger::new(self.context.store.clone());
+        Ok(ledger.find(&self.spec.step, &self.spec.partition, self.spec.key)?)
     }
 
     /// The batches of some columns of a part; the others are not read ([`part_rows::read_columns`]).

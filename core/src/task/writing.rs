@@ -80,6 +80,20 @@ impl Task {
         Ok(())
     }
 
+    /// Takes over a part of the record that this task replaces, as it is.
+    pub fn keep(&mut self, part: Part) {
+        self.outputs.push(part);
+    }
+
+    /// Writes rows of `R` as the object `path`, which is no part: no record names it, and its digest counts nowhere.
+    ///
+    /// # Errors
+    /// A full disk and the like.
+    pub fn write_beside<R: Row>(&self, path: &str, writer: PartWriter) -> Result<(), StageError> {
+        let written = writer.finish()?;
+        Ok(self.context.store.adopt(written.file.path(), path)?)
+    }
+
     /// Where the next part that is written lies.
     fn part_path(&self, table: TableId, partition: &Partition, suffix: &str) -> String {
         let (key, number) = (self.spec.key.short(), self.outputs.len());

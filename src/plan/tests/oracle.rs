@@ -104,6 +104,7 @@ fn state(
                 .iter()
                 .map(|list| list.reference().clone())
                 .collect(),
+            again: None,
         }),
     }
 }

@@ -223,8 +223,8 @@ fn run_step(folder: &Path, name: &str) -> Result<(), Failure> {
         store,
         resources: Arc::new(Resources::default()),
         runtime_environment: RuntimeEnvironment {
-            host_map: None,
             threads: 1,
+            ..RuntimeEnvironment::default()
         },
         cancelled: Arc::new(AtomicBool::new(false)),
     };
@@ -375,6 +375,7 @@ fn spec(
         key_parts,
         inputs,
         lists: lists.iter().map(|list| list.reference().clone()).collect(),
+        again: None,
     })
 }
 

@@ -189,6 +189,7 @@ fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
         key_parts,
         inputs,
         lists: Vec::new(),
+        again: None,
     };
     let cancelled = Arc::new(AtomicBool::new(false));
     let context = WorkerContext {
