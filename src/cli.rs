@@ -49,6 +49,8 @@ struct Cli {
 enum Command {
     /// Run stages; tasks that are done are not run again
     Run(commands::run::Run),
+    /// Ask again for images that could not be downloaded
+    Retry(commands::retry::Retry),
     /// Show what `run` would do, and why
     Plan(commands::plan::PlanCommand),
     /// Check that everything the manifest names exists and fits together
@@ -83,6 +85,7 @@ impl Command {
     fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         match self {
             Self::Run(command) => command.execute(verbosity),
+            Self::Retry(command) => command.execute(verbosity),
             Self::Plan(command) => command.execute(),
             Self::Doctor(command) => command.execute(),
             Self::Status(command) => command.execute(),

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use laioncele_core::ledger::{Record, RowBalance};
-use laioncele_core::{DropReason, StageName};
+use laioncele_core::reachability::{Reached, Tally};
+use laioncele_core::store::Store;
+use laioncele_core::{CoreError, DropReason, Manifest, StageName, TableId};
 use serde::Serialize;
+
+use crate::args::RunPaths;
 
 use crate::plan::StepPlan;
 use crate::words::{count, duration, grouped, table};
@@ -16,8 +20,88 @@ use crate::words::{count, duration, grouped, table};
 pub(crate) struct Summary {
     /// The steps, in the order in which they ran.
     pub steps: Vec<StepSummary>,
+    /// How the urls of download-images ended, where the run came to that step.
+    pub web: Option<WebSummary>,
     /// Seconds from start to end.
     pub seconds: f64,
+}
+
+/// How urls ended, and which of them are worth another try.
+#[derive(Debug, Serialize)]
+pub(crate) struct WebSummary {
+    /// By class, and by class for the hosts with most urls and for the years that paths name.
+    #[serde(flatten)]
+    pub reached: Reached,
+    /// Urls whose failure may pass, by reason.
+    pub may_pass: BTreeMap<DropReason, u64>,
+}
+
+/// Hosts in the summary as JSON, and those of them that are printed.
+const HOSTS: usize = 100;
+const PRINTED_HOSTS: usize = 5;
+
+impl WebSummary {
+    /// The summary of the done tasks of download-images.
+    ///
+    /// # Errors
+    /// Damaged parts.
+    pub(crate) fn of(
+        store: &Store,
+        manifest: &Manifest,
+        step: &StepPlan,
+    ) -> Result<Self, CoreError> {
+        let parts = step
+            .records()
+            .flat_map(|record| record.outputs_of(TableId::Reachability));
+        let reached = Reached::read(store, &manifest.embedding_dims, parts, HOSTS)?;
+        let dropped = reached.total.dropped.iter();
+        let may_pass = dropped.filter(|(reason, _)| reason.may_pass());
+        Ok(Self {
+            may_pass: may_pass.map(|(reason, urls)| (*reason, *urls)).collect(),
+            reached,
+        })
+    }
+
+    fn render(&self, paths: &RunPaths) -> String {
+        let total = &self.reached.total;
+        if total.urls() == 0 {
+            return String::new();
+        }
+        let mut rows = vec![web_row("host", "urls", "photos", "others")];
+        rows.push(tally_row("all", total));
+        let hosts = self.reached.hosts.iter().take(PRINTED_HOSTS);
+        rows.extend(hosts.map(|(host, tally)| tally_row(host, tally)));
+        let mut text = format!("{}\n", table(&rows, &[1, 2]));
+        if !self.may_pass.is_empty() {
+            let classes: Vec<_> = self.may_pass.keys().map(ToString::to_string).collect();
+            let urls: u64 = self.may_pass.values().sum();
+            text.push_str(&format!(
+                "{} failed for a reason that may pass; to ask again: laioncele retry --class {} --manifest {} --output {}\n",
+                count(usize::try_from(urls).unwrap_or(usize::MAX), "url"),
+                classes.join(","),
+                paths.manifest.display(),
+                paths.output.display(),
+            ));
+        }
+        text
+    }
+}
+
+fn web_row(host: &str, urls: &str, photos: &str, others: &str) -> Vec<String> {
+    [host, urls, photos, others].map(str::to_owned).to_vec()
+}
+
+fn tally_row(host: &str, tally: &Tally) -> Vec<String> {
+    let reason = |(r, n): (&DropReason, &u64)| format!("{r} {}", grouped(*n));
+    let others: Vec<_> = tally.dropped.iter().map(reason).collect();
+    let urls = tally.urls();
+    let share = tally.photos as f64 * 100.0 / urls.max(1) as f64;
+    web_row(
+        host,
+        &grouped(urls),
+        &format!("{share:.1} %"),
+        &others.join(", "),
+    )
 }
 
 /// One step of a run.
@@ -74,8 +158,8 @@ impl StepSummary {
 }
 
 impl Summary {
-    /// The table that is printed at the end of a run.
-    pub(crate) fn render(&self) -> String {
+    /// The tables that are printed at the end of a run on `paths`.
+    pub(crate) fn render(&self, paths: &RunPaths) -> String {
         let heading = [
             "step",
             "unit",
@@ -95,9 +179,11 @@ impl Summary {
         let homonyms = self.homonyms();
         let ran: usize = self.steps.iter().map(|s| s.ran).sum();
         let tasks: usize = self.steps.iter().map(|s| s.tasks).sum();
+        let web = self.web.as_ref().map(|web| web.render(paths));
         format!(
-            "{}\n{homonyms}{ran} of {tasks} tasks run in {}",
+            "{}\n{}{homonyms}{ran} of {tasks} tasks run in {}",
             table(&rows, &[2, 3, 4, 5]),
+            web.unwrap_or_default(),
             duration(Duration::from_secs_f64(self.seconds))
         )
     }
@@ -152,6 +238,36 @@ mod tests {
 
     use super::*;
 
+    fn paths() -> RunPaths {
+        RunPaths {
+            manifest: "m.toml".into(),
+            output: "out".into(),
+        }
+    }
+
+    #[test]
+    fn render_tells_how_the_web_answered_and_what_to_ask_again() {
+        let mut total = Tally::default();
+        total.add(None, 3);
+        total.add(Some(DropReason::Timeout), 1);
+        total.add(Some(DropReason::Http4xx), 2);
+        let web = WebSummary {
+            reached: Reached {
+                hosts: vec![("a.example".to_owned(), total.clone())],
+                total,
+                ..Reached::default()
+            },
+            may_pass: BTreeMap::from([(DropReason::Timeout, 1)]),
+        };
+        let text = web.render(&paths());
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines: Vec<_> = text.lines().map(words).collect();
+        assert_eq!(lines[1], "all 6 50.0 % timeout 1, http_4xx 2");
+        assert_eq!(lines[2], "a.example 6 50.0 % timeout 1, http_4xx 2");
+        let command = "laioncele retry --class timeout --manifest m.toml --output out";
+        assert!(lines[3].starts_with("1 url failed") && lines[3].ends_with(command));
+    }
+
     #[test]
     fn render_marks_steps_whose_tasks_were_already_done() {
         let balance = RowBalance {
@@ -173,9 +289,10 @@ mod tests {
         };
         let summary = Summary {
             steps: vec![step],
+            web: None,
             seconds: 0.2,
         };
-        let text = summary.render();
+        let text = summary.render(&paths());
         let row = text.lines().nth(1).unwrap_or_default();
         let words: Vec<_> = row.split_whitespace().collect();
         let expected = "dedupe-images image 1,200 1,000 200 already done duplicate_of 200";
@@ -199,9 +316,10 @@ mod tests {
         };
         let summary = Summary {
             steps: vec![step],
+            web: None,
             seconds: 0.2,
         };
-        let text = summary.render();
+        let text = summary.render(&paths());
         let line = text.lines().rev().nth(1).unwrap_or_default();
         assert!(
             line.starts_with("3 names also have another person"),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use laioncele_core::file_digests::FileDigests;
 use laioncele_core::ledger::{Ledger, Record};
+use laioncele_core::scratch;
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Manifest, StageName, Step};
 
@@ -101,6 +102,21 @@ impl Session {
     /// As [`Session::plan`].
     pub(crate) fn planner(&self) -> Result<Planner, Failure> {
         Planner::new(&self.inputs).map_err(|e| defect(&e))
+    }
+
+    /// Deletes what a killed run left behind: tasks at work, scratch files, journals of downloads that are committed. Only
+    /// with [`Access::Write`].
+    ///
+    /// # Errors
+    /// Store errors.
+    pub(crate) fn clear_leftovers(&self) -> Result<(), Failure> {
+        let store = self.store()?;
+        for stale in store.list("queue")? {
+            store.delete(&stale)?;
+        }
+        scratch::clear(store)?;
+        let downloads = self.records.of_step(laioncele_download_images::STEP);
+        Ok(laioncele_download_images::prune(store, downloads)?)
     }
 
     /// The step called `name`.

@@ -14,6 +14,7 @@ pub(crate) mod mini;
 pub(crate) mod names;
 pub(crate) mod ner;
 pub(crate) mod plan;
+pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod verify;

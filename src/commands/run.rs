@@ -6,7 +6,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::FailureKind;
-use laioncele_core::scratch;
 use laioncele_core::spec::TaskSpec;
 use laioncele_core::{CoreError, Manifest, Step};
 
@@ -21,7 +20,7 @@ use crate::machine::Machine;
 use crate::output;
 use crate::plan::{Planner, StepPlan};
 use crate::progress::{Reporter, reporter};
-use crate::report::{StepSummary, Summary};
+use crate::report::{StepSummary, Summary, WebSummary};
 use crate::session::{Access, Session};
 use crate::words::{count, duration};
 use crate::world_web::WorldWeb;
@@ -34,6 +33,7 @@ Examples:
   laioncele run --stage download-images..             from this stage to the last
   laioncele run --json > summary.json
 
+What could not be downloaded is not asked for again by another run: see `laioncele retry`.
 A run can be stopped at any time, even by kill -9: only running tasks are lost. Run the same command
 again to resume.";
 
@@ -73,7 +73,7 @@ impl Run {
         if self.json {
             output::json(&summary)?;
         } else if !summary.steps.is_empty() {
-            output::data(&summary.render())?;
+            output::data(&summary.render(&self.paths))?;
         }
         result
     }
@@ -114,7 +114,7 @@ fn check_gpus(asked: &[u16]) -> Result<(), Failure> {
 }
 
 /// A name that is unique among the runs on this folder; part of the names of parts.
-fn run_name() -> String {
+pub(crate) fn run_name() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     format!(
         "{:x}-{:x}",
@@ -190,10 +190,7 @@ impl ActiveRun {
             )
         })?;
         let store = session.store()?.clone();
-        for stale in store.list("queue")? {
-            store.delete(&stale)?;
-        }
-        scratch::clear(&store)?;
+        session.clear_leftovers()?;
         let options = run.options(&crews, verbosity)?;
         let executor = Executor::new(options, store, Box::new(launcher));
         executor::watch_signals(executor.events())
@@ -236,11 +233,16 @@ impl ActiveRun {
         planned.mark_done(outcome.records);
         let summary = StepSummary::of(planned, ran, begun.elapsed());
         self.summary.steps.push(summary);
+        if planned.name == laioncele_download_images::STEP {
+            let store = self.session.store()?;
+            self.summary.web = Some(WebSummary::of(store, &self.session.manifest, planned)?);
+        }
         if outcome.interrupted {
             return Err(interrupted());
         }
         if !outcome.failed.is_empty() {
-            return Err(self.tasks_failed(planned, &outcome.failed));
+            let (name, all) = (&planned.name, planned.tasks.len());
+            return Err(tasks_failed(&self.paths, name, all, &outcome.failed));
         }
         self.report_error_rates(planned)?;
         self.publish(planned)
@@ -315,33 +317,34 @@ impl ActiveRun {
             planned.stage
         ))
     }
+}
 
-    fn tasks_failed(&self, planned: &StepPlan, failed: &[Failed]) -> Failure {
-        let environment = failed.iter().any(|f| f.kind == FailureKind::Environment);
-        let exit = if environment {
-            Exit::Environment
-        } else {
-            Exit::TasksFailed
-        };
-        let all = count(planned.tasks.len(), "task");
-        let mut text = format!("step `{}`: {} of {all} failed", planned.name, failed.len());
-        for failure in failed.iter().take(SHOWN_FAILURES) {
-            text.push_str(&format!("\n  {}: {}", failure.spec.partition, failure.text));
-        }
-        let mut report = Failure::new(exit, text);
-        for failure in failed.iter().take(SHOWN_FAILURES) {
-            report = report.hint(format!(
-                "to rerun it: laioncele worker --task {} --manifest {} --output {}",
-                self.paths
-                    .output
-                    .join(executor::spec_path(&failure.spec))
-                    .display(),
-                self.paths.manifest.display(),
-                self.paths.output.display()
-            ));
-        }
-        report
+/// The failure of a command whose tasks failed, with the commands that rerun them.
+pub(crate) fn tasks_failed(paths: &RunPaths, step: &str, all: usize, failed: &[Failed]) -> Failure {
+    let environment = failed.iter().any(|f| f.kind == FailureKind::Environment);
+    let exit = if environment {
+        Exit::Environment
+    } else {
+        Exit::TasksFailed
+    };
+    let all = count(all, "task");
+    let mut text = format!("step `{step}`: {} of {all} failed", failed.len());
+    for failure in failed.iter().take(SHOWN_FAILURES) {
+        text.push_str(&format!("\n  {}: {}", failure.spec.partition, failure.text));
     }
+    let mut report = Failure::new(exit, text);
+    for failure in failed.iter().take(SHOWN_FAILURES) {
+        report = report.hint(format!(
+            "to rerun it: laioncele worker --task {} --manifest {} --output {}",
+            paths
+                .output
+                .join(executor::spec_path(&failure.spec))
+                .display(),
+            paths.manifest.display(),
+            paths.output.display()
+        ));
+    }
+    report
 }
 
 fn interrupted() -> Failure {

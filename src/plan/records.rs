@@ -38,6 +38,13 @@ impl Records {
         self.history(step, partition).first()
     }
 
+    /// All records of `step`.
+    pub fn of_step(&self, step: &str) -> impl Iterator<Item = &Record> {
+        let partitions = self.steps.get(step).into_iter();
+        let records = partitions.flat_map(HashMap::values).flatten();
+        records.map(|record| &**record)
+    }
+
     fn history(&self, step: &str, partition: &Partition) -> &[Arc<Record>] {
         let partitions = self.steps.get(step);
         let records = partitions.and_then(|p| p.get(partition));

@@ -17,6 +17,7 @@ mod other_seeds;
 mod paper_manifest;
 mod recount;
 mod resume;
+mod retry;
 mod sandbox;
 mod shards;
 mod sources;

@@ -84,6 +84,21 @@ impl Sandbox {
         sandbox
     }
 
+    /// A folder with `manifest.toml` and a source of these urls and captions.
+    pub(crate) fn with_rows(manifest: &str, rows: &[(String, String)]) -> Self {
+        let sandbox = Self::with_manifest(manifest);
+        let column = |of: fn(&(String, String)) -> &String| {
+            let texts: Vec<&String> = rows.iter().map(of).collect();
+            tables::texts(&texts)
+        };
+        let columns = vec![
+            ("URL", column(|row| &row.0)),
+            ("TEXT", column(|row| &row.1)),
+        ];
+        tables::write(&sandbox.join("captions/a.parquet"), columns);
+        sandbox
+    }
+
     /// With the ONNX Runtime library where the program looks for it.
     pub(crate) fn with_runtime(self) -> Self {
         let library = Path::new(env!("CARGO_MANIFEST_DIR")).join(".onnxruntime");

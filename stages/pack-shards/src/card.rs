@@ -7,6 +7,7 @@ use std::fmt::Write;
 use laioncele_core::ledger::{Record, RowBalance};
 use laioncele_core::numbers::setting_text;
 use laioncele_core::part::read_rows;
+use laioncele_core::reachability::{Reached, Tally};
 use laioncele_core::store::Store;
 use laioncele_core::table::{Dropped, Identity, NamePeople};
 use laioncele_core::{CoreError, Digest, DropReason, Manifest, StageName, TableId};
@@ -94,6 +95,7 @@ pub(crate) fn card(
     models(&mut text, manifest, lineage);
     homonyms(&mut text, store, manifest, lineage)?;
     opt_outs(&mut text, store, manifest, lineage)?;
+    reachability(&mut text, store, manifest, lineage)?;
     text.push_str(LIMITS);
     settings(&mut text, lineage);
     Ok(text)
@@ -246,6 +248,61 @@ fn opt_outs(
         line!(text, "  - {count} by `{directive}`");
     }
     Ok(())
+}
+
+/// Hosts that the card lists at most.
+const LISTED_HOSTS: usize = 20;
+
+/// How the web answered: all urls by class, and the hosts with most of them.
+fn reachability(
+    text: &mut String,
+    store: &Store,
+    manifest: &Manifest,
+    lineage: &Lineage,
+) -> Result<(), CoreError> {
+    let parts = lineage.parts(TableId::Reachability, None);
+    let reached = Reached::read(store, &manifest.embedding_dims, parts, LISTED_HOSTS)?;
+    line!(
+        text,
+        "\n## How the web answered\n\n{} of {} urls were photos when they were asked for; the others:\n",
+        reached.total.photos,
+        reached.total.urls()
+    );
+    for (reason, urls) in &reached.total.dropped {
+        line!(text, "- {urls} `{reason}`");
+    }
+    line!(
+        text,
+        "\n| host | urls | photos | others |\n|---|---|---|---|"
+    );
+    for (host, tally) in &reached.hosts {
+        tally_line(text, host, tally);
+    }
+    if !reached.years.is_empty() {
+        line!(
+            text,
+            "\nBy the year that a url's path names, where it names one:\n\n| year | urls | photos | others |\n|---|---|---|---|"
+        );
+    }
+    for (year, tally) in &reached.years {
+        tally_line(text, year, tally);
+    }
+    Ok(())
+}
+
+fn tally_line(text: &mut String, name: &str, tally: &Tally) {
+    let others = tally.dropped.iter();
+    let others: Vec<_> = others
+        .map(|(reason, n)| format!("{n} `{reason}`"))
+        .collect();
+    let name = name.replace('|', "\\|");
+    line!(
+        text,
+        "| {name} | {} | {} | {} |",
+        tally.urls(),
+        tally.photos,
+        others.join(", ")
+    );
 }
 
 fn count_directives(

@@ -91,7 +91,11 @@ impl Lineage {
     /// A digest that changes whenever a record does.
     pub(crate) fn digest(&self) -> Digest {
         let start = KeyHasher::new("lineage").number("records", self.records.len() as u64);
-        let add = |hasher: KeyHasher, record: &Record| hasher.digest(&record.step, record.key);
+        // A record that takes the place of another has its key.
+        let add = |hasher: KeyHasher, record: &Record| {
+            let hasher = hasher.digest(&record.step, record.key);
+            hasher.text("attempt", &record.attempt)
+        };
         self.records.iter().fold(start, add).finish()
     }
 

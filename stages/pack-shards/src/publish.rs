@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::{card, mean, sheet};
 
 /// Raise it when the same records are published otherwise.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 /// Raise it when the same rows give other sheets.
 const SHEETS_VERSION: u64 = 1;
 

@@ -27,7 +27,7 @@ pub(crate) fn jpeg(side: u32) -> Vec<u8> {
     bytes
 }
 
-fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n",
         body.len()
@@ -183,7 +183,7 @@ fn each_failure_gets_its_drop_reason_and_good_photos_stay_untouched() -> Result<
     let folder = tempfile::tempdir()?;
     let mut harness = StepHarness::new(
         folder.path(),
-        "[download_images]\ntimeout_s = 0.7\nretries = 1\nbackoff_s = 0.01\ndeadline_s = 5\n",
+        "[download_images]\ntimeout_s = 2.5\nretries = 1\nbackoff_s = 0.01\ndeadline_s = 10\n",
     )?;
     harness.runtime_environment.host_map = Some(HostMap {
         suffix: ".example".to_owned(),
