@@ -24,9 +24,19 @@ use crate::target::Origin;
 /// Opens connections to origins.
 pub(crate) struct Connector {
     resolver: Resolver,
+    /// Offers HTTP/2 and HTTP/1.1.
     tls: TlsConnector,
+    /// Offers HTTP/1.1 alone.
+    tls_http1: TlsConnector,
     proxy: Option<Proxy>,
     limit: Duration,
+}
+
+/// The versions of HTTP that a server may choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Http1,
+    Http2,
 }
 
 /// Addresses of a host that have time to say nothing.
@@ -50,10 +60,13 @@ impl Connector {
             .and_then(BuilderVerifierExt::with_platform_verifier)
             .map_err(StageError::environment)?
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let http1 = config.clone();
+        config.alpn_protocols.insert(0, b"h2".to_vec());
         Ok(Self {
             resolver,
             tls: Arc::new(config).into(),
+            tls_http1: Arc::new(http1).into(),
             proxy,
             limit,
         })
@@ -79,6 +92,7 @@ impl Connector {
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
+        offer: Offer,
         patience: &mut Patience,
     ) -> Result<Stream, Failure> {
         let (host, port) = (&origin.host, origin.port);
@@ -88,12 +102,17 @@ impl Connector {
             (Some(_), Err(failure)) if failure.reason == DropReason::Dns => Vec::new(),
             (_, found) => found?,
         };
-        let opening = timeout(self.limit, self.open(origin, &addresses));
+        let opening = timeout(self.limit, self.open(origin, offer, &addresses));
         let opened = patience.bound("connecting", opening).await?;
         opened.unwrap_or_else(|_| Err(patience::timeout("connecting", self.limit)))
     }
 
-    async fn open(&self, origin: &Origin, addresses: &[SocketAddr]) -> Result<Stream, Failure> {
+    async fn open(
+        &self,
+        origin: &Origin,
+        offer: Offer,
+        addresses: &[SocketAddr],
+    ) -> Result<Stream, Failure> {
         let tcp = match &self.proxy {
             None => self.reach(addresses).await?,
             Some(proxy) => proxy.connect(origin).await?,
@@ -101,7 +120,7 @@ impl Connector {
         // Requests are one write; waiting for more would only delay them.
         let _ = tcp.set_nodelay(true);
         if origin.tls {
-            self.secure(origin, tcp).await
+            self.secure(origin, offer, tcp).await
         } else {
             Ok(Stream::Plain(tcp))
         }
@@ -124,14 +143,23 @@ impl Connector {
         Err(last)
     }
 
-    async fn secure(&self, origin: &Origin, tcp: TcpStream) -> Result<Stream, Failure> {
+    async fn secure(
+        &self,
+        origin: &Origin,
+        offer: Offer,
+        tcp: TcpStream,
+    ) -> Result<Stream, Failure> {
         let name = match &origin.host {
             Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
                 .map_err(|e| Failure::last(DropReason::Tls, e.to_string()))?,
             Host::Ipv4(v4) => ServerName::IpAddress((*v4).into()),
             Host::Ipv6(v6) => ServerName::IpAddress((*v6).into()),
         };
-        match self.tls.connect(name, tcp).await {
+        let tls = match offer {
+            Offer::Http2 => &self.tls,
+            Offer::Http1 => &self.tls_http1,
+        };
+        match tls.connect(name, tcp).await {
             Ok(tls) => Ok(Stream::Tls(Box::new(tls))),
             Err(error) => Err(tls_failure(&error)),
         }

@@ -1,8 +1,8 @@
 //! Asks the system's name servers: each question has a socket of its own, so that those that are never answered hold up
 //! no others.
 //!
-//! hickory-resolver's own pool is not used: all its questions to a server share one connection with room for 32, and one
-//! that times out ends it for the others. Its configuration, hosts file and messages are.
+//! hickory-resolver's own pool is not used: all its questions to a server share one connection, and one that times out
+//! marks it as failed for the others. Its configuration, hosts file and messages are.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,11 +1,13 @@
 //! One request and its answer, over a connection that was kept or a new one.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use laioncele_core::DropReason;
 
 use crate::answer::{Cap, NoHead};
-use crate::connect::Connector;
+use crate::connect::{Connector, Offer};
 use crate::failure::Failure;
 use crate::head::Head;
 use crate::http1::{self, Framing};
@@ -21,6 +23,8 @@ pub(crate) struct Exchange {
     connector: Connector,
     pool: Pool,
     user_agent: String,
+    /// Whose HTTP/2 has broken off a body: they are asked by HTTP/1.1 from then on.
+    http1_only: Mutex<HashSet<Origin>>,
 }
 
 /// An answer whose body has not been read.
@@ -35,6 +39,8 @@ enum Unread {
     Http2(http2::Unread),
 }
 
+/// Origins that are remembered for that.
+const HTTP1_ONLY: usize = 10_000;
 /// What some servers say to a connection that was idle, before they close it.
 const REQUEST_TIMEOUT: u16 = 408;
 /// A body that nobody wants is read up to so many bytes, because a new connection costs more.
@@ -48,6 +54,7 @@ impl Exchange {
             connector,
             pool,
             user_agent,
+            http1_only: Mutex::default(),
         }
     }
 
@@ -70,7 +77,12 @@ impl Exchange {
         patience: &mut Patience,
     ) -> Result<Answer, Failure> {
         let origin = target.origin();
-        if let Some(connection) = self.pool.take(&origin) {
+        let offer = match self.http1_only().contains(&origin) {
+            true => Offer::Http1,
+            false => Offer::Http2,
+        };
+        let kept = self.pool.take(&origin);
+        if let Some(connection) = kept.filter(|c| offer == Offer::Http2 || !c.is_shared()) {
             match self.ask_over(connection, target, &origin, patience).await {
                 Ok(answer) if answer.head.status != REQUEST_TIMEOUT => return Ok(answer),
                 Err(NoHead::Failed(failure)) if failure.reason == DropReason::Timeout => {
@@ -80,7 +92,7 @@ impl Exchange {
             }
         }
         // Connecting has a large future of its own, which is not held while a body comes.
-        let stream = Box::pin(self.connector.connect(&origin, patience)).await?;
+        let stream = Box::pin(self.connector.connect(&origin, offer, patience)).await?;
         let connection = self.begin(stream, &origin, patience).await?;
         self.ask_over(connection, target, &origin, patience)
             .await
@@ -149,7 +161,20 @@ impl Exchange {
                 }
                 Ok(bytes)
             }
-            Unread::Http2(unread) => Box::pin(unread.body(cap, share, patience)).await,
+            Unread::Http2(unread) => {
+                let body = Box::pin(unread.body(cap, share, patience)).await;
+                if let Err(failure) = &body
+                    && failure.reason == DropReason::Connect
+                {
+                    self.pool.drop_shared(&answer.origin);
+                    let mut origins = self.http1_only();
+                    if origins.len() >= HTTP1_ONLY {
+                        origins.clear();
+                    }
+                    origins.insert(answer.origin);
+                }
+                body
+            }
         }
     }
 
@@ -169,6 +194,12 @@ impl Exchange {
             let mut patience = Patience::new(SWALLOWING);
             let _ = self.body(answer, cap, &mut share, &mut patience).await;
         }
+    }
+
+    fn http1_only(&self) -> MutexGuard<'_, HashSet<Origin>> {
+        self.http1_only
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn headers(&self) -> [(&str, &str); 3] {

@@ -13,6 +13,13 @@ pub(crate) enum Connection {
     Http2(http2::Connection),
 }
 
+impl Connection {
+    /// Whether several requests may be under way on it.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+}
+
 /// Open connections without work.
 pub(crate) struct Pool {
     kept: Mutex<Kept>,
@@ -74,13 +81,23 @@ impl Pool {
         }
         let full = kept.count >= MOST;
         let connections = kept.origins.entry(origin).or_default();
-        let shared = |c: &Connection| matches!(c, Connection::Http2(_));
-        let another = shared(&connection) && connections.iter().any(|(_, c)| shared(c));
+        let another = connection.is_shared() && connections.iter().any(|(_, c)| c.is_shared());
         if full || another || connections.len() >= self.per_origin {
             return;
         }
         connections.push((Instant::now(), connection));
         kept.count += 1;
+    }
+
+    /// Keeps no connection to `origin` that is shared.
+    pub(crate) fn drop_shared(&self, origin: &Origin) {
+        let mut kept = self.lock();
+        let kept = &mut *kept;
+        if let Some(connections) = kept.origins.get_mut(origin) {
+            let before = connections.len();
+            connections.retain(|(_, connection)| !connection.is_shared());
+            kept.count -= before - connections.len();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
