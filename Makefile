@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv test-gpu test-attention soak bench bench-planner bench-merge bench-names bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-merge bench-names bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -144,3 +144,14 @@ onnxruntime:
 # Another reader of the shards, for the test that loads them without our code.
 pyarrow:
 	tools/fetch-pyarrow.sh
+
+# The targets that fuzz what the web sends, instrumented by stable Rust (fuzz/README.md).
+fuzz-build:
+	RUSTC_WRAPPER=$(CURDIR)/fuzz/rustc.sh CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-$(CURDIR)/target} cargo build --release --manifest-path fuzz/Cargo.toml
+
+# Runs one of them: make fuzz FUZZ=url SECONDS=300
+FUZZ ?= url
+SECONDS ?= 300
+fuzz: fuzz-build
+	mkdir -p fuzz/found/$(FUZZ) fuzz/artifacts
+	$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/fuzz_$(FUZZ) -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -artifact_prefix=fuzz/artifacts/$(FUZZ)- fuzz/found/$(FUZZ) fuzz/corpus/$(FUZZ)
