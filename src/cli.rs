@@ -67,6 +67,8 @@ enum Command {
     EncodeImage(commands::encode_image::EncodeImage),
     /// Print the metrics of the last run, or score folders of images
     Evaluate(commands::evaluate::Evaluate),
+    /// Download the photos behind a list of urls
+    Download(commands::download::Download),
     /// Find the named entities in captions
     Ner(commands::ner::NerCommand),
     /// Normalize mentions of people, or merge spellings, as merge-names does
@@ -94,6 +96,7 @@ impl Command {
             Self::Interpolate(command) => command.execute(),
             Self::EncodeImage(command) => command.execute(),
             Self::Evaluate(command) => command.execute(),
+            Self::Download(command) => command.execute(verbosity),
             Self::Ner(command) => command.execute(),
             Self::Names(command) => command.execute(),
             Self::Faces(command) => command.execute(),

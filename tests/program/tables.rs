@@ -44,6 +44,12 @@ impl Table {
         texts.iter().map(text).collect()
     }
 
+    /// A column of bytes; a null is empty.
+    pub(crate) fn bytes(&self, column: &str) -> Vec<&[u8]> {
+        let values = self.column(column).as_binary::<i32>();
+        values.iter().map(Option::unwrap_or_default).collect()
+    }
+
     /// A column of unsigned numbers without nulls.
     pub(crate) fn numbers(&self, column: &str) -> Vec<u64> {
         let numbers = self.column(column);

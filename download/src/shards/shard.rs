@@ -65,7 +65,7 @@ impl Work<'_> {
         self.tally.add_before(done_before as u64);
         let ended = self.ask(&shard, &todo, &mut journal)?;
         journal.flush()?;
-        if ended < todo.len() {
+        if ended < todo.len() && self.stop.load(Ordering::Relaxed) {
             return Ok(());
         }
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,10 +226,10 @@ fn latest(journal: &Journal) -> HashMap<u64, Place> {
     places.map(|place| (place.id, *place)).collect()
 }
 
-/// Every row has ended when a shard is written, so this is a journal that somebody changed meanwhile.
+/// Every row has ended when a shard is written, so this is a defect, or a journal that somebody changed meanwhile.
 fn unended(journal: &Path) -> ShardError {
     ShardError::Damaged {
         path: journal.to_owned(),
-        reason: "an outcome that it had is gone".to_owned(),
+        reason: "the outcome of a row is missing".to_owned(),
     }
 }
