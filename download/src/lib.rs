@@ -21,7 +21,7 @@ pub use engine::{Engine, LOOK_AHEAD};
 pub use item::{Attempt, Done, Item};
 pub use journal::{FLUSH_EVERY, Journal, JournalError, Place};
 pub use outcome::{End, Outcome, Tried};
-pub use photo::{Checked, Original, PhotoRules, check, check_hash};
+pub use photo::{Checked, Original, PhotoRules, Shrink, check, check_hash, shrink};
 pub use settings::EngineSettings;
 pub use shards::{
     Row, SUCCESS, ShardError, ShardFolder, ShardFormat, ShardRows, ShardSettings, ShardStats,

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use laioncele_core::DropReason;
-use laioncele_image::{DecodeError, Limits, Orientation, decode, header};
+use laioncele_image::{DecodeError, Format, Header, Limits, Resized, header, resize_to};
 use laioncele_web::Failure;
 use md5::Md5;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,15 @@ pub struct PhotoRules {
     pub min_side: u32,
     /// Width × height at most, by the header.
     pub max_pixels: u64,
+}
+
+/// How large photos are made smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shrink {
+    /// Pixels of the longer side of a photo that had more; others stay as they came.
+    pub max_side: u32,
+    /// Quality of its JPEG, 1 to 100.
+    pub quality: u8,
 }
 
 /// Bytes that have proven to be a photo.
@@ -51,29 +60,79 @@ pub struct Original {
 /// # Errors
 /// `not_an_image`, `corrupt`, `too_large` (in pixels) or `too_small`.
 pub fn check(bytes: Vec<u8>, rules: &PhotoRules) -> Result<Checked, Failure> {
-    let found = catch_unwind(AssertUnwindSafe(|| prove(&bytes, rules)))
-        .unwrap_or_else(|_| Err(corrupt("the decoder panicked")))?;
+    guarded(|| {
+        let found = header(&bytes)?;
+        laioncele_image::check(&bytes, &rules.limits())?;
+        Ok((found, None))
+    })
+    .and_then(|(found, smaller)| checked(bytes, rules, found, smaller))
+}
+
+/// As [`check`], and makes a photo that is larger than `shrink` has it smaller.
+///
+/// # Errors
+/// As [`check`].
+pub fn shrink(bytes: Vec<u8>, rules: &PhotoRules, shrink: Shrink) -> Result<Checked, Failure> {
+    guarded(|| {
+        let found = header(&bytes)?;
+        let Shrink { max_side, quality } = shrink;
+        let smaller = resize_to(&bytes, &rules.limits(), max_side, quality)?;
+        Ok((found, smaller))
+    })
+    .and_then(|(found, smaller)| checked(bytes, rules, found, smaller))
+}
+
+impl PhotoRules {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_pixels: self.max_pixels,
+        }
+    }
+}
+
+fn guarded<T>(decode: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(decoded) => decoded.map_err(|e| failure(&e)),
+        Err(_) => {
+            let why = "the decoder panicked".to_owned();
+            Err(Failure::last(DropReason::Corrupt, why))
+        }
+    }
+}
+
+fn checked(
+    bytes: Vec<u8>,
+    rules: &PhotoRules,
+    found: Header,
+    smaller: Option<Resized>,
+) -> Result<Checked, Failure> {
     if found.width.min(found.height) < rules.min_side {
         let size = format!("{}x{}", found.width, found.height);
         return Err(Failure::last(DropReason::TooSmall, size));
     }
-    Ok(Checked {
-        sha256: hex(&Sha256::digest(&bytes)),
-        extension: found.format.extension().to_owned(),
-        width: found.width,
-        height: found.height,
-        original: None,
-        bytes,
+    let sha256 = hex(&Sha256::digest(&bytes));
+    Ok(match smaller {
+        None => Checked {
+            bytes,
+            sha256,
+            extension: found.format.extension().to_owned(),
+            width: found.width,
+            height: found.height,
+            original: None,
+        },
+        Some(smaller) => Checked {
+            sha256,
+            extension: Format::Jpeg.extension().to_owned(),
+            width: smaller.width,
+            height: smaller.height,
+            original: Some(Original {
+                width: found.width,
+                height: found.height,
+                bytes: bytes.len() as u64,
+            }),
+            bytes: smaller.bytes,
+        },
     })
-}
-
-fn prove(bytes: &[u8], rules: &PhotoRules) -> Result<laioncele_image::Header, Failure> {
-    let limits = Limits {
-        max_pixels: rules.max_pixels,
-    };
-    let found = header(bytes).map_err(|e| failure(&e))?;
-    decode(bytes, &limits, Orientation::AsStored).map_err(|e| failure(&e))?;
-    Ok(found)
 }
 
 /// Whether `bytes` are those of `expected`, a hash of the source's metadata: 32 hexadecimal digits are an MD5, 64 a
@@ -104,10 +163,6 @@ fn failure(error: &DecodeError) -> Failure {
         DecodeError::Corrupt(_) => DropReason::Corrupt,
     };
     Failure::last(reason, error.to_string())
-}
-
-fn corrupt(why: &str) -> Failure {
-    Failure::last(DropReason::Corrupt, why.to_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -147,6 +202,25 @@ mod tests {
             ("png", &bytes)
         );
         assert_eq!(checked.sha256, hex(&Sha256::digest(&bytes)));
+    }
+
+    #[test]
+    fn large_photos_are_made_smaller_and_others_are_not() {
+        let half = Shrink {
+            max_side: 50,
+            quality: 90,
+        };
+        let large = photo(100, 60, ImageFormat::Png);
+        let checked = shrink(large.clone(), &RULES, half).expect("a photo");
+        assert_eq!((checked.width, checked.height), (50, 30));
+        assert_eq!(checked.extension, "jpg");
+        assert_eq!(checked.sha256, hex(&Sha256::digest(&large)));
+        let original = checked.original.expect("it was larger");
+        assert_eq!((original.width, original.height), (100, 60));
+        assert_eq!(original.bytes, large.len() as u64);
+        let small = photo(50, 50, ImageFormat::Png);
+        let checked = shrink(small.clone(), &RULES, half).expect("a photo");
+        assert_eq!((checked.bytes, checked.original), (small, None));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::words::{count, grouped, size, table};
 const EXAMPLES: &str = "\
 Examples:
   laioncele download --input urls.txt --output photos
-  laioncele download --input 'laion/*.parquet' --output photos --format webdataset
+  laioncele download --input 'laion/*.parquet' --output photos --format webdataset --max-side 512
   laioncele download --input list.csv --url-column link --caption-column alt --output photos
   laioncele download --input urls.txt --output photos --retry timeout,http_5xx
 

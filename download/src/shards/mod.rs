@@ -26,7 +26,7 @@ use laioncele_core::DropReason;
 use laioncele_core::error::Cause;
 
 use crate::Engine;
-use crate::photo::PhotoRules;
+use crate::photo::{PhotoRules, Shrink};
 pub use error::ShardError;
 pub use folder::ShardFolder;
 pub use format::ShardFormat;
@@ -47,6 +47,8 @@ pub struct ShardSettings {
     pub rows_per_shard: usize,
     /// What a photo must be.
     pub rules: PhotoRules,
+    /// How large photos are made smaller; none: all bytes stay as they came.
+    pub shrink: Option<Shrink>,
     /// Whether photos are dropped whose bytes are not those of the list's hash.
     pub check_hash: bool,
     /// Rows of finished shards that failed so are asked for again.

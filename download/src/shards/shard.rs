@@ -21,7 +21,7 @@ use super::status::{self, StatusRow};
 use super::tally::Tally;
 use crate::journal::{Journal, JournalError, Place};
 use crate::outcome::Outcome;
-use crate::photo::{check, check_hash};
+use crate::photo::{check, check_hash, shrink};
 use crate::{Done, Engine, Item};
 
 /// What all shards of a download share.
@@ -140,7 +140,10 @@ impl Work<'_> {
             {
                 check_hash(&bytes, hash)?;
             }
-            check(bytes, &rules)
+            match smaller {
+                Some(smaller) => shrink(bytes, &rules, smaller),
+                None => check(bytes, &rules),
+            }
         };
         let (mut ended, mut failed): (usize, Option<JournalError>) = (0, None);
         let sink = |done: Done<_>| {

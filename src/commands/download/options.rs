@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use laioncele_core::DropReason;
 use laioncele_core::manifest::{SourcePath, SourceSettings};
-use laioncele_download::{EngineSettings, PhotoRules, ShardFormat, ShardSettings};
+use laioncele_download::{EngineSettings, PhotoRules, ShardFormat, ShardSettings, Shrink};
 use laioncele_web::WebSettings;
 use serde_json::{Map, Value, json};
 
@@ -59,6 +59,12 @@ pub(super) struct Options {
     /// Rows of a shard at most
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Output")]
     rows_per_shard: u32,
+    /// Photos whose longer side has more pixels are made so large, upright, as JPEGs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535), help_heading = "Photos")]
+    max_side: Option<u32>,
+    /// Quality of the JPEGs that --max-side makes
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u8).range(1..=100), requires = "max_side", help_heading = "Photos")]
+    quality: u8,
     /// Pixels of the shorter side at least; smaller photos fail as too_small
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Photos")]
     min_side: u32,
@@ -252,6 +258,10 @@ impl Options {
                 min_side: self.min_side,
                 max_pixels: self.max_pixels,
             },
+            shrink: self.max_side.map(|max_side| Shrink {
+                max_side,
+                quality: self.quality,
+            }),
             check_hash: self.on_hash_mismatch == OnHashMismatch::Drop,
             retry: self.retry.iter().copied().collect(),
         }
@@ -265,6 +275,8 @@ impl Options {
             ("hash_column", json!(self.hash_column)),
             ("format", json!(self.shards().format)),
             ("rows_per_shard", json!(self.rows_per_shard)),
+            ("max_side", json!(self.max_side)),
+            ("quality", json!(self.max_side.map(|_| self.quality))),
             ("min_side", json!(self.min_side)),
             ("max_pixels", json!(self.max_pixels)),
             ("max_bytes", json!(self.max_bytes)),
