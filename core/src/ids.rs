@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::KeyHasher;
+use crate::url::as_meant;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -20,7 +21,7 @@ macro_rules! id {
 }
 
 id! {
-    /// A caption of the source: hash of url and caption text.
+    /// A caption of the source: hash of what its url means and of the caption's text.
     CaptionId
 }
 id! {
@@ -28,16 +29,16 @@ id! {
     NameId
 }
 id! {
-    /// A web image: hash of its url.
+    /// A web image: hash of what its url means, so that `&` and `&amp;` are one image.
     ImageId
 }
 
 impl CaptionId {
-    /// The id of `caption` found beside the image at `url`.
+    /// The id of `caption` found beside the image at `url`, which may be as its source wrote it.
     pub fn of(url: &str, caption: &str) -> Self {
         Self(
             KeyHasher::new("caption-id")
-                .text("url", url)
+                .text("url", &as_meant(url))
                 .text("caption", caption)
                 .finish()
                 .low_u64(),
@@ -66,11 +67,11 @@ impl NameId {
 }
 
 impl ImageId {
-    /// The id of the image at `url`.
+    /// The id of the image at `url`, which may be as its source wrote it.
     pub fn of(url: &str) -> Self {
         Self(
             KeyHasher::new("image-id")
-                .text("url", url)
+                .text("url", &as_meant(url))
                 .finish()
                 .low_u64(),
         )
@@ -93,6 +94,14 @@ mod tests {
             ImageId::of("http://a.example/1.jpg").to_string(),
             "89f276b3ac5de41a"
         );
+    }
+
+    #[test]
+    fn both_spellings_of_an_url_are_one_image() {
+        let [meant, written] = ["http://a.example/?a&b", "http://a.example/?a&amp;b"];
+        assert_eq!(ImageId::of(written), ImageId::of(meant));
+        assert_eq!(CaptionId::of(written, "x"), CaptionId::of(meant, "x"));
+        assert_ne!(CaptionId::of(meant, "x&amp;"), CaptionId::of(meant, "x&"));
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod store;
 pub mod table;
 pub mod task;
 pub mod testing;
+pub mod url;
 
 pub use cache::Cache;
 pub use digest::{Digest, KeyHasher};

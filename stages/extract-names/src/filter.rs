@@ -1,12 +1,10 @@
 //! Which rows are read: those with a url and a caption that pass the filters.
 
-use std::borrow::Cow;
-
+use laioncele_core::url::as_meant;
 use laioncele_core::{CaptionId, DropReason};
 use laioncele_source::SourceRow;
 use url::Url;
 
-use crate::entities;
 use crate::settings::Settings;
 
 /// A row to drop, and why.
@@ -21,7 +19,8 @@ pub(crate) struct DroppedRow {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Readable<'a> {
     pub(crate) caption_id: CaptionId,
-    pub(crate) url: Cow<'a, str>,
+    /// As the source wrote it.
+    pub(crate) url: &'a str,
     pub(crate) caption: &'a str,
     pub(crate) hash: Option<&'a str>,
     pub(crate) image_at: Option<&'a str>,
@@ -53,7 +52,7 @@ pub(crate) fn filter<'a>(
         return Err(dropped(failed));
     }
     Ok(Readable {
-        caption_id: CaptionId::of(&url, caption),
+        caption_id: CaptionId::of(url, caption),
         url,
         caption,
         hash: row.hash,
@@ -75,20 +74,18 @@ fn id_of(row: &SourceRow) -> CaptionId {
     CaptionId::of(&text(row.url), &text(row.caption))
 }
 
-fn url(bytes: Option<&[u8]>) -> Result<Cow<'_, str>, String> {
-    let text = utf8(bytes)?;
+fn url(bytes: Option<&[u8]>) -> Result<&str, String> {
+    let written = utf8(bytes)?;
+    of_the_web(written).or_else(|why| of_the_web(&as_meant(written)).map_err(|_| why))?;
+    Ok(written)
+}
+
+fn of_the_web(text: &str) -> Result<(), String> {
     let url = Url::parse(text).map_err(|e| e.to_string())?;
     match url.scheme() {
-        "http" | "https" => {}
-        scheme => return Err(format!("scheme {scheme}")),
+        "http" | "https" => Ok(()),
+        scheme => Err(format!("scheme {scheme}")),
     }
-    let decoded = entities::decoded(text);
-    let is_url = decoded
-        .as_deref()
-        .is_some_and(|url| Url::parse(url).is_ok());
-    Ok(decoded
-        .filter(|_| is_url)
-        .map_or(Cow::Borrowed(text), Cow::Owned))
 }
 
 fn caption(bytes: Option<&[u8]>) -> Result<&str, String> {

@@ -6,7 +6,6 @@
 //! held in memory is two batches, an open part of mentions (both bounded in rows and in bytes), and
 //! the ids of captions with a mention: 10 to 18 bytes each, the only thing that grows with the file.
 
-mod entities;
 mod filter;
 mod read;
 mod settings;
@@ -67,7 +66,7 @@ struct ExtractNames {
 const SPEC: StepSpec = StepSpec {
     name: "extract-names",
     stage: StageName::ExtractNames,
-    version: 2,
+    version: 3,
     partitioning: Partitioning::Shards,
     reads: &[Reads::own(TableId::Captions)],
     writes: &[TableId::Mentions],

@@ -65,7 +65,7 @@ fn persons(row: Readable<'_>, spans: Vec<Range<usize>>) -> Caption<'_> {
         });
     }
     Ok(Persons {
-        image_id: ImageId::of(&row.url),
+        image_id: ImageId::of(row.url),
         row,
         spans,
     })
@@ -80,7 +80,7 @@ impl Persons<'_> {
         Mention {
             caption_id: row.caption_id,
             image_id: self.image_id,
-            url: row.url.clone().into_owned(),
+            url: row.url.to_owned(),
             caption: row.caption[shown.clone()].to_owned(),
             name: row.caption[span.clone()].to_owned(),
             start: offset(span.start - shown.start),

@@ -251,22 +251,33 @@ fn any_caption() -> impl Strategy<Value = Option<Vec<u8>>> {
 }
 
 #[test]
-fn entities_in_urls_are_decoded_and_other_urls_keep_their_ids() {
+fn urls_stay_as_written_and_ids_are_of_what_they_mean() {
     let extract = ExtractNamesHarness::new(URLS, "");
-    let written = "http://a.example/?a=1&amp;b=2";
-    let plain = " http://a.example/?a=1&b=2;c ";
-    let record = extract.run_columns(vec![
-        ("URL", texts([written, plain])),
-        ("TEXT", texts([MIRA; 2])),
-    ]);
+    let written = [
+        "http://a.example/?a=1&amp;b=2",
+        " http://a.example/?a=1&b=2;c ",
+        "http&#58;//a.example/1.jpg",
+        "javascript&#58;alert(1)",
+        "http://a.example/?a=1&b=2",
+    ];
+    let record = extract.run_columns(vec![("URL", texts(written)), ("TEXT", texts([MIRA; 5]))]);
     let found: Vec<_> = extract
         .mentions(&record)
         .into_iter()
         .map(|m| (m.url, m.image_id))
         .collect();
-    let expected = ["http://a.example/?a=1&b=2", plain];
-    assert_eq!(
-        found,
-        expected.map(|url| (url.to_owned(), laioncele_core::ImageId::of(url)))
-    );
+    let meant = [
+        "http://a.example/?a=1&b=2",
+        written[1],
+        "http://a.example/1.jpg",
+    ];
+    let expected = written.iter().zip(meant);
+    let expected =
+        expected.map(|(url, meant)| ((*url).to_owned(), laioncele_core::ImageId::of(meant)));
+    assert_eq!(found, expected.collect::<Vec<_>>());
+    let drops = [
+        ("bad_url", "relative URL without a base"),
+        ("repeated_caption", ""),
+    ];
+    assert_eq!(extract.drops(&record), pairs(&drops));
 }
