@@ -8,7 +8,7 @@ mod models;
 use std::path::{Path, PathBuf};
 
 use laioncele_core::error::chain;
-use laioncele_core::{Manifest, Step};
+use laioncele_core::{CoreError, Manifest, StageName, Step};
 use laioncele_extract_names::check_source;
 use serde::Serialize;
 
@@ -63,6 +63,7 @@ pub(crate) fn examine(
     workers: &WorkerArgs,
 ) -> Vec<Check> {
     let mut checks = settings(manifest, steps);
+    checks.extend(second_opinion(manifest));
     checks.push(source(manifest));
     checks.extend(files(manifest, steps));
     let mut weights = Weights::default();
@@ -85,6 +86,9 @@ pub(crate) fn before_run(
     let mut weights = Weights::default();
     let wanted = Wanted::by(manifest, steps)?;
     let mut checks = models::check(manifest, wanted, false, &mut weights);
+    if (steps.iter()).any(|step| step.spec().stage == StageName::MergeNames) {
+        checks.extend(second_opinion(manifest));
+    }
     checks.extend(weights.check(manifest, machine, workers));
     match checks.into_iter().find(|check| !check.ok) {
         None => Ok(weights),
@@ -99,12 +103,20 @@ pub(crate) fn before_run(
     }
 }
 
-/// The settings of each step; one entry if all are valid.
+/// Whether the language model that the manifest names can be asked.
+fn second_opinion(manifest: &Manifest) -> Option<Check> {
+    let found = laioncele_merge_names::second_opinion::check(manifest)?;
+    let found = found.map_err(|error| chain(&error));
+    Some(Check::new("merge_names.second_opinion", None, found))
+}
+
+/// The settings of each step, and what they say of its models; one entry if all are valid.
 fn settings(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
     let path = Some(manifest.path());
     let read = steps
         .iter()
-        .map(|step| (step, inputs::settings(&**step, manifest)));
+        .map(|step| (step, inputs::settings(&**step, manifest).map(drop)))
+        .map(|(step, read)| (step, read.and_then(|()| models_named(&***step, manifest))));
     let wrong: Vec<Check> = read
         .filter_map(|(step, read)| Some((step, read.err()?)))
         .map(|(step, error)| Check::new(step.spec().name, path, Err(chain(&error))))
@@ -114,6 +126,14 @@ fn settings(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
         return vec![Check::new("settings", path, Ok(text))];
     }
     wrong
+}
+
+/// Whether the manifest names all that the step loads; whether that is there others check.
+fn models_named(step: &dyn Step, manifest: &Manifest) -> Result<(), CoreError> {
+    match step.models(manifest) {
+        Err(error @ CoreError::Manifest { .. }) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The captions' files, and the columns that the manifest maps: the verdict that `run` begins with.
@@ -130,6 +150,10 @@ fn source(manifest: &Manifest) -> Check {
         if source.passed_over > 0 {
             let others = count(source.passed_over, "file");
             text += &format!("; {others} of other formats beside Parquet passed over");
+        }
+        if source.found_before > 0 {
+            let again = count(source.found_before, "file");
+            text += &format!("; {again} found again by another path, read once");
         }
         for (layout, files) in &source.layouts {
             let of = match source.layouts.len() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::UNIX_EPOCH;
@@ -89,6 +89,10 @@ impl FileDigests {
 
     fn of_file(&self, path: &Path) -> Result<Digest, CoreError> {
         let meta = fs::metadata(path).map_err(|e| CoreError::from_io(path, e))?;
+        if !meta.is_file() {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "no regular file");
+            return Err(CoreError::from_io(path, error));
+        }
         let modified_ns = meta
             .modified()
             .ok()
@@ -161,10 +165,11 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, CoreError> {
     while let Some(next) = open.pop() {
         for entry in fs::read_dir(&next).map_err(|e| CoreError::from_io(&next, e))? {
             let path = entry.map_err(|e| CoreError::from_io(&next, e))?.path();
-            if path.is_dir() {
-                open.push(path);
-            } else {
-                files.push(path);
+            match fs::metadata(&path) {
+                Ok(meta) if meta.is_dir() => open.push(path),
+                // Opening a pipe would wait for somebody who writes.
+                Ok(meta) if !meta.is_file() => {}
+                _ => files.push(path),
             }
         }
     }

@@ -270,6 +270,12 @@ fn check_source(source: &SourceSettings) -> Result<(), String> {
     if source.path.entries().is_empty() {
         return Err("[source] path: an empty list; name at least one file or folder".to_owned());
     }
+    if (source.path.entries().iter()).any(|path| path.as_os_str().is_empty()) {
+        return Err(
+            "[source] path: an empty text; name a file or folder (`.` is the manifest's own)"
+                .to_owned(),
+        );
+    }
     Ok(())
 }
 

@@ -104,11 +104,15 @@ fn score(values: Option<&Float64Array>, i: usize) -> Option<f32> {
         .filter(|v| v.is_finite())
 }
 
-/// The hash in `bytes`: text as it is, an MD5 or SHA-256 that is stored as bytes in hexadecimal
-/// digits.
+/// The hash in the bytes of a column that is not declared as text: an MD5 or SHA-256 in hexadecimal
+/// digits, unless they are such digits or a number already. That an MD5's 16 bytes are all of these
+/// happens once in 10^16.
 pub(crate) fn hash_text(bytes: &[u8]) -> String {
-    let raw = matches!(bytes.len(), 16 | 32) && !bytes.iter().all(u8::is_ascii_graphic);
-    if raw {
+    let is_written = match bytes {
+        [b'-', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        bytes => bytes.iter().all(u8::is_ascii_hexdigit),
+    };
+    if matches!(bytes.len(), 16 | 32) && !is_written {
         bytes.iter().map(|b| format!("{b:02x}")).collect()
     } else {
         String::from_utf8_lossy(bytes).into_owned()
@@ -172,7 +176,7 @@ impl BatchBuilder {
             builder.append_option(text.and_then(|text| text.trim().parse().ok()));
         }
         let hash = of(Role::Hash).filter(|h| !h.is_empty());
-        self.hash.append_option(hash.map(hash_text));
+        self.hash.append_option(hash.map(String::from_utf8_lossy));
         self.image_at.append_option(row.image_at);
         self.malformed.append_option(malformed);
     }

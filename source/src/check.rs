@@ -25,6 +25,8 @@ pub struct SourceSummary {
     pub uncounted: usize,
     /// Files of other formats that are passed over, because Parquet files lie beside them.
     pub passed_over: usize,
+    /// Files that are found twice, by different paths, and read once.
+    pub found_before: usize,
     /// Bytes of all files.
     pub bytes: u64,
     /// What was told of the files (layout and columns), and of how many.
@@ -37,9 +39,10 @@ pub struct SourceSummary {
 /// # Errors
 /// [`SourceError`] of the first file that cannot be used, or of a source that is missing or empty.
 pub fn check_source(manifest: &Manifest, needs: &[Need]) -> Result<SourceSummary, SourceError> {
-    let (shards, passed_over) = shards_and_others(manifest)?;
+    let (shards, others) = shards_and_others(manifest)?;
     let mut summary = SourceSummary {
-        passed_over,
+        passed_over: others.beside_parquet,
+        found_before: others.found_before,
         ..SourceSummary::default()
     };
     for found in check_all(&shards, manifest, needs) {

@@ -1,9 +1,10 @@
 //! CSV and TSV, record by record, whatever the bytes.
 //!
-//! CSV as RFC 4180 has it, a quoted field may hold line ends. A quote that is never closed would
-//! swallow the rest of the file: such a record is given up, its first line is malformed, and
-//! reading goes on at the next line. TSV has no quotes: captions are full of them. But a field that
-//! is quoted as a whole, as pandas writes one, is what is between the quotes.
+//! CSV as RFC 4180 has it, a quoted field may hold line ends. A quote that is never closed, or
+//! lines later by one that opens another field, would swallow what lies between: such a record is
+//! given up, its first line is malformed, and reading goes on at the next line. One that is closed
+//! but longer than a row may be is one malformed record. TSV has no quotes: captions are full of
+//! them. But a field that is quoted as a whole, as pandas writes one, is what is between the quotes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,6 +13,8 @@ use crate::lines::{Line, Lines, MAX_LINE};
 
 /// Lines that one record may have.
 const RECORD_LINES: usize = 1000;
+/// Bytes that are looked through for the end of a quote.
+const LOOK_AHEAD: usize = 64 << 20;
 
 /// A record, or why it is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,18 +75,24 @@ impl Records {
         while splitter.is_open() {
             let next = self.line()?;
             let fits = next.as_ref().and_then(|line| line.bytes.as_ref());
-            let fits = fits.filter(|b| length + b.len() < MAX_LINE && more.len() < RECORD_LINES);
-            let Some(bytes) = fits else {
-                more.extend(next);
+            let is_field = fits.is_some_and(|bytes| {
+                length += bytes.len() + 1;
+                splitter.feed(b"\n");
+                splitter.follow(bytes) && length < LOOK_AHEAD
+            });
+            more.extend(next);
+            if !is_field {
                 for line in more.into_iter().rev() {
                     self.again.push_front(line);
                 }
                 return Ok(Err("a quote that is not closed".to_owned()));
-            };
-            length += bytes.len() + 1;
-            splitter.feed(b"\n");
-            splitter.feed(bytes);
-            more.extend(next);
+            }
+        }
+        if more.len() > RECORD_LINES {
+            return Ok(Err(format!("more than {RECORD_LINES} lines in quotes")));
+        }
+        if length > MAX_LINE {
+            return Ok(Err(too_long()));
         }
         Ok(Ok(splitter.finish()))
     }
@@ -136,6 +145,18 @@ impl Splitter {
                 }
             };
         }
+    }
+
+    /// Feeds a line of a record that began on an earlier one. Says whether its quotes are closed
+    /// only where a field ends: others open a field, so that the one before was no opening one.
+    fn follow(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            if self.state == State::Closed && !matches!(byte, b',' | b'"') {
+                return false;
+            }
+            self.feed(std::slice::from_ref(byte));
+        }
+        true
     }
 
     /// Whether a quote is open.
@@ -204,9 +225,33 @@ mod tests {
             fields(text, false),
             [row(&["a", "b"]), lost, row(&["d", "e"])]
         );
+        let text = "a,\"stray\nb,c\nd,\"two words\"\n";
+        let lost = Err("a quote that is not closed".to_owned());
+        assert_eq!(
+            fields(text, false),
+            [lost, row(&["b", "c"]), row(&["d", "two words"])]
+        );
         let text = "\"two\nlines\",\"say \"\"hi\"\"\"\n\nd,\n";
         let expected = [row(&["two\nlines", "say \"hi\""]), row(&["d", ""])];
         assert_eq!(fields(text, false), expected);
+    }
+
+    #[test]
+    fn a_field_that_is_too_long_is_one_record_whatever_it_holds() {
+        let line = "http://a.example/0.jpg,Mira Castellan\n";
+        for (times, why) in [(RECORD_LINES + 1, "lines in quotes"), (0, "MiB")] {
+            let inside = match times {
+                0 => format!("{}\n", "x".repeat(1 << 19)).repeat(9),
+                times => line.repeat(times),
+            };
+            let found = fields(&format!("a,\"{inside}\"\n{line}"), false);
+            assert_eq!(found.len(), 2);
+            assert!(
+                found[0].as_ref().is_err_and(|e| e.contains(why)),
+                "{found:?}"
+            );
+            assert_eq!(found[1], row(&["http://a.example/0.jpg", "Mira Castellan"]));
+        }
     }
 
     #[test]

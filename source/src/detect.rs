@@ -146,8 +146,16 @@ fn find(
     wanted: &str,
     names: &[String],
 ) -> Result<Option<usize>, SourceError> {
-    if let Some(exact) = names.iter().position(|name| name == wanted) {
-        return Ok(Some(exact));
+    let mut exact = (0..names.len()).filter(|&i| names[i] == wanted);
+    if let Some(first) = exact.next() {
+        if exact.next().is_some() {
+            return Err(SourceError::RepeatedColumn {
+                path: path.to_owned(),
+                column: wanted.to_owned(),
+                role: role.as_str(),
+            });
+        }
+        return Ok(Some(first));
     }
     let mut alike = (0..names.len()).filter(|&i| names[i].eq_ignore_ascii_case(wanted));
     let first = alike.next();

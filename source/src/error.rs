@@ -83,6 +83,18 @@ pub enum SourceError {
         /// Another one.
         second: String,
     },
+    /// Two columns have the same name.
+    #[error(
+        "{path}: two columns are called `{column}`: rename one, or map `{role}` to another in [source.columns] (`\"\"` takes an optional one out)"
+    )]
+    RepeatedColumn {
+        /// Path of the source file.
+        path: PathBuf,
+        /// The name.
+        column: String,
+        /// Its role: a key of `[source.columns]`.
+        role: &'static str,
+    },
     /// A mapped column has a type that it cannot have.
     #[error("{path}: column `{column}`, which {mapping}: expected {expected}, found {found}")]
     ColumnType {

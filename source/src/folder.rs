@@ -24,17 +24,28 @@ pub(crate) fn holds_samples(paths: &[PathBuf]) -> bool {
 /// The samples of a folder, sorted by name.
 pub(crate) struct FolderSamples {
     folder: PathBuf,
-    /// Names of files, the last first.
-    names: Vec<String>,
+    /// Names of files, the last first, and whether each is a regular one.
+    names: Vec<(String, bool)>,
 }
 
 impl FolderSamples {
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let mut names = Vec::new();
         for entry in fs::read_dir(folder)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if part_of(&name).is_some() {
-                names.push(name);
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let mut kind = entry.file_type()?;
+            if part_of(&name).is_none() {
+                continue;
+            }
+            if kind.is_symlink() {
+                kind = match fs::metadata(entry.path()) {
+                    Ok(meta) => meta.file_type(),
+                    Err(_) => kind,
+                };
+            }
+            if !kind.is_dir() {
+                names.push((name, kind.is_file()));
             }
         }
         names.sort_unstable_by(|a, b| b.cmp(a));
@@ -46,7 +57,7 @@ impl FolderSamples {
     pub(crate) fn next(&mut self) -> io::Result<Option<Sample>> {
         let mut sample = Sample::default();
         let mut begun = false;
-        while let Some(name) = self.names.last() {
+        while let Some((name, is_regular)) = self.names.last() {
             let Some((of, kind)) = part_of(name) else {
                 break;
             };
@@ -64,6 +75,8 @@ impl FolderSamples {
                 Ok(())
             };
             match kind {
+                // Opening a pipe would wait for somebody who writes.
+                _ if !is_regular => sample.fault = Some(format!("{name} is no regular file")),
                 Kind::Image => {
                     sample.image.get_or_insert_with(|| name.clone());
                 }

@@ -5,7 +5,7 @@
 //! with the bytes behind it, and with it the keys of what reads them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -152,7 +152,12 @@ fn read_file(folder: &Path, name: &str, address: &str, max_bytes: u64) -> Found 
         return changed(address, "no file's name");
     }
     let mut bytes = Vec::new();
-    let read = File::open(folder.join(name)).and_then(|file| {
+    let path = folder.join(name);
+    // Opening a pipe would wait for somebody who writes.
+    if fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+        return changed(address, "no regular file");
+    }
+    let read = File::open(path).and_then(|file| {
         let length = file.metadata()?.len();
         file.take(max_bytes.saturating_add(1))
             .read_to_end(&mut bytes)?;

@@ -33,6 +33,8 @@ pub(crate) struct ParquetFile {
     metadata: ArrowReaderMetadata,
     pub(crate) detected: Detected,
     pub(crate) names: Vec<String>,
+    /// Whether each column is declared as text.
+    texts: Vec<bool>,
 }
 
 impl ParquetFile {
@@ -61,6 +63,7 @@ impl ParquetFile {
             metadata,
             detected,
             names,
+            texts,
         })
     }
 
@@ -84,6 +87,8 @@ impl ParquetFile {
         let metadata = self.metadata.metadata();
         let mask = ProjectionMask::roots(metadata.file_metadata().schema_descr(), numbers);
         let batch_rows = batch_rows(metadata, &mask);
+        let hash = self.detected.columns.get(&Role::Hash);
+        let hash_is_text = hash.is_some_and(|number| self.texts[*number]);
         let has_images = self.detected.columns.contains_key(&Role::Image);
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata)
             .with_projection(mask)
@@ -92,6 +97,7 @@ impl ParquetFile {
         Ok(ParquetBatches {
             reader,
             columns,
+            hash_is_text,
             origin: has_images.then_some(origin),
             row: 0,
         })
@@ -290,6 +296,7 @@ pub(crate) struct ParquetBatches {
     reader: ParquetRecordBatchReader,
     /// Role → the file's name of the column.
     columns: BTreeMap<Role, String>,
+    hash_is_text: bool,
     /// What stands before the place of an image; none where the file holds no images.
     origin: Option<String>,
     row: u64,
@@ -303,7 +310,7 @@ impl Iterator for ParquetBatches {
         Some(batch.and_then(|batch| {
             let first = self.row;
             self.row += batch.num_rows() as u64;
-            let mut typed = typed(&batch, &self.columns)?;
+            let mut typed = typed(&batch, &self.columns, self.hash_is_text)?;
             if self.origin.is_some() {
                 // Where images were tried, no status is no success.
                 let status = typed.status.take();
@@ -318,7 +325,11 @@ impl Iterator for ParquetBatches {
     }
 }
 
-fn typed(batch: &RecordBatch, columns: &BTreeMap<Role, String>) -> Result<SourceBatch, ArrowError> {
+fn typed(
+    batch: &RecordBatch,
+    columns: &BTreeMap<Role, String>,
+    hash_is_text: bool,
+) -> Result<SourceBatch, ArrowError> {
     let column = |role: Role| batch.column_by_name(columns.get(&role)?);
     let bytes = |role| -> Option<BinaryArray> {
         column(role).and_then(|c| c.as_binary_opt::<i32>()).cloned()
@@ -335,7 +346,9 @@ fn typed(batch: &RecordBatch, columns: &BTreeMap<Role, String>) -> Result<Source
         caption: bytes(Role::Caption),
         nsfw: bytes(Role::Nsfw),
         status: bytes(Role::Status),
-        hash: column(Role::Hash).map(hashes).transpose()?,
+        hash: column(Role::Hash)
+            .map(|values| hashes(values, hash_is_text))
+            .transpose()?,
         width: number(Role::Width)?,
         height: number(Role::Height)?,
         punsafe: number(Role::Punsafe)?,
@@ -346,9 +359,15 @@ fn typed(batch: &RecordBatch, columns: &BTreeMap<Role, String>) -> Result<Source
     })
 }
 
-/// Hashes as text: see [`hash_text`]; numbers as they are.
-fn hashes(values: &ArrayRef) -> Result<StringArray, ArrowError> {
+/// Hashes as text: what `is_text` and numbers as they are, bytes as [`hash_text`] has them.
+fn hashes(values: &ArrayRef, is_text: bool) -> Result<StringArray, ArrowError> {
     if let Some(bytes) = values.as_binary_opt::<i32>() {
+        if is_text {
+            return Ok(bytes
+                .iter()
+                .map(|v| v.map(String::from_utf8_lossy))
+                .collect());
+        }
         return Ok(bytes.iter().map(|v| v.map(hash_text)).collect());
     }
     if let Some(bytes) = values.as_fixed_size_binary_opt() {

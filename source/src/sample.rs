@@ -50,6 +50,8 @@ pub(crate) struct Sample {
     pub(crate) text: Option<Result<Vec<u8>, String>>,
     /// Where the image is, in its shard.
     pub(crate) image: Option<String>,
+    /// What else is wrong with it.
+    pub(crate) fault: Option<String>,
 }
 
 impl Sample {
@@ -62,6 +64,9 @@ impl Sample {
     }
 
     fn values(&self, keys: &Keys) -> Result<Values, String> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
         let mut values = match &self.json {
             Some(json) => json::values(json.as_ref().map_err(Clone::clone)?, keys)?,
             None if self.text.is_some() => Values::default(),

@@ -131,11 +131,20 @@ pub fn shards(manifest: &Manifest) -> Result<Vec<SourceShard>, CoreError> {
     Ok(shards_and_others(manifest)?.0)
 }
 
-/// The shards, and how many files of known formats are passed over because of Parquet files beside them.
+/// Files that are not read, by why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NotRead {
+    /// Files of known formats beside Parquet files.
+    pub(crate) beside_parquet: usize,
+    /// Files that were found before by another path.
+    pub(crate) found_before: usize,
+}
+
+/// The shards, and how many files beside them are not read.
 pub(crate) fn shards_and_others(
     manifest: &Manifest,
-) -> Result<(Vec<SourceShard>, usize), CoreError> {
-    let (mut shards, mut paths, mut others) = (Vec::new(), BTreeSet::new(), 0);
+) -> Result<(Vec<SourceShard>, NotRead), CoreError> {
+    let (mut shards, mut paths, mut others) = (Vec::new(), BTreeSet::new(), NotRead::default());
     for (number, written) in manifest.source.path.entries().iter().enumerate() {
         let entry = manifest.resolve(written);
         let found = found_in(&entry, reading(manifest)).map_err(|error| match error {
@@ -143,18 +152,21 @@ pub(crate) fn shards_and_others(
             error => error,
         });
         let (mut found, passed_over) = found?;
-        others += passed_over;
+        others.beside_parquet += passed_over;
         if found.is_empty() {
             return Err(CoreError::EmptySource { path: entry });
         }
         found.sort();
         for file in found {
-            // What two entries share is read once.
-            if paths.insert(file.path.clone()) {
-                let partition = Partition::shard(&name(&file, (number > 0).then_some(written)));
-                let path = file.path;
-                shards.push(SourceShard { partition, path });
+            // What two entries share is read once, also where a link leads to it.
+            let real = file.path.canonicalize();
+            if !paths.insert(real.unwrap_or_else(|_| file.path.clone())) {
+                others.found_before += 1;
+                continue;
             }
+            let partition = Partition::shard(&name(&file, (number > 0).then_some(written)));
+            let path = file.path;
+            shards.push(SourceShard { partition, path });
         }
     }
     distinct(&shards).map_err(|reason| manifest.error(reason))?;
@@ -252,6 +264,7 @@ fn found_in(entry: &Path, reading: Reading) -> Result<(Vec<Found>, usize), CoreE
         if meta.is_dir() {
             walk.folder(entry, Path::new(""))?;
         } else {
+            refuse_pipe(entry, &meta)?;
             // A file that the manifest names is read, whatever it is called.
             let format = match reading {
                 Reading::Urls => {
@@ -340,6 +353,32 @@ fn is_hidden(path: &Path) -> bool {
     name.starts_with(['.', '_']) || ends.iter().any(|end| name.ends_with(end))
 }
 
+/// The folders and the files in `folder`, links followed, without hidden ones.
+fn entries(folder: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (mut folders, mut files) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if is_hidden(&path) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        let is_folder = kind.is_dir() || (kind.is_symlink() && path.is_dir());
+        if is_folder { &mut folders } else { &mut files }.push(path);
+    }
+    Ok((folders, files))
+}
+
+/// Opening a pipe waits for somebody who writes, a device may never end.
+fn refuse_pipe(path: &Path, meta: &fs::Metadata) -> Result<(), CoreError> {
+    if meta.is_file() {
+        return Ok(());
+    }
+    let what = "a pipe, socket or device: only regular files are read";
+    let error = io::Error::new(io::ErrorKind::InvalidInput, what);
+    Err(CoreError::from_io(path, error))
+}
+
 struct Walk {
     found: Vec<Found>,
     /// The folders that are being read, links followed.
@@ -353,6 +392,10 @@ impl Walk {
             return self.folder(path, below);
         }
         if let Some((format, _)) = Format::of(path) {
+            // Of a link that leads nowhere the check of the file speaks.
+            if let Ok(meta) = fs::metadata(path) {
+                refuse_pipe(path, &meta)?;
+            }
             self.found.push(Found {
                 path: path.to_owned(),
                 below: below.to_owned(),
@@ -370,14 +413,9 @@ impl Walk {
         if self.above.contains(&real) || self.above.len() >= DEPTH {
             return Ok(());
         }
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(folder).map_err(|e| CoreError::from_io(folder, e))? {
-            let path = entry.map_err(|e| CoreError::from_io(folder, e))?.path();
-            if !is_hidden(&path) {
-                paths.push(path);
-            }
-        }
-        if self.reading == Reading::Samples && folder::holds_samples(&paths) {
+        let (folders, files) = entries(folder).map_err(|e| CoreError::from_io(folder, e))?;
+        let holds_samples = self.reading == Reading::Samples && folder::holds_samples(&files);
+        if holds_samples {
             let below = match below.as_os_str().is_empty() {
                 true => PathBuf::from(folder.file_name().unwrap_or_default()),
                 false => below.to_owned(),
@@ -387,12 +425,13 @@ impl Walk {
                 below,
                 format: Format::Folder,
             });
-            return Ok(());
         }
         self.above.push(real);
-        for path in paths {
+        // A folder of samples is a shard; what other files lie in it is none of its samples.
+        let files = files.iter().filter(|_| !holds_samples);
+        for path in folders.iter().chain(files) {
             let below = below.join(path.file_name().unwrap_or_default());
-            self.add(&path, &below)?;
+            self.add(path, &below)?;
         }
         self.above.pop();
         Ok(())

@@ -74,7 +74,7 @@ impl TarSamples {
     /// A damaged archive, or what the file system says.
     pub(crate) fn next(&mut self) -> io::Result<Option<Sample>> {
         let mut sample = Sample::default();
-        let mut begun = false;
+        let (mut begun, mut ends) = (false, Vec::new());
         loop {
             let member = match self.waiting.take() {
                 Some(member) => Some(member),
@@ -84,7 +84,9 @@ impl TarSamples {
             let Some((name, kind)) = part_of(&member.name) else {
                 continue;
             };
-            if begun && name != sample.name {
+            let end = member.name[name.len()..].to_ascii_lowercase();
+            // A second file of one name and kind is of another sample with the same key.
+            if begun && (name != sample.name || ends.contains(&end)) {
                 self.waiting = Some(member);
                 break;
             }
@@ -92,6 +94,7 @@ impl TarSamples {
                 name.clone_into(&mut sample.name);
                 begun = true;
             }
+            ends.push(end);
             match kind {
                 Kind::Image => {
                     let place = || format!("{}+{}", member.at, member.size);
@@ -164,21 +167,25 @@ impl TarSamples {
         }
     }
 
-    /// The header at `next`, none at the end.
+    /// The header at `next` or behind the blocks of zeros there, none at the end. Zeros end an
+    /// archive, but another one may have been written behind it.
     fn header(&mut self) -> io::Result<Option<Header>> {
-        if self.next == self.length {
-            return Ok(None);
-        }
-        if self.length - self.next.min(self.length) < BLOCK {
-            return Err(damaged(format!("cut off at byte {}", self.length)));
-        }
-        let block = self.read(self.next, BLOCK)?;
-        if block.iter().all(|b| *b == 0) {
-            return Ok(None);
-        }
-        match header_of(&block) {
-            Some(header) => Ok(Some(header)),
-            None => Err(damaged(format!("no tar header at byte {}", self.next))),
+        loop {
+            if self.next == self.length {
+                return Ok(None);
+            }
+            if self.length - self.next.min(self.length) < BLOCK {
+                return Err(damaged(format!("cut off at byte {}", self.length)));
+            }
+            let block = self.read(self.next, BLOCK)?;
+            if block.iter().all(|b| *b == 0) {
+                self.next += BLOCK;
+                continue;
+            }
+            return match header_of(&block) {
+                Some(header) => Ok(Some(header)),
+                None => Err(damaged(format!("no tar header at byte {}", self.next))),
+            };
         }
     }
 
@@ -274,6 +281,38 @@ mod tests {
         assert_eq!(found[0].image.as_deref(), Some("512+5"));
         assert_eq!(&bytes[512..517], b"image");
         assert_eq!(found[1].text, Some(Ok(b"1".to_vec())));
+    }
+
+    #[test]
+    fn no_sample_is_lost_behind_an_end_or_under_a_key_that_was_there() {
+        let files = ["0.jpg", "0.json", "0.jpg", "0.png", "0.txt", "0.jpg"];
+        let mut bytes = archive(&files.map(|name| (name, name.as_bytes())));
+        bytes.extend(archive(&[("1.jpg", b"image"), ("1.txt", b"x")]));
+        let found = samples(&bytes).expect("samples");
+        let found: Vec<_> = found
+            .iter()
+            .map(|s| {
+                (
+                    s.name.as_str(),
+                    s.image.is_some(),
+                    s.json.is_some(),
+                    s.text.is_some(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("0", true, true, false),
+            ("0", true, false, true),
+            ("0", true, false, false),
+            ("1", true, false, true),
+        ];
+        assert_eq!(found, expected);
+        bytes.extend([1; BLOCK as usize]);
+        assert!(
+            samples(&bytes)
+                .expect_err("no archive")
+                .contains("no tar header")
+        );
     }
 
     #[test]

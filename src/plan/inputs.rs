@@ -41,6 +41,12 @@ pub fn gather(
                 source.passed_over
             );
         }
+        if source.found_before > 0 {
+            tracing::warn!(
+                "[source] path: {} files are found again by another path, as through a link; each is read once",
+                source.found_before
+            );
+        }
     }
     let shards = shards
         .iter()

@@ -79,6 +79,22 @@ fn doctor_prints_a_line_for_everything_missing() {
 }
 
 #[test]
+fn doctor_misses_what_a_run_would_miss() {
+    let opinion = "\n[merge_names.second_opinion]\nurl = \"http://127.0.0.1:9\"\nmodel = \"m\"\napi_key_env = \"LAIONCELE_NO_SUCH_KEY\"\n";
+    let text = FRAME.replace("references = \"references\"", "") + opinion;
+    let sandbox = Sandbox::with_manifest(&text).with_runtime();
+    let ended = sandbox.run(&["doctor", "--manifest", "manifest.toml", "--json"]);
+    let checks: Vec<Value> = serde_json::from_str(&stdout(&ended)).expect("JSON");
+    assert_eq!(
+        failed(&checks),
+        ["generate-samples", "merge_names.second_opinion", "source"]
+    );
+    let details: Vec<&str> = checks.iter().filter_map(|check| check["detail"].as_str()).collect();
+    assert!(details.iter().any(|d| d.contains("[generate_samples] references is missing")));
+    assert!(details.iter().any(|d| d.contains("LAIONCELE_NO_SUCH_KEY")));
+}
+
+#[test]
 fn doctor_finds_truncated_weights() {
     let sandbox = Sandbox::new().with_runtime();
     let models = sandbox.join("copy");

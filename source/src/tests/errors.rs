@@ -81,6 +81,20 @@ fn columns_that_are_missing_or_could_be_two_are_named() {
     let text = source.error();
     assert!(text.contains("`URL` and `Url` could both be"), "{text}");
 
+    let source = Source::new();
+    source.write(
+        "0.csv",
+        b"url,caption,width,width\nhttp://a.example/0.jpg,x,1,2\n",
+    );
+    let error = source.error();
+    assert!(error.contains("two columns are called `width`"), "{error}");
+    let source = Source::with("path = \"captions\"\ncolumns = { width = \"\" }");
+    source.write(
+        "0.csv",
+        b"url,caption,width,width\nhttp://a.example/0.jpg,x,1,2\n",
+    );
+    assert_eq!(source.rows()[0].width, None);
+
     // The first name that would do is enough; it does not matter what the others could be.
     let source = Source::new();
     let text = || texts(&["x"]);

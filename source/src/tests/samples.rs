@@ -186,6 +186,33 @@ fn samples_that_are_not_whole_are_malformed_or_say_their_status() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_costs_its_sample_and_folders_in_folders_are_read() {
+    let source = Source::new();
+    for (name, bytes) in files() {
+        source.write(&format!("00000/{name}"), &bytes);
+        source.write(&format!("00000/d.jpg/{name}"), &bytes);
+    }
+    let _socket = std::os::unix::net::UnixListener::bind(source.join("captions/00000/7.jpg"))
+        .expect("a socket");
+    source.write("00000/7.txt", b"Mira Castellan");
+    let rows = source.rows();
+    assert_eq!(rows.len(), 7);
+    let faults: Vec<_> = rows
+        .iter()
+        .filter_map(|row| row.malformed.as_deref())
+        .collect();
+    assert_eq!(faults, ["sample 7: 7.jpg is no regular file"]);
+    let images = SourceImages::open(&source.manifest()).expect("images");
+    let address = rows[0].image_at.as_deref().expect("an address");
+    let (origin, _) = address.rsplit_once('#').expect("a place");
+    let found = images.read(&[&format!("{origin}#7.jpg")], 10_000);
+    assert!(
+        matches!(&found[0], Err(ImageError::Changed { reason, .. }) if reason.contains("regular"))
+    );
+}
+
 #[test]
 fn a_manifest_that_maps_the_columns_reads_the_metadata_as_before() {
     let source =

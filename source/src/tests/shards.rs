@@ -1,5 +1,7 @@
 //! Which files are read, and what they are called.
 
+use laioncele_core::error::chain;
+
 use super::*;
 
 fn names(source: &Source) -> Vec<String> {
@@ -111,6 +113,42 @@ fn circles_of_links_end() {
     std::os::unix::fs::symlink(source.join("captions"), source.join("captions/a/up"))
         .expect("linked");
     assert_eq!(names(&source).len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_two_paths_is_read_once() {
+    let source = Source::with("path = [\"captions\", \"./captions/../captions/a\", \"link\"]");
+    put(&source, "a/0.parquet");
+    put(&source, "1.parquet");
+    std::os::unix::fs::symlink(source.join("captions"), source.join("link")).expect("linked");
+    std::os::unix::fs::symlink(
+        source.join("captions/1.parquet"),
+        source.join("captions/2.parquet"),
+    )
+    .expect("linked");
+    assert_eq!(names(&source).len(), 2);
+    assert_eq!(source.summary().found_before, 4);
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_sockets_are_named_and_not_opened() {
+    use std::os::unix::net::UnixListener;
+    let source = Source::new();
+    put(&source, "0.parquet");
+    let _socket = UnixListener::bind(source.join("captions/1.parquet")).expect("a socket");
+    let error = chain(&shards(&source.manifest()).expect_err("no file"));
+    assert!(
+        error.contains("1.parquet") && error.contains("only regular files"),
+        "{error}"
+    );
+    let named = Source {
+        settings: "path = \"captions/1.parquet\"".to_owned(),
+        ..source
+    };
+    let error = chain(&shards(&named.manifest()).expect_err("no file"));
+    assert!(error.contains("only regular files"), "{error}");
 }
 
 #[test]

@@ -202,6 +202,14 @@ impl Endpoint {
     }
 }
 
+/// Whether the key that the settings name is there.
+///
+/// # Errors
+/// [`SecondOpinionError::Key`].
+pub(super) fn check_key(settings: &SecondOpinionSettings) -> Result<(), SecondOpinionError> {
+    headers(settings).map(drop)
+}
+
 fn headers(settings: &SecondOpinionSettings) -> Result<HeaderMap, SecondOpinionError> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
