@@ -2,8 +2,8 @@
 //!
 //! For each word the lists and the corpus tell how frequent it is as a given name, as a surname, in
 //! ordinary text, and in names of places and brands (see [`Entry`]). The differences of these
-//! logarithms are the evidence; a logistic regression on half of the labelled mentions gave their
-//! weights (`tools/name-evidence/README.md`).
+//! logarithms are the evidence; a logistic regression on labelled mentions gave their weights
+//! (`tools/name-evidence/README.md`).
 
 use super::bare::without_marks;
 use super::lexicon::{LEXICON, stems};
@@ -18,23 +18,32 @@ const OUT_OF_PLACE: (i32, i32) = (4, 3);
 /// A word below this digit is rare: 10^-5.5.
 const RARE: i32 = 14;
 /// Weights, in nats; those of frequencies are per decade.
-const BIAS: f32 = 0.10;
-const FIRST_AGAINST_ORDINARY: f32 = 1.11;
-const LAST_AGAINST_ORDINARY: f32 = 1.32;
-const FIRST_KNOWN: f32 = 0.71;
-const LAST_KNOWN: f32 = 0.06;
-const WEAKER_OF_BOTH: f32 = -0.60;
-const FIRST_UNKNOWN: f32 = 0.60;
-const LAST_UNKNOWN: f32 = 0.16;
-const INITIALS_FIRST: f32 = 2.81;
-const WHOLE_THING: f32 = -2.69;
-const THINGS: f32 = -3.35;
-const LASTING_TITLE: f32 = 1.60;
+const BIAS: f32 = -1.85;
+const FIRST_AGAINST_ORDINARY: f32 = 0.70;
+const LAST_AGAINST_ORDINARY: f32 = 0.59;
+const FIRST_KNOWN: f32 = 0.97;
+const LAST_KNOWN: f32 = 0.56;
+const WEAKER_OF_BOTH: f32 = -0.36;
+const FIRST_UNKNOWN: f32 = 0.45;
+const LAST_UNKNOWN: f32 = -0.28;
+const INITIALS_FIRST: f32 = 2.61;
+const WHOLE_THING: f32 = -2.20;
+const THINGS: f32 = -1.66;
+const LASTING_TITLE: f32 = 2.06;
 /// Of an unknown word, and of a rare one.
-const LETTERS_OF_FIRST: (f32, f32) = (0.48, 0.12);
-const LETTERS_OF_LAST: (f32, f32) = (0.41, 0.57);
-const ROLE_FIRST: f32 = 1.07;
-const PLACE: (f32, f32) = (-0.48, -0.41);
+const LETTERS_OF_FIRST: (f32, f32) = (0.30, 0.0);
+const LETTERS_OF_LAST: (f32, f32) = (0.43, 0.46);
+const ROLE_FIRST: f32 = 1.53;
+/// Of the first word and of the last one.
+const PLACE: (f32, f32) = (-0.62, -0.30);
+const NOT_ORDINARY: (f32, f32) = (1.01, 1.70);
+const LISTED_GIVEN: (f32, f32) = (0.78, 0.71);
+/// Of the first word where it is no given name.
+const LISTED_SURNAME: (f32, f32) = (-0.46, 0.67);
+const LISTED_THING: (f32, f32) = (-0.48, -1.41);
+const LISTED_COMMON: (f32, f32) = (0.64, -0.34);
+/// Of the first word as a surname, of the last one as a given name.
+const ELSEWHERE: (f32, f32) = (-0.15, -0.56);
 
 /// How frequent a word is in each of its uses; quarters of a decade.
 #[derive(Clone, Copy)]
@@ -165,17 +174,37 @@ pub(super) fn log_odds(case: &Case, first: (&str, Entry), last: (&str, Entry)) -
         sum += by_letters(last.0, &l, l.last, LAST_UNKNOWN, LETTERS_OF_LAST);
     }
     sum += PLACE.0 * decades(f.place - UNLISTED) + PLACE.1 * decades(l.place - UNLISTED);
-    for (weight, holds) in [
+    let beyond = |digit: u8| decades(i32::from(digit).max(UNLISTED) - UNLISTED);
+    sum += ELSEWHERE.0 * beyond(first.1.surname) + ELSEWHERE.1 * beyond(last.1.given);
+    sum + total([
         (WHOLE_THING, case.whole_thing),
         (THINGS, case.things),
-        (LASTING_TITLE, first.1.is(list::LASTING_TITLE)),
-        (ROLE_FIRST, first.1.is(list::ROLE)),
-    ] {
-        if holds {
-            sum += weight;
-        }
-    }
-    sum
+        (NOT_ORDINARY.0, f.ordinary <= UNLISTED),
+        (NOT_ORDINARY.1, l.ordinary <= UNLISTED),
+    ]) + by_lists(first.1, last.1)
+}
+
+/// What the lists that the first and the last word stand in say, whatever their frequencies.
+fn by_lists(first: Entry, last: Entry) -> f32 {
+    let first_as_surname = first.is(list::SURNAME) && !first.is(list::GIVEN);
+    total([
+        (LASTING_TITLE, first.is(list::LASTING_TITLE)),
+        (ROLE_FIRST, first.is(list::ROLE)),
+        (LISTED_GIVEN.0, first.is(list::GIVEN)),
+        (LISTED_GIVEN.1, last.is(list::GIVEN)),
+        (LISTED_SURNAME.0, first_as_surname),
+        (LISTED_SURNAME.1, last.is(list::SURNAME)),
+        (LISTED_THING.0, first.is(list::THING)),
+        (LISTED_THING.1, last.is(list::THING)),
+        (LISTED_COMMON.0, first.is(list::COMMON)),
+        (LISTED_COMMON.1, last.is(list::COMMON)),
+    ])
+}
+
+/// The sum of the weights of what holds.
+fn total<const N: usize>(evidence: [(f32, bool); N]) -> f32 {
+    let holding = evidence.into_iter().filter(|(_, holds)| *holds);
+    holding.map(|(weight, _)| weight).sum()
 }
 
 /// What the letters of a word say where the lists know nothing or little of it; `weights` are for
@@ -208,6 +237,11 @@ pub(super) fn trails(before: (&str, Entry), word: (&str, Entry)) -> bool {
     if other.unknown {
         return surname && letters(word.0) < UNLIKE_NAMES;
     }
+    // `Audrey Tautou Amelie`: a given name and no surname, where the surname was.
+    let [given, as_surname] = [word.1.given, word.1.surname].map(i32::from);
+    if surname && !word.1.is(list::SURNAME) && given - as_surname.max(UNLISTED) >= NAME_MARGIN {
+        return true;
+    }
     let margin = other.ordinary.max(other.place - OUT_OF_PLACE.0) - other.last;
     margin
         >= if surname {
@@ -225,4 +259,4 @@ const NAME_MARGIN: i32 = 4;
 const AFTER_SURNAME: i32 = 1;
 const AFTER_GIVEN_NAME: i32 = 6;
 /// What the letters of an unknown third word say of it, in nats.
-const UNLIKE_NAMES: f32 = -2.0;
+const UNLIKE_NAMES: f32 = -0.5;

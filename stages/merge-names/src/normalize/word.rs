@@ -96,7 +96,13 @@ impl Word {
     }
 
     pub(super) fn is_leading(&self) -> bool {
-        self.is(list::LEADING)
+        self.is(list::LEADING) && !self.is_spelled_out()
+    }
+
+    /// Initials that would be a title without the dot between them: `M.S.` is no `Ms.`.
+    fn is_spelled_out(&self) -> bool {
+        matches!(self.bare.as_str(), "ms" | "mr" | "dr" | "st")
+            && self.written.matches('.').count() == 2
     }
 
     pub(super) fn is_lasting_title(&self) -> bool {

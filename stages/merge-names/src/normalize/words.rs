@@ -22,6 +22,7 @@ pub(super) fn read_words(text: &str, knowledge: &Knowledge) -> Result<Spelling, 
     let mut words = split_words(text, knowledge)?;
     let possessive = cut_possessive(&mut words, knowledge)?;
     let mixed_text = words.iter().any(Word::is_small) && words.iter().any(|w| !w.is_small());
+    cut_credit(&mut words);
     cut_digits(&mut words, knowledge);
     cut_leading(&mut words, mixed_text);
     cut_trailing(&mut words, mixed_text)?;
@@ -190,6 +191,14 @@ fn cut_digits(words: &mut Vec<Word>, knowledge: &Knowledge) {
     }
 }
 
+/// `Photography by Priscilla Falk` → `Priscilla Falk`.
+fn cut_credit(words: &mut Vec<Word>) {
+    let by = words.iter().rposition(|w| w.bare == "by");
+    if let Some(at) = by.filter(|at| at + 2 < words.len()) {
+        words.drain(..=at);
+    }
+}
+
 /// Cuts titles, roles and other words before the name.
 fn cut_leading(words: &mut Vec<Word>, mixed_text: bool) {
     let is_role = |w: &Word| {
@@ -224,6 +233,9 @@ fn is_lead_word(words: &[Word], mixed_text: bool) -> bool {
             && rest_is_name
             && !words[words.len() - 1].is_thing()
             && !first.is_given_name();
+    }
+    if first.bare == "a" && (first.written == "A." || (first.written == "A" && next.is_initial())) {
+        return false;
     }
     if first.is_leading() {
         // `Singer Adele` is a role and a given name, `Singer Sargent` a surname and another.

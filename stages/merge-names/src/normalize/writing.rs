@@ -69,7 +69,10 @@ fn write_word(word: &Word, i: usize, total: usize, mixed_text: bool) -> String {
         "sr" | "snr" if i > 1 => return "Sr.".to_owned(),
         _ => {}
     }
-    if i > 0 && word.is_small() && word.is_particle() {
+    // `Ngũgĩ wa Thiong'o`: a short word that is no name keeps its small letters between others.
+    let is_small_particle = word.is_particle()
+        || (mixed_text && i + 1 < total && written.chars().count() <= 3 && !word.is_name_word());
+    if i > 0 && word.is_small() && is_small_particle {
         return written.to_owned();
     }
     if word.is_initial() {
