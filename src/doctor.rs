@@ -105,7 +105,7 @@ pub(crate) fn before_run(
 
 /// Whether the language model that the manifest names can be asked.
 fn second_opinion(manifest: &Manifest) -> Option<Check> {
-    let found = laioncele_merge_names::second_opinion::check(manifest)?;
+    let found = laioncele_merge_names::check_second_opinion(manifest)?;
     let found = found.map_err(|error| chain(&error));
     Some(Check::new("merge_names.second_opinion", None, found))
 }

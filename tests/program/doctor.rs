@@ -89,8 +89,15 @@ fn doctor_misses_what_a_run_would_miss() {
         failed(&checks),
         ["generate-samples", "merge_names.second_opinion", "source"]
     );
-    let details: Vec<&str> = checks.iter().filter_map(|check| check["detail"].as_str()).collect();
-    assert!(details.iter().any(|d| d.contains("[generate_samples] references is missing")));
+    let details: Vec<&str> = checks
+        .iter()
+        .filter_map(|check| check["detail"].as_str())
+        .collect();
+    assert!(
+        details
+            .iter()
+            .any(|d| d.contains("[generate_samples] references is missing"))
+    );
     assert!(details.iter().any(|d| d.contains("LAIONCELE_NO_SUCH_KEY")));
 }
 

@@ -15,8 +15,23 @@ use crate::merge::doubtful_pairs;
 use crate::merge_spellings::exclusion_keys;
 use crate::normalize::Normalizer;
 use crate::normalized::{Normalized, Reader, evidence};
-use crate::second_opinion::{Account, Answers, Question, ask};
+use crate::second_opinion::{Account, Answers, Question, SecondOpinionError, ask, check_key};
 use crate::settings::Settings;
+
+/// Whether the model of `[merge_names.second_opinion]` can be asked, as far as the environment tells
+/// without asking it; none where nobody is to be asked.
+pub fn check_second_opinion(manifest: &Manifest) -> Option<Result<String, SecondOpinionError>> {
+    // What is wrong with the section the check of the settings says.
+    let asked = Settings::from_manifest(manifest).ok()?.second_opinion?;
+    if asked.dry_run {
+        return None;
+    }
+    let found = match &asked.api_key_env {
+        Some(variable) => format!("{}, with the key in {variable}", asked.url),
+        None => asked.url.clone(),
+    };
+    Some(check_key(&asked).map(|()| found))
+}
 
 pub(crate) struct AskSecondOpinion;
 

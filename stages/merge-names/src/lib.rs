@@ -29,6 +29,7 @@ mod words;
 
 use laioncele_core::Step;
 
+pub use ask_second_opinion::check_second_opinion;
 pub use settings::Settings;
 
 /// The steps of this stage.

@@ -18,7 +18,7 @@ const OUT_OF_PLACE: (i32, i32) = (4, 3);
 /// A word below this digit is rare: 10^-5.5.
 const RARE: i32 = 14;
 /// Weights, in nats; those of frequencies are per decade.
-const BIAS: f32 = -1.85;
+const BIAS: f32 = -1.40;
 const FIRST_AGAINST_ORDINARY: f32 = 0.70;
 const LAST_AGAINST_ORDINARY: f32 = 0.59;
 const FIRST_KNOWN: f32 = 0.97;

@@ -206,7 +206,7 @@ impl Endpoint {
 ///
 /// # Errors
 /// [`SecondOpinionError::Key`].
-pub(super) fn check_key(settings: &SecondOpinionSettings) -> Result<(), SecondOpinionError> {
+pub(crate) fn check_key(settings: &SecondOpinionSettings) -> Result<(), SecondOpinionError> {
     headers(settings).map(drop)
 }
 

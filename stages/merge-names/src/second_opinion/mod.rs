@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use laioncele_core::{Cache, Digest, Manifest};
+use laioncele_core::{Cache, Digest};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -28,27 +28,11 @@ use cache::AnswerCache;
 use endpoint::{Completion, Endpoint};
 use question::{INSTRUCTIONS, controls};
 
-use crate::settings::Settings;
-
 pub(crate) use answers::Answers;
 pub use endpoint::SecondOpinionError;
+pub(crate) use endpoint::check_key;
 pub use question::{Answer, Question};
 pub use settings::SecondOpinionSettings;
-
-/// Whether the model of `[merge_names.second_opinion]` can be asked, as far as the environment tells
-/// without asking it; none where nobody is to be asked.
-pub fn check(manifest: &Manifest) -> Option<Result<String, SecondOpinionError>> {
-    // What is wrong with the section the check of the settings says.
-    let asked = Settings::from_manifest(manifest).ok()?.second_opinion?;
-    if asked.dry_run {
-        return None;
-    }
-    let found = match &asked.api_key_env {
-        Some(variable) => format!("{}, with the key in {variable}", asked.url),
-        None => asked.url.clone(),
-    };
-    Some(endpoint::check_key(&asked).map(|()| found))
-}
 
 /// Characters of a token, about, where the server does not count.
 const CHARACTERS_PER_TOKEN: u64 = 4;
