@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use laioncele_core::DropReason;
+use laioncele_core::url::as_meant;
 use url::{Host, ParseError, Url};
 
 use crate::address::is_blocked;
@@ -120,7 +121,7 @@ impl Target {
 
 /// The spellings of a url in the order in which they are asked for: as it is written, then with HTML's `&amp;` decoded,
 /// once and once more. A numeric entity (`&#38;`) is decoded at once: as it is written, `#` would cut the url there, and
-/// nobody means that.
+/// nobody means that. Last what it means by the rule that ids are made by.
 pub(crate) fn spellings(written: &str) -> Vec<String> {
     let mut all = vec![replace_ignoring_case(
         &replace_ignoring_case(written, "&#38;", "&"),
@@ -134,6 +135,10 @@ pub(crate) fn spellings(written: &str) -> Vec<String> {
             break;
         }
         all.push(decoded);
+    }
+    let meant = as_meant(written);
+    if all.iter().all(|known| *known != meant) {
+        all.push(meant.into_owned());
     }
     all
 }
@@ -356,6 +361,7 @@ mod tests {
         assert_eq!(spellings("http://a/x?a&AMP;amp;b").len(), 3);
         assert_eq!(spellings("http://a/x?a&#38;b&#X26;c"), ["http://a/x?a&b&c"]);
         assert_eq!(spellings("http://a/x?a&b"), ["http://a/x?a&b"]);
+        assert_eq!(spellings("http&#58;//a/x")[1], "http://a/x");
     }
 
     proptest! {
