@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-merge bench-names bench-ner bench-faces profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-merge bench-names bench-ner bench-faces bench-ahash profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -106,6 +106,11 @@ bench-ner:
 BENCH_FACES ?= 5
 bench-faces: onnxruntime
 	benches/faces.sh $(BENCH_FACES)
+
+# Python's imagehash and dedupe-images' hashes on the same photos: BENCH_AHASH='3 400' are passes and photos.
+BENCH_AHASH ?= 3 400
+bench-ahash:
+	benches/ahash.sh $(BENCH_AHASH)
 
 # Where the time of both goes, by perf.
 profile-faces: onnxruntime

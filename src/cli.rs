@@ -75,6 +75,8 @@ enum Command {
     Names(commands::names::Names),
     /// Find the faces in images, or compare two images
     Faces(commands::faces::Faces),
+    /// Print average hashes of images, as Python's imagehash does
+    Ahash(commands::ahash::Ahash),
     /// Measure the error rates of face similarity thresholds
     Calibrate(commands::calibrate::Calibrate),
     /// Build, serve or score an embedded world
@@ -100,6 +102,7 @@ impl Command {
             Self::Ner(command) => command.execute(),
             Self::Names(command) => command.execute(),
             Self::Faces(command) => command.execute(),
+            Self::Ahash(command) => command.execute(),
             Self::Calibrate(command) => command.execute(),
             Self::Mini(command) => command.execute(),
             Self::Worker(command) => command.execute(verbosity),

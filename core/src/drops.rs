@@ -143,6 +143,8 @@ pub enum DropReason {
     HashMismatch,
     /// The same image as the one in the detail.
     DuplicateOf,
+    /// One picture that stands for many images ("image not available"): under how many names, in the detail.
+    Placeholder,
     /// No face in the photo matches the portraits.
     OtherPerson,
     /// The best face is smaller than the setting.
@@ -238,7 +240,7 @@ mod tests {
              too_many_tokens bad_portrait no_face several_faces different_people \
              unknown_name dns connect tls timeout bad_response too_many_redirects \
              http_4xx http_5xx too_large not_an_image corrupt opt_out blocked_address \
-             hash_mismatch duplicate_of other_person face_too_small above_cap \
+             hash_mismatch duplicate_of placeholder other_person face_too_small above_cap \
              malformed_row not_downloaded"
         );
     }

@@ -24,7 +24,8 @@ pub use row::Row;
 pub use rows::{
     Attempt, Candidate, Dropped, EvaluationScore, FiledMention, Identity, KnownName, LaionCele,
     Match, Mention, MergedName, Name, NameEmbedding, NamePeople, NameSum, Opinion, Photo,
-    PhotoFace, PhotoFeature, Portrait, PortraitFace, PortraitPair, Reachability, Sample,
+    PhotoFace, PhotoFeature, PhotoPrint, Placeholder, Portrait, PortraitFace, PortraitPair,
+    Reachability, Sample,
     SpellingCount, UniquePhoto, Verdict, WordCount,
 };
 pub use schema::{describe, same_columns};

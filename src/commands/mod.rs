@@ -1,5 +1,6 @@
 //! The commands, one file each; thin: they open a session, call what does the work, and print.
 
+pub(crate) mod ahash;
 pub(crate) mod calibrate;
 pub(crate) mod doctor;
 pub(crate) mod download;

@@ -78,3 +78,8 @@ fn help_of_doctor() {
 fn help_of_encode_image() {
     insta::assert_snapshot!(Sandbox::new().show(&["encode-image", "--help"]));
 }
+
+#[test]
+fn help_of_ahash() {
+    insta::assert_snapshot!(Sandbox::new().show(&["ahash", "--help"]));
+}

@@ -1,6 +1,7 @@
 //! The program through its binary: help and errors, whole runs, interrupted runs, and the data
 //! recounted.
 
+mod ahash;
 mod bad_input;
 mod broken;
 mod calibrate;

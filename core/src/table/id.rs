@@ -59,6 +59,10 @@ pub enum TableId {
     Reachability,
     /// When each url was asked for, and what came. Beside the tables: no record names its parts.
     Attempts,
+    /// What copies of a photo are recognized by.
+    PhotoPrints,
+    /// Pictures that stand for many images.
+    Placeholders,
     /// Photos without their copies.
     UniquePhotos,
     /// The best face of each photo against its name's portraits.

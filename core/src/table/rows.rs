@@ -311,6 +311,36 @@ rows! {
         detail: Option<String>,
     }
 
+    /// What copies of a photo are recognized by.
+    PhotoPrint in PhotoPrints, version 1 {
+        /// The name.
+        name_id: NameId,
+        /// The photo.
+        image_id: ImageId,
+        /// The host of its url; empty where that has none.
+        host: String,
+        /// SHA-256 of the bytes, hexadecimal.
+        sha256: String,
+        /// Average hash: 64 bits, row-major, the first pixel in the highest bit (as Python imagehash prints it).
+        average_hash: u64,
+        /// Width × height.
+        pixels: u64,
+        /// Size of the file.
+        bytes: u64,
+    }
+
+    /// A picture that stands for many images ("image not available"): by its bytes, or by how it looks at one host.
+    Placeholder in Placeholders, version 1 {
+        /// SHA-256 of the bytes, hexadecimal; null where it is recognized by its look.
+        sha256: Option<String>,
+        /// The host; null where it is recognized by its bytes.
+        host: Option<String>,
+        /// Average hash of one of the photos, or of all of that host's.
+        average_hash: u64,
+        /// Names that it is filed under.
+        names: u64,
+    }
+
     /// A photo that is nobody's copy within its name. The bytes stay in `photos`.
     UniquePhoto in UniquePhotos, version 1 {
         /// The name.
