@@ -25,7 +25,6 @@ pub use rows::{
     Attempt, Candidate, Dropped, EvaluationScore, FiledMention, Identity, KnownName, LaionCele,
     Match, Mention, MergedName, Name, NameEmbedding, NamePeople, NameSum, Opinion, Photo,
     PhotoFace, PhotoFeature, PhotoPrint, Placeholder, Portrait, PortraitFace, PortraitPair,
-    Reachability, Sample,
-    SpellingCount, UniquePhoto, Verdict, WordCount,
+    Reachability, Sample, SpellingCount, UniquePhoto, Verdict, WordCount,
 };
 pub use schema::{describe, same_columns};
