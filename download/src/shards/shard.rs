@@ -132,6 +132,7 @@ impl Work<'_> {
         });
         let (rules, check_hashes, list) =
             (self.settings.rules, self.settings.check_hash, shard.clone());
+        let smaller = self.settings.shrink;
         let process = move |item: &Item, bytes: Vec<u8>| {
             let row = list.rows.get(item.id as usize);
             if let Some(hash) = row
