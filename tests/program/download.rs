@@ -467,7 +467,7 @@ fn other_settings_and_other_folders_are_refused() {
     assert!(stderr(&ended).contains("other input"), "{}", stderr(&ended));
 }
 
-/// A sample of what `docs/download.md` states of 10 million.
+/// `docs/download.md` has what more rows take.
 #[test]
 fn many_bad_urls_take_little_memory() {
     let sandbox = Sandbox::new();
