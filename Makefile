@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-merge bench-names bench-ner bench-faces bench-ahash profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -96,6 +96,12 @@ bench-merge:
 BENCH_NAMES ?= 10000000 1 200000
 bench-names:
 	benches/names.sh $(BENCH_NAMES)
+
+# img2dataset and download/ on the same photos of a local server: BENCH_DOWNLOAD='20000 500 2' are small photos, large photos
+# and passes.
+BENCH_DOWNLOAD ?= 20000 500 2
+bench-download:
+	benches/download.sh $(BENCH_DOWNLOAD)
 
 # spaCy and models/ner on the same captions: BENCH_NER='20000 5' are captions and passes.
 BENCH_NER ?= 20000 5

@@ -87,15 +87,15 @@ fn a_host_that_says_nothing_is_left_alone_and_blocks_nobody() {
             .filter(|d| !is_silent(d))
             .all(|d| d.result == Ok(1))
     );
-    // Four in a row, and one that was under way beside the fourth.
+    // Four in a row, and what was under way or began while the fourth was being counted.
     let asked = server.asked("silent.example").requests.len();
-    assert!((4..=5).contains(&asked), "{asked} requests");
+    assert!((4..=6).contains(&asked), "{asked} requests");
     let unasked: Vec<_> = all
         .iter()
         .filter(is_silent)
         .filter(|d| d.attempts.is_empty())
         .collect();
-    assert!(unasked.len() >= 195);
+    assert!(unasked.len() >= 194);
     let detail = unasked[0]
         .result
         .as_ref()
@@ -124,7 +124,7 @@ fn a_host_that_recovers_is_asked_again() {
         },
         retries: 0,
         breaker_after: 2,
-        deadline: Duration::from_millis(200),
+        deadline: Duration::from_secs(1),
         ..settings()
     };
     let engine = engine(&server, impatient);
@@ -142,7 +142,7 @@ fn a_host_that_recovers_is_asked_again() {
             .all(|d| d.attempts.is_empty() && d.result.is_err())
     );
     // Twice the deadline later it is asked once, and then for all.
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(2200));
     assert!(download(&engine, urls(5)).iter().all(|d| d.result == Ok(1)));
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use image_hasher::ImageHash;
 use laioncele_core::table::PhotoPrint;
 
 /// The photos of one name in groups of copies: two are in one group when a chain of photos, each
@@ -50,13 +51,18 @@ fn join_near(hashes: &[u64], max_distance: u32, joined: &mut Joined) {
         for same in sorted.chunk_by(|a, b| a.0 == b.0) {
             for (at, (_, i)) in same.iter().enumerate() {
                 for (_, j) in &same[..at] {
-                    if (hashes[*i] ^ hashes[*j]).count_ones() <= max_distance {
+                    if image_hash(hashes[*i]).dist(&image_hash(hashes[*j])) <= max_distance {
                         joined.join(*i, *j);
                     }
                 }
             }
         }
     }
+}
+
+fn image_hash(bits: u64) -> ImageHash<[u8; 8]> {
+    ImageHash::from_bytes(&bits.to_be_bytes())
+        .unwrap_or_else(|_| unreachable!("eight bytes make a 64-bit hash"))
 }
 
 /// Union-find with path halving; the smallest member is the root.
