@@ -38,7 +38,8 @@ impl Engine {
     ///
     /// # Errors
     /// What the client says; the shared folder cannot be made; no threads can be started.
-    pub fn new(settings: EngineSettings, map: Option<HostMap>) -> Result<Self, StageError> {
+    pub fn new(mut settings: EngineSettings, map: Option<HostMap>) -> Result<Self, StageError> {
+        settings.concurrency = crate::files::requests(settings.concurrency);
         let client = Client::new(settings.web.clone(), map)?;
         let pool = Pool::new(settings.threads).map_err(StageError::environment)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()

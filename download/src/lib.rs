@@ -5,6 +5,7 @@ mod breaker;
 mod cpu;
 mod delivery;
 mod engine;
+mod files;
 mod hosts;
 mod item;
 mod journal;

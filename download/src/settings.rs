@@ -15,7 +15,7 @@ pub struct EngineSettings {
     pub backoff: Duration,
     /// For all tries of one url together, waiting for its turn not included.
     pub deadline: Duration,
-    /// Requests under way at once.
+    /// Requests under way at once; fewer where the process may not have so many files open.
     pub concurrency: usize,
     /// Requests under way at once to one host, over all workers of a run.
     pub per_host: usize,
