@@ -139,7 +139,7 @@ fn a_task_that_is_tried_again_waits_until_its_worker_has_nothing_else() {
     assert_eq!(tasks(&mut queue, 1), [0, 1]);
     let memory = queue.failed(1, 1, FailureKind::Memory, String::new());
     assert_eq!(memory, AfterFailure::Retry);
-    assert_eq!(tasks(&mut queue, 1), []);
+    assert!(tasks(&mut queue, 1).is_empty());
     queue.finished(1, 2);
     assert_eq!(tasks(&mut queue, 1), [0]);
     queue.finished(1, 3);
