@@ -9,7 +9,6 @@ use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use laioncele_core::DropReason;
 use laioncele_core::spec::HostMap;

@@ -192,7 +192,7 @@ fn an_endless_rest_ends_the_url_and_in_time_its_host() {
     let urls = (0..50).map(|n| format!("http://a.example/{n}"));
     let all = download(&engine(&server, settings), urls.collect());
     assert_eq!(all.len(), 50);
-    let class = |d: &Done<usize>| d.result.as_ref().map_err(|f| f.reason);
+    let class = |d: &Done<usize>| d.result.clone().map_err(|f| f.reason);
     assert!(all.iter().all(|d| class(d) == Err(DropReason::Http5xx)));
     assert_eq!(server.asked("a.example").requests.len(), 2);
 }

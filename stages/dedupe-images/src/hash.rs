@@ -19,8 +19,8 @@ pub fn average_hash(bytes: &[u8], orientation: Orientation) -> Result<u64, Decod
     Ok(bits(small.as_raw()))
 }
 
-/// The same of a JPEG that is large enough, from the means of its blocks: no pixels are made. Of the photos measured
-/// 99.5 % are at most 2 bits apart. `None` for everything else.
+/// The same of a JPEG that is large enough, from the means of its blocks: no pixels are made. It can differ
+/// in some bits. `None` for everything else.
 ///
 /// # Errors
 /// [`DecodeError`].

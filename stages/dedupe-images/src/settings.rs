@@ -50,7 +50,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_distance: 0,
-            hashing: Hashing::Fast,
+            hashing: Hashing::Exact,
             orientation: Turned::AsStored,
             placeholder_names: 8,
             placeholder_host_names: 30,
