@@ -153,7 +153,9 @@ mod tests {
         let labels = labels.iter().map(|l| (*l).to_owned()).collect();
         let mut share = Room::new(1 << 20).share();
         let unpacked = unpack(bytes.to_vec(), labels, cap, &mut share);
-        futures::executor::block_on(unpacked).map_err(|failure| failure.reason)
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.expect("a runtime");
+        runtime.block_on(unpacked).map_err(|failure| failure.reason)
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
