@@ -171,7 +171,10 @@ fn a_look_is_a_placeholder_at_one_host_only() -> Tested {
     let settings = "[dedupe_images]\nplaceholder_host_names = 4\n";
     let harness = StepHarness::new(folder.path(), settings)?;
     let at = |k: u64, host: &str| {
-        let mut row = photo(k, k, image(5, 64 + k as u32), 64);
+        // Other bytes after the picture's end.
+        let mut bytes = image(5, 64);
+        bytes.extend(vec![0; k as usize]);
+        let mut row = photo(k, k, bytes, 64);
         row.url = format!("http://{host}/{k}.png");
         row
     };
