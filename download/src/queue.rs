@@ -217,10 +217,10 @@ impl Queue {
                 Back::First => call.ready.push_front(name.clone()),
             }
         }
-        if entry.is_some() {
-            if let Some(slot) = self.hosts.get_mut(name) {
-                slot.host.waiting = slot.host.waiting.saturating_sub(1);
-            }
+        if entry.is_some()
+            && let Some(slot) = self.hosts.get_mut(name)
+        {
+            slot.host.waiting = slot.host.waiting.saturating_sub(1);
         }
         entry
     }

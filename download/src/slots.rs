@@ -79,7 +79,7 @@ impl Slots {
         let (mut file, now) = (owned(&self.path(host, "rate"))?, since_epoch());
         let at = read_time(&mut file)?.max(now);
         write_time(&mut file, at + interval)?;
-        Ok(at - now)
+        Ok(at.saturating_sub(now))
     }
 
     /// Notes that `host` wants to be left alone for so long.

@@ -222,7 +222,9 @@ impl Retry {
     }
 
     fn executor(&self, session: &Session, verbosity: &Verbosity) -> Result<Executor, Failure> {
-        let at_once = session.step(STEP).map_or(1, |step| step.tasks_at_once());
+        let at_once = session
+            .step(STEP)
+            .map_or(1, laioncele_core::Step::tasks_at_once);
         let full = |path: &PathBuf| absolute(path).map_err(|e| CoreError::from_io(path, e));
         let options = Options {
             crew: Crew::of_waiting_tasks(&Machine::look(), &self.workers, at_once),

@@ -143,7 +143,7 @@ fn turn(bytes: &[u8]) -> Turn {
         (2, None) => Turn::Rotate180,
         (_, None) => Turn::Rotate90,
         (0, Some(1)) | (2, Some(0)) => Turn::FlipHorizontal,
-        (0, Some(_)) | (2, Some(_)) => Turn::FlipVertical,
+        (0 | 2, Some(_)) => Turn::FlipVertical,
         (1, Some(0)) | (3, Some(1)) => Turn::Rotate270FlipH,
         (_, Some(_)) => Turn::Rotate90FlipH,
     }
@@ -278,7 +278,7 @@ impl Chroma {
             let last = height.div_ceil(2) - 1;
             let mut far = Vec::new();
             self.rows.read(y / 2, stored_width, zero, &mut near);
-            let next = if y % 2 == 0 {
+            let next = if y.is_multiple_of(2) {
                 (y / 2).saturating_sub(1)
             } else {
                 (y / 2 + 1).min(last)

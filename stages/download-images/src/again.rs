@@ -123,7 +123,7 @@ fn recovered(
         }
         let new = match &entry.outcome.end {
             End::Dropped { reason, detail } => Err((*reason, detail.clone())),
-            end => photo(&candidate, end, outcomes.bytes(&place)?, settings),
+            end @ End::Photo { .. } => photo(&candidate, end, outcomes.bytes(&place)?, settings),
         };
         match new {
             Ok(photo) => {

@@ -86,7 +86,7 @@ pub(crate) fn parts(
         let (entry, place) = outcomes.find(image)?.ok_or_else(|| lost(image))?;
         let photo = match &entry.outcome.end {
             End::Dropped { reason, detail } => Err((*reason, detail.clone())),
-            end => photo(&candidate, end, outcomes.bytes(&place)?, settings),
+            end @ End::Photo { .. } => photo(&candidate, end, outcomes.bytes(&place)?, settings),
         };
         if marks.first(image) {
             attempts.add(task, &candidate, &entry)?;
