@@ -122,7 +122,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    const OPEN_FOR: Duration = Duration::from_secs(60);
+    const OPEN_FOR: Duration = Duration::from_mins(1);
 
     fn after(failures: u32) -> BreakerLimits {
         BreakerLimits {

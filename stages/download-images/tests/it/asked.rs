@@ -233,7 +233,6 @@ fn peak() -> Result<u64, AnyError> {
 /// By hand, for what memory grows with: `LAIONCELE_BAD_URLS=1000000 cargo test --release -p laioncele-download-images -- --ignored --nocapture many_bad`.
 #[test]
 #[ignore = "a measurement of minutes"]
-#[expect(clippy::print_stdout, reason = "it is a measurement")]
 fn many_bad_urls_take_little_memory() -> Result<(), AnyError> {
     let number = std::env::var("LAIONCELE_BAD_URLS").unwrap_or_else(|_| "100000".to_owned());
     let number: usize = number.parse()?;
