@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 /// `written` with its entities decoded, also those that were escaped twice: numeric ones and
-/// [`NAMED`]. Line breaks and tabs that were written as entities are left out, as they are from
+/// `NAMED`. Line breaks and tabs that were written as entities are left out, as they are from
 /// any url. Linear in the length, which never grows.
 pub fn as_meant(written: &str) -> Cow<'_, str> {
     if !written.contains('&') {
