@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
 
-/// Names that the mini model knows.
-const NAMES: [&str; 3] = ["Freya Marchetti", "Mira Galloway", "Hugo Castellan"];
+/// Names that the mini model knows, and that the NER model finds whole in the captions below.
+const NAMES: [&str; 3] = ["Freya Marchetti", "Mira Galloway", "Alaric Montrose"];
 /// Photos of each name.
 const PHOTOS: usize = 4;
 
@@ -155,7 +155,6 @@ fn images(summary: &serde_json::Value, step: &str) -> (u64, u64, u64) {
 }
 
 #[test]
-#[ignore = "fails; not yet understood: the closing note and docs/retry.md"]
 fn after_an_outage_a_retry_gets_what_failed_and_nothing_else_is_asked_for() {
     let web = Web::start();
     let sandbox = web.sandbox();
@@ -203,7 +202,6 @@ fn after_an_outage_a_retry_gets_what_failed_and_nothing_else_is_asked_for() {
 
 /// What had arrived is not asked for again.
 #[test]
-#[ignore = "fails; not yet understood: the closing note and docs/retry.md"]
 fn a_killed_run_goes_on_where_it_was() {
     let web = Web::start();
     let sandbox = web.sandbox();
