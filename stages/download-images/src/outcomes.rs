@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use laioncele_core::ledger::Record;
 use laioncele_core::store::Store;
@@ -16,6 +18,9 @@ const FOLDER: &str = "cache/downloads";
 const EXTENSION: &str = "journal";
 /// What stands in a journal's name before the attempt whose failures are tried again.
 const AFTER: &str = "-after-";
+
+/// How long another process may still have a journal open: a worker ends a moment after the run that started it was killed.
+const LAST_OWNER: Duration = Duration::from_secs(15);
 
 /// How a url ended. The bytes of a photo are the entry's body.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +77,7 @@ impl Outcomes {
         let name = format!("{}{after}.{EXTENSION}", task.key());
         let folder = task.store().local_path(FOLDER);
         std::fs::create_dir_all(&folder).map_err(|e| CoreError::from_io(&folder, e))?;
-        let journal = Journal::open(&folder.join(name)).map_err(StageError::environment)?;
+        let journal = opened(&folder.join(name), &task.cancelled())?;
         Ok(Self {
             journal,
             sorted: Vec::new(),
@@ -180,6 +185,22 @@ fn is_done(path: &Path, committed: &HashMap<String, &str>) -> bool {
         None => committed.contains_key(&*name),
         // Another attempt than the one to be replaced stands there: it has been.
         Some((key, replaced)) => committed.get(key).is_some_and(|now| *now != replaced),
+    }
+}
+
+/// The journal at `path`, which another process may be about to leave.
+fn opened(path: &Path, cancelled: &AtomicBool) -> Result<Journal, StageError> {
+    let begun = Instant::now();
+    loop {
+        match Journal::open(path) {
+            Err(JournalError::Locked { .. }) if begun.elapsed() < LAST_OWNER => {
+                if cancelled.load(Ordering::Relaxed) {
+                    return Err(StageError::Cancelled);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            opened => return opened.map_err(StageError::environment),
+        }
     }
 }
 
