@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def options():
     parser.add_argument("--way", choices=[*WAYS, "serve"], default="download", help="what is run; serve: the servers alone")
     parser.add_argument("--kinds", default="", help="regular expression of the kinds' names")
     parser.add_argument("--rows", type=int, default=0, help="rows of a kind at most, those of one host excepted")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/hostile-web"), help="folder for everything that is written")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "hostile-web", help="folder for everything that is written")
     parser.add_argument("--seconds", type=float, default=600, help="the command is ended after these")
     parser.add_argument("--per-host", type=int, default=8, help="requests to one host at once that are allowed")
     parser.add_argument("--settings", nargs="*", default=[], help="lines for [download_images]")
