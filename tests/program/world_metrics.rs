@@ -85,6 +85,8 @@ fn a_changed_threshold_re_decides_without_a_model() {
         "score-portraits",
         "verify-portraits",
         "download-images",
+        "fingerprint-photos",
+        "count-placeholders",
         "dedupe-images",
         "score-photos",
     ];
@@ -97,7 +99,7 @@ fn a_changed_threshold_re_decides_without_a_model() {
             assert!(*ran > 0, "{step} did not run");
         }
     }
-    assert_eq!(steps.len(), 20, "{steps:?}");
+    assert_eq!(steps.len(), 22, "{steps:?}");
 }
 
 /// Lazy portraits keep the same names with fewer images.

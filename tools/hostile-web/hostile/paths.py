@@ -111,7 +111,7 @@ class Stage:
                 fates[n] = Fate(hashlib.sha256(row["image"]["bytes"]).hexdigest())
         for row in tables(f"{self.out}/tables/dropped/**/*.parquet"):
             if row["unit"] == "image":
-                for n in number.get(row["row_id"], []):
+                for n in number.get(row["id"], []):
                     fates.setdefault(n, Fate(None, row["reason"], row["detail"]))
             elif row["unit"] == "caption":
                 early.append(Fate(None, row["reason"], row["detail"]))
