@@ -14,9 +14,9 @@ run: build
 build: onnxruntime
 	cargo build --release
 
-# Prints the ten slowest tests at the end.
+# Runs all of them, whatever fails; prints the ten slowest at the end.
 test: onnxruntime pyarrow
-	tools/test-times.py cargo test --release --locked --workspace
+	tools/test-times.py cargo test --release --locked --workspace --no-fail-fast
 
 # `laioncele download` and the download stage against a hostile web in a network namespace; skipped without the right to make one.
 # HOSTILE='--kinds ^heads/' are options of tools/hostile-web/run.sh.

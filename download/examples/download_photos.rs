@@ -2,7 +2,8 @@
 //! after the other into a file, as much as a pipeline does with them.
 //!
 //! `download_photos [--map ADDRESS] [--allow-hosts N] [--per-host N] [--shared FOLDER] [--output FILE] [--max-side N] LIST`
-//! `download_photos --decode FOLDER` only decodes the files of a folder, on one thread: the least that checking costs.
+//! `download_photos --decode FOLDER [--max-side N]` only checks the files of a folder, or makes them smaller, on one thread: the least that
+//! a download costs.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -10,9 +11,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use laioncele_core::DropReason;
 use laioncele_core::spec::HostMap;
-use laioncele_download::{Done, Engine, EngineSettings, Item, PhotoRules, check};
+use laioncele_download::{Done, Engine, EngineSettings, Item, PhotoRules, Shrink, check, shrink};
 use laioncele_image::{Limits, resize_to};
 use laioncele_web::{Failure, WebSettings};
 
@@ -40,7 +40,7 @@ const QUALITY: u8 = 95;
 fn main() -> Result<(), Error> {
     let arguments = arguments()?;
     if let Some(folder) = &arguments.decode {
-        return decode(folder);
+        return decode(folder, arguments.max_side);
     }
     let list = std::fs::read_to_string(&arguments.list)?;
     let urls = list.lines().map(str::to_owned);
@@ -83,28 +83,33 @@ fn main() -> Result<(), Error> {
 }
 
 fn photo(bytes: Vec<u8>, max_side: Option<u32>) -> Result<(Vec<u8>, String), Failure> {
-    let checked = check(bytes, &RULES)?;
+    let checked = match max_side {
+        None => check(bytes, &RULES)?,
+        Some(max_side) => {
+            let quality = QUALITY;
+            shrink(bytes, &RULES, Shrink { max_side, quality })?
+        }
+    };
+    Ok((checked.bytes, checked.sha256))
+}
+
+fn decode(folder: &std::path::Path, max_side: Option<u32>) -> Result<(), Error> {
     let limits = Limits {
         max_pixels: RULES.max_pixels,
     };
-    let resized = max_side.map(|side| resize_to(&checked.bytes, &limits, side, QUALITY));
-    let resized = resized
-        .transpose()
-        .map_err(|e| Failure::last(DropReason::Corrupt, e.to_string()))?;
-    let bytes = match resized.flatten() {
-        Some(smaller) => smaller.bytes,
-        None => checked.bytes,
-    };
-    Ok((bytes, checked.sha256))
-}
-
-fn decode(folder: &std::path::Path) -> Result<(), Error> {
     let mut photos = 0;
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "jpg") {
             let bytes = std::fs::read(&path)?;
-            laioncele_image::check(&bytes, &Limits::default())?;
+            match max_side {
+                None => {
+                    laioncele_image::check(&bytes, &limits)?;
+                }
+                Some(side) => {
+                    resize_to(&bytes, &limits, side, QUALITY)?;
+                }
+            }
             photos += 1;
         }
     }

@@ -1,11 +1,14 @@
 //! Photos made smaller, as JPEGs, fast.
 
 use fast_image_resize as fir;
-use image::RgbImage;
-use jpeg_encoder::{ColorType, Encoder};
+use image::{DynamicImage, RgbImage};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
-use crate::decode::{DecodeError, Limits, Orientation, check, decode, guarded, header};
-use crate::reduced::{Reduced, decode_reduced};
+use crate::decode::{
+    DecodeError, Format, Limits, Orientation, admit, check, decode, guarded, header,
+};
+use crate::jpeg::{self, Walked};
+use crate::reduced::{Reduced, decode_reduced, swaps_sides};
 
 /// A photo that was made smaller.
 #[derive(Clone, Debug)]
@@ -23,8 +26,9 @@ pub struct Resized {
 /// proven to decode.
 ///
 /// EXIF and the like are left out, so the orientation is applied. Pixels are weighted by a Hamming
-/// window over those that they stand for. A JPEG more than twice as large is decoded at the least
-/// reduced size that is not smaller.
+/// window over those that they stand for. A JPEG is decoded at the least number of eighths of its size
+/// that is not smaller (our own decoder does so for all sequential ones). Colours are kept at half the
+/// resolution, as OpenCV writes them.
 ///
 /// # Errors
 /// As [`decode`](crate::decode()).
@@ -58,15 +62,44 @@ fn source(
     limits: &Limits,
     max_side: u32,
 ) -> Result<(RgbImage, [u32; 2]), DecodeError> {
+    if let Some(found) = eighths(bytes, limits, max_side)? {
+        return Ok(found);
+    }
     let upright = Orientation::Upright;
     if let Some(Reduced { image, whole }) = decode_reduced(bytes, limits, upright, max_side)? {
-        // The decoder of reduced images makes do with half of a file.
-        check(bytes, limits)?;
         return Ok((image, whole));
     }
     let image = decode(bytes, limits, upright)?;
     let whole = image.dimensions().into();
     Ok((image, whole))
+}
+
+/// A JPEG at the least number of eighths of its size that is enough, where our own decoder can do that.
+fn eighths(
+    bytes: &[u8],
+    limits: &Limits,
+    max_side: u32,
+) -> Result<Option<(RgbImage, [u32; 2])>, DecodeError> {
+    let header = admit(bytes, limits)?;
+    let longest = u64::from(header.width.max(header.height));
+    let is_enough = |side: &u64| (longest * side).div_ceil(8) >= u64::from(max_side);
+    let (Format::Jpeg, Some(side)) = (header.format, (1..=7).find(is_enough)) else {
+        return Ok(None);
+    };
+    guarded(|| match jpeg::scaled(bytes, side as usize) {
+        Walked::Whole(image) => {
+            let turn = jpeg::turn(bytes)?;
+            let mut whole = [header.width, header.height];
+            if swaps_sides(turn) {
+                whole.reverse();
+            }
+            let mut image = DynamicImage::from(image);
+            image.apply_orientation(turn);
+            Ok(Some((image.into_rgb8(), whole)))
+        }
+        Walked::Unusual => Ok(None),
+        Walked::Broken(what) => Err(DecodeError::Corrupt(what.to_owned())),
+    })
 }
 
 /// The size whose longer side is `max_side`.
@@ -92,7 +125,8 @@ fn shrunk(image: &RgbImage, width: u32, height: u32) -> Result<Vec<u8>, DecodeEr
 
 fn encoded(pixels: &[u8], width: u32, height: u32, quality: u8) -> Result<Vec<u8>, DecodeError> {
     let mut bytes = Vec::with_capacity(pixels.len() / 8);
-    let encoder = Encoder::new(&mut bytes, quality.clamp(1, 100));
+    let mut encoder = Encoder::new(&mut bytes, quality.clamp(1, 100));
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
     encoder
         .encode(pixels, width as u16, height as u16, ColorType::Rgb)
         .map_err(|e| DecodeError::Corrupt(e.to_string()))?;
@@ -163,6 +197,62 @@ mod tests {
             decode(&turned.bytes, &Limits::default(), Orientation::Upright).expect("a JPEG");
         // Its top right was the top left.
         assert!(turned.get_pixel(130, 2)[0] < 20 && turned.get_pixel(130, 2)[1] < 20);
+    }
+
+    /// Our own decoder at every number of eighths, against the means of the whole image, and what it leaves
+    /// to others.
+    #[test]
+    fn eighths_are_nearly_the_means_of_the_whole() {
+        for (width, height, sampling) in [
+            (403, 301, SamplingFactor::F_2_2),
+            (400, 304, SamplingFactor::F_1_1),
+            (397, 263, SamplingFactor::F_2_1),
+        ] {
+            let image = scene(width, height);
+            let mut bytes = Vec::new();
+            let mut encoder = Encoder::new(&mut bytes, 92);
+            encoder.set_sampling_factor(sampling);
+            encoder.set_restart_interval(7);
+            let written =
+                encoder.encode(image.as_raw(), width as u16, height as u16, ColorType::Rgb);
+            written.expect("encodes");
+            for side in 1..=7_u32 {
+                let wanted = (width * side).div_ceil(8);
+                let found = eighths(&bytes, &Limits::default(), wanted).expect("a JPEG");
+                let (small, whole) = found.expect("a usual one");
+                assert_eq!((small.width(), whole), (wanted, [width, height]));
+                let [w, h] = [small.width(), small.height()];
+                let reference = shrunk(&image, w, h).expect("resizes");
+                let apart = small.as_raw().iter().zip(&reference);
+                let sum: u64 = apart.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+                let average = sum as f64 / reference.len() as f64;
+                assert!(average < 2.0, "{average} at {side} eighths");
+            }
+        }
+    }
+
+    #[test]
+    fn colours_that_are_coded_otherwise_are_left_to_others() {
+        let image = scene(320, 200);
+        let mut bytes = jpeg(&image, 1);
+        bytes.splice(2..2, *b"\xff\xee\x00\x0eAdobe\0\x64\0\0\0\0\x00");
+        let found = eighths(&bytes, &Limits::default(), 100).expect("a JPEG");
+        assert!(found.is_none());
+        assert_eq!(
+            resized(&bytes, 100).map(|r| (r.width, r.height)),
+            Some((100, 63))
+        );
+    }
+
+    proptest::proptest! {
+        /// Damage gives pixels or an error, never a panic.
+        #[test]
+        fn no_damage_panics(at in 2usize..2000, bytes in proptest::collection::vec(0u8.., 1..30), side in 8u32..64) {
+            let mut file = jpeg(&scene(64, 48), 1);
+            let at = at.min(file.len() - bytes.len());
+            file[at..at + bytes.len()].copy_from_slice(&bytes);
+            let _ = eighths(&file, &Limits { max_pixels: 100_000 }, side);
+        }
     }
 
     #[test]

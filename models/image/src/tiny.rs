@@ -4,7 +4,7 @@ use image::metadata::Orientation as Turn;
 use image::{DynamicImage, GrayImage};
 
 use crate::decode::{DecodeError, Format, Limits, Orientation, admit, guarded, turn};
-use crate::jpeg::{Means, Walked, walk};
+use crate::jpeg::{self, Means, Walked};
 use crate::resample::Filter;
 
 /// Blocks that a pixel must stand for at least, across and down.
@@ -45,9 +45,8 @@ pub fn tiny_gray(
 }
 
 fn means(bytes: &[u8]) -> Result<Option<Means>, DecodeError> {
-    let mut means = Means::default();
-    match walk(bytes, Some(&mut means)) {
-        Walked::Whole => Ok(Some(means)),
+    match jpeg::means(bytes) {
+        Walked::Whole(means) => Ok(Some(means)),
         Walked::Unusual => Ok(None),
         Walked::Broken(what) => Err(DecodeError::Corrupt(what.to_owned())),
     }

@@ -1,8 +1,12 @@
 //! A JPEG file from its first marker to its last, every block of it stepped over.
 
+use image::RgbImage;
+
 use super::bits::{Bits, unstuff};
-use super::frame::{Component, Frame, Means, Member, Scan};
-use super::huffman::{Huffman, Strides};
+use super::frame::{Component, Frame, McuBlock, Means, Member, Scan};
+use super::huffman::{Huffman, Strides, Values};
+use super::plane::{Plane, Transform, image};
+use super::scan::ScanHeader;
 use super::{progressive, sequential};
 
 /// Scans that a JPEG may have: each costs a pass over the whole image.
@@ -10,9 +14,9 @@ const MAX_SCANS: usize = 100;
 
 /// What a walk through a file says.
 #[derive(Debug)]
-pub(crate) enum Walked {
+pub(crate) enum Walked<T> {
     /// Every block is there, and the decoder makes pixels of them.
-    Whole,
+    Whole(T),
     /// The file has what only the decoder can judge.
     Unusual,
     /// What is broken.
@@ -25,20 +29,38 @@ enum Stop {
     Broken(&'static str),
 }
 
-/// Steps through the file. `means` is filled where it is given; the walk may then leave out what
-/// they do not depend on, and ends as [`Walked::Unusual`] where there are none.
-pub(crate) fn walk(bytes: &[u8], means: Option<&mut Means>) -> Walked {
-    let mut file = File::new(bytes, means.is_some());
-    match file.all() {
-        Ok(()) => {
-            if let Some(means) = means {
-                let Some(found) = file.means() else {
-                    return Walked::Unusual;
-                };
-                *means = found;
-            }
-            Walked::Whole
-        }
+/// What is wanted of a file besides the proof that it is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Proof,
+    /// The means of the first component's blocks. What they do not depend on may be left out.
+    Means,
+    /// The image, each block as this many pixels across and down, 1 to 7.
+    Image(usize),
+}
+
+/// Steps through the file.
+pub(crate) fn walk(bytes: &[u8]) -> Walked<()> {
+    walked(File::new(bytes, Wanted::Proof).all())
+}
+
+/// The means of its blocks; [`Walked::Unusual`] where there are none. Scans that they do not depend on
+/// are left out.
+pub(crate) fn means(bytes: &[u8]) -> Walked<Means> {
+    let mut file = File::new(bytes, Wanted::Means);
+    walked(file.all().and_then(|()| file.means().ok_or(Stop::Unusual)))
+}
+
+/// The image at `side` eighths of its size, 1 to 7, rounded up, as it is stored. Every block is proven to
+/// be there. [`Walked::Unusual`] too for progressive files where `side` is more than 1.
+pub(crate) fn scaled(bytes: &[u8], side: usize) -> Walked<RgbImage> {
+    let mut file = File::new(bytes, Wanted::Image(side.clamp(1, 7)));
+    walked(file.all().and_then(|()| file.image().ok_or(Stop::Unusual)))
+}
+
+fn walked<T>(result: Result<T, Stop>) -> Walked<T> {
+    match result {
+        Ok(found) => Walked::Whole(found),
         Err(Stop::Unusual) => Walked::Unusual,
         Err(Stop::Broken(what)) => Walked::Broken(what),
     }
@@ -49,8 +71,9 @@ struct File<'a> {
     at: usize,
     frame: Option<Frame>,
     dc: [Option<Huffman>; 4],
-    ac: [Option<(Huffman, Option<Strides>)>; 4],
-    quantization_dc: [Option<u16>; 4],
+    ac: [Option<AcTables>; 4],
+    /// In zigzag order.
+    quantization: [Option<[u16; 64]>; 4],
     /// MCUs between restart markers; 0: there are none.
     restart: usize,
     scans: usize,
@@ -58,33 +81,46 @@ struct File<'a> {
     seen: [bool; 4],
     /// By component and block, for progressive files: which coefficients are not zero.
     filled: [Vec<u64>; 4],
-    /// DC coefficients of the first component, where means are wanted.
-    dc_values: Vec<i32>,
-    wants_means: bool,
+    /// By component and block: DC coefficients, where they are wanted.
+    dc_values: [Vec<i32>; 4],
+    /// By component: its pixels, where they are wanted.
+    planes: [Plane; 4],
+    wanted: Wanted,
+    /// Whether the colours are coded in a way that only the decoder knows.
+    has_odd_colours: bool,
     /// Whether something was met that decoders differ about.
     is_odd: bool,
     /// Entropy-coded data without its stuffed zeros.
     data: Vec<u8>,
 }
 
+/// A table of AC coefficients, and what is made of it for sequential scans.
+struct AcTables {
+    codes: Huffman,
+    strides: Option<Strides>,
+    values: Option<Values>,
+}
+
 const CUT: Stop = Stop::Broken("the JPEG is cut off");
 const NO_CODE: Stop = Stop::Broken("the JPEG has a code that stands for nothing");
 
 impl<'a> File<'a> {
-    fn new(bytes: &'a [u8], wants_means: bool) -> Self {
+    fn new(bytes: &'a [u8], wanted: Wanted) -> Self {
         Self {
             bytes,
             at: 2,
             frame: None,
             dc: [const { None }; 4],
             ac: [const { None }; 4],
-            quantization_dc: [None; 4],
+            quantization: [None; 4],
             restart: 0,
             scans: 0,
             seen: [false; 4],
             filled: [const { Vec::new() }; 4],
-            dc_values: Vec::new(),
-            wants_means,
+            dc_values: [const { Vec::new() }; 4],
+            planes: std::array::from_fn(|_| Plane::default()),
+            wanted,
+            has_odd_colours: false,
             is_odd: false,
             data: Vec::new(),
         }
@@ -152,6 +188,10 @@ impl<'a> File<'a> {
         match marker {
             0xc0..=0xc2 if self.frame.is_none() => {
                 let frame = Frame::parse(content, marker == 0xc2).ok_or(Stop::Unusual)?;
+                if frame.is_progressive && matches!(self.wanted, Wanted::Image(2..)) {
+                    return Err(Stop::Unusual);
+                }
+                self.has_odd_colours |= frame.components.iter().map(|c| c.id).eq(*b"RGB");
                 self.frame = Some(frame);
             }
             0xc4 => self.huffman(content).ok_or(Stop::Unusual)?,
@@ -161,6 +201,10 @@ impl<'a> File<'a> {
                     return Err(Stop::Unusual);
                 };
                 self.restart = usize::from(high) << 8 | usize::from(low);
+            }
+            // Adobe's marker says how the colours are coded; 1 is the usual way.
+            0xee if content.starts_with(b"Adobe") => {
+                self.has_odd_colours |= content.get(11) != Some(&1);
             }
             // Other kinds of frames, arithmetic coding, a late height, hierarchies.
             0xc0..=0xcf | 0xdc | 0xde | 0xdf => return Err(Stop::Unusual),
@@ -179,7 +223,13 @@ impl<'a> File<'a> {
             match head >> 4 {
                 0 if symbols.iter().any(|size| *size > 15) => return None,
                 0 => *self.dc.get_mut(index)? = Some(table),
-                1 => *self.ac.get_mut(index)? = Some((table, None)),
+                1 => {
+                    *self.ac.get_mut(index)? = Some(AcTables {
+                        codes: table,
+                        strides: None,
+                        values: None,
+                    });
+                }
                 _ => return None,
             }
             content = &rest[16 + count..];
@@ -187,13 +237,17 @@ impl<'a> File<'a> {
         Some(())
     }
 
-    /// Of the quantization only that of the DC coefficients is needed.
     fn quantization(&mut self, mut content: &[u8]) -> Option<()> {
         while let Some((head, rest)) = content.split_first() {
             let width = 1 + usize::from(head >> 4);
-            let first = rest.get(..64 * width)?;
-            let value = first[..width].iter().fold(0, |v, b| v << 8 | u16::from(*b));
-            *self.quantization_dc.get_mut(usize::from(head & 15))? = Some(value);
+            let values = rest.get(..64 * width)?;
+            let value = |bytes: &[u8]| bytes.iter().fold(0, |v, b| v << 8 | u16::from(*b));
+            let mut table = [0; 64];
+            table
+                .iter_mut()
+                .zip(values.chunks_exact(width))
+                .for_each(|(to, bytes)| *to = value(bytes));
+            *self.quantization.get_mut(usize::from(head & 15))? = Some(table);
             content = &rest[64 * width..];
         }
         Some(())
@@ -214,7 +268,7 @@ impl<'a> File<'a> {
     fn scan_of(&mut self, frame: &Frame, header: &[u8]) -> Result<(), Stop> {
         let ids = ScanHeader::parse(frame, header).ok_or(Stop::Unusual)?;
         let is_quantized =
-            |c: &Component| matches!(self.quantization_dc.get(c.quantization), Some(Some(_)));
+            |c: &Component| matches!(self.quantization.get(c.quantization), Some(Some(_)));
         self.is_odd |= !frame.components.iter().all(is_quantized);
         if self.is_left_out(frame, &ids) {
             return Ok(());
@@ -225,8 +279,13 @@ impl<'a> File<'a> {
         let members = ids.members.iter().map(|(index, dc_at, ac_at)| Member {
             index: *index,
             dc: dc[*dc_at].as_ref(),
-            ac: ac[*ac_at].as_ref().map(|(table, _)| table),
-            strides: ac[*ac_at].as_ref().and_then(|(_, s)| s.as_ref()),
+            ac: ac[*ac_at].as_ref().map(|tables| &tables.codes),
+            strides: ac[*ac_at]
+                .as_ref()
+                .and_then(|tables| tables.strides.as_ref()),
+            values: ac[*ac_at]
+                .as_ref()
+                .and_then(|tables| tables.values.as_ref()),
         });
         let scan = Scan {
             frame,
@@ -246,7 +305,7 @@ impl<'a> File<'a> {
         let is_complete = self.seen[..frame.components.len()].iter().all(|seen| *seen);
         match frame.is_progressive {
             false => is_complete,
-            true => self.wants_means && header.band[0] > 0,
+            true => self.wanted == Wanted::Means && header.band[0] > 0,
         }
     }
 
@@ -255,16 +314,34 @@ impl<'a> File<'a> {
             let component = &frame.components[*index];
             let blocks = component.stride * component.rows;
             if !frame.is_progressive {
-                if let Some((table, strides)) = &mut self.ac[*ac] {
-                    strides.get_or_insert_with(|| table.strides());
-                }
+                self.prepare_sequential(*index, *ac, component);
             } else if header.band[0] > 0 {
                 self.filled[*index].resize(blocks, 0);
             }
-            if self.wants_means && *index == 0 {
-                self.dc_values.resize(blocks, 0);
+            if self.keeps_dc(*index) {
+                self.dc_values[*index].resize(blocks, 0);
             }
             self.seen[*index] |= header.band[0] == 0;
+        }
+    }
+
+    fn prepare_sequential(&mut self, index: usize, ac: usize, component: &Component) {
+        let Some(tables) = &mut self.ac[ac] else {
+            return;
+        };
+        if let Wanted::Image(side @ 2..) = self.wanted {
+            tables.values.get_or_insert_with(|| tables.codes.values());
+            self.planes[index] = Plane::new(component, side);
+        } else {
+            tables.strides.get_or_insert_with(|| tables.codes.strides());
+        }
+    }
+
+    fn keeps_dc(&self, index: usize) -> bool {
+        match self.wanted {
+            Wanted::Proof | Wanted::Image(2..) => false,
+            Wanted::Means => index == 0,
+            Wanted::Image(_) => true,
         }
     }
 
@@ -279,8 +356,7 @@ impl<'a> File<'a> {
                 each => all.min(done + each),
             };
             self.at += unstuff(&self.bytes[self.at..], &mut data);
-            let mut bits = Bits::new(&data);
-            self.stretch(scan, &mut bits, done..until, across)?;
+            let bits = self.stretch(scan, Bits::new(&data), done..until, across)?;
             let left = bits.left();
             done = until;
             // Of bytes behind the last block, other than filling, decoders make one thing or another.
@@ -293,106 +369,152 @@ impl<'a> File<'a> {
         Ok(())
     }
 
-    /// The MCUs between two restart markers.
-    fn stretch(
+    /// The MCUs between two restart markers; what is left behind them.
+    fn stretch<'d>(
         &mut self,
         scan: &Scan,
-        bits: &mut Bits,
+        bits: Bits<'d>,
         mcus: std::ops::Range<usize>,
         across: usize,
-    ) -> Result<(), Stop> {
-        let whole = match (scan.frame.is_progressive, scan.band[0], self.wants_means) {
-            (false, ..) if !self.wants_means => skip_sequential(scan, bits, mcus),
+    ) -> Result<Bits<'d>, Stop> {
+        match (scan.frame.is_progressive, scan.band[0], self.wanted) {
+            (false, _, Wanted::Proof) => skip_sequential(scan, bits, mcus),
+            (false, _, Wanted::Image(side @ 2..)) => {
+                self.stretch_pixels(scan, bits, mcus, &Transform::new(side))
+            }
             (false, ..) | (true, 0, _) => self.stretch_dc(scan, bits, mcus, across),
             (true, ..) => self.stretch_ac(scan, bits, mcus, across),
-        };
-        whole.ok_or(if bits.is_beyond() { CUT } else { NO_CODE })?;
-        match bits.is_beyond() {
-            true => Err(CUT),
-            false => Ok(()),
         }
     }
 
     /// MCUs of which the DC coefficients are known afterwards.
-    fn stretch_dc(
+    fn stretch_dc<'d>(
         &mut self,
         scan: &Scan,
-        bits: &mut Bits,
+        mut bits: Bits<'d>,
         mcus: std::ops::Range<usize>,
         across: usize,
-    ) -> Option<()> {
+    ) -> Result<Bits<'d>, Stop> {
+        let blocks = scan.blocks_of_mcu();
         let mut last = [0_i32; 4];
         for mcu in mcus {
-            let [row, column] = [mcu / across, mcu % across];
-            for member in &scan.members {
-                let [wide, high] = scan.blocks_of(member);
-                let keeps = self.wants_means && member.index == 0;
-                let stride = scan.frame.components[member.index].stride;
-                for (down, right) in (0..high).flat_map(|y| (0..wide).map(move |x| (y, x))) {
-                    let at = (row * high + down) * stride + column * wide + right;
-                    if scan.is_refinement {
-                        bits.fill();
-                        if keeps {
-                            self.dc_values[at] |= (bits.peek(1) << scan.low) as i32;
-                        }
-                        bits.skip(1);
-                        continue;
+            let place = [mcu / across, mcu % across];
+            for block in &blocks {
+                let member = block.member;
+                if scan.is_refinement {
+                    bits.fill();
+                    let refined = bits.peek(1) << scan.low;
+                    bits.skip(1);
+                    if let Some(value) = self.kept(scan, block, place) {
+                        *value |= refined as i32;
                     }
-                    let difference = match scan.frame.is_progressive {
-                        true => sequential::dc_difference(bits, member)?,
-                        false => sequential::block(bits, member)?,
-                    };
-                    let value = &mut last[member.index];
-                    *value = value.wrapping_add(difference);
-                    if keeps {
-                        self.dc_values[at] = value.wrapping_shl(scan.low);
-                    }
+                    continue;
+                }
+                let difference = match scan.frame.is_progressive {
+                    true => sequential::dc_difference(&mut bits, member),
+                    false => sequential::block(&mut bits, member),
+                };
+                let difference = difference.ok_or_else(|| no_code(&bits))?;
+                let value = &mut last[member.index & 3];
+                *value = value.wrapping_add(difference);
+                let value = value.wrapping_shl(scan.low);
+                if let Some(kept) = self.kept(scan, block, place) {
+                    *kept = value;
                 }
             }
             if bits.is_beyond() {
-                return None;
+                return Err(CUT);
             }
         }
-        Some(())
+        Ok(bits)
     }
 
-    fn stretch_ac(
+    /// Where the DC coefficient of a block is kept.
+    #[inline(always)]
+    fn kept(&mut self, scan: &Scan, block: &McuBlock, mcu: [usize; 2]) -> Option<&mut i32> {
+        let index = block.member.index;
+        if !self.keeps_dc(index) {
+            return None;
+        }
+        let [row, column] = block.at(mcu);
+        let at = row * scan.frame.components[index].stride + column;
+        self.dc_values[index].get_mut(at)
+    }
+
+    /// MCUs of a sequential scan whose pixels are made.
+    fn stretch_pixels<'d>(
         &mut self,
         scan: &Scan,
-        bits: &mut Bits,
+        mut bits: Bits<'d>,
+        mcus: std::ops::Range<usize>,
+        transform: &Transform,
+    ) -> Result<Bits<'d>, Stop> {
+        let blocks = scan.blocks_of_mcu();
+        let across = scan.mcus()[1];
+        let steps = |member: &Member| {
+            let component = &scan.frame.components[member.index];
+            let table = self.quantization.get(component.quantization);
+            transform.steps(&table.copied().flatten().unwrap_or([1; 64]))
+        };
+        let steps: Vec<[f32; 64]> = scan.members.iter().map(steps).collect();
+        let mut last = [0_i32; 4];
+        for mcu in mcus {
+            let place = [mcu / across, mcu % across];
+            for block in &blocks {
+                let (member, steps) = (block.member, &steps[block.number]);
+                let mut coefficients = [0.0; 64];
+                let read = sequential::values(&mut bits, member, steps, &mut coefficients);
+                let (difference, rows) = read.ok_or_else(|| no_code(&bits))?;
+                let value = &mut last[member.index & 3];
+                *value = value.wrapping_add(difference);
+                coefficients[0] = *value as f32 * steps[0];
+                let [row, column] = block.at(place);
+                self.planes[member.index & 3].put(row, column, transform, &coefficients, rows);
+            }
+            if bits.is_beyond() {
+                return Err(CUT);
+            }
+        }
+        Ok(bits)
+    }
+
+    fn stretch_ac<'d>(
+        &mut self,
+        scan: &Scan,
+        mut bits: Bits<'d>,
         mcus: std::ops::Range<usize>,
         across: usize,
-    ) -> Option<()> {
-        let member = scan.members.first()?;
-        let ac = member.ac?;
+    ) -> Result<Bits<'d>, Stop> {
+        let member = scan.members.first().ok_or(Stop::Unusual)?;
+        let ac = member.ac.ok_or(NO_CODE)?;
         let stride = scan.frame.components[member.index].stride;
         let filled = &mut self.filled[member.index];
         let mut run = 0;
         for mcu in mcus {
-            let block = filled.get_mut(mcu / across * stride + mcu % across)?;
-            match scan.is_refinement {
-                true => progressive::refine(bits, ac, scan.band, &mut run, block)?,
-                false => progressive::first(bits, ac, scan.band, &mut run, block)?,
-            }
+            let block = filled.get_mut(mcu / across * stride + mcu % across);
+            let block = block.ok_or(Stop::Unusual)?;
+            let stepped = match scan.is_refinement {
+                true => progressive::refine(&mut bits, ac, scan.band, &mut run, block),
+                false => progressive::first(&mut bits, ac, scan.band, &mut run, block),
+            };
+            stepped.ok_or_else(|| no_code(&bits))?;
             if bits.is_beyond() {
-                return None;
+                return Err(CUT);
             }
         }
-        Some(())
+        Ok(bits)
     }
 
     fn means(&self) -> Option<Means> {
         let frame = self.frame.as_ref()?;
         let component = frame.components.first()?;
-        let step = f32::from((*self.quantization_dc.get(component.quantization)?)?) / 8.0;
-        let across = frame.components.iter().map(|c| c.across).max()?;
-        let down = frame.components.iter().map(|c| c.down).max()?;
+        let step = self.dc_step(component)?;
         // A luma of less than full resolution is left to the decoder.
-        if component.across != across || component.down != down {
+        if frame.coarseness(component) != [1, 1] {
             return None;
         }
         let [wide, high] = component.blocks;
-        let rows = self.dc_values.chunks_exact(component.stride).take(high);
+        let rows = self.dc_values[0].chunks_exact(component.stride).take(high);
         let values = rows.flat_map(|row| row[..wide].iter().map(|v| 128.0 + *v as f32 * step));
         Some(Means {
             size: [frame.width, frame.height],
@@ -400,71 +522,54 @@ impl<'a> File<'a> {
             values: values.collect(),
         })
     }
+
+    /// What a DC coefficient's step adds to the pixels of its block.
+    fn dc_step(&self, component: &Component) -> Option<f32> {
+        let table = (*self.quantization.get(component.quantization)?)?;
+        Some(f32::from(table[0]) / 8.0)
+    }
+
+    fn image(&mut self) -> Option<RgbImage> {
+        let frame = self.frame.take()?;
+        let Wanted::Image(side) = self.wanted else {
+            return None;
+        };
+        if self.has_odd_colours {
+            return None;
+        }
+        if side == 1 {
+            for (index, component) in frame.components.iter().enumerate() {
+                let step = self.dc_step(component)?;
+                self.planes[index] = Plane::of_means(component, &self.dc_values[index], step);
+            }
+        }
+        image(&frame, &self.planes, side)
+    }
 }
 
 /// The MCUs of a sequential scan, of which nothing is kept.
-fn skip_sequential(scan: &Scan, bits: &mut Bits, mcus: std::ops::Range<usize>) -> Option<()> {
-    let blocks = scan.members.iter().flat_map(|member| {
-        let [wide, high] = scan.blocks_of(member);
-        std::iter::repeat_n(member, wide * high)
-    });
-    let blocks: Vec<&Member> = blocks.collect();
+fn skip_sequential<'d>(
+    scan: &Scan,
+    mut bits: Bits<'d>,
+    mcus: std::ops::Range<usize>,
+) -> Result<Bits<'d>, Stop> {
+    let blocks = scan.blocks_of_mcu();
     for _ in mcus {
-        for member in &blocks {
-            sequential::block(bits, member)?;
+        for block in &blocks {
+            sequential::block(&mut bits, block.member).ok_or_else(|| no_code(&bits))?;
         }
         if bits.is_beyond() {
-            return None;
+            return Err(CUT);
         }
     }
-    Some(())
+    Ok(bits)
 }
 
-/// What a scan header says.
-struct ScanHeader {
-    /// Index of the component, of its DC table and of its AC table.
-    members: Vec<(usize, usize, usize)>,
-    band: [u32; 2],
-    is_refinement: bool,
-    low: u32,
-}
-
-impl ScanHeader {
-    fn parse(frame: &Frame, header: &[u8]) -> Option<Self> {
-        let (count, rest) = header.split_first()?;
-        let count = usize::from(*count);
-        if !(1..=4).contains(&count) || rest.len() != 2 * count + 3 {
-            return None;
-        }
-        let mut members: Vec<(usize, usize, usize)> = Vec::with_capacity(count);
-        for listed in rest[..2 * count].chunks_exact(2) {
-            let index = frame.components.iter().position(|c| c.id == listed[0])?;
-            let tables = (usize::from(listed[1] >> 4), usize::from(listed[1] & 15));
-            if tables.0 > 3 || tables.1 > 3 || members.iter().any(|(i, ..)| *i == index) {
-                return None;
-            }
-            members.push((index, tables.0, tables.1));
-        }
-        let &[first, last, precision] = &rest[2 * count..] else {
-            return None;
-        };
-        let band = match frame.is_progressive {
-            true => [u32::from(first), u32::from(last)],
-            false => [0, 63],
-        };
-        let is_dc = band == [0, 0];
-        let is_ac = band[0] > 0 && band[0] <= band[1] && band[1] < 64 && count == 1;
-        if frame.is_progressive && !is_dc && !is_ac {
-            return None;
-        }
-        Some(Self {
-            members,
-            band,
-            is_refinement: frame.is_progressive && precision >> 4 > 0,
-            low: match frame.is_progressive {
-                true => u32::from(precision & 15).min(13),
-                false => 0,
-            },
-        })
+/// Behind the end there are codes that stand for nothing, too.
+#[cold]
+fn no_code(bits: &Bits) -> Stop {
+    match bits.is_beyond() {
+        true => CUT,
+        false => NO_CODE,
     }
 }

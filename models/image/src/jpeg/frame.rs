@@ -1,6 +1,6 @@
 //! The frame of a JPEG, its scans, and where the blocks of a scan stand.
 
-use super::huffman::{Huffman, Strides};
+use super::huffman::{Huffman, Strides, Values};
 
 /// What a frame header says.
 pub(crate) struct Frame {
@@ -58,6 +58,19 @@ impl Frame {
         })
     }
 
+    /// Pixels of the image that one of a component stands for, across and down; 0 where that is no whole number.
+    pub(crate) fn coarseness(&self, component: &Component) -> [usize; 2] {
+        let most = |of: fn(&Component) -> usize| self.components.iter().map(of).max().unwrap_or(1);
+        let times = |most: usize, own: usize| match most % own {
+            0 => most / own,
+            _ => 0,
+        };
+        [
+            times(most(|c| c.across), component.across),
+            times(most(|c| c.down), component.down),
+        ]
+    }
+
     /// Gray, or three colours of which only the first may be finer than the others.
     pub(crate) fn is_common(&self) -> bool {
         let factors = |c: &Component| (c.across, c.down);
@@ -104,6 +117,7 @@ pub(crate) struct Member<'a> {
     pub(crate) dc: Option<&'a Huffman>,
     pub(crate) ac: Option<&'a Huffman>,
     pub(crate) strides: Option<&'a Strides>,
+    pub(crate) values: Option<&'a Values>,
 }
 
 impl Scan<'_> {
@@ -118,13 +132,50 @@ impl Scan<'_> {
         }
     }
 
+    /// The blocks of one MCU, in the order of the file.
+    pub(crate) fn blocks_of_mcu(&self) -> Vec<McuBlock<'_>> {
+        let each = |(number, member)| {
+            let of @ [wide, high] = self.blocks_of(member);
+            let places = (0..high).flat_map(move |down| (0..wide).map(move |right| (down, right)));
+            places.map(move |(down, right)| McuBlock {
+                number,
+                member,
+                of,
+                down,
+                right,
+            })
+        };
+        self.members.iter().enumerate().flat_map(each).collect()
+    }
+
     /// Blocks of a component in one MCU, across and down.
-    pub(crate) fn blocks_of(&self, member: &Member) -> [usize; 2] {
+    fn blocks_of(&self, member: &Member) -> [usize; 2] {
         let component = &self.frame.components[member.index];
         match self.members.len() {
             1 => [1, 1],
             _ => [component.across, component.down],
         }
+    }
+}
+
+/// A block of an MCU.
+pub(crate) struct McuBlock<'a> {
+    /// Of its component among those of the scan.
+    pub(crate) number: usize,
+    pub(crate) member: &'a Member<'a>,
+    /// Blocks of its component in the MCU, across and down.
+    of: [usize; 2],
+    /// Which one of them it is.
+    down: usize,
+    right: usize,
+}
+
+impl McuBlock<'_> {
+    /// Row and column of this block of an MCU in its component.
+    #[inline(always)]
+    pub(crate) fn at(&self, [row, column]: [usize; 2]) -> [usize; 2] {
+        let [wide, high] = self.of;
+        [row * high + self.down, column * wide + self.right]
     }
 }
 

@@ -56,8 +56,8 @@ fn turn_of(decoder: &Decoder) -> Turn {
 /// # Errors
 /// [`DecodeError::Corrupt`]: one is not.
 pub(crate) fn prove(bytes: &[u8]) -> Result<bool, DecodeError> {
-    match walk(bytes, None) {
-        Walked::Whole => Ok(true),
+    match walk(bytes) {
+        Walked::Whole(()) => Ok(true),
         Walked::Unusual => Ok(false),
         Walked::Broken(what) => Err(DecodeError::Corrupt(what.to_owned())),
     }

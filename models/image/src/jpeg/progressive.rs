@@ -94,20 +94,23 @@ pub(crate) fn refine(
 
 /// Goes past `zeros` coefficients that are zero to the next such one, not beyond `last` + 1, and
 /// takes the refining bit of each other one on the way.
-fn pass_zeros(bits: &mut Bits, filled: u64, mut place: u32, last: u32, mut zeros: u32) -> u32 {
-    let mut refined = 0;
-    while place <= last {
-        if filled >> place & 1 == 1 {
-            refined += 1;
-        } else if zeros == 0 {
-            break;
-        } else {
-            zeros -= 1;
-        }
-        place += 1;
+#[inline(always)]
+fn pass_zeros(bits: &mut Bits, filled: u64, place: u32, last: u32, zeros: u32) -> u32 {
+    let band = (u64::MAX << place) & (u64::MAX >> (63 - last));
+    let mut empty = !filled & band;
+    for _ in 0..zeros {
+        empty &= empty.wrapping_sub(1);
     }
-    refine_each(bits, refined);
-    place
+    let end = match empty {
+        0 => last + 1,
+        _ => empty.trailing_zeros(),
+    };
+    let before = match end {
+        64.. => u64::MAX,
+        _ => (1 << end) - 1,
+    };
+    refine_each(bits, (filled & band & before).count_ones());
+    end
 }
 
 fn refine_each(bits: &mut Bits, mut count: u32) {

@@ -2,6 +2,7 @@
 
 use super::bits::Bits;
 use super::frame::Member;
+use super::huffman::{extend, zeros_of};
 
 /// Steps over a block; the difference of its DC coefficient. `None`: no such code.
 #[inline(always)]
@@ -11,21 +12,25 @@ pub(crate) fn block(bits: &mut Bits, member: &Member) -> Option<i32> {
     let mut place = 1;
     while place < 64 {
         bits.fill();
-        // Two looks take 2 · 26 of the 56 bits at most.
-        for _ in 0..2 {
-            let stride = strides.look(bits);
-            let end = place + stride.places();
-            if stride.bits() > 0 && end < 64 {
+        // Two strides take 2 · 27 of the 56 bits at most.
+        let (mut stride, mut end) = strides.look(bits, place);
+        if stride.is_inside(end) {
+            bits.skip(stride.bits());
+            place = end;
+            if stride.is_end() {
+                break;
+            }
+            (stride, end) = strides.look(bits, place);
+            if stride.is_inside(end) {
                 bits.skip(stride.bits());
                 place = end;
                 if stride.is_end() {
-                    return Some(difference);
+                    break;
                 }
                 continue;
             }
-            break;
+            bits.fill();
         }
-        bits.fill();
         let (symbol, length) = ac.look(bits)?;
         let size = u32::from(symbol & 15);
         bits.skip(length + size);
@@ -51,12 +56,55 @@ pub(crate) fn dc_difference(bits: &mut Bits, member: &Member) -> Option<i32> {
     if size > 16 {
         return None;
     }
-    let value = bits.peek(size) as i32;
+    let raw = bits.peek(size);
     bits.skip(size);
-    let is_negative = value >> (size - 1) == 0;
-    Some(if is_negative {
-        value - (1 << size) + 1
-    } else {
-        value
-    })
+    Some(extend(raw, size))
+}
+
+/// The places of zigzag order, row by row.
+pub(crate) const NATURAL: [u8; 64] = [
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
+    13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
+    52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+];
+
+/// Reads a block's AC coefficients, each times its step (both in zigzag order), into `into`, row by row.
+/// The difference of its DC coefficient, and by bit which rows have AC coefficients. `None`: no such code.
+#[inline(always)]
+pub(crate) fn values(
+    bits: &mut Bits,
+    member: &Member,
+    steps: &[f32; 64],
+    into: &mut [f32; 64],
+) -> Option<(i32, u32)> {
+    let difference = dc_difference(bits, member)?;
+    let (ac, values) = (member.ac?, member.values?);
+    let (mut place, mut rows) = (1_usize, 0_u32);
+    while place < 64 {
+        bits.fill();
+        let quick = values.look(bits);
+        let (zeros, value) = if quick.bits > 0 {
+            bits.skip(u32::from(quick.bits));
+            (quick.zeros, f32::from(quick.value))
+        } else {
+            let (symbol, length) = ac.look(bits)?;
+            bits.skip(length);
+            let size = u32::from(symbol & 15);
+            let value = match size {
+                0 => 0,
+                _ => extend(bits.peek(size), size),
+            };
+            bits.skip(size);
+            (zeros_of(symbol), value as f32)
+        };
+        place += usize::from(zeros);
+        if place > 63 {
+            break;
+        }
+        let natural = NATURAL[place];
+        into[usize::from(natural & 63)] = value * steps[place];
+        rows |= u32::from(value != 0.0) << (natural >> 3);
+        place += 1;
+    }
+    Some((difference, rows))
 }
