@@ -1,5 +1,7 @@
 //! Gray images of a few pixels from the means of a JPEG's blocks: no pixels are made.
 
+use std::sync::LazyLock;
+
 use image::metadata::Orientation as Turn;
 use image::{DynamicImage, GrayImage};
 
@@ -76,8 +78,8 @@ fn shrunk(means: &Means, side: usize) -> Vec<u8> {
     small
 }
 
-/// For each pixel the first block that counts, and the weights of it and of those behind it. The
-/// last block may stand for fewer pixels than the others.
+/// For each pixel the first block that counts, and the weights of it and of those behind it: of each the
+/// sum of what Lanczos gives its pixels. The last block may stand for fewer pixels than the others.
 fn weights(pixels: usize, blocks: usize, side: usize) -> Vec<(usize, Vec<f32>)> {
     let length = pixels as f64 / 8.0;
     let scale = length / side as f64;
@@ -85,14 +87,30 @@ fn weights(pixels: usize, blocks: usize, side: usize) -> Vec<(usize, Vec<f32>)> 
         let centre = (out as f64 + 0.5) * scale;
         let first = (centre - 3.0 * scale).max(0.0) as usize;
         let last = ((centre + 3.0 * scale).ceil() as usize).min(blocks);
-        let weight = |block: usize| {
-            let covered = (length - block as f64).min(1.0);
-            let distance = block as f64 + covered / 2.0 - centre;
-            covered * Filter::Lanczos.weight(distance / scale)
-        };
-        let raw: Vec<f64> = (first..last).map(weight).collect();
+        let below = |edge: usize| sum_below(((edge as f64).min(length) - centre) / scale);
+        let raw: Vec<f64> = (first..last).map(|b| below(b + 1) - below(b)).collect();
         let sum: f64 = raw.iter().sum();
         (first, raw.iter().map(|w| (w / sum) as f32).collect())
     };
     (0..side).map(of).collect()
+}
+
+/// Steps of the table behind [`sum_below`] for each lobe.
+const STEPS: usize = 512;
+
+/// The integral of Lanczos from −3 to `x`.
+fn sum_below(x: f64) -> f64 {
+    static SUMS: LazyLock<Vec<f64>> = LazyLock::new(|| {
+        let middle = |step: usize| (step as f64 + 0.5) / STEPS as f64 - 3.0;
+        let mut sum = 0.0;
+        let steps = (0..6 * STEPS).map(|step| {
+            sum += Filter::Lanczos.weight(middle(step)) / STEPS as f64;
+            sum
+        });
+        std::iter::once(0.0).chain(steps).collect()
+    });
+    let at = (x.clamp(-3.0, 3.0) + 3.0) * STEPS as f64;
+    let step = (at as usize).min(6 * STEPS - 1);
+    let [before, behind] = [SUMS[step], SUMS[step + 1]];
+    before + (behind - before) * (at - step as f64)
 }
