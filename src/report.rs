@@ -76,10 +76,9 @@ impl WebSummary {
             let classes: Vec<_> = self.may_pass.keys().map(ToString::to_string).collect();
             let urls: u64 = self.may_pass.values().sum();
             text.push_str(&format!(
-                "{} failed for a reason that may pass; to ask again: laioncele retry --class {} --manifest {} --output {}\n",
+                "{} failed for a reason that may pass; to ask again: laioncele retry --class {} --output {}\n",
                 count(usize::try_from(urls).unwrap_or(usize::MAX), "url"),
                 classes.join(","),
-                paths.manifest.display(),
                 paths.output.display(),
             ));
         }
@@ -240,7 +239,7 @@ mod tests {
 
     fn paths() -> RunPaths {
         RunPaths {
-            manifest: "m.toml".into(),
+            manifest: None,
             output: "out".into(),
         }
     }

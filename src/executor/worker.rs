@@ -297,7 +297,7 @@ impl WorkerState {
 
     fn manifest(&mut self, path: &Path) -> Result<Arc<Manifest>, CoreError> {
         match &self.manifest {
-            Some(manifest) if manifest.path() == path => Ok(manifest.clone()),
+            Some(manifest) if manifest.file() == path => Ok(manifest.clone()),
             _ => {
                 let manifest = Arc::new(Manifest::load(path)?);
                 self.manifest = Some(manifest.clone());
