@@ -3,8 +3,8 @@
 //! The folders of a step's results ([`FOLDERS`]) are those of one manifest. Where another manifest gives other results,
 //! the earlier ones are moved to `earlier/MANIFEST/`, with a `results.json` of their own, and come back when that manifest
 //! is run again. Written by `laioncele run` after a step has published, with the digests of all files, which `verify`
-//! compares. A crash while a step publishes leaves no entry for it: the next run publishes again. `laioncele gc
-//! --superseded` deletes what was published earlier.
+//! compares. A crash while a step publishes leaves no entry for it: the next run publishes again, and takes the files as it
+//! finds them. `laioncele gc --superseded` deletes what was published earlier.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -193,6 +193,10 @@ pub(crate) struct Publication<'a> {
     manifest: Digest,
     made_from: Digest,
     results: Results,
+    /// The step's entry before it publishes.
+    before: Option<Published>,
+    /// The versions of the step's files before it publishes.
+    versions: HashMap<String, String>,
 }
 
 impl<'a> Publication<'a> {
@@ -217,18 +221,21 @@ impl<'a> Publication<'a> {
             manifest,
             made_from: made_from(records),
             results: Results::load(store)?,
+            before: None,
+            versions: HashMap::new(),
         };
         match this.results.steps.get(step) {
-            Some(found) if found.made_from == this.made_from && found.manifest == manifest => {}
-            Some(found) if found.made_from == this.made_from || found.manifest == manifest => {
-                this.results.forget(store, step)?;
-            }
+            Some(found) if found.made_from == this.made_from || found.manifest == manifest => {}
             Some(_) => {
                 this.move_aside()?;
                 this.bring_back()?;
             }
             None => this.bring_back()?,
         }
+        this.versions = versions(store, step)?;
+        // A crash from here on leaves no entry, and the next run takes the files as it finds them.
+        this.before = this.results.steps.get(step).cloned();
+        this.results.forget(store, step)?;
         Ok(Some(this))
     }
 
@@ -277,34 +284,36 @@ impl<'a> Publication<'a> {
         Ok(())
     }
 
-    /// Writes down what was published, if it is not written down already. Digests of shards are those of the shards' own
-    /// index; `digests` remembers the others.
+    /// Writes down what was published. Files that publishing did not touch keep the digests that they had: what happened to
+    /// them since is not taken for what was published. Digests of shards are those of the shards' own index; `digests`
+    /// remembers the others.
     ///
     /// # Errors
     /// Store errors.
     pub(crate) fn end(mut self, digests: &FileDigests) -> Result<(), CoreError> {
-        let entry = self.results.steps.get(self.step);
-        let files = sizes(self.store, self.step)?;
-        let whole = |entry: &Published| {
-            entry.files.len() == files.len()
-                && (entry.files.iter()).all(|(path, file)| files.get(path) == Some(&file.bytes))
-        };
-        if entry.is_some_and(whole) {
-            return Ok(());
-        }
+        let before = self.before.take().map(|before| before.files);
+        let before = before.unwrap_or_default();
         let known = shard_digests(self.store);
-        let mut published = BTreeMap::new();
-        for (path, bytes) in files {
-            let digest = match known.get(&path) {
-                Some(digest) => *digest,
-                None => digests.of(&self.store.local_path(&path))?,
+        let sizes = sizes(self.store, self.step)?;
+        let mut files = BTreeMap::new();
+        for (path, version) in versions(self.store, self.step)? {
+            let untouched = self.versions.get(&path) == Some(&version);
+            let file = match before.get(&path).filter(|_| untouched) {
+                Some(file) => *file,
+                None => PublishedFile {
+                    bytes: sizes.get(&path).copied().unwrap_or_default(),
+                    digest: match known.get(&path) {
+                        Some(digest) => *digest,
+                        None => digests.of(&self.store.local_path(&path))?,
+                    },
+                },
             };
-            published.insert(path, PublishedFile { bytes, digest });
+            files.insert(path, file);
         }
         let entry = Published {
             manifest: self.manifest,
             made_from: self.made_from,
-            files: published,
+            files,
         };
         self.results.steps.insert(self.step.to_owned(), entry);
         self.results.save(self.store, RESULTS)
@@ -316,6 +325,14 @@ fn sizes(store: &Store, step: &str) -> Result<HashMap<String, u64>, CoreError> {
     let mut files = HashMap::new();
     for folder in folders(step) {
         files.extend(store.sizes(folder)?);
+    }
+    Ok(files)
+}
+
+fn versions(store: &Store, step: &str) -> Result<HashMap<String, String>, CoreError> {
+    let mut files = HashMap::new();
+    for folder in folders(step) {
+        files.extend(store.versions(folder)?);
     }
     Ok(files)
 }

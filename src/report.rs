@@ -263,7 +263,7 @@ mod tests {
         let lines: Vec<_> = text.lines().map(words).collect();
         assert_eq!(lines[1], "all 6 50.0 % timeout 1, http_4xx 2");
         assert_eq!(lines[2], "a.example 6 50.0 % timeout 1, http_4xx 2");
-        let command = "laioncele retry --class timeout --manifest m.toml --output out";
+        let command = "laioncele retry --class timeout --output out";
         assert!(lines[3].starts_with("1 url failed") && lines[3].ends_with(command));
     }
 

@@ -8,6 +8,7 @@ mod source;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::{Path, PathBuf, absolute};
 
 use laioncele_core::manifest::SourceSettings;
@@ -55,7 +56,7 @@ impl RunFile {
         let path = output.join(RUN);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
             Err(error) => return Err(CoreError::from_io(&path, error).into()),
         };
         #[derive(Deserialize)]

@@ -85,6 +85,13 @@ impl Session {
             }
             None => Records::default(),
         };
+        if let Some(first) = records.unusable().first().filter(|_| !access.locks()) {
+            let (others, path) = (records.unusable().len() - 1, &first.path);
+            tracing::warn!(
+                "{path} is damaged, and {others} other records: {}; `laioncele run` makes again what is missing",
+                first.reason
+            );
+        }
         let memory = store.as_ref().map(|s| s.local_path("cache/digests.json"));
         let digests = FileDigests::open(memory);
         let inputs = inputs::gather(&manifest, &steps, last, &digests, creates);

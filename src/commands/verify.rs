@@ -25,7 +25,7 @@ use findings::{Findings, Kind};
 const EXAMPLES: &str = "\
 Examples:
   laioncele verify
-  laioncele verify --repair && laioncele run        make again what is damaged
+  laioncele verify --repair                         then `laioncele run` makes again what is damaged
   laioncele verify --digests > before.txt           two runs with the same data give equal files
   laioncele verify --lock theirs.lock.json          how much of another's dataset ours equals
   laioncele verify --json | jq -r '.problems[].text'

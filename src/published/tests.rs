@@ -108,10 +108,27 @@ fn a_second_run_does_not_bless_damage() -> Result<(), CoreError> {
     publish(&store, "evaluate", "A", "good")?;
     let before = Results::load(&store)?;
     let records = [record("good")];
-    let again = Publication::begin(&store, "evaluate", Digest::of(b"A"), &records)?;
     store.put("evaluation/file", "evil")?;
+    let again = Publication::begin(&store, "evaluate", Digest::of(b"A"), &records)?;
     again.expect("it publishes").end(&FileDigests::open(None))?;
     assert_eq!(Results::load(&store)?, before);
     assert_eq!(before.steps["evaluate"].files["evaluation/file"].digest, Digest::of(b"good"));
+    Ok(())
+}
+
+/// A kill between publishing and writing it down: the next run does, and nothing counts as damaged.
+#[test]
+fn what_a_killed_run_published_is_written_down_by_the_next() -> Result<(), CoreError> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::local(folder.path())?;
+    publish(&store, "evaluate", "A", "good")?;
+    let records = [record("better")];
+    let killed = Publication::begin(&store, "evaluate", Digest::of(b"A"), &records)?;
+    store.put("evaluation/file", "better")?;
+    drop(killed);
+    assert!(Results::load(&store)?.steps.is_empty());
+    publish(&store, "evaluate", "A", "better")?;
+    let file = Results::load(&store)?.steps["evaluate"].files["evaluation/file"];
+    assert_eq!(file.digest, Digest::of(b"better"));
     Ok(())
 }

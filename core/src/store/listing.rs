@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Component, Path};
 
 use futures::TryStreamExt;
+use object_store::ObjectMeta;
 use object_store::path::Path as ObjectPath;
 
 use super::Store;
@@ -23,6 +24,20 @@ impl Store {
             .map_ok(|meta| (meta.location.to_string(), meta.size))
             .try_collect();
         self.run(prefix, listed)
+    }
+
+    /// What tells versions of the objects below `prefix` apart, by their paths: another one after each write.
+    ///
+    /// # Errors
+    /// [`CoreError::Store`].
+    pub fn versions(&self, prefix: &str) -> Result<HashMap<String, String>, CoreError> {
+        let version = |meta: ObjectMeta| {
+            let tag = meta.e_tag.or(meta.version);
+            let tag = tag.unwrap_or_else(|| format!("{} {}", meta.size, meta.last_modified));
+            (meta.location.to_string(), tag)
+        };
+        let listed = self.objects.list(Some(&ObjectPath::from(prefix)));
+        self.run(prefix, listed.map_ok(version).try_collect())
     }
 
     /// Moves all objects below the folder `from` to the folder `to`, in the place of what is there; nothing where `from` is
@@ -115,6 +130,12 @@ mod tests {
         let expected = [("tables/a/1.parquet", 1), ("tables/b/c/2.parquet", 2)];
         let expected = expected.map(|(path, size)| (path.to_owned(), size));
         assert_eq!(store.sizes("tables")?, HashMap::from(expected));
+        let before = store.versions("tables")?;
+        assert_eq!(before, store.versions("tables")?);
+        store.put("tables/a/1.parquet", "2")?;
+        let after = store.versions("tables")?;
+        assert_ne!(before["tables/a/1.parquet"], after["tables/a/1.parquet"]);
+        assert_eq!(before["tables/b/c/2.parquet"], after["tables/b/c/2.parquet"]);
         store.delete_for_good("tables/a/1.parquet")?;
         store.delete_for_good("tables/a/1.parquet")?;
         store.delete_for_good("nowhere/at/all")?;

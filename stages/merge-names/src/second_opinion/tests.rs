@@ -459,7 +459,9 @@ fn keys_do_not_belong_into_the_manifest() {
         "http://hunter2@127.0.0.1/v1",
         "http://127.0.0.1/v1?key=hunter2",
     ] {
-        let fault = settings(url).fault().expect("refused");
+        let mut wrong = settings("http://127.0.0.1/v1");
+        url.clone_into(&mut wrong.url);
+        let fault = wrong.fault().expect("refused");
         assert!(fault.contains("api_key_env") && !fault.contains("hunter2"), "{fault}");
     }
     let mut key = settings("http://127.0.0.1/v1");
