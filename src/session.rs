@@ -86,10 +86,13 @@ impl Session {
             None => Records::default(),
         };
         if let Some(first) = records.unusable().first().filter(|_| !access.locks()) {
-            let (others, path) = (records.unusable().len() - 1, &first.path);
+            let (path, reason) = (&first.path, &first.reason);
+            let others = match records.unusable().len() - 1 {
+                0 => String::new(),
+                others => format!(" (and {others} other records)"),
+            };
             tracing::warn!(
-                "{path} is damaged, and {others} other records: {}; `laioncele run` makes again what is missing",
-                first.reason
+                "{path} is damaged{others}: {reason}; `laioncele run` makes again what it stood for"
             );
         }
         let memory = store.as_ref().map(|s| s.local_path("cache/digests.json"));

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::damage::ran;
-use crate::sandbox::{program, stderr, stdout};
+use crate::sandbox::{FRAME, Sandbox, program, stderr, stdout};
 use crate::test_run::{TRUTH, TestRun};
 
 fn published(output: &Path) -> Value {
@@ -157,4 +157,25 @@ fn models_of_a_folder_without_a_run_are_refused() {
     let ended = faces.output().expect("the program");
     assert_eq!(ended.status.code(), Some(3), "{}", stderr(&ended));
     assert!(stderr(&ended).contains("nothing has been run here"));
+}
+
+/// A key that is read from the environment is in no file of the run and in nothing that it says, whatever fails.
+#[test]
+fn a_key_is_in_no_file_of_the_run() {
+    const KEY: &str = "hunter2-is-no-key-of-anybody";
+    let opinion = "\n[merge_names]\nmin_images = 1\n[merge_names.second_opinion]\nurl = \"http://127.0.0.1:1/v1\"\nmodel = \"m\"\napi_key_env = \"LAIONCELE_TEST_KEY\"\nretries = 0\n";
+    let captions: [&[u8]; 2] = [b"Ada Lovelace in London", b"Ada Lovelase in Paris"];
+    let sandbox = Sandbox::with_captions(&format!("{FRAME}{opinion}"), &captions);
+    let arguments = ["run", "-vv", "--stage", "..merge-names", "--manifest", "manifest.toml"];
+    let mut command = sandbox.command(&arguments);
+    let ended = command.env("LAIONCELE_TEST_KEY", KEY).output().expect("the program");
+    let said = stdout(&ended) + &stderr(&ended);
+    assert!(!said.contains(KEY), "{said}");
+    let all = crate::damage::files(&sandbox.join("laioncele-output"));
+    let in_file = |file: &&std::path::PathBuf| {
+        let bytes = fs::read(file).expect("a file");
+        bytes.windows(KEY.len()).any(|window| window == KEY.as_bytes())
+    };
+    assert!(all.iter().any(|file| file.ends_with("run.json")));
+    assert_eq!(all.iter().find(in_file), None);
 }

@@ -52,7 +52,7 @@ impl Ledger {
                     }
                     Some(flaw) => flaw,
                 },
-                Err(error @ CoreError::Record { .. }) => chain(&error),
+                Err(CoreError::Record { source, .. }) => chain(&*source),
                 Err(error) => return Err(error),
             };
             let stem = Path::new(&path).file_stem();
