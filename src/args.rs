@@ -13,8 +13,8 @@ pub(crate) const DEFAULT_MANIFEST: &str = "manifests/mini.toml";
 /// Manifest and output folder of the run that a command works on.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunPaths {
-    /// The manifest, which describes the run [default: the one that the folder was last run with; for
-    /// a new folder manifests/mini.toml]
+    /// The manifest, which describes the run [default: the one that the folder was last run with;
+    /// for a new folder manifests/mini.toml]
     #[arg(long, short, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
     /// The folder for the run's tables, ledger and results

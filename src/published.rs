@@ -1,10 +1,11 @@
 //! What a run publishes outside its tables, and from which manifest: `results.json`.
 //!
-//! The folders of a step's results ([`FOLDERS`]) are those of one manifest. Where another manifest gives other results,
-//! the earlier ones are moved to `earlier/MANIFEST/`, with a `results.json` of their own, and come back when that manifest
-//! is run again. Written by `laioncele run` after a step has published, with the digests of all files, which `verify`
-//! compares. A crash while a step publishes leaves no entry for it: the next run publishes again, and takes the files as it
-//! finds them. `laioncele gc --superseded` deletes what was published earlier.
+//! The folders of a step's results ([`FOLDERS`]) are those of one manifest. Where another manifest
+//! gives other results, the earlier ones are moved to `earlier/MANIFEST/`, with a `results.json` of
+//! their own, and come back when that manifest is run again. Written by `laioncele run` after a
+//! step has published, with the digests of all files, which `verify` compares. A crash while a step
+//! publishes leaves no entry for it: the next run publishes again, and takes the files as it finds
+//! them. `laioncele gc --superseded` deletes what was published earlier.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -94,7 +95,8 @@ fn made_from(records: &[Record]) -> Digest {
 }
 
 impl Results {
-    /// What is published in the run's folder. A file that cannot be read counts as empty: everything is published anew.
+    /// What is published in the run's folder. A file that cannot be read counts as empty:
+    /// everything is published anew.
     ///
     /// # Errors
     /// Store errors; a file of a newer program.
@@ -200,9 +202,9 @@ pub(crate) struct Publication<'a> {
 }
 
 impl<'a> Publication<'a> {
-    /// Prepares the folders of `step` for what `records` gave under `manifest`: results of another manifest that are not the
-    /// same are moved aside, with those of the steps after it; those of this one that were moved aside come back. None for
-    /// a step that publishes nothing.
+    /// Prepares the folders of `step` for what `records` gave under `manifest`: results of another
+    /// manifest that are not the same are moved aside, with those of the steps after it; those of
+    /// this one that were moved aside come back. None for a step that publishes nothing.
     ///
     /// # Errors
     /// Store errors.
@@ -252,7 +254,8 @@ impl<'a> Publication<'a> {
             self.results.forget(self.store, step)?;
             let place = earlier(found.manifest);
             for folder in *folders {
-                self.store.move_folder(folder, &format!("{place}/{folder}"))?;
+                self.store
+                    .move_folder(folder, &format!("{place}/{folder}"))?;
             }
             let path = format!("{place}/{RESULTS}");
             let mut there = Results::load_from(self.store, &path)?;
@@ -272,7 +275,8 @@ impl<'a> Publication<'a> {
         };
         there.save(self.store, &path)?;
         for folder in folders(self.step) {
-            self.store.move_folder(&format!("{place}/{folder}"), folder)?;
+            self.store
+                .move_folder(&format!("{place}/{folder}"), folder)?;
         }
         if there.steps.is_empty() {
             self.store.delete(&path)?;
@@ -284,9 +288,9 @@ impl<'a> Publication<'a> {
         Ok(())
     }
 
-    /// Writes down what was published. Files that publishing did not touch keep the digests that they had: what happened to
-    /// them since is not taken for what was published. Digests of shards are those of the shards' own index; `digests`
-    /// remembers the others.
+    /// Writes down what was published. Files that publishing did not touch keep the digests that
+    /// they had: what happened to them since is not taken for what was published. Digests of shards
+    /// are those of the shards' own index; `digests` remembers the others.
     ///
     /// # Errors
     /// Store errors.

@@ -1,8 +1,9 @@
-//! What a run folder knows of its run: `run.json` names the manifest that it was last run with, `manifests/DIGEST.toml` are
-//! the texts of all manifests that it was run with.
+//! What a run folder knows of its run: `run.json` names the manifest that it was last run with,
+//! `manifests/DIGEST.toml` are the texts of all manifests that it was run with.
 //!
-//! `laioncele run` writes them before its first task, the text first; nothing changes a text once it is there. A crash
-//! between the two leaves a text that nothing names. `laioncele gc` deletes such.
+//! `laioncele run` writes them before its first task, the text first; nothing changes a text once
+//! it is there. A crash between the two leaves a text that nothing names. `laioncele gc` deletes
+//! such.
 
 mod source;
 
@@ -64,7 +65,10 @@ impl RunFile {
             format: u32,
         }
         let fail = |error: serde_json::Error| {
-            let text = format!("{}: it does not say what was run here: {error}", path.display());
+            let text = format!(
+                "{}: it does not say what was run here: {error}",
+                path.display()
+            );
             Failure::new(Exit::Environment, text)
                 .hint("delete it and name the manifest with --manifest")
         };
@@ -96,7 +100,8 @@ impl RunFile {
         Ok(manifest)
     }
 
-    /// A remark where the file that the manifest was written in says something else by now, or is gone.
+    /// A remark where the file that the manifest was written in says something else by now, or is
+    /// gone.
     pub(crate) fn changed_since(&self) -> Option<String> {
         let path = self.path.display();
         match fs::read(&self.path) {
@@ -113,8 +118,8 @@ fn recorded(manifest: Digest) -> String {
     format!("{MANIFESTS}/{manifest}.toml")
 }
 
-/// Records that `manifest` is what the folder is run with. Returns the recorded text's file, which workers read: what is
-/// written into the manifest during the run does not concern it.
+/// Records that `manifest` is what the folder is run with. Returns the recorded text's file, which
+/// workers read: what is written into the manifest during the run does not concern it.
 ///
 /// # Errors
 /// Store errors.
@@ -138,9 +143,11 @@ pub(crate) fn changes(before: &Manifest, now: &Manifest) -> Vec<String> {
     let names: BTreeMap<&String, ()> = before.keys().chain(now.keys()).map(|n| (n, ())).collect();
     let change = |name: &&String| match (before.get(*name), now.get(*name)) {
         (Some(from), Some(to)) if from == to => None,
-        (Some(from), Some(to)) => {
-            Some(format!("{name} {} → {}", setting_text(from), setting_text(to)))
-        }
+        (Some(from), Some(to)) => Some(format!(
+            "{name} {} → {}",
+            setting_text(from),
+            setting_text(to)
+        )),
         (None, Some(to)) => Some(format!("{name} = {} is new", setting_text(to))),
         (_, None) => Some(format!("{name} is gone")),
     };
@@ -196,16 +203,26 @@ mod tests {
         let run = RunFile::read(&output)?.expect("it was recorded");
         assert_eq!(run.changed_since(), None);
         fs::write(&file, "[run]\n").expect("written");
-        assert!(run.changed_since().is_some_and(|text| text.contains("--manifest")));
+        assert!(
+            run.changed_since()
+                .is_some_and(|text| text.contains("--manifest"))
+        );
         fs::remove_file(&file).expect("removed");
         let found = run.load(&output)?;
-        assert_eq!((found.digest(), found.path()), (written.digest(), file.as_path()));
+        assert_eq!(
+            (found.digest(), found.path()),
+            (written.digest(), file.as_path())
+        );
         assert_eq!(source_paths(&found), [folder.path().join("captions")]);
         fs::write(output.join(run.recorded()), TEXT).expect("written");
         assert!(run.load(&output).is_ok(), "the same text without its head");
         fs::write(output.join(run.recorded()), format!("{TEXT}\n")).expect("written");
         let failure = run.load(&output).expect_err("altered");
-        assert!(failure.message.contains("not the text"), "{}", failure.message);
+        assert!(
+            failure.message.contains("not the text"),
+            "{}",
+            failure.message
+        );
         Ok(())
     }
 
@@ -214,9 +231,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("m.toml");
         let before = manifest(&file, TEXT);
-        let text = TEXT.replace("seed = 1", "seed = 3").replace("seeds = 2", "images = 4");
+        let text = TEXT
+            .replace("seed = 1", "seed = 3")
+            .replace("seeds = 2", "images = 4");
         let after = manifest(&file, &text);
-        let expected = ["evaluate.images = 4 is new", "evaluate.seeds is gone", "run.seed 1 → 3"];
+        let expected = [
+            "evaluate.images = 4 is new",
+            "evaluate.seeds is gone",
+            "run.seed 1 → 3",
+        ];
         assert_eq!(changes(&before, &after), expected);
         assert_eq!(changes_text(&before, &before), None);
         let comment = manifest(&file, &format!("# a remark\n{TEXT}"));

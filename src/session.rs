@@ -56,11 +56,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the run at `paths` for a command that works on stages up to `last`. Its manifest is the one that is named, else
-    /// the one that the folder was last run with. Where the two differ, that is said.
+    /// Opens the run at `paths` for a command that works on stages up to `last`. Its manifest is
+    /// the one that is named, else the one that the folder was last run with. Where the two differ,
+    /// that is said.
     ///
     /// # Errors
-    /// Whatever is wrong with manifest, models, source or folder; a manifest with another source than the folder's run.
+    /// Whatever is wrong with manifest, models, source or folder; a manifest with another source
+    /// than the folder's run.
     pub(crate) fn open(paths: &RunPaths, last: StageName, access: Access) -> Result<Self, Failure> {
         let recorded = RunFile::read(&paths.output)?;
         let manifest = manifest_of(paths, recorded.as_ref())?;
@@ -136,7 +138,11 @@ impl Session {
         let before = recorded.and_then(|run| run.load(&self.output).ok());
         let shards = &self.inputs.shards;
         if run_folder::other_source(before.as_ref(), &self.manifest, &self.records, shards) {
-            if access != (Access::Run { change_source: true }) {
+            if access
+                != (Access::Run {
+                    change_source: true,
+                })
+            {
                 return Err(self.other_source(before.as_ref()));
             }
             tracing::warn!("{folder}: its run had another source; going on with --change-source");
@@ -188,7 +194,8 @@ impl Session {
         Ok(RunFile::read(&self.output)?.map(|run| run.manifest))
     }
 
-    /// Records that the folder is run with this session's manifest. Returns the file that workers read it from.
+    /// Records that the folder is run with this session's manifest. Returns the file that workers
+    /// read it from.
     ///
     /// # Errors
     /// Store errors.
@@ -220,8 +227,9 @@ impl Session {
         Planner::new(&self.inputs).map_err(|e| defect(&e))
     }
 
-    /// Deletes what a killed run left behind: tasks at work, scratch files, journals of downloads that are committed; and
-    /// moves damaged records out of the ledger. Only for who holds the run's lock.
+    /// Deletes what a killed run left behind: tasks at work, scratch files, journals of downloads
+    /// that are committed; and moves damaged records out of the ledger. Only for who holds the
+    /// run's lock.
     ///
     /// # Errors
     /// Store errors.

@@ -24,7 +24,8 @@ pub(crate) struct StepState {
     pub to_run: Option<usize>,
     /// The step whose tasks must run first.
     pub waits_for: Option<String>,
-    /// Why tasks would run, most frequent first; of a step that waits, why the step at the beginning of the chain runs.
+    /// Why tasks would run, most frequent first; of a step that waits, why the step at the
+    /// beginning of the chain runs.
     pub causes: Vec<Cause>,
 }
 
@@ -115,7 +116,8 @@ fn row(branch: String, step: &StepState) -> Vec<String> {
     vec![branch + &step.step, tasks, step.to_run_text(), step.why()]
 }
 
-/// The row of a stage of several steps: what is to run of them together, and the cause of the first that is not done.
+/// The row of a stage of several steps: what is to run of them together, and the cause of the first
+/// that is not done.
 fn stage_row(steps: &[StepState]) -> Vec<String> {
     let tasks: usize = steps.iter().map(|step| step.tasks).sum();
     let known: usize = steps.iter().filter_map(|step| step.to_run).sum();
@@ -151,7 +153,11 @@ mod tests {
             done: 8 - to_run.unwrap_or(8),
             to_run,
             waits_for: to_run.is_none().then(|| "verify-images".to_owned()),
-            causes: if to_run == Some(0) { Vec::new() } else { vec![cause] },
+            causes: if to_run == Some(0) {
+                Vec::new()
+            } else {
+                vec![cause]
+            },
         }
     }
 

@@ -121,7 +121,12 @@ impl fmt::Display for Change {
             },
             Self::Model { name, from, to } => match (from, to) {
                 (Some(from), Some(to)) => {
-                    write!(f, "{name} digest changed ({} → {})", from.short(), to.short())
+                    write!(
+                        f,
+                        "{name} digest changed ({} → {})",
+                        from.short(),
+                        to.short()
+                    )
                 }
                 (None, _) => write!(f, "{name} is new"),
                 (_, None) => write!(f, "{name} is gone"),

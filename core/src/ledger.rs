@@ -272,7 +272,10 @@ fn parse(path: &str, bytes: &[u8]) -> Result<Record, CoreError> {
     match record.outputs.iter().find(|part| !is_inside(&part.path)) {
         None => Ok(record),
         Some(part) => {
-            let text = format!("it names {:?}, which is no path in the run's folder", part.path);
+            let text = format!(
+                "it names {:?}, which is no path in the run's folder",
+                part.path
+            );
             Err(CoreError::record(path, text))
         }
     }

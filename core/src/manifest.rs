@@ -421,7 +421,8 @@ mod tests {
         let origin = Path::new("/data/a \"b\"\n/m.toml");
         let written = Manifest::parse(origin, GOOD)?;
         let file = folder.path().join("r.toml");
-        std::fs::write(&file, written.recorded(origin)).map_err(|e| CoreError::from_io(&file, e))?;
+        std::fs::write(&file, written.recorded(origin))
+            .map_err(|e| CoreError::from_io(&file, e))?;
         let read = Manifest::load(&file)?;
         assert_eq!((read.path(), read.file()), (origin, file.as_path()));
         assert_eq!(read.digest(), written.digest());

@@ -76,7 +76,8 @@ impl Gc {
     }
 }
 
-/// Records first, and each for good: a crash leaves parts that no record names, never a record without its parts.
+/// Records first, and each for good: a crash leaves parts that no record names, never a record
+/// without its parts.
 fn delete(session: &Session, garbage: &Garbage) -> Result<(), Failure> {
     let store = session.store()?;
     let ledger = Ledger::new(store.clone());
@@ -86,7 +87,13 @@ fn delete(session: &Session, garbage: &Garbage) -> Result<(), Failure> {
     for object in garbage.objects.iter().filter(|o| o.kind != Kind::Record) {
         store.delete(&object.path)?;
     }
-    Ok(store.remove_empty_folders(&["tables", "ledger", "earlier", "damaged", "cache/checkpoints"])?)
+    Ok(store.remove_empty_folders(&[
+        "tables",
+        "ledger",
+        "earlier",
+        "damaged",
+        "cache/checkpoints",
+    ])?)
 }
 
 impl Report<'_> {

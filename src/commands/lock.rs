@@ -1,4 +1,5 @@
-//! `laioncele lock`: writes what a dataset is made of into one file, by which another run can be compared with it.
+//! `laioncele lock`: writes what a dataset is made of into one file, by which another run can be
+//! compared with it.
 
 mod compare;
 mod file;

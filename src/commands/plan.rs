@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::args::{RunPaths, Stages};
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::plan::estimate::{Basis, Estimate, EstimateError};
 use crate::plan::Plan;
+use crate::plan::estimate::{Basis, Estimate, EstimateError};
 use crate::session::{Access, Session};
 use crate::staleness::{StepState, tree};
 

@@ -177,7 +177,11 @@ impl Retry {
             partition: record.partition.clone(),
             key: record.key,
             key_parts: record.key_parts.clone(),
-            inputs: record.inputs.iter().map(|p| present.of_content(p)).collect(),
+            inputs: record
+                .inputs
+                .iter()
+                .map(|p| present.of_content(p))
+                .collect(),
             lists: record.lists.clone(),
             again: Some(Again {
                 replaces: record.attempt.clone(),
@@ -256,8 +260,8 @@ impl Retry {
     }
 }
 
-/// The parts of the present results by their contents: a part that was lost and made again lies elsewhere than the records
-/// of tasks say that read it before.
+/// The parts of the present results by their contents: a part that was lost and made again lies
+/// elsewhere than the records of tasks say that read it before.
 struct Present<'a>(HashMap<(TableId, &'a Partition, Digest), &'a Part>);
 
 impl<'a> Present<'a> {
@@ -270,7 +274,10 @@ impl<'a> Present<'a> {
 
     fn of_content(&self, part: &Part) -> Part {
         let content = (part.table, &part.partition, part.digest);
-        self.0.get(&content).map_or(part, |present| *present).clone()
+        self.0
+            .get(&content)
+            .map_or(part, |present| *present)
+            .clone()
     }
 }
 

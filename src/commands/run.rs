@@ -274,15 +274,17 @@ impl ActiveRun {
         Ok(())
     }
 
-    /// Takes the records of lost results out of the ledger, so that the tasks can commit again, and writes lists that are
-    /// not as they should be.
+    /// Takes the records of lost results out of the ledger, so that the tasks can commit again, and
+    /// writes lists that are not as they should be.
     fn clear_losses(&self, planned: &StepPlan) -> Result<(), Failure> {
         let store = self.session.store()?;
         let ledger = Ledger::new(store.clone());
-        let lost = planned.missing().filter_map(|(spec, causes)| match causes.first() {
-            Some(Cause::Loss(loss)) => Some((spec, loss)),
-            _ => None,
-        });
+        let lost = planned
+            .missing()
+            .filter_map(|(spec, causes)| match causes.first() {
+                Some(Cause::Loss(loss)) => Some((spec, loss)),
+                _ => None,
+            });
         for (number, (spec, loss)) in lost.enumerate() {
             if number < SHOWN_FAILURES {
                 tracing::warn!("{} {}: {loss}; made again", spec.step, spec.partition);

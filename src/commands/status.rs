@@ -74,7 +74,11 @@ impl Status {
         let of = session.manifest.digest();
         let manifest = session.manifest.path().display();
         let results = Results::load(session.store()?)?;
-        let mut text = format!("manifest {manifest} ({})\n\n{}", of.short(), render(&entries));
+        let mut text = format!(
+            "manifest {manifest} ({})\n\n{}",
+            of.short(),
+            render(&entries)
+        );
         if let Some(published) = published(&results, of) {
             text.push_str(&format!("\n\n{published}"));
         }
@@ -165,7 +169,10 @@ fn published(results: &Results, now: Digest) -> Option<String> {
             true => String::new(),
             false => format!(", of another manifest ({})", found.manifest.short()),
         };
-        format!("published by {step}: {}{of}", count(found.files.len(), "file"))
+        format!(
+            "published by {step}: {}{of}",
+            count(found.files.len(), "file")
+        )
     };
     let lines: Vec<_> = results.steps.iter().map(line).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))

@@ -1,5 +1,5 @@
-//! A worker: reads tasks, does them one at a time, or as many at once as their step says, answers, and
-//! keeps its models between the tasks of a stage.
+//! A worker: reads tasks, does them one at a time, or as many at once as their step says, answers,
+//! and keeps its models between the tasks of a stage.
 //!
 //! A second thread listens, so that pings and cancels are handled while a task runs.
 

@@ -3,8 +3,8 @@
 //!
 //! Planning is a pure function of [`PlanInputs`] and [`Records`]: it touches no file, so the same
 //! inputs always give the same plan. [`inputs`] gathers them. A task is done when a record under
-//! its key exists and nothing of it is lost; its key is known once every step that writes a table it
-//! reads is complete.
+//! its key exists and nothing of it is lost; its key is known once every step that writes a table
+//! it reads is complete.
 
 pub mod cause;
 pub mod estimate;

@@ -44,8 +44,9 @@ pub enum PlanError {
     },
 }
 
-/// Plans all steps of `inputs`. Of tasks that must run only since something of their results is lost, the steps below
-/// are planned as if they came out as before, which they do unless the web, a model's threads or the like say otherwise.
+/// Plans all steps of `inputs`. Of tasks that must run only since something of their results is
+/// lost, the steps below are planned as if they came out as before, which they do unless the web, a
+/// model's threads or the like say otherwise.
 ///
 /// # Errors
 /// [`PlanError`].

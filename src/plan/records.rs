@@ -1,5 +1,5 @@
-//! The ledger's records, indexed for the planner: by key, and the newest of a step and partition; and which of them do
-//! not count, since something of them is lost.
+//! The ledger's records, indexed for the planner: by key, and the newest of a step and partition;
+//! and which of them do not count, since something of them is lost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ impl Records {
         index
     }
 
-    /// Indexes what a ledger holds beside parts of these `sizes`, by path: a record whose parts are not all there, in
-    /// their sizes, does not count.
+    /// Indexes what a ledger holds beside parts of these `sizes`, by path: a record whose parts are
+    /// not all there, in their sizes, does not count.
     pub fn beside(scan: Scan, sizes: &HashMap<String, u64>) -> Self {
         let lost = |record: &Record| {
             let loss = record.outputs.iter().find_map(|part| {

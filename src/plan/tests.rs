@@ -421,9 +421,9 @@ fn planner_and_oracle_decide_a_small_case_as_expected() {
         let state = |task: &super::TaskPlan| match &task.state {
             State::Done(_) => format!("{} done", task.partition),
             State::Missing { causes, .. } => {
-            let causes: Vec<_> = causes.iter().map(ToString::to_string).collect();
-            format!("{} {}", task.partition, causes.join(", "))
-        }
+                let causes: Vec<_> = causes.iter().map(ToString::to_string).collect();
+                format!("{} {}", task.partition, causes.join(", "))
+            }
             State::Waiting { on } => format!("{} waits for {on}", task.partition),
         };
         tasks.map(state).collect()

@@ -1,5 +1,5 @@
-use laioncele_core::ledger::RECORD_FORMAT;
 use laioncele_core::key::KeyParts;
+use laioncele_core::ledger::RECORD_FORMAT;
 use laioncele_core::{Part, Partition, StageName, TableId};
 
 use super::*;
@@ -41,7 +41,9 @@ fn publish(store: &Store, step: &str, manifest: &str, content: &str) -> Result<(
     for folder in folders(step) {
         store.put_changed(&format!("{folder}/file"), content.to_owned())?;
     }
-    begun.expect("a step that publishes").end(&FileDigests::open(None))
+    begun
+        .expect("a step that publishes")
+        .end(&FileDigests::open(None))
 }
 
 fn text(store: &Store, path: &str) -> Option<String> {
@@ -81,7 +83,10 @@ fn going_back_to_a_manifest_brings_its_results_back() -> Result<(), CoreError> {
         publish(&store, "pack-shards", manifest, content)?;
     }
     assert_eq!(text(&store, "laioncele/file").as_deref(), Some("67 rows"));
-    assert_eq!(text(&store, &format!("{}/laioncele/file", place("A"))), None);
+    assert_eq!(
+        text(&store, &format!("{}/laioncele/file", place("A"))),
+        None
+    );
     let after = format!("{}/laioncele/file", place("B"));
     assert_eq!(text(&store, &after).as_deref(), Some("80 rows"));
     Ok(())
@@ -112,7 +117,10 @@ fn a_second_run_does_not_bless_damage() -> Result<(), CoreError> {
     let again = Publication::begin(&store, "evaluate", Digest::of(b"A"), &records)?;
     again.expect("it publishes").end(&FileDigests::open(None))?;
     assert_eq!(Results::load(&store)?, before);
-    assert_eq!(before.steps["evaluate"].files["evaluation/file"].digest, Digest::of(b"good"));
+    assert_eq!(
+        before.steps["evaluate"].files["evaluation/file"].digest,
+        Digest::of(b"good")
+    );
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! Whether two manifests read one source: the same files or folders, or files that the run has read.
+//! Whether two manifests read one source: the same files or folders, or files that the run has
+//! read.
 
 use std::collections::HashSet;
 
@@ -25,8 +26,9 @@ fn same_files(records: &Records, shards: &[Part]) -> bool {
     read.is_empty() || shards.iter().any(|shard| read.contains(&shard.digest))
 }
 
-/// Whether `now` reads another source than the run was run with: neither an entry of the source nor the bytes of a file are
-/// the same. `before` is the recorded manifest, if there is one that can be read.
+/// Whether `now` reads another source than the run was run with: neither an entry of the source nor
+/// the bytes of a file are the same. `before` is the recorded manifest, if there is one that can be
+/// read.
 pub(crate) fn other_source(
     before: Option<&Manifest>,
     now: &Manifest,

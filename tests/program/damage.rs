@@ -1,5 +1,5 @@
-//! Parts, records, lists and published files that are lost, cut or altered: each is noticed, named, and made again, and with
-//! it only what depends on it.
+//! Parts, records, lists and published files that are lost, cut or altered: each is noticed, named,
+//! and made again, and with it only what depends on it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,8 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Flips a bit in the middle of a file, in a file of its own: a published shard and its part are one file.
+/// Flips a bit in the middle of a file, in a file of its own: a published shard and its part are
+/// one file.
 fn flip(path: &Path) {
     let mut bytes = fs::read(path).expect("a file");
     let middle = bytes.len() / 2;
@@ -39,13 +40,19 @@ fn to_run(plan: &Value) -> BTreeMap<String, (u64, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let entry = |step: &Value| {
         let tasks = step["to_run"].as_u64().unwrap_or(u64::MAX);
-        (text(&step["step"]), (tasks, text(&step["causes"][0]["kind"])))
+        (
+            text(&step["step"]),
+            (tasks, text(&step["causes"][0]["kind"])),
+        )
     };
     stale.map(entry).collect()
 }
 
 fn plan(world: &TestRun) -> BTreeMap<String, (u64, String)> {
-    to_run(&TestRun::json(world.alone(&["plan", "--json"], "output"), 0))
+    to_run(&TestRun::json(
+        world.alone(&["plan", "--json"], "output"),
+        0,
+    ))
 }
 
 /// Step → tasks that a run did, of those that did some.
@@ -73,7 +80,9 @@ fn once(step: &str) -> BTreeMap<String, u64> {
 /// A table's first part that has more than a footer.
 fn part_of(world: &TestRun, table: &str) -> PathBuf {
     let parts = files(&world.join("output/tables").join(table));
-    let largest = parts.into_iter().max_by_key(|part| fs::metadata(part).map_or(0, |m| m.len()));
+    let largest = parts
+        .into_iter()
+        .max_by_key(|part| fs::metadata(part).map_or(0, |m| m.len()));
     largest.expect("a part")
 }
 
@@ -92,11 +101,20 @@ fn a_lost_part_is_noticed_and_made_again_alone() {
     let bytes = fs::read(&part).expect("a part");
     fs::write(&part, &bytes[..bytes.len() - 1]).expect("cut");
     assert_eq!(plan(&world), one("verify-images", "part_size"));
-    let digests = world.alone(&["verify", "--digests"], "output").output().expect("the program");
+    let digests = world
+        .alone(&["verify", "--digests"], "output")
+        .output()
+        .expect("the program");
     assert_eq!(digests.status.code(), Some(5), "{}", stderr(&digests));
     assert_eq!(run(&world), once("verify-images"));
-    assert_eq!(world.digests("output"), TestRun::finished(1).digests("output"));
-    let verified = world.alone(&["verify"], "output").output().expect("the program");
+    assert_eq!(
+        world.digests("output"),
+        TestRun::finished(1).digests("output")
+    );
+    let verified = world
+        .alone(&["verify"], "output")
+        .output()
+        .expect("the program");
     assert!(verified.status.success(), "{}", stderr(&verified));
 }
 
@@ -110,7 +128,10 @@ fn a_cut_record_reruns_its_task_and_is_kept_aside() {
     assert_eq!(plan(&world)["filter-counts"], (1, "record".to_owned()));
     assert_eq!(run(&world), once("filter-counts"));
     assert_eq!(files(&world.join("output/damaged")).len(), 1);
-    assert_eq!(world.digests("output"), TestRun::finished(1).digests("output"));
+    assert_eq!(
+        world.digests("output"),
+        TestRun::finished(1).digests("output")
+    );
 }
 
 /// Bytes flipped everywhere: all of it is listed, repaired, and made again.
@@ -131,7 +152,9 @@ fn verify_lists_all_damage_and_repairs_it() {
     fs::remove_file(&gone).expect("removed");
     damage("part", &gone);
     let shard = files(&output.join("laioncele"));
-    let shard = shard.iter().find(|f| f.extension().is_some_and(|e| e == "parquet"));
+    let shard = shard
+        .iter()
+        .find(|f| f.extension().is_some_and(|e| e == "parquet"));
     let shard = shard.expect("a shard");
     flip(shard);
     damage("published", shard);
@@ -142,7 +165,10 @@ fn verify_lists_all_damage_and_repairs_it() {
     // A setting in a record that is still JSON: its key is another.
     let record = files(&output.join("ledger/filter-counts")).remove(0);
     let text = fs::read_to_string(&record).expect("a record");
-    let altered = text.replace("\"filter_counts.min_images\": \"5\"", "\"filter_counts.min_images\": \"6\"");
+    let altered = text.replace(
+        "\"filter_counts.min_images\": \"5\"",
+        "\"filter_counts.min_images\": \"6\"",
+    );
     assert_ne!(text, altered);
     fs::write(&record, altered).expect("written");
     damage("record", &record);
@@ -153,7 +179,9 @@ fn verify_lists_all_damage_and_repairs_it() {
     let found = TestRun::json(world.alone(&["verify", "--json"], "output"), 5);
     let problems = found["problems"].as_array().expect("problems").iter();
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let mut listed: Vec<_> = problems.map(|p| (text(&p["kind"]), text(&p["path"]))).collect();
+    let mut listed: Vec<_> = problems
+        .map(|p| (text(&p["kind"]), text(&p["path"])))
+        .collect();
     listed.sort();
     expected.sort();
     assert_eq!(listed, expected);
@@ -164,13 +192,20 @@ fn verify_lists_all_damage_and_repairs_it() {
     let ran = run(&world);
     assert_eq!(ran["verify-images"], 1, "{ran:?}");
     assert!(!ran.contains_key("generate-portraits"), "{ran:?}");
-    let verified = world.alone(&["verify"], "output").output().expect("the program");
+    let verified = world
+        .alone(&["verify"], "output")
+        .output()
+        .expect("the program");
     assert!(verified.status.success(), "{}", stderr(&verified));
     assert!(stdout(&verified).contains("published file"));
-    assert_eq!(world.digests("output"), TestRun::finished(1).digests("output"));
+    assert_eq!(
+        world.digests("output"),
+        TestRun::finished(1).digests("output")
+    );
 }
 
-/// A record whose part lies outside the run's folder is no record, and nothing of it is read, linked or deleted.
+/// A record whose part lies outside the run's folder is no record, and nothing of it is read,
+/// linked or deleted.
 #[test]
 fn a_record_cannot_name_a_file_outside_the_run() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -179,9 +214,15 @@ fn a_record_cannot_name_a_file_outside_the_run() {
     let record = files(&world.join("output/ledger/pack-shards")).remove(0);
     let text = fs::read_to_string(&record).expect("a record");
     let mut json: Value = serde_json::from_str(&text).expect("JSON");
-    let path = json["outputs"][0]["path"].as_str().expect("a path").to_owned();
+    let path = json["outputs"][0]["path"]
+        .as_str()
+        .expect("a path")
+        .to_owned();
     fs::copy(world.join("output").join(&path), &outside).expect("copied");
-    for evil in [outside.display().to_string(), "../outside.parquet".to_owned()] {
+    for evil in [
+        outside.display().to_string(),
+        "../outside.parquet".to_owned(),
+    ] {
         json["outputs"][0]["path"] = evil.into();
         fs::write(&record, json.to_string()).expect("written");
         assert_eq!(plan(&world)["pack-shards"], (1, "record".to_owned()));
@@ -190,5 +231,8 @@ fn a_record_cannot_name_a_file_outside_the_run() {
     }
     assert_eq!(run(&world), once("pack-shards"));
     assert!(outside.exists());
-    assert_eq!(world.digests("output"), TestRun::finished(1).digests("output"));
+    assert_eq!(
+        world.digests("output"),
+        TestRun::finished(1).digests("output")
+    );
 }

@@ -70,7 +70,8 @@ impl Ledger {
     /// # Errors
     /// Store errors.
     pub fn remove(&self, step: &str, partition: &Partition, key: Digest) -> Result<(), CoreError> {
-        self.store.delete_for_good(&record_path(step, partition, key))
+        self.store
+            .delete_for_good(&record_path(step, partition, key))
     }
 
     /// Moves what is in the ledger's place and no record to the folder [`DAMAGED`], where a person may look at it. Only for
@@ -80,7 +81,9 @@ impl Ledger {
     /// Store errors.
     pub fn set_aside(&self, record: &UnusableRecord) -> Result<(), CoreError> {
         match self.store.get(&record.path) {
-            Ok(bytes) => self.store.put(&format!("{DAMAGED}/{}", record.path), bytes)?,
+            Ok(bytes) => self
+                .store
+                .put(&format!("{DAMAGED}/{}", record.path), bytes)?,
             Err(CoreError::Missing { .. }) => {}
             Err(error) => return Err(error),
         }

@@ -135,7 +135,10 @@ mod tests {
         store.put("tables/a/1.parquet", "2")?;
         let after = store.versions("tables")?;
         assert_ne!(before["tables/a/1.parquet"], after["tables/a/1.parquet"]);
-        assert_eq!(before["tables/b/c/2.parquet"], after["tables/b/c/2.parquet"]);
+        assert_eq!(
+            before["tables/b/c/2.parquet"],
+            after["tables/b/c/2.parquet"]
+        );
         store.delete_for_good("tables/a/1.parquet")?;
         store.delete_for_good("tables/a/1.parquet")?;
         store.delete_for_good("nowhere/at/all")?;
@@ -148,7 +151,15 @@ mod tests {
         for path in ["tables/names/bucket-0001/k-a.parquet", "a..b/..c"] {
             assert!(is_inside(path), "{path}");
         }
-        for path in ["", "/etc/passwd", "../x", "tables/../../x", "./x", "a\\..\\b", "a\0b"] {
+        for path in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "tables/../../x",
+            "./x",
+            "a\\..\\b",
+            "a\0b",
+        ] {
             assert!(!is_inside(path), "{path}");
         }
     }
@@ -161,11 +172,18 @@ mod tests {
         let store = Store::local(folder.path())?;
         for path in ["/etc/passwd", "../x", "tables/../../x", "a//b", "."] {
             let local = store.local_path(path);
-            assert!(local.starts_with(store.root()), "{path}: {}", local.display());
+            assert!(
+                local.starts_with(store.root()),
+                "{path}: {}",
+                local.display()
+            );
             let up = local.components().any(|part| part == Component::ParentDir);
             assert!(!up, "{path}: {}", local.display());
         }
-        assert_eq!(store.local_path("tables/a.x"), store.root().join("tables/a.x"));
+        assert_eq!(
+            store.local_path("tables/a.x"),
+            store.root().join("tables/a.x")
+        );
         Ok(())
     }
 }

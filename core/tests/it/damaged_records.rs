@@ -51,7 +51,10 @@ fn a_flipped_bit_never_changes_what_a_record_counts_for() -> Result<(), CoreErro
         let place = |path: &str| path.split_once('-').map(|(place, _)| place.to_owned());
         let parts = parts.map(|part| (part.table, place(&part.path), part.partition));
         let parts: Vec<_> = parts.collect();
-        let (of, key) = ((record.step, record.partition), (record.key, record.key_parts));
+        let (of, key) = (
+            (record.step, record.partition),
+            (record.key, record.key_parts),
+        );
         (of, key, record.balances, parts)
     };
     let mut caught = 0;
@@ -73,7 +76,11 @@ fn a_flipped_bit_never_changes_what_a_record_counts_for() -> Result<(), CoreErro
             }
         }
     }
-    assert!(caught * 2 > bytes.len(), "{caught} of {} flips are caught", bytes.len());
+    assert!(
+        caught * 2 > bytes.len(),
+        "{caught} of {} flips are caught",
+        bytes.len()
+    );
     Ok(())
 }
 
@@ -105,7 +112,11 @@ fn a_moved_record_counts_nowhere() -> Result<(), CoreError> {
     let scan = ledger.scan()?;
     assert_eq!(scan.records.len(), 1);
     assert_eq!(scan.unusable[0].path, elsewhere);
-    assert!(scan.unusable[0].reason.contains(&path), "{}", scan.unusable[0].reason);
+    assert!(
+        scan.unusable[0].reason.contains(&path),
+        "{}",
+        scan.unusable[0].reason
+    );
     ledger.remove("filter-counts", &Partition::Bucket(2), record().key)?;
     assert!(ledger.scan()?.records.is_empty());
     Ok(())
@@ -128,8 +139,15 @@ fn a_part_outside_the_run_makes_no_record() -> Result<(), CoreError> {
     }
     // Inside, but another task's part.
     let mut forged = record();
-    forged.outputs[0].path = format!("tables/names/bucket-0002/{}-a-0.parquet", Digest::of(b"x").short());
+    forged.outputs[0].path = format!(
+        "tables/names/bucket-0002/{}-a-0.parquet",
+        Digest::of(b"x").short()
+    );
     store.put(&path, serde_json::to_vec(&forged).expect("JSON"))?;
-    assert!(ledger.scan()?.unusable[0].reason.contains("no name of a part"));
+    assert!(
+        ledger.scan()?.unusable[0]
+            .reason
+            .contains("no name of a part")
+    );
     Ok(())
 }

@@ -159,7 +159,8 @@ impl Garbage {
         self.add(store, "lists", Kind::List, |path| !named.contains(path))
     }
 
-    /// Tasks at work and scratch files: nobody is at work while the lock is held. Checkpoints of tasks that have a record.
+    /// Tasks at work and scratch files: nobody is at work while the lock is held. Checkpoints of
+    /// tasks that have a record.
     fn leftovers(&mut self, store: &Store, kept: &[&Arc<Record>]) -> Result<(), Failure> {
         for folder in ["queue", SCRATCH] {
             self.add(store, folder, Kind::Leftover, |_| true)?;
@@ -176,7 +177,11 @@ impl Garbage {
     fn manifests(&mut self, session: &Session) -> Result<(), Failure> {
         let store = session.store()?;
         let mut named = HashSet::from([session.manifest.digest().to_string()]);
-        named.extend(session.recorded_manifest()?.map(|digest| digest.to_string()));
+        named.extend(
+            session
+                .recorded_manifest()?
+                .map(|digest| digest.to_string()),
+        );
         let published = Results::load(store)?.steps.into_values();
         named.extend(published.map(|results| results.manifest.to_string()));
         self.add(store, MANIFESTS, Kind::Manifest, |path| {

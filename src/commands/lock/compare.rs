@@ -50,11 +50,15 @@ pub(crate) fn compare(theirs: &LockFile, ours: &LockFile) -> Comparison {
     let people = Share::of(&theirs.people, &ours.people, |id, them, _| {
         format!("{} ({id})", them.name)
     });
-    let photos = Share::of(&photos(theirs), &photos(ours), |_, photo, _| photo.url.clone());
+    let photos = Share::of(&photos(theirs), &photos(ours), |_, photo, _| {
+        photo.url.clone()
+    });
     let digest = |name: &String| name.clone();
     let tables = |lock: &LockFile| -> BTreeMap<String, _> {
         let tables = lock.tables.iter();
-        tables.map(|(table, digest)| (table.to_string(), *digest)).collect()
+        tables
+            .map(|(table, digest)| (table.to_string(), *digest))
+            .collect()
     };
     Comparison {
         equal: people.is_all() && photos.is_all(),
@@ -81,7 +85,8 @@ fn photos(lock: &LockFile) -> BTreeMap<String, Photo> {
 
 fn settings(lock: &LockFile) -> BTreeMap<String, String> {
     let versions = lock.versions.iter();
-    let versions = versions.map(|(step, version)| (format!("{step}: version"), version.to_string()));
+    let versions =
+        versions.map(|(step, version)| (format!("{step}: version"), version.to_string()));
     let settings = lock.settings.iter().flat_map(|(step, settings)| {
         let named = settings.iter();
         named.map(move |(name, value)| (format!("{step}: {name}"), value.clone()))
@@ -97,7 +102,10 @@ impl Share {
     ) -> Self {
         let mut share = Self {
             locked: theirs.len(),
-            more: ours.keys().filter(|name| !theirs.contains_key(*name)).count(),
+            more: ours
+                .keys()
+                .filter(|name| !theirs.contains_key(*name))
+                .count(),
             ..Self::default()
         };
         for (name, their) in theirs {
@@ -174,7 +182,10 @@ mod tests {
             url: url.to_owned(),
             sha256: sha256.to_owned(),
         };
-        let photos = [("a", photo("http://x/a", "1")), ("b", photo("http://x/b", "2"))];
+        let photos = [
+            ("a", photo("http://x/a", "1")),
+            ("b", photo("http://x/b", "2")),
+        ];
         let photos = photos.map(|(id, photo)| (id.to_owned(), photo));
         let person = Person {
             name: "Ada".to_owned(),
@@ -217,7 +228,10 @@ mod tests {
         assert_eq!(found.photos.other, ["http://x/a"]);
         assert_eq!(found.photos.missing, ["http://x/b"]);
         assert_eq!((found.photos.equal, found.photos.more), (0, 1));
-        assert_eq!(found.settings.other, ["verify-images: s.threshold 0.4 → 0.5"]);
+        assert_eq!(
+            found.settings.other,
+            ["verify-images: s.threshold 0.4 → 0.5"]
+        );
         assert_eq!(found.people.other, ["Ada (1)"]);
         assert!(found.render().contains("photos, missing: http://x/b"));
     }

@@ -81,11 +81,19 @@ impl LockFile {
             program: format!("laioncele {}", env!("CARGO_PKG_VERSION")),
             manifest: session.manifest.digest(),
             seed: session.manifest.run.seed,
-            settings: steps.iter().map(|s| (s.name.clone(), s.settings.clone())).collect(),
+            settings: steps
+                .iter()
+                .map(|s| (s.name.clone(), s.settings.clone()))
+                .collect(),
             versions: steps.iter().map(|s| (s.name.clone(), s.version)).collect(),
             models: steps.iter().flat_map(|s| s.models.clone()).collect(),
-            source: shards.map(|s| (s.partition.to_string(), s.digest)).collect(),
-            tables: tables.iter().map(|table| (table.table, table.digest)).collect(),
+            source: shards
+                .map(|s| (s.partition.to_string(), s.digest))
+                .collect(),
+            tables: tables
+                .iter()
+                .map(|table| (table.table, table.digest))
+                .collect(),
             people: people(store, &records)?,
         })
     }
@@ -115,7 +123,9 @@ impl LockFile {
 
 fn people(store: &Store, records: &[Record]) -> Result<BTreeMap<String, Person>, CoreError> {
     let mut people = BTreeMap::new();
-    let parts = records.iter().flat_map(|r| r.outputs_of(TableId::LaionCele));
+    let parts = records
+        .iter()
+        .flat_map(|r| r.outputs_of(TableId::LaionCele));
     for part in parts.filter(|part| part.rows > 0) {
         let footer = Arc::new(Footer::of_any(store, part)?);
         for batch in PartReader::new(store.clone(), part, footer).columns(&COLUMNS) {
@@ -147,13 +157,17 @@ fn add(
             true => String::new(),
             false => column.value(row).to_owned(),
         };
-        let person: &mut Person = people.entry(NameId(names.value(row)).to_string()).or_default();
+        let person: &mut Person = people
+            .entry(NameId(names.value(row)).to_string())
+            .or_default();
         person.name = text(spelled);
         let photo = Photo {
             url: text(urls),
             sha256: text(hashes),
         };
-        person.photos.insert(ImageId(images.value(row)).to_string(), photo);
+        person
+            .photos
+            .insert(ImageId(images.value(row)).to_string(), photo);
     }
     Ok(())
 }

@@ -22,7 +22,8 @@ pub(super) struct Findings {
     pub published: usize,
     /// Identities of the dataset that were checked.
     pub identities: usize,
-    /// Whether names, photos and portraits were compared with each other: not while parts of them are damaged.
+    /// Whether names, photos and portraits were compared with each other: not while parts of them
+    /// are damaged.
     pub tables_compared: bool,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
@@ -130,7 +131,10 @@ impl Findings {
             text.push_str(&format!("\n  {}", problem.text));
         }
         if self.problems.len() > SHOWN_PROBLEMS {
-            text.push_str(&format!("\n  and {} more", self.problems.len() - SHOWN_PROBLEMS));
+            text.push_str(&format!(
+                "\n  and {} more",
+                self.problems.len() - SHOWN_PROBLEMS
+            ));
         }
         let failure = Failure::new(Exit::Damage, text);
         Err(match self.repaired {
@@ -155,9 +159,16 @@ mod tests {
         }
         let failure = findings.outcome().expect_err("damage");
         assert_eq!(failure.exit, Exit::Damage);
-        assert!(failure.message.starts_with("25 problems\n  tables/0: is gone"));
+        assert!(
+            failure
+                .message
+                .starts_with("25 problems\n  tables/0: is gone")
+        );
         assert!(failure.message.ends_with("and 5 more"));
-        findings.repaired = Some(Repaired { records: 25, ..Repaired::default() });
+        findings.repaired = Some(Repaired {
+            records: 25,
+            ..Repaired::default()
+        });
         assert!(findings.outcome().is_ok());
     }
 }

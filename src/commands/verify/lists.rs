@@ -1,4 +1,5 @@
-//! Checks that the lists of inputs are there, and that what each record had for inputs is what its key says.
+//! Checks that the lists of inputs are there, and that what each record had for inputs is what its
+//! key says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,7 +49,11 @@ fn read(
                 None
             }
             Err(CoreError::Damaged { .. } | CoreError::Record { .. }) => {
-                findings.add(Kind::List, &list.path(), "it has other bytes than were written");
+                findings.add(
+                    Kind::List,
+                    &list.path(),
+                    "it has other bytes than were written",
+                );
                 None
             }
             Err(error) => return Err(error),
@@ -120,7 +125,8 @@ mod tests {
         }
     }
 
-    /// Whether the inputs of `record` are those of its key, as far as its lists can be read; and the damaged lists.
+    /// Whether the inputs of `record` are those of its key, as far as its lists can be read; and
+    /// the damaged lists.
     fn found(store: &Store, record: Record) -> Result<(Option<bool>, Vec<String>), CoreError> {
         let mut findings = Findings::default();
         let records = [Arc::new(record)];
@@ -149,7 +155,10 @@ mod tests {
         assert_eq!(found(&store, other)?.0, Some(false));
         store.put(&list.reference().path(), "[]")?;
         let (same, problems) = found(&store, good.clone())?;
-        assert!(same.is_none() && problems[0].contains("other bytes"), "{problems:?}");
+        assert!(
+            same.is_none() && problems[0].contains("other bytes"),
+            "{problems:?}"
+        );
         store.delete(&list.reference().path())?;
         assert!(found(&store, good)?.1[0].ends_with("it is gone"));
         Ok(())

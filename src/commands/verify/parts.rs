@@ -1,5 +1,5 @@
-//! Checks that every part named by a ledger record exists unchanged, and that names and candidates lie in the bucket of
-//! their name.
+//! Checks that every part named by a ledger record exists unchanged, and that names and candidates
+//! lie in the bucket of their name.
 
 use std::sync::Arc;
 
@@ -7,14 +7,17 @@ use laioncele_core::footer::Footer;
 use laioncele_core::ledger::Record;
 use laioncele_core::store::Store;
 use laioncele_core::table::{Candidate, Name};
-use laioncele_core::{CoreError, Digest, EmbeddingDims, NameId, Part, PartReader, Partition, Row, TableId};
+use laioncele_core::{
+    CoreError, Digest, EmbeddingDims, NameId, Part, PartReader, Partition, Row, TableId,
+};
 
 use super::findings::{Findings, Kind};
 use crate::failure::Failure;
 use crate::plan::Loss;
 use crate::session::Session;
 
-/// Hashes the parts of all records, also of outdated ones. Records of damaged parts no longer count.
+/// Hashes the parts of all records, also of outdated ones. Records of damaged parts no longer
+/// count.
 pub(super) fn check(session: &mut Session, findings: &mut Findings) -> Result<(), Failure> {
     let records: Vec<Arc<Record>> = session.records.all().cloned().collect();
     let mut parts: Vec<(&Record, &Part)> = records

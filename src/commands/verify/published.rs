@@ -11,7 +11,8 @@ use crate::published::{Published, RESULTS, Results, SHARDS, stray_shards};
 use crate::run_folder::MANIFESTS;
 use crate::session::Session;
 
-/// Compares every published file with what `results.json` says of it, those of earlier manifests too.
+/// Compares every published file with what `results.json` says of it, those of earlier manifests
+/// too.
 ///
 /// # Errors
 /// Store errors.
@@ -19,7 +20,11 @@ pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), Fa
     let store = session.store()?;
     let now = Results::load(store)?;
     if now.steps.is_empty() && store.exists(RESULTS)? && !Results::is_readable(store)? {
-        findings.add(Kind::Published, RESULTS, "it does not say what is published");
+        findings.add(
+            Kind::Published,
+            RESULTS,
+            "it does not say what is published",
+        );
     }
     for published in now.steps.values() {
         files(store, "", published, findings)?;
@@ -46,7 +51,11 @@ fn files(
         let path = format!("{folder}{path}");
         match store.get(&path) {
             Ok(bytes) if Digest::of(&bytes) == expected.digest => {}
-            Ok(_) => findings.add(Kind::Published, &path, "it has other bytes than were published"),
+            Ok(_) => findings.add(
+                Kind::Published,
+                &path,
+                "it has other bytes than were published",
+            ),
             Err(CoreError::Missing { .. }) => {
                 findings.add(Kind::Published, &path, "it was published and is gone");
             }
@@ -60,17 +69,23 @@ fn files(
 fn manifests(store: &Store, findings: &mut Findings) -> Result<(), Failure> {
     for path in store.list(MANIFESTS)? {
         let name = path.trim_start_matches(MANIFESTS).trim_matches('/');
-        let named = name.strip_suffix(".toml").and_then(|name| name.parse::<Digest>().ok());
+        let named = name
+            .strip_suffix(".toml")
+            .and_then(|name| name.parse::<Digest>().ok());
         let found = Manifest::load(&store.local_path(&path));
         if !found.is_ok_and(|manifest| Some(manifest.digest()) == named) {
-            findings.add(Kind::Manifest, &path, "it is not the manifest that was recorded");
+            findings.add(
+                Kind::Manifest,
+                &path,
+                "it is not the manifest that was recorded",
+            );
         }
     }
     Ok(())
 }
 
-/// Deletes damaged published files, and what would vouch for them, so that the next run publishes them again. How many
-/// there were.
+/// Deletes damaged published files, and what would vouch for them, so that the next run publishes
+/// them again. How many there were.
 ///
 /// # Errors
 /// Store errors.
@@ -83,14 +98,21 @@ pub(super) fn forget(store: &Store, damaged: &[&str]) -> Result<usize, Failure> 
     let steps: Vec<String> = results
         .steps
         .iter()
-        .filter(|(_, published)| damaged.iter().any(|path| published.files.contains_key(*path)))
+        .filter(|(_, published)| {
+            damaged
+                .iter()
+                .any(|path| published.files.contains_key(*path))
+        })
         .map(|(step, _)| step.clone())
         .collect();
     for step in steps {
         results.forget(store, &step)?;
     }
     // pack-shards publishes nothing again that this index names.
-    if damaged.iter().any(|path| path.starts_with("laioncele/") || path.starts_with("sheets/")) {
+    if damaged
+        .iter()
+        .any(|path| path.starts_with("laioncele/") || path.starts_with("sheets/"))
+    {
         files.insert(SHARDS);
     }
     for path in files {

@@ -10,8 +10,9 @@ use super::published;
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// Repairs what can be: records of damaged parts leave the ledger, lists are written again, damaged published files are
-/// deleted. Each deletion is on the disk before the next: a crash leaves what a second repair repairs.
+/// Repairs what can be: records of damaged parts leave the ledger, lists are written again, damaged
+/// published files are deleted. Each deletion is on the disk before the next: a crash leaves what a
+/// second repair repairs.
 ///
 /// # Errors
 /// Store errors.
@@ -29,7 +30,11 @@ pub(super) fn repair(session: &Session, findings: &mut Findings) -> Result<(), F
             lost.insert(record.key);
         }
     }
-    for record in session.records.all().filter(|record| lost.contains(&record.key)) {
+    for record in session
+        .records
+        .all()
+        .filter(|record| lost.contains(&record.key))
+    {
         ledger.remove(&record.step, &record.partition, record.key)?;
         repaired.records += 1;
     }
@@ -52,15 +57,19 @@ fn lists(
     findings: &Findings,
     repaired: &mut Repaired,
 ) -> Result<BTreeSet<Digest>, Failure> {
-    let damaged = findings.problems.iter().filter(|problem| problem.kind == Kind::List);
+    let damaged = findings
+        .problems
+        .iter()
+        .filter(|problem| problem.kind == Kind::List);
     let damaged: BTreeSet<&str> = damaged.map(|problem| problem.path.as_str()).collect();
     if damaged.is_empty() {
         return Ok(BTreeSet::new());
     }
     let plan = session.plan()?;
     let planned = plan.steps.iter().flat_map(|step| &step.lists);
-    let planned: BTreeMap<Digest, &PartList> =
-        planned.map(|list| (list.reference().digest, list)).collect();
+    let planned: BTreeMap<Digest, &PartList> = planned
+        .map(|list| (list.reference().digest, list))
+        .collect();
     let mut others = BTreeSet::new();
     let named = session.records.all().flat_map(|record| &record.lists);
     for list in named.filter(|list| damaged.contains(list.path().as_str())) {

@@ -129,6 +129,9 @@ fn other_bytes_rerun_what_reads_them() {
     again.outputs[0].digest = super::digest("other bytes");
     found.add(again);
     let ran = missing(&planned(&inputs, &found));
-    let ran: Vec<_> = ran.iter().map(|s| format!("{} {}", s.step, s.partition)).collect();
+    let ran: Vec<_> = ran
+        .iter()
+        .map(|s| format!("{} {}", s.step, s.partition))
+        .collect();
     assert_eq!(ran, ["step-1 bucket-0001"]);
 }

@@ -1,5 +1,6 @@
-//! Settings that only say how patiently, how fast or where something is done are in no key: changing one runs nothing
-//! again. Each is tried alone, and a few that do count as a check of the check.
+//! Settings that only say how patiently, how fast or where something is done are in no key:
+//! changing one runs nothing again. Each is tried alone, and a few that do count as a check of the
+//! check.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,8 +55,12 @@ fn manifest(section: &str, key: &str, value: &str) -> Result<Manifest, CoreError
     let mut table: toml::Table = toml::from_str(&text).expect("TOML");
     let opinion = "url = \"http://127.0.0.1:9/v1\"\nmodel = \"a\"\n";
     let opinion: toml::Table = toml::from_str(opinion).expect("TOML");
-    let merging = table.get_mut("merge_names").and_then(toml::Value::as_table_mut);
-    merging.expect("a section").insert("second_opinion".to_owned(), opinion.into());
+    let merging = table
+        .get_mut("merge_names")
+        .and_then(toml::Value::as_table_mut);
+    merging
+        .expect("a section")
+        .insert("second_opinion".to_owned(), opinion.into());
     let value: toml::Table = toml::from_str(&format!("v = {value}")).expect("TOML");
     let mut place = &mut table;
     for name in section.split('.') {
