@@ -23,6 +23,7 @@ mod report;
 mod run_folder;
 mod session;
 mod staleness;
+mod table_digests;
 mod terminal;
 mod words;
 mod world_web;

@@ -1,6 +1,5 @@
 //! `laioncele verify`: checks every byte and that tables match; or prints one digest per table.
 
-pub(super) mod digests;
 mod findings;
 mod lists;
 mod parts;
@@ -19,6 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::plan::{Cause, StepPlan};
 use crate::session::{Access, Session};
+use crate::table_digests;
 
 use findings::{Findings, Kind};
 
@@ -101,11 +101,11 @@ impl Verify {
 
     fn print_digests(&self, session: &Session) -> Result<(), Failure> {
         whole(session)?;
-        let tables = digests::of(session.store()?, &session.current_records()?)?;
+        let tables = table_digests::of(session.store()?, &session.current_records()?)?;
         if self.json {
             output::json(&tables)
         } else {
-            output::data(&digests::render(&tables))
+            output::data(&table_digests::render(&tables))
         }
     }
 }

@@ -14,9 +14,9 @@ use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Digest, ImageId, NameId, Part, PartReader, TableId};
 use serde::{Deserialize, Serialize};
 
-use crate::commands::verify::digests;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
+use crate::table_digests;
 
 /// The newest form that this program reads, and the one it writes.
 const FORMAT: u32 = 1;
@@ -74,7 +74,7 @@ impl LockFile {
     pub(crate) fn of(session: &Session) -> Result<Self, Failure> {
         let (store, records) = (session.store()?, session.current_records()?);
         let steps = &session.inputs.steps;
-        let tables = digests::of(store, &records)?;
+        let tables = table_digests::of(store, &records)?;
         let shards = session.inputs.shards.iter();
         Ok(Self {
             format: FORMAT,

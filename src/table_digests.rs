@@ -57,7 +57,7 @@ fn of_table(store: &Store, table: TableId, parts: &[&Part]) -> Result<TableDiges
 }
 
 /// One line per table.
-pub(super) fn render(tables: &[TableDigest]) -> String {
+pub(crate) fn render(tables: &[TableDigest]) -> String {
     let line = |t: &TableDigest| {
         vec![
             t.table.to_string(),
