@@ -7,18 +7,30 @@ use laioncele_core::StageName;
 
 use crate::plan::stages;
 
-/// The manifest that commands read unless `--manifest` names another.
+/// The manifest that commands read where neither `--manifest` nor the run's folder names one.
 pub(crate) const DEFAULT_MANIFEST: &str = "manifests/mini.toml";
 
 /// Manifest and output folder of the run that a command works on.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunPaths {
-    /// The manifest, which describes the run
-    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
-    pub manifest: PathBuf,
+    /// The manifest, which describes the run [default: the one that the folder was last run with;
+    /// for a new folder manifests/mini.toml]
+    #[arg(long, short, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
     /// The folder for the run's tables, ledger and results
     #[arg(long, short, value_name = "FOLDER", default_value = "laioncele-output")]
     pub output: PathBuf,
+}
+
+/// The manifest that a command uses which needs no run.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ModelsOf {
+    /// The manifest that is used [default: manifests/mini.toml]
+    #[arg(long, short, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// Use the manifest of the run in this folder
+    #[arg(long, short, value_name = "FOLDER", conflicts_with = "manifest")]
+    pub output: Option<PathBuf>,
 }
 
 /// Stages as given on the command line, in data order.

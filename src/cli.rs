@@ -59,6 +59,10 @@ enum Command {
     Status(commands::status::Status),
     /// Check that the stored data is intact and that its tables match
     Verify(commands::verify::Verify),
+    /// Show what no result needs any more, and delete it
+    Gc(commands::gc::Gc),
+    /// Write urls, hashes and settings of the dataset into one file
+    Lock(commands::lock::LockCommand),
     /// Generate images of a person from a photo or a name
     Generate(commands::generate::Generate),
     /// Generate images between one person and another
@@ -94,6 +98,8 @@ impl Command {
             Self::Doctor(command) => command.execute(),
             Self::Status(command) => command.execute(),
             Self::Verify(command) => command.execute(),
+            Self::Gc(command) => command.execute(),
+            Self::Lock(command) => command.execute(),
             Self::Generate(command) => command.execute(),
             Self::Interpolate(command) => command.execute(),
             Self::EncodeImage(command) => command.execute(),

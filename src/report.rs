@@ -76,10 +76,9 @@ impl WebSummary {
             let classes: Vec<_> = self.may_pass.keys().map(ToString::to_string).collect();
             let urls: u64 = self.may_pass.values().sum();
             text.push_str(&format!(
-                "{} failed for a reason that may pass; to ask again: laioncele retry --class {} --manifest {} --output {}\n",
+                "{} failed for a reason that may pass; to ask again: laioncele retry --class {} --output {}\n",
                 count(usize::try_from(urls).unwrap_or(usize::MAX), "url"),
                 classes.join(","),
-                paths.manifest.display(),
                 paths.output.display(),
             ));
         }
@@ -240,7 +239,7 @@ mod tests {
 
     fn paths() -> RunPaths {
         RunPaths {
-            manifest: "m.toml".into(),
+            manifest: None,
             output: "out".into(),
         }
     }
@@ -264,7 +263,7 @@ mod tests {
         let lines: Vec<_> = text.lines().map(words).collect();
         assert_eq!(lines[1], "all 6 50.0 % timeout 1, http_4xx 2");
         assert_eq!(lines[2], "a.example 6 50.0 % timeout 1, http_4xx 2");
-        let command = "laioncele retry --class timeout --manifest m.toml --output out";
+        let command = "laioncele retry --class timeout --output out";
         assert!(lines[3].starts_with("1 url failed") && lines[3].ends_with(command));
     }
 

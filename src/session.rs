@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use laioncele_core::file_digests::FileDigests;
-use laioncele_core::ledger::{Ledger, Record};
+use laioncele_core::ledger::{DAMAGED, Ledger, Record};
 use laioncele_core::scratch;
 use laioncele_core::store::Store;
-use laioncele_core::{CoreError, Manifest, StageName, Step};
+use laioncele_core::{CoreError, Digest, Manifest, StageName, Step};
 
-use crate::args::RunPaths;
+use crate::args::{DEFAULT_MANIFEST, ModelsOf, RunPaths};
 use crate::failure::{Exit, Failure};
 use crate::lock::Lock;
 use crate::plan::{self, Plan, PlanError, PlanInputs, Planner, Records, StepPlan, inputs};
 use crate::registry;
+use crate::run_folder::{self, RunFile};
 
 /// How a command uses the run's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +22,19 @@ pub(crate) enum Access {
     Read,
     /// Reads a run that must exist.
     Existing,
-    /// Creates the folder and holds its lock.
-    Write,
+    /// Changes a run that must exist, and holds its lock.
+    Change,
+    /// Runs: creates the folder and holds its lock.
+    Run {
+        /// Goes on though the folder's run has another source.
+        change_source: bool,
+    },
+}
+
+impl Access {
+    fn locks(self) -> bool {
+        matches!(self, Self::Change | Self::Run { .. })
+    }
 }
 
 /// An opened run.
@@ -35,6 +47,8 @@ pub(crate) struct Session {
     pub inputs: PlanInputs,
     /// The ledger's records.
     pub records: Records,
+    /// Digests of files, remembered in the run's folder.
+    pub digests: FileDigests,
     /// The store; `None` if a read-only command finds no folder.
     store: Option<Store>,
     output: PathBuf,
@@ -42,42 +56,151 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the run at `paths` for a command that works on stages up to `last`.
+    /// Opens the run at `paths` for a command that works on stages up to `last`. Its manifest is
+    /// the one that is named, else the one that the folder was last run with. Where the two differ,
+    /// that is said.
     ///
     /// # Errors
-    /// Whatever is wrong with manifest, models, source or folder.
+    /// Whatever is wrong with manifest, models, source or folder; a manifest with another source
+    /// than the folder's run.
     pub(crate) fn open(paths: &RunPaths, last: StageName, access: Access) -> Result<Self, Failure> {
-        let manifest = load_manifest(&paths.manifest)?;
+        let recorded = RunFile::read(&paths.output)?;
+        let manifest = manifest_of(paths, recorded.as_ref())?;
         let steps = registry::steps();
         let there = paths.output.is_dir();
-        let (store, lock) = match access {
-            Access::Write => {
-                let store = Store::local(&paths.output)?;
-                let lock = Lock::take(&paths.output)?;
-                (Some(store), Some(lock))
-            }
-            Access::Existing if !there => return Err(nothing_run(&paths.output)),
-            Access::Existing | Access::Read if there => (Some(Store::local(&paths.output)?), None),
-            Access::Existing | Access::Read => (None, None),
+        if !there && matches!(access, Access::Existing | Access::Change) {
+            return Err(nothing_run(&paths.output));
+        }
+        let creates = matches!(access, Access::Run { .. });
+        let store = match there || creates {
+            true => Some(Store::local(&paths.output)?),
+            false => None,
+        };
+        let lock = match access.locks() {
+            true => Some(Lock::take(&paths.output)?),
+            false => None,
         };
         let records = match &store {
-            Some(store) => Records::new(Ledger::new(store.clone()).all()?),
+            Some(store) => {
+                let scan = Ledger::new(store.clone()).scan()?;
+                Records::beside(scan, &store.sizes("tables")?)
+            }
             None => Records::default(),
         };
+        if let Some(first) = records.unusable().first().filter(|_| !access.locks()) {
+            let (path, reason) = (&first.path, &first.reason);
+            let others = match records.unusable().len() - 1 {
+                0 => String::new(),
+                others => format!(" (and {others} other records)"),
+            };
+            tracing::warn!(
+                "{path} is damaged{others}: {reason}; `laioncele run` makes again what it stood for"
+            );
+        }
         let memory = store.as_ref().map(|s| s.local_path("cache/digests.json"));
         let digests = FileDigests::open(memory);
-        let checked = access == Access::Write;
-        let inputs = inputs::gather(&manifest, &steps, last, &digests, checked);
+        let inputs = inputs::gather(&manifest, &steps, last, &digests, creates);
         digests.save();
-        Ok(Self {
+        let session = Self {
             manifest,
             steps,
             inputs: inputs?,
             records,
+            digests,
             store,
             output: paths.output.clone(),
             _lock: lock,
-        })
+        };
+        session.compare(paths, recorded.as_ref(), access)?;
+        Ok(session)
+    }
+
+    /// Compares the manifest with the one that the folder was last run with, and says what differs.
+    ///
+    /// # Errors
+    /// Another source.
+    fn compare(
+        &self,
+        paths: &RunPaths,
+        recorded: Option<&RunFile>,
+        access: Access,
+    ) -> Result<(), Failure> {
+        let folder = self.output.display();
+        if paths.manifest.is_none() {
+            if let Some(remark) = recorded.and_then(RunFile::changed_since) {
+                tracing::warn!("{remark}");
+            }
+            return Ok(());
+        }
+        if recorded.is_some_and(|run| run.manifest == self.manifest.digest()) {
+            return Ok(());
+        }
+        let before = recorded.and_then(|run| run.load(&self.output).ok());
+        let shards = &self.inputs.shards;
+        if run_folder::other_source(before.as_ref(), &self.manifest, &self.records, shards) {
+            if access
+                != (Access::Run {
+                    change_source: true,
+                })
+            {
+                return Err(self.other_source(before.as_ref()));
+            }
+            tracing::warn!("{folder}: its run had another source; going on with --change-source");
+        }
+        let (Some(before), Some(run)) = (before, recorded) else {
+            return Ok(());
+        };
+        let changes = run_folder::changes_text(&before, &self.manifest);
+        match changes {
+            Some(changes) if matches!(access, Access::Run { .. }) => {
+                tracing::warn!("{folder}: settings changed since its last run: {changes}");
+            }
+            Some(changes) => tracing::warn!(
+                "{folder} was last run with {}; {} differs: {changes}",
+                run.path.display(),
+                self.manifest.path().display()
+            ),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn other_source(&self, before: Option<&Manifest>) -> Failure {
+        let paths = |manifest: &Manifest| {
+            let paths = run_folder::source_paths(manifest);
+            let paths: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
+            paths.join(", ")
+        };
+        let run = before.map_or_else(
+            || "a run on another source".to_owned(),
+            |before| format!("a run on {}", paths(before)),
+        );
+        let text = format!(
+            "{} holds {run}, but {} reads {}",
+            self.output.display(),
+            self.manifest.path().display(),
+            paths(&self.manifest)
+        );
+        Failure::new(Exit::Usage, text)
+            .hint("leave out --manifest to use the run's own, or name another folder with --output")
+            .hint("if the source has moved and changed: `laioncele run --change-source` goes on with it")
+    }
+
+    /// The digest of the manifest that the folder was last run with.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub(crate) fn recorded_manifest(&self) -> Result<Option<Digest>, Failure> {
+        Ok(RunFile::read(&self.output)?.map(|run| run.manifest))
+    }
+
+    /// Records that the folder is run with this session's manifest. Returns the file that workers
+    /// read it from.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub(crate) fn record_manifest(&self) -> Result<PathBuf, Failure> {
+        Ok(run_folder::record(self.store()?, &self.manifest)?)
     }
 
     /// The store of the run's tables, ledger and queue.
@@ -104,13 +227,20 @@ impl Session {
         Planner::new(&self.inputs).map_err(|e| defect(&e))
     }
 
-    /// Deletes what a killed run left behind: tasks at work, scratch files, journals of downloads that are committed. Only
-    /// with [`Access::Write`].
+    /// Deletes what a killed run left behind: tasks at work, scratch files, journals of downloads
+    /// that are committed; and moves damaged records out of the ledger. Only for who holds the
+    /// run's lock.
     ///
     /// # Errors
     /// Store errors.
     pub(crate) fn clear_leftovers(&self) -> Result<(), Failure> {
         let store = self.store()?;
+        let ledger = Ledger::new(store.clone());
+        for damaged in self.records.unusable() {
+            let (path, reason) = (&damaged.path, &damaged.reason);
+            tracing::warn!("{path} is moved to {DAMAGED}/, and its task runs again: {reason}");
+            ledger.set_aside(damaged)?;
+        }
         for stale in store.list("queue")? {
             store.delete(&stale)?;
         }
@@ -144,6 +274,42 @@ fn nothing_run(output: &Path) -> Failure {
     let text = format!("{}: nothing has been run here", output.display());
     Failure::new(Exit::Environment, text)
         .hint("name the run's folder with --output, or start with `laioncele run`")
+}
+
+/// The manifest of the run at `paths`, and no more of it.
+///
+/// # Errors
+/// As [`load_manifest`]; a folder that does not say which manifest is its own.
+pub(crate) fn manifest_of_run(paths: &RunPaths) -> Result<Manifest, Failure> {
+    manifest_of(paths, RunFile::read(&paths.output)?.as_ref())
+}
+
+fn manifest_of(paths: &RunPaths, recorded: Option<&RunFile>) -> Result<Manifest, Failure> {
+    match (&paths.manifest, recorded) {
+        (Some(path), _) => load_manifest(path),
+        (None, Some(run)) => run.load(&paths.output),
+        (None, None) if paths.output.join("ledger").is_dir() => {
+            let folder = paths.output.display();
+            let text = format!("{folder} does not say which manifest it was run with");
+            Err(Failure::new(Exit::Usage, text).hint("name the manifest with --manifest FILE"))
+        }
+        (None, None) => load_manifest(Path::new(DEFAULT_MANIFEST)),
+    }
+}
+
+/// The manifest of a command that needs no run.
+///
+/// # Errors
+/// As [`load_manifest`]; a folder without a run.
+pub(crate) fn manifest_of_models(chosen: &ModelsOf) -> Result<Manifest, Failure> {
+    match (&chosen.manifest, &chosen.output) {
+        (Some(path), _) => load_manifest(path),
+        (None, Some(output)) => match RunFile::read(output)? {
+            Some(run) => run.load(output),
+            None => Err(nothing_run(output)),
+        },
+        (None, None) => load_manifest(Path::new(DEFAULT_MANIFEST)),
+    }
 }
 
 /// Loads the manifest at `path`.

@@ -1,6 +1,7 @@
 //! Task keys: what a task's result depends on, and the hash of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,45 +45,107 @@ impl KeyParts {
     }
 
     /// What differs from `before`, most telling first: settings, models, version, inputs.
-    pub fn changes_since(&self, before: &Self) -> Vec<String> {
-        let mut changes = Vec::new();
-        for (name, value) in &self.settings {
-            match before.settings.get(name) {
-                Some(old) if old == value => {}
-                Some(old) => {
-                    let (old, new) = (setting_text(old), setting_text(value));
-                    changes.push(format!("{name} {old} → {new}"));
-                }
-                None => changes.push(format!("{name} = {} is new", setting_text(value))),
-            }
-        }
+    pub fn changes_since(&self, before: &Self) -> Vec<Change> {
+        let mut changes: Vec<Change> = changed(&before.settings, &self.settings)
+            .map(|(name, from, to)| Change::Setting {
+                name: name.clone(),
+                from: from.cloned(),
+                to: to.cloned(),
+            })
+            .collect();
         changes.extend(
-            before
-                .settings
-                .keys()
-                .filter(|k| !self.settings.contains_key(*k))
-                .map(|k| format!("{k} is gone")),
+            changed(&before.models, &self.models).map(|(name, from, to)| Change::Model {
+                name: name.clone(),
+                from: from.copied(),
+                to: to.copied(),
+            }),
         );
-        changes
-            .extend(changed(&self.models, &before.models).map(|k| format!("{k} digest changed")));
         if self.version != before.version {
-            changes.push(format!(
-                "step version {} → {}",
-                before.version, self.version
-            ));
+            changes.push(Change::Version {
+                from: before.version,
+                to: self.version,
+            });
         }
-        changes.extend(changed(&self.inputs, &before.inputs).map(|k| format!("input {k} changed")));
+        let inputs = changed(&before.inputs, &self.inputs);
+        changes.extend(inputs.map(|(name, ..)| Change::Input { name: name.clone() }));
         changes
     }
 }
 
-fn changed<'a>(
-    now: &'a BTreeMap<String, Digest>,
-    before: &'a BTreeMap<String, Digest>,
-) -> impl Iterator<Item = &'a String> {
-    let gone = before.keys().filter(|k| !now.contains_key(*k));
-    now.iter()
-        .filter(|(k, v)| before.get(*k) != Some(*v))
-        .map(|(k, _)| k)
-        .chain(gone)
+/// One difference between what two keys were made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Change {
+    /// A setting has another value.
+    Setting {
+        /// As in the manifest: `verify_images.same_person_photo`.
+        name: String,
+        /// The value as JSON; none where there was no such setting.
+        from: Option<String>,
+        /// The value as JSON; none where there is no such setting any more.
+        to: Option<String>,
+    },
+    /// Other files of a model are read.
+    Model {
+        /// The model's label.
+        name: String,
+        /// The digest before.
+        from: Option<Digest>,
+        /// The digest now.
+        to: Option<Digest>,
+    },
+    /// The program does the step otherwise.
+    Version {
+        /// The step's version before.
+        from: u32,
+        /// The step's version now.
+        to: u32,
+    },
+    /// Other rows are read.
+    Input {
+        /// `table/partition`, or a table that is read whole.
+        name: String,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setting { name, from, to } => match (from, to) {
+                (Some(from), Some(to)) => {
+                    let (from, to) = (setting_text(from), setting_text(to));
+                    write!(f, "{name} {from} → {to}")
+                }
+                (None, Some(to)) => write!(f, "{name} = {} is new", setting_text(to)),
+                (_, None) => write!(f, "{name} is gone"),
+            },
+            Self::Model { name, from, to } => match (from, to) {
+                (Some(from), Some(to)) => {
+                    write!(
+                        f,
+                        "{name} digest changed ({} → {})",
+                        from.short(),
+                        to.short()
+                    )
+                }
+                (None, _) => write!(f, "{name} is new"),
+                (_, None) => write!(f, "{name} is gone"),
+            },
+            Self::Version { from, to } => write!(f, "step version {from} → {to}"),
+            Self::Input { name } => write!(f, "input {name} changed"),
+        }
+    }
+}
+
+/// The names whose values differ, with both: those that are there now first.
+fn changed<'a, T: PartialEq>(
+    before: &'a BTreeMap<String, T>,
+    now: &'a BTreeMap<String, T>,
+) -> impl Iterator<Item = (&'a String, Option<&'a T>, Option<&'a T>)> {
+    let other = now
+        .iter()
+        .map(|(name, value)| (name, before.get(name), Some(value)))
+        .filter(|(_, from, to)| from != to);
+    let gone = before.iter().filter(|(name, _)| !now.contains_key(*name));
+    other.chain(gone.map(|(name, value)| (name, Some(value), None)))
 }

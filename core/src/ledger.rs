@@ -5,6 +5,8 @@
 //! for a record *is* asking whether the task is done. Of two copies of one task the first to create the record wins;
 //! the other's parts are named by no record and so do not exist for a reader.
 
+mod scan;
+
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -18,8 +20,10 @@ use crate::names::StageName;
 use crate::part::Part;
 use crate::part_list::{ListRef, PartList};
 use crate::partition::Partition;
-use crate::store::{Created, Store};
+use crate::store::{Created, Store, is_inside};
 use crate::table::TableId;
+
+pub use scan::{DAMAGED, Scan, UnusableRecord};
 
 /// The record format this program writes, and the newest it reads.
 ///
@@ -264,5 +268,15 @@ fn parse(path: &str, bytes: &[u8]) -> Result<Record, CoreError> {
             known: RECORD_FORMAT,
         });
     }
-    serde_json::from_slice(bytes).map_err(fail)
+    let record: Record = serde_json::from_slice(bytes).map_err(fail)?;
+    match record.outputs.iter().find(|part| !is_inside(&part.path)) {
+        None => Ok(record),
+        Some(part) => {
+            let text = format!(
+                "it names {:?}, which is no path in the run's folder",
+                part.path
+            );
+            Err(CoreError::record(path, text))
+        }
+    }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use strum::Display;
 use toml::{Table, Value};
 
+use crate::digest::Digest;
 use crate::error::CoreError;
 use crate::names::StageName;
 use crate::table::EmbeddingDims;
@@ -122,6 +123,9 @@ pub enum Layout {
 #[derive(Clone, Debug)]
 pub struct Manifest {
     path: PathBuf,
+    /// The file that was read: a recorded manifest is not where it was written.
+    file: PathBuf,
+    text: String,
     /// `[run]`
     pub run: RunSettings,
     /// `[source]`
@@ -139,9 +143,16 @@ impl Manifest {
     ///
     /// # Errors
     /// [`CoreError::Missing`], or [`CoreError::Manifest`] with line, key and the nearest valid key.
+    /// A file that a run recorded ([`Manifest::recorded`]) is read as the manifest that it was made from.
     pub fn load(path: &Path) -> Result<Self, CoreError> {
         let text = std::fs::read_to_string(path).map_err(|e| CoreError::from_io(path, e))?;
-        Self::parse(path, &text)
+        let Some((origin, text)) = recorded::split(&text) else {
+            return Self::parse(path, &text);
+        };
+        Ok(Self {
+            file: path.to_owned(),
+            ..Self::parse(&origin, text)?
+        })
     }
 
     /// Reads a manifest from `text`; `path` locates relative paths and errors.
@@ -183,6 +194,8 @@ impl Manifest {
         let embedding_dims = typed(path, "embedding_dims", part("embedding_dims")?)?;
         Ok(Self {
             path: path.to_owned(),
+            file: path.to_owned(),
+            text: text.to_owned(),
             run,
             source,
             embedding_dims,
@@ -190,9 +203,34 @@ impl Manifest {
         })
     }
 
-    /// The manifest file.
+    /// The manifest file, where it was written.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file that it was read from: that of [`Manifest::path`], or one that a run recorded.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The digest of its text, which names it.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.text.as_bytes())
+    }
+
+    /// The text of a file that [`Manifest::load`] reads as this manifest, wherever it lies: the manifest's own after a
+    /// line that says where it was written. `origin` is its absolute path.
+    pub fn recorded(&self, origin: &Path) -> String {
+        recorded::join(origin, &self.text)
+    }
+
+    /// Everything that the manifest says, by `section.key`, as TOML.
+    pub fn flattened(&self) -> BTreeMap<String, String> {
+        let mut flat = BTreeMap::new();
+        for (name, value) in &self.sections {
+            flatten(name.clone(), value, &mut flat);
+        }
+        flat
     }
 
     /// `path` of the manifest as a path of this process.
@@ -238,6 +276,39 @@ impl Manifest {
             path: self.path.clone(),
             reason,
         }
+    }
+}
+
+fn flatten(path: String, value: &Value, flat: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Table(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                flatten(format!("{path}.{name}"), value, flat);
+            }
+        }
+        _ => {
+            flat.insert(path, value.to_string());
+        }
+    }
+}
+
+/// Recorded manifests: a line that says where the text was written, and the text.
+mod recorded {
+    use std::path::{Path, PathBuf};
+
+    const HEAD: &str = "# Recorded by laioncele. Relative paths start at the folder of ";
+
+    pub(super) fn join(origin: &Path, text: &str) -> String {
+        // As JSON, so that it is one line whatever the path.
+        let origin = serde_json::Value::from(origin.to_string_lossy());
+        format!("{HEAD}{origin}\n{text}")
+    }
+
+    /// Where a recorded manifest was written, and its text.
+    pub(super) fn split(text: &str) -> Option<(PathBuf, &str)> {
+        let (origin, text) = text.strip_prefix(HEAD)?.split_once('\n')?;
+        let origin: String = serde_json::from_str(origin).ok()?;
+        Some((origin.into(), text))
     }
 }
 
@@ -340,6 +411,36 @@ mod tests {
             manifest.resolve(Path::new("captions")),
             Path::new("folder/captions")
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_recorded_manifest_is_the_one_that_it_was_made_from() -> Result<(), CoreError> {
+        let folder =
+            tempfile::tempdir().map_err(|e| CoreError::from_io(Path::new("tempdir"), e))?;
+        let origin = Path::new("/data/a \"b\"\n/m.toml");
+        let written = Manifest::parse(origin, GOOD)?;
+        let file = folder.path().join("r.toml");
+        std::fs::write(&file, written.recorded(origin))
+            .map_err(|e| CoreError::from_io(&file, e))?;
+        let read = Manifest::load(&file)?;
+        assert_eq!((read.path(), read.file()), (origin, file.as_path()));
+        assert_eq!(read.digest(), written.digest());
+        assert_eq!(
+            read.resolve(Path::new("captions")),
+            Path::new("/data/a \"b\"\n/captions")
+        );
+        assert_eq!(read.recorded(origin), written.recorded(origin));
+        Ok(())
+    }
+
+    #[test]
+    fn flattened_names_every_value() -> Result<(), CoreError> {
+        let flat = Manifest::parse(Path::new("m.toml"), GOOD)?.flattened();
+        let value = |name: &str| flat.get(name).map(String::as_str);
+        assert_eq!(value("run.seed"), Some("1"));
+        assert_eq!(value("source.columns.url"), Some("\"URL\""));
+        assert_eq!(flat.len(), 8);
         Ok(())
     }
 

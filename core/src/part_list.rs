@@ -67,6 +67,14 @@ impl PartList {
         store.create(&path, encode(&self.parts)).map(drop)
     }
 
+    /// Writes the list unless it is there as it should be: one that was damaged is written again. Whether it wrote.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn restore(&self, store: &Store) -> Result<bool, CoreError> {
+        store.put_changed(&path(&self.reference), encode(&self.parts))
+    }
+
     /// Reads the list that `reference` names.
     ///
     /// # Errors
@@ -106,8 +114,15 @@ pub fn content_of_parts<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Digest
     parts.into_iter().fold(hasher, add).finish()
 }
 
+impl ListRef {
+    /// The object that the list is.
+    pub fn path(&self) -> String {
+        format!("lists/{}.json", self.digest)
+    }
+}
+
 fn path(reference: &ListRef) -> String {
-    format!("lists/{}.json", reference.digest)
+    reference.path()
 }
 
 /// Parts are plain structs with text keys: they always have a JSON form.
@@ -148,6 +163,8 @@ mod tests {
         store.put(&path(list.reference()), "[]")?;
         let refused = PartList::read(&store, list.reference());
         assert!(matches!(refused, Err(CoreError::Damaged { .. })));
+        assert!(list.restore(&store)? && !list.restore(&store)?);
+        assert_eq!(PartList::read(&store, list.reference())?, list);
         Ok(())
     }
 

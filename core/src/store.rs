@@ -8,10 +8,17 @@
 //! attempts/PARTITION/NAME.parquet              when each url was asked for and what came; named by no record, never overwritten
 //! laioncele/                                   what pack-shards publishes, committed parts only
 //! lists/DIGEST.json                           lists of parts that records name, written once each, never changed
+//! run.json                                    which manifest the run was last run with
+//! manifests/DIGEST.toml                       the manifests that the run was run with, as they were
+//! results.json                                what is published, from which manifest, with digests
+//! earlier/DIGEST/                             what was published from an earlier manifest
+//! damaged/                                    what lay in the ledger and was no record
 //! queue/KEY.json                              tasks at work; read only by the run that wrote them
 //! lock                                        held by the run that writes here
 //! cache/  log/                                 may be deleted at any time
 //! ```
+
+mod listing;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -25,6 +32,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 use tokio::runtime::Runtime;
 
 use crate::error::CoreError;
+
+pub use listing::is_inside;
 
 /// An object store, called from ordinary threads.
 #[derive(Clone)]
@@ -71,9 +80,10 @@ impl Store {
         &self.root
     }
 
-    /// The local file of an object, for tools that publish by linking. Readers go through [`Store::get`].
+    /// The local file of an object, for tools that publish by linking: below the root, whatever `path` says. Readers go
+    /// through [`Store::get`].
     pub fn local_path(&self, path: &str) -> PathBuf {
-        self.root.join(path)
+        self.root.join(ObjectPath::from(path).as_ref())
     }
 
     /// Writes an object; readers see all of it or nothing.

@@ -16,7 +16,7 @@ use crate::args::RunPaths;
 use crate::error_rates;
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::session::load_manifest;
+use crate::session::manifest_of_run;
 use crate::words::{grouped, table};
 
 const EXAMPLES: &str = "\
@@ -104,7 +104,7 @@ impl Calibrate {
             let text = format!("--far is {}: a share is between 0 and 1", self.far);
             return Err(Failure::new(Exit::Usage, text));
         }
-        let manifest = load_manifest(&self.paths.manifest)?;
+        let manifest = manifest_of_run(&self.paths)?;
         let files = FaceSection::from_manifest(&manifest)?.files;
         let measured = match &self.pairs {
             Some(file) => pairs::measure(&manifest, file)?,

@@ -1,16 +1,14 @@
 //! `laioncele doctor`: checks that everything the manifest names exists and fits together.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use crate::args::DEFAULT_MANIFEST;
+use crate::args::ModelsOf;
 use crate::crew::WorkerArgs;
 use crate::doctor::{Check, examine};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::registry;
-use crate::session::load_manifest;
+use crate::session::manifest_of_models;
 use crate::words::{count, table};
 
 const EXAMPLES: &str = "\
@@ -26,9 +24,8 @@ model; embedding dimensions; the memory that all workers need. The exit code is 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Doctor {
-    /// The manifest, which describes the run
-    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
-    manifest: PathBuf,
+    #[command(flatten)]
+    models: ModelsOf,
     /// Also read every weight and check that it is finite
     #[arg(long)]
     deep: bool,
@@ -45,7 +42,7 @@ impl Doctor {
     /// # Errors
     /// A manifest that cannot be read; checks that failed.
     pub(crate) fn execute(self) -> Result<(), Failure> {
-        let manifest = load_manifest(&self.manifest)?;
+        let manifest = manifest_of_models(&self.models)?;
         let checks = examine(&manifest, &registry::steps(), self.deep, &self.workers);
         if self.json {
             output::json(&checks)?;

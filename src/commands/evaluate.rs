@@ -10,7 +10,7 @@ use laioncele_evaluate::{EvaluateError, FolderReport, Folders, Report, score_fol
 use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::session::{Access, Session, load_manifest};
+use crate::session::{Access, Session, manifest_of_run};
 use crate::words::{count, table};
 
 const EXAMPLES: &str = "\
@@ -107,7 +107,7 @@ impl Evaluate {
     }
 
     fn score(&self, folders: &Folders) -> Result<FolderReport, Failure> {
-        let manifest = load_manifest(&self.paths.manifest)?;
+        let manifest = manifest_of_run(&self.paths)?;
         let shows = std::io::stderr().is_terminal();
         let mut tenths = 0;
         let progress = |done: usize, total: usize| {

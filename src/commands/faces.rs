@@ -16,10 +16,10 @@ use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::args::DEFAULT_MANIFEST;
+use crate::args::ModelsOf;
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::session::load_manifest;
+use crate::session::manifest_of_models;
 use crate::words::count;
 
 const EXAMPLES: &str = "\
@@ -57,9 +57,8 @@ pub(crate) struct Faces {
     /// Threads [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// The manifest whose [models.face] is used
-    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
-    manifest: PathBuf,
+    #[command(flatten)]
+    models: ModelsOf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,7 +76,7 @@ impl Faces {
         if let Some(Command::Compare(compare)) = self.command {
             return compare.execute();
         }
-        let nets = load(&load_manifest(&self.manifest)?)?;
+        let nets = load(&manifest_of_models(&self.models)?)?;
         let threads = self.threads.map_or(0, usize::from);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| Failure::new(Exit::Environment, format!("threads: {e}")))?;

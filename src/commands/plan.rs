@@ -1,16 +1,15 @@
 //! `laioncele plan`: what would run, and why.
 
 use clap::Args;
-use laioncele_core::StageName;
 use serde::Serialize;
 
 use crate::args::{RunPaths, Stages};
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::plan::Plan;
 use crate::plan::estimate::{Basis, Estimate, EstimateError};
-use crate::plan::{Plan, StepPlan};
 use crate::session::{Access, Session};
-use crate::words::{grouped, table};
+use crate::staleness::{StepState, tree};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,10 +18,11 @@ Examples:
   laioncele plan --json | jq '[.[] | .to_run] | add'
   laioncele plan --estimate --seconds-per-portrait 6.9 --names 42000
 
-A step whose inputs are not known yet shows the step that it waits for.";
+  laioncele plan --json | jq '.[].causes[] | select(.kind == \"setting\") | {name, from, to}'
 
-/// Most causes shown per step.
-const SHOWN_CAUSES: usize = 2;
+A step whose inputs are not known yet shows the step that it waits for, and why that one runs. A
+part that is gone or has another size is made again; what depends on it runs if its bytes change.
+Altered bytes are found by `laioncele verify`.";
 
 /// `laioncele plan`
 #[derive(Args, Debug)]
@@ -57,28 +57,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// The plan as JSON, with an estimate.
 #[derive(Debug, Serialize)]
 struct Estimated<'a> {
-    steps: &'a [Entry],
+    steps: &'a [StepState],
     estimate: Estimate,
-}
-
-/// A step's entry.
-#[derive(Debug, Serialize)]
-struct Entry {
-    stage: StageName,
-    step: String,
-    tasks: usize,
-    done: usize,
-    /// Tasks that would run; null while the step waits.
-    to_run: Option<usize>,
-    waits_for: Option<String>,
-    causes: Vec<Cause>,
-}
-
-/// Why tasks would run.
-#[derive(Debug, Serialize)]
-struct Cause {
-    cause: String,
-    tasks: usize,
 }
 
 impl PlanCommand {
@@ -93,7 +73,7 @@ impl PlanCommand {
             .steps
             .iter()
             .filter(|s| self.stage.0.contains(&s.stage));
-        let entries: Vec<Entry> = wanted.map(Entry::of).collect();
+        let entries: Vec<StepState> = wanted.map(|step| StepState::of(&plan, step)).collect();
         let estimate = self.estimate.then(|| self.hours(&session, &plan));
         match (self.json, estimate.transpose()?) {
             (true, None) => output::json(&entries),
@@ -101,9 +81,9 @@ impl PlanCommand {
                 let steps = &entries;
                 output::json(&Estimated { steps, estimate })
             }
-            (false, None) => output::data(&render(&entries)),
+            (false, None) => output::data(&tree(&entries)),
             (false, Some(estimate)) => {
-                output::data(&format!("{}\n\n{}", render(&entries), estimate.render()))
+                output::data(&format!("{}\n\n{}", tree(&entries), estimate.render()))
             }
         }
     }
@@ -125,54 +105,4 @@ impl PlanCommand {
             Failure::new(Exit::Usage, error.to_string()).hint(format!("set it with {option}"))
         })
     }
-}
-
-impl Entry {
-    fn of(step: &StepPlan) -> Self {
-        let waits_for = step.waits_for().map(str::to_owned);
-        let cause = |(cause, tasks)| Cause { cause, tasks };
-        Self {
-            stage: step.stage,
-            step: step.name.clone(),
-            tasks: step.tasks.len(),
-            done: step.records().count(),
-            to_run: waits_for.is_none().then(|| step.missing().count()),
-            waits_for,
-            causes: step.first_causes().into_iter().map(cause).collect(),
-        }
-    }
-
-    fn why(&self) -> String {
-        if let Some(on) = &self.waits_for {
-            return format!("waits for {on}");
-        }
-        match self.causes.as_slice() {
-            [] => "done".to_owned(),
-            [only] => only.cause.clone(),
-            several => {
-                let cause = |c: &Cause| format!("{} ({})", c.cause, c.tasks);
-                let shown: Vec<_> = several.iter().take(SHOWN_CAUSES).map(cause).collect();
-                let more = several.len().saturating_sub(SHOWN_CAUSES);
-                let more = match more {
-                    0 => String::new(),
-                    n => format!("; {n} more"),
-                };
-                format!("{}{more}", shown.join("; "))
-            }
-        }
-    }
-}
-
-fn render(entries: &[Entry]) -> String {
-    let heading = ["step", "tasks", "to run", "why"].map(str::to_owned);
-    let mut rows = vec![heading.to_vec()];
-    rows.extend(entries.iter().map(|entry| {
-        vec![
-            entry.step.clone(),
-            grouped(entry.tasks as u64),
-            entry.to_run.map_or("?".to_owned(), |n| grouped(n as u64)),
-            entry.why(),
-        ]
-    }));
-    table(&rows, &[1, 2])
 }

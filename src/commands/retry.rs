@@ -1,13 +1,13 @@
 //! `laioncele retry`: asks again for images that could not be downloaded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use laioncele_core::ledger::Record;
 use laioncele_core::spec::{Again, TaskSpec};
-use laioncele_core::{CoreError, DropReason, Partition, StageName};
+use laioncele_core::{CoreError, Digest, DropReason, Part, Partition, StageName, TableId};
 use laioncele_download_images::STEP;
 use serde::Serialize;
 
@@ -19,6 +19,7 @@ use crate::executor::{self, Executor, Options, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::machine::Machine;
 use crate::output;
+use crate::plan::{Plan, StepPlan};
 use crate::progress::reporter;
 use crate::session::{Access, Session};
 use crate::words::count;
@@ -114,7 +115,7 @@ impl Retry {
         }
         let access = match self.dry_run {
             true => Access::Existing,
-            false => Access::Write,
+            false => Access::Change,
         };
         if !self.paths.output.is_dir() {
             return Err(nothing_downloaded(&self.paths.output));
@@ -148,11 +149,12 @@ impl Retry {
             return Err(nothing_downloaded(&self.paths.output));
         }
         let mut tasks = Vec::new();
+        let present = Present::of(&plan);
         for record in step.records() {
             let failed = self.failed(record);
             if !failed.is_empty() {
                 add(&mut report.failed_before, &failed);
-                tasks.push(self.task(record));
+                tasks.push(self.task(record, &present));
             }
         }
         Ok((tasks, report))
@@ -165,7 +167,7 @@ impl Retry {
         chosen.map(|(reason, rows)| (*reason, *rows)).collect()
     }
 
-    fn task(&self, record: &Record) -> TaskSpec {
+    fn task(&self, record: &Record, present: &Present<'_>) -> TaskSpec {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default();
         let before = self.older_than.map(|age| now.saturating_sub(age));
@@ -175,7 +177,11 @@ impl Retry {
             partition: record.partition.clone(),
             key: record.key,
             key_parts: record.key_parts.clone(),
-            inputs: record.inputs.clone(),
+            inputs: record
+                .inputs
+                .iter()
+                .map(|p| present.of_content(p))
+                .collect(),
             lists: record.lists.clone(),
             again: Some(Again {
                 replaces: record.attempt.clone(),
@@ -228,7 +234,7 @@ impl Retry {
         let full = |path: &PathBuf| absolute(path).map_err(|e| CoreError::from_io(path, e));
         let options = Options {
             crew: Crew::of_waiting_tasks(&Machine::look(), &self.workers, at_once),
-            manifest: full(&self.paths.manifest)?,
+            manifest: full(&session.manifest.file().to_owned())?,
             output: full(&self.paths.output)?,
             log_filter: verbosity.filter(),
             run_name: run_name(),
@@ -251,6 +257,27 @@ impl Retry {
             [] => Ok(()),
             failed => Err(tasks_failed(&self.paths, STEP, all, failed)),
         }
+    }
+}
+
+/// The parts of the present results by their contents: a part that was lost and made again lies
+/// elsewhere than the records of tasks say that read it before.
+struct Present<'a>(HashMap<(TableId, &'a Partition, Digest), &'a Part>);
+
+impl<'a> Present<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let records = plan.steps.iter().flat_map(StepPlan::records);
+        let parts = records.flat_map(|record| &record.outputs);
+        let content = |part: &'a Part| ((part.table, &part.partition, part.digest), part);
+        Self(parts.map(content).collect())
+    }
+
+    fn of_content(&self, part: &Part) -> Part {
+        let content = (part.table, &part.partition, part.digest);
+        self.0
+            .get(&content)
+            .map_or(part, |present| *present)
+            .clone()
     }
 }
 
@@ -288,8 +315,7 @@ impl Report {
                 "{buckets} not downloaded yet under the present settings: `laioncele run` does that"
             ));
         }
-        let paths = &retry.paths;
-        let (manifest, output) = (paths.manifest.display(), paths.output.display());
+        let output = retry.paths.output.display();
         if self.dry_run {
             lines.push("nothing was asked for (--dry-run)".to_owned());
         } else if self.recovered > 0 {
@@ -299,7 +325,7 @@ impl Report {
                 by_class(&self.failed_now, &retry.class)
             ));
             lines.push(format!(
-                "{} changed; to use them: laioncele run --manifest {manifest} --output {output}",
+                "{} changed; to use them: laioncele run --output {output}",
                 count(self.changed, "bucket")
             ));
         } else {

@@ -4,7 +4,7 @@ use std::path::{PathBuf, absolute};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use laioncele_core::ledger::Record;
+use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::TaskSpec;
 use laioncele_core::{CoreError, Manifest, Step};
@@ -18,8 +18,9 @@ use crate::executor::{self, Executor, Failed, Options, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::machine::Machine;
 use crate::output;
-use crate::plan::{Planner, StepPlan};
+use crate::plan::{Cause, Planner, StepPlan};
 use crate::progress::{Reporter, reporter};
+use crate::published::Publication;
 use crate::report::{StepSummary, Summary, WebSummary};
 use crate::session::{Access, Session};
 use crate::words::{count, duration};
@@ -49,6 +50,9 @@ pub(crate) struct Run {
     stage: Stages,
     #[command(flatten)]
     paths: RunPaths,
+    /// Go on though the folder's run had another source
+    #[arg(long)]
+    change_source: bool,
     #[command(flatten)]
     workers: WorkerArgs,
     /// Print the summary as JSON
@@ -63,7 +67,10 @@ impl Run {
     /// Whatever stops the run; failed tasks; an interrupt.
     pub(crate) fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         let begun = Instant::now();
-        let session = Session::open(&self.paths, self.stage.last(), Access::Write)?;
+        let access = Access::Run {
+            change_source: self.change_source,
+        };
+        let session = Session::open(&self.paths, self.stage.last(), access)?;
         let mut run = ActiveRun::begin(session, &self, verbosity)?;
         let result = run.steps(&self.stage);
         drop(run.executor);
@@ -78,11 +85,16 @@ impl Run {
         result
     }
 
-    fn options(&self, crews: &Crews, verbosity: &Verbosity) -> Result<Options, Failure> {
+    fn options(
+        &self,
+        crews: &Crews,
+        manifest: PathBuf,
+        verbosity: &Verbosity,
+    ) -> Result<Options, Failure> {
         let full = |path: &PathBuf| absolute(path).map_err(|e| CoreError::from_io(path, e));
         Ok(Options {
             crew: crews.of(Place::Processor, 0),
-            manifest: full(&self.paths.manifest)?,
+            manifest,
             output: full(&self.paths.output)?,
             log_filter: verbosity.filter(),
             run_name: run_name(),
@@ -191,7 +203,8 @@ impl ActiveRun {
         })?;
         let store = session.store()?.clone();
         session.clear_leftovers()?;
-        let options = run.options(&crews, verbosity)?;
+        let manifest = session.record_manifest()?;
+        let options = run.options(&crews, manifest, verbosity)?;
         let executor = Executor::new(options, store, Box::new(launcher));
         executor::watch_signals(executor.events())
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
@@ -228,6 +241,7 @@ impl ActiveRun {
             return Err(self.not_ready(planned, on));
         }
         let missing: Vec<TaskSpec> = planned.missing().map(|(spec, _)| spec.clone()).collect();
+        self.clear_losses(planned)?;
         let outcome = self.run_tasks(planned, &missing)?;
         let ran = outcome.records.len();
         planned.mark_done(outcome.records);
@@ -260,6 +274,29 @@ impl ActiveRun {
         Ok(())
     }
 
+    /// Takes the records of lost results out of the ledger, so that the tasks can commit again, and
+    /// writes lists that are not as they should be.
+    fn clear_losses(&self, planned: &StepPlan) -> Result<(), Failure> {
+        let store = self.session.store()?;
+        let ledger = Ledger::new(store.clone());
+        let lost = planned
+            .missing()
+            .filter_map(|(spec, causes)| match causes.first() {
+                Some(Cause::Loss(loss)) => Some((spec, loss)),
+                _ => None,
+            });
+        for (number, (spec, loss)) in lost.enumerate() {
+            if number < SHOWN_FAILURES {
+                tracing::warn!("{} {}: {loss}; made again", spec.step, spec.partition);
+            }
+            ledger.remove(&spec.step, &spec.partition, spec.key)?;
+        }
+        for list in &planned.lists {
+            list.restore(store)?;
+        }
+        Ok(())
+    }
+
     fn run_tasks(&mut self, planned: &StepPlan, missing: &[TaskSpec]) -> Result<Outcome, Failure> {
         let tasks = count(planned.tasks.len(), "task");
         if missing.is_empty() {
@@ -273,9 +310,6 @@ impl ActiveRun {
             self.executor.set_crew(crew);
         }
         let host_map = self.web.host_map()?;
-        for list in &planned.lists {
-            list.store(self.session.store()?)?;
-        }
         self.reporter.begin(&planned.name, missing.len());
         let result = self
             .executor
@@ -300,7 +334,14 @@ impl ActiveRun {
             return Ok(());
         };
         let records: Vec<Record> = planned.records().map(|r| (**r).clone()).collect();
-        Ok(step.publish(self.session.store()?, &self.session.manifest, &records)?)
+        let (store, manifest) = (self.session.store()?, &self.session.manifest);
+        let publication = Publication::begin(store, &planned.name, manifest.digest(), &records)?;
+        step.publish(store, manifest, &records)?;
+        if let Some(publication) = publication {
+            publication.end(&self.session.digests)?;
+            self.session.digests.save();
+        }
+        Ok(())
     }
 
     fn not_ready(&self, planned: &StepPlan, on: &str) -> Failure {
@@ -335,12 +376,11 @@ pub(crate) fn tasks_failed(paths: &RunPaths, step: &str, all: usize, failed: &[F
     let mut report = Failure::new(exit, text);
     for failure in failed.iter().take(SHOWN_FAILURES) {
         report = report.hint(format!(
-            "to rerun it: laioncele worker --task {} --manifest {} --output {}",
+            "to rerun it: laioncele worker --task {} --output {}",
             paths
                 .output
                 .join(executor::spec_path(&failure.spec))
                 .display(),
-            paths.manifest.display(),
             paths.output.display()
         ));
     }

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use laioncele_core::ledger::Record;
-use laioncele_core::{StageName, TableId, Unit};
+use laioncele_core::{Digest, StageName, TableId, Unit};
 use serde::Serialize;
 
 use crate::args::RunPaths;
 use crate::failure::Failure;
 use crate::output;
-use crate::plan::StepPlan;
+use crate::plan::{Plan, StepPlan};
+use crate::published::{Published, Results};
 use crate::session::{Access, Session};
+use crate::staleness::StepState;
 use crate::words::{count, grouped, size, table};
 
 const EXAMPLES: &str = "\
@@ -34,10 +36,8 @@ pub(crate) struct Status {
 /// A step's entry. Rows are counted per table and per unit: rows of different kinds have no sum.
 #[derive(Debug, Serialize)]
 struct Entry {
-    stage: StageName,
-    step: String,
-    tasks: usize,
-    done: usize,
+    #[serde(flatten)]
+    of: StepState,
     complete: bool,
     /// What its tasks have written, without dropped rows.
     tables: BTreeMap<TableId, Written>,
@@ -66,36 +66,44 @@ impl Status {
     /// Whatever is wrong with manifest, models, source or folder; a folder without a run.
     pub(crate) fn execute(self) -> Result<(), Failure> {
         let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
-        let entries: Vec<Entry> = session.plan()?.steps.iter().map(Entry::of).collect();
+        let plan = session.plan()?;
+        let entries: Vec<Entry> = plan.steps.iter().map(|s| Entry::of(&plan, s)).collect();
         if self.json {
-            output::json(&entries)
-        } else {
-            output::data(&render(&entries))
+            return output::json(&entries);
         }
+        let of = session.manifest.digest();
+        let manifest = session.manifest.path().display();
+        let results = Results::load(session.store()?)?;
+        let mut text = format!(
+            "manifest {manifest} ({})\n\n{}",
+            of.short(),
+            render(&entries)
+        );
+        if let Some(published) = published(&results, of) {
+            text.push_str(&format!("\n\n{published}"));
+        }
+        output::data(&text)
     }
 }
 
 impl Entry {
-    fn of(step: &StepPlan) -> Self {
+    fn of(plan: &Plan, step: &StepPlan) -> Self {
+        let of = StepState::of(plan, step);
         let mut entry = Self {
-            stage: step.stage,
-            step: step.name.clone(),
-            tasks: step.tasks.len(),
-            done: 0,
             complete: step.complete(),
             tables: BTreeMap::new(),
             dropped: BTreeMap::new(),
             bytes: 0,
             task_seconds: 0.0,
             metrics: BTreeMap::new(),
-            state: state(step),
+            state: state(&of),
+            of,
         };
         step.records().for_each(|record| entry.add(record));
         entry
     }
 
     fn add(&mut self, record: &Record) {
-        self.done += 1;
         self.task_seconds += record.seconds;
         for part in &record.outputs {
             self.bytes += part.bytes;
@@ -128,9 +136,9 @@ impl Entry {
         });
         let [table, rows, bytes] = tables.next().unwrap_or_default();
         let first = vec![
-            self.step.clone(),
-            grouped(self.done as u64),
-            grouped(self.tasks as u64),
+            self.of.step.clone(),
+            grouped(self.of.done as u64),
+            grouped(self.of.tasks as u64),
             table,
             rows,
             bytes,
@@ -146,16 +154,28 @@ impl Entry {
     }
 }
 
-fn state(step: &StepPlan) -> String {
-    if step.complete() {
-        return "complete".to_owned();
+fn state(step: &StepState) -> String {
+    match step.to_run {
+        Some(0) => "complete".to_owned(),
+        Some(to_run) => format!("{} to run: {}", grouped(to_run as u64), step.why()),
+        None => step.why(),
     }
-    if let Some(on) = step.waits_for() {
-        return format!("waits for {on}");
-    }
-    let causes = step.first_causes();
-    let cause = causes.first().map_or("", |(cause, _)| cause.as_str());
-    format!("{} to run: {cause}", grouped(step.missing().count() as u64))
+}
+
+/// What is published, and which of it belongs to another manifest than that of digest `now`.
+fn published(results: &Results, now: Digest) -> Option<String> {
+    let line = |(step, found): (&String, &Published)| {
+        let of = match found.manifest == now {
+            true => String::new(),
+            false => format!(", of another manifest ({})", found.manifest.short()),
+        };
+        format!(
+            "published by {step}: {}{of}",
+            count(found.files.len(), "file")
+        )
+    };
+    let lines: Vec<_> = results.steps.iter().map(line).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn render(entries: &[Entry]) -> String {
@@ -175,10 +195,15 @@ mod tests {
     fn render_keeps_rows_of_tables_and_units_apart() {
         let written = |rows| Written { rows, bytes: 2000 };
         let entry = Entry {
-            stage: StageName::MergeNames,
-            step: "merge-names".to_owned(),
-            tasks: 1,
-            done: 1,
+            of: StepState {
+                stage: StageName::MergeNames,
+                step: "merge-names".to_owned(),
+                tasks: 1,
+                done: 1,
+                to_run: Some(0),
+                waits_for: None,
+                causes: Vec::new(),
+            },
             complete: true,
             tables: BTreeMap::from([
                 (TableId::Names, written(42)),

@@ -22,13 +22,13 @@ use crate::failure::{Exit, Failure};
 use crate::logging;
 use crate::output;
 use crate::registry;
-use crate::session::load_manifest;
+use crate::session::manifest_of_run;
 use crate::words::{count, duration};
 use crate::world_web::WorldWeb;
 
 const EXAMPLES: &str = "\
 Examples:
-  laioncele worker --task laioncele-output/queue/KEY.json --manifest manifests/mini.toml
+  laioncele worker --task laioncele-output/queue/KEY.json
   srun --unbuffered laioncele worker                  driven by `laioncele run` over pipes
 
 Without --task it reads tasks as JSON lines from standard input and answers on standard output,
@@ -80,7 +80,7 @@ fn driven(verbosity: &Verbosity) -> io::Result<()> {
 fn run_one(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {
     let bytes = std::fs::read(task).map_err(|e| CoreError::from_io(task, e))?;
     let spec = worker::read_spec(&task.to_string_lossy(), &bytes)?;
-    let manifest = load_manifest(&paths.manifest)?;
+    let manifest = manifest_of_run(paths)?;
     let mut web = WorldWeb::of(&manifest)?;
     let runtime_environment = RuntimeEnvironment {
         host_map: web.host_map()?,

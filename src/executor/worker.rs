@@ -1,5 +1,5 @@
-//! A worker: reads tasks, does them one at a time, or as many at once as their step says, answers, and
-//! keeps its models between the tasks of a stage.
+//! A worker: reads tasks, does them one at a time, or as many at once as their step says, answers,
+//! and keeps its models between the tasks of a stage.
 //!
 //! A second thread listens, so that pings and cancels are handled while a task runs.
 
@@ -297,7 +297,7 @@ impl WorkerState {
 
     fn manifest(&mut self, path: &Path) -> Result<Arc<Manifest>, CoreError> {
         match &self.manifest {
-            Some(manifest) if manifest.path() == path => Ok(manifest.clone()),
+            Some(manifest) if manifest.file() == path => Ok(manifest.clone()),
             _ => {
                 let manifest = Arc::new(Manifest::load(path)?);
                 self.manifest = Some(manifest.clone());

@@ -3,8 +3,10 @@
 //!
 //! Planning is a pure function of [`PlanInputs`] and [`Records`]: it touches no file, so the same
 //! inputs always give the same plan. [`inputs`] gathers them. A task is done when a record under
-//! its key exists; its key is known once every step that writes a table it reads is complete.
+//! its key exists and nothing of it is lost; its key is known once every step that writes a table
+//! it reads is complete.
 
+pub mod cause;
 pub mod estimate;
 pub mod inputs;
 mod planner;
@@ -18,6 +20,7 @@ use laioncele_core::ledger::Record;
 use laioncele_core::spec::TaskSpec;
 use laioncele_core::{Digest, Part, PartList, Partition, Partitioning, Reads, StageName, TableId};
 
+pub use cause::{Cause, Loss};
 pub use planner::{PlanError, Planner, plan};
 pub use records::Records;
 
@@ -91,9 +94,9 @@ pub enum State {
     Missing {
         /// The task, ready to be handed out.
         spec: Box<TaskSpec>,
-        /// Why: what changed since the newest record of the same step and partition. Empty where it
-        /// never ran.
-        causes: Vec<String>,
+        /// Why, most telling first: what is lost of its result, or what changed since the newest
+        /// record of the same step and partition. Never empty.
+        causes: Vec<Cause>,
     },
     /// A step before it has tasks to run, so its inputs and key are not known.
     Waiting {
@@ -130,7 +133,7 @@ impl StepPlan {
     }
 
     /// The tasks that must run, with their causes.
-    pub fn missing(&self) -> impl Iterator<Item = (&TaskSpec, &[String])> {
+    pub fn missing(&self) -> impl Iterator<Item = (&TaskSpec, &[Cause])> {
         self.tasks.iter().filter_map(|t| match &t.state {
             State::Missing { spec, causes } => Some((&**spec, causes.as_slice())),
             State::Done(_) | State::Waiting { .. } => None,
@@ -147,15 +150,31 @@ impl StepPlan {
 
     /// Why its tasks must run: each distinct first cause with the number of tasks it holds for,
     /// most frequent first.
-    pub fn first_causes(&self) -> Vec<(String, usize)> {
-        let mut counts = BTreeMap::<&str, usize>::new();
-        for (_, causes) in self.missing() {
-            let cause = causes.first().map_or("never run", String::as_str);
-            *counts.entry(cause).or_default() += 1;
+    pub fn first_causes(&self) -> Vec<(Cause, usize)> {
+        let mut counts = BTreeMap::<String, (&Cause, usize)>::new();
+        for cause in self.missing().filter_map(|(_, causes)| causes.first()) {
+            counts.entry(cause.to_string()).or_insert((cause, 0)).1 += 1;
         }
-        let mut causes: Vec<_> = counts.into_iter().map(|(c, n)| (c.to_owned(), n)).collect();
+        let mut causes: Vec<_> = counts.into_values().map(|(c, n)| (c.clone(), n)).collect();
         causes.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
         causes
+    }
+}
+
+impl Plan {
+    /// The step called `name`.
+    pub fn step(&self, name: &str) -> Option<&StepPlan> {
+        self.steps.iter().find(|step| step.name == name)
+    }
+
+    /// The first step of the chain of steps that `step` waits for that waits for no other.
+    pub fn root_of(&self, step: &StepPlan) -> Option<&StepPlan> {
+        let mut root = self.step(step.waits_for()?)?;
+        // Steps wait for earlier ones only.
+        while let Some(on) = root.waits_for().and_then(|on| self.step(on)) {
+            root = on;
+        }
+        Some(root)
     }
 }
 

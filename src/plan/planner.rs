@@ -5,15 +5,17 @@
 //! of its parts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use laioncele_core::key::KeyParts;
+use laioncele_core::ledger::Record;
 use laioncele_core::part_list::content_of_parts;
 use laioncele_core::spec::TaskSpec;
 use laioncele_core::{
     Digest, ListRef, Part, PartList, Partition, Partitioning, Reads, Scope, TableId,
 };
 
-use super::{Plan, PlanInputs, Records, State, StepInfo, StepPlan, TaskPlan};
+use super::{Cause, Loss, Plan, PlanInputs, Records, State, StepInfo, StepPlan, TaskPlan};
 
 /// The steps do not fit together: a defect of the program, not of the data.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -42,7 +44,9 @@ pub enum PlanError {
     },
 }
 
-/// Plans all steps of `inputs`.
+/// Plans all steps of `inputs`. Of tasks that must run only since something of their results is
+/// lost, the steps below are planned as if they came out as before, which they do unless the web, a
+/// model's threads or the like say otherwise.
 ///
 /// # Errors
 /// [`PlanError`].
@@ -51,7 +55,7 @@ pub fn plan(inputs: &PlanInputs, records: &Records) -> Result<Plan, PlanError> {
     let mut steps = Vec::with_capacity(inputs.steps.len());
     for step in &inputs.steps {
         let planned = planner.plan_step(step, records);
-        planner.add(step, &planned);
+        planner.add_expected(step, &planned, records);
         steps.push(planned);
     }
     Ok(Plan { steps })
@@ -115,12 +119,32 @@ impl Planner {
 
     /// Adds what the done tasks of `step` have written, for the steps after it.
     pub fn add(&mut self, step: &StepInfo, planned: &StepPlan) {
-        let complete = planned.complete();
+        let records: Vec<&Record> = planned.records().map(|record| &**record).collect();
+        self.add_outputs(step, &records, planned.complete());
+    }
+
+    /// As [`Planner::add`], and what lost results had written.
+    fn add_expected(&mut self, step: &StepInfo, planned: &StepPlan, records: &Records) {
+        let result = |task: &TaskPlan| match &task.state {
+            State::Done(record) => Some(record.clone()),
+            State::Missing { spec, .. } => {
+                let lost = records.named(&step.name, &task.partition, spec.key);
+                lost.cloned()
+            }
+            State::Waiting { .. } => None,
+        };
+        let results: Vec<Arc<Record>> = planned.tasks.iter().filter_map(result).collect();
+        let complete = results.len() == planned.tasks.len();
+        let results: Vec<&Record> = results.iter().map(|record| &**record).collect();
+        self.add_outputs(step, &results, complete);
+    }
+
+    fn add_outputs(&mut self, step: &StepInfo, records: &[&Record], complete: bool) {
         for table in step.writes.iter().copied().chain([TableId::Dropped]) {
             let Some(state) = self.tables.get_mut(&table) else {
                 continue;
             };
-            state.add(planned.records().flat_map(|r| r.outputs_of(table)));
+            state.add(records.iter().flat_map(|r| r.outputs_of(table)));
             if !complete && state.incomplete.is_none() {
                 state.incomplete = Some(step.name.clone());
             }
@@ -223,8 +247,7 @@ impl Planner {
         if let Some(record) = records.find(&step.name, partition, key) {
             return State::Done(record.clone());
         }
-        let newest = records.newest(&step.name, partition);
-        let causes = newest.map_or_else(Vec::new, |r| key_parts.changes_since(&r.key_parts));
+        let causes = causes(step, partition, &key_parts, records.loss(key), records);
         let spec = TaskSpec {
             stage: step.stage,
             step: step.name.clone(),
@@ -248,6 +271,26 @@ impl Planner {
 
     fn parts(&self, table: TableId, partition: &Partition) -> Option<&Vec<Part>> {
         self.tables.get(&table)?.partitions.get(partition)
+    }
+}
+
+/// Why a task without a whole record under its key must run.
+fn causes(
+    step: &StepInfo,
+    partition: &Partition,
+    now: &KeyParts,
+    loss: Option<&Loss>,
+    records: &Records,
+) -> Vec<Cause> {
+    if let Some(loss) = loss {
+        return vec![Cause::Loss(loss.clone())];
+    }
+    match records.newest(&step.name, partition) {
+        Some(newest) => {
+            let changes = now.changes_since(&newest.key_parts);
+            changes.into_iter().map(Cause::Change).collect()
+        }
+        None => vec![Cause::NEVER_RUN],
     }
 }
 

@@ -1,16 +1,22 @@
-//! The ledger's records, indexed for the planner: by key, and the newest of a step and partition.
+//! The ledger's records, indexed for the planner: by key, and the newest of a step and partition;
+//! and which of them do not count, since something of them is lost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use laioncele_core::ledger::Record;
+use laioncele_core::ledger::{Record, Scan, UnusableRecord};
 use laioncele_core::{Digest, Partition};
+
+use super::cause::Loss;
 
 /// The records of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
-    /// Step → partition → records, newest first.
+    /// Step → partition → records, newest first. Those with a loss are among them.
     steps: HashMap<String, HashMap<Partition, Vec<Arc<Record>>>>,
+    /// What is lost, by the key of the record.
+    losses: HashMap<Digest, Loss>,
+    unusable: Vec<UnusableRecord>,
 }
 
 impl Records {
@@ -23,26 +29,87 @@ impl Records {
         index
     }
 
-    /// Adds a record that is newer than all others.
-    pub fn add(&mut self, record: Record) {
-        self.history_mut(&record).insert(0, Arc::new(record));
+    /// Indexes what a ledger holds beside parts of these `sizes`, by path: a record whose parts are
+    /// not all there, in their sizes, does not count.
+    pub fn beside(scan: Scan, sizes: &HashMap<String, u64>) -> Self {
+        let lost = |record: &Record| {
+            let loss = record.outputs.iter().find_map(|part| {
+                let path = part.path.clone();
+                match sizes.get(&part.path) {
+                    None => Some(Loss::PartGone { path }),
+                    Some(found) if *found != part.bytes => Some(Loss::PartSize {
+                        path,
+                        expected: part.bytes,
+                        found: *found,
+                    }),
+                    Some(_) => None,
+                }
+            });
+            loss.map(|loss| (record.key, loss))
+        };
+        let mut losses: HashMap<_, _> = scan.records.iter().filter_map(lost).collect();
+        losses.extend(scan.unusable.iter().filter_map(|found| {
+            let (path, reason) = (found.path.clone(), found.reason.clone());
+            Some((found.key?, Loss::Record { path, reason }))
+        }));
+        Self {
+            losses,
+            unusable: scan.unusable,
+            ..Self::new(scan.records)
+        }
     }
 
-    /// The record of `step` on `partition` under `key`.
+    /// Adds a record that is newer than all others.
+    pub fn add(&mut self, record: Record) {
+        self.losses.remove(&record.key);
+        let history = self.history_mut(&record);
+        history.retain(|r| r.key != record.key);
+        history.insert(0, Arc::new(record));
+    }
+
+    /// Says that something of the record under `key` is lost.
+    pub fn lose(&mut self, key: Digest, loss: Loss) {
+        self.losses.entry(key).or_insert(loss);
+    }
+
+    /// What is lost of the record under `key`.
+    pub fn loss(&self, key: Digest) -> Option<&Loss> {
+        self.losses.get(&key)
+    }
+
+    /// The files in the ledger's place that are no records.
+    pub fn unusable(&self) -> &[UnusableRecord] {
+        &self.unusable
+    }
+
+    /// The record of `step` on `partition` under `key`, if nothing of it is lost.
     pub fn find(&self, step: &str, partition: &Partition, key: Digest) -> Option<&Arc<Record>> {
+        let record = self.named(step, partition, key);
+        record.filter(|_| !self.losses.contains_key(&key))
+    }
+
+    /// The record of `step` on `partition` under `key`, whether or not its parts are there.
+    pub fn named(&self, step: &str, partition: &Partition, key: Digest) -> Option<&Arc<Record>> {
         self.history(step, partition).iter().find(|r| r.key == key)
     }
 
-    /// The newest record of `step` on `partition`, whatever its key.
+    /// The newest record of `step` on `partition`, whatever its key and its losses.
     pub fn newest(&self, step: &str, partition: &Partition) -> Option<&Arc<Record>> {
         self.history(step, partition).first()
     }
 
-    /// All records of `step`.
+    /// All records of `step` of which nothing is lost.
     pub fn of_step(&self, step: &str) -> impl Iterator<Item = &Record> {
         let partitions = self.steps.get(step).into_iter();
         let records = partitions.flat_map(HashMap::values).flatten();
-        records.map(|record| &**record)
+        let whole = records.filter(|record| !self.losses.contains_key(&record.key));
+        whole.map(|record| &**record)
+    }
+
+    /// All records, also those of which something is lost.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
+        let partitions = self.steps.values().flat_map(HashMap::values);
+        partitions.flatten()
     }
 
     fn history(&self, step: &str, partition: &Partition) -> &[Arc<Record>] {

@@ -2,7 +2,9 @@
 //! and nothing else.
 
 mod histories;
+mod losses;
 mod oracle;
+mod patience;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -245,7 +247,7 @@ proptest! {
         let replanned = planned(&other, &records);
         let causes = replanned.steps[at].first_causes();
         prop_assert_eq!(causes.len(), 1);
-        prop_assert_eq!(&causes[0].0, &format!("s{at}.threshold 1 → 2"));
+        prop_assert_eq!(causes[0].0.to_string(), format!("s{at}.threshold 1 → 2"));
         let ran = run(&other, &mut records, |_| 0);
         prop_assert!(changed_steps(&ran).is_subset(&below(&inputs, at)));
         prop_assert!(ran.iter().any(|s| s.step == inputs.steps[at].name));
@@ -418,13 +420,16 @@ fn planner_and_oracle_decide_a_small_case_as_expected() {
         let tasks = plan.steps.iter().flat_map(|s| &s.tasks);
         let state = |task: &super::TaskPlan| match &task.state {
             State::Done(_) => format!("{} done", task.partition),
-            State::Missing { causes, .. } => format!("{} {}", task.partition, causes.join(", ")),
+            State::Missing { causes, .. } => {
+                let causes: Vec<_> = causes.iter().map(ToString::to_string).collect();
+                format!("{} {}", task.partition, causes.join(", "))
+            }
             State::Waiting { on } => format!("{} waits for {on}", task.partition),
         };
         tasks.map(state).collect()
     };
     let changed_back = [
-        "shard-00 ",
+        "shard-00 never run",
         "shard-01 s0.threshold 2 → 1",
         "bucket-0000 waits for step-0",
         "bucket-0001 waits for step-0",
@@ -434,7 +439,7 @@ fn planner_and_oracle_decide_a_small_case_as_expected() {
         changed_back
     );
     assert_eq!(states(&oracle::plan(&inputs, &history)), changed_back);
-    let as_before = ["shard-00 ", "shard-01 done"];
+    let as_before = ["shard-00 never run", "shard-01 done"];
     assert_eq!(
         states(&planned(&other, &Records::new(history.clone())))[..2],
         as_before

@@ -170,7 +170,7 @@ fn after_an_outage_a_retry_gets_what_failed_and_nothing_else_is_asked_for() {
 
     // Another run asks for nothing, and says how to.
     let again = sandbox.run(&RUN[..5]);
-    assert!(stdout(&again).contains("laioncele retry --class http_5xx --manifest manifest.toml"));
+    assert!(stdout(&again).contains("laioncele retry --class http_5xx --output laioncele-output"));
     assert_eq!(web.asked(), BTreeMap::new());
 
     let dry = json(&sandbox.run(&[&RETRY[..], &["--dry-run"]].concat()));

@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use crate::sandbox::{program, stderr, stdout};
 
 /// The truth file, renamed so that a run cannot find it.
-const TRUTH: &str = "truth-aside.json";
+pub(crate) const TRUTH: &str = "truth-aside.json";
 
 /// An embedded world with its manifest, and the output folders of runs on it.
 pub(crate) struct TestRun {
@@ -64,6 +64,35 @@ impl TestRun {
             fs::write(stamp, program_version()).expect("the stamp");
         }
         Self { folder }
+    }
+
+    /// A copy of a finished run on the tiny world of `seed`, to be damaged.
+    pub(crate) fn copied(folder: &Path, seed: u64) -> Self {
+        let finished = Self::finished(seed);
+        let from = format!("{}/.", finished.folder.display());
+        let copied = Command::new("cp").arg("-a").arg(from).arg(folder).status();
+        assert!(copied.expect("cp").success());
+        let folder = folder.to_owned();
+        Self { folder }
+    }
+
+    /// A command on the run in folder `output` that is told nothing but the folder.
+    pub(crate) fn alone(&self, arguments: &[&str], output: &str) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .arg("--output")
+            .arg(self.join(output))
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What `command` prints as JSON; it must end with `exit`.
+    pub(crate) fn json(mut command: Command, exit: i32) -> serde_json::Value {
+        let ended = command.output().expect("the program");
+        assert_eq!(ended.status.code(), Some(exit), "{}", stderr(&ended));
+        serde_json::from_str(&stdout(&ended)).expect("JSON")
     }
 
     /// A path in the world's folder.

@@ -8,11 +8,11 @@ use laioncele_face::{Face, FaceNets, Search, cosine};
 use serde::Serialize;
 
 use super::{failed, load, open};
-use crate::args::DEFAULT_MANIFEST;
+use crate::args::ModelsOf;
 use crate::error_rates::ErrorRates;
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::session::load_manifest;
+use crate::session::manifest_of_models;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,9 +36,8 @@ pub(super) struct Compare {
     /// same_person_photo]
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     threshold: Option<f64>,
-    /// The manifest whose [models.face] is used
-    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
-    manifest: PathBuf,
+    #[command(flatten)]
+    models: ModelsOf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -71,7 +70,7 @@ impl Compare {
     /// # Errors
     /// Missing or wrong networks, images that cannot be decoded or show no face.
     pub(super) fn execute(self) -> Result<(), Failure> {
-        let manifest = load_manifest(&self.manifest)?;
+        let manifest = manifest_of_models(&self.models)?;
         let threshold = match self.threshold {
             Some(given) if !(-1.0..=1.0).contains(&given) => {
                 let text = format!("--threshold is {given}: a cosine is between -1 and 1");

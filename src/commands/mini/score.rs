@@ -14,7 +14,7 @@ use crate::session::{Access, Session};
 const EXAMPLES: &str = "\
 Examples:
   laioncele mini score
-  laioncele mini score --manifest /data/world-7/mini.toml --output /data/run-7
+  laioncele mini score --output /data/run-7
   laioncele mini score --json | jq -e .passed          exits with 1 if a target is missed
 
 Metrics that need a table which the run has not written have no value.";
@@ -40,7 +40,7 @@ impl Score {
     /// A folder without a run, a world without a truth, damaged tables.
     pub(super) fn execute(self) -> Result<(), Failure> {
         let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
-        let beside = || self.paths.manifest.with_file_name("truth.json");
+        let beside = || session.manifest.path().with_file_name("truth.json");
         let truth = Truth::load(&self.truth.unwrap_or_else(beside))?;
         let records = session.current_records()?;
         let parts = |table: TableId| -> Vec<Part> {

@@ -1,15 +1,13 @@
 //! `laioncele mini serve`: serves the web of a world, to look at it or to test another downloader.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use laioncele_core::CoreError;
 use laioncele_mini_world::HOST_SUFFIX;
 
-use crate::args::DEFAULT_MANIFEST;
+use crate::args::ModelsOf;
 use crate::failure::Failure;
 use crate::output;
-use crate::session::load_manifest;
+use crate::session::manifest_of_models;
 use crate::world_web::WorldWeb;
 
 const EXAMPLES: &str = "\
@@ -26,9 +24,8 @@ the server.";
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Serve {
-    /// The manifest of the world
-    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_MANIFEST)]
-    manifest: PathBuf,
+    #[command(flatten)]
+    models: ModelsOf,
     /// The port on 127.0.0.1; 0 takes a free port
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
@@ -40,12 +37,12 @@ impl Serve {
     /// # Errors
     /// A manifest that names no web, a port that is taken.
     pub(super) fn execute(self) -> Result<(), Failure> {
-        let manifest = load_manifest(&self.manifest)?;
+        let manifest = manifest_of_models(&self.models)?;
         let mut web = WorldWeb::of(&manifest)?;
         let Some(map) = web.serve(self.port)? else {
             let text = "[mini_world] names no web: this is not the manifest of an embedded world";
             return Err(CoreError::Manifest {
-                path: self.manifest,
+                path: manifest.path().to_owned(),
                 reason: text.to_owned(),
             }
             .into());

@@ -1,62 +1,69 @@
-//! Checks that every part named by a ledger record exists unchanged, that names and candidates lie in
-//! the bucket of their name, and that the lists of inputs are those that the records' keys name.
+//! Checks that every part named by a ledger record exists unchanged, and that names and candidates
+//! lie in the bucket of their name.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use laioncele_core::footer::Footer;
-use laioncele_core::ledger::{Ledger, Record};
-use laioncele_core::part_list::content_of_parts;
+use laioncele_core::ledger::Record;
 use laioncele_core::store::Store;
 use laioncele_core::table::{Candidate, Name};
 use laioncele_core::{
-    CoreError, Digest, EmbeddingDims, NameId, Part, PartList, PartReader, Partition, Row, TableId,
+    CoreError, Digest, EmbeddingDims, NameId, Part, PartReader, Partition, Row, TableId,
 };
 
-use super::Findings;
+use super::findings::{Findings, Kind};
 use crate::failure::Failure;
+use crate::plan::Loss;
 use crate::session::Session;
 
-/// Hashes the parts of all records, also of outdated ones, and checks what those records read.
-pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), Failure> {
-    let store = session.store()?;
-    let records = Ledger::new(store.clone()).all()?;
-    let outputs = records
+/// Hashes the parts of all records, also of outdated ones. Records of damaged parts no longer
+/// count.
+pub(super) fn check(session: &mut Session, findings: &mut Findings) -> Result<(), Failure> {
+    let records: Vec<Arc<Record>> = session.records.all().cloned().collect();
+    let mut parts: Vec<(&Record, &Part)> = records
         .iter()
-        .flat_map(|r| r.outputs.iter().map(move |part| (r, part)));
-    let parts: BTreeMap<&str, (&Record, &Part)> = outputs
-        .map(|(record, part)| (part.path.as_str(), (record, part)))
+        .flat_map(|record| record.outputs.iter().map(move |part| (&**record, part)))
         .collect();
-    let dims = &session.manifest.embedding_dims;
-    for (record, part) in parts.into_values() {
+    parts.sort_by(|a, b| a.1.path.cmp(&b.1.path));
+    let store = session.store()?.clone();
+    for (record, part) in parts {
         findings.parts += 1;
-        match check_part(store, part) {
-            Ok(bytes) => {
-                findings.bytes += bytes;
-                let problem = rows_elsewhere(store, record, part, dims)?;
-                findings.problems.extend(problem);
+        match loss(&store, part)? {
+            None => {
+                findings.bytes += part.bytes;
+                let dims = &session.manifest.embedding_dims;
+                if let Some(text) = rows_elsewhere(&store, record, part, dims)? {
+                    findings.add_text(Kind::Tables, &part.path, text);
+                }
             }
-            Err(error @ (CoreError::Damaged { .. } | CoreError::Missing { .. })) => {
-                findings.problems.push(error.to_string());
+            Some(loss) => {
+                findings.add_text(Kind::Part, &part.path, loss.to_string());
+                findings.lost.insert(record.key);
+                session.records.lose(record.key, loss);
             }
-            Err(error) => return Err(error.into()),
         }
     }
-    Ok(check_inputs(store, &records, &mut findings.problems)?)
+    Ok(())
 }
 
-/// Bytes of a part that is what its record says.
-fn check_part(store: &Store, part: &Part) -> Result<u64, CoreError> {
-    let bytes = store.get(&part.path)?;
-    let found = Digest::of(&bytes);
-    if found == part.digest {
-        return Ok(bytes.len() as u64);
+/// What is not as the record of `part` says.
+fn loss(store: &Store, part: &Part) -> Result<Option<Loss>, CoreError> {
+    let path = part.path.clone();
+    let bytes = match store.get(&part.path) {
+        Ok(bytes) => bytes,
+        Err(CoreError::Missing { .. }) => return Ok(Some(Loss::PartGone { path })),
+        Err(error) => return Err(error),
+    };
+    let found = bytes.len() as u64;
+    if found != part.bytes {
+        let expected = part.bytes;
+        return Ok(Some(Loss::PartSize {
+            path,
+            expected,
+            found,
+        }));
     }
-    Err(CoreError::Damaged {
-        path: part.path.clone(),
-        expected: part.digest,
-        found,
-    })
+    Ok((Digest::of(&bytes) != part.digest).then_some(Loss::PartBytes { path }))
 }
 
 /// What is wrong if rows of a part lie in the bucket of another name.
@@ -105,55 +112,10 @@ fn first_elsewhere<R: Row>(
     Ok(None)
 }
 
-/// Recomputes what each record's key says of its inputs.
-fn check_inputs(
-    store: &Store,
-    records: &[Record],
-    problems: &mut Vec<String>,
-) -> Result<(), CoreError> {
-    // Many records name one list: each is read once.
-    let mut lists = BTreeMap::new();
-    for list in records.iter().flat_map(|record| &record.lists) {
-        if lists.contains_key(&list.digest) {
-            continue;
-        }
-        let content = match PartList::read(store, list) {
-            Ok(found) => Some(found.content()),
-            Err(error @ (CoreError::Damaged { .. } | CoreError::Missing { .. })) => {
-                problems.push(error.to_string());
-                None
-            }
-            Err(error) => return Err(error),
-        };
-        lists.insert(list.digest, content);
-    }
-    for record in records {
-        let listed = |list: &laioncele_core::ListRef| {
-            let content = lists.get(&list.digest).copied().flatten()?;
-            Some((list.table.to_string(), content))
-        };
-        let mut found: BTreeMap<String, Digest> = record.lists.iter().filter_map(listed).collect();
-        if found.len() < record.lists.len() {
-            continue;
-        }
-        let own = |part: &Part| (part.table, part.partition.clone());
-        for (table, partition) in record.inputs.iter().map(own).collect::<BTreeSet<_>>() {
-            let same = |part: &&Part| part.table == table && part.partition == partition;
-            let content = content_of_parts(record.inputs.iter().filter(same));
-            found.insert(format!("{table}/{partition}"), content);
-        }
-        if found != record.key_parts.inputs {
-            let (step, partition) = (&record.step, &record.partition);
-            problems.push(format!(
-                "record of {step} {partition}: its inputs are not those of its key"
-            ));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use laioncele_core::StageName;
     use laioncele_core::key::KeyParts;
     use laioncele_core::ledger::RECORD_FORMAT;
@@ -171,19 +133,11 @@ mod tests {
         }
     }
 
-    /// The record of a task that read `inputs` and `list`, as its key says.
-    fn record(inputs: Vec<Part>, list: &PartList) -> Record {
-        let own = |part: &Part| {
-            let name = format!("{}/{}", part.table, part.partition);
-            (name, content_of_parts([part]))
-        };
-        let mut named: BTreeMap<_, _> = inputs.iter().map(own).collect();
-        named.insert(list.reference().table.to_string(), list.content());
+    /// The record of a task of a run with two buckets.
+    fn record() -> Record {
         let key_parts = KeyParts {
-            version: 1,
             settings: BTreeMap::from([("run.buckets".to_owned(), "2".to_owned())]),
-            models: BTreeMap::new(),
-            inputs: named,
+            ..KeyParts::default()
         };
         Record {
             format: RECORD_FORMAT,
@@ -193,8 +147,8 @@ mod tests {
             key: key_parts.key("count-images", &Partition::Bucket(0)),
             key_parts,
             attempt: "a".to_owned(),
-            inputs,
-            lists: vec![list.reference().clone()],
+            inputs: Vec::new(),
+            lists: Vec::new(),
             outputs: Vec::new(),
             balances: Vec::new(),
             metrics: BTreeMap::new(),
@@ -214,12 +168,11 @@ mod tests {
             let own = names.filter(|name| name.name_id.bucket(2) == bucket);
             own.collect::<Vec<_>>()
         };
-        let record = record(Vec::new(), &PartList::new(TableId::Mentions, Vec::new()));
         let problem = |names: Vec<Name>| {
             let part = harness.part(&Partition::Bucket(0), names)?;
             rows_elsewhere(
                 &harness.store,
-                &record,
+                &record(),
                 &part,
                 &harness.manifest.embedding_dims,
             )
@@ -233,29 +186,22 @@ mod tests {
     }
 
     #[test]
-    fn inputs_that_are_not_those_of_the_key_are_found() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_part_is_gone_cut_or_altered() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let harness = StepHarness::new(folder.path(), "")?;
         let store = &harness.store;
-        let part = |k: u32| harness.part(&Partition::Bucket(k), vec![name(&format!("Name {k}"))]);
-        let list = PartList::new(TableId::Names, vec![part(0)?, part(1)?]);
-        list.store(store)?;
-        let good = record(Vec::new(), &list);
-        let found = |record: Record| {
-            let mut problems = Vec::new();
-            check_inputs(store, &[record], &mut problems).map(|()| problems)
-        };
-        assert_eq!(found(good.clone())?, Vec::<String>::new());
-        let mut other = good.clone();
-        other.inputs.push(part(1)?);
-        assert_eq!(found(other)?.len(), 1);
-        let mut other = good.clone();
-        let shorter = PartList::new(TableId::Names, vec![part(0)?]);
-        shorter.store(store)?;
-        other.lists = vec![shorter.reference().clone()];
-        assert_eq!(found(other)?.len(), 1);
-        store.put(&format!("lists/{}.json", list.reference().digest), "[]")?;
-        assert!(found(good)?[0].contains("digest"));
+        let part = harness.part(&Partition::Bucket(0), vec![name("Ada")])?;
+        assert_eq!(loss(store, &part)?, None);
+        let mut bytes = store.get(&part.path)?.to_vec();
+        bytes[20] ^= 1;
+        store.put(&part.path, bytes.clone())?;
+        let path = part.path.clone();
+        assert_eq!(loss(store, &part)?, Some(Loss::PartBytes { path }));
+        bytes.pop();
+        store.put(&part.path, bytes)?;
+        assert!(matches!(loss(store, &part)?, Some(Loss::PartSize { .. })));
+        store.delete(&part.path)?;
+        assert!(matches!(loss(store, &part)?, Some(Loss::PartGone { .. })));
         Ok(())
     }
 }

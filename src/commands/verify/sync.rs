@@ -10,7 +10,7 @@ use laioncele_core::store::Store;
 use laioncele_core::{CoreError, ImageId, NameId, Part, PartReader, TableId};
 use laioncele_inference::agreement::PORTRAITS;
 
-use super::Findings;
+use super::findings::{Findings, Kind};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -27,13 +27,16 @@ pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), Fa
     let Some(identities) = tables.pairs(TableId::Identities, "image_id")? else {
         return Ok(());
     };
-    let problems = &mut findings.problems;
+    let mut problems = Vec::new();
     findings.identities = names_of(&identities).len();
-    photos_are_there(&tables, &identities, problems)?;
-    names_are_there(&tables, &identities, problems)?;
-    portraits_are_there(&tables, &identities, problems)?;
+    photos_are_there(&tables, &identities, &mut problems)?;
+    names_are_there(&tables, &identities, &mut problems)?;
+    portraits_are_there(&tables, &identities, &mut problems)?;
     if let Some(shards) = tables.pairs(TableId::LaionCele, "image_id")? {
-        same_photos(&identities, &shards, problems);
+        same_photos(&identities, &shards, &mut problems);
+    }
+    for problem in problems {
+        findings.add_text(Kind::Tables, "tables", problem);
     }
     Ok(())
 }

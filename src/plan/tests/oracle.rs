@@ -11,7 +11,7 @@ use laioncele_core::{
     Digest, KeyHasher, Part, PartList, Partition, Partitioning, Reads, Scope, TableId,
 };
 
-use super::super::{Plan, PlanInputs, State, StepInfo, StepPlan, TaskPlan};
+use super::super::{Cause, Plan, PlanInputs, State, StepInfo, StepPlan, TaskPlan};
 
 /// Plans all steps; `records` are newest first.
 pub(super) fn plan(inputs: &PlanInputs, records: &[Record]) -> Plan {
@@ -90,8 +90,11 @@ fn state(
     }
     State::Missing {
         causes: match history().next() {
-            Some(newest) => key_parts.changes_since(&newest.key_parts),
-            None => Vec::new(),
+            Some(newest) => {
+                let changes = key_parts.changes_since(&newest.key_parts);
+                changes.into_iter().map(Cause::Change).collect()
+            }
+            None => vec![Cause::NEVER_RUN],
         },
         spec: Box::new(TaskSpec {
             stage: step.stage,

@@ -183,6 +183,13 @@ impl Settings {
                 "user_agent and contact must be printable ASCII, as a header is".to_owned(),
             );
         }
+        // Not printed: a manifest with a password would be recorded in the run's folder.
+        if self.proxy.contains('@') {
+            return Some(
+                "proxy holds a user or a password, which is never sent: it is http://HOST:PORT"
+                    .to_owned(),
+            );
+        }
         None
     }
 
@@ -278,5 +285,7 @@ mod tests {
         assert!(wrong(|s| s.per_host_rate = -1.0).starts_with("per_host_rate"));
         assert!(wrong(|s| s.memory = 10).starts_with("memory"));
         assert!(wrong(|s| s.per_host = 0).contains("per_host"));
+        let secret = wrong(|s| s.proxy = "http://me:hunter2@proxy:80".to_owned());
+        assert!(secret.starts_with("proxy") && !secret.contains("hunter2"));
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn card(
     opt_outs(&mut text, store, manifest, lineage)?;
     reachability(&mut text, store, manifest, lineage)?;
     text.push_str(LIMITS);
-    settings(&mut text, lineage);
+    settings(&mut text, manifest, lineage);
     Ok(text)
 }
 
@@ -323,10 +323,11 @@ fn count_directives(
     Ok(())
 }
 
-fn settings(text: &mut String, lineage: &Lineage) {
+fn settings(text: &mut String, manifest: &Manifest, lineage: &Lineage) {
     line!(
         text,
-        "\n## Settings\n\n| step | setting | value |\n|---|---|---|"
+        "\n## Settings\n\nThose of the manifest whose text has the BLAKE3 digest `{}`.\n\n| step | setting | value |\n|---|---|---|",
+        manifest.digest()
     );
     for records in lineage.steps() {
         for (name, value) in &records[0].key_parts.settings {

@@ -17,6 +17,9 @@ pub(crate) const MEAN: &str = "laioncele/name_mean.safetensors";
 pub(crate) struct Index {
     /// Digest of everything that the folder depends on.
     pub(crate) state: String,
+    /// Digest of the manifest's text that the folder belongs to.
+    #[serde(default)]
+    pub(crate) manifest: Option<Digest>,
     /// The shards, in order.
     pub(crate) shards: Vec<Shard>,
     /// The sheets, by bucket.

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::{card, mean, sheet};
 
 /// Raise it when the same records are published otherwise.
-const VERSION: u64 = 4;
+const VERSION: u64 = 5;
 /// Raise it when the same rows give other sheets.
 const SHEETS_VERSION: u64 = 1;
 
@@ -65,6 +65,7 @@ impl Publication<'_> {
         let sheets = self.render_sheets()?;
         let index = Index {
             state,
+            manifest: Some(self.manifest.digest()),
             shards,
             sheets,
         };
@@ -80,6 +81,7 @@ impl Publication<'_> {
             .number("sheets", u64::from(self.settings.sheets))
             .number("sheet_photos", self.settings.sheet_photos as u64)
             .digest("lineage", self.lineage.digest())
+            .digest("manifest", self.manifest.digest())
             .finish()
             .to_string()
     }

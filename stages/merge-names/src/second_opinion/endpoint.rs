@@ -92,6 +92,8 @@ pub(super) struct Endpoint {
     client: Client,
     url: String,
     settings: SecondOpinionSettings,
+    /// The key, which no message may repeat.
+    key: Option<String>,
     /// When the next request may start.
     next: Mutex<Instant>,
 }
@@ -121,6 +123,7 @@ impl Endpoint {
             client,
             url: format!("{}/chat/completions", settings.url.trim_end_matches('/')),
             settings: settings.clone(),
+            key: key(settings)?,
             next: Mutex::new(Instant::now()),
         })
     }
@@ -197,7 +200,11 @@ impl Endpoint {
         Err(Failure::Lasting(SecondOpinionError::Refused {
             url: self.url.clone(),
             status: status.as_u16(),
-            message: text.chars().filter(|c| !c.is_control()).take(200).collect(),
+            message: without(&text, self.key.as_deref())
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(200)
+                .collect(),
         }))
     }
 }
@@ -213,20 +220,39 @@ pub(crate) fn check_key(settings: &SecondOpinionSettings) -> Result<(), SecondOp
 fn headers(settings: &SecondOpinionSettings) -> Result<HeaderMap, SecondOpinionError> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(variable) = &settings.api_key_env {
-        let missing = || SecondOpinionError::Key {
-            variable: variable.clone(),
-        };
-        let key = std::env::var(variable).map_err(|_| missing())?;
-        if key.trim().is_empty() {
-            return Err(missing());
-        }
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| missing())?;
+    if let Some(key) = key(settings)? {
+        let value = HeaderValue::from_str(&format!("Bearer {key}"));
+        let mut value = value.map_err(|_| missing(settings))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
     Ok(headers)
+}
+
+/// The key in the variable that the settings name.
+fn key(settings: &SecondOpinionSettings) -> Result<Option<String>, SecondOpinionError> {
+    let Some(variable) = &settings.api_key_env else {
+        return Ok(None);
+    };
+    let key = std::env::var(variable).map_err(|_| missing(settings))?;
+    match key.trim() {
+        "" => Err(missing(settings)),
+        key => Ok(Some(key.to_owned())),
+    }
+}
+
+fn missing(settings: &SecondOpinionSettings) -> SecondOpinionError {
+    SecondOpinionError::Key {
+        variable: settings.api_key_env.clone().unwrap_or_default(),
+    }
+}
+
+/// What a server says, without the key that it was sent: some repeat it.
+fn without(text: &str, key: Option<&str>) -> String {
+    match key {
+        Some(key) => text.replace(key, "[key]"),
+        None => text.to_owned(),
+    }
 }
 
 fn passing(error: &reqwest::Error) -> Failure {

@@ -78,8 +78,24 @@ impl SecondOpinionSettings {
     pub(crate) fn fault(&self) -> Option<String> {
         let at_least = |value: f64, least: f64| value.is_finite() && value >= least;
         let url = reqwest::Url::parse(&self.url).ok();
+        let secret = url.as_ref().is_some_and(|u| {
+            !u.username().is_empty() || u.password().is_some() || u.query().is_some()
+        });
         let web = url.is_some_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+        let variable = |name: &String| {
+            let known = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(known)
+        };
         let faults = [
+            // Neither is printed: it may be a key, and manifests are recorded in the run's folder.
+            (
+                secret,
+                "url holds a user, a password or a query: a key belongs into the environment variable that api_key_env names".to_owned(),
+            ),
+            (
+                !self.api_key_env.as_ref().is_none_or(variable),
+                "api_key_env is no name of an environment variable: the key itself does not belong into the manifest".to_owned(),
+            ),
             (
                 !web,
                 format!("url is `{}`: expected http://… or https://…", self.url),

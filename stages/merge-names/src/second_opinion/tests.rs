@@ -434,3 +434,50 @@ fn texts_too_long_are_not_sent() -> Result<(), SecondOpinionError> {
     );
     Ok(())
 }
+
+/// A server that repeats the key does not bring it into the error, and so not into a log.
+#[test]
+fn a_key_that_a_server_repeats_is_not_told() {
+    // A variable that is set in every test.
+    let variable = "CARGO_MANIFEST_DIR";
+    let key = std::env::var(variable).expect("it is set");
+    let body = format!("{{\"error\": \"no such key: {key}\"}}");
+    let reply = format!(
+        "HTTP/1.1 401 No\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let server = Server::start(move |_, _| Deed::Raw(reply.clone().into_bytes()));
+    let mut settings = settings(&server.url);
+    settings.api_key_env = Some(variable.to_owned());
+    let error = Run::new().ask(persons(5), &settings).expect_err("refused");
+    let error = error.to_string();
+    assert!(
+        error.contains("no such key: [key]") && !error.contains(&key),
+        "{error}"
+    );
+}
+
+/// A key in the manifest would be recorded with it; and the message does not repeat it.
+#[test]
+fn keys_do_not_belong_into_the_manifest() {
+    for url in [
+        "http://me:hunter2@127.0.0.1/v1",
+        "http://hunter2@127.0.0.1/v1",
+        "http://127.0.0.1/v1?key=hunter2",
+    ] {
+        let mut wrong = settings("http://127.0.0.1/v1");
+        url.clone_into(&mut wrong.url);
+        let fault = wrong.fault().expect("refused");
+        assert!(
+            fault.contains("api_key_env") && !fault.contains("hunter2"),
+            "{fault}"
+        );
+    }
+    let mut key = settings("http://127.0.0.1/v1");
+    assert_eq!(key.fault(), None);
+    key.api_key_env = Some("sk-hunter2".to_owned());
+    let fault = key.fault().expect("refused");
+    assert!(!fault.contains("hunter2"), "{fault}");
+    key.api_key_env = Some("OPENAI_API_KEY".to_owned());
+    assert_eq!(key.fault(), None);
+}

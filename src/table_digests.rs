@@ -14,14 +14,16 @@ use crate::words::table;
 
 /// A table's digest.
 #[derive(Debug, Serialize)]
-pub(super) struct TableDigest {
-    table: TableId,
+pub(crate) struct TableDigest {
+    /// The table.
+    pub table: TableId,
     rows: u64,
-    digest: Digest,
+    /// Of its rows, however they are split into parts.
+    pub digest: Digest,
 }
 
 /// The digests of the tables that `records` wrote, sorted by table.
-pub(super) fn of(store: &Store, records: &[Record]) -> Result<Vec<TableDigest>, CoreError> {
+pub(crate) fn of(store: &Store, records: &[Record]) -> Result<Vec<TableDigest>, CoreError> {
     let mut tables = BTreeMap::<TableId, Vec<&Part>>::new();
     for part in records.iter().flat_map(|r| &r.outputs) {
         tables.entry(part.table).or_default().push(part);
@@ -55,7 +57,7 @@ fn of_table(store: &Store, table: TableId, parts: &[&Part]) -> Result<TableDiges
 }
 
 /// One line per table.
-pub(super) fn render(tables: &[TableDigest]) -> String {
+pub(crate) fn render(tables: &[TableDigest]) -> String {
     let line = |t: &TableDigest| {
         vec![
             t.table.to_string(),
