@@ -12,6 +12,8 @@ from . import process
 from .judge import Fate
 
 NAMES = 8
+# Where the command's defaults are not the stage's, which the rows' truth is made for.
+AS_THE_STAGE = ["--min-side", "64"]
 
 
 def metadata(rows, folder, repository):
@@ -52,7 +54,7 @@ class Download:
 
     def command(self):
         return [self.options.binary, "download", "--input", self.folder / "source/part-000.parquet", "--output", self.out, "--url-column", "URL",
-                "--caption-column", "TEXT", *self.options.arguments]
+                "--caption-column", "TEXT", *AS_THE_STAGE, *self.options.arguments]
 
     def fates(self):
         """By number of the row."""
