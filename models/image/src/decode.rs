@@ -9,7 +9,7 @@ use image::{
     ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage,
 };
 
-use crate::{avif, gif, jpeg, structure, tiff};
+use crate::{avif, gif, jpeg, rows, structure, tiff};
 
 /// A format that this crate decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,36 @@ pub struct Header {
     pub width: u32,
     /// Height in pixels as stored, before orientation.
     pub height: u32,
+}
+
+impl Header {
+    /// About how many bytes [`check`] takes for such an image beside the file.
+    pub fn memory_to_check(&self) -> u64 {
+        self.pixels()
+            * match self.format {
+                // A row, but for rare files; of JPEG not even that.
+                Format::Jpeg | Format::Png | Format::Gif => 0,
+                // All of it may be one strip.
+                Format::Tiff | Format::Bmp => 4,
+                Format::Avif => 3,
+                // Lossless ones, with a copy without alpha.
+                Format::WebP => 7,
+            }
+    }
+
+    /// About how many bytes [`decode`] takes for such an image beside the file.
+    pub fn memory_to_decode(&self) -> u64 {
+        self.pixels() * 7
+    }
+
+    fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
+    /// Bytes that a decoder of this image may allocate: the largest pixels have 16.
+    fn allowed(&self) -> u64 {
+        self.pixels() * 16 + SMALL
+    }
 }
 
 /// Limits on what a decoder allocates.
@@ -159,14 +189,25 @@ pub fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
 }
 
 /// Proves that the file decodes, at less cost than decoding where that can be: a JPEG's blocks are
-/// stepped over without making pixels (a fraction of the time, and next to no memory). What passes
-/// here, [`decode`] decodes.
+/// stepped over without making pixels (a fraction of the time, and next to no memory), of PNG, GIF
+/// and TIFF no more than a row or a strip is kept, of AVIF no colours are made. What passes here,
+/// [`decode`] decodes.
 ///
 /// # Errors
 /// As [`decode`].
 pub fn check(bytes: &[u8], limits: &Limits) -> Result<Header, DecodeError> {
     let header = admit(bytes, limits)?;
-    let is_proven = header.format == Format::Jpeg && guarded(|| jpeg::prove(bytes))?;
+    let is_proven = guarded(|| match header.format {
+        Format::Jpeg => jpeg::prove(bytes),
+        Format::Png => rows::png(bytes, header.allowed()).map(|()| true),
+        Format::Gif => rows::gif(bytes, header.allowed()).map(|()| true),
+        Format::Tiff => match tiff::without_palette(bytes) {
+            Some((gray, _)) => rows::tiff(&gray, header.allowed()),
+            None => rows::tiff(bytes, header.allowed()),
+        },
+        Format::Avif => avif::prove(bytes).map(|()| true),
+        Format::WebP | Format::Bmp => Ok(false),
+    })?;
     if !is_proven {
         pixels(bytes, &header)?;
     }
@@ -214,8 +255,7 @@ fn pixels(bytes: &[u8], header: &Header) -> Result<(DynamicImage, Turn), DecodeE
 }
 
 fn others(bytes: &[u8], header: &Header) -> Result<(DynamicImage, Turn), DecodeError> {
-    let area = u64::from(header.width) * u64::from(header.height);
-    let mut decoder = reader(bytes, area * 16 + SMALL)?
+    let mut decoder = reader(bytes, header.allowed())?
         .into_decoder()
         .map_err(corrupt)?;
     let turn = decoder.orientation().unwrap_or(Turn::NoTransforms);

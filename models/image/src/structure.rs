@@ -3,6 +3,7 @@
 
 use crate::decode::Format;
 use crate::gif::{colours, sub_blocks};
+use crate::isobmff;
 use crate::tiff::Tiff;
 
 /// Whether the file reaches to where its structure says that it ends.
@@ -15,7 +16,7 @@ pub(crate) fn is_whole(format: Format, bytes: &[u8]) -> bool {
         Format::Gif => gif(bytes).is_some(),
         Format::Bmp => bmp(bytes).is_some(),
         Format::Tiff => tiff(bytes).is_some(),
-        Format::Avif => boxes(bytes).is_some(),
+        Format::Avif => isobmff::is_whole(bytes),
     }
 }
 
@@ -100,29 +101,6 @@ fn tiff(bytes: &[u8]) -> Option<()> {
         if directory == 0 {
             break;
         }
-    }
-    Some(())
-}
-
-/// The boxes of an ISO media file.
-fn boxes(bytes: &[u8]) -> Option<()> {
-    let mut at = 0;
-    while at < bytes.len() {
-        let size = match be32(bytes, at)? {
-            // Up to the end of the file.
-            0 => return Some(()),
-            1 => {
-                let high = be32(bytes, at + 8)?;
-                let low = be32(bytes, at + 12)?;
-                high.checked_mul(1 << 32)?.checked_add(low)?
-            }
-            size => size,
-        };
-        if size < 8 {
-            return None;
-        }
-        at = at.checked_add(size)?;
-        bytes.get(..at)?;
     }
     Some(())
 }

@@ -78,3 +78,23 @@ proptest::proptest! {
         proptest::prop_assert_eq!(checked.is_ok(), decoded.is_ok(), "{}: {:?}", name, decoded.err());
     }
 }
+
+/// Readers that believe the container make room for what it says.
+#[test]
+fn an_avif_of_another_size_than_its_container_says_is_refused() {
+    let all = fixtures();
+    let (_, path) = all.iter().find(|(name, _)| name == "420.avif").expect("it");
+    let bytes = std::fs::read(path).expect("reads");
+    let at = memchr::memmem::find(&bytes, b"ispe").expect("a size") + 8;
+    let with = |width: u32, height: u32| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + 4].copy_from_slice(&width.to_be_bytes());
+        bytes[at + 4..at + 8].copy_from_slice(&height.to_be_bytes());
+        check(&bytes, &Limits::default()).expect_err("refused")
+    };
+    assert!(check(&bytes, &Limits::default()).is_ok());
+    for (width, height) in [(1, 1), (1000, 1000), (0, u32::MAX)] {
+        assert!(matches!(with(width, height), DecodeError::Corrupt(_)));
+    }
+    assert!(matches!(with(60_000, 60_000), DecodeError::TooLarge { .. }));
+}
