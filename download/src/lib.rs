@@ -12,6 +12,7 @@ mod journal;
 mod load;
 mod outcome;
 mod photo;
+mod pixels;
 mod queue;
 mod settings;
 mod shards;

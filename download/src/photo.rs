@@ -9,6 +9,8 @@ use md5::Md5;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::pixels::PixelRoom;
+
 /// What a photo must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhotoRules {
@@ -55,13 +57,18 @@ pub struct Original {
     pub bytes: u64,
 }
 
-/// Proves that `bytes` decode wholly, within the rules. A decoder that panics costs this photo only.
+/// Bytes that decoders of a process take together, but for a photo that needs more by itself.
+static DECODERS: PixelRoom = PixelRoom::new(64 << 20);
+
+/// Proves that `bytes` decode wholly, within the rules. A decoder that panics costs this photo only. Waits while other
+/// photos take the memory that decoding needs.
 ///
 /// # Errors
 /// `not_an_image`, `corrupt`, `too_large` (in pixels) or `too_small`.
 pub fn check(bytes: Vec<u8>, rules: &PhotoRules) -> Result<Checked, Failure> {
     guarded(|| {
         let found = header(&bytes)?;
+        let _share = DECODERS.take(rules.within(&found, found.memory_to_check()));
         laioncele_image::check(&bytes, &rules.limits())?;
         Ok((found, None))
     })
@@ -76,6 +83,11 @@ pub fn shrink(bytes: Vec<u8>, rules: &PhotoRules, shrink: Shrink) -> Result<Chec
     guarded(|| {
         let found = header(&bytes)?;
         let Shrink { max_side, quality } = shrink;
+        let memory = match found.width.max(found.height) > max_side {
+            true => found.memory_to_decode(),
+            false => found.memory_to_check(),
+        };
+        let _share = DECODERS.take(rules.within(&found, memory));
         let smaller = resize_to(&bytes, &rules.limits(), max_side, quality)?;
         Ok((found, smaller))
     })
@@ -83,6 +95,12 @@ pub fn shrink(bytes: Vec<u8>, rules: &PhotoRules, shrink: Shrink) -> Result<Chec
 }
 
 impl PhotoRules {
+    /// The memory for an image, none for one that is refused by its header.
+    fn within(&self, found: &Header, memory: u64) -> u64 {
+        let pixels = u64::from(found.width) * u64::from(found.height);
+        if pixels > self.max_pixels { 0 } else { memory }
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             max_pixels: self.max_pixels,
