@@ -10,6 +10,7 @@ use laioncele_core::spec::HostMap;
 use laioncele_core::{DropReason, StageError};
 use laioncele_web::{Client, Failure};
 
+use crate::allocator::give_back_large_blocks;
 use crate::cpu::Pool;
 use crate::delivery::{Deliver, Ended, Held, Outcomes};
 use crate::item::{Done, Item};
@@ -39,11 +40,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine whose hosts under `map` all lead to one address.
+    /// An engine whose hosts under `map` all lead to one address. The process gives large blocks of memory back as soon as
+    /// they are freed from then on.
     ///
     /// # Errors
     /// What the client says; the shared folder cannot be made; no threads can be started.
     pub fn new(mut settings: EngineSettings, map: Option<HostMap>) -> Result<Self, StageError> {
+        give_back_large_blocks();
         settings.concurrency = crate::files::requests(settings.concurrency);
         let client = Client::new(settings.web.clone(), map)?;
         let pool = Pool::new(settings.threads).map_err(StageError::environment)?;

@@ -1,5 +1,6 @@
 //! Downloads many urls at once: whose turn it is, what is under way, what is tried again, and what the bytes are.
 
+mod allocator;
 mod backoff;
 mod breaker;
 mod cpu;

@@ -47,6 +47,8 @@ fn open(bytes: &[u8]) -> Result<AvifData, DecodeError> {
     {
         brand.copy_from_slice(b"avif");
     }
+    // Nor does it read a last box that goes on to the end without saying how long it is.
+    isobmff::say_length_of_last(&mut file);
     AvifData::from_reader(&mut file.as_slice()).map_err(|e| corrupt(&e))
 }
 

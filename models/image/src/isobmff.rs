@@ -32,6 +32,23 @@ pub(crate) fn is_whole(mut bytes: &[u8]) -> bool {
     true
 }
 
+/// Gives a last box that goes on to the end of the file its length.
+pub(crate) fn say_length_of_last(bytes: &mut [u8]) {
+    let (whole, mut left) = (bytes.len(), &*bytes);
+    loop {
+        let at = whole - left.len();
+        let is_open = left.starts_with(&[0; 4]);
+        if left.is_empty() || first(&mut left).is_none() {
+            return;
+        }
+        if is_open {
+            let length = u32::try_from(whole - at).unwrap_or(0);
+            bytes[at..at + 4].copy_from_slice(&length.to_be_bytes());
+            return;
+        }
+    }
+}
+
 /// What is in the first box of this kind.
 fn inside<'a>(mut bytes: &'a [u8], kind: &[u8]) -> Option<&'a [u8]> {
     while let Some((found, content)) = first(&mut bytes) {
@@ -92,6 +109,26 @@ mod tests {
         assert!(is_whole(&file));
         assert!(!is_whole(&file[..file.len() - 1]));
         assert!(sizes(&file[..60]).is_empty());
+    }
+
+    #[test]
+    fn an_open_last_box_gets_its_length() {
+        let open = [&[0, 0, 0, 0][..], b"mdat", &[7; 9]].concat();
+        let closed = a_box(b"mdat", &[7; 9]);
+        let before = a_box(b"free", &[0; 3]);
+        for (mut file, expected) in [
+            (
+                [&before[..], &open].concat(),
+                [&before[..], &closed].concat(),
+            ),
+            (open.clone(), closed.clone()),
+            (closed.clone(), closed.clone()),
+            (before[..5].to_vec(), before[..5].to_vec()),
+            (Vec::new(), Vec::new()),
+        ] {
+            say_length_of_last(&mut file);
+            assert_eq!(file, expected);
+        }
     }
 
     #[test]

@@ -32,8 +32,12 @@ mod rows;
 mod structure;
 mod tiff;
 mod tiny;
+mod webp;
 
-pub use decode::{DecodeError, Format, Header, Limits, Orientation, check, decode, header, sniff};
+pub use decode::{
+    DecodeError, Format, Header, Limits, Orientation, check, decode, header, memory_to_check,
+    quiet_panics, sniff,
+};
 pub use gray::gray;
 pub use reduced::{Reduced, decode_reduced};
 pub use resample::{Filter, resample};

@@ -44,10 +44,43 @@ fn png(bytes: &[u8]) -> Option<()> {
     }
 }
 
-/// A RIFF file has the length that its head says. An odd last byte may be missing its pad.
+/// A RIFF file has the length that its head says, and its chunks up to the first picture lie within. An odd last byte may be
+/// missing its pad.
 fn riff(bytes: &[u8]) -> Option<()> {
     let end = le32(bytes, 4)?.checked_add(8)?;
-    (bytes.len() >= end).then_some(())
+    let inside = bytes.get(..end)?;
+    let mut at = 12;
+    loop {
+        let kind = inside.get(at..at + 4)?;
+        let content = at + 8;
+        let next = content.checked_add(le32(inside, at + 4)?)?;
+        inside.get(content..next)?;
+        if matches!(kind, b"VP8 " | b"VP8L" | b"ANMF") {
+            return Some(());
+        }
+        at = next.checked_add(next % 2)?;
+    }
+}
+
+/// Whether nothing of a BMP can fail behind its headers: rows without compression, whose colours are all named.
+pub(crate) fn is_plain_bmp(bytes: &[u8]) -> bool {
+    let plain = || {
+        let (data, header) = (le32(bytes, 10)?, le32(bytes, 14)?);
+        let bits = u32::from(u16::from_le_bytes(bytes.get(28..30)?.try_into().ok()?));
+        let colours = match bits {
+            1 | 4 | 8 => 1 << bits,
+            16 | 24 | 32 => 0,
+            _ => return None,
+        };
+        let named = match le32(bytes, 46)? {
+            0 => colours,
+            named => named,
+        };
+        let behind = 14 + header + 4 * colours;
+        let is_plain = header >= 40 && le32(bytes, 30)? == 0 && named >= colours;
+        (is_plain && data >= behind).then_some(())
+    };
+    plain().is_some()
 }
 
 /// Blocks up to the trailer.

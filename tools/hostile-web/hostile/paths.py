@@ -87,6 +87,8 @@ class Stage:
         text = re.sub(r'"(mini/[^"]*)"', lambda m: f'"{mini / m[1]}"', text)
         text = re.sub(r'path = ".*captions"', f'path = "{self.folder / "source"}"', text)
         text = text.replace("min_images = 5\nexclude", "min_images = 1\nexclude")
+        # Hosts of the embedded world would lead to its web on this machine.
+        text = re.sub(r"\[mini_world\]\n(?:[^\[\n].*\n)+", "", text)
         # The download's own defaults.
         text = re.sub(r"\[download_images\]\n(?:[^\[\n].*\n)+", "[download_images]\n" + "".join(f"{s}\n" for s in self.options.settings), text)
         (self.folder / "manifest.toml").write_text(text)

@@ -268,6 +268,9 @@ def below_the_limit(name, make):
         if name not in made:
             made[name] = make()
         row.page(answer(row.photo(made[name])))
+        if name == "webp":
+            # It has no rows that could be let go of: proving it takes 800 MB.
+            row.drop("too_large")
 
 
 made = {}
