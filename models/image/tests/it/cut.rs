@@ -79,6 +79,40 @@ proptest::proptest! {
     }
 }
 
+/// Proofs keep no pixels, and say the same as decoding: of whole files, and of files with some bytes changed.
+#[test]
+fn what_is_proven_decodes_and_what_is_not_does_not() {
+    let limits = Limits {
+        max_pixels: 1_000_000,
+    };
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    let (mut wrong, mut proven) = (Vec::new(), 0);
+    for (name, path) in fixtures() {
+        let whole = std::fs::read(path).expect("reads");
+        for round in 0..60 {
+            let mut bytes = whole.clone();
+            for _ in 0..round % 4 {
+                // Most of what can be said wrongly stands in front.
+                let end = [bytes.len(), bytes.len().min(120)][round / 4 % 2];
+                bytes[random(end)] = [0, 1, 0x7f, 0xff, random(256) as u8][random(5)];
+            }
+            let is_proven = check(&bytes, &limits).is_ok();
+            proven += usize::from(is_proven);
+            if is_proven != decode(&bytes, &limits, Orientation::AsStored).is_ok() {
+                wrong.push(format!("{name}, round {round}: proven is {is_proven}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(proven > 1000, "{proven}");
+}
+
 /// Readers that believe the container make room for what it says.
 #[test]
 fn an_avif_of_another_size_than_its_container_says_is_refused() {
