@@ -76,9 +76,13 @@ pub(crate) fn is_plain_bmp(bytes: &[u8]) -> bool {
             0 => colours,
             named => named,
         };
+        let width = le32(bytes, 18)? as u64;
+        let height = u64::from((le32(bytes, 22)? as u32 as i32).unsigned_abs());
+        let row = width.checked_mul(u64::from(bits))?.div_ceil(32) * 4;
+        let end = row.checked_mul(height)?.checked_add(data as u64)?;
         let behind = 14 + header + 4 * colours;
         let is_plain = header >= 40 && le32(bytes, 30)? == 0 && named >= colours;
-        (is_plain && data >= behind).then_some(())
+        (is_plain && data >= behind && bytes.len() as u64 >= end).then_some(())
     };
     plain().is_some()
 }

@@ -79,7 +79,8 @@ proptest::proptest! {
     }
 }
 
-/// Proofs keep no pixels, and say the same as decoding: of whole files, and of files with some bytes changed.
+/// Proofs keep no pixels, and say the same as decoding: of whole files, and of
+/// files with some bytes changed.
 #[test]
 fn what_is_proven_decodes_and_what_is_not_does_not() {
     let limits = Limits {
@@ -93,7 +94,11 @@ fn what_is_proven_decodes_and_what_is_not_does_not() {
         (state >> 33) as usize % below
     };
     let (mut wrong, mut proven) = (Vec::new(), 0);
-    for (name, path) in fixtures() {
+    // JPEGs are stepped over by code of its own, which has tests of its own.
+    let others = fixtures()
+        .into_iter()
+        .filter(|(name, _)| !name.ends_with(".jpg"));
+    for (name, path) in others {
         let whole = std::fs::read(path).expect("reads");
         for round in 0..60 {
             let mut bytes = whole.clone();
