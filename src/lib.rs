@@ -32,5 +32,15 @@ use std::process::ExitCode;
 
 /// Runs the program on this process's arguments.
 pub fn main() -> ExitCode {
+    keep_onnx_runtime_silent();
+    laioncele_image::quiet_panics();
     cli::main()
+}
+
+/// Microsoft's builds of ONNX Runtime tell their makers of every process that loads them, before a program can turn that off
+/// in any other way.
+#[allow(unsafe_code)]
+fn keep_onnx_runtime_silent() {
+    // SAFETY: this is the program's first statement: there are no other threads that could read the environment.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") }
 }

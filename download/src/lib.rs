@@ -1,5 +1,6 @@
 //! Downloads many urls at once: whose turn it is, what is under way, what is tried again, and what the bytes are.
 
+mod allocator;
 mod backoff;
 mod breaker;
 mod cpu;
@@ -12,6 +13,7 @@ mod journal;
 mod load;
 mod outcome;
 mod photo;
+mod pixels;
 mod queue;
 mod settings;
 mod shards;

@@ -3,11 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use laioncele_core::DropReason;
-use laioncele_image::{DecodeError, Format, Header, Limits, Resized, header, resize_to};
+use laioncele_image::{
+    DecodeError, Format, Header, Limits, Resized, header, memory_to_check, resize_to,
+};
 use laioncele_web::Failure;
 use md5::Md5;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::pixels::{PixelRoom, PixelShare};
 
 /// What a photo must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +59,24 @@ pub struct Original {
     pub bytes: u64,
 }
 
-/// Proves that `bytes` decode wholly, within the rules. A decoder that panics costs this photo only.
+/// Bytes that decoders of a process take together, but for a photo that needs more by itself.
+static DECODERS: PixelRoom = PixelRoom::new(64 << 20);
+/// Bytes that the proof of one photo may take: a WebP of few bytes can be as large as its header likes. Of formats that are
+/// proven row by row it takes next to none.
+const PROOF: u64 = 192 << 20;
+
+/// Proves that `bytes` decode wholly, within the rules. A decoder that panics costs this photo only. Waits while other
+/// photos take the memory that decoding needs.
 ///
 /// # Errors
 /// `not_an_image`, `corrupt`, `too_large` (in pixels) or `too_small`.
 pub fn check(bytes: Vec<u8>, rules: &PhotoRules) -> Result<Checked, Failure> {
     guarded(|| {
         let found = header(&bytes)?;
-        laioncele_image::check(&bytes, &rules.limits())?;
+        let memory = memory_to_check(&bytes, &found);
+        let limits = rules.limits(&found, memory);
+        let _share = share(&found, &limits, memory);
+        laioncele_image::check(&bytes, &limits)?;
         Ok((found, None))
     })
     .and_then(|(found, smaller)| checked(bytes, rules, found, smaller))
@@ -76,18 +90,38 @@ pub fn shrink(bytes: Vec<u8>, rules: &PhotoRules, shrink: Shrink) -> Result<Chec
     guarded(|| {
         let found = header(&bytes)?;
         let Shrink { max_side, quality } = shrink;
-        let smaller = resize_to(&bytes, &rules.limits(), max_side, quality)?;
+        let proof = memory_to_check(&bytes, &found);
+        let memory = match found.width.max(found.height) > max_side {
+            true => found.memory_to_decode(),
+            false => proof,
+        };
+        let limits = rules.limits(&found, proof);
+        let _share = share(&found, &limits, memory);
+        let smaller = resize_to(&bytes, &limits, max_side, quality)?;
         Ok((found, smaller))
     })
     .and_then(|(found, smaller)| checked(bytes, rules, found, smaller))
 }
 
 impl PhotoRules {
-    fn limits(&self) -> Limits {
+    /// What the decoder keeps to for a photo whose proof takes `memory`.
+    fn limits(&self, found: &Header, memory: u64) -> Limits {
+        let by_memory = match memory > PROOF {
+            true => PROOF / (memory / found.pixels().max(1)).max(1),
+            false => u64::MAX,
+        };
         Limits {
-            max_pixels: self.max_pixels,
+            max_pixels: self.max_pixels.min(by_memory),
         }
     }
+}
+
+/// The part of the decoders' memory for a photo; none of one that is refused by its header.
+fn share(found: &Header, limits: &Limits, memory: u64) -> PixelShare<'static> {
+    DECODERS.take(match found.pixels() > limits.max_pixels {
+        true => 0,
+        false => memory,
+    })
 }
 
 fn guarded<T>(decode: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, Failure> {
@@ -235,6 +269,23 @@ mod tests {
         ] {
             assert_eq!(check(bytes, &RULES).expect_err("refused").reason, reason);
         }
+    }
+
+    /// A file of few bytes that would take as much memory as its header likes.
+    #[test]
+    fn what_cannot_be_proven_in_little_memory_is_too_large() {
+        let mut bytes = Vec::new();
+        RgbImage::new(8000, 8000)
+            .write_to(&mut Cursor::new(&mut bytes), ImageFormat::WebP)
+            .expect("encodes");
+        let rules = PhotoRules {
+            min_side: 1,
+            max_pixels: 100_000_000,
+        };
+        let failure = check(bytes, &rules).expect_err("refused");
+        assert_eq!(failure.reason, DropReason::TooLarge);
+        let bytes = photo(6000, 5000, ImageFormat::Bmp);
+        assert!(check(bytes, &rules).is_ok());
     }
 
     #[test]

@@ -138,7 +138,9 @@ impl Queue {
             let slot = self.hosts.entry(name.clone()).or_default();
             slot.host.waiting += 1;
         }
-        let queue = call.queues.entry(name.clone()).or_default();
+        // Most hosts of a list have one url in it.
+        let one = || VecDeque::with_capacity(1);
+        let queue = call.queues.entry(name.clone()).or_insert_with(one);
         queue.push_back(entry);
         if queue.len() == 1 {
             call.ready.push_back(name);
@@ -358,7 +360,9 @@ impl Queue {
         if self.hosts.len() > HOSTS_KEPT {
             self.hosts.retain(|_, slot| !idle(slot));
         }
-        self.tidy_at = (self.hosts.len() * 2).max(HOSTS_KEPT);
+        // A quarter more than are needed, so that looking through them is rare.
+        self.tidy_at = HOSTS_KEPT.max(self.hosts.len() + self.hosts.len() / 4);
+        self.hosts.shrink_to(self.tidy_at);
     }
 }
 

@@ -14,7 +14,8 @@ use futures::future::{Either, select};
 use hickory_resolver::Hosts;
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::op::{Message, Query, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::proto::rr::rdata::CNAME;
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -228,18 +229,40 @@ async fn ask_server(server: SocketAddr, name: &Name, kind: RecordType) -> Result
         answer
     };
     match answer.metadata.response_code {
-        ResponseCode::NoError | ResponseCode::NXDomain => Ok(said(&answer)),
+        ResponseCode::NoError | ResponseCode::NXDomain => Ok(said(&answer, kind)),
         code => Err(format!("the name server says {code}")),
     }
 }
 
-fn said(answer: &Message) -> Said {
+fn said(answer: &Message, kind: RecordType) -> Said {
     let records = answer.answers.iter();
     let ttl = records.clone().map(|r| r.ttl).min();
+    let mut addresses: Vec<_> = records.clone().filter_map(|r| r.data.ip_addr()).collect();
+    if records.clone().any(leads_to_localhost) {
+        addresses.push(match kind {
+            RecordType::AAAA => Ipv6Addr::LOCALHOST.into(),
+            _ => Ipv4Addr::LOCALHOST.into(),
+        });
+    }
     Said {
-        addresses: records.filter_map(|r| r.data.ip_addr()).collect(),
+        addresses,
         for_so_long: ttl.map_or(REMEMBERED_ABSENCE, |ttl| Duration::from_secs(ttl.into())),
     }
+}
+
+/// Whether the record is an alias to `localhost`, which has this machine's addresses whatever name servers say of it
+/// (RFC 6761).
+fn leads_to_localhost(record: &Record) -> bool {
+    match &record.data {
+        RData::CNAME(CNAME(name)) => is_localhost(&name.to_ascii()),
+        _ => false,
+    }
+}
+
+/// `localhost` and what is under it mean this machine (RFC 6761).
+pub(crate) fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 async fn over_udp(server: SocketAddr, bytes: &[u8], question: &Message) -> Result<Message, String> {
@@ -285,12 +308,11 @@ mod tests {
 
     use hickory_resolver::proto::op::{MessageType, OpCode};
     use hickory_resolver::proto::rr::rdata::{A, AAAA};
-    use hickory_resolver::proto::rr::{RData, Record};
 
     use super::*;
 
-    /// A name server: `both.*` has addresses of both families, `four.*` one and silence for the other, `broken.*` is
-    /// SERVFAIL, `silent.*` nothing, all others do not exist.
+    /// A name server: `both.*` has addresses of both families, `four.*` one and silence for the other, `alias.*` is
+    /// `localhost`, `broken.*` SERVFAIL, `silent.*` nothing, all others do not exist.
     fn serve() -> SocketAddr {
         let socket = BlockingSocket::bind("127.0.0.1:0").expect("a port");
         let address = socket.local_addr().expect("bound");
@@ -326,6 +348,11 @@ mod tests {
             b"both" | b"-both" => answer.answers.push(if six { also } else { four }),
             b"four" if six => return None,
             b"four" => answer.answers.push(four),
+            b"alias" => {
+                let localhost = Name::from_ascii("LocalHost.").ok()?;
+                answer.answers.push(record(RData::CNAME(CNAME(localhost))));
+                answer.metadata.response_code = ResponseCode::NXDomain;
+            }
             b"broken" => answer.metadata.response_code = ResponseCode::ServFail,
             b"silent" => return None,
             _ => answer.metadata.response_code = ResponseCode::NXDomain,
@@ -369,6 +396,65 @@ mod tests {
         let found = futures::future::join_all(names.iter().map(|name| look_up(&dns, name))).await;
         assert!(found[..100].iter().all(Result::is_err));
         assert!(found[100..].iter().all(Result::is_ok), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn an_alias_of_localhost_has_its_addresses() {
+        let dns = Dns::new(vec![serve()], Hosts::default());
+        let mut patience = Patience::new(Duration::from_secs(30));
+        let found = dns.look_up("alias.example", &mut patience).await;
+        let expected: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        assert_eq!(found, Ok(Ok(expected.to_vec())));
+    }
+
+    /// A name server whose datagrams say that the answer is longer, and that gives it over TCP, `addresses` of them.
+    fn serve_over_tcp(addresses: u16) -> SocketAddr {
+        let udp = BlockingSocket::bind("127.0.0.1:0").expect("a port");
+        let address = udp.local_addr().expect("bound");
+        let tcp = std::net::TcpListener::bind(address).expect("the same port");
+        std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while let Ok((length, from)) = udp.recv_from(&mut buffer) {
+                let question = Message::from_vec(&buffer[..length]).ok();
+                if let Some(mut answer) = question.as_ref().and_then(reply) {
+                    answer.metadata.truncation = true;
+                    let _ = udp.send_to(&answer.to_vec().unwrap_or_default(), from);
+                }
+            }
+        });
+        std::thread::spawn(move || {
+            for mut stream in tcp.incoming().flatten() {
+                let _ = answer_over_tcp(&mut stream, addresses);
+            }
+        });
+        address
+    }
+
+    fn answer_over_tcp(stream: &mut std::net::TcpStream, addresses: u16) -> std::io::Result<()> {
+        use std::io::{Read, Write};
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut bytes = vec![0; u16::from_be_bytes(length).into()];
+        stream.read_exact(&mut bytes)?;
+        let question = Message::from_vec(&bytes).map_err(std::io::Error::other)?;
+        let mut answer = reply(&question).ok_or(std::io::ErrorKind::InvalidData)?;
+        if let Some(first) = answer.answers.first().cloned() {
+            answer.answers = vec![first; addresses.into()];
+        }
+        let bytes = answer.to_vec().map_err(std::io::Error::other)?;
+        // In two pieces, the length cut in the middle.
+        let framed = [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat();
+        stream.write_all(&framed[..1])?;
+        stream.write_all(&framed[1..])
+    }
+
+    #[tokio::test]
+    async fn answers_too_long_for_a_datagram_come_over_tcp() {
+        let dns = Dns::new(vec![serve_over_tcp(100)], Hosts::default());
+        assert_eq!(look_up(&dns, "both.example").await, Ok(200));
+        let dns = Dns::new(vec![serve_over_tcp(129)], Hosts::default());
+        let many = look_up(&dns, "both.example").await;
+        assert!(matches!(many, Err(NoAddress::Never(_))), "{many:?}");
     }
 
     #[tokio::test]

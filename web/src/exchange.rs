@@ -23,7 +23,7 @@ pub(crate) struct Exchange {
     connector: Connector,
     pool: Pool,
     user_agent: String,
-    /// Whose HTTP/2 has broken off a body: they are asked by HTTP/1.1 from then on.
+    /// Those that said over HTTP/2 that they answer over HTTP/1.1 only: so they are asked from then on.
     http1_only: Mutex<HashSet<Origin>>,
 }
 
@@ -77,12 +77,10 @@ impl Exchange {
         patience: &mut Patience,
     ) -> Result<Answer, Failure> {
         let origin = target.origin();
-        let offer = match self.http1_only().contains(&origin) {
-            true => Offer::Http1,
-            false => Offer::Http2,
-        };
         let kept = self.pool.take(&origin);
-        if let Some(connection) = kept.filter(|c| offer == Offer::Http2 || !c.is_shared()) {
+        if let Some(connection) =
+            kept.filter(|c| self.offer(&origin) == Offer::Http2 || !c.is_shared())
+        {
             match self.ask_over(connection, target, &origin, patience).await {
                 Ok(answer) if answer.head.status != REQUEST_TIMEOUT => return Ok(answer),
                 Err(NoHead::Failed(failure)) if failure.reason == DropReason::Timeout => {
@@ -91,10 +89,31 @@ impl Exchange {
                 _ => tracing::trace!(?origin, "a kept connection was dead"),
             }
         }
+        let offer = self.offer(&origin);
+        let failure = match self.ask_anew(target, &origin, offer, patience).await {
+            Err(failure) if self.offer(&origin) != offer => failure,
+            asked => return asked,
+        };
+        let again = Box::pin(self.ask_anew(target, &origin, Offer::Http1, patience)).await;
+        again.map_err(|_| {
+            // A server that does not speak HTTP/1.1 either has failed over HTTP/2.
+            self.http1_only().remove(&origin);
+            failure
+        })
+    }
+
+    /// Asks over a new connection.
+    async fn ask_anew(
+        &self,
+        target: &Target,
+        origin: &Origin,
+        offer: Offer,
+        patience: &mut Patience,
+    ) -> Result<Answer, Failure> {
         // Connecting has a large future of its own, which is not held while a body comes.
-        let stream = Box::pin(self.connector.connect(&origin, offer, patience)).await?;
-        let connection = self.begin(stream, &origin, patience).await?;
-        self.ask_over(connection, target, &origin, patience)
+        let stream = Box::pin(self.connector.connect(origin, offer, patience)).await?;
+        let connection = self.begin(stream, origin, patience).await?;
+        self.ask_over(connection, target, origin, patience)
             .await
             .map_err(|error| match error {
                 NoHead::Closed(why) => Failure::cut_off(why),
@@ -133,8 +152,11 @@ impl Exchange {
             }
             Connection::Http2(mut shared) => {
                 let headers = self.headers();
-                let asked = Box::pin(shared.ask(target.as_str(), &headers, patience));
-                let (head, unread) = asked.await?;
+                let asked = Box::pin(shared.ask(target.as_str(), &headers, patience)).await;
+                if asked.is_err() && shared.wants_http1() {
+                    self.do_without_http2(origin);
+                }
+                let (head, unread) = asked?;
                 (head, Unread::Http2(unread))
             }
         };
@@ -167,11 +189,6 @@ impl Exchange {
                     && failure.reason == DropReason::Connect
                 {
                     self.pool.drop_shared(&answer.origin);
-                    let mut origins = self.http1_only();
-                    if origins.len() >= HTTP1_ONLY {
-                        origins.clear();
-                    }
-                    origins.insert(answer.origin);
                 }
                 body
             }
@@ -194,6 +211,22 @@ impl Exchange {
             let mut patience = Patience::new(SWALLOWING);
             let _ = self.body(answer, cap, &mut share, &mut patience).await;
         }
+    }
+
+    /// The versions that `origin` may choose from.
+    fn offer(&self, origin: &Origin) -> Offer {
+        match self.http1_only().contains(origin) {
+            true => Offer::Http1,
+            false => Offer::Http2,
+        }
+    }
+
+    fn do_without_http2(&self, origin: &Origin) {
+        let mut origins = self.http1_only();
+        if origins.len() >= HTTP1_ONLY {
+            origins.clear();
+        }
+        origins.insert(origin.clone());
     }
 
     fn http1_only(&self) -> MutexGuard<'_, HashSet<Origin>> {

@@ -11,6 +11,7 @@ mod dns;
 mod encoding;
 mod exchange;
 mod failure;
+mod frames;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -7,7 +7,7 @@ use laioncele_core::{DropReason, StageError};
 use url::Host;
 
 use crate::address::is_blocked;
-use crate::dns::{Dns, NoAddress};
+use crate::dns::{Dns, NoAddress, is_localhost};
 use crate::failure::Failure;
 use crate::patience::Patience;
 
@@ -115,12 +115,6 @@ impl Resolver {
             }
         }
     }
-}
-
-/// `localhost` and what is under it is this machine whatever a name server says (RFC 6761).
-fn is_localhost(name: &str) -> bool {
-    let name = name.trim_end_matches('.');
-    name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
 }
 
 fn blocked_host(host: &Host<String>, address: &str) -> Failure {

@@ -2,8 +2,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
@@ -73,70 +71,5 @@ impl AsyncWrite for Stream {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
-    }
-}
-
-/// How many bytes a connection may still bring. Whoever wants an answer adds to it; a server that sends pings, settings
-/// or headers without end uses it up and is cut off.
-#[derive(Clone, Default)]
-pub(crate) struct Allowance(Arc<AtomicI64>);
-
-impl Allowance {
-    /// Lets `bytes` more come.
-    pub(crate) fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes as i64, Ordering::Relaxed);
-    }
-
-    /// At least `bytes` may come, however few were left.
-    pub(crate) fn at_least(&self, bytes: usize) {
-        self.0.fetch_max(bytes as i64, Ordering::Relaxed);
-    }
-}
-
-/// A stream that ends with an error when its allowance is used up.
-pub(crate) struct Counted {
-    stream: Stream,
-    allowance: Allowance,
-}
-
-impl Counted {
-    pub(crate) fn new(stream: Stream, allowance: Allowance) -> Self {
-        Self { stream, allowance }
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        let done = Pin::new(&mut this.stream).poll_read(cx, buf);
-        let came = (buf.filled().len() - before) as i64;
-        let left = this.allowance.0.fetch_sub(came, Ordering::Relaxed) - came;
-        if left < 0 {
-            return Poll::Ready(Err(io::Error::other("more frames than the answers need")));
-        }
-        done
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

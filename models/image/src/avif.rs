@@ -10,6 +10,7 @@ use re_rav1d::dav1d::pixel::{MatrixCoefficients, YUVRange};
 use re_rav1d::dav1d::{Decoder, Picture, PixelLayout, PlanarImageComponent, Settings};
 
 use crate::decode::DecodeError;
+use crate::isobmff;
 
 /// Whether the file says by its brands that it is AVIF.
 pub(crate) fn is_avif(bytes: &[u8]) -> bool {
@@ -25,9 +26,17 @@ pub(crate) fn is_avif(bytes: &[u8]) -> bool {
     brands.any(|(_, brand)| brand == b"avif" || brand == b"avis")
 }
 
-/// Width and height as stored.
+/// Width and height as stored. A container that says nothing but other sizes gives the largest of them and the image's own:
+/// readers make room for what it says.
 pub(crate) fn size(bytes: &[u8]) -> Result<(u32, u32), DecodeError> {
-    size_of(&open(bytes)?)
+    let own = size_of(&open(bytes)?)?;
+    let said = isobmff::sizes(bytes);
+    if said.is_empty() || said.contains(&own) {
+        return Ok(own);
+    }
+    let area = |(width, height): &(u32, u32)| u64::from(*width) * u64::from(*height);
+    let all = said.into_iter().chain([own]);
+    Ok(all.max_by_key(area).unwrap_or(own))
 }
 
 fn open(bytes: &[u8]) -> Result<AvifData, DecodeError> {
@@ -38,6 +47,8 @@ fn open(bytes: &[u8]) -> Result<AvifData, DecodeError> {
     {
         brand.copy_from_slice(b"avif");
     }
+    // Nor does it read a last box that goes on to the end without saying how long it is.
+    isobmff::say_length_of_last(&mut file);
     AvifData::from_reader(&mut file.as_slice()).map_err(|e| corrupt(&e))
 }
 
@@ -50,18 +61,35 @@ fn size_of(file: &AvifData) -> Result<(u32, u32), DecodeError> {
     Ok((data.max_frame_width.get(), data.max_frame_height.get()))
 }
 
+/// Proves that the image decodes, without making colours of its planes.
+pub(crate) fn prove(bytes: &[u8]) -> Result<(), DecodeError> {
+    picture(bytes).map(|_| ())
+}
+
 /// The pixels as they are stored, and how they must be turned to be looked at.
 pub(crate) fn pixels(bytes: &[u8]) -> Result<(DynamicImage, Turn), DecodeError> {
+    let picture = picture(bytes)?;
+    let image = rgb(&picture, colours(bytes, &picture))?;
+    Ok((DynamicImage::from(image), turn(bytes)))
+}
+
+/// The primary image, of the size that headers and container say.
+fn picture(bytes: &[u8]) -> Result<Picture, DecodeError> {
     let file = open(bytes)?;
     let (width, height) = size_of(&file)?;
+    let said = isobmff::sizes(bytes);
+    if !said.is_empty() && !said.contains(&(width, height)) {
+        return Err(corrupt(
+            &"the AVIF's container says another size than its image",
+        ));
+    }
     let picture = decoded(&file.primary_item, width.saturating_mul(height))?;
     if (picture.width(), picture.height()) != (width, height) {
         return Err(corrupt(
             &"the AVIF's image has another size than its header says",
         ));
     }
-    let image = rgb(&picture, colours(bytes, &picture))?;
-    Ok((DynamicImage::from(image), turn(bytes)))
+    Ok(picture)
 }
 
 fn decoded(data: &[u8], max_pixels: u32) -> Result<Picture, DecodeError> {

@@ -1,6 +1,7 @@
 //! Decoding: format from the content, size from the header, pixels under limits, orientation on
 //! demand.
 
+use std::cell::Cell;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,7 +10,7 @@ use image::{
     ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage,
 };
 
-use crate::{avif, gif, jpeg, structure, tiff};
+use crate::{avif, gif, jpeg, rows, structure, tiff, webp};
 
 /// A format that this crate decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,23 @@ pub struct Header {
     pub width: u32,
     /// Height in pixels as stored, before orientation.
     pub height: u32,
+}
+
+impl Header {
+    /// About how many bytes [`decode`] takes for such an image beside the file.
+    pub fn memory_to_decode(&self) -> u64 {
+        self.pixels().saturating_mul(7)
+    }
+
+    /// Width × height.
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
+    /// Bytes that a decoder of this image may allocate: the largest pixels have 16.
+    fn allowed(&self) -> u64 {
+        self.pixels().saturating_mul(16).saturating_add(SMALL)
+    }
 }
 
 /// Limits on what a decoder allocates.
@@ -158,15 +176,45 @@ pub fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     })
 }
 
+/// About how many bytes [`check`] takes for an image beside its file.
+pub fn memory_to_check(bytes: &[u8], header: &Header) -> u64 {
+    let pixels = header.pixels();
+    let (pixels, bytes_per_pixel) = match header.format {
+        // A row; of a JPEG not even that, but for rare ones.
+        Format::Jpeg | Format::Png | Format::Gif => (pixels, 0),
+        Format::Bmp if structure::is_plain_bmp(bytes) => (pixels, 0),
+        Format::Bmp => (pixels, 4),
+        Format::Tiff => (pixels.min(tiff::strip_pixels(bytes).unwrap_or(pixels)), 4),
+        Format::Avif => (pixels, 3),
+        Format::WebP => (pixels, webp::bytes_per_pixel(bytes)),
+    };
+    pixels.saturating_mul(bytes_per_pixel)
+}
+
 /// Proves that the file decodes, at less cost than decoding where that can be: a JPEG's blocks are
-/// stepped over without making pixels (a fraction of the time, and next to no memory). What passes
-/// here, [`decode`] decodes.
+/// stepped over without making pixels (a fraction of the time, and next to no memory), of PNG, GIF
+/// and TIFF no more than a row or a strip is kept, of AVIF no colours are made. What passes here,
+/// [`decode`] decodes.
 ///
 /// # Errors
 /// As [`decode`].
 pub fn check(bytes: &[u8], limits: &Limits) -> Result<Header, DecodeError> {
     let header = admit(bytes, limits)?;
-    let is_proven = header.format == Format::Jpeg && guarded(|| jpeg::prove(bytes))?;
+    let is_proven = guarded(|| match header.format {
+        Format::Jpeg => jpeg::prove(bytes),
+        Format::Png => rows::png(bytes, header.allowed()).map(|()| true),
+        Format::Gif => rows::gif(bytes, header.allowed()).map(|()| true),
+        Format::Tiff => match tiff::without_palette(bytes) {
+            Some((gray, _)) => rows::tiff(&gray, header.allowed()),
+            None => rows::tiff(bytes, header.allowed()),
+        },
+        Format::Avif => avif::prove(bytes).map(|()| true),
+        Format::Bmp if structure::is_plain_bmp(bytes) => {
+            let decoder = reader(bytes, header.allowed())?.into_decoder();
+            decoder.map(|_| true).map_err(corrupt)
+        }
+        Format::Bmp | Format::WebP => Ok(false),
+    })?;
     if !is_proven {
         pixels(bytes, &header)?;
     }
@@ -209,13 +257,13 @@ fn pixels(bytes: &[u8], header: &Header) -> Result<(DynamicImage, Turn), DecodeE
             }
             None => others(bytes, header),
         },
-        _ => others(bytes, header),
+        Format::WebP => others(&webp::without_missing_alpha(bytes), header),
+        Format::Png | Format::Bmp => others(bytes, header),
     })
 }
 
 fn others(bytes: &[u8], header: &Header) -> Result<(DynamicImage, Turn), DecodeError> {
-    let area = u64::from(header.width) * u64::from(header.height);
-    let mut decoder = reader(bytes, area * 16 + SMALL)?
+    let mut decoder = reader(bytes, header.allowed())?
         .into_decoder()
         .map_err(corrupt)?;
     let turn = decoder.orientation().unwrap_or(Turn::NoTransforms);
@@ -249,7 +297,7 @@ fn around(bytes: &[u8], image: DynamicImage) -> DynamicImage {
 pub(crate) fn admit(bytes: &[u8], limits: &Limits) -> Result<Header, DecodeError> {
     let header = header(bytes)?;
     let Header { width, height, .. } = header;
-    if u64::from(width) * u64::from(height) > limits.max_pixels {
+    if header.pixels() > limits.max_pixels {
         return Err(DecodeError::TooLarge {
             width,
             height,
@@ -268,12 +316,30 @@ pub(crate) fn turn(bytes: &[u8]) -> Turn {
     guarded(|| jpeg::turn(bytes)).unwrap_or(Turn::NoTransforms)
 }
 
+thread_local! {
+    /// Whether this thread is in a decoder whose panic is caught.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on panics of decoders, which are caught, are not printed: a trace of one costs more memory than the photos, and
+/// hostile files cause as many as they like. Other panics go where they went.
+pub fn quiet_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !GUARDED.get() {
+            before(panic);
+        }
+    }));
+}
+
 /// Calls a decoder. A panic in it costs this one file.
 pub(crate) fn guarded<T>(
     decoder: impl FnOnce() -> Result<T, DecodeError>,
 ) -> Result<T, DecodeError> {
-    catch_unwind(AssertUnwindSafe(decoder))
-        .unwrap_or_else(|_| Err(DecodeError::Corrupt("the decoder panicked".to_owned())))
+    let before = GUARDED.replace(true);
+    let decoded = catch_unwind(AssertUnwindSafe(decoder));
+    GUARDED.set(before);
+    decoded.unwrap_or_else(|_| Err(DecodeError::Corrupt("the decoder panicked".to_owned())))
 }
 
 /// Bytes that a decoder may allocate besides pixels.

@@ -23,15 +23,21 @@ mod avif;
 mod decode;
 mod gif;
 mod gray;
+mod isobmff;
 mod jpeg;
 mod reduced;
 mod resample;
 mod resize;
+mod rows;
 mod structure;
 mod tiff;
 mod tiny;
+mod webp;
 
-pub use decode::{DecodeError, Format, Header, Limits, Orientation, check, decode, header, sniff};
+pub use decode::{
+    DecodeError, Format, Header, Limits, Orientation, check, decode, header, memory_to_check,
+    quiet_panics, sniff,
+};
 pub use gray::gray;
 pub use reduced::{Reduced, decode_reduced};
 pub use resample::{Filter, resample};

@@ -3,6 +3,7 @@
 
 use crate::decode::Format;
 use crate::gif::{colours, sub_blocks};
+use crate::isobmff;
 use crate::tiff::Tiff;
 
 /// Whether the file reaches to where its structure says that it ends.
@@ -15,7 +16,7 @@ pub(crate) fn is_whole(format: Format, bytes: &[u8]) -> bool {
         Format::Gif => gif(bytes).is_some(),
         Format::Bmp => bmp(bytes).is_some(),
         Format::Tiff => tiff(bytes).is_some(),
-        Format::Avif => boxes(bytes).is_some(),
+        Format::Avif => isobmff::is_whole(bytes),
     }
 }
 
@@ -43,10 +44,47 @@ fn png(bytes: &[u8]) -> Option<()> {
     }
 }
 
-/// A RIFF file has the length that its head says. An odd last byte may be missing its pad.
+/// A RIFF file has the length that its head says, and its chunks up to the first picture lie within. An odd last byte may be
+/// missing its pad.
 fn riff(bytes: &[u8]) -> Option<()> {
     let end = le32(bytes, 4)?.checked_add(8)?;
-    (bytes.len() >= end).then_some(())
+    let inside = bytes.get(..end)?;
+    let mut at = 12;
+    loop {
+        let kind = inside.get(at..at + 4)?;
+        let content = at + 8;
+        let next = content.checked_add(le32(inside, at + 4)?)?;
+        inside.get(content..next)?;
+        if matches!(kind, b"VP8 " | b"VP8L" | b"ANMF") {
+            return Some(());
+        }
+        at = next.checked_add(next % 2)?;
+    }
+}
+
+/// Whether nothing of a BMP can fail behind its headers: rows without compression, whose colours are all named.
+pub(crate) fn is_plain_bmp(bytes: &[u8]) -> bool {
+    let plain = || {
+        let (data, header) = (le32(bytes, 10)?, le32(bytes, 14)?);
+        let bits = u32::from(u16::from_le_bytes(bytes.get(28..30)?.try_into().ok()?));
+        let colours = match bits {
+            1 | 4 | 8 => 1 << bits,
+            16 | 24 | 32 => 0,
+            _ => return None,
+        };
+        let named = match le32(bytes, 46)? {
+            0 => colours,
+            named => named,
+        };
+        let width = le32(bytes, 18)? as u64;
+        let height = u64::from((le32(bytes, 22)? as u32 as i32).unsigned_abs());
+        let row = width.checked_mul(u64::from(bits))?.div_ceil(32) * 4;
+        let end = row.checked_mul(height)?.checked_add(data as u64)?;
+        let behind = 14 + header + 4 * colours;
+        let is_plain = header >= 40 && le32(bytes, 30)? == 0 && named >= colours;
+        (is_plain && data >= behind && bytes.len() as u64 >= end).then_some(())
+    };
+    plain().is_some()
 }
 
 /// Blocks up to the trailer.
@@ -100,29 +138,6 @@ fn tiff(bytes: &[u8]) -> Option<()> {
         if directory == 0 {
             break;
         }
-    }
-    Some(())
-}
-
-/// The boxes of an ISO media file.
-fn boxes(bytes: &[u8]) -> Option<()> {
-    let mut at = 0;
-    while at < bytes.len() {
-        let size = match be32(bytes, at)? {
-            // Up to the end of the file.
-            0 => return Some(()),
-            1 => {
-                let high = be32(bytes, at + 8)?;
-                let low = be32(bytes, at + 12)?;
-                high.checked_mul(1 << 32)?.checked_add(low)?
-            }
-            size => size,
-        };
-        if size < 8 {
-            return None;
-        }
-        at = at.checked_add(size)?;
-        bytes.get(..at)?;
     }
     Some(())
 }

@@ -8,7 +8,11 @@ pub(crate) struct Tiff<'a> {
     is_little: bool,
 }
 
+const WIDTH: u64 = 256;
 const STRIPS: u64 = 273;
+const ROWS_PER_STRIP: u64 = 278;
+const TILE_WIDTH: u64 = 322;
+const TILE_HEIGHT: u64 = 323;
 const STRIP_SIZES: u64 = 279;
 const TILES: u64 = 324;
 const TILE_SIZES: u64 = 325;
@@ -88,6 +92,21 @@ impl<'a> Tiff<'a> {
         let all = (0..entries).map_while(|i| self.entry(directory + 2 + 12 * i));
         all.into_iter().find(|entry| entry.tag == tag)
     }
+}
+
+/// Pixels of the largest strip or tile of the first page. `None` where that cannot be told.
+pub(crate) fn strip_pixels(bytes: &[u8]) -> Option<u64> {
+    let file = Tiff::new(bytes);
+    let first = |tag: u64| {
+        let entry = file.first_page(tag)?;
+        file.values(&entry)?.first().copied()
+    };
+    let width = first(WIDTH)?;
+    let (width, height) = match first(TILE_WIDTH) {
+        Some(width) => (width, first(TILE_HEIGHT)?),
+        None => (width, first(ROWS_PER_STRIP)?),
+    };
+    (width > 0 && height > 0).then_some(width.saturating_mul(height))
 }
 
 struct Entry {

@@ -12,6 +12,8 @@ from . import process
 from .judge import Fate
 
 NAMES = 8
+# Where the command's defaults are not the stage's, which the rows' truth is made for.
+AS_THE_STAGE = ["--min-side", "64"]
 
 
 def metadata(rows, folder, repository):
@@ -52,7 +54,7 @@ class Download:
 
     def command(self):
         return [self.options.binary, "download", "--input", self.folder / "source/part-000.parquet", "--output", self.out, "--url-column", "URL",
-                "--caption-column", "TEXT", *self.options.arguments]
+                "--caption-column", "TEXT", *AS_THE_STAGE, *self.options.arguments]
 
     def fates(self):
         """By number of the row."""
@@ -85,6 +87,8 @@ class Stage:
         text = re.sub(r'"(mini/[^"]*)"', lambda m: f'"{mini / m[1]}"', text)
         text = re.sub(r'path = ".*captions"', f'path = "{self.folder / "source"}"', text)
         text = text.replace("min_images = 5\nexclude", "min_images = 1\nexclude")
+        # Hosts of the embedded world would lead to its web on this machine.
+        text = re.sub(r"\[mini_world\]\n(?:[^\[\n].*\n)+", "", text)
         # The download's own defaults.
         text = re.sub(r"\[download_images\]\n(?:[^\[\n].*\n)+", "[download_images]\n" + "".join(f"{s}\n" for s in self.options.settings), text)
         (self.folder / "manifest.toml").write_text(text)

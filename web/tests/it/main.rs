@@ -2,6 +2,7 @@
 
 mod answers;
 mod hops;
+mod secure;
 mod server;
 mod sites;
 

@@ -1,2 +1,2 @@
 """All kinds, by family."""
-from . import addresses, bodies, bombs, credentials, encodings, formats, heads, http2, names, redirects, robots, slow, statuses, tls, urls, wishes  # noqa: F401
+from . import addresses, bodies, bombs, credentials, encodings, formats, heads, http2, lies, names, redirects, robots, slow, statuses, tls, urls, wishes  # noqa: F401

@@ -48,10 +48,25 @@ SPELLINGS = {
     "v6_reserved": ["[2001:2::1]", "[2001:10::1]", "[5f00::1]", "[4000::1]", "[8000::1]", "[1::1]"],
     "v6_zone": ["[fe80::1%25eth0]", "[fe80::1%eth0]", "[::1%25lo]", "[fe80::1%251]"],
 }
+# Whole authorities: what reads them wrongly sees a public host.
+TRICKS = {
+    "fragment_hides": ["127.0.0.1#@photoweb.net", "127.0.0.1#.photoweb.net", "10.0.0.1#photoweb.net:80"],
+    "query_hides": ["127.0.0.1?@photoweb.net", "127.0.0.1?.photoweb.net"],
+    "backslash_hides": ["127.0.0.1\\@photoweb.net", "127.0.0.1\\.photoweb.net"],
+    "two_userinfos": ["photoweb.net@a@127.0.0.1", "photoweb.net:80@photoweb.net:81@127.0.0.1"],
+    "ports_of_zeros": ["127.0.0.1:00080", "127.0.0.1:", "[::1]:00080", "[::1]:"],
+    "tab_inside": ["127.\t0.0.1", "local\thost", "\t127.0.0.1", "[::\t1]", "127.0.0.1\n"],
+    "v6_isatap": ["[2606:4700::5efe:10.0.0.1]", "[2606:4700::200:5efe:7f00:1]"],
+    "wire_server": ["168.63.129.16", "2822734096", "0xa83f8110", "[::ffff:168.63.129.16]", "[64:ff9b::a83f:8110]"],
+    "trailing_dot_ideographic": ["127.0.0.1\u3002", "localhost\u3002", "127.0.0.1\uff0e", "10.0.0.1\uff61"],
+    "numbers_full_width_hex": ["\uff10\uff58\uff17\uff46000001", "\uff12\uff11\uff13\uff10\uff17\uff10\uff16\uff14\uff13\uff13"],
+    "kelvin_and_long_s": ["localho\u017ft", "LOCALHO\u017fT"],
+}
+SPELLINGS |= TRICKS
 BLOCKED = ("blocked_address",)
 NO_URL = {"v6_zone"}
 # A soft hyphen and a zero-width space vanish from a host; whoever refuses the url does no harm.
-REFUSED = {"loopback_soft_hyphen", "loopback_superscript", "loopback_escaped", "userinfo_hides"}
+REFUSED = {"two_userinfos", "loopback_soft_hyphen", "loopback_superscript", "loopback_escaped", "userinfo_hides"}
 
 
 def literal(name, hosts):
@@ -94,6 +109,15 @@ by_name("also_public", lambda row, target: fixed(SERVER, target))
 by_name("also_public_last", lambda row, target: fixed(target, SERVER), targets=TARGETS[:14:2])
 by_name("alias", aliased, targets=TARGETS[::3])
 by_name("alias_to_localhost", lambda row, target: alias("localhost"), targets=TARGETS[:3])
+
+
+by_name("alias_to_below_localhost", lambda row, target: alias("photos.localhost"), targets=TARGETS[:2])
+by_name("alias_to_an_alias_to_localhost", lambda row, target: aliased_twice(row), targets=TARGETS[:2])
+
+
+def aliased_twice(row):
+    WEB.names[f"inner.{row.host}"] = alias("LocalHost")
+    return alias(f"inner.{row.host}")
 
 
 @kind("addresses/name_one_family_private", rows=6)

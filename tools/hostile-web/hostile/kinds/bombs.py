@@ -49,6 +49,34 @@ def gzip_silent(row):
     row.drop("too_large", "bad_response", "not_an_image")
 
 
+@kind("bombs/gzip_three_layers", rows=2)
+def gzip_three_layers(row):
+    """100 kB that are 100 GB three times unpacked."""
+    row.page(answer(gzip.compress(gzip.compress(GZIP_200_MB * 20)), "Content-Encoding: gzip, gzip, gzip"))
+    row.drop("too_large", "bad_response", "not_an_image")
+
+
+@kind("bombs/deflate_in_gzip", rows=2)
+def deflate_in_gzip(row):
+    row.page(answer(gzip.compress(ZEROS_200_MB), "Content-Encoding: deflate, gzip"))
+    row.drop("too_large", "bad_response", "not_an_image")
+
+
+@kind("bombs/gzip_chunked_without_end", rows=2)
+def gzip_without_end(row):
+    """Packed zeros for ever."""
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
+    first = squeeze.compress(bytes(1 << 20)) + squeeze.flush(zlib.Z_SYNC_FLUSH)
+    more = squeeze.compress(bytes(1 << 20)) + squeeze.flush(zlib.Z_FULL_FLUSH)
+
+    async def page(exchange):
+        await exchange.send(head("Transfer-Encoding: chunked", "Content-Encoding: gzip") + chunks(first, last=False))
+        while True:
+            await exchange.send(chunks(more, last=False))
+    row.page(page)
+    row.drop("too_large", "bad_response", "timeout")
+
+
 @kind("bombs/deflate_200_mb", rows=3)
 def deflate_bomb(row):
     row.page(answer(ZEROS_200_MB, "Content-Encoding: deflate"))
@@ -221,3 +249,30 @@ def body_of_19_mb(row):
 def body_of_21_mb(row):
     row.page(answer(row.jpeg() + bytes(21 << 20)))
     row.drop("too_large")
+
+
+LARGE = {
+    "png": lambda: save(pictures.Image.new("RGB", (9_900, 9_900), (30, 60, 90)), "PNG", compress_level=9),
+    "gif": lambda: save(pictures.Image.new("P", (9_900, 9_900), 1), "GIF"),
+    "webp": lambda: save(pictures.Image.new("RGB", (9_900, 9_900), (30, 60, 90)), "WEBP", lossless=True, method=0, quality=0),
+    "tiff": lambda: save(pictures.Image.new("RGB", (9_900, 9_900), (30, 60, 90)), "TIFF", compression="tiff_adobe_deflate"),
+    "bmp": lambda: save(pictures.Image.new("1", (9_900, 9_900), 1), "BMP"),
+    "jpeg": lambda: save(pictures.Image.new("RGB", (9_900, 9_900), (30, 60, 90)), "JPEG", progressive=True),
+}
+
+
+def below_the_limit(name, make):
+    """98 megapixels in a small file: a photo, if one that wants much memory."""
+    @kind(f"bombs/{name}_of_98_megapixels", rows=3)
+    def page(row):
+        if name not in made:
+            made[name] = make()
+        row.page(answer(row.photo(made[name])))
+        if name == "webp":
+            # It has no rows that could be let go of: proving it takes 800 MB.
+            row.drop("too_large")
+
+
+made = {}
+for _name, _make in LARGE.items():
+    below_the_limit(_name, _make)

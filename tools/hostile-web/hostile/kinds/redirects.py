@@ -205,7 +205,8 @@ FORBIDDEN = ["ftp://{h}/x.jpg", "file:///etc/passwd", "data:image/png;base64,iVB
 @kind("redirects/no_web_url", rows=len(FORBIDDEN))
 def no_web_url(row):
     row.page(redirect(FORBIDDEN[row.number].format(h=row.host)))
-    row.drop("bad_url", "bad_response")
+    # An address is meant by some, if not written well.
+    row.drop("bad_url", "bad_response", "blocked_address")
 
 
 @kind("redirects/to_closed_port", rows=3)

@@ -94,6 +94,12 @@ WHOLE = {
     "host_escaped": lambda h, p: f"http://{h.replace('.', '%2E')}{p}",
     "host_full_width": lambda h, p: "http://" + h.replace("photoweb", "\uff50\uff48\uff4f\uff54\uff4f\uff57\uff45\uff42") + p,
     "host_ideographic_dot": lambda h, p: "http://" + h.replace(".", "\u3002") + p,
+    "host_trailing_ideographic_dot": lambda h, p: f"http://{h}\u3002{p}",
+    "host_circled": lambda h, p: "http://" + h.replace("photoweb", "\u24df\u24d7\u24de\u24e3\u24de\u24e6\u24d4\u24d1") + p,
+    "host_bold": lambda h, p: "http://" + h.replace("photoweb", "".join(chr(0x1D41A + ord(c) - 97) for c in "photoweb")) + p,
+    "port_080": lambda h, p: f"http://{h}:080{p}",
+    "userinfo_with_port": lambda h, p: f"http://127.0.0.1:80@{h}{p}",
+    "userinfo_escaped_at": lambda h, p: f"http://127.0.0.1%40@{h}{p}",
     "host_soft_hyphen": lambda h, p: "http://" + h.replace("photoweb", "photo\u00adweb") + p,
 }
 TASTE = {"one_slash", "three_slashes", "blanks_around_entity"}
@@ -204,15 +210,34 @@ def long_100000(row):
     row.drop("bad_url", "http_4xx", "bad_response", "connect")
 
 
+@kind("urls/long_1000000", rows=1)
+def long_1000000(row):
+    row.url = row.at("/" + "q" * 1_000_000)
+    row.drop("bad_url", "http_4xx", "bad_response", "connect")
+
+
+@kind("urls/host_of_10000_labels", rows=1)
+def host_of_10000_labels(row):
+    row.url = "http://" + "a." * 10_000 + f"{DOMAIN}/x.jpg"
+    row.drop("bad_url", "dns")
+
+
+@kind("urls/userinfo_of_50000", rows=1)
+def userinfo_of_50000(row):
+    row.page(answer(row.photo()))
+    row.url = f"http://{'u' * 50_000}@{row.host}{row.target}"
+    row.drop("bad_url")
+
+
 @kind("urls/port_closed", rows=4)
 def port_closed(row):
     row.url = f"http://{row.host}:{(1, 4443, 9, 65535)[row.number]}/x.jpg"
     row.drop("connect")
 
 
-@kind("urls/port_0", rows=1)
+@kind("urls/port_0", rows=2)
 def port_0(row):
-    row.url = f"http://{row.host}:0/x.jpg"
+    row.url = f"http://{row.host}:{'0' * (row.number * 4 + 1)}/x.jpg"
     row.drop("connect", "bad_url")
 
 
