@@ -8,6 +8,7 @@ mod calibrate;
 mod commands_page;
 mod doctor;
 mod download;
+mod download_stage;
 mod extract_names;
 mod faces;
 mod gpu;
