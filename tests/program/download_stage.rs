@@ -135,7 +135,7 @@ fn a_full_disk_stops_the_stage_and_loses_nothing() {
     assert!(said.contains("cache/downloads"), "{said}");
     let advice = "make room on the disk and run the same command again";
     assert!(said.contains(advice), "{said}");
-    // What is committed is whole, and what arrived lies beside it.
+    // What was committed is whole, and what arrived lies beside it.
     assert_sound(&sandbox);
     assert!(
         journals(&sandbox).iter().any(|path| bytes(path) > 8),

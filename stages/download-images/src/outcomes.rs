@@ -96,15 +96,7 @@ impl Outcomes {
         bytes: &[u8],
     ) -> Result<(), StageError> {
         let added = self.journal.append(image.0, entry, bytes);
-        added.map_err(|error| match error {
-            JournalError::Write { .. } => {
-                let what = laioncele_core::error::chain(&error);
-                StageError::environment(format!(
-                    "{what}; make room on the disk and run the same command again"
-                ))
-            }
-            error => StageError::environment(error),
-        })
+        added.map_err(StageError::environment)
     }
 
     /// How many entries there are.
