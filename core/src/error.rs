@@ -261,6 +261,34 @@ impl StageError {
     pub fn data(cause: impl Into<Cause>) -> Self {
         Self::Data(cause.into())
     }
+
+    /// Whether there was no room left to write to.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Data(cause) | Self::Environment(cause) | Self::Memory(cause) => {
+                is_disk_full(&**cause)
+            }
+            Self::Core(error) => is_disk_full(error),
+            Self::Cancelled => false,
+        }
+    }
+}
+
+/// Whether `error` or one of its causes says that there is no room left to write to.
+pub fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
+    const FULL: [io::ErrorKind; 3] = [
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::QuotaExceeded,
+        io::ErrorKind::FileTooLarge,
+    ];
+    // What `Complete` keeps from being told twice is a cause all the same.
+    let cause = |error: &'_ (dyn Error + 'static)| match error.downcast_ref::<CoreError>() {
+        Some(CoreError::Parquet { source, .. }) => is_disk_full(&*source.0),
+        Some(CoreError::Store { source, .. }) => is_disk_full(&source.0),
+        _ => error.source().is_some_and(is_disk_full),
+    };
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    kind.is_some_and(|kind| FULL.contains(&kind)) || cause(error)
 }
 
 /// `error: cause: cause of the cause`. Our messages never contain their source; those of other crates may end in it, and
@@ -296,6 +324,32 @@ mod tests {
         );
         let memory = StageError::Memory("1 GB was asked for".into());
         assert_eq!(chain(&memory), "out of memory: 1 GB was asked for");
+    }
+
+    #[test]
+    fn a_full_disk_is_known_below_every_error() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let parquet = || parquet::errors::ParquetError::External(Box::new(full()));
+        let generic = |source| object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source,
+        };
+        for error in [
+            StageError::Core(CoreError::from_io(Path::new("x"), full())),
+            StageError::Core(CoreError::parquet("x", parquet())),
+            StageError::Core(CoreError::store("x", generic(Box::new(full())))),
+            StageError::environment(Context::new("cannot write", full())),
+        ] {
+            assert!(error.is_disk_full(), "{error:?}");
+        }
+        for error in [
+            StageError::Core(CoreError::from_io(Path::new("x"), refused())),
+            StageError::Core(CoreError::store("x", generic(Box::new(refused())))),
+            StageError::environment("the disk is full of words"),
+            StageError::Cancelled,
+        ] {
+            assert!(!error.is_disk_full(), "{error:?}");
+        }
     }
 
     /// A cause that repeats a word of the message is still told.

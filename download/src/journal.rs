@@ -7,7 +7,7 @@
 //! written may be gone or zero: the checksums tell, and what stands before the first entry that is not whole is kept.
 //! Nothing is synchronized to the disk: every outcome can be asked for again.
 //!
-//! In memory there is the index only, [`Place`]: 24 bytes an entry.
+//! In memory there is the index only, [`Place`]: 24 bytes an entry, where room was made for all at once.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Write};
@@ -213,19 +213,34 @@ impl Journal {
         }
     }
 
-    /// All entries, in the order in which they were added.
+    /// All entries, in the order in which they were added, or where they have been sorted, in that order.
     pub fn places(&self) -> &[Place] {
         &self.places
     }
 
-    /// The last entry of each item, in the order of their numbers.
-    pub fn latest(&self) -> Vec<Place> {
-        let mut places = self.places.clone();
-        places.sort_by_key(|place| place.id);
-        places.reverse();
-        places.dedup_by_key(|place| place.id);
-        places.reverse();
-        places
+    /// Makes room in the index for so many more entries.
+    pub fn reserve(&mut self, entries: usize) {
+        self.places.reserve_exact(entries);
+    }
+
+    /// Writes what is buffered, and puts the index in the order of the items' numbers, the last entry of each alone. What
+    /// is appended later stands behind them.
+    ///
+    /// # Errors
+    /// Those of [`Journal::flush`].
+    pub fn sort(&mut self) -> Result<(), JournalError> {
+        self.flush()?;
+        self.places
+            .sort_unstable_by_key(|place| (place.id, place.at));
+        self.places.dedup_by(|later, earlier| {
+            let same = later.id == earlier.id;
+            if same {
+                *earlier = *later;
+            }
+            same
+        });
+        self.kept = self.places.len();
+        Ok(())
     }
 
     /// The head of an entry.

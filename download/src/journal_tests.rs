@@ -34,9 +34,15 @@ fn entries_are_there_before_and_after_reopening() -> Result<(), JournalError> {
     drop(journal);
     let mut journal = Journal::open(&path)?;
     assert_eq!(contents(&mut journal)?, expected);
-    let latest = journal.latest();
-    assert_eq!([latest[0].id, latest[1].id], [3, u64::MAX]);
-    assert_eq!(journal.head::<String>(&latest[0])?, "c");
+    journal.sort()?;
+    let latest = contents(&mut journal)?;
+    assert_eq!(latest, [expected[2].clone(), expected[0].clone()]);
+    // What comes later stands behind, until it is sorted too.
+    journal.append(3, &"d", b"")?;
+    assert_eq!(journal.places().len(), 3);
+    journal.sort()?;
+    let heads: Vec<String> = contents(&mut journal)?.into_iter().map(|e| e.1).collect();
+    assert_eq!(heads, ["d", "a"]);
     journal.delete()?;
     assert!(!path.exists());
     Ok(())

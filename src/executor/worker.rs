@@ -245,7 +245,12 @@ impl TaskFailure {
 
 impl From<StageError> for TaskFailure {
     fn from(error: StageError) -> Self {
-        Self::new(kind_of(&error), &laioncele_core::error::chain(&error))
+        let text = laioncele_core::error::chain(&error);
+        if error.is_disk_full() {
+            let text = format!("{text}; make room on the disk and run the same command again");
+            return Self::new(FailureKind::Environment, &text);
+        }
+        Self::new(kind_of(&error), &text)
     }
 }
 

@@ -9,6 +9,7 @@ mod commands_page;
 mod damage;
 mod doctor;
 mod download;
+mod download_stage;
 mod extract_names;
 mod faces;
 mod garbage;

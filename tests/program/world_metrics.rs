@@ -32,7 +32,14 @@ fn the_full_world_meets_every_target() {
 fn tiny_worlds_have_no_exceptions() {
     for seed in [1, 2] {
         let scores = TestRun::finished(seed).score("output");
-        for name in ["wrong_merges", "identities_below_five", "traps_classed"] {
+        for name in [
+            "wrong_merges",
+            "identities_below_five",
+            "traps_classed",
+            "reachable_photos_downloaded",
+            "exact_copies_dropped",
+            "placeholders_dropped",
+        ] {
             let metrics = scores["metrics"].as_array().expect("metrics");
             let metric = metrics.iter().find(|m| m["name"] == name);
             let metric = metric.unwrap_or_else(|| panic!("no metric {name}"));

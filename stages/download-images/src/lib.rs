@@ -73,6 +73,7 @@ impl Step for DownloadImages {
         }
         let wanted = Wanted::find(task)?;
         let mut outcomes = Outcomes::open(task, "")?;
+        outcomes.reserve(wanted.images.len().saturating_sub(outcomes.len()));
         earlier::take_over(task, &settings, &wanted, &mut outcomes)?;
         let missing = wanted.without(&outcomes);
         engine::download(task, &settings, &missing, &mut outcomes)?;

@@ -57,10 +57,8 @@ impl Entry {
 /// The outcomes of a task.
 pub(crate) struct Outcomes {
     journal: Journal,
-    /// The last entry of each url, by image, as far as they have been sorted.
-    sorted: Vec<Place>,
-    /// Entries that have been sorted.
-    seen: usize,
+    /// Entries at the start of the journal's index that are in the order of images, the last of each alone.
+    sorted: usize,
 }
 
 impl Outcomes {
@@ -78,11 +76,7 @@ impl Outcomes {
         let folder = task.store().local_path(FOLDER);
         std::fs::create_dir_all(&folder).map_err(|e| CoreError::from_io(&folder, e))?;
         let journal = opened(&folder.join(name), &task.cancelled())?;
-        Ok(Self {
-            journal,
-            sorted: Vec::new(),
-            seen: 0,
-        })
+        Ok(Self { journal, sorted: 0 })
     }
 
     /// Adds how the url of `image` ended. The last entry of an image counts.
@@ -96,15 +90,12 @@ impl Outcomes {
         bytes: &[u8],
     ) -> Result<(), StageError> {
         let added = self.journal.append(image.0, entry, bytes);
-        added.map_err(|error| match error {
-            JournalError::Write { .. } => {
-                let what = laioncele_core::error::chain(&error);
-                StageError::environment(format!(
-                    "{what}; make room on the disk and run the same command again"
-                ))
-            }
-            error => StageError::environment(error),
-        })
+        added.map_err(StageError::environment)
+    }
+
+    /// Makes room for so many more outcomes: an index that grows by itself takes up to twice as much.
+    pub(crate) fn reserve(&mut self, outcomes: usize) {
+        self.journal.reserve(outcomes);
     }
 
     /// How many entries there are.
@@ -122,14 +113,16 @@ impl Outcomes {
     /// # Errors
     /// A damaged journal.
     pub(crate) fn find(&mut self, image: ImageId) -> Result<Option<(Entry, Place)>, StageError> {
-        if self.seen < self.len() {
-            (self.sorted, self.seen) = (self.journal.latest(), self.len());
+        if self.sorted < self.len() {
+            self.journal.sort().map_err(StageError::environment)?;
+            self.sorted = self.len();
         }
-        let found = self.sorted.binary_search_by_key(&image.0, |place| place.id);
+        let places = self.journal.places();
+        let found = places.binary_search_by_key(&image.0, |place| place.id);
         let Ok(at) = found else {
             return Ok(None);
         };
-        let place = self.sorted[at];
+        let place = places[at];
         let head = self.journal.head(&place).map_err(StageError::environment)?;
         Ok(Some((head, place)))
     }

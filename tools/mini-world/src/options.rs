@@ -54,6 +54,12 @@ pub(crate) struct Counts {
     pub(crate) photos: std::ops::RangeInclusive<usize>,
     /// Pages of each kind of trap.
     pub(crate) traps: usize,
+    /// Files under two urls beside one name.
+    pub(crate) exact_copies: usize,
+    /// Names under which one file is, in place of many.
+    pub(crate) same_file: usize,
+    /// Names under which one host shows one picture, in files that differ.
+    pub(crate) same_look: usize,
     /// Landscapes under a name.
     pub(crate) landscapes: usize,
     /// Captions with two names.
@@ -82,6 +88,9 @@ impl Size {
                 similar_names: 2,
                 photos: 8..=11,
                 traps: 2,
+                exact_copies: 12,
+                same_file: 14,
+                same_look: 40,
                 landscapes: 12,
                 pairs: 20,
                 nobody: 150,
@@ -98,6 +107,10 @@ impl Size {
                 similar_names: 1,
                 photos: 7..=8,
                 traps: 1,
+                exact_copies: 3,
+                same_file: 9,
+                // Too few names for a look to be suspicious.
+                same_look: 0,
                 landscapes: 3,
                 pairs: 3,
                 nobody: 20,

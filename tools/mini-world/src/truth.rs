@@ -84,7 +84,8 @@ pub struct TruePhoto {
     /// plain spelling where names are nearly always found.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub eligible: bool,
-    /// The reason for which download-images must drop it, if the page is a trap.
+    /// The reason for which it must be dropped: by download-images if the page is a trap, by dedupe-images if it is a
+    /// copy or a placeholder.
     #[serde(rename = "trap", default, skip_serializing_if = "Option::is_none")]
     pub expected_drop: Option<DropReason>,
 }

@@ -70,15 +70,48 @@ impl Web {
         ))
     }
 
-    /// The key in [`Web::pages`] of a path on a host, without query and fragment.
+    /// The key in [`Web::pages`] of a path on a host, without query and fragment. Blanks and what is not ASCII are
+    /// escaped, as they are in requests.
     pub(crate) fn key(host: &str, path: &str) -> String {
         let path = path.split(['?', '#']).next().unwrap_or_default();
-        format!("{}{path}", host.to_ascii_lowercase())
+        let mut key = host.to_ascii_lowercase();
+        for byte in path.bytes() {
+            match byte {
+                b'!'..=b'~' => key.push(char::from(byte)),
+                _ => key.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        key
     }
 
-    /// The page at `url`, which has no query.
+    /// The page at `url`.
     pub(crate) fn page(&self, url: &str) -> Option<&Page> {
-        let (_, key) = url.split_once("://")?;
-        self.pages.get(key)
+        let (_, rest) = url.split_once("://")?;
+        let (host, path) = rest.split_at(rest.find('/')?);
+        self.pages.get(&Self::key(host, path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_what_is_asked_for() {
+        for (host, path, key) in [
+            ("A.example", "/x.jpg?size=1#top", "a.example/x.jpg"),
+            (
+                "a.example",
+                "/f\u{fc}r uns/x.jpg",
+                "a.example/f%C3%BCr%20uns/x.jpg",
+            ),
+            (
+                "a.example",
+                "/f%C3%BCr%20uns/x.jpg",
+                "a.example/f%C3%BCr%20uns/x.jpg",
+            ),
+        ] {
+            assert_eq!(Web::key(host, path), key);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use laioncele_core::NameId;
+use laioncele_core::{DropReason, NameId};
 
 use super::metric::{Metric, Target, count};
 use super::tables::{PhotoKey, RunTables};
@@ -14,7 +14,29 @@ const MIN_IMAGES: usize = 5;
 
 pub(super) fn metrics(truth: &Truth, tables: &RunTables, metrics: &mut Vec<Metric>) {
     let photos = KeyedPhotos::of(truth);
-    metrics.push(traps_classed(&photos, tables));
+    let traps = |reason| !DEDUPE_REASONS.contains(&reason);
+    let step = "download-images";
+    metrics.push(dropped_as_expected(
+        "traps_classed",
+        &photos,
+        tables,
+        step,
+        traps,
+    ));
+    metrics.push(reachable_photos_downloaded(&photos, tables));
+    for (name, expected) in [
+        ("exact_copies_dropped", DropReason::DuplicateOf),
+        ("placeholders_dropped", DropReason::Placeholder),
+    ] {
+        let is_it = |reason| reason == expected;
+        metrics.push(dropped_as_expected(
+            name,
+            &photos,
+            tables,
+            "dedupe-images",
+            is_it,
+        ));
+    }
     copies(&photos, tables, metrics);
     people_kept(&photos, tables, metrics);
     shards(&photos, tables, metrics);
@@ -46,24 +68,61 @@ impl<'a> KeyedPhotos<'a> {
     }
 }
 
-/// Of the traps that the run requested, those that it dropped for the expected reason.
-fn traps_classed(photos: &KeyedPhotos<'_>, tables: &RunTables) -> Metric {
-    let (name, target) = ("traps_classed", Some(Target::AtLeast(1.0)));
-    let (Some(_), Some(reasons)) = (&tables.photos, &tables.drop_reasons) else {
+/// Reasons for which dedupe-images drops photos; the others are download-images'.
+const DEDUPE_REASONS: [DropReason; 2] = [DropReason::DuplicateOf, DropReason::Placeholder];
+
+impl<'a> KeyedPhotos<'a> {
+    /// Those that the run had to download: of names that it kept.
+    fn requested(&self, tables: &RunTables) -> impl Iterator<Item = &(PhotoKey, &'a TruePhoto)> {
+        let known = tables.known_names.as_ref();
+        let candidates = tables.candidates.as_ref();
+        self.all.iter().filter(move |(key, _)| {
+            known.is_some_and(|known| known.contains(&key.0))
+                && candidates.is_some_and(|candidates| candidates.contains(key))
+        })
+    }
+}
+
+/// Of the photos that the run requested and that `step` must drop for one of the `reasons`, those that it dropped for
+/// the expected one.
+fn dropped_as_expected(
+    name: &str,
+    photos: &KeyedPhotos<'_>,
+    tables: &RunTables,
+    step: &str,
+    reasons: impl Fn(DropReason) -> bool,
+) -> Metric {
+    let target = Some(Target::AtLeast(1.0));
+    let done = match DEDUPE_REASONS.into_iter().any(&reasons) {
+        true => tables.unique_photos.is_some(),
+        false => tables.photos.is_some(),
+    };
+    let (true, Some(found)) = (done, &tables.drop_reasons) else {
         return Metric::missing(name, target);
     };
-    let known = tables.known_names.as_ref();
-    let candidates = tables.candidates.as_ref();
-    let requested = photos.all.iter().filter(|(key, photo)| {
-        photo.expected_drop.is_some()
-            && known.is_some_and(|known| known.contains(&key.0))
-            && candidates.is_some_and(|candidates| candidates.contains(key))
-    });
-    let right = count(requested, |((name, image), photo)| {
-        let key = ("download-images".to_owned(), image.0, Some(*name));
-        reasons.get(&key).copied() == photo.expected_drop
+    let expected = photos
+        .requested(tables)
+        .filter(|(_, photo)| photo.expected_drop.is_some_and(&reasons));
+    let right = count(expected, |((name, image), photo)| {
+        let key = (step.to_owned(), image.0, Some(*name));
+        found.get(&key).copied() == photo.expected_drop
     });
     Metric::share(name, right, target)
+}
+
+/// Of the photos that the run requested and that download-images must not drop, those that it has, however rudely
+/// they were served.
+fn reachable_photos_downloaded(photos: &KeyedPhotos<'_>, tables: &RunTables) -> Metric {
+    let (name, target) = ("reachable_photos_downloaded", Some(Target::AtLeast(1.0)));
+    let Some(downloaded) = &tables.photos else {
+        return Metric::missing(name, target);
+    };
+    let reachable = photos.requested(tables).filter(|(_, photo)| {
+        let drop = photo.expected_drop;
+        drop.is_none_or(|reason| DEDUPE_REASONS.contains(&reason))
+    });
+    let found = count(reachable, |(key, _)| downloaded.contains(key));
+    Metric::share(name, found, target)
 }
 
 /// Copies that dedupe-images removed, and images of which it left no copy.
@@ -80,6 +139,7 @@ fn copies(photos: &KeyedPhotos<'_>, tables: &RunTables, metrics: &mut Vec<Metric
     let downloaded = photos
         .all
         .iter()
+        .filter(|(_, photo)| photo.expected_drop != Some(DropReason::Placeholder))
         .filter(|(key, _)| downloaded.contains(key));
     for (key, photo) in downloaded {
         let files = originals.entry((photo.name, photo.original)).or_default();

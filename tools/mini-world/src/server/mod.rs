@@ -1,9 +1,12 @@
 //! The embedded world's web as an HTTP/1.1 server on a loopback port. It is written by hand because
 //! it must misbehave in ways that no HTTP library allows.
 
+mod files;
+mod packed;
 mod request;
 mod respond;
 mod state;
+mod trap;
 
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;

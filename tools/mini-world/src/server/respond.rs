@@ -1,28 +1,29 @@
-//! Answers requests: each [`PageBehaviour`], byte by byte.
+//! Answers requests: each [`PageBehaviour`], byte by byte. Traps are answered in `trap`.
 
 use std::io::{Read, Result, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::files::{self, Encode};
 use super::request::Request;
-use super::state::{State, lock};
-use crate::behaviour::{OPT_OUTS, PageBehaviour};
-use crate::recipe::{ImageRecipe, RecipeError};
-use crate::render::Anatomy;
+use super::state::{State, Visits, lock};
+use crate::behaviour::{NO_OPT_OUTS, PageBehaviour};
+use crate::recipe::ImageRecipe;
 use crate::web::{HOST_SUFFIX, Page, Web};
 
 /// How long [`PageBehaviour::Slow`] waits before it answers.
 const SLOW: Duration = Duration::from_millis(300);
-/// The time between two bytes of [`PageBehaviour::SlowDrip`], and between two looks whether the
-/// server has stopped.
-const TICK: Duration = Duration::from_millis(100);
+/// How long [`PageBehaviour::RetryAfterSecond`] wants to be left alone.
+const REST: Duration = Duration::from_secs(1);
+/// The time between two bytes of a slow answer, and between two looks whether the server has stopped.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+/// Headers of [`PageBehaviour::ManyHeaders`].
+const MANY_HEADERS: usize = 300;
 
-/// A piece of a body without end.
-static ENDLESS: [u8; 32 << 10] = [0xff; 32 << 10];
-const TEXT: &str = "Content-Type: text/plain\r\n";
-const JPEG: &str = "Content-Type: image/jpeg\r\n";
-const PNG: &str = "Content-Type: image/png\r\n";
+pub(super) const TEXT: &str = "Content-Type: text/plain\r\n";
+pub(super) const JPEG: &str = "Content-Type: image/jpeg\r\n";
+pub(super) const PNG: &str = "Content-Type: image/png\r\n";
 
 /// Answers one request. False if the connection must be closed.
 pub(super) fn respond(state: &State, stream: &TcpStream, request: &Request) -> Result<bool> {
@@ -57,11 +58,12 @@ pub(super) fn respond(state: &State, stream: &TcpStream, request: &Request) -> R
 
 /// Answers a request for a page that exists. Its functions return false if the connection must be
 /// closed.
-struct Responder<'a> {
-    state: &'a State,
-    stream: &'a TcpStream,
-    page: &'a Page,
-    path: &'a str,
+pub(super) struct Responder<'a> {
+    pub(super) state: &'a State,
+    pub(super) stream: &'a TcpStream,
+    pub(super) page: &'a Page,
+    /// With its query.
+    pub(super) path: &'a str,
     host: &'a str,
     key: &'a str,
 }
@@ -71,102 +73,154 @@ impl Responder<'_> {
     fn respond(&self) -> Result<bool> {
         use PageBehaviour as B;
         match self.page.behaviour {
-            B::Normal | B::UnknownHost | B::NoTls | B::HashMismatch => self.image(""),
+            B::Normal | B::UnknownHost | B::NoTls | B::HashMismatch | B::RawPath => self.image(""),
             B::Redirect => self.image_after_redirects(1),
             B::ThreeRedirects => self.image_after_redirects(3),
             B::Slow => {
                 self.pause(SLOW);
                 self.image("")
             }
-            B::TooManyRequestsOnce if self.is_first_request() => {
-                self.status("429 Too Many Requests", "Retry-After: 0\r\n")
+            B::TooManyRequestsOnce | B::UnavailableOnce | B::RetryAfterPast
+                if self.visit().count == 1 =>
+            {
+                self.not_yet()
             }
-            B::UnavailableOnce if self.is_first_request() => {
-                self.status("503 Service Unavailable", "")
-            }
-            B::TooManyRequestsOnce | B::UnavailableOnce => self.image(""),
-            B::Chunked => self.chunked(),
+            B::TooManyRequestsOnce | B::UnavailableOnce | B::RetryAfterPast => self.image(""),
+            B::RetryAfterSecond => self.after_a_second(),
+            B::Chunked => self.chunked("HTTP/1.1", 1000, ""),
             B::TextContentType => self.file(TEXT, ImageRecipe::jpeg),
             B::PngNamedJpg => self.file(JPEG, ImageRecipe::png),
-            B::OptOutOfOtherRobot => self
-                .image("X-Robots-Tag: googlebot: noindex\r\nX-Robots-Tag: nofollow, noarchive\r\n"),
+            B::OptOutOfOtherRobot => {
+                let line = |value: &&str| format!("X-Robots-Tag: {value}\r\n");
+                self.image(&NO_OPT_OUTS.iter().map(line).collect::<String>())
+            }
+            other => self.rude(other),
+        }
+    }
+
+    /// Odd heads, redirects, urls and ends of connections.
+    fn rude(&self, behaviour: PageBehaviour) -> Result<bool> {
+        use PageBehaviour as B;
+        match behaviour {
+            B::EarlyHints => {
+                let hint = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n";
+                self.raw(&hint.repeat(3))?;
+                self.raw(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+                self.image("")
+            }
+            B::ManyHeaders => {
+                let line = |n: usize| format!("X-Trace-{n}: passed by cache {n}\r\n");
+                self.image(&(0..MANY_HEADERS).map(line).collect::<String>())
+            }
+            B::FoldedHeaders => {
+                self.image("X-Policy: a; b;\r\n  c;\r\n\td\r\nVary:\r\n Accept\r\n")
+            }
+            B::HeaderWithoutColon => self.image("Served with pleasure\r\n: no name\r\n=====\r\n"),
+            B::BareLineFeeds => {
+                let bytes = self.bytes(ImageRecipe::jpeg)?;
+                let head = format!("HTTP/1.1 200 OK\nContent-Length: {}\n\n", bytes.len());
+                self.raw(&[head.as_bytes(), &bytes].concat())?;
+                Ok(true)
+            }
+            B::TinyChunks => self.chunked("HTTP/1.1", 3, ";of=few"),
+            B::ChunkedHttp10 => {
+                self.chunked("HTTP/1.0", 700, "")?;
+                Ok(false)
+            }
+            B::UntilClose => {
+                let bytes = self.bytes(ImageRecipe::jpeg)?;
+                self.raw(&[b"HTTP/1.0 200 OK\r\n\r\n", &bytes[..]].concat())?;
+                Ok(false)
+            }
+            B::DiesOnReuse => {
+                self.image("Connection: keep-alive\r\n")?;
+                let mut stream = self.stream;
+                let _next = stream.read(&mut [0])?;
+                Ok(false)
+            }
+            B::RawLocation if self.redirects() == 0 => {
+                let (path, _) = self.path.split_once('?').unwrap_or((self.path, ""));
+                self.redirect(&format!(
+                    "/\u{fc}ber uns/..{path}?moved=1&to=S\u{e3}o Paulo"
+                ))
+            }
+            B::CookieBanner if self.redirects() == 0 => {
+                let cookies = "Set-Cookie: seen=1; Path=/\r\nSet-Cookie: all=1; Domain=example\r\n";
+                self.status("302 Found", &format!("{cookies}Location: ?moved=1\r\n"))
+            }
+            B::RawLocation | B::CookieBanner => self.image(""),
+            B::AmpInUrl if self.path.ends_with("?size=large&v=2") => self.image(""),
+            B::AmpInUrl => self.status("404 Not Found", ""),
+            other => self.packed(other),
+        }
+    }
+
+    /// Packed images, rightly and wrongly labelled.
+    fn packed(&self, behaviour: PageBehaviour) -> Result<bool> {
+        use PageBehaviour as B;
+        let gzip = format!("{JPEG}Content-Encoding: gzip\r\n");
+        let deflate = format!("{JPEG}Content-Encoding: deflate\r\n");
+        match behaviour {
+            B::Gzip => self.file(&gzip, files::gzip),
+            B::GzipSilent => self.file(JPEG, files::gzip),
+            B::Deflate => self.file(&deflate, files::zlib),
+            B::DeflateRaw => self.file(&deflate, files::raw_deflate),
+            B::GzipLie => self.file(&gzip, ImageRecipe::jpeg),
+            B::GzipBomb => self.file(&gzip, files::gzip_bomb),
+            B::GzipCut => self.file(&gzip, files::half_gzip),
+            other => self.format(other),
+        }
+    }
+
+    /// Images in other formats.
+    fn format(&self, behaviour: PageBehaviour) -> Result<bool> {
+        use PageBehaviour as B;
+        match behaviour {
+            B::Gif => self.file(JPEG, files::gif),
+            B::AnimatedGif => self.file(JPEG, files::animated_gif),
+            B::Bmp => self.file(JPEG, files::bmp),
+            B::Tiff => self.file(JPEG, files::tiff),
+            B::WebP => self.file(JPEG, files::webp),
+            B::GrayJpeg => self.file(JPEG, files::gray_jpeg),
+            B::DeepPng => self.file(JPEG, files::deep_png),
+            B::TransparentPng => self.file(JPEG, files::transparent_png),
+            B::Avif => self.body(JPEG, files::AVIF),
+            B::CmykJpeg => self.body(JPEG, files::CMYK_JPEG),
+            B::OneBitPng => self.body(JPEG, files::ONE_BIT_PNG),
+            B::PalettePng => self.body(JPEG, files::PALETTE_PNG),
+            B::AnimatedWebP => self.body(JPEG, files::ANIMATED_WEBP),
+            B::Stamped => {
+                let bytes = self.bytes(ImageRecipe::jpeg)?;
+                self.body(JPEG, &files::with_comment(&bytes, self.key))
+            }
             trap => self.trap(trap),
         }
     }
 
-    /// Traps that are valid HTTP with a redirect or without a body.
-    fn trap(&self, trap: PageBehaviour) -> Result<bool> {
-        use PageBehaviour as B;
-        match trap {
-            B::RedirectToFtp => self.redirect("ftp://files.example/photo.jpg"),
-            B::RedirectToUnknownHost => self.redirect("http://nowhere.invalid/photo.jpg"),
-            B::RedirectToLoopback => self.redirect("http://127.0.0.1/secret.jpg"),
-            B::RedirectToLocalhost => self.redirect("http://localhost/secret.jpg"),
-            B::RedirectToMetadata => self.redirect("http://169.254.169.254/latest/meta-data/"),
-            B::RedirectLoop => self.redirect(self.path),
-            B::EndlessRedirects => self.redirect(&format!("?moved={}", self.redirects() + 1)),
-            B::RedirectWithoutLocation => self.status("302 Found", ""),
-            B::NotFound => self.status("404 Not Found", ""),
-            B::Gone => self.status("410 Gone", ""),
-            B::Forbidden => self.status("403 Forbidden", ""),
-            B::Unavailable => self.status("503 Service Unavailable", ""),
-            trap => self.file_trap(trap),
+    /// What is said of a page at its first visit, when there is an image at the second.
+    fn not_yet(&self) -> Result<bool> {
+        match self.page.behaviour {
+            PageBehaviour::TooManyRequestsOnce => {
+                self.status("429 Too Many Requests", "Retry-After: 0\r\n")
+            }
+            PageBehaviour::RetryAfterPast => {
+                let past = "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
+                self.status("429 Too Many Requests", past)
+            }
+            _ => self.status("503 Service Unavailable", ""),
         }
     }
 
-    /// Traps that are valid HTTP with a body.
-    fn file_trap(&self, trap: PageBehaviour) -> Result<bool> {
-        use PageBehaviour as B;
-        match trap {
-            B::Html => {
-                let page = b"<!DOCTYPE html><html><body>This picture has moved on.</body></html>";
-                self.body(JPEG, page)
-            }
-            B::EmptyBody => self.body(JPEG, b""),
-            B::Thumbnail => self.file(JPEG, thumbnail),
-            B::TruncatedFile => self.file(JPEG, first_half),
-            B::HugePixels => self.file(PNG, |_, _| huge_png()),
-            B::OptOut(index) => {
-                let values = OPT_OUTS[index % OPT_OUTS.len()];
-                let line = |value: &&str| format!("X-Robots-Tag: {value}\r\n");
-                self.image(&values.iter().map(line).collect::<String>())
-            }
-            trap => self.broken_protocol(trap),
+    /// The image for those who let a second pass, as they were asked to.
+    fn after_a_second(&self) -> Result<bool> {
+        let visits = self.visit();
+        if visits.count == 1 {
+            self.status("503 Service Unavailable", "Retry-After: 1\r\n")
+        } else if visits.too_early {
+            self.status("403 Forbidden", "")
+        } else {
+            self.image("")
         }
-    }
-
-    /// Traps that break the protocol. The connection ends with each of them.
-    fn broken_protocol(&self, trap: PageBehaviour) -> Result<bool> {
-        use PageBehaviour as B;
-        match trap {
-            B::NotHttp => self.raw(b"220 mail.example ESMTP ready\r\n\r\n")?,
-            B::ClosedMidBody => {
-                let bytes = self.bytes(ImageRecipe::jpeg)?;
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len());
-                self.raw(head.as_bytes())?;
-                self.raw(&bytes[..bytes.len() / 3])?;
-            }
-            B::HugeContentLength => {
-                self.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n")?;
-            }
-            B::EndlessBody => {
-                self.raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
-                while !self.state.is_stopped() {
-                    self.raw(&ENDLESS)?;
-                }
-            }
-            B::SlowDrip => {
-                self.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")?;
-                while !self.state.is_stopped() {
-                    self.raw(&[0xff])?;
-                    std::thread::sleep(TICK);
-                }
-            }
-            B::NoAnswer => self.wait_for_close()?,
-            // `ClosedAtOnce`: all other behaviours are answered above.
-            _ => {}
-        }
-        Ok(false)
     }
 
     /// The image after `count` redirects, of which the second has an absolute url.
@@ -184,57 +238,64 @@ impl Responder<'_> {
     }
 
     /// How many redirects led to this request.
-    fn redirects(&self) -> u32 {
+    pub(super) fn redirects(&self) -> u32 {
         let query = self.path.split_once("?moved=").map_or("", |(_, q)| q);
-        query.parse().unwrap_or(0)
+        let number = query.split('&').next().unwrap_or_default();
+        number.parse().unwrap_or(0)
     }
 
-    /// Whether this is the page's first request since the start.
-    fn is_first_request(&self) -> bool {
-        let mut requests = lock(&self.state.requests);
-        let count = requests.entry(self.key.to_owned()).or_insert(0);
-        *count += 1;
-        *count == 1
+    /// Counts this visit of the page. Returns the page's visits since the start.
+    fn visit(&self) -> Visits {
+        let mut visits = lock(&self.state.visits);
+        let visits = visits
+            .entry(self.key.to_owned())
+            .or_insert_with(Visits::now);
+        visits.count += 1;
+        visits.too_early |= visits.count > 1 && visits.first.elapsed() < REST;
+        *visits
     }
 
-    fn redirect(&self, to: &str) -> Result<bool> {
+    pub(super) fn redirect(&self, to: &str) -> Result<bool> {
         self.status("302 Found", &format!("Location: {to}\r\n"))
     }
 
-    fn status(&self, status: &str, headers: &str) -> Result<bool> {
+    pub(super) fn status(&self, status: &str, headers: &str) -> Result<bool> {
         send(self.stream, status, headers, b"")?;
         Ok(true)
     }
 
-    fn body(&self, headers: &str, body: &[u8]) -> Result<bool> {
+    pub(super) fn body(&self, headers: &str, body: &[u8]) -> Result<bool> {
         send(self.stream, "200 OK", headers, body)?;
         Ok(true)
     }
 
     /// The image as a JPEG file, with further headers.
-    fn image(&self, headers: &str) -> Result<bool> {
+    pub(super) fn image(&self, headers: &str) -> Result<bool> {
         self.file(&format!("{JPEG}{headers}"), ImageRecipe::jpeg)
     }
 
-    fn file(&self, headers: &str, encode: Encode) -> Result<bool> {
+    pub(super) fn file(&self, headers: &str, encode: Encode) -> Result<bool> {
         let bytes = self.bytes(encode)?;
         self.body(headers, &bytes)
     }
 
-    fn chunked(&self) -> Result<bool> {
+    /// The image in chunks of `size` bytes, with an `extension` behind each one's size.
+    fn chunked(&self, version: &str, size: usize, extension: &str) -> Result<bool> {
         let bytes = self.bytes(ImageRecipe::jpeg)?;
-        self.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-        for chunk in bytes.chunks(1000) {
-            self.raw(format!("{:x}\r\n", chunk.len()).as_bytes())?;
-            self.raw(chunk)?;
-            self.raw(b"\r\n")?;
+        let mut answer =
+            format!("{version} 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes();
+        for chunk in bytes.chunks(size) {
+            answer.extend(format!("{:x}{extension}\r\n", chunk.len()).as_bytes());
+            answer.extend(chunk);
+            answer.extend(b"\r\n");
         }
-        self.raw(b"0\r\n\r\n")?;
+        self.raw(&answer)?;
+        self.raw(b"0\r\nX-Sum: 1\r\n\r\n")?;
         Ok(true)
     }
 
     /// The page's file. It is rendered at the first request only.
-    fn bytes(&self, encode: Encode) -> Result<Arc<[u8]>> {
+    pub(super) fn bytes(&self, encode: Encode) -> Result<Arc<[u8]>> {
         if let Some(bytes) = lock(&self.state.files).get(self.key) {
             return Ok(bytes.clone());
         }
@@ -244,7 +305,7 @@ impl Responder<'_> {
         Ok(bytes)
     }
 
-    fn raw(&self, bytes: &[u8]) -> Result<()> {
+    pub(super) fn raw(&self, bytes: &[u8]) -> Result<()> {
         let mut stream = self.stream;
         stream.write_all(bytes)
     }
@@ -258,49 +319,6 @@ impl Responder<'_> {
             left -= nap;
         }
     }
-
-    /// Sends nothing until the client closes the connection.
-    fn wait_for_close(&self) -> Result<()> {
-        let mut stream = self.stream;
-        let mut byte = [0];
-        while stream.read(&mut byte)? > 0 {}
-        Ok(())
-    }
-}
-
-/// How the file of a page is made of its image. The second argument are the people of the web.
-type Encode = fn(&ImageRecipe, &[Anatomy]) -> std::result::Result<Vec<u8>, RecipeError>;
-
-fn thumbnail(image: &ImageRecipe, people: &[Anatomy]) -> std::result::Result<Vec<u8>, RecipeError> {
-    let small = ImageRecipe {
-        height: 16,
-        ..image.clone()
-    };
-    small.jpeg(people)
-}
-
-fn first_half(
-    image: &ImageRecipe,
-    people: &[Anatomy],
-) -> std::result::Result<Vec<u8>, RecipeError> {
-    let mut bytes = image.jpeg(people)?;
-    bytes.truncate(bytes.len() / 2);
-    Ok(bytes)
-}
-
-/// A PNG whose header announces 50,000 × 50,000 pixels.
-fn huge_png() -> std::result::Result<Vec<u8>, RecipeError> {
-    const SIDE: [u8; 4] = 50_000u32.to_be_bytes();
-    let mut bytes = Vec::new();
-    let mut file = std::io::Cursor::new(&mut bytes);
-    image::RgbImage::new(1, 1).write_to(&mut file, image::ImageFormat::Png)?;
-    // The signature and the length of the header chunk take 12 bytes. The checksum covers the
-    // chunk's type and content.
-    bytes[16..20].copy_from_slice(&SIDE);
-    bytes[20..24].copy_from_slice(&SIDE);
-    let checksum = crc32fast::hash(&bytes[12..29]);
-    bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
-    Ok(bytes)
 }
 
 fn send(mut stream: &TcpStream, status: &str, headers: &str, body: &[u8]) -> Result<()> {
@@ -309,17 +327,4 @@ fn send(mut stream: &TcpStream, status: &str, headers: &str, body: &[u8]) -> Res
         body.len()
     );
     stream.write_all(&[head.as_bytes(), body].concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn huge_png_has_a_valid_header() -> std::result::Result<(), RecipeError> {
-        let file = std::io::Cursor::new(huge_png()?);
-        let reader = image::ImageReader::with_format(file, image::ImageFormat::Png);
-        assert_eq!(reader.into_dimensions()?, (50_000, 50_000));
-        Ok(())
-    }
 }

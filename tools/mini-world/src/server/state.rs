@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::web::Web;
 
@@ -14,9 +15,29 @@ pub(super) struct State {
     /// Files that were served, by the key of their page. All files of a world take some megabytes.
     pub(super) files: Mutex<HashMap<String, Arc<[u8]>>>,
     /// How often each page that fails at first was requested.
-    pub(super) requests: Mutex<HashMap<String, u32>>,
+    pub(super) visits: Mutex<HashMap<String, Visits>>,
     /// Open connections, so that a stopping server can close them.
     pub(super) open: Mutex<HashMap<u64, TcpStream>>,
+}
+
+/// The requests of a page.
+#[derive(Clone, Copy)]
+pub(super) struct Visits {
+    pub(super) first: Instant,
+    pub(super) count: u32,
+    /// Whether one came back sooner than it was asked to.
+    pub(super) too_early: bool,
+}
+
+impl Visits {
+    /// None yet, of a page that is being requested for the first time.
+    pub(super) fn now() -> Self {
+        Self {
+            first: Instant::now(),
+            count: 0,
+            too_early: false,
+        }
+    }
 }
 
 impl State {
@@ -25,7 +46,7 @@ impl State {
             web,
             stopped: AtomicBool::new(false),
             files: Mutex::default(),
-            requests: Mutex::default(),
+            visits: Mutex::default(),
             open: Mutex::default(),
         }
     }

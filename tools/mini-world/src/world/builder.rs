@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::behaviour::PageBehaviour;
+use crate::behaviour::{ADDRESSES, PageBehaviour};
 use crate::captions::CaptionRow;
 use crate::error::WorldError;
 use crate::people::Person;
@@ -17,7 +17,7 @@ use crate::recipe::ImageRecipe;
 use crate::render::Anatomy;
 use crate::spelling::Spelling;
 use crate::truth::{FilteredCaption, PhotoContent, TrueMention, TrueName, TruePhoto, Truth};
-use crate::web::{Page, Web};
+use crate::web::{HOST_SUFFIX, Page, Web};
 
 /// Hosts of the embedded world's web.
 const HOSTS: [&str; 12] = [
@@ -36,6 +36,10 @@ const HOSTS: [&str; 12] = [
 ];
 /// A host that no name server knows and that the web does not serve.
 const UNKNOWN_HOST: &str = "photos.gone.invalid";
+/// A host that wants to be left alone: nothing else is there that would have to wait with it.
+const BUSY_HOST: &str = "busy.overload.example";
+/// The host that shows one picture in place of many.
+const HOTLINK_HOST: &str = "static.hotlink.example";
 /// Heights that a photo may have, in pixels.
 const HEIGHTS: [u32; 4] = [128, 144, 160, 192];
 
@@ -149,13 +153,20 @@ impl WorldBuilder {
         let mut rng = random::generator(self.seed, "url", number);
         let host = match behaviour {
             PageBehaviour::UnknownHost => UNKNOWN_HOST,
+            PageBehaviour::RetryAfterHour => BUSY_HOST,
+            PageBehaviour::Stamped => HOTLINK_HOST,
+            PageBehaviour::BlockedAddress(at) => ADDRESSES[at % ADDRESSES.len()],
             _ => HOSTS[rng.random_range(0..HOSTS.len())],
         };
         let slug = title
             .to_lowercase()
             .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-        let path = format!("/{}/{slug}-{number:04}.jpg", rng.random_range(2006..2022));
-        if behaviour != PageBehaviour::UnknownHost {
+        let year = rng.random_range(2006..2022);
+        let path = match behaviour {
+            PageBehaviour::RawPath => format!("/{year}/portr\u{e4}t von {slug}-{number:04}.jpg"),
+            _ => format!("/{year}/{slug}-{number:04}.jpg"),
+        };
+        if host.ends_with(HOST_SUFFIX) {
             let page = Page { image, behaviour };
             self.web.pages.insert(Web::key(host, &path), page);
         }
@@ -163,7 +174,11 @@ impl WorldBuilder {
             PageBehaviour::NoTls => "https",
             _ => "http",
         };
-        format!("{scheme}://{host}{path}")
+        let query = match behaviour {
+            PageBehaviour::AmpInUrl => "?size=large&amp;v=2",
+            _ => "",
+        };
+        format!("{scheme}://{host}{path}{query}")
     }
 
     /// Notes that the photo at `url` is under `name`.
@@ -172,9 +187,8 @@ impl WorldBuilder {
         name: &NameRef,
         url: &str,
         truth: PhotoTruth,
-        behaviour: PageBehaviour,
+        expected_drop: Option<DropReason>,
     ) {
-        let expected_drop = behaviour.expected_drop();
         self.truth.photos.push(TruePhoto {
             name: name.name,
             url: url.to_owned(),

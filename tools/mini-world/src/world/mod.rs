@@ -73,6 +73,9 @@ pub(crate) fn create(
     photos::pairs(&mut builder, &frequent, &counts);
     photos::landscapes(&mut builder, &frequent, &counts);
     traps::pages(&mut builder, &frequent, &counts)?;
+    traps::rude_pages(&mut builder, &frequent);
+    traps::exact_copies(&mut builder, &frequent, &counts);
+    traps::placeholders(&mut builder, &frequent, &counts);
     traps::filtered_rows(&mut builder, &frequent, &counts);
     traps::captions_without_names(&mut builder, &counts);
     Ok(finish(builder, &counts, people))

@@ -1,5 +1,6 @@
 //! The photos and captions of the world's names: right and wrong people, copies, spellings.
 
+use laioncele_core::DropReason;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -34,6 +35,8 @@ pub(super) struct NewPhoto<'a> {
     spelling: Spelling,
     /// Templates of the caption.
     templates: &'a [&'a str],
+    /// The reason for which dedupe-images must drop it.
+    later_drop: Option<DropReason>,
 }
 
 impl<'a> NewPhoto<'a> {
@@ -46,6 +49,7 @@ impl<'a> NewPhoto<'a> {
             behaviour: PageBehaviour::Normal,
             spelling: Spelling::Plain,
             templates: &PLAIN,
+            later_drop: None,
         }
     }
 
@@ -54,10 +58,17 @@ impl<'a> NewPhoto<'a> {
         Self { behaviour, ..self }
     }
 
+    /// The same, which dedupe-images must drop for `reason`.
+    pub(super) fn dropped_later(self, reason: DropReason) -> Self {
+        let later_drop = Some(reason);
+        Self { later_drop, ..self }
+    }
+
     /// Adds it to the world and returns its url.
     pub(super) fn add_to(self, builder: &mut WorldBuilder, rng: &mut ChaCha8Rng) -> String {
         let url = builder.add_page(&self.name.text, self.image, self.behaviour);
-        builder.add_photo(self.name, &url, self.truth, self.behaviour);
+        let expected_drop = self.behaviour.expected_drop().or(self.later_drop);
+        builder.add_photo(self.name, &url, self.truth, expected_drop);
         add_caption(builder, self.name, &url, self.spelling, self.templates, rng);
         url
     }
@@ -255,7 +266,7 @@ pub(super) fn pairs(builder: &mut WorldBuilder, names: &[NameRef], counts: &Coun
                 false => PhotoContent::WrongPerson,
             };
             let truth = builder.new_truth(content, false);
-            builder.add_photo(name, &url, truth, PageBehaviour::Normal);
+            builder.add_photo(name, &url, truth, None);
         }
         let text = sentence(&TWO_NAMES, &first.text, &mut rng).replacen("{}", &second.text, 1);
         let names = [first, second].map(|name| NameInCaption {

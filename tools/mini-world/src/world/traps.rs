@@ -25,11 +25,11 @@ pub(super) fn pages(
 ) -> Result<(), WorldError> {
     // The first name is excluded: its photos are never downloaded.
     let names = &names[1..];
-    let traps = PageBehaviour::TRAPS;
+    let traps = PageBehaviour::traps();
     let per_name = (traps.len() * counts.traps).div_ceil(names.len()).max(2);
     for round in 0..counts.traps {
         let start = round * traps.len().div_ceil(per_name);
-        for (at, trap) in traps.into_iter().enumerate() {
+        for (at, trap) in traps.iter().copied().enumerate() {
             let number = (round * traps.len() + at) as u64;
             let mut rng = random::generator(builder.seed, "trap", number);
             let name = &names[(start + at / per_name) % names.len()];
@@ -45,6 +45,61 @@ pub(super) fn pages(
     Ok(())
 }
 
+/// Adds a page of each rude behaviour, one after the other under each name. A perfect run downloads all of them.
+pub(super) fn rude_pages(builder: &mut WorldBuilder, names: &[NameRef]) {
+    let names = &names[1..];
+    for (at, behaviour) in PageBehaviour::RUDE.into_iter().enumerate() {
+        let mut rng = random::generator(builder.seed, "rude page", at as u64);
+        let name = &names[at % names.len()];
+        let (people, content) = match behaviour.has_its_own_file() {
+            true => (Vec::new(), PhotoContent::Nobody),
+            false => (vec![name.person], PhotoContent::RightPerson),
+        };
+        let image = builder.new_image(people, &mut rng);
+        let truth = builder.new_truth(content, false);
+        let photo = NewPhoto::plain(name, image, truth).behaving(behaviour);
+        photo.add_to(builder, &mut rng);
+    }
+}
+
+/// Adds a file under two urls beside one name, for some names. Of two equal files the one with the smaller id stays.
+pub(super) fn exact_copies(builder: &mut WorldBuilder, names: &[NameRef], counts: &Counts) {
+    for number in 0..counts.exact_copies {
+        let mut rng = random::generator(builder.seed, "exact copy", number as u64);
+        let name = &names[1 + number % (names.len() - 1)];
+        let image = builder.new_image(vec![name.person], &mut rng);
+        let truth = builder.new_truth(PhotoContent::RightPerson, false);
+        let first = builder.truth.photos.len();
+        for _ in 0..2 {
+            NewPhoto::plain(name, image.clone(), truth).add_to(builder, &mut rng);
+        }
+        let copies = &mut builder.truth.photos[first..];
+        if let Some(copy) = copies.iter_mut().max_by_key(|photo| photo.image()) {
+            copy.expected_drop = Some(DropReason::DuplicateOf);
+        }
+    }
+}
+
+/// Adds two pictures that stand for many images: one whose file is the same at many hosts, and one whose look is the
+/// same at one host. Each is under as many names as dedupe-images wants to see, and a few more.
+pub(super) fn placeholders(builder: &mut WorldBuilder, names: &[NameRef], counts: &Counts) {
+    let kinds = [
+        (PageBehaviour::Normal, counts.same_file),
+        (PageBehaviour::Stamped, counts.same_look),
+    ];
+    for (kind, (behaviour, count)) in kinds.into_iter().enumerate() {
+        let mut rng = random::generator(builder.seed, "placeholder", kind as u64);
+        let image = builder.new_image(Vec::new(), &mut rng);
+        let truth = builder.new_truth(PhotoContent::Nobody, false);
+        // The first name is excluded.
+        for name in names.iter().skip(1).take(count) {
+            let photo = NewPhoto::plain(name, image.clone(), truth).behaving(behaviour);
+            let photo = photo.dropped_later(DropReason::Placeholder);
+            photo.add_to(builder, &mut rng);
+        }
+    }
+}
+
 /// A filter of the source, and how to make a row fail it.
 type Spoiler = (DropReason, fn(&mut CaptionRow));
 
@@ -56,7 +111,15 @@ const SPOILERS: [Spoiler; 4] = [
 ];
 
 /// Texts in the place of a url that are no web url.
-const BAD_URLS: [&str; 2] = ["ftp://files.example/photo.jpg", "photo.jpg"];
+const BAD_URLS: [&str; 7] = [
+    "ftp://files.example/photo.jpg",
+    "photo.jpg",
+    "file:///etc/passwd",
+    "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=",
+    "javascript:history.back()",
+    "gopher://files.example/photo.jpg",
+    "mailto:photos@files.example",
+];
 
 /// Adds rows with a name that must not pass the source's filters, and rows without a web url.
 pub(super) fn filtered_rows(builder: &mut WorldBuilder, names: &[NameRef], counts: &Counts) {

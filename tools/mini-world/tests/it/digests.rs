@@ -3,11 +3,12 @@
 //! change of the data. Only a new version of the Parquet or JPEG writer may change it; then
 //! `make world` writes the repository's world again.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use laioncele_core::KeyHasher;
-use laioncele_mini_world::{BuildOptions, PageBehaviour, Size, Web, build};
+use laioncele_core::{DropReason, KeyHasher};
+use laioncele_mini_world::{BuildOptions, PageBehaviour, Size, Truth, Web, build};
 
 fn manifests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests")
@@ -73,24 +74,55 @@ fn digests(world: &Path) -> [String; 5] {
 fn a_tiny_world_keeps_its_digests() {
     let expected = [
         [
-            "3b786d9f11286caf",
-            "55ec6b6317cb91f1",
-            "deedb0e535402c6f",
-            "eb82a1782f136c7d",
-            "b8d3703f9e173135",
+            "41300891e75740ed",
+            "626f365982515d0f",
+            "0431541f2fe937df",
+            "022f7b09905c7250",
+            "b38cb7c8a582fb55",
         ],
         [
-            "6b098ba39f997e4a",
-            "061be0746e8cdc7f",
-            "be3a3095c217b360",
-            "6dfb25ed64174b39",
-            "525d82ae58452997",
+            "97b083a848b024a5",
+            "55a2a3c2c1b4efa7",
+            "e3fccee68074cd84",
+            "e364f18700bad577",
+            "f20cd87a56d11e62",
         ],
     ];
     for (seed, expected) in (1..).zip(expected) {
         let world = world(seed, Size::Tiny);
         assert_eq!(digests(world.path()), expected, "seed {seed}");
     }
+}
+
+#[test]
+fn a_tiny_world_has_a_page_of_every_behaviour() {
+    let world = world(3, Size::Tiny);
+    let web = Web::load(&world.path().join("mini/web.json")).unwrap();
+    let truth = Truth::load(&world.path().join("truth.json")).unwrap();
+    let found: HashSet<_> = web.pages.values().map(|page| page.behaviour).collect();
+    let traps = PageBehaviour::traps();
+    let served = |b: &&PageBehaviour| {
+        let elsewhere = matches!(
+            b,
+            PageBehaviour::UnknownHost | PageBehaviour::BlockedAddress(_)
+        );
+        !elsewhere
+    };
+    let all = (traps.iter())
+        .chain(&PageBehaviour::UNUSUAL)
+        .chain(&PageBehaviour::RUDE);
+    for behaviour in all.filter(served) {
+        assert!(found.contains(behaviour), "{behaviour:?}");
+    }
+    // What no page is for has its urls all the same.
+    let blocked = truth.photos.iter().filter(|photo| {
+        let drop = photo.expected_drop;
+        drop == Some(DropReason::BlockedAddress) && !photo.url.contains(".example/")
+    });
+    let addresses = traps
+        .iter()
+        .filter(|t| matches!(t, PageBehaviour::BlockedAddress(_)));
+    assert_eq!(blocked.count(), addresses.count());
 }
 
 #[test]

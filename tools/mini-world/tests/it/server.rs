@@ -127,3 +127,50 @@ fn dropping_the_server_ends_its_endless_answers() {
         }
     }
 }
+
+#[test]
+fn who_comes_back_too_early_never_gets_the_image() {
+    let server = serve(PageBehaviour::RetryAfterSecond);
+    let get = || get(&server, "a.example", "/page.jpg").0;
+    let first = get();
+    assert_eq!(status(&first), "503");
+    assert!(first.contains("Retry-After: 1\r\n"), "{first}");
+    // Both tries come before a second has passed, or one after the other had.
+    let early = get();
+    if status(&early) == "403" {
+        std::thread::sleep(Duration::from_millis(1100));
+        assert_eq!(status(&get()), "403");
+    }
+}
+
+#[test]
+fn urls_with_entities_are_known_as_they_are_meant() {
+    let server = serve(PageBehaviour::AmpInUrl);
+    let status_of = |path| status(&get(&server, "a.example", path).0).to_owned();
+    assert_eq!(status_of("/page.jpg?size=large&amp;v=2"), "404");
+    assert_eq!(status_of("/page.jpg?size=large&v=2"), "200");
+}
+
+#[test]
+fn a_kept_connection_that_dies_gives_one_image() {
+    let server = serve(PageBehaviour::DiesOnReuse);
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let head = b"GET /page.jpg HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    stream.write_all(head).unwrap();
+    let mut bytes = vec![0; 1];
+    stream.read_exact(&mut bytes).unwrap();
+    stream.write_all(head).unwrap();
+    // The connection may be reset, because the second request is not read to its end.
+    let _ = stream.read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 1);
+    assert!(text.contains("keep-alive"));
+}
+
+#[test]
+fn a_redirect_to_this_machine_names_the_server_itself() {
+    let server = serve(PageBehaviour::RedirectToLoopback);
+    let (head, _) = get(&server, "a.example", "/page.jpg");
+    let location = format!("Location: http://{}/", server.address());
+    assert!(head.contains(&location), "{head}");
+}
