@@ -53,6 +53,7 @@ impl Session {
         let (store, lock) = match access {
             Access::Write => {
                 let store = Store::local(&paths.output)?;
+                let store = store.with_durability(manifest.run.durability());
                 let lock = Lock::take(&paths.output)?;
                 (Some(store), Some(lock))
             }

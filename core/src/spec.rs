@@ -1,5 +1,6 @@
 //! What a task is made of before it runs, and what it says while it does.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,18 @@ pub struct RuntimeEnvironment {
     /// Workers that run tasks of this step, at most. 0 where there is no run.
     #[serde(default)]
     pub workers: usize,
+}
+
+/// How a task treats its rows. In no key: a row that no worker can digest is dropped, with its reason, in one record or
+/// another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCare {
+    /// Whether rows are looked at one by one, and told of before: two workers have died of the task.
+    #[serde(default)]
+    pub one_by_one: bool,
+    /// Rows that are left out, with how they ended their workers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub poison: BTreeMap<u64, String>,
 }
 
 /// A task, written as an object `queue/KEY.json` so that its input list never has to fit in a line.
