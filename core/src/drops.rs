@@ -187,6 +187,7 @@ impl DropReason {
                 | Self::OptOut
                 | Self::BlockedAddress
                 | Self::HashMismatch
+                | Self::Poison
         );
         self.may_pass() || of_the_answer
     }

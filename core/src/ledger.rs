@@ -264,5 +264,9 @@ fn parse(path: &str, bytes: &[u8]) -> Result<Record, CoreError> {
             known: RECORD_FORMAT,
         });
     }
-    serde_json::from_slice(bytes).map_err(fail)
+    let mut record: Record = serde_json::from_slice(bytes).map_err(fail)?;
+    // Lists are read with room to grow, which a hundred thousand records would keep.
+    record.inputs.shrink_to_fit();
+    record.outputs.shrink_to_fit();
+    Ok(record)
 }

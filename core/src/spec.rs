@@ -1,6 +1,5 @@
 //! What a task is made of before it runs, and what it says while it does.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -44,8 +43,8 @@ pub struct RowCare {
     #[serde(default)]
     pub one_by_one: bool,
     /// Rows that are left out, with how they ended their workers.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub poison: BTreeMap<u64, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poison: Vec<(u64, String)>,
 }
 
 /// A task, written as an object `queue/KEY.json` so that its input list never has to fit in a line.

@@ -166,7 +166,7 @@ fn rows_are_looked_at_one_by_one_after_two_crashes_and_the_deadly_one_is_left_ou
     assert!(after == AfterFailure::Retry && care.one_by_one && care.poison.is_empty());
     let (after, care) = die(4, Some(70));
     assert!(after == AfterFailure::LeaveOut(70) && !care.one_by_one);
-    assert_eq!(care.poison.get(&70).map(String::as_str), Some("was killed"));
+    assert_eq!(care.poison, [(70, "was killed".to_owned())]);
     // Another row is found in the same way, and a task that dies of no row is given up.
     let (after, care) = die(5, None);
     assert!(after == AfterFailure::Retry && care.one_by_one && care.poison.len() == 1);

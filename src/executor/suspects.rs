@@ -61,10 +61,11 @@ impl Suspects {
 
     /// How the next attempt at `task` treats its rows.
     pub(super) fn care(&self, task: TaskIndex, one_by_one: bool) -> RowCare {
-        let poison = self.0.get(&task).map(|suspect| suspect.poison.clone());
+        let suspect = self.0.get(&task).into_iter();
+        let poison = suspect.flat_map(|suspect| &suspect.poison);
         RowCare {
             one_by_one,
-            poison: poison.unwrap_or_default(),
+            poison: poison.map(|(row, how)| (*row, how.clone())).collect(),
         }
     }
 }
@@ -85,8 +86,8 @@ mod tests {
         assert_eq!(suspects.died_at(0, 8, "x"), Verdict::NotSure);
         assert_eq!(suspects.died_at(0, 7, "was ended"), Verdict::Poison);
         let care = suspects.care(0, false);
-        assert_eq!(care.poison, BTreeMap::from([(7, "was ended".to_owned())]));
-        assert_eq!(suspects.care(2, true).poison, BTreeMap::new());
+        assert_eq!(care.poison, [(7, "was ended".to_owned())]);
+        assert!(suspects.care(2, true).poison.is_empty());
     }
 
     #[test]

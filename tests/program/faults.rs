@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
 use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
 use crate::test_run::TestRun;
@@ -224,4 +225,31 @@ fn a_task_that_is_done_twice_counts_once() {
         "{}",
         stderr(&ended)
     );
+}
+
+/// Who runs on a folder keeps others out, who are told of it; killed, it is followed at once.
+#[test]
+fn a_second_run_is_refused_until_the_first_is_dead() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = TestRun::build(folder.path(), 3);
+    let mut first = world.command(&["run"], "output");
+    let mut first = first.spawn().expect("the program");
+    let lock = world.join("output/lock");
+    let held = || fs::read_to_string(&lock).is_ok_and(|text| text.ends_with('}'));
+    while !held() && first.try_wait().expect("its state").is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let refused = world.run("output");
+    let text = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(3), "{text}");
+    let who = format!("is in use by another laioncele (process {} of ", first.id());
+    assert!(text.contains(&who) && text.contains(", since 2"), "{text}");
+    first.kill().expect("it runs");
+    first.wait().expect("its end");
+    let ended = world
+        .command(&["run", "--stage", "..merge-names"], "output")
+        .output();
+    let ended = ended.expect("the program");
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    assert_eq!(fs::read_to_string(&lock).expect("a lock file"), "");
 }

@@ -34,7 +34,7 @@ impl Rows {
     pub(super) fn new(step: &str, care: &RowCare, reporter: Arc<dyn ProgressReporter>) -> Self {
         Self {
             step: step.into(),
-            poison: Arc::new(care.poison.clone()),
+            poison: Arc::new(care.poison.iter().cloned().collect()),
             one_by_one: care.one_by_one,
             reporter,
         }
@@ -142,7 +142,7 @@ mod tests {
         let told = Arc::new(Told::default());
         let care = RowCare {
             one_by_one,
-            poison: BTreeMap::from([(7, "was ended by signal 11".to_owned())]),
+            poison: vec![(7, "was ended by signal 11".to_owned())],
         };
         (Rows::new("a-step", &care, told.clone()), told)
     }
