@@ -127,7 +127,7 @@ fn a_disk_that_fails_at_a_step_ends_the_run_with_a_message() {
         ("staged.tables=full", "no storage space", "tables/"),
         ("named.tables=broken", "input/output error", "tables/"),
         ("begun.ledger=read-only", "read-only", "ledger/"),
-        ("named.ledger=full", "no storage space", "ledger/"),
+        ("synced.ledger=full", "no storage space", "ledger/"),
         ("begun.queue=full", "no storage space", "queue/"),
         ("begun.lists=full", "no storage space", "lists/"),
     ];
@@ -144,6 +144,11 @@ fn a_disk_that_fails_at_a_step_ends_the_run_with_a_message() {
         let verified = world.command(&["verify"], "output").output().expect("it");
         assert!(verified.status.success(), "{fault}: {}", stderr(&verified));
     }
+    // The record is there: the task is done, whatever its worker says.
+    let mut command = world.command(&["run", "--stage", "..merge-names"], "output");
+    let ended = command.env("LAIONCELE_FAULT", "named.ledger=full").output();
+    let ended = ended.expect("the program");
+    assert!(ended.status.success(), "{}", stderr(&ended));
     let expected = undisturbed(&world);
     assert_ends_as(&world, "output", &expected);
 }
