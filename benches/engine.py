@@ -26,6 +26,17 @@ features = 128
 folder = "mini/ner/en_core_web_sm"
 [models.sdxl]
 folder = "mini/sdxl-mini"
+[models.face]
+detector = "mini/face/retinaface_mobilenet025_dynamic.onnx"
+recognizer = "mini/face/faceplugin_fr_feature_512.onnx"
+gender = "mini/face/face_api_age_gender.onnx"
+[models.image_encoders]
+first = "mini/sdxl-mini/image_encoder"
+second = "mini/sdxl-mini/image_encoder_2"
+[verify_portraits]
+same_person = 0.5
+[generate_samples]
+references = "references"
 """
 STAGES = "..encode-names"
 # The steps that have a task for each bucket; of the others there are a few tasks.

@@ -1,13 +1,14 @@
 //! How the store writes to a local folder: in an order that no power cut turns into a lie.
 //!
 //! An object is written whole under a scratch name, put on the disk, and only then named; after that its folder is put on
-//! the disk. Whoever writes a record after the parts that it names therefore finds, whatever is cut off when, either no
-//! record or one whose parts are whole. With [`Durability::Kill`] the order is the same but nothing waits for the disk: that
+//! the disk. Parts are named at once and put on the disk later, all at the same time: before the next object that is no part
+//! gets its name, which is the record that names them. So, whatever is cut off when, there is either no record or one
+//! whose parts are whole. With [`Durability::Kill`] nothing waits for the disk: that
 //! outlives a kill of any process, not a power cut.
 //!
 //! Scratch names lie in `cache/scratch`; what a kill leaves there is deleted when the next run begins.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -89,19 +90,52 @@ pub(crate) struct Writer {
     root: PathBuf,
     disk: Arc<dyn Disk>,
     durability: Durability,
-    /// Folders that this process has made sure of: their own names are on the disk.
-    settled: Mutex<HashSet<PathBuf>>,
+    state: Mutex<State>,
 }
+
+/// What this process knows of the disk.
+#[derive(Default)]
+struct State {
+    /// Folders whose own names are on the disk: another process may have made a folder and died before its name was safe.
+    settled: HashSet<PathBuf>,
+    unsynced: Unsynced,
+}
+
+/// What must be on the disk before the next record.
+#[derive(Default)]
+struct Unsynced {
+    files: Vec<PathBuf>,
+    folders: BTreeSet<PathBuf>,
+    /// Folders whose names are on the disk with these.
+    made: Vec<PathBuf>,
+}
+
+/// When an object is put on the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// Whenever the system likes.
+    Never,
+    /// With the next object that is put there now.
+    Later,
+    /// Before it gets its name.
+    Now,
+}
+
+/// Files and folders that are put on the disk at the same time: a file system then has one wait for all of them.
+const SYNCS_AT_ONCE: usize = 8;
 
 impl Writer {
     /// A writer below `root`, which exists.
     pub(crate) fn new(root: PathBuf, disk: Arc<dyn Disk>, durability: Durability) -> Self {
-        let settled = Mutex::new(HashSet::from([root.clone()]));
+        let state = State {
+            settled: HashSet::from([root.clone()]),
+            unsynced: Unsynced::default(),
+        };
         Self {
             root,
             disk,
             durability,
-            settled,
+            state: Mutex::new(state),
         }
     }
 
@@ -210,7 +244,8 @@ impl Writer {
         }
     }
 
-    /// Puts `file` on the disk, names it `path` by `give`, and puts the name on the disk.
+    /// Names `file` `path` by `give`, with both on the disk when they must be. Others wait meanwhile: what they count on may
+    /// be among what is put on the disk here.
     fn name<T>(
         &self,
         path: &str,
@@ -219,29 +254,42 @@ impl Writer {
     ) -> io::Result<T> {
         let target = self.root.join(path);
         let folder = target.parent().unwrap_or(&self.root);
-        let sync = self.durability == Durability::PowerCut && !is_of_this_run_only(path);
-        if sync {
-            self.disk.sync_file(file)?;
+        let when = self.when(path);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.make(folder, when, &mut state)?;
+        if when == When::Now {
+            self.sync(file, &mut state)?;
         }
-        self.settle(folder, sync)?;
         self.reach("synced", path)?;
         let given = give(&target)?;
         self.reach("named", path)?;
-        if sync {
-            self.disk.sync_folder(folder)?;
+        match when {
+            When::Never => {}
+            When::Later => {
+                state.unsynced.folders.insert(folder.to_owned());
+                state.unsynced.files.push(target);
+            }
+            When::Now => self.disk.sync_folder(folder)?,
         }
         self.reach("ended", path)?;
         Ok(given)
     }
 
-    /// Makes `folder` and what is missing above it, and puts their names on the disk, once each in this process: another
-    /// process may have made a folder and died before its name was safe.
-    fn settle(&self, folder: &Path, sync: bool) -> io::Result<()> {
-        let known = |folder: &Path| {
-            let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-            settled.contains(folder)
-        };
-        let below = |folder: &&Path| folder.starts_with(&self.root) && !known(folder);
+    fn when(&self, path: &str) -> When {
+        let below = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
+        if self.durability == Durability::Kill || below(&NOT_KEPT) {
+            When::Never
+        } else if below(&NAMED_BY_RECORDS) {
+            When::Later
+        } else {
+            When::Now
+        }
+    }
+
+    /// Makes `folder` and what is missing above it.
+    fn make(&self, folder: &Path, when: When, state: &mut State) -> io::Result<()> {
+        let State { settled, unsynced } = state;
+        let below = |f: &&Path| f.starts_with(&self.root) && !settled.contains(*f);
         let mut unsure: Vec<&Path> = folder.ancestors().take_while(below).collect();
         if unsure.is_empty() && !folder.is_dir() {
             // Somebody deleted it meanwhile.
@@ -249,13 +297,37 @@ impl Writer {
         }
         for folder in unsure.into_iter().rev() {
             self.disk.make_folder(folder)?;
-            if let (true, Some(above)) = (sync, folder.parent()) {
-                self.disk.sync_folder(above)?;
+            if when == When::Never {
+                continue;
             }
-            let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-            settled.insert(folder.to_owned());
+            unsynced.made.push(folder.to_owned());
+            unsynced.folders.extend(folder.parent().map(Path::to_owned));
         }
         Ok(())
+    }
+
+    /// Puts `file` and all that waits for it on the disk.
+    fn sync(&self, file: &Path, state: &mut State) -> io::Result<()> {
+        let State { settled, unsynced } = state;
+        let parts = unsynced.files.iter().map(|part| || self.sync_part(part));
+        let folders = unsynced.folders.iter();
+        let folders = folders.map(|folder| || self.disk.sync_folder(folder));
+        let own = || self.disk.sync_file(file);
+        let mut jobs: Vec<Job<'_>> = vec![Box::new(own)];
+        jobs.extend(parts.map(|job| Box::new(job) as Job<'_>));
+        jobs.extend(folders.map(|job| Box::new(job) as Job<'_>));
+        at_once(jobs)?;
+        settled.extend(unsynced.made.drain(..));
+        *unsynced = Unsynced::default();
+        Ok(())
+    }
+
+    /// A part that is gone belongs to a task that failed: no record will name it.
+    fn sync_part(&self, part: &Path) -> io::Result<()> {
+        match self.disk.sync_file(part) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced,
+        }
     }
 
     fn reach(&self, what: &str, path: &str) -> io::Result<()> {
@@ -267,8 +339,30 @@ impl Writer {
 }
 
 /// Tasks at work: the run that wrote them is the only reader, and the next run deletes them.
-fn is_of_this_run_only(path: &str) -> bool {
-    path.starts_with("queue/")
+const NOT_KEPT: [&str; 1] = ["queue/"];
+/// What counts only once a record is there.
+const NAMED_BY_RECORDS: [&str; 2] = ["tables/", "attempts/"];
+
+type Job<'a> = Box<dyn FnOnce() -> io::Result<()> + Send + 'a>;
+
+/// Does all jobs, [`SYNCS_AT_ONCE`] at a time.
+fn at_once(jobs: Vec<Job<'_>>) -> io::Result<()> {
+    if jobs.len() < 2 {
+        return jobs.into_iter().try_for_each(|job| job());
+    }
+    let threads = jobs.len().min(SYNCS_AT_ONCE);
+    let jobs = Mutex::new(jobs);
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let work = || std::iter::from_fn(next).try_for_each(|job| job());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let joined = threads.into_iter().map(|thread| {
+            let panicked = |panic| std::panic::resume_unwind(panic);
+            thread.join().unwrap_or_else(panicked)
+        });
+        joined.fold(own, io::Result::and)
+    })
 }
 
 #[cfg(test)]
