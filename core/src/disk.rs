@@ -366,4 +366,6 @@ fn at_once(jobs: Vec<Job<'_>>) -> io::Result<()> {
 }
 
 #[cfg(test)]
+mod failing;
+#[cfg(test)]
 mod replay;

@@ -2,8 +2,8 @@
 //! [`crate::disk`], so that an object that is there is whole and on the disk.
 //!
 //! A write passes these fail points, each named with the folder that it writes to (`named.ledger`): `begun`, `staged` (the bytes
-//! have a scratch name), `synced` (they are on the disk), `named` (readers find them), `ended` (the name is on the disk
-//! too); a deletion passes `delete` and `deleted`.
+//! have a scratch name), `synced` (they are on the disk, but for parts, which wait for their record), `named` (readers find
+//! them), `ended` (the name is on the disk too); a deletion passes `delete` and `deleted`.
 //!
 //! Layout below the root (the run's `--output`):
 //!
