@@ -86,7 +86,7 @@ bench-planner:
 	cargo bench --profile release --bench planner
 
 # What the engine itself costs: planning, then milliseconds of an empty task, reading the ledger and memory, at BENCH_ENGINE buckets
-# with two tasks each: BENCH_ENGINE='1000 10000 50000', the last of which takes a quarter of an hour.
+# with two tasks each: BENCH_ENGINE='1000 10000 50000'.
 BENCH_ENGINE ?= 1000 10000
 bench-engine: build bench-planner
 	python3 benches/engine.py $(BENCH_ENGINE)
