@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -84,6 +84,12 @@ bench: build
 # Time and memory of planning 1,000, 10,000 and 100,000 tasks.
 bench-planner:
 	cargo bench --profile release --bench planner
+
+# What the engine itself costs: planning, then milliseconds of an empty task, reading the ledger and memory, at BENCH_ENGINE buckets
+# with two tasks each: BENCH_ENGINE='1000 10000 50000'.
+BENCH_ENGINE ?= 1000 10000
+bench-engine: build bench-planner
+	python3 benches/engine.py $(BENCH_ENGINE)
 
 # Memory, time and files of merge-names' steps on synthetic mentions: BENCH_MERGE='10000000 1000000' are mentions and
 # distinct spellings.

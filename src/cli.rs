@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::args::Verbosity;
 use crate::commands;
 use crate::failure::{Exit, Failure};
+use crate::fault;
 use crate::logging;
 use crate::output;
 
@@ -126,6 +127,10 @@ pub(crate) fn main() -> ExitCode {
     let Cli { verbosity, command } = Cli::parse();
     if !command.logs_to_coordinator() {
         logging::to_stderr(&verbosity);
+    }
+    if let Err(problem) = fault::arm_from_environment(command.logs_to_coordinator()) {
+        output::message(&format!("error: {problem}"));
+        return ExitCode::from(Exit::Usage.code());
     }
     match command.execute(&verbosity) {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@ mod doctor;
 mod error_rates;
 mod executor;
 mod failure;
+mod fault;
 mod lock;
 mod logging;
 mod machine;

@@ -73,7 +73,7 @@ impl Session {
         }
         let creates = matches!(access, Access::Run { .. });
         let store = match there || creates {
-            true => Some(Store::local(&paths.output)?),
+            true => Some(Store::local(&paths.output)?.with_durability(manifest.run.durability())),
             false => None,
         };
         let lock = match access.locks() {

@@ -155,6 +155,8 @@ pub enum DropReason {
     MalformedRow,
     /// The source says that it has no image of this row: its status in the detail.
     NotDownloaded,
+    /// What looked at the row panicked or died of it, each time: step and signal in the detail.
+    Poison,
 }
 
 impl DropReason {
@@ -185,6 +187,7 @@ impl DropReason {
                 | Self::OptOut
                 | Self::BlockedAddress
                 | Self::HashMismatch
+                | Self::Poison
         );
         self.may_pass() || of_the_answer
     }
@@ -241,7 +244,7 @@ mod tests {
              unknown_name dns connect tls timeout bad_response too_many_redirects \
              http_4xx http_5xx too_large not_an_image corrupt opt_out blocked_address \
              hash_mismatch duplicate_of placeholder other_person face_too_small above_cap \
-             malformed_row not_downloaded"
+             malformed_row not_downloaded poison"
         );
     }
 }

@@ -150,14 +150,14 @@ pub enum CoreError {
         step: String,
     },
     /// Another run holds the output folder.
-    #[error(
-        "{path} is in use by another laioncele (process {holder}): wait for it, or choose another --output"
-    )]
+    #[error("{path} is in use by another laioncele ({holder}): {wait}, or choose another --output")]
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// Process id in the lock file.
+        /// Who it is, and since when.
         holder: String,
+        /// What to wait for.
+        wait: String,
     },
 }
 

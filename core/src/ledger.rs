@@ -268,15 +268,16 @@ fn parse(path: &str, bytes: &[u8]) -> Result<Record, CoreError> {
             known: RECORD_FORMAT,
         });
     }
-    let record: Record = serde_json::from_slice(bytes).map_err(fail)?;
-    match record.outputs.iter().find(|part| !is_inside(&part.path)) {
-        None => Ok(record),
-        Some(part) => {
-            let text = format!(
-                "it names {:?}, which is no path in the run's folder",
-                part.path
-            );
-            Err(CoreError::record(path, text))
-        }
+    let mut record: Record = serde_json::from_slice(bytes).map_err(fail)?;
+    if let Some(part) = record.outputs.iter().find(|part| !is_inside(&part.path)) {
+        let text = format!(
+            "it names {:?}, which is no path in the run's folder",
+            part.path
+        );
+        return Err(CoreError::record(path, text));
     }
+    // Lists are read with room to grow, which a hundred thousand records would keep.
+    record.inputs.shrink_to_fit();
+    record.outputs.shrink_to_fit();
+    Ok(record)
 }

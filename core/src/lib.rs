@@ -6,9 +6,11 @@
 
 pub mod cache;
 pub mod digest;
+pub mod disk;
 mod dropped;
 pub mod drops;
 pub mod error;
+pub mod fail_point;
 pub mod file_digests;
 pub mod footer;
 pub mod ids;

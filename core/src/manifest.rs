@@ -14,6 +14,7 @@ use strum::Display;
 use toml::{Table, Value};
 
 use crate::digest::Digest;
+use crate::disk::Durability;
 use crate::error::CoreError;
 use crate::names::StageName;
 use crate::table::EmbeddingDims;
@@ -27,10 +28,28 @@ pub struct RunSettings {
     /// Name buckets: the partitions of everything after merge-names. At least 1.
     #[serde(default = "default_buckets")]
     pub buckets: u32,
+    /// Whether each part and record is on the disk before the run goes on (`fsync`), so that a power cut loses the tasks at work
+    /// and nothing else. `false` leaves it to the system: a kill then still loses nothing, a power cut may. In no task's key.
+    #[serde(default = "default_sync")]
+    pub sync: bool,
 }
 
 fn default_buckets() -> u32 {
     64
+}
+
+fn default_sync() -> bool {
+    true
+}
+
+impl RunSettings {
+    /// What the writes of the run's store outlive.
+    pub fn durability(&self) -> Durability {
+        match self.sync {
+            true => Durability::PowerCut,
+            false => Durability::Kill,
+        }
+    }
 }
 
 /// `[source]`: where the captions are, and what their columns are called.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, KeyHasher};
 use crate::error::CoreError;
 use crate::part::Part;
-use crate::store::Store;
+use crate::store::{Created, Store};
 use crate::table::TableId;
 
 /// Names a list, in a task or a record.
@@ -58,13 +58,17 @@ impl PartList {
         &self.parts
     }
 
-    /// Writes the list unless it is there.
+    /// Writes the list unless it is there, whole: its name says what it must hold.
     ///
     /// # Errors
     /// Store errors.
     pub fn store(&self, store: &Store) -> Result<(), CoreError> {
-        let path = path(&self.reference);
-        store.create(&path, encode(&self.parts)).map(drop)
+        let (path, bytes) = (path(&self.reference), encode(&self.parts));
+        // Also where it is there this puts its name on the disk: who wrote it may have died before that.
+        match store.create(&path, bytes.clone())? {
+            Created::Lost if store.get(&path)? != bytes => store.put(&path, bytes),
+            Created::Won | Created::Lost => Ok(()),
+        }
     }
 
     /// Writes the list unless it is there as it should be: one that was damaged is written again. Whether it wrote.
@@ -165,6 +169,9 @@ mod tests {
         assert!(matches!(refused, Err(CoreError::Damaged { .. })));
         assert!(list.restore(&store)? && !list.restore(&store)?);
         assert_eq!(PartList::read(&store, list.reference())?, list);
+        store.put(&path(list.reference()), "[]")?;
+        list.store(&store)?;
+        assert_eq!(PartList::read(&store, list.reference())?, list, "mended");
         Ok(())
     }
 

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::spec::{Progress, RuntimeEnvironment};
+use crate::spec::{Progress, RowCare, RuntimeEnvironment};
 
 /// Version of the protocol, in the hello.
 ///
-/// 1: a task's `surroundings`. 2: its `runtime_environment`.
-pub const PROTOCOL: u32 = 2;
+/// 1: a task's `surroundings`. 2: its `runtime_environment`. 3: its `rows`, `at_row` and `panic`.
+pub const PROTOCOL: u32 = 3;
 
 /// Longest line in bytes.
 pub const MAX_LINE: usize = 1 << 20;
@@ -38,6 +38,9 @@ pub enum ToWorker {
         /// What the result does not depend on.
         #[serde(default, alias = "surroundings")]
         runtime_environment: RuntimeEnvironment,
+        /// How it treats its rows.
+        #[serde(default)]
+        rows: RowCare,
     },
     /// Stop working on it.
     Cancel {
@@ -63,6 +66,8 @@ pub enum FailureKind {
     Memory,
     /// Asked to stop.
     Cancelled,
+    /// A panic: it may be one row's.
+    Panic,
     /// A broken contract: a defect.
     Internal,
 }
@@ -91,6 +96,14 @@ pub enum FromWorker {
         /// How far it is.
         #[serde(flatten)]
         progress: Progress,
+    },
+    /// The task looks at a row, or at none any more: before each row that is looked at by itself ([`RowCare`]), so that the
+    /// coordinator knows what a worker died of.
+    AtRow {
+        /// The assignment.
+        id: u64,
+        /// Id of the row.
+        row: Option<u64>,
     },
     /// A line for the log.
     Log {

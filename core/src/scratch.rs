@@ -1,4 +1,5 @@
-//! Files that a task needs while it runs: parts as they are written, sorted runs that do not fit in memory.
+//! Files that a task needs while it runs: parts as they are written, sorted runs that do not fit in memory, objects of the
+//! store before they have their names.
 //!
 //! They lie in `cache/scratch` of the run's folder, on the disk of its tables, so that a finished part is moved and not
 //! copied. Who makes one deletes it; what a kill leaves behind is deleted when the next run begins.
@@ -25,11 +26,9 @@ impl ScratchFile {
     /// # Errors
     /// [`CoreError::Io`]: a full or read-only disk.
     pub fn create(store: &Store) -> Result<(Self, File), CoreError> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let folder = store.local_path(SCRATCH);
         std::fs::create_dir_all(&folder).map_err(|e| CoreError::from_io(&folder, e))?;
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!("{}-{number}", std::process::id()));
+        let path = folder.join(unused_name());
         let file = File::options()
             .create(true)
             .truncate(true)
@@ -51,6 +50,13 @@ impl Drop for ScratchFile {
         // Gone where it became a part.
         drop(std::fs::remove_file(&self.path));
     }
+}
+
+/// A name that this process has given to no scratch file yet.
+pub(crate) fn unused_name() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{number}", std::process::id())
 }
 
 /// Deletes what killed tasks left behind. Only for who holds the run's lock.

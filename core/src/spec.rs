@@ -35,6 +35,18 @@ pub struct RuntimeEnvironment {
     pub workers: usize,
 }
 
+/// How a task treats its rows. In no key: a row that no worker can digest is dropped, with its reason, in one record or
+/// another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCare {
+    /// Whether rows are looked at one by one, and told of before: two workers have died of the task.
+    #[serde(default)]
+    pub one_by_one: bool,
+    /// Rows that are left out, with how they ended their workers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poison: Vec<(u64, String)>,
+}
+
 /// A task, written as an object `queue/KEY.json` so that its input list never has to fit in a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskSpec {

@@ -1,4 +1,9 @@
-//! Where parts and records live: a local folder behind the `object_store` crate, called without async.
+//! Where parts and records live: a local folder, read through the `object_store` crate, without async, and written by
+//! [`crate::disk`], so that an object that is there is whole and on the disk.
+//!
+//! A write passes these fail points, each named with the folder that it writes to (`named.ledger`): `begun`, `staged` (the bytes
+//! have a scratch name), `synced` (they are on the disk, but for parts, which wait for their record), `named` (readers find
+//! them), `ended` (the name is on the disk too); a deletion passes `delete` and `deleted`.
 //!
 //! Layout below the root (the run's `--output`):
 //!
@@ -28,9 +33,10 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Runtime;
 
+use crate::disk::{Disk, Durability, LocalDisk, Writer};
 use crate::error::CoreError;
 
 pub use listing::is_inside;
@@ -40,6 +46,7 @@ pub use listing::is_inside;
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     runtime: Arc<Runtime>,
+    writer: Arc<Writer>,
     root: PathBuf,
 }
 
@@ -58,6 +65,11 @@ impl Store {
     /// # Errors
     /// [`CoreError::Io`] where the folder cannot be made.
     pub fn local(root: &Path) -> Result<Self, CoreError> {
+        Self::on_disk(root, Arc::new(LocalDisk))
+    }
+
+    /// As [`Store::local`], with writes through `disk`.
+    pub(crate) fn on_disk(root: &Path, disk: Arc<dyn Disk>) -> Result<Self, CoreError> {
         std::fs::create_dir_all(root).map_err(|e| CoreError::from_io(root, e))?;
         let root = root
             .canonicalize()
@@ -71,8 +83,15 @@ impl Store {
         Ok(Self {
             objects: Arc::new(objects),
             runtime: Arc::new(runtime),
+            writer: Arc::new(Writer::new(root.clone(), disk, Durability::PowerCut)),
             root,
         })
+    }
+
+    /// The same store, whose writes outlive what `[run] sync` of the manifest says. A new store's outlive a power cut.
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.writer = Arc::new(self.writer.with_durability(durability));
+        self
     }
 
     /// The local folder.
@@ -89,11 +108,9 @@ impl Store {
     /// Writes an object; readers see all of it or nothing.
     ///
     /// # Errors
-    /// [`CoreError::Store`]: full or read-only disk, no permission.
+    /// [`CoreError::Io`]: full or read-only disk, no permission.
     pub fn put(&self, path: &str, bytes: impl Into<Bytes>) -> Result<(), CoreError> {
-        let payload = PutPayload::from_bytes(bytes.into());
-        self.run(path, self.objects.put(&ObjectPath::from(path), payload))
-            .map(drop)
+        self.writer.put(&plain(path), &bytes.into())
     }
 
     /// Writes an object unless these very bytes are there already, so that publishing twice touches nothing. Returns
@@ -116,19 +133,7 @@ impl Store {
     /// # Errors
     /// As [`Store::put`].
     pub fn create(&self, path: &str, bytes: impl Into<Bytes>) -> Result<Created, CoreError> {
-        let options = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
-        };
-        let object = ObjectPath::from(path);
-        let put = self
-            .objects
-            .put_opts(&object, PutPayload::from_bytes(bytes.into()), options);
-        match self.runtime.block_on(put) {
-            Ok(_) => Ok(Created::Won),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Lost),
-            Err(source) => Err(CoreError::store(path, source)),
-        }
+        self.writer.create(&plain(path), &bytes.into())
     }
 
     /// An object's bytes.
@@ -183,10 +188,15 @@ impl Store {
     /// # Errors
     /// [`CoreError::Io`]: a full or read-only disk, no permission.
     pub fn adopt(&self, file: &Path, path: &str) -> Result<(), CoreError> {
-        let target = self.local_path(path);
-        let folder = target.parent().unwrap_or(&self.root);
-        std::fs::create_dir_all(folder).map_err(|e| CoreError::from_io(folder, e))?;
-        std::fs::rename(file, &target).map_err(|e| CoreError::from_io(&target, e))
+        self.writer.adopt(file, &plain(path))
+    }
+
+    /// Gives an object a second name, in the place of what has it: it is published without a copy.
+    ///
+    /// # Errors
+    /// [`CoreError::Io`]: no such object, a file system without links.
+    pub fn link(&self, from: &str, to: &str) -> Result<(), CoreError> {
+        self.writer.link(&plain(from), &plain(to))
     }
 
     /// Whether an object is there.
@@ -207,15 +217,9 @@ impl Store {
     /// Deletes an object; that none is there is no error.
     ///
     /// # Errors
-    /// [`CoreError::Store`].
+    /// [`CoreError::Io`].
     pub fn delete(&self, path: &str) -> Result<(), CoreError> {
-        match self
-            .runtime
-            .block_on(self.objects.delete(&ObjectPath::from(path)))
-        {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(CoreError::store(path, source)),
-        }
+        self.writer.delete(&plain(path))
     }
 
     /// All objects below `prefix`, sorted.
@@ -242,6 +246,11 @@ impl Store {
             .block_on(work)
             .map_err(|source| CoreError::store(path, source))
     }
+}
+
+/// `path` as `object_store` would read it again: no segment of it leads out of the store.
+fn plain(path: &str) -> String {
+    ObjectPath::from(path).to_string()
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! A running task: reads its input parts, writes its output parts, balances its rows, commits.
 
 mod reading;
+mod rows;
 mod writing;
+
+pub use rows::{Poison, Rows, panic_text};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,14 +23,18 @@ use crate::part::Part;
 use crate::part_list::{ListRef, PartList};
 use crate::partition::Partition;
 use crate::resources::Resources;
-use crate::spec::{Again, Progress, RuntimeEnvironment, TaskSpec};
+use crate::spec::{Again, Progress, RowCare, RuntimeEnvironment, TaskSpec};
 use crate::store::Store;
 use crate::table::{EmbeddingDims, TableId};
 
 /// Receives a task's progress. Called often: an implementation decides what to pass on.
-pub trait ProgressReporter: Send {
+pub trait ProgressReporter: Send + Sync {
     /// The task has got this far.
     fn progress(&self, progress: Progress);
+
+    /// The task looks at the row of this id, or at none any more. Told only where rows are looked at one by one
+    /// ([`RowCare`]).
+    fn at_row(&self, _row: Option<u64>) {}
 }
 
 /// Ignores progress.
@@ -50,6 +57,8 @@ pub struct WorkerContext {
     pub runtime_environment: RuntimeEnvironment,
     /// Set when the run is asked to stop.
     pub cancelled: Arc<AtomicBool>,
+    /// How the task treats its rows after it killed workers.
+    pub rows: RowCare,
 }
 
 /// A running task. Handed to a step's `run`; committed by the caller.
@@ -57,7 +66,8 @@ pub struct Task {
     spec: TaskSpec,
     attempt: String,
     context: WorkerContext,
-    reporter: Box<dyn ProgressReporter>,
+    reporter: Arc<dyn ProgressReporter>,
+    rows: Rows,
     lists: Vec<Arc<PartList>>,
     outputs: Vec<Part>,
     dropped: DroppedRows,
@@ -88,7 +98,9 @@ impl Task {
         };
         let lists = spec.lists.iter().map(load).collect::<Result<_, _>>()?;
         let (outputs, dropped, failed_drop, balances, metrics) = Default::default();
+        let reporter: Arc<dyn ProgressReporter> = reporter.into();
         Ok(Self {
+            rows: Rows::new(&spec.step, &context.rows, reporter.clone()),
             spec,
             attempt,
             context,
@@ -141,6 +153,12 @@ impl Task {
         self.spec.again = Some(again);
     }
 
+    /// For tests: its record says that it read `list` too.
+    #[cfg(test)]
+    pub(crate) fn read_also(&mut self, list: ListRef) {
+        self.spec.lists.push(list);
+    }
+
     /// What the result does not depend on: host map, threads.
     pub fn runtime_environment(&self) -> &RuntimeEnvironment {
         &self.context.runtime_environment
@@ -154,6 +172,16 @@ impl Task {
     /// Set when the run is asked to stop: for work that cannot report progress meanwhile.
     pub fn cancelled(&self) -> Arc<AtomicBool> {
         self.context.cancelled.clone()
+    }
+
+    /// Through which a stage looks at rows that may be more than it can digest.
+    pub fn rows(&self) -> Rows {
+        self.rows.clone()
+    }
+
+    /// Drops a row that cannot be digested, as [`Task::drop_row`].
+    pub fn drop_poison(&mut self, unit: Unit, id: u64, name_id: Option<NameId>, poison: Poison) {
+        self.drop_row(unit, id, name_id, DropReason::Poison, Some(poison.detail));
     }
 
     /// Drops a row: `id` of a caption, name or image, under `name_id` where it was filed under one; `detail` is a code,
@@ -349,6 +377,11 @@ impl Task {
 fn whole_seconds(time: SystemTime) -> SystemTime {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}
+
+/// `time` as RFC 3339 in whole seconds, for what people read.
+pub fn time_text(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// This machine's name, for records and hellos.

@@ -12,7 +12,7 @@ use crate::manifest::Manifest;
 use crate::part::{self, Part};
 use crate::partition::Partition;
 use crate::resources::Resources;
-use crate::spec::{Again, RuntimeEnvironment, TaskSpec};
+use crate::spec::{Again, RowCare, RuntimeEnvironment, TaskSpec};
 use crate::step::Step;
 use crate::store::Store;
 use crate::table::Row;
@@ -135,6 +135,7 @@ impl StepHarness {
             resources: self.resources.clone(),
             runtime_environment: self.runtime_environment.clone(),
             cancelled: Arc::new(AtomicBool::new(false)),
+            rows: RowCare::default(),
         };
         Ok(Task::new(
             spec,

@@ -10,7 +10,7 @@ use clap::Args;
 use laioncele_core::CoreError;
 use laioncele_core::protocol::FailureKind;
 use laioncele_core::resources::Resources;
-use laioncele_core::spec::RuntimeEnvironment;
+use laioncele_core::spec::{RowCare, RuntimeEnvironment};
 use laioncele_core::store::Store;
 use laioncele_core::task::{NullReporter, WorkerContext};
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -87,12 +87,14 @@ fn run_one(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         workers: 1,
     };
+    let store = Store::local(&paths.output)?;
     let context = WorkerContext {
+        store: store.with_durability(manifest.run.durability()),
         manifest: Arc::new(manifest),
-        store: Store::local(&paths.output)?,
         resources: Arc::new(Resources::default()),
         runtime_environment,
         cancelled: Arc::new(AtomicBool::new(false)),
+        rows: RowCare::default(),
     };
     let attempt = format!("alone-{:x}", std::process::id());
     let name = format!("{} {}", spec.step, spec.partition);
@@ -118,7 +120,7 @@ fn failed(name: &str, failure: &TaskFailure) -> Failure {
     let exit = match failure.kind {
         FailureKind::Environment => Exit::Environment,
         FailureKind::Cancelled => Exit::Interrupted,
-        FailureKind::Internal => Exit::Defect,
+        FailureKind::Internal | FailureKind::Panic => Exit::Defect,
         FailureKind::Data | FailureKind::Memory => Exit::TasksFailed,
     };
     Failure::new(exit, format!("{name}: {}", failure.text))

@@ -10,6 +10,7 @@ mod pool;
 mod queue;
 mod signals;
 mod step_run;
+mod suspects;
 pub(crate) mod wire_log;
 pub(crate) mod worker;
 

@@ -8,9 +8,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use laioncele_core::protocol::FailureKind;
+use laioncele_core::spec::RowCare;
+
+use super::suspects::{Suspects, Verdict};
 
 /// Crashes (or cut links) after which a task is given up.
 pub(super) const MAX_ATTEMPTS: u32 = 3;
+/// Crashes after which a task's rows are looked at one by one.
+const ATTEMPTS_AT_ALL_ROWS: u32 = 2;
 /// Times that a task may run out of memory before it is given up.
 const MAX_OUT_OF_MEMORY: u32 = 2;
 
@@ -46,6 +51,8 @@ pub(super) struct FailedTask {
 pub(super) enum AfterFailure {
     /// The task goes back into the queue.
     Retry,
+    /// The task goes back into the queue without this row, of which its workers died.
+    LeaveOut(u64),
     /// The task is given up, the others go on.
     GivenUp,
     /// No more tasks are assigned: the environment is wrong.
@@ -61,6 +68,7 @@ pub(super) struct Queue {
     held: BTreeMap<WorkerId, VecDeque<Assignment>>,
     attempts: BTreeMap<TaskIndex, u32>,
     out_of_memory: BTreeMap<TaskIndex, u32>,
+    suspects: Suspects,
     failed: Vec<FailedTask>,
     /// Tasks that a worker runs at once.
     at_once: usize,
@@ -150,7 +158,7 @@ impl Queue {
         let task = assignment.task;
         match kind {
             FailureKind::Cancelled if self.stopped => AfterFailure::Cancelled,
-            FailureKind::Cancelled => self.crashed(task, &text),
+            FailureKind::Cancelled | FailureKind::Panic => self.crashed(task, &text),
             FailureKind::Memory => {
                 let count = self.out_of_memory.entry(task).or_default();
                 *count += 1;
@@ -171,24 +179,38 @@ impl Queue {
     }
 
     /// `worker` is gone. Each of its running tasks costs one attempt; what was queued behind them has
-    /// not begun and costs none. Returns the running tasks, and what follows for each.
+    /// not begun and costs none. `at_row` is the row that an assignment was at, where it said so; `how` the worker ended,
+    /// `text` the same for the user. Returns the running tasks, and what follows for each.
     pub(super) fn lost(
         &mut self,
         worker: WorkerId,
-        reason: &str,
+        how: &str,
+        text: &str,
+        at_row: impl Fn(u64) -> Option<u64>,
     ) -> Vec<(TaskIndex, AfterFailure)> {
         let mut held = self.held.remove(&worker).unwrap_or_default();
         let queued = held.split_off(self.at_once.min(held.len()));
         for queued in queued.into_iter().rev() {
             self.pending.push_front(queued.task);
         }
-        let text = format!("its worker {reason}");
+        let text = format!("its worker {text}");
         let mut lost = Vec::with_capacity(held.len());
         for running in held.into_iter().rev() {
-            lost.push((running.task, self.crashed(running.task, &text)));
+            let after = match at_row(running.id) {
+                Some(row) => self.died_at(running.task, row, how, &text),
+                None => self.crashed(running.task, &text),
+            };
+            lost.push((running.task, after));
         }
         lost.reverse();
         lost
+    }
+
+    /// How the next attempt at `task` treats its rows.
+    pub(super) fn care(&self, task: TaskIndex) -> RowCare {
+        let attempts = self.attempts.get(&task).copied().unwrap_or(0);
+        let one_by_one = attempts >= ATTEMPTS_AT_ALL_ROWS;
+        self.suspects.care(task, one_by_one)
     }
 
     /// Assigns no more tasks.
@@ -235,6 +257,26 @@ impl Queue {
         }
         self.pending.push_front(task);
         AfterFailure::Retry
+    }
+
+    fn died_at(&mut self, task: TaskIndex, row: u64, how: &str, text: &str) -> AfterFailure {
+        if self.stopped {
+            return AfterFailure::Cancelled;
+        }
+        let after = match self.suspects.died_at(task, row, how) {
+            Verdict::NotSure => AfterFailure::Retry,
+            Verdict::Poison => {
+                // All rows at once again, until another worker dies.
+                self.attempts.insert(task, ATTEMPTS_AT_ALL_ROWS - 1);
+                AfterFailure::LeaveOut(row)
+            }
+            Verdict::TooMany => {
+                let text = format!("{text}, at too many different rows to be a matter of rows");
+                return self.give_up(task, FailureKind::Internal, text);
+            }
+        };
+        self.pending.push_front(task);
+        after
     }
 
     fn give_up(&mut self, task: TaskIndex, kind: FailureKind, text: String) -> AfterFailure {

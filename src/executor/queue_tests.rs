@@ -8,6 +8,10 @@ fn ids(queue: &mut Queue, worker: WorkerId, workers: usize) -> Vec<(u64, TaskInd
         .collect()
 }
 
+fn lose(queue: &mut Queue, worker: WorkerId, at: Option<u64>) -> Vec<(TaskIndex, AfterFailure)> {
+    queue.lost(worker, "was killed", "was killed (its log: x)", |_| at)
+}
+
 #[test]
 fn one_task_is_queued_behind_the_running_one_while_there_is_plenty() {
     let mut queue = Queue::new(5, 1, 10);
@@ -36,7 +40,7 @@ fn a_task_may_cost_three_workers_and_what_waited_behind_it_costs_nothing() {
         } else {
             AfterFailure::GivenUp
         };
-        assert_eq!(queue.lost(worker, "was killed"), [(0, after)]);
+        assert_eq!(lose(&mut queue, worker, None), [(0, after)]);
     }
     let rest = ids(&mut queue, 4, 1);
     assert_eq!(rest.iter().map(|(_, t)| *t).collect::<Vec<_>>(), [1, 2]);
@@ -119,11 +123,11 @@ fn a_lost_worker_costs_each_of_its_tasks_an_attempt_and_they_are_tried_again_alo
     let mut queue = Queue::new(5, 3, 1);
     assert_eq!(tasks(&mut queue, 1), [0, 1, 2]);
     let retried = [0, 1, 2].map(|task| (task, AfterFailure::Retry));
-    assert_eq!(queue.lost(1, "was killed"), retried);
+    assert_eq!(lose(&mut queue, 1, None), retried);
     // The first of them kills its workers; the others lose nothing by it.
     for (worker, after) in [(2, AfterFailure::Retry), (3, AfterFailure::GivenUp)] {
         assert_eq!(tasks(&mut queue, worker), [0]);
-        assert_eq!(queue.lost(worker, "was killed"), [(0, after)]);
+        assert_eq!(lose(&mut queue, worker, None), [(0, after)]);
     }
     for (task, id) in [(1, 6), (2, 7)] {
         assert_eq!(tasks(&mut queue, 4), [task]);
@@ -144,4 +148,42 @@ fn a_task_that_is_tried_again_waits_until_its_worker_has_nothing_else() {
     assert_eq!(tasks(&mut queue, 1), [0]);
     queue.finished(1, 3);
     assert_eq!(tasks(&mut queue, 1), [2, 3]);
+}
+
+#[test]
+fn rows_are_looked_at_one_by_one_after_two_crashes_and_the_deadly_one_is_left_out() {
+    let mut queue = Queue::new(1, 1, 1);
+    let mut die = |worker, at| {
+        assert_eq!(tasks(&mut queue, worker), [0]);
+        let after = lose(&mut queue, worker, at)[0].1;
+        (after, queue.care(0))
+    };
+    let (after, care) = die(1, None);
+    assert!(after == AfterFailure::Retry && !care.one_by_one);
+    let (after, care) = die(2, None);
+    assert!(after == AfterFailure::Retry && care.one_by_one);
+    let (after, care) = die(3, Some(70));
+    assert!(after == AfterFailure::Retry && care.one_by_one && care.poison.is_empty());
+    let (after, care) = die(4, Some(70));
+    assert!(after == AfterFailure::LeaveOut(70) && !care.one_by_one);
+    assert_eq!(care.poison, [(70, "was killed".to_owned())]);
+    // Another row is found in the same way, and a task that dies of no row is given up.
+    let (after, care) = die(5, None);
+    assert!(after == AfterFailure::Retry && care.one_by_one && care.poison.len() == 1);
+    let (after, _) = die(6, None);
+    assert_eq!(after, AfterFailure::GivenUp);
+}
+
+#[test]
+fn a_panic_is_tried_again_as_a_crash_is() {
+    let mut queue = Queue::new(1, 1, 1);
+    for after in [
+        AfterFailure::Retry,
+        AfterFailure::Retry,
+        AfterFailure::GivenUp,
+    ] {
+        let next = queue.next_for(1, 1).expect("a task");
+        let text = "panicked: so".to_owned();
+        assert_eq!(queue.failed(1, next.id, FailureKind::Panic, text), after);
+    }
 }

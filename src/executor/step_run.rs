@@ -105,6 +105,7 @@ impl Executor {
             records: Vec::new(),
             progress: StepProgress::new(tasks.len()),
             running: BTreeMap::new(),
+            at_row: BTreeMap::new(),
             runtime_environment: RuntimeEnvironment {
                 host_map,
                 threads,
@@ -199,13 +200,19 @@ impl Executor {
         let bytes = serde_json::to_vec(spec)
             .map_err(|e| Failure::new(Exit::Defect, format!("task {path}: {e}")))?;
         self.store.put(&path, bytes)?;
+        let rows = step.queue.care(assignment.task);
+        let mut runtime_environment = step.runtime_environment.clone();
+        if rows.one_by_one {
+            runtime_environment.threads = 1;
+        }
         let message = ToWorker::Task {
             id: assignment.id,
             spec: path,
             attempt: format!("{}-{}", self.options.run_name, assignment.id),
             manifest: self.options.manifest.clone(),
             output: self.options.output.clone(),
-            runtime_environment: step.runtime_environment.clone(),
+            runtime_environment,
+            rows,
         };
         self.pool.send(worker, &message);
         Ok(())
@@ -233,6 +240,8 @@ impl Executor {
     ) -> Result<(), Failure> {
         match message {
             FromWorker::Progress { id, progress } => step.note_progress(worker, id, progress),
+            FromWorker::AtRow { id, row: Some(row) } => drop(step.at_row.insert(id, row)),
+            FromWorker::AtRow { id, row: None } => drop(step.at_row.remove(&id)),
             FromWorker::Log { level, text } => wire_log::relay(worker, &level, &text),
             FromWorker::Done { id, .. } => {
                 self.failed_starts = 0;
@@ -291,6 +300,7 @@ impl Executor {
         let Some((reason, greeted)) = self.pool.remove(worker, reason) else {
             return Ok(());
         };
+        let at_row = step.at_row.clone();
         let held: Vec<_> = step.queue.held().filter(|(w, _)| *w == worker).collect();
         for (_, assignment) in held {
             if !self.collect_record(step, worker, assignment.id)? {
@@ -305,9 +315,10 @@ impl Executor {
                 return Err(no_workers(&text));
             }
         }
-        let reason = format!("{reason} (its log: {})", log.display());
-        for (task, after) in step.queue.lost(worker, &reason) {
-            warn_of(&step.tasks[task], after, &format!("its worker {reason}"));
+        let text = format!("{reason} (its log: {})", log.display());
+        let at = |id| at_row.get(&id).copied();
+        for (task, after) in step.queue.lost(worker, &reason, &text, at) {
+            warn_of(&step.tasks[task], after, &format!("its worker {text}"));
         }
         Ok(())
     }
@@ -334,6 +345,9 @@ fn warn_of(spec: &TaskSpec, after: AfterFailure, text: &str) {
     let (step, partition) = (&spec.step, &spec.partition);
     match after {
         AfterFailure::Retry => tracing::warn!("{step} {partition}: {text}; retrying"),
+        AfterFailure::LeaveOut(row) => tracing::warn!(
+            "{step} {partition}: {text}, as another at the same row; row {row} is dropped as poison"
+        ),
         AfterFailure::GivenUp => tracing::error!("{step} {partition}: {text}"),
         AfterFailure::Stop => {
             tracing::error!("{step} {partition}: {text}; no more tasks are started");
@@ -353,6 +367,8 @@ struct StepRun<'a> {
     records: Vec<Record>,
     progress: StepProgress,
     running: BTreeMap<u64, Running>,
+    /// The rows that assignments are at, of those whose rows are looked at one by one.
+    at_row: BTreeMap<u64, u64>,
     runtime_environment: RuntimeEnvironment,
     workers: usize,
 }
@@ -399,6 +415,7 @@ impl StepRun<'_> {
 
     fn task_ended(&mut self, id: u64, done: bool) {
         self.running.remove(&id);
+        self.at_row.remove(&id);
         self.progress.fraction = self.running.values().map(|r| r.fraction).sum();
         self.progress.tasks_done += usize::from(done);
     }

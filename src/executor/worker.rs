@@ -3,7 +3,6 @@
 //!
 //! A second thread listens, so that pings and cancels are handled while a task runs.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,13 +12,14 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use laioncele_core::disk::Durability;
 use laioncele_core::error::Context;
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, ToWorker};
 use laioncele_core::resources::Resources;
-use laioncele_core::spec::{Progress, RuntimeEnvironment, TaskSpec};
+use laioncele_core::spec::{Progress, RowCare, RuntimeEnvironment, TaskSpec};
 use laioncele_core::store::Store;
-use laioncele_core::task::{ProgressReporter, WorkerContext, host_name};
+use laioncele_core::task::{ProgressReporter, WorkerContext, host_name, panic_text};
 use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task};
 
 use super::lines;
@@ -56,6 +56,7 @@ struct TaskRequest {
     manifest: PathBuf,
     output: PathBuf,
     runtime_environment: RuntimeEnvironment,
+    rows: RowCare,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -205,6 +206,7 @@ fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSend
                 manifest,
                 output,
                 runtime_environment,
+                rows,
             } => {
                 // A flag without another holder belongs to a finished assignment.
                 cancels.retain(|_, flag| Arc::strong_count(flag) > 1);
@@ -217,6 +219,7 @@ fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSend
                     manifest,
                     output,
                     runtime_environment,
+                    rows,
                     cancelled,
                 };
                 if requests.send(request).is_err() {
@@ -279,7 +282,8 @@ impl WorkerState {
         steps: &[Box<dyn Step>],
         running: &Running,
     ) -> Result<ReadyTask, TaskFailure> {
-        let store = self.store(&request.output)?;
+        let manifest = self.manifest(&request.manifest)?;
+        let store = self.store(&request.output, manifest.run.durability())?;
         let spec = read_spec(&request.spec, &store.get(&request.spec)?)?;
         let step = steps.iter().find(|s| s.spec().name == spec.step);
         self.at_once = step.map_or(1, |step| step.tasks_at_once().max(1));
@@ -291,11 +295,12 @@ impl WorkerState {
         }
         running.wait_for_fewer_than(self.at_once as u64);
         let context = WorkerContext {
-            manifest: self.manifest(&request.manifest)?,
+            manifest,
             store,
             resources: self.resources.clone(),
             runtime_environment: request.runtime_environment.clone(),
             cancelled: request.cancelled.clone(),
+            rows: request.rows.clone(),
         };
         Ok(ReadyTask { spec, context })
     }
@@ -311,11 +316,11 @@ impl WorkerState {
         }
     }
 
-    fn store(&mut self, output: &Path) -> Result<Store, CoreError> {
+    fn store(&mut self, output: &Path, durability: Durability) -> Result<Store, CoreError> {
         match &self.store {
             Some((folder, store)) if folder == output => Ok(store.clone()),
             _ => {
-                let store = Store::local(output)?;
+                let store = Store::local(output)?.with_durability(durability);
                 self.store = Some((output.to_owned(), store.clone()));
                 Ok(store)
             }
@@ -358,15 +363,9 @@ pub(crate) fn perform(
         Ok(result) => result.and_then(|()| task.commit()).map_err(Into::into),
         Err(panic) => {
             let text = format!("panicked: {}", panic_text(&*panic));
-            Err(TaskFailure::new(FailureKind::Internal, &text))
+            Err(TaskFailure::new(FailureKind::Panic, &text))
         }
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".to_owned())
 }
 
 /// The class of a failure, for the coordinator.
@@ -415,5 +414,10 @@ impl ProgressReporter for ThrottledProgress {
                 progress,
             });
         }
+    }
+
+    fn at_row(&self, row: Option<u64>) {
+        let id = self.id;
+        self.sender.send(&FromWorker::AtRow { id, row });
     }
 }

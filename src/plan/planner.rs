@@ -348,8 +348,10 @@ struct TableState {
 impl TableState {
     fn add<'a>(&mut self, parts: impl Iterator<Item = &'a Part>) {
         for part in parts {
-            let partition = self.partitions.entry(part.partition.clone());
-            partition.or_default().push(part.clone());
+            let parts = self.partitions.entry(part.partition.clone());
+            // Most partitions have one part, and a list grows to four at once.
+            let parts = parts.or_insert_with(|| Vec::with_capacity(1));
+            parts.push(part.clone());
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::Task;
 use crate::cache::Cache;
 use crate::digest::Digest;
-use crate::error::{CoreError, StageError};
+use crate::error::{CoreError, StageError, chain};
 use crate::part::{self, Part};
 use crate::part_writer::PartWriter;
 use crate::partition::Partition;
@@ -133,12 +133,14 @@ impl Task {
         Ok(self.context.store.put(&self.checkpoint_path(name), bytes)?)
     }
 
-    /// Deletes what was left under `name`.
-    ///
-    /// # Errors
-    /// Store errors.
-    pub fn clear_checkpoint(&self, name: &str) -> Result<(), StageError> {
-        Ok(self.context.store.delete(&self.checkpoint_path(name))?)
+    /// Deletes what was left under `name`, once the record is there: a kill before that costs no work.
+    pub fn clear_checkpoint(&mut self, name: &str) {
+        let (store, path) = (self.context.store.clone(), self.checkpoint_path(name));
+        self.after_commit(move || {
+            if let Err(error) = store.delete(&path) {
+                tracing::warn!("{path} is not needed any more and stays: {}", chain(&error));
+            }
+        });
     }
 
     fn checkpoint_path(&self, name: &str) -> String {

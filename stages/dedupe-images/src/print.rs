@@ -50,17 +50,23 @@ impl Step for FingerprintPhotos {
         let pool = pool.map_err(StageError::environment)?;
         let parts: Vec<_> = task.inputs(TableId::Photos).cloned().collect();
         let (total, mut done) = (task.rows_in(TableId::Photos), 0);
+        let rows = task.rows();
         let mut prints = Vec::new();
         for part in &parts {
             for batch in task.stream::<Photo>(part)?.columns(Found::COLUMNS) {
                 let found = Found::of(task, &batch?)?;
                 for block in found.chunks(AT_ONCE) {
-                    let hashed = block.par_iter().with_max_len(1).map(|f| f.print(&settings));
+                    let print = |f: &Found| rows.look(f.image_id.0, || f.print(&settings));
+                    let hashed = block.par_iter().with_max_len(1).map(print);
                     let hashed: Vec<_> = pool.install(|| hashed.collect());
                     for (found, print) in block.iter().zip(hashed) {
                         match print {
-                            Ok(print) => prints.push(print),
-                            Err(error) => found.drop_from(task, &error),
+                            Ok(Ok(print)) => prints.push(print),
+                            Ok(Err(error)) => found.drop_from(task, &error),
+                            Err(poison) => {
+                                let (id, name) = (found.image_id.0, Some(found.name_id));
+                                task.drop_poison(Unit::Image, id, name, poison);
+                            }
                         }
                     }
                     done += block.len() as u64;

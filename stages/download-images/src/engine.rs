@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use laioncele_core::table::Candidate;
-use laioncele_core::{ImageId, StageError, Task, Unit};
+use laioncele_core::{DropReason, ImageId, StageError, Task, Unit};
 use laioncele_download::{Engine, Item, Outcome, check};
+use laioncele_web::Failure;
 
 use crate::candidates::candidates;
 use crate::known::Images;
@@ -74,12 +75,12 @@ pub(crate) fn ask(
         }
     };
     let cancelled = task.cancelled();
-    engine.download(
-        items,
-        move |_, bytes| check(bytes, &rules),
-        sink,
-        &cancelled,
-    );
+    let looks = task.rows();
+    let process = move |item: &Item, bytes| {
+        let checked = looks.look(item.id, || check(bytes, &rules));
+        checked.unwrap_or_else(|poison| Err(Failure::last(DropReason::Poison, poison.detail)))
+    };
+    engine.download(items, process, sink, &cancelled);
     match failed.or_else(|| damage.take()) {
         Some(error) => Err(error),
         None if cancelled.load(Ordering::Relaxed) => Err(StageError::Cancelled),
@@ -105,11 +106,15 @@ fn added(
 
 /// The engine that all tasks of this worker share.
 fn engine(task: &Task, settings: &Settings) -> Result<Arc<Engine>, StageError> {
-    task.resource("download engine", || {
-        let environment = task.runtime_environment();
-        let several = environment.workers > 1;
-        let shared = several.then(|| task.store().local_path(HOSTS));
-        let settings = settings.engine(environment.threads.max(1), shared);
-        Engine::new(settings, environment.host_map.clone())
-    })
+    let environment = task.runtime_environment();
+    // One whose rows are looked at one by one has an engine of one thread.
+    task.resource(
+        &format!("download engine of {} threads", environment.threads),
+        || {
+            let several = environment.workers > 1;
+            let shared = several.then(|| task.store().local_path(HOSTS));
+            let settings = settings.engine(environment.threads.max(1), shared);
+            Engine::new(settings, environment.host_map.clone())
+        },
+    )
 }

@@ -86,7 +86,7 @@ impl Step for EncodeNames {
 }
 
 /// Encodes the names, in any order. An empty bucket loads no model.
-fn encode(task: &Task, names: &[Name]) -> Result<Vec<NameEmbedding>, StageError> {
+fn encode(task: &mut Task, names: &[Name]) -> Result<Vec<NameEmbedding>, StageError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -98,10 +98,18 @@ fn encode(task: &Task, names: &[Name]) -> Result<Vec<NameEmbedding>, StageError>
         1
     };
     let (mut rows, total) = (Vec::with_capacity(names.len()), names.len() as u64);
-    let work = |name: &Name| encode_one(&encoders, name);
-    in_parallel(threads, names, work, |_, row| {
-        rows.push(row?);
-        task.progress(rows.len() as u64, total, Unit::Name)
+    let (looks, mut done) = (task.rows(), 0);
+    let work = |name: &Name| looks.look(name.name_id.0, || encode_one(&encoders, name));
+    in_parallel(threads, names, work, |at, row| {
+        match row {
+            Ok(row) => rows.push(row?),
+            Err(poison) => {
+                let id = names[at].name_id;
+                task.drop_poison(Unit::Name, id.0, Some(id), poison);
+            }
+        }
+        done += 1;
+        task.progress(done, total, Unit::Name)
     })?;
     Ok(rows)
 }

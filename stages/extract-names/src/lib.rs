@@ -99,6 +99,7 @@ impl Step for ExtractNames {
         let reader = Reader {
             engine: &**engine,
             filters: &filters,
+            rows: task.rows(),
         };
         let rows = shards.iter().filter_map(|(shard, _)| shard.rows()).sum();
         let mut output = Output::new(self, &filters);

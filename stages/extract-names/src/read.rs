@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use laioncele_core::table::Mention;
+use laioncele_core::task::{Poison, Rows};
 use laioncele_core::{DropReason, ImageId};
 use laioncele_ner::{EngineError, FindPersons};
 use laioncele_source::{SourceBatch, SourceRow};
@@ -28,10 +29,10 @@ pub(crate) struct Persons<'a> {
 }
 
 /// Reads captions: the filters and the NER engine.
-#[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
     pub(crate) engine: &'a dyn FindPersons,
     pub(crate) filters: &'a Settings,
+    pub(crate) rows: Rows,
 }
 
 impl Reader<'_> {
@@ -47,12 +48,47 @@ impl Reader<'_> {
     }
 
     fn chunk<'b>(&self, rows: &[SourceRow<'b>]) -> Result<Vec<Caption<'b>>, EngineError> {
-        let filtered: Vec<_> = rows.iter().map(|row| filter(row, self.filters)).collect();
-        let texts: Vec<&str> = filtered.iter().flatten().map(|r| r.caption).collect();
-        let mut spans = self.engine.persons(&texts)?.into_iter();
+        let digestible = |row: Readable<'b>| match self.rows.poison(row.caption_id.0) {
+            Some(poison) => Err(dropped(&row, poison)),
+            None => Ok(row),
+        };
+        let filtered = rows.iter().map(|row| filter(row, self.filters));
+        let filtered: Vec<_> = filtered.map(|row| row.and_then(digestible)).collect();
+        let readable = || filtered.iter().flatten();
+        let texts: Vec<&str> = readable().map(|r| r.caption).collect();
+        let ids = readable().map(|row| row.caption_id.0);
+        let together = match self.rows.one_by_one() {
+            true => None,
+            false => (self.rows.together(ids, || self.engine.persons(&texts))).ok(),
+        };
+        let Some(spans) = together else {
+            return filtered.into_iter().map(|row| self.one(row)).collect();
+        };
+        let mut spans = spans?.into_iter();
         let mut read = |row| persons(row, spans.next().unwrap_or_default());
         let captions = filtered.into_iter().map(|row| row.and_then(&mut read));
         Ok(captions.collect())
+    }
+
+    /// One caption by itself: after a panic in several, or where they kill workers.
+    fn one<'b>(&self, row: Result<Readable<'b>, DroppedRow>) -> Result<Caption<'b>, EngineError> {
+        let row = match row {
+            Ok(row) => row,
+            Err(dropped) => return Ok(Err(dropped)),
+        };
+        let read = || self.engine.persons(&[row.caption]);
+        match self.rows.look(row.caption_id.0, read) {
+            Ok(spans) => Ok(persons(row, spans?.pop().unwrap_or_default())),
+            Err(poison) => Ok(Err(dropped(&row, poison))),
+        }
+    }
+}
+
+fn dropped(row: &Readable<'_>, poison: Poison) -> DroppedRow {
+    DroppedRow {
+        caption_id: row.caption_id,
+        reason: DropReason::Poison,
+        detail: Some(poison.detail),
     }
 }
 

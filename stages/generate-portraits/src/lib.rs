@@ -16,6 +16,7 @@ use std::sync::Arc;
 use laioncele_core::ModelFiles;
 use laioncele_core::key::KeyParts;
 use laioncele_core::table::{NameEmbedding, Portrait, PortraitPair};
+use laioncele_core::task::{Poison, Rows};
 use laioncele_core::{
     CoreError, DropReason, Manifest, NameId, Partitioning, Reads, StageError, StageName, Step,
     StepSpec, TableId, Task, Unit,
@@ -99,8 +100,19 @@ struct Output {
 
 impl Output {
     /// Takes the outcomes of some names, in their order.
-    fn add(&mut self, task: &mut Task, outcomes: Vec<(NameId, Outcome)>) -> Result<(), StageError> {
+    fn add(
+        &mut self,
+        task: &mut Task,
+        outcomes: Vec<(NameId, Result<Outcome, Poison>)>,
+    ) -> Result<(), StageError> {
         for (name_id, outcome) in outcomes {
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(poison) => {
+                    task.drop_poison(Unit::Name, name_id.0, Some(name_id), poison);
+                    continue;
+                }
+            };
             match outcome {
                 Outcome::Generated {
                     portraits,
@@ -172,15 +184,43 @@ fn generate_all(
         earlier: HashMap::new(),
     };
     let (mut done, total) = (0, names.len() as u64);
+    let looks = task.rows();
     for block in names.chunks(NAMES_AT_ONCE) {
         generator.earlier = earlier.read(task, block);
         let progress = |finished| task.progress(done + finished as u64, total, Unit::Name);
-        let outcomes = generator.generate(block, progress)?;
+        let outcomes = look_at(&generator, &looks, block, progress)?;
         done += block.len() as u64;
         let names = block.iter().map(|name| name.name_id);
         output.add(task, names.zip(outcomes).collect())?;
     }
     Ok(())
+}
+
+/// The outcomes of a block's names, together, or one by one where one of them cannot be digested.
+fn look_at(
+    generator: &PortraitGenerator<'_>,
+    looks: &Rows,
+    block: &[NameEmbedding],
+    progress: impl Fn(usize) -> Result<(), StageError>,
+) -> Result<Vec<Result<Outcome, Poison>>, StageError> {
+    let ids = || block.iter().map(|name| name.name_id.0);
+    if !looks.one_by_one() && !ids().any(|id| looks.poison(id).is_some()) {
+        let together = looks.together(ids(), || generator.generate(block, &progress));
+        if let Ok(outcomes) = together {
+            return Ok(outcomes?.into_iter().map(Ok).collect());
+        }
+    }
+    let one = |(at, name): (usize, &NameEmbedding)| {
+        let name_alone = std::slice::from_ref(name);
+        let generate = || generator.generate(name_alone, |_| progress(at));
+        match looks.look(name.name_id.0, generate) {
+            Ok(outcome) => Ok(outcome?.into_iter().map(Ok).collect()),
+            Err(poison) => Ok(vec![Err(poison)]),
+        }
+    };
+    let all = block.iter().enumerate().map(one);
+    let all: Vec<Vec<_>> = all.collect::<Result<_, StageError>>()?;
+    Ok(all.into_iter().flatten().collect())
 }
 
 /// What the portraits of each name are generated with.

@@ -227,6 +227,7 @@ fn run_step(folder: &Path, name: &str) -> Result<(), Failure> {
             ..RuntimeEnvironment::default()
         },
         cancelled: Arc::new(AtomicBool::new(false)),
+        rows: laioncele_core::spec::RowCare::default(),
     };
     drop(parts.extract_if(.., |part| {
         !step.spec().reads.iter().any(|r| r.table == part.table)

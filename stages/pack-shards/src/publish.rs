@@ -3,7 +3,6 @@
 //! the same, nothing is touched.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use laioncele_core::ledger::Record;
 use laioncele_core::store::Store;
@@ -174,26 +173,8 @@ fn is_linked(store: &Store, shard: &Shard) -> bool {
 /// Links the part under its published name; copies it where the file system has no links.
 fn link_part(store: &Store, shard: &Shard) -> Result<(), CoreError> {
     let target = shard.path();
-    if link(&store.local_path(&shard.part), &store.local_path(&target)).is_ok() {
+    if store.link(&shard.part, &target).is_ok() {
         return Ok(());
     }
     store.put(&target, store.get(&shard.part)?)
-}
-
-fn link(from: &Path, to: &Path) -> std::io::Result<()> {
-    let folder = to.parent().unwrap_or(Path::new(""));
-    std::fs::create_dir_all(folder)?;
-    let fresh = to.with_extension("new");
-    remove_if_there(&fresh)?;
-    std::fs::hard_link(from, &fresh)?;
-    std::fs::rename(&fresh, to)?;
-    // Renaming one link of a file to another leaves both.
-    remove_if_there(&fresh)
-}
-
-fn remove_if_there(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -11,6 +11,7 @@ use laioncele_core::error::Context;
 use laioncele_core::key::KeyParts;
 use laioncele_core::ledger::Record;
 use laioncele_core::table::{FeatureVector, Identity, Photo, PhotoFeature};
+use laioncele_core::task::{Poison, Rows};
 use laioncele_core::{
     CoreError, Digest, ImageId, Manifest, NameId, Part, Partitioning, Reads, StageError, StageName,
     Step, StepSpec, TableId, Task, Unit,
@@ -65,19 +66,20 @@ impl Step for PhotoFeatures {
         let boxes = face_boxes(task, &parts)?;
         let mut rows = earlier(task, crop, &boxes)?;
         task.metric("photos_reused", rows.len() as f64);
+        let mut poisoned = 0;
         if rows.len() < boxes.len() {
-            encode_missing(task, crop, &boxes, &mut rows)?;
+            poisoned = encode_missing(task, crop, &boxes, &mut rows)?;
         }
         let mut rows: Vec<PhotoFeature> = rows.into_values().collect();
         rows.sort_by_key(|row| (row.name_id, row.image_id));
-        let found = boxes.len() as u64;
-        if rows.len() as u64 != found {
+        let (found, encoded) = (boxes.len(), rows.len());
+        if encoded + poisoned != found {
             return Err(StageError::data(format!(
                 "`identities` has {found} photos, but `photos` holds only {} of them",
-                rows.len()
+                encoded + poisoned
             )));
         }
-        task.balance(Unit::Image, found, found);
+        task.balance(Unit::Image, found as u64, encoded as u64);
         task.write(rows)
     }
 }
@@ -151,56 +153,92 @@ fn made_alike(a: &KeyParts, b: &KeyParts) -> bool {
         && photos(a) == photos(b)
 }
 
-/// Encodes the photos that have no features yet part by part, so that one part's images are in memory.
+/// Encodes the photos that have no features yet part by part, so that one part's images are in memory. Returns how many
+/// cannot be digested.
 fn encode_missing(
-    task: &Task,
+    task: &mut Task,
     crop: Crop,
     boxes: &FaceBoxes,
     rows: &mut HashMap<Key, PhotoFeature>,
-) -> Result<(), StageError> {
+) -> Result<usize, StageError> {
     let section = ImageEncoderSection::from_manifest(task.manifest())?;
     let encoders = ModelLoader::of_task(task).image_encoders(&section)?;
     let pool = thread_pool(task)?;
-    let total = boxes.len() as u64;
-    for part in task.inputs(TableId::Photos) {
-        let mut photos: Vec<Photo> = task.read_part(part)?;
+    let (total, mut poisoned) = (boxes.len() as u64, 0);
+    let (looks, parts) = (task.rows(), task.inputs(TableId::Photos).cloned());
+    for part in parts.collect::<Vec<_>>() {
+        let mut photos: Vec<Photo> = task.read_part(&part)?;
         photos.retain(|photo| {
             let key = (photo.name_id, photo.image_id);
             boxes.contains_key(&key) && !rows.contains_key(&key)
         });
         for photos in photos.chunks(PHOTOS_AT_ONCE) {
-            let features = pool.install(|| encode(&encoders, crop, photos, boxes))?;
+            let features = pool.install(|| encode(&encoders, crop, photos, boxes, &looks))?;
             for (photo, features) in photos.iter().zip(features) {
-                let row = PhotoFeature {
-                    name_id: photo.name_id,
-                    image_id: photo.image_id,
-                    features: FeatureVector(features),
+                let (name_id, image_id) = (photo.name_id, photo.image_id);
+                let features = match features {
+                    Ok(features) => FeatureVector(features),
+                    Err(poison) => {
+                        poisoned += 1;
+                        task.drop_poison(Unit::Image, image_id.0, Some(name_id), poison);
+                        continue;
+                    }
                 };
-                rows.insert((photo.name_id, photo.image_id), row);
+                let row = PhotoFeature {
+                    name_id,
+                    image_id,
+                    features,
+                };
+                rows.insert((name_id, image_id), row);
             }
-            task.progress(rows.len() as u64, total, Unit::Image)?;
+            task.progress((rows.len() + poisoned) as u64, total, Unit::Image)?;
         }
     }
-    Ok(())
+    Ok(poisoned)
 }
 
-/// The features of some photos: on the processor one photo a thread, on a GPU in batches.
+/// The features of some photos: on the processor one photo a thread, on a GPU in batches, of photos that all decode.
 fn encode(
     encoders: &ImageEncoders,
     crop: Crop,
     photos: &[Photo],
     boxes: &FaceBoxes,
-) -> Result<Vec<Vec<f32>>, StageError> {
+    looks: &Rows,
+) -> Result<Vec<Result<Vec<f32>, Poison>>, StageError> {
     let seen = |photo: &Photo| {
         let face_box = boxes.get(&(photo.name_id, photo.image_id));
         visible(crop, photo, face_box.copied().unwrap_or_default())
     };
-    if encoders.batch() == 1 {
-        let one = |photo| Ok(encoders.feature(&seen(photo)?).map_err(ModelError::from)?);
-        return photos.par_iter().map(one).collect();
+    if encoders.batch() == 1 || looks.one_by_one() {
+        let feature =
+            |photo: &Photo| Ok(encoders.feature(&seen(photo)?).map_err(ModelError::from)?);
+        let one = |photo: &Photo| looks.look(photo.image_id.0, || feature(photo));
+        return photos.par_iter().map(|p| one(p).transposed()).collect();
     }
-    let images: Vec<RgbImage> = photos.par_iter().map(seen).collect::<Result<_, _>>()?;
-    Ok(encoders.features(&images).map_err(ModelError::from)?)
+    let one = |photo: &Photo| looks.look(photo.image_id.0, || seen(photo));
+    let decoded = photos.par_iter().map(|p| one(p).transposed());
+    let decoded: Vec<Result<RgbImage, Poison>> = decoded.collect::<Result<_, StageError>>()?;
+    let images: Vec<RgbImage> = decoded.iter().flatten().cloned().collect();
+    let mut features = encoders
+        .features(&images)
+        .map_err(ModelError::from)?
+        .into_iter();
+    let of = |image: Result<_, _>| image.map(|_| features.next().unwrap_or_default());
+    Ok(decoded.into_iter().map(of).collect())
+}
+
+/// What a look at a row gives, with the failures of the whole task outside.
+trait Transposed<T> {
+    fn transposed(self) -> Result<Result<T, Poison>, StageError>;
+}
+
+impl<T> Transposed<T> for Result<Result<T, StageError>, Poison> {
+    fn transposed(self) -> Result<Result<T, Poison>, StageError> {
+        match self {
+            Ok(row) => row.map(Ok),
+            Err(poison) => Ok(Err(poison)),
+        }
+    }
 }
 
 /// What the encoders see of a photo.

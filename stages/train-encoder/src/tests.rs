@@ -198,6 +198,7 @@ fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
         resources: Arc::default(),
         runtime_environment: harness.runtime_environment.clone(),
         cancelled: cancelled.clone(),
+        rows: laioncele_core::spec::RowCare::default(),
     };
     let report = StopAfter {
         left: std::sync::Mutex::new(steps),

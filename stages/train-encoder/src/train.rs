@@ -82,7 +82,8 @@ impl Step for TrainEncoder {
             "csv",
             curve::csv(&state.curve).into_bytes(),
         )?;
-        task.clear_checkpoint(CHECKPOINT)
+        task.clear_checkpoint(CHECKPOINT);
+        Ok(())
     }
 
     fn publish(&self, store: &Store, _: &Manifest, records: &[Record]) -> Result<(), CoreError> {

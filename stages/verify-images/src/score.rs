@@ -94,32 +94,40 @@ fn wanted(
 
 /// Scores the wanted photos part by part, so that one part's images are in memory.
 fn score_all(
-    task: &Task,
+    task: &mut Task,
     known: &HashMap<NameId, FaceVectors>,
     mut wanted: BTreeSet<Key>,
 ) -> Result<Vec<PhotoFace>, StageError> {
     let nets = ModelLoader::of_task(task).face_nets(&faces(task.manifest())?.files)?;
     let pool = thread_pool(task)?;
-    let (total, mut rows) = (wanted.len() as u64, Vec::new());
-    for part in task.inputs(TableId::Photos) {
-        let mut photos: Vec<Photo> = task.read_part(part)?;
+    let (total, mut done, mut scored) = (wanted.len() as u64, 0, Vec::new());
+    let (rows, parts) = (task.rows(), task.inputs(TableId::Photos).cloned());
+    for part in parts.collect::<Vec<_>>() {
+        let mut photos: Vec<Photo> = task.read_part(&part)?;
         photos.retain(|photo| wanted.remove(&(photo.name_id, photo.image_id)));
         for block in photos.chunks(PHOTOS_AT_ONCE) {
-            let look = |photo| score(&nets, photo, known);
+            let look = |photo: &Photo| rows.look(photo.image_id.0, || score(&nets, photo, known));
             // One photo at a time: some take ten times as long as others.
             let photos = block.par_iter().with_max_len(1);
-            let scored: Vec<_> = pool.install(|| photos.map(look).collect());
-            for row in scored {
-                rows.extend(row?);
+            let looked: Vec<_> = pool.install(|| photos.map(look).collect());
+            for (photo, row) in block.iter().zip(looked) {
+                match row {
+                    Ok(row) => scored.extend(row?),
+                    Err(poison) => {
+                        let (id, name) = (photo.image_id.0, Some(photo.name_id));
+                        task.drop_poison(Unit::Image, id, name, poison);
+                    }
+                }
             }
-            task.progress(rows.len() as u64, total, Unit::Image)?;
+            done += block.len() as u64;
+            task.progress(done, total, Unit::Image)?;
         }
     }
     match wanted.first() {
         Some((name_id, image_id)) => Err(StageError::data(format!(
             "name {name_id} has the unique photo {image_id}, but `photos` does not hold it"
         ))),
-        None => Ok(rows),
+        None => Ok(scored),
     }
 }
 

@@ -59,22 +59,30 @@ fn faces(manifest: &Manifest) -> Result<FaceSection, CoreError> {
 }
 
 /// Scores the portraits part by part, so that one part's images are in memory.
-fn score_all(task: &Task, total: u64) -> Result<Vec<PortraitFace>, StageError> {
+fn score_all(task: &mut Task, total: u64) -> Result<Vec<PortraitFace>, StageError> {
     let nets = ModelLoader::of_task(task).face_nets(&faces(task.manifest())?.files)?;
     let pool = thread_pool(task)?;
-    let mut rows = Vec::new();
-    for part in task.inputs(TableId::Portraits) {
-        let portraits: Vec<Portrait> = task.read_part(part)?;
+    let (mut scored, mut done) = (Vec::new(), 0);
+    let (rows, parts) = (task.rows(), task.inputs(TableId::Portraits).cloned());
+    for part in parts.collect::<Vec<_>>() {
+        let portraits: Vec<Portrait> = task.read_part(&part)?;
         for block in portraits.chunks(PORTRAITS_AT_ONCE) {
-            let look = |portrait| score(&nets, portrait);
-            let scored: Vec<_> = pool.install(|| block.par_iter().map(look).collect());
-            for row in scored {
-                rows.push(row?);
+            let look = |p: &Portrait| rows.look(p.name_id.0, || score(&nets, p));
+            let looked: Vec<_> = pool.install(|| block.par_iter().map(look).collect());
+            for (portrait, row) in block.iter().zip(looked) {
+                match row {
+                    Ok(row) => scored.push(row?),
+                    Err(poison) => {
+                        let name = portrait.name_id;
+                        task.drop_poison(Unit::Portrait, name.0, Some(name), poison);
+                    }
+                }
             }
-            task.progress(rows.len() as u64, total, Unit::Portrait)?;
+            done += block.len() as u64;
+            task.progress(done, total, Unit::Portrait)?;
         }
     }
-    Ok(rows)
+    Ok(scored)
 }
 
 fn score(nets: &FaceNets, portrait: &Portrait) -> Result<PortraitFace, StageError> {
