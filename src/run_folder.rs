@@ -7,7 +7,7 @@
 
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::{Path, PathBuf, absolute};
@@ -140,7 +140,7 @@ pub(crate) fn record(store: &Store, manifest: &Manifest) -> Result<PathBuf, Core
 /// What `now` says otherwise than `before`, one text a setting.
 pub(crate) fn changes(before: &Manifest, now: &Manifest) -> Vec<String> {
     let (before, now) = (before.flattened(), now.flattened());
-    let names: BTreeMap<&String, ()> = before.keys().chain(now.keys()).map(|n| (n, ())).collect();
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let change = |name: &&String| match (before.get(*name), now.get(*name)) {
         (Some(from), Some(to)) if from == to => None,
         (Some(from), Some(to)) => Some(format!(
@@ -151,7 +151,7 @@ pub(crate) fn changes(before: &Manifest, now: &Manifest) -> Vec<String> {
         (None, Some(to)) => Some(format!("{name} = {} is new", setting_text(to))),
         (_, None) => Some(format!("{name} is gone")),
     };
-    names.keys().filter_map(change).collect()
+    names.iter().filter_map(change).collect()
 }
 
 /// [`changes`] as one text; none without any.

@@ -12,12 +12,23 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::CoreError;
 use crate::fail_point;
-use crate::scratch;
-use crate::store::Created;
+
+/// Where scratch files lie, below the run's folder.
+pub const SCRATCH: &str = "cache/scratch";
+
+/// What a put-if-absent found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// Nothing was there; ours is now.
+    Won,
+    /// Something was there already and stays.
+    Lost,
+}
 
 /// What the store's writes outlive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,9 +240,9 @@ impl Writer {
 
     /// Makes a scratch file by `make`, under a name that is free.
     fn unused(&self, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
-        let folder = self.root.join(scratch::SCRATCH);
+        let folder = self.root.join(SCRATCH);
         loop {
-            let staged = folder.join(scratch::unused_name());
+            let staged = folder.join(unused_name());
             match make(&staged) {
                 Ok(()) => return Ok(staged),
                 // Of a process of the same number, on another machine or before this one.
@@ -363,6 +374,13 @@ fn at_once(jobs: Vec<Job<'_>>) -> io::Result<()> {
         });
         joined.fold(own, io::Result::and)
     })
+}
+
+/// A name that this process has given to no scratch file yet.
+pub(crate) fn unused_name() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{number}", std::process::id())
 }
 
 #[cfg(test)]

@@ -6,13 +6,11 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use crate::disk::SCRATCH;
+use crate::disk::unused_name;
 use crate::error::CoreError;
 use crate::store::Store;
-
-/// Where scratch files lie, below the run's folder.
-pub const SCRATCH: &str = "cache/scratch";
 
 /// A file that is deleted with this value.
 #[derive(Debug)]
@@ -50,13 +48,6 @@ impl Drop for ScratchFile {
         // Gone where it became a part.
         drop(std::fs::remove_file(&self.path));
     }
-}
-
-/// A name that this process has given to no scratch file yet.
-pub(crate) fn unused_name() -> String {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("{}-{number}", std::process::id())
 }
 
 /// Deletes what killed tasks left behind. Only for who holds the run's lock.

@@ -36,6 +36,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Runtime;
 
+pub use crate::disk::Created;
 use crate::disk::{Disk, Durability, LocalDisk, Writer};
 use crate::error::CoreError;
 
@@ -48,15 +49,6 @@ pub struct Store {
     runtime: Arc<Runtime>,
     writer: Arc<Writer>,
     root: PathBuf,
-}
-
-/// What a put-if-absent found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Created {
-    /// Nothing was there; ours is now.
-    Won,
-    /// Something was there already and stays.
-    Lost,
 }
 
 impl Store {

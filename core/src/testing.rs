@@ -96,6 +96,24 @@ impl StepHarness {
         task.commit().map(|(record, _)| record)
     }
 
+    /// What the key of a task of `step` is made of that reads `inputs`.
+    ///
+    /// # Errors
+    /// Settings of the wrong form.
+    pub fn key_parts(&self, step: &dyn Step, inputs: &[Part]) -> Result<KeyParts, StageError> {
+        let section = step.spec().stage.as_str().replace('-', "_");
+        let settings = step.settings(&self.manifest)?;
+        let settings = settings.as_object().into_iter().flatten();
+        let settings = settings.map(|(k, v)| (format!("{section}.{k}"), v.to_string()));
+        let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
+        Ok(KeyParts {
+            version: step.spec().version,
+            settings: settings.collect(),
+            models: BTreeMap::default(),
+            inputs: inputs.iter().map(digest).collect(),
+        })
+    }
+
     /// A task of `step` that has not begun.
     ///
     /// # Errors
@@ -106,18 +124,7 @@ impl StepHarness {
         partition: &Partition,
         inputs: Vec<Part>,
     ) -> Result<Task, StageError> {
-        let section = step.spec().stage.as_str().replace('-', "_");
-        let settings = step.settings(&self.manifest)?;
-        let settings = settings.as_object().into_iter().flatten();
-        let settings = settings.map(|(k, v)| (format!("{section}.{k}"), v.to_string()));
-        let settings = settings.collect();
-        let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
-        let key_parts = KeyParts {
-            version: step.spec().version,
-            settings,
-            models: BTreeMap::default(),
-            inputs: inputs.iter().map(digest).collect(),
-        };
+        let key_parts = self.key_parts(step, &inputs)?;
         let key = key_parts.key(step.spec().name, partition);
         let spec = TaskSpec {
             stage: step.spec().stage,

@@ -93,7 +93,9 @@ fn an_unusable_source_file_stops_the_run_before_any_work_as_doctor_says() {
 #[test]
 fn second_run_on_a_folder_is_refused() {
     let sandbox = Sandbox::with_manifest(FRAME);
-    sandbox.write("laioncele-output/lock", "4711\n");
+    let holder =
+        r#"{"host": "ghost", "process": 4711, "user": "anna", "since": "2026-11-30T08:00:00Z"}"#;
+    sandbox.write("laioncele-output/lock", holder);
     let lock = File::open(sandbox.join("laioncele-output/lock")).expect("a lock file");
     lock.lock().expect("free");
     insta::assert_snapshot!(sandbox.show(&RUN));

@@ -166,7 +166,7 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A record that is torn, empty or has a flipped byte is named, with what to do about it; done, the run ends as ever.
+/// A record that is torn, empty or has a flipped byte is named and set aside; its task runs again, and the run ends as ever.
 #[test]
 fn a_damaged_record_is_named_and_its_task_runs_again() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -180,11 +180,10 @@ fn a_damaged_record_is_named_and_its_task_runs_again() {
         fs::write(&records[0], damaged).expect("written");
         let ended = world.run("straight");
         let text = stderr(&ended);
-        assert_eq!(ended.status.code(), Some(3), "{text}");
+        assert!(ended.status.success(), "{text}");
         let name = records[0].file_name().expect("a name").to_string_lossy();
         assert!(text.contains(&*name), "{text}");
-        assert!(text.contains("delete this record"), "{text}");
-        fs::remove_file(&records[0]).expect("deleted");
+        assert!(text.contains("encode-names: 1 task\n"), "{text}");
         assert_ends_as(&world, "straight", &expected);
     }
 }

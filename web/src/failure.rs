@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use laioncele_core::DropReason;
 
-use crate::gate::Verdict;
-
 /// A failed try.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
@@ -26,6 +24,17 @@ pub enum Retry {
     AfterBackoff,
     /// It may, after the pause that the server asks for.
     After(Duration),
+}
+
+/// How a host behaved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It answered, whatever the status.
+    Answered,
+    /// It answered that it wants to be left alone for so long (429, 503 with Retry-After).
+    Busy(Duration),
+    /// It did not answer: no connection, no TLS, no head in time.
+    Silent,
 }
 
 impl Failure {

@@ -1,10 +1,8 @@
 //! Who decides when a host may be asked.
 
-use std::time::Duration;
-
 use futures::future::BoxFuture;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Verdict};
 
 /// Decides when a host may be asked: limits per host, rates, circuit breakers.
 pub trait Gate: Send + Sync {
@@ -19,17 +17,6 @@ pub trait Gate: Send + Sync {
 pub trait Pass: Send {
     /// Gives the leave back and tells how the host behaved.
     fn leave(self: Box<Self>, verdict: Verdict);
-}
-
-/// How a host behaved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It answered, whatever the status.
-    Answered,
-    /// It answered that it wants to be left alone for so long (429, 503 with Retry-After).
-    Busy(Duration),
-    /// It did not answer: no connection, no TLS, no head in time.
-    Silent,
 }
 
 /// Lets everybody in at once.

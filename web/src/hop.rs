@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::failure::Failure;
-use crate::gate::{Pass, Verdict};
+use crate::failure::{Failure, Verdict};
+use crate::gate::Pass;
 use crate::head::Head;
 use crate::retry_after::retry_after;
 use crate::target::Target;

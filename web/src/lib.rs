@@ -36,7 +36,7 @@ mod tdm;
 mod wishes;
 
 pub use client::{Body, Client, Try};
-pub use failure::{Failure, Retry};
-pub use gate::{Gate, Open, Pass, Verdict};
+pub use failure::{Failure, Retry, Verdict};
+pub use gate::{Gate, Open, Pass};
 pub use room::{Room, RoomShare};
 pub use settings::WebSettings;

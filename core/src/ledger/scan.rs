@@ -107,8 +107,8 @@ impl Record {
             return Some("its key is not that of its settings, models and inputs".to_owned());
         }
         let unbalanced = self.balances.iter().find(|balance| {
-            let dropped = balance.dropped.values().copied();
-            let left = dropped.fold(Some(balance.rows_out), |sum, rows| sum?.checked_add(rows));
+            let mut dropped = balance.dropped.values().copied();
+            let left = dropped.try_fold(balance.rows_out, |sum: u64, rows| sum.checked_add(rows));
             left != Some(balance.rows_in)
         });
         if let Some(balance) = unbalanced {

@@ -9,7 +9,7 @@ use image::{DynamicImage, RgbImage};
 use re_rav1d::dav1d::pixel::{MatrixCoefficients, YUVRange};
 use re_rav1d::dav1d::{Decoder, Picture, PixelLayout, PlanarImageComponent, Settings};
 
-use crate::decode::DecodeError;
+use crate::format::DecodeError;
 use crate::isobmff;
 
 /// Whether the file says by its brands that it is AVIF.

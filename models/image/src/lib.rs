@@ -21,6 +21,7 @@
 
 mod avif;
 mod decode;
+mod format;
 mod gif;
 mod gray;
 mod isobmff;
@@ -34,10 +35,8 @@ mod tiff;
 mod tiny;
 mod webp;
 
-pub use decode::{
-    DecodeError, Format, Header, Limits, Orientation, check, decode, header, memory_to_check,
-    quiet_panics, sniff,
-};
+pub use decode::{check, decode, header, memory_to_check, quiet_panics, sniff};
+pub use format::{DecodeError, Format, Header, Limits, Orientation};
 pub use gray::gray;
 pub use reduced::{Reduced, decode_reduced};
 pub use resample::{Filter, resample};

@@ -7,7 +7,8 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use jpeg_decoder::{Decoder, PixelFormat};
 use memchr::memchr_iter;
 
-use crate::decode::{DecodeError, Format, Limits, Orientation, admit, guarded, turn};
+use crate::decode::{admit, guarded, turn};
+use crate::format::{DecodeError, Format, Limits, Orientation};
 use crate::jpeg;
 
 /// An image that was decoded smaller than it is.

@@ -4,9 +4,8 @@ use fast_image_resize as fir;
 use image::{DynamicImage, RgbImage};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
-use crate::decode::{
-    DecodeError, Format, Limits, Orientation, admit, check, decode, guarded, header,
-};
+use crate::decode::{admit, check, decode, guarded, header};
+use crate::format::{DecodeError, Format, Limits, Orientation};
 use crate::jpeg::{self, Walked};
 use crate::reduced::{Reduced, decode_reduced, swaps_sides};
 

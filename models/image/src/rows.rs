@@ -13,7 +13,7 @@ use image::{ImageDecoder, ImageError};
 use tiff::decoder::Decoder;
 use tiff::tags::Tag;
 
-use crate::DecodeError;
+use crate::format::DecodeError;
 
 /// Decodes a PNG's first image and lets go of each row.
 ///

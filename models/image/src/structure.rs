@@ -1,7 +1,7 @@
 //! Whether a file ends before its structure does. Decoders make do with what they need of a file,
 //! some with half of it.
 
-use crate::decode::Format;
+use crate::format::Format;
 use crate::gif::{colours, sub_blocks};
 use crate::isobmff;
 use crate::tiff::Tiff;

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use image::metadata::Orientation as Turn;
 use image::{DynamicImage, GrayImage};
 
-use crate::decode::{DecodeError, Format, Limits, Orientation, admit, guarded, turn};
+use crate::decode::{admit, guarded, turn};
+use crate::format::{DecodeError, Format, Limits, Orientation};
 use crate::jpeg::{self, Means, Walked};
 use crate::resample::Filter;
 

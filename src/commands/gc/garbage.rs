@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use laioncele_core::Digest;
 use laioncele_core::ledger::{DAMAGED, Record};
 use laioncele_core::scratch::SCRATCH;
 use laioncele_core::store::Store;
+use laioncele_core::{Digest, ListRef};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -155,7 +155,7 @@ impl Garbage {
 
     fn lists(&mut self, store: &Store, kept: &[&Arc<Record>]) -> Result<(), Failure> {
         let lists = kept.iter().flat_map(|record| &record.lists);
-        let named: HashSet<String> = lists.map(|list| list.path()).collect();
+        let named: HashSet<String> = lists.map(ListRef::path).collect();
         self.add(store, "lists", Kind::List, |path| !named.contains(path))
     }
 

@@ -1,10 +1,11 @@
 //! Where the dataset came from: the ledger's records from its own back to the captions.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use laioncele_core::ledger::{Ledger, Record, RowBalance};
+use laioncele_core::numbers::setting_text;
 use laioncele_core::store::Store;
-use laioncele_core::{CoreError, Digest, KeyHasher, Part, PartList, Partition, TableId};
+use laioncele_core::{CoreError, Digest, KeyHasher, Manifest, Part, PartList, Partition, TableId};
 
 /// The metric of a task's record that counts its identities.
 pub(crate) const PEOPLE: &str = "people";
@@ -39,20 +40,43 @@ impl Inputs<'_> {
     }
 }
 
+/// Who made each part, as an index of `all`, which begins with the newest.
+fn makers(all: &[Record], settings: &BTreeMap<String, String>) -> HashMap<Content, usize> {
+    let says = |(name, json): (&String, &String)| {
+        settings
+            .get(name)
+            .is_some_and(|value| *value == setting_text(json))
+    };
+    let agrees = |index: usize| {
+        let said = &all[index].key_parts.settings;
+        said.iter().filter(|setting| says(*setting)).count()
+    };
+    let mut makers: HashMap<Content, usize> = HashMap::new();
+    for (index, record) in all.iter().enumerate() {
+        for part in &record.outputs {
+            let maker = makers.entry(content(part)).or_insert(index);
+            if *maker != index && agrees(index) > agrees(*maker) {
+                *maker = index;
+            }
+        }
+    }
+    makers
+}
+
 impl Lineage {
     /// All records upstream of `last`, and those themselves, in stage order. Of several records
-    /// that wrote the same part the newest counts.
+    /// that wrote the same part, by other settings, the one that says most of what `manifest` says
+    /// counts, then the newest.
     ///
     /// # Errors
     /// Ledger errors.
-    pub(crate) fn of(store: &Store, last: &[Record]) -> Result<Self, CoreError> {
+    pub(crate) fn of(
+        store: &Store,
+        manifest: &Manifest,
+        last: &[Record],
+    ) -> Result<Self, CoreError> {
         let all = Ledger::new(store.clone()).all()?;
-        let mut makers: HashMap<Content, usize> = HashMap::new();
-        for (index, record) in all.iter().enumerate() {
-            for part in &record.outputs {
-                makers.entry(content(part)).or_insert(index);
-            }
-        }
+        let makers = makers(&all, &manifest.flattened());
         let mut inputs = Inputs {
             store,
             read: HashSet::new(),

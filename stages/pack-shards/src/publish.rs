@@ -31,7 +31,7 @@ pub(crate) fn publish(
         store,
         manifest,
         settings: Settings::from_manifest(manifest)?,
-        lineage: Lineage::of(store, records)?,
+        lineage: Lineage::of(store, manifest, records)?,
         records,
         published: Index::load(store),
     };

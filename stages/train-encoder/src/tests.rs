@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use half::f16;
 use image::{ImageFormat, Rgb, RgbImage};
-use laioncele_core::key::KeyParts;
 use laioncele_core::ledger::Record;
 use laioncele_core::spec::{Progress, TaskSpec};
 use laioncele_core::table::{
@@ -165,21 +164,7 @@ impl ProgressReporter for StopAfter {
 /// Runs the step as the harness does, but stops it after `steps`.
 fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
     let (step, partition) = (train::TrainEncoder, Partition::Whole);
-    let settings = [(
-        "settings".to_owned(),
-        step.settings(&harness.manifest)
-            .expect("settings")
-            .to_string(),
-    )]
-    .into();
-    let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
-    let inputs_digests = inputs.iter().map(digest).collect();
-    let key_parts = KeyParts {
-        version: step.spec().version,
-        settings,
-        models: Default::default(),
-        inputs: inputs_digests,
-    };
+    let key_parts = harness.key_parts(&step, &inputs).expect("settings");
     let key = key_parts.key(step.spec().name, &partition);
     let spec = TaskSpec {
         stage: step.spec().stage,

@@ -9,7 +9,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::file::{Walked, walk};
-use crate::decode::DecodeError;
+use crate::format::DecodeError;
 
 type Decoder<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
 

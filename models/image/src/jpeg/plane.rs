@@ -106,9 +106,8 @@ impl Plane {
         }
         for (y, line) in lines.enumerate() {
             let mut sums = [128.0_f32; 8];
-            for v in 0..side {
-                let wave = transform.waves[v][y];
-                (0..8).for_each(|x| sums[x] += wave * half[v][x]);
+            for (wave, half) in transform.waves.iter().zip(&half) {
+                (0..8).for_each(|x| sums[x] += wave[y] * half[x]);
             }
             let pixels = sums.map(byte);
             line[..side].copy_from_slice(&pixels[..side]);
