@@ -24,6 +24,9 @@ pub(crate) use signals::watch as watch_signals;
 pub(crate) use step_run::{Executor, Options};
 pub(crate) use worker::MessageSender;
 
+/// A task, by its index in the step's list.
+type TaskIndex = usize;
+
 /// The results of a step's tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {

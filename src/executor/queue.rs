@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::RowCare;
 
+use super::TaskIndex;
 use super::suspects::{Suspects, Verdict};
 
 /// Crashes (or cut links) after which a task is given up.
@@ -21,9 +22,6 @@ const MAX_OUT_OF_MEMORY: u32 = 2;
 
 /// A worker, by number.
 pub(super) type WorkerId = usize;
-/// A task, by its index in the step's list.
-pub(super) type TaskIndex = usize;
-
 /// A task handed to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Assignment {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use laioncele_core::spec::RowCare;
 
-use super::queue::TaskIndex;
+use super::TaskIndex;
 
 /// Workers that die at a row until it is poison.
 const DEATHS: u32 = 2;
