@@ -76,7 +76,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// About how many bytes [`decode`] takes for such an image beside the file.
+    /// About how many bytes [`decode`](crate::decode()) takes for such an image beside the file.
     pub fn memory_to_decode(&self) -> u64 {
         self.pixels().saturating_mul(7)
     }
