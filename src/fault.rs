@@ -119,12 +119,12 @@ mod tests {
 
     #[test]
     fn orders_are_read() {
-        let order = "named.ledger+2=kill-run@/tmp/once".parse::<Order>();
+        let order = "named.ledger+2=kill-run@folder/once".parse::<Order>();
         let expected = Order {
             place: "named.ledger".to_owned(),
             passes: 2,
             fault: Fault::KillRun,
-            once: Some(PathBuf::from("/tmp/once")),
+            once: Some(PathBuf::from("folder/once")),
         };
         assert_eq!(order, Ok(expected));
         assert_eq!("row.a.7=abort".parse::<Order>().map(|o| o.passes), Ok(0));

@@ -1,6 +1,5 @@
 use laioncele_core::key::KeyParts;
-use laioncele_core::ledger::RECORD_FORMAT;
-use laioncele_core::{Part, Partition, StageName, TableId};
+use laioncele_core::{Part, Partition, StageName, TableId, testing};
 
 use super::*;
 
@@ -15,22 +14,14 @@ fn record(content: &str) -> Record {
         digest: Digest::of(content.as_bytes()),
     };
     Record {
-        format: RECORD_FORMAT,
-        stage: StageName::Evaluate,
-        step: "evaluate".to_owned(),
-        partition: Partition::Whole,
         key: Digest::of(format!("key of {content}").as_bytes()),
-        key_parts: KeyParts::default(),
-        attempt: "a".to_owned(),
-        inputs: Vec::new(),
-        lists: Vec::new(),
         outputs: vec![part],
-        balances: Vec::new(),
-        metrics: BTreeMap::new(),
-        started: std::time::UNIX_EPOCH,
-        seconds: 1.0,
-        host: String::new(),
-        program: String::new(),
+        ..testing::record(
+            "evaluate",
+            StageName::Evaluate,
+            Partition::Whole,
+            KeyParts::default(),
+        )
     }
 }
 

@@ -83,8 +83,7 @@ fn inputs(record: &Record, lists: &Lists) -> Option<BTreeMap<String, Digest>> {
 #[cfg(test)]
 mod tests {
     use laioncele_core::key::KeyParts;
-    use laioncele_core::ledger::RECORD_FORMAT;
-    use laioncele_core::{Partition, StageName, TableId};
+    use laioncele_core::{Partition, StageName, TableId, testing};
 
     use super::*;
 
@@ -105,23 +104,15 @@ mod tests {
             inputs: BTreeMap::from([(list.reference().table.to_string(), list.content())]),
             ..KeyParts::default()
         };
-        Record {
-            format: RECORD_FORMAT,
-            stage: StageName::MergeNames,
-            step: "count-images".to_owned(),
-            partition: Partition::Bucket(0),
-            key: key_parts.key("count-images", &Partition::Bucket(0)),
+        let record = testing::record(
+            "count-images",
+            StageName::MergeNames,
+            Partition::Bucket(0),
             key_parts,
-            attempt: "a".to_owned(),
-            inputs: Vec::new(),
+        );
+        Record {
             lists: vec![list.reference().clone()],
-            outputs: Vec::new(),
-            balances: Vec::new(),
-            metrics: BTreeMap::new(),
-            started: std::time::UNIX_EPOCH,
-            seconds: 1.0,
-            host: String::new(),
-            program: String::new(),
+            ..record
         }
     }
 

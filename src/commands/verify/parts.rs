@@ -118,8 +118,7 @@ mod tests {
 
     use laioncele_core::StageName;
     use laioncele_core::key::KeyParts;
-    use laioncele_core::ledger::RECORD_FORMAT;
-    use laioncele_core::testing::StepHarness;
+    use laioncele_core::testing::{self, StepHarness};
 
     use super::*;
 
@@ -139,24 +138,12 @@ mod tests {
             settings: BTreeMap::from([("run.buckets".to_owned(), "2".to_owned())]),
             ..KeyParts::default()
         };
-        Record {
-            format: RECORD_FORMAT,
-            stage: StageName::MergeNames,
-            step: "count-images".to_owned(),
-            partition: Partition::Bucket(0),
-            key: key_parts.key("count-images", &Partition::Bucket(0)),
+        testing::record(
+            "count-images",
+            StageName::MergeNames,
+            Partition::Bucket(0),
             key_parts,
-            attempt: "a".to_owned(),
-            inputs: Vec::new(),
-            lists: Vec::new(),
-            outputs: Vec::new(),
-            balances: Vec::new(),
-            metrics: BTreeMap::new(),
-            started: std::time::UNIX_EPOCH,
-            seconds: 1.0,
-            host: String::new(),
-            program: String::new(),
-        }
+        )
     }
 
     #[test]

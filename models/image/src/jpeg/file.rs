@@ -1,13 +1,14 @@
 //! A JPEG file from its first marker to its last, every block of it stepped over.
 
+mod stretch;
+
 use image::RgbImage;
 
 use super::bits::{Bits, unstuff};
-use super::frame::{Component, Frame, McuBlock, Means, Member, Scan};
+use super::frame::{Component, Frame, Means, Member, Scan};
 use super::huffman::{Huffman, Strides, Values};
-use super::plane::{Plane, Transform, image};
+use super::plane::{Plane, image};
 use super::scan::ScanHeader;
-use super::{progressive, sequential};
 
 /// Scans that a JPEG may have: each costs a pass over the whole image.
 const MAX_SCANS: usize = 100;
@@ -369,142 +370,6 @@ impl<'a> File<'a> {
         Ok(())
     }
 
-    /// The MCUs between two restart markers; what is left behind them.
-    fn stretch<'d>(
-        &mut self,
-        scan: &Scan,
-        bits: Bits<'d>,
-        mcus: std::ops::Range<usize>,
-        across: usize,
-    ) -> Result<Bits<'d>, Stop> {
-        match (scan.frame.is_progressive, scan.band[0], self.wanted) {
-            (false, _, Wanted::Proof) => skip_sequential(scan, bits, mcus),
-            (false, _, Wanted::Image(side @ 2..)) => {
-                self.stretch_pixels(scan, bits, mcus, &Transform::new(side))
-            }
-            (false, ..) | (true, 0, _) => self.stretch_dc(scan, bits, mcus, across),
-            (true, ..) => self.stretch_ac(scan, bits, mcus, across),
-        }
-    }
-
-    /// MCUs of which the DC coefficients are known afterwards.
-    fn stretch_dc<'d>(
-        &mut self,
-        scan: &Scan,
-        mut bits: Bits<'d>,
-        mcus: std::ops::Range<usize>,
-        across: usize,
-    ) -> Result<Bits<'d>, Stop> {
-        let blocks = scan.blocks_of_mcu();
-        let mut last = [0_i32; 4];
-        for mcu in mcus {
-            let place = [mcu / across, mcu % across];
-            for block in &blocks {
-                let member = block.member;
-                if scan.is_refinement {
-                    bits.fill();
-                    let refined = bits.peek(1) << scan.low;
-                    bits.skip(1);
-                    if let Some(value) = self.kept(scan, block, place) {
-                        *value |= refined as i32;
-                    }
-                    continue;
-                }
-                let difference = match scan.frame.is_progressive {
-                    true => sequential::dc_difference(&mut bits, member),
-                    false => sequential::block(&mut bits, member),
-                };
-                let difference = difference.ok_or_else(|| no_code(&bits))?;
-                let value = &mut last[member.index & 3];
-                *value = value.wrapping_add(difference);
-                let value = value.wrapping_shl(scan.low);
-                if let Some(kept) = self.kept(scan, block, place) {
-                    *kept = value;
-                }
-            }
-            if bits.is_beyond() {
-                return Err(CUT);
-            }
-        }
-        Ok(bits)
-    }
-
-    /// Where the DC coefficient of a block is kept.
-    #[inline(always)]
-    fn kept(&mut self, scan: &Scan, block: &McuBlock, mcu: [usize; 2]) -> Option<&mut i32> {
-        let index = block.member.index;
-        if !self.keeps_dc(index) {
-            return None;
-        }
-        let [row, column] = block.at(mcu);
-        let at = row * scan.frame.components[index].stride + column;
-        self.dc_values[index].get_mut(at)
-    }
-
-    /// MCUs of a sequential scan whose pixels are made.
-    fn stretch_pixels<'d>(
-        &mut self,
-        scan: &Scan,
-        mut bits: Bits<'d>,
-        mcus: std::ops::Range<usize>,
-        transform: &Transform,
-    ) -> Result<Bits<'d>, Stop> {
-        let blocks = scan.blocks_of_mcu();
-        let across = scan.mcus()[1];
-        let steps = |member: &Member| {
-            let component = &scan.frame.components[member.index];
-            let table = self.quantization.get(component.quantization);
-            transform.steps(&table.copied().flatten().unwrap_or([1; 64]))
-        };
-        let steps: Vec<[f32; 64]> = scan.members.iter().map(steps).collect();
-        let mut last = [0_i32; 4];
-        for mcu in mcus {
-            let place = [mcu / across, mcu % across];
-            for block in &blocks {
-                let (member, steps) = (block.member, &steps[block.number]);
-                let mut coefficients = [0.0; 64];
-                let read = sequential::values(&mut bits, member, steps, &mut coefficients);
-                let (difference, rows) = read.ok_or_else(|| no_code(&bits))?;
-                let value = &mut last[member.index & 3];
-                *value = value.wrapping_add(difference);
-                coefficients[0] = *value as f32 * steps[0];
-                let [row, column] = block.at(place);
-                self.planes[member.index & 3].put(row, column, transform, &coefficients, rows);
-            }
-            if bits.is_beyond() {
-                return Err(CUT);
-            }
-        }
-        Ok(bits)
-    }
-
-    fn stretch_ac<'d>(
-        &mut self,
-        scan: &Scan,
-        mut bits: Bits<'d>,
-        mcus: std::ops::Range<usize>,
-        across: usize,
-    ) -> Result<Bits<'d>, Stop> {
-        let member = scan.members.first().ok_or(Stop::Unusual)?;
-        let ac = member.ac.ok_or(NO_CODE)?;
-        let stride = scan.frame.components[member.index].stride;
-        let filled = &mut self.filled[member.index];
-        let mut run = 0;
-        for mcu in mcus {
-            let block = filled.get_mut(mcu / across * stride + mcu % across);
-            let block = block.ok_or(Stop::Unusual)?;
-            let stepped = match scan.is_refinement {
-                true => progressive::refine(&mut bits, ac, scan.band, &mut run, block),
-                false => progressive::first(&mut bits, ac, scan.band, &mut run, block),
-            };
-            stepped.ok_or_else(|| no_code(&bits))?;
-            if bits.is_beyond() {
-                return Err(CUT);
-            }
-        }
-        Ok(bits)
-    }
-
     fn means(&self) -> Option<Means> {
         let frame = self.frame.as_ref()?;
         let component = frame.components.first()?;
@@ -544,32 +409,5 @@ impl<'a> File<'a> {
             }
         }
         image(&frame, &self.planes, side)
-    }
-}
-
-/// The MCUs of a sequential scan, of which nothing is kept.
-fn skip_sequential<'d>(
-    scan: &Scan,
-    mut bits: Bits<'d>,
-    mcus: std::ops::Range<usize>,
-) -> Result<Bits<'d>, Stop> {
-    let blocks = scan.blocks_of_mcu();
-    for _ in mcus {
-        for block in &blocks {
-            sequential::block(&mut bits, block.member).ok_or_else(|| no_code(&bits))?;
-        }
-        if bits.is_beyond() {
-            return Err(CUT);
-        }
-    }
-    Ok(bits)
-}
-
-/// Behind the end there are codes that stand for nothing, too.
-#[cold]
-fn no_code(bits: &Bits) -> Stop {
-    match bits.is_beyond() {
-        true => CUT,
-        false => NO_CODE,
     }
 }
