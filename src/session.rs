@@ -65,12 +65,13 @@ impl Session {
     /// than the folder's run.
     pub(crate) fn open(paths: &RunPaths, last: StageName, access: Access) -> Result<Self, Failure> {
         let recorded = RunFile::read(&paths.output)?;
+        let was_run = recorded.is_some() || paths.output.join("ledger").is_dir();
+        if !was_run && matches!(access, Access::Existing | Access::Change) {
+            return Err(nothing_run(&paths.output));
+        }
         let manifest = manifest_of(paths, recorded.as_ref())?;
         let steps = registry::steps();
         let there = paths.output.is_dir();
-        if !there && matches!(access, Access::Existing | Access::Change) {
-            return Err(nothing_run(&paths.output));
-        }
         let creates = matches!(access, Access::Run { .. });
         let store = match there || creates {
             true => Some(Store::local(&paths.output)?.with_durability(manifest.run.durability())),

@@ -265,3 +265,25 @@ fn a_key_is_in_no_file_of_the_run() {
     assert!(all.iter().any(|file| file.ends_with("run.json")));
     assert_eq!(all.iter().find(in_file), None);
 }
+
+/// A folder in which nothing was run is not judged as one without faults, and nothing is written into it.
+#[test]
+fn an_empty_folder_is_no_run() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.join("empty")).expect("a folder");
+    for command in ["verify", "gc", "status"] {
+        let ended = sandbox.run(&[command, "--output", "empty"]);
+        assert_eq!(
+            ended.status.code(),
+            Some(3),
+            "{command}: {}",
+            stderr(&ended)
+        );
+        assert!(
+            stderr(&ended).contains("nothing has been run here"),
+            "{command}"
+        );
+    }
+    let left = fs::read_dir(sandbox.join("empty")).expect("a folder");
+    assert_eq!(left.count(), 0);
+}
