@@ -17,7 +17,8 @@ pub(crate) struct RunPaths {
     /// for a new folder manifests/mini.toml]
     #[arg(long, short, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
-    /// The folder for the run's tables, ledger and results
+    /// The folder for the run's tables, ledger and results, or a place in a bucket:
+    /// s3://BUCKET/PREFIX, gs://…, az://…, with keys and endpoint from the environment
     #[arg(long, short, value_name = "FOLDER", default_value = "laioncele-output")]
     pub output: PathBuf,
 }

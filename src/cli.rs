@@ -1,8 +1,10 @@
 //! The command line: commands, help, and exit codes.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use laioncele_core::store::place_scratch;
 
 use crate::args::Verbosity;
 use crate::commands;
@@ -42,6 +44,10 @@ Examples:
 struct Cli {
     #[command(flatten)]
     verbosity: Verbosity,
+    /// Where a run in a bucket keeps files while it works, on this machine [default: the system's
+    /// folder for temporary files]
+    #[arg(long, value_name = "FOLDER", global = true, display_order = 902)]
+    scratch: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -124,7 +130,15 @@ impl Command {
 
 /// Parses this process's arguments, runs the command, reports a failure.
 pub(crate) fn main() -> ExitCode {
-    let Cli { verbosity, command } = Cli::parse();
+    let Cli {
+        verbosity,
+        scratch,
+        command,
+    } = Cli::parse();
+    if let Some(folder) = scratch {
+        // Absolute, for workers; a folder that is gone is said where it is used.
+        place_scratch(std::path::absolute(&folder).unwrap_or(folder));
+    }
     if !command.logs_to_coordinator() {
         logging::to_stderr(&verbosity);
     }

@@ -93,7 +93,7 @@ fn classify(error: &CoreError) -> (Exit, Option<&'static str>) {
             Exit::Environment,
             Some("delete this record: its task runs again, and nothing else is lost"),
         ),
-        CoreError::Io { .. } | CoreError::Store { .. } => (
+        CoreError::Io { .. } | CoreError::Store { .. } | CoreError::Bucket { .. } => (
             Exit::Environment,
             Some("fix this and rerun the command; the run resumes"),
         ),

@@ -24,6 +24,8 @@ enum Fault {
     /// SIGABRT, as a native library may do.
     Abort,
     Panic,
+    /// Never goes on.
+    Hang,
     /// An error of the disk: full, read-only, broken.
     Full,
     ReadOnly,
@@ -57,6 +59,7 @@ impl FromStr for Order {
             "kill-run" => Fault::KillRun,
             "abort" => Fault::Abort,
             "panic" => Fault::Panic,
+            "hang" => Fault::Hang,
             "full" => Fault::Full,
             "read-only" => Fault::ReadOnly,
             "broken" => Fault::Broken,
@@ -106,6 +109,9 @@ fn commit(fault: Fault, driven: bool) -> io::Result<()> {
         }
         Fault::Abort => std::process::abort(),
         Fault::Panic => panic!("a fault was asked for"),
+        Fault::Hang => loop {
+            std::thread::park();
+        },
         Fault::Full => return Err(io::ErrorKind::StorageFull.into()),
         Fault::ReadOnly => return Err(io::ErrorKind::ReadOnlyFilesystem.into()),
         Fault::Broken => return Err(io::Error::other("input/output error")),

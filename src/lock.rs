@@ -1,4 +1,4 @@
-//! One run at a time on a folder: the file `lock` in it, which says who runs here.
+//! One run at a time on a folder: the file `lock` in it, which says who runs here. A run in a bucket has a [`lease`].
 //!
 //! Two things hold a run's place. A file lock, which the kernel releases however the run ends: on one machine, and on file
 //! systems whose locks reach other machines, it decides at once. And a lease for those whose locks do not: the holder writes
@@ -9,6 +9,8 @@
 //! A holder whose place was taken (its machine slept, its link was cut) sees it at its next renewal and ends at once. What it
 //! commits until then harms nothing: of two records of one task the first counts.
 
+mod lease;
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -18,11 +20,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use laioncele_core::CoreError;
+use laioncele_core::store::Store;
 use laioncele_core::task::{host_name, time_text};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Exit;
 use crate::output;
+
+use lease::Lease;
 
 /// How often a holder shows that it lives.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -31,8 +36,30 @@ const LEASE: Duration = Duration::from_mins(1);
 /// Longest text of a lock file that is read.
 const MAX_TEXT: u64 = 4096;
 
-/// A lock on a run folder, held until it is dropped or the process exits.
-pub(crate) struct Lock {
+/// A run's place, in a folder or a bucket, held until it is dropped or the process exits.
+pub(crate) struct Place {
+    _folder: Option<Lock>,
+    _bucket: Option<Lease>,
+}
+
+impl Place {
+    /// Takes the place of the run in `store`, which `output` names.
+    ///
+    /// # Errors
+    /// [`CoreError::Locked`] with the holder; what access to the folder or bucket says.
+    pub(crate) fn take(store: &Store, output: &Path) -> Result<Self, CoreError> {
+        let lease = store.bucket().map(|bucket| Lease::take(store, bucket));
+        let _bucket = lease.transpose()?;
+        let _folder = match &_bucket {
+            Some(_) => None,
+            None => Some(Lock::take(output)?),
+        };
+        Ok(Self { _folder, _bucket })
+    }
+}
+
+/// A lock on a run folder.
+struct Lock {
     file: File,
     renewal: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -52,7 +79,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`CoreError::Locked`] with the holder, or [`CoreError::Io`].
-    pub(crate) fn take(output: &Path) -> Result<Self, CoreError> {
+    fn take(output: &Path) -> Result<Self, CoreError> {
         Self::take_as(output, Holder::this_process(), RENEWAL, LEASE)
     }
 

@@ -1,5 +1,6 @@
 //! Progress of a step: a bar with rate and remaining time on a terminal, plain lines elsewhere.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,11 @@ impl StepProgress {
     /// Adds `new` units found in those done.
     pub(crate) fn add_found(&mut self, unit: Unit, new: u64) {
         add(&mut self.found, unit, new);
+    }
+
+    /// One task fewer is to be done.
+    pub(crate) fn spare(&mut self) {
+        self.tasks = self.tasks.saturating_sub(1);
     }
 
     /// The share that is done, from 0 to 1.
@@ -106,14 +112,14 @@ fn remaining(done: f64, elapsed: Duration) -> Option<Duration> {
     known.then(|| Duration::from_secs_f64(left.min(1e9)))
 }
 
-/// Shows the progress of a run.
+/// Shows the progress of a run, of which several steps may run.
 pub(crate) trait Reporter {
     /// Step `step` starts to run `tasks` tasks.
     fn begin(&mut self, step: &str, tasks: usize);
     /// The step has come this far. Called often.
-    fn progress(&mut self, progress: &StepProgress);
+    fn progress(&mut self, step: &str, progress: &StepProgress);
     /// The step has ended; `line` says how.
-    fn end(&mut self, line: &str);
+    fn end(&mut self, step: &str, line: &str);
     /// A message that is not about progress.
     fn note(&mut self, text: &str);
 }
@@ -134,34 +140,36 @@ pub(crate) struct QuietReporter;
 
 impl Reporter for QuietReporter {
     fn begin(&mut self, _: &str, _: usize) {}
-    fn progress(&mut self, _: &StepProgress) {}
-    fn end(&mut self, _: &str) {}
+    fn progress(&mut self, _: &str, _: &StepProgress) {}
+    fn end(&mut self, _: &str, _: &str) {}
     fn note(&mut self, _: &str) {}
 }
 
 /// Plain lines, for logs and pipes.
 #[derive(Default)]
 struct LineReporter {
-    step: String,
-    last: Option<Instant>,
+    /// When each step was last spoken of.
+    last: HashMap<String, Instant>,
 }
 
 impl Reporter for LineReporter {
     fn begin(&mut self, step: &str, tasks: usize) {
-        step.clone_into(&mut self.step);
-        self.last = Some(Instant::now());
+        self.last.insert(step.to_owned(), Instant::now());
         output::message(&format!("{step}: {}", count(tasks, "task")));
     }
 
-    fn progress(&mut self, progress: &StepProgress) {
-        if self.last.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
-            self.last = Some(Instant::now());
+    fn progress(&mut self, step: &str, progress: &StepProgress) {
+        if let Some(last) = self.last.get_mut(step)
+            && last.elapsed() >= LINE_INTERVAL
+        {
+            *last = Instant::now();
             let text = progress.describe(progress.started.elapsed());
-            output::message(&format!("{}: {text}", self.step));
+            output::message(&format!("{step}: {text}"));
         }
     }
 
-    fn end(&mut self, line: &str) {
+    fn end(&mut self, step: &str, line: &str) {
+        self.last.remove(step);
         output::message(line);
     }
 
@@ -170,7 +178,7 @@ impl Reporter for LineReporter {
     }
 }
 
-/// A bar on the terminal.
+/// A bar for each step on the terminal.
 struct BarReporter;
 
 impl Reporter for BarReporter {
@@ -182,18 +190,18 @@ impl Reporter for BarReporter {
         }
         bar.set_prefix(step.to_owned());
         bar.set_message(count(tasks, "task"));
-        terminal::show_bar(Some(bar));
+        terminal::show_bar(step, bar);
     }
 
-    fn progress(&mut self, progress: &StepProgress) {
-        if let Some(bar) = terminal::bar() {
+    fn progress(&mut self, step: &str, progress: &StepProgress) {
+        if let Some(bar) = terminal::bar(step) {
             bar.set_position((progress.done() * BAR_LENGTH as f64) as u64);
             bar.set_message(progress.describe(progress.started.elapsed()));
         }
     }
 
-    fn end(&mut self, line: &str) {
-        terminal::show_bar(None);
+    fn end(&mut self, step: &str, line: &str) {
+        terminal::clear_bar(step);
         output::message(line);
     }
 

@@ -308,6 +308,7 @@ impl<'a> Publication<'a> {
                     bytes: sizes.get(&path).copied().unwrap_or_default(),
                     digest: match known.get(&path) {
                         Some(digest) => *digest,
+                        None if self.store.bucket().is_some() => self.store.digest(&path)?,
                         None => digests.of(&self.store.local_path(&path))?,
                     },
                 },

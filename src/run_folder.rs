@@ -9,12 +9,11 @@ mod source;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::{Path, PathBuf, absolute};
 
 use laioncele_core::manifest::SourceSettings;
 use laioncele_core::numbers::setting_text;
-use laioncele_core::store::Store;
+use laioncele_core::store::{Store, url_of};
 use laioncele_core::{CoreError, Digest, Manifest};
 use serde::{Deserialize, Serialize};
 
@@ -52,13 +51,24 @@ impl RunFile {
     /// What the run folder `output` says; none where nothing was recorded.
     ///
     /// # Errors
-    /// A file that cannot be read or understood.
+    /// As [`RunFile::of`]; a bucket that cannot be opened.
     pub(crate) fn read(output: &Path) -> Result<Option<Self>, Failure> {
-        let path = output.join(RUN);
-        let bytes = match fs::read(&path) {
+        match existing(output)? {
+            Some(store) => Self::of(&store),
+            None => Ok(None),
+        }
+    }
+
+    /// What the run in `store` says; none where nothing was recorded.
+    ///
+    /// # Errors
+    /// A file that cannot be read or understood.
+    pub(crate) fn of(store: &Store) -> Result<Option<Self>, Failure> {
+        let path = store.shown(RUN);
+        let bytes = match store.get(RUN) {
             Ok(bytes) => bytes,
-            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
-            Err(error) => return Err(CoreError::from_io(&path, error).into()),
+            Err(CoreError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
         };
         #[derive(Deserialize)]
         struct Format {
@@ -89,10 +99,12 @@ impl RunFile {
     ///
     /// # Errors
     /// A text that is gone, altered or no manifest.
-    pub(crate) fn load(&self, output: &Path) -> Result<Manifest, Failure> {
-        let path = output.join(self.recorded());
+    pub(crate) fn load(&self, store: &Store) -> Result<Manifest, Failure> {
         let hint = "name the manifest with --manifest";
-        let manifest = Manifest::load(&path).map_err(|error| Failure::from(error).hint(hint))?;
+        let path = store.shown(&self.recorded());
+        let manifest = store.local_copy(&self.recorded());
+        let manifest = manifest.and_then(|file| Manifest::load(&file));
+        let manifest = manifest.map_err(|error| Failure::from(error).hint(hint))?;
         if manifest.digest() != self.manifest {
             let text = format!("{}: it is not the text that was recorded", path.display());
             return Err(Failure::new(Exit::Environment, text).hint(hint));
@@ -111,6 +123,28 @@ impl RunFile {
             )),
             Err(_) => None,
         }
+    }
+}
+
+/// The store of the run at `output`: a folder that is there, or a bucket.
+///
+/// # Errors
+/// A folder or bucket that cannot be opened.
+pub(crate) fn existing(output: &Path) -> Result<Option<Store>, CoreError> {
+    match url_of(output).is_some() || output.is_dir() {
+        true => Store::at_once(output).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// `path` from the root of the file system; a url as it is.
+///
+/// # Errors
+/// Where the current folder is gone.
+pub(crate) fn full(path: &Path) -> Result<PathBuf, CoreError> {
+    match url_of(path) {
+        Some(_) => Ok(path.to_owned()),
+        None => absolute(path).map_err(|e| CoreError::from_io(path, e)),
     }
 }
 
@@ -134,7 +168,7 @@ pub(crate) fn record(store: &Store, manifest: &Manifest) -> Result<PathBuf, Core
     store.put_changed(&run.recorded(), manifest.recorded(&origin))?;
     let text = serde_json::to_vec_pretty(&run).map_err(|e| CoreError::record(RUN, e))?;
     store.put_changed(RUN, text)?;
-    Ok(store.local_path(&run.recorded()))
+    store.local_copy(&run.recorded())
 }
 
 /// What `now` says otherwise than `before`, one text a setting.
@@ -208,16 +242,16 @@ mod tests {
                 .is_some_and(|text| text.contains("--manifest"))
         );
         fs::remove_file(&file).expect("removed");
-        let found = run.load(&output)?;
+        let found = run.load(&store)?;
         assert_eq!(
             (found.digest(), found.path()),
             (written.digest(), file.as_path())
         );
         assert_eq!(source_paths(&found), [folder.path().join("captions")]);
         fs::write(output.join(run.recorded()), TEXT).expect("written");
-        assert!(run.load(&output).is_ok(), "the same text without its head");
+        assert!(run.load(&store).is_ok(), "the same text without its head");
         fs::write(output.join(run.recorded()), format!("{TEXT}\n")).expect("written");
-        let failure = run.load(&output).expect_err("altered");
+        let failure = run.load(&store).expect_err("altered");
         assert!(
             failure.message.contains("not the text"),
             "{}",

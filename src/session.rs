@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use laioncele_core::error::chain;
 use laioncele_core::file_digests::FileDigests;
-use laioncele_core::ledger::{DAMAGED, Ledger, Record};
+use laioncele_core::ledger::{DAMAGED, Ledger, Record, Scan};
 use laioncele_core::scratch;
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Digest, Manifest, StageName, Step};
 
 use crate::args::{DEFAULT_MANIFEST, ModelsOf, RunPaths};
 use crate::failure::{Exit, Failure};
-use crate::lock::Lock;
+use crate::lock::Place;
 use crate::plan::{self, Plan, PlanError, PlanInputs, Planner, Records, StepPlan, inputs};
 use crate::registry;
 use crate::run_folder::{self, RunFile};
@@ -29,6 +30,15 @@ pub(crate) enum Access {
         /// Goes on though the folder's run has another source.
         change_source: bool,
     },
+}
+
+/// How a command reads the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// What was read before and has not changed since is remembered.
+    Remembered,
+    /// Every record from its own file.
+    Anew,
 }
 
 impl Access {
@@ -52,7 +62,7 @@ pub(crate) struct Session {
     /// The store; `None` if a read-only command finds no folder.
     store: Option<Store>,
     output: PathBuf,
-    _lock: Option<Lock>,
+    _lock: Option<Place>,
 }
 
 impl Session {
@@ -64,26 +74,51 @@ impl Session {
     /// Whatever is wrong with manifest, models, source or folder; a manifest with another source
     /// than the folder's run.
     pub(crate) fn open(paths: &RunPaths, last: StageName, access: Access) -> Result<Self, Failure> {
-        let recorded = RunFile::read(&paths.output)?;
-        let was_run = recorded.is_some() || paths.output.join("ledger").is_dir();
+        Self::open_by(paths, last, access, Look::Remembered)
+    }
+
+    /// As [`Session::open`]; says whether each record of the ledger is read from its own file.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub(crate) fn open_by(
+        paths: &RunPaths,
+        last: StageName,
+        access: Access,
+        look: Look,
+    ) -> Result<Self, Failure> {
+        let mut store = run_folder::existing(&paths.output)?;
+        let recorded = store.as_ref().map(RunFile::of).transpose()?.flatten();
+        let has_records = || {
+            store
+                .as_ref()
+                .map_or(Ok(false), |store| store.any("ledger"))
+        };
+        let was_run = recorded.is_some() || has_records()?;
         if !was_run && matches!(access, Access::Existing | Access::Change) {
             return Err(nothing_run(&paths.output));
         }
-        let manifest = manifest_of(paths, recorded.as_ref())?;
+        let manifest = manifest_of(paths, store.as_ref(), recorded.as_ref())?;
         let steps = registry::steps();
-        let there = paths.output.is_dir();
         let creates = matches!(access, Access::Run { .. });
-        let store = match there || creates {
-            true => Some(Store::local(&paths.output)?.with_durability(manifest.run.durability())),
-            false => None,
-        };
-        let lock = match access.locks() {
-            true => Some(Lock::take(&paths.output)?),
-            false => None,
+        if let Some(bucket) = store
+            .as_ref()
+            .and_then(Store::bucket)
+            .filter(|_| access.locks())
+        {
+            bucket.check()?;
+        }
+        if store.is_some() || creates {
+            let opened = Store::open(&paths.output)?;
+            store = Some(opened.with_durability(manifest.run.durability()));
+        }
+        let lock = match &store {
+            Some(store) if access.locks() => Some(Place::take(store, &paths.output)?),
+            _ => None,
         };
         let records = match &store {
             Some(store) => {
-                let scan = Ledger::new(store.clone()).scan()?;
+                let scan = scanned(store, access, look)?;
                 Records::beside(scan, &store.sizes("tables")?)
             }
             None => Records::default(),
@@ -136,7 +171,7 @@ impl Session {
         if recorded.is_some_and(|run| run.manifest == self.manifest.digest()) {
             return Ok(());
         }
-        let before = recorded.and_then(|run| run.load(&self.output).ok());
+        let before = recorded.and_then(|run| run.load(self.store.as_ref()?).ok());
         let shards = &self.inputs.shards;
         if run_folder::other_source(before.as_ref(), &self.manifest, &self.records, shards) {
             if access
@@ -267,6 +302,21 @@ impl Session {
     }
 }
 
+/// What the ledger holds. Who may change the run leaves the next command less to read.
+fn scanned(store: &Store, access: Access, look: Look) -> Result<Scan, CoreError> {
+    let ledger = Ledger::new(store.clone());
+    if look == Look::Anew {
+        return ledger.scan_anew();
+    }
+    let scan = ledger.scan()?;
+    if access.locks()
+        && let Err(error) = ledger.remember(&scan)
+    {
+        tracing::debug!("records are not remembered: {}", chain(&error));
+    }
+    Ok(scan)
+}
+
 fn defect(error: &PlanError) -> Failure {
     Failure::new(Exit::Defect, error.to_string())
 }
@@ -282,14 +332,20 @@ fn nothing_run(output: &Path) -> Failure {
 /// # Errors
 /// As [`load_manifest`]; a folder that does not say which manifest is its own.
 pub(crate) fn manifest_of_run(paths: &RunPaths) -> Result<Manifest, Failure> {
-    manifest_of(paths, RunFile::read(&paths.output)?.as_ref())
+    let store = run_folder::existing(&paths.output)?;
+    let recorded = store.as_ref().map(RunFile::of).transpose()?.flatten();
+    manifest_of(paths, store.as_ref(), recorded.as_ref())
 }
 
-fn manifest_of(paths: &RunPaths, recorded: Option<&RunFile>) -> Result<Manifest, Failure> {
-    match (&paths.manifest, recorded) {
+fn manifest_of(
+    paths: &RunPaths,
+    store: Option<&Store>,
+    recorded: Option<&RunFile>,
+) -> Result<Manifest, Failure> {
+    match (&paths.manifest, recorded.zip(store)) {
         (Some(path), _) => load_manifest(path),
-        (None, Some(run)) => run.load(&paths.output),
-        (None, None) if paths.output.join("ledger").is_dir() => {
+        (None, Some((run, store))) => run.load(store),
+        (None, None) if store.is_some_and(|store| store.any("ledger").is_ok_and(|any| any)) => {
             let folder = paths.output.display();
             let text = format!("{folder} does not say which manifest it was run with");
             Err(Failure::new(Exit::Usage, text).hint("name the manifest with --manifest FILE"))
@@ -305,10 +361,12 @@ fn manifest_of(paths: &RunPaths, recorded: Option<&RunFile>) -> Result<Manifest,
 pub(crate) fn manifest_of_models(chosen: &ModelsOf) -> Result<Manifest, Failure> {
     match (&chosen.manifest, &chosen.output) {
         (Some(path), _) => load_manifest(path),
-        (None, Some(output)) => match RunFile::read(output)? {
-            Some(run) => run.load(output),
-            None => Err(nothing_run(output)),
-        },
+        (None, Some(output)) => {
+            let store = run_folder::existing(output)?;
+            let store = store.ok_or_else(|| nothing_run(output))?;
+            let run = RunFile::of(&store)?.ok_or_else(|| nothing_run(output))?;
+            run.load(&store)
+        }
         (None, None) => load_manifest(Path::new(DEFAULT_MANIFEST)),
     }
 }

@@ -47,6 +47,14 @@ pub enum CoreError {
         /// Why.
         source: Complete<object_store::Error>,
     },
+    /// A bucket that a run lies in refused, or cannot be reached.
+    #[error("cannot access {url}: {reason}")]
+    Bucket {
+        /// The bucket, or the object at hand.
+        url: String,
+        /// Why, in words that hold no key.
+        reason: String,
+    },
     /// A Parquet file or Arrow batch is broken.
     #[error("cannot read or write the table in {path}")]
     Parquet {

@@ -6,6 +6,8 @@
 //! the other's parts are named by no record and so do not exist for a reader.
 
 mod scan;
+mod seal;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -178,7 +180,7 @@ impl Ledger {
     pub fn commit(&self, record: &Record) -> Result<bool, CoreError> {
         let path = record_path(&record.step, &record.partition, record.key);
         let fail = |reason: String| CoreError::record(&path, reason);
-        let bytes = serde_json::to_vec_pretty(record).map_err(|e| CoreError::record(&path, e))?;
+        let bytes = seal::sealed(record).map_err(|e| CoreError::record(&path, e))?;
         let created = self.store.create(&path, bytes)?;
         let found = self
             .find(&record.step, &record.partition, record.key)?
@@ -189,7 +191,8 @@ impl Ledger {
                 found.attempt, record.attempt
             ))),
             Created::Won => Ok(true),
-            Created::Lost => Ok(false),
+            // Of a bucket's answers the first may get lost: the record is ours all the same.
+            Created::Lost => Ok(found.attempt == record.attempt),
         }
     }
 
@@ -206,7 +209,7 @@ impl Ledger {
             let text = format!("{found} stands where {replaced} is to be replaced");
             return Err(CoreError::record(&path, text));
         }
-        let bytes = serde_json::to_vec_pretty(record).map_err(|e| CoreError::record(&path, e))?;
+        let bytes = seal::sealed(record).map_err(|e| CoreError::record(&path, e))?;
         self.store.put(&path, bytes)
     }
 

@@ -4,6 +4,7 @@
 //! through [`table`], its task through [`task::Task`], and nothing of its neighbours; the program plans over
 //! [`step::Step`]s and [`ledger::Ledger`] records without knowing what any stage does.
 
+pub mod bucket;
 pub mod cache;
 pub mod digest;
 pub mod disk;

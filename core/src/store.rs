@@ -1,5 +1,9 @@
 //! Where parts and records live: a local folder, read through the `object_store` crate, without async, and written by
-//! [`crate::disk`], so that an object that is there is whole and on the disk.
+//! [`crate::disk`], so that an object that is there is whole and on the disk; or a bucket ([`crate::bucket`]).
+//!
+//! A run in a bucket has a scratch folder on each machine that works on it: files that a task needs while it runs, journals
+//! of downloads, logs ([`ON_THE_MACHINE`]). What is there may be deleted at any time and costs work that was under way, no
+//! result.
 //!
 //! A write passes these fail points, each named with the folder that it writes to (`named.ledger`): `begun`, `staged` (the bytes
 //! have a scratch name), `synced` (they are on the disk, but for parts, which wait for their record), `named` (readers find
@@ -20,10 +24,12 @@
 //! damaged/                                    what lay in the ledger and was no record
 //! queue/KEY.json                              tasks at work; read only by the run that wrote them
 //! lock                                        held by the run that writes here
+//! probe/                                      how a bucket is tried out: nothing stays
 //! cache/  log/                                 may be deleted at any time
 //! ```
 
 mod listing;
+mod machine;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -33,22 +39,27 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Runtime;
 
+use crate::bucket::{Bucket, Patience};
 pub use crate::disk::Created;
 use crate::disk::{Disk, Durability, LocalDisk, Writer};
 use crate::error::CoreError;
 
 pub use listing::is_inside;
+pub use machine::{ON_THE_MACHINE, place_scratch, scratch_place};
 
 /// An object store, called from ordinary threads.
 #[derive(Clone)]
 pub struct Store {
+    /// The local folder: the run's, or this machine's scratch folder for a run in a bucket.
     objects: Arc<dyn ObjectStore>,
     runtime: Arc<Runtime>,
     writer: Arc<Writer>,
     root: PathBuf,
+    /// Where all but scratch is, for a run in a bucket.
+    bucket: Option<Arc<Bucket>>,
 }
 
 impl Store {
@@ -77,22 +88,84 @@ impl Store {
             runtime: Arc::new(runtime),
             writer: Arc::new(Writer::new(root.clone(), disk, Durability::PowerCut)),
             root,
+            bucket: None,
         })
+    }
+
+    /// Opens what `place` names: a folder as [`Store::local`] does, or a bucket by its url (`s3://bucket/prefix`), of which
+    /// nothing is asked yet.
+    ///
+    /// # Errors
+    /// As [`Store::local`]; [`CoreError::Bucket`].
+    pub fn open(place: &Path) -> Result<Self, CoreError> {
+        Self::with_patience(place, Patience::Usual)
+    }
+
+    /// As [`Store::open`]; of a bucket it is soon known where it cannot be reached. For the first question of a command.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn at_once(place: &Path) -> Result<Self, CoreError> {
+        Self::with_patience(place, Patience::Short)
+    }
+
+    fn with_patience(place: &Path, patience: Patience) -> Result<Self, CoreError> {
+        match url_of(place) {
+            Some(url) => Self::in_bucket(Bucket::open(url, patience)?),
+            None => Self::local(place),
+        }
+    }
+
+    /// The store in `bucket`, with a scratch folder on this machine.
+    ///
+    /// # Errors
+    /// [`CoreError::Io`] where the scratch folder cannot be made.
+    pub fn in_bucket(bucket: Bucket) -> Result<Self, CoreError> {
+        let scratch = machine::scratch_of(bucket.url())?;
+        // Nothing on this disk has to outlive the machine.
+        let store = Self::local(&scratch)?.with_durability(Durability::Kill);
+        Ok(Self {
+            bucket: Some(Arc::new(bucket)),
+            ..store
+        })
+    }
+
+    /// The bucket of a run that lies in one.
+    pub fn bucket(&self) -> Option<&Arc<Bucket>> {
+        self.bucket.as_ref()
+    }
+
+    /// The bucket, where the object `path` lies in one.
+    fn bucket_of(&self, path: &str) -> Option<&Bucket> {
+        let scratch = || ON_THE_MACHINE.iter().any(|folder| path.starts_with(folder));
+        self.bucket.as_deref().filter(|_| !scratch())
     }
 
     /// The same store, whose writes outlive what `[run] sync` of the manifest says. A new store's outlive a power cut.
     pub fn with_durability(mut self, durability: Durability) -> Self {
+        if self.bucket.is_some() {
+            // What a bucket has taken is durable.
+            return self;
+        }
         self.writer = Arc::new(self.writer.with_durability(durability));
         self
     }
 
-    /// The local folder.
+    /// The local folder: that of the run, or the scratch folder of a run in a bucket.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The local file of an object, for tools that publish by linking: below the root, whatever `path` says. Readers go
-    /// through [`Store::get`].
+    /// The object `path` as a person would name it: a file, or a url.
+    pub fn shown(&self, path: &str) -> PathBuf {
+        match self.bucket_of(path) {
+            Some(bucket) => bucket.shown(path).into(),
+            None => self.local_path(path),
+        }
+    }
+
+    /// The local file of an object that lies on this machine: of any in a folder, of scratch of a run in a bucket. Below the
+    /// root, whatever `path` says. Readers go through [`Store::get`], or [`Store::local_copy`] where they need a file.
     pub fn local_path(&self, path: &str) -> PathBuf {
         self.root.join(ObjectPath::from(path).as_ref())
     }
@@ -102,7 +175,10 @@ impl Store {
     /// # Errors
     /// [`CoreError::Io`]: full or read-only disk, no permission.
     pub fn put(&self, path: &str, bytes: impl Into<Bytes>) -> Result<(), CoreError> {
-        self.writer.put(&plain(path), &bytes.into())
+        match self.bucket_of(path) {
+            Some(bucket) => bucket.put(path, bytes.into()),
+            None => self.writer.put(&plain(path), &bytes.into()),
+        }
     }
 
     /// Writes an object unless these very bytes are there already, so that publishing twice touches nothing. Returns
@@ -125,7 +201,10 @@ impl Store {
     /// # Errors
     /// As [`Store::put`].
     pub fn create(&self, path: &str, bytes: impl Into<Bytes>) -> Result<Created, CoreError> {
-        self.writer.create(&plain(path), &bytes.into())
+        match self.bucket_of(path) {
+            Some(bucket) => bucket.create(path, &bytes.into()),
+            None => self.writer.create(&plain(path), &bytes.into()),
+        }
     }
 
     /// An object's bytes.
@@ -133,6 +212,9 @@ impl Store {
     /// # Errors
     /// [`CoreError::Missing`] or [`CoreError::Store`].
     pub fn get(&self, path: &str) -> Result<Bytes, CoreError> {
+        if let Some(bucket) = self.bucket_of(path) {
+            return bucket.get(path);
+        }
         let object = ObjectPath::from(path);
         match self
             .runtime
@@ -155,23 +237,26 @@ impl Store {
             return Ok(Bytes::new());
         }
         let wanted = range.end - range.start;
+        let bytes = match self.bucket_of(path) {
+            Some(bucket) => bucket.get_range(path, range)?,
+            None => self.local_range(path, range)?,
+        };
+        if bytes.len() as u64 == wanted {
+            return Ok(bytes);
+        }
+        let found = bytes.len();
+        let text = format!("{found} bytes where {wanted} are asked for: it is cut off");
+        Err(CoreError::parquet(path, text))
+    }
+
+    fn local_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, CoreError> {
         let object = ObjectPath::from(path);
-        match self
-            .runtime
-            .block_on(self.objects.get_range(&object, range))
-        {
-            Ok(bytes) if bytes.len() as u64 == wanted => Ok(bytes),
-            Ok(bytes) => Err(CoreError::parquet(
-                path,
-                format!(
-                    "{} bytes where {wanted} are asked for: it is cut off",
-                    bytes.len()
-                ),
-            )),
+        let got = self.objects.get_range(&object, range);
+        match self.runtime.block_on(got) {
             Err(object_store::Error::NotFound { .. }) => Err(CoreError::Missing {
                 path: self.local_path(path),
             }),
-            Err(source) => Err(CoreError::store(path, source)),
+            got => got.map_err(|source| CoreError::store(path, source)),
         }
     }
 
@@ -180,15 +265,25 @@ impl Store {
     /// # Errors
     /// [`CoreError::Io`]: a full or read-only disk, no permission.
     pub fn adopt(&self, file: &Path, path: &str) -> Result<(), CoreError> {
-        self.writer.adopt(file, &plain(path))
+        let Some(bucket) = self.bucket_of(path) else {
+            return self.writer.adopt(file, &plain(path));
+        };
+        bucket.upload(file, path)?;
+        // It has moved. One that stays is deleted when the next run begins.
+        drop(std::fs::remove_file(file));
+        Ok(())
     }
 
-    /// Gives an object a second name, in the place of what has it: it is published without a copy.
+    /// Gives an object a second name, in the place of what has it: it is published without a copy; in a bucket by a copy
+    /// that the store makes itself.
     ///
     /// # Errors
     /// [`CoreError::Io`]: no such object, a file system without links.
     pub fn link(&self, from: &str, to: &str) -> Result<(), CoreError> {
-        self.writer.link(&plain(from), &plain(to))
+        match self.bucket_of(to) {
+            Some(bucket) => bucket.copy(from, to),
+            None => self.writer.link(&plain(from), &plain(to)),
+        }
     }
 
     /// Whether an object is there.
@@ -196,12 +291,22 @@ impl Store {
     /// # Errors
     /// [`CoreError::Store`].
     pub fn exists(&self, path: &str) -> Result<bool, CoreError> {
-        match self
-            .runtime
-            .block_on(self.objects.head(&ObjectPath::from(path)))
-        {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Ok(self.size(path)?.is_some())
+    }
+
+    /// The size of an object in bytes; none where it is not there.
+    ///
+    /// # Errors
+    /// [`CoreError::Store`].
+    pub fn size(&self, path: &str) -> Result<Option<u64>, CoreError> {
+        if let Some(bucket) = self.bucket_of(path) {
+            return bucket.size(path);
+        }
+        let object = ObjectPath::from(path);
+        let head = self.objects.head(&object);
+        match self.runtime.block_on(head) {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(CoreError::store(path, source)),
         }
     }
@@ -211,7 +316,10 @@ impl Store {
     /// # Errors
     /// [`CoreError::Io`].
     pub fn delete(&self, path: &str) -> Result<(), CoreError> {
-        self.writer.delete(&plain(path))
+        match self.bucket_of(path) {
+            Some(bucket) => bucket.delete(path),
+            None => self.writer.delete(&plain(path)),
+        }
     }
 
     /// All objects below `prefix`, sorted.
@@ -219,25 +327,37 @@ impl Store {
     /// # Errors
     /// [`CoreError::Store`].
     pub fn list(&self, prefix: &str) -> Result<Vec<String>, CoreError> {
-        let listed = self
-            .objects
-            .list(Some(&ObjectPath::from(prefix)))
-            .map_ok(|meta| meta.location.to_string())
-            .try_collect::<Vec<_>>();
-        let mut paths = self.run(prefix, listed)?;
+        let listed = self.metas(prefix)?.into_iter();
+        let mut paths: Vec<String> = listed.map(|meta| meta.location.to_string()).collect();
         paths.sort();
         Ok(paths)
     }
 
-    fn run<T>(
-        &self,
-        path: &str,
-        work: impl Future<Output = object_store::Result<T>>,
-    ) -> Result<T, CoreError> {
-        self.runtime
-            .block_on(work)
-            .map_err(|source| CoreError::store(path, source))
+    /// Whether an object is below `prefix`.
+    ///
+    /// # Errors
+    /// [`CoreError::Store`].
+    pub fn any(&self, prefix: &str) -> Result<bool, CoreError> {
+        match self.bucket_of(prefix) {
+            Some(bucket) => bucket.any(prefix),
+            None => Ok(!self.metas(prefix)?.is_empty()),
+        }
     }
+
+    fn metas(&self, prefix: &str) -> Result<Vec<ObjectMeta>, CoreError> {
+        if let Some(bucket) = self.bucket_of(prefix) {
+            return bucket.list(prefix);
+        }
+        let prefix_path = ObjectPath::from(prefix);
+        let listed = self.objects.list(Some(&prefix_path));
+        let listed = self.runtime.block_on(listed.try_collect());
+        listed.map_err(|source| CoreError::store(prefix, source))
+    }
+}
+
+/// `place` as a url, if it is one.
+pub fn url_of(place: &Path) -> Option<&str> {
+    place.to_str().filter(|place| crate::bucket::is_url(place))
 }
 
 /// `path` as `object_store` would read it again: no segment of it leads out of the store.

@@ -1,13 +1,13 @@
 //! `laioncele retry`: asks again for images that could not be downloaded.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf, absolute};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use laioncele_core::ledger::Record;
 use laioncele_core::spec::{Again, TaskSpec};
-use laioncele_core::{CoreError, Digest, DropReason, Part, Partition, StageName, TableId};
+use laioncele_core::{Digest, DropReason, Part, Partition, StageName, TableId};
 use laioncele_download_images::STEP;
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use crate::machine::Machine;
 use crate::output;
 use crate::plan::{Plan, StepPlan};
 use crate::progress::reporter;
+use crate::run_folder::{existing, full};
 use crate::session::{Access, Session};
 use crate::words::count;
 use crate::world_web::WorldWeb;
@@ -117,7 +118,7 @@ impl Retry {
             true => Access::Existing,
             false => Access::Change,
         };
-        if !self.paths.output.is_dir() {
+        if existing(&self.paths.output)?.is_none() {
             return Err(nothing_downloaded(&self.paths.output));
         }
         let session = Session::open(&self.paths, StageName::DownloadImages, access)?;
@@ -204,11 +205,12 @@ impl Retry {
         let mut web = WorldWeb::of(&session.manifest)?;
         let mut reporter = reporter(verbosity.quiet);
         reporter.begin("retry", tasks.len());
-        let outcome = executor.run(tasks, tasks.len(), web.host_map()?, &mut *reporter);
-        reporter.end(match &outcome {
+        let outcome = executor.run("retry", tasks, tasks.len(), web.host_map()?, &mut *reporter);
+        let line = match &outcome {
             Ok(outcome) if outcome.records.len() == tasks.len() => "retry: done",
             _ => "retry: stopped",
-        });
+        };
+        reporter.end("retry", line);
         let outcome = outcome?;
         let before: BTreeMap<&Partition, u64> = tasks
             .iter()
@@ -231,10 +233,9 @@ impl Retry {
         let at_once = session
             .step(STEP)
             .map_or(1, laioncele_core::Step::tasks_at_once);
-        let full = |path: &PathBuf| absolute(path).map_err(|e| CoreError::from_io(path, e));
         let options = Options {
             crew: Crew::of_waiting_tasks(&Machine::look(), &self.workers, at_once),
-            manifest: full(&session.manifest.file().to_owned())?,
+            manifest: full(session.manifest.file())?,
             output: full(&self.paths.output)?,
             log_filter: verbosity.filter(),
             run_name: run_name(),

@@ -1,6 +1,8 @@
-//! `laioncele run`: runs the missing tasks step by step and publishes the results.
+//! `laioncele run`: runs the missing tasks and publishes the results.
 
-use std::path::{PathBuf, absolute};
+mod schedule;
+
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -14,16 +16,17 @@ use crate::crew::{Crew, Place, WorkerArgs};
 use crate::doctor::{Weights, before_run};
 use crate::error_rates::ErrorRates;
 use crate::executor::launch::Local;
-use crate::executor::{self, Executor, Failed, Options, Outcome};
+use crate::executor::{self, Executor, Failed, Options};
 use crate::failure::{Exit, Failure};
 use crate::machine::Machine;
 use crate::output;
 use crate::plan::{Cause, Planner, StepPlan};
 use crate::progress::{Reporter, reporter};
 use crate::published::Publication;
-use crate::report::{StepSummary, Summary, WebSummary};
+use crate::report::Summary;
+use crate::run_folder::full;
 use crate::session::{Access, Session};
-use crate::words::{count, duration};
+use crate::words::count;
 use crate::world_web::WorldWeb;
 
 const EXAMPLES: &str = "\
@@ -31,12 +34,15 @@ Examples:
   laioncele run                                       the embedded world, into laioncele-output
   laioncele run --stage all --manifest manifests/mini.toml --output /data/mini
   laioncele run --stage extract-names,merge-names
+  laioncele run --output s3://bucket/runs/mini        in a bucket, with the keys of AWS_…
   laioncele run --stage download-images..             from this stage to the last
   laioncele run --json > summary.json
 
 What could not be downloaded is not asked for again by another run: see `laioncele retry`.
 A run can be stopped at any time, even by kill -9: only running tasks are lost. Run the same command
 again to resume.";
+
+pub(crate) use schedule::Order;
 
 /// Failed tasks that are shown with the command that reruns them.
 const SHOWN_FAILURES: usize = 5;
@@ -55,6 +61,9 @@ pub(crate) struct Run {
     change_source: bool,
     #[command(flatten)]
     workers: WorkerArgs,
+    /// Begin no step before the one before it has ended
+    #[arg(long)]
+    one_step_at_a_time: bool,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -72,7 +81,11 @@ impl Run {
         };
         let session = Session::open(&self.paths, self.stage.last(), access)?;
         let mut run = ActiveRun::begin(session, &self, verbosity)?;
-        let result = run.steps(&self.stage);
+        let order = match self.one_step_at_a_time {
+            true => Order::OneByOne,
+            false => Order::SideBySide,
+        };
+        let result = run.steps(&self.stage, order);
         drop(run.executor);
         let mut summary = run.summary;
         summary.seconds = begun.elapsed().as_secs_f64();
@@ -91,7 +104,6 @@ impl Run {
         manifest: PathBuf,
         verbosity: &Verbosity,
     ) -> Result<Options, Failure> {
-        let full = |path: &PathBuf| absolute(path).map_err(|e| CoreError::from_io(path, e));
         Ok(Options {
             crew: crews.of(Place::Processor, 0),
             manifest,
@@ -221,47 +233,6 @@ impl ActiveRun {
         })
     }
 
-    fn steps(&mut self, stages: &Stages) -> Result<(), Failure> {
-        for step in self.session.inputs.steps.clone() {
-            let mut planned = self.planner.plan_step(&step, &self.session.records);
-            if stages.0.contains(&step.stage) {
-                self.step(&mut planned)?;
-            }
-            self.planner.add(&step, &planned);
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, planned: &mut StepPlan) -> Result<(), Failure> {
-        if self.executor.interrupted() {
-            return Err(interrupted());
-        }
-        let begun = Instant::now();
-        if let Some(on) = planned.waits_for() {
-            return Err(self.not_ready(planned, on));
-        }
-        let missing: Vec<TaskSpec> = planned.missing().map(|(spec, _)| spec.clone()).collect();
-        self.clear_losses(planned)?;
-        let outcome = self.run_tasks(planned, &missing)?;
-        let ran = outcome.records.len();
-        planned.mark_done(outcome.records);
-        let summary = StepSummary::of(planned, ran, begun.elapsed());
-        self.summary.steps.push(summary);
-        if planned.name == laioncele_download_images::STEP {
-            let store = self.session.store()?;
-            self.summary.web = Some(WebSummary::of(store, &self.session.manifest, planned)?);
-        }
-        if outcome.interrupted {
-            return Err(interrupted());
-        }
-        if !outcome.failed.is_empty() {
-            let (name, all) = (&planned.name, planned.tasks.len());
-            return Err(tasks_failed(&self.paths, name, all, &outcome.failed));
-        }
-        self.report_error_rates(planned)?;
-        self.publish(planned)
-    }
-
     /// Reports the error rates of the threshold of a step that compares faces, if they were
     /// measured.
     fn report_error_rates(&mut self, planned: &StepPlan) -> Result<(), Failure> {
@@ -279,54 +250,13 @@ impl ActiveRun {
     fn clear_losses(&self, planned: &StepPlan) -> Result<(), Failure> {
         let store = self.session.store()?;
         let ledger = Ledger::new(store.clone());
-        let lost = planned
-            .missing()
-            .filter_map(|(spec, causes)| match causes.first() {
-                Some(Cause::Loss(loss)) => Some((spec, loss)),
-                _ => None,
-            });
-        for (number, (spec, loss)) in lost.enumerate() {
-            if number < SHOWN_FAILURES {
-                tracing::warn!("{} {}: {loss}; made again", spec.step, spec.partition);
-            }
-            ledger.remove(&spec.step, &spec.partition, spec.key)?;
+        for (number, (spec, causes)) in planned.missing().enumerate() {
+            clear_loss(&ledger, spec, causes, number < SHOWN_FAILURES)?;
         }
         for list in &planned.lists {
             list.restore(store)?;
         }
         Ok(())
-    }
-
-    fn run_tasks(&mut self, planned: &StepPlan, missing: &[TaskSpec]) -> Result<Outcome, Failure> {
-        let tasks = count(planned.tasks.len(), "task");
-        if missing.is_empty() {
-            let line = format!("{}: nothing to do, {tasks} already done", planned.name);
-            self.reporter.note(&line);
-            return Ok(Outcome::default());
-        }
-        let begun = Instant::now();
-        if let Some(step) = self.session.step(&planned.name) {
-            let crew = self.crews.of_step(step, &self.session.manifest)?;
-            self.executor.set_crew(crew);
-        }
-        let host_map = self.web.host_map()?;
-        self.reporter.begin(&planned.name, missing.len());
-        let result = self
-            .executor
-            .run(missing, planned.tasks.len(), host_map, &mut *self.reporter);
-        let took = duration(begun.elapsed());
-        let line = match &result {
-            Ok(outcome) if outcome.records.len() == missing.len() => {
-                format!("{}: done in {took}", planned.name)
-            }
-            Ok(outcome) => {
-                let (done, all) = (outcome.records.len(), missing.len());
-                format!("{}: {done} of {all} tasks done in {took}", planned.name)
-            }
-            Err(_) => format!("{}: stopped after {took}", planned.name),
-        };
-        self.reporter.end(&line);
-        result
     }
 
     fn publish(&self, planned: &StepPlan) -> Result<(), Failure> {
@@ -385,6 +315,22 @@ pub(crate) fn tasks_failed(paths: &RunPaths, step: &str, all: usize, failed: &[F
         ));
     }
     report
+}
+
+/// Takes the record of a lost result out of the ledger.
+fn clear_loss(
+    ledger: &Ledger,
+    spec: &TaskSpec,
+    causes: &[Cause],
+    said: bool,
+) -> Result<(), Failure> {
+    let Some(Cause::Loss(loss)) = causes.first() else {
+        return Ok(());
+    };
+    if said {
+        tracing::warn!("{} {}: {loss}; made again", spec.step, spec.partition);
+    }
+    Ok(ledger.remove(&spec.step, &spec.partition, spec.key)?)
 }
 
 fn interrupted() -> Failure {

@@ -17,7 +17,7 @@ use crate::commands::lock::{Comparison, LockFile, compare};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::plan::{Cause, StepPlan};
-use crate::session::{Access, Session};
+use crate::session::{Access, Look, Session};
 use crate::table_digests;
 
 use findings::{Findings, Kind};
@@ -69,7 +69,7 @@ impl Verify {
             true => Access::Change,
             false => Access::Existing,
         };
-        let mut session = Session::open(&self.paths, StageName::Evaluate, access)?;
+        let mut session = Session::open_by(&self.paths, StageName::Evaluate, access, Look::Anew)?;
         if self.digests {
             return self.print_digests(&session);
         }

@@ -78,7 +78,11 @@ fn driven(verbosity: &Verbosity) -> io::Result<()> {
 }
 
 fn run_one(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {
-    let bytes = std::fs::read(task).map_err(|e| CoreError::from_io(task, e))?;
+    let store = Store::open(&paths.output)?;
+    let bytes = match task.strip_prefix(&paths.output) {
+        Ok(path) if store.bucket().is_some() => store.get(&path.to_string_lossy())?.to_vec(),
+        _ => std::fs::read(task).map_err(|e| CoreError::from_io(task, e))?,
+    };
     let spec = worker::read_spec(&task.to_string_lossy(), &bytes)?;
     let manifest = manifest_of_run(paths)?;
     let mut web = WorldWeb::of(&manifest)?;
@@ -87,7 +91,6 @@ fn run_one(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         workers: 1,
     };
-    let store = Store::local(&paths.output)?;
     let context = WorkerContext {
         store: store.with_durability(manifest.run.durability()),
         manifest: Arc::new(manifest),

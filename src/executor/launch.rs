@@ -55,6 +55,8 @@ pub(crate) trait Launch {
 /// reaches only the coordinator. A worker asks the kernel to kill it when its parent dies.
 pub(crate) struct Local {
     program: PathBuf,
+    /// Where scratch folders of runs in buckets lie, if that was said.
+    scratch: Option<PathBuf>,
 }
 
 impl Local {
@@ -63,7 +65,8 @@ impl Local {
     /// # Errors
     /// Where the program's own file cannot be found.
     pub(crate) fn new() -> io::Result<Self> {
-        std::env::current_exe().map(|program| Self { program })
+        let scratch = laioncele_core::store::scratch_place();
+        std::env::current_exe().map(|program| Self { program, scratch })
     }
 }
 
@@ -80,6 +83,9 @@ impl Launch for Local {
         let mut command = Command::new(&self.program);
         if let Some(gpu) = &options.gpu {
             command.env("CUDA_VISIBLE_DEVICES", gpu);
+        }
+        if let Some(scratch) = &self.scratch {
+            command.arg("--scratch").arg(scratch);
         }
         let mut child = command
             .arg("worker")

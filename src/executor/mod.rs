@@ -1,8 +1,9 @@
-//! The executor: assigns a step's tasks to worker processes and collects their records.
+//! The executor: assigns the tasks of the steps that run to worker processes and collects their records.
 //!
 //! The coordinator owns the queue and the attempts. A task is done when its ledger record exists,
 //! not when a worker says so: the record is looked up after every `done` and before every retry.
 
+mod dispatch;
 mod heartbeat;
 pub(crate) mod launch;
 mod lines;
@@ -19,11 +20,15 @@ use std::path::PathBuf;
 use laioncele_core::ledger::Record;
 use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::TaskSpec;
+use laioncele_core::store::Store;
 
+pub(crate) use dispatch::{Executor, Options};
 pub(crate) use signals::watch as watch_signals;
-pub(crate) use step_run::{Executor, Options};
+pub(crate) use step_run::Beginning;
 pub(crate) use worker::MessageSender;
 
+/// A step, by its place in data order.
+pub(crate) type StepNumber = usize;
 /// A task, by its index in the step's list.
 type TaskIndex = usize;
 
@@ -55,8 +60,8 @@ pub(crate) fn spec_path(spec: &TaskSpec) -> String {
 }
 
 /// The file for the standard error of worker `number`.
-pub(crate) fn worker_log(output: &std::path::Path, number: usize) -> PathBuf {
-    output.join("log").join(format!("worker-{number}.log"))
+pub(crate) fn worker_log(store: &Store, number: usize) -> PathBuf {
+    store.local_path(&format!("log/worker-{number}.log"))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::heartbeat::{Heartbeat, HeartbeatAction};
 use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
 use super::lines;
 use super::queue::WorkerId;
+use crate::crew::Crew;
 
 /// What the coordinator receives.
 #[derive(Debug)]
@@ -29,18 +30,46 @@ const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long to wait for the exit status of a worker whose output has ended.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What workers are for: each lane has its own, beside those of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    /// Computes on the processor.
+    Processor,
+    /// Computes on GPUs.
+    Gpu,
+    /// Waits for the network.
+    Network,
+}
+
+impl Lane {
+    pub(super) const ALL: [Self; 3] = [Self::Processor, Self::Gpu, Self::Network];
+
+    /// The lane of a step with this crew.
+    pub(super) fn of(crew: &Crew) -> Self {
+        match (crew.at_once, crew.gpus.is_empty()) {
+            (0 | 1, true) => Self::Processor,
+            (0 | 1, false) => Self::Gpu,
+            _ => Self::Network,
+        }
+    }
+}
+
+/// Threads of a worker, and its GPU: what tells workers apart.
+pub(super) type Kind = (usize, Option<String>);
+
 /// The running workers and the channel of their events.
 pub(super) struct Pool {
     launcher: Box<dyn Launch>,
     workers: BTreeMap<WorkerId, Worker>,
     started: usize,
-    /// Threads of the workers, and the first one's GPU: what steps may want otherwise.
-    kind: (usize, Option<String>),
+    /// Threads of the workers of each lane, and the first one's GPU: what steps may want otherwise.
+    kinds: BTreeMap<Lane, Kind>,
     sender: Sender<Event>,
     receiver: Receiver<Event>,
 }
 
 struct Worker {
+    lane: Lane,
     /// Its slot, from 0. A replacement worker takes over the slot, and with it the GPU.
     slot: usize,
     input: Option<Box<dyn Write + Send>>,
@@ -56,7 +85,7 @@ impl Pool {
             launcher,
             workers: BTreeMap::new(),
             started: 0,
-            kind: (0, None),
+            kinds: BTreeMap::new(),
             sender,
             receiver,
         }
@@ -72,25 +101,32 @@ impl Pool {
         self.started + 1
     }
 
-    /// Starts workers until there are `count`, each with the options of its number and slot.
-    /// Workers with another number of threads, or with GPUs where there were none, are shut down first.
+    /// Whether the workers of `lane` are of this kind, or none has been started.
+    pub(super) fn has_kind(&self, lane: Lane, kind: &Kind) -> bool {
+        self.kinds.get(&lane).is_none_or(|found| found == kind)
+    }
+
+    /// Starts workers until there are `count` in `lane`, each with the options of its number and slot.
+    /// Those of the lane with another number of threads, or with GPUs where there were none, are shut down first.
     ///
     /// # Errors
     /// What the launcher says.
     pub(super) fn fill(
         &mut self,
+        lane: Lane,
         count: usize,
         options: impl Fn(WorkerId, usize) -> WorkerOptions,
     ) -> io::Result<()> {
         let first = options(0, 0);
         let kind = (first.threads, first.gpu);
-        if kind != self.kind {
-            self.shut_down();
-            self.kind = kind;
+        if !self.has_kind(lane, &kind) {
+            self.shut_down(|worker| worker.lane == lane);
         }
-        while self.workers.len() < count {
+        self.kinds.insert(lane, kind);
+        while self.len(lane) < count {
             let id = self.next_worker();
-            let taken = |slot: &usize| self.workers.values().any(|w| w.slot == *slot);
+            let of_lane = || self.workers.values().filter(|w| w.lane == lane);
+            let taken = |slot: &usize| of_lane().any(|w| w.slot == *slot);
             let slot = (0..count).find(|slot| !taken(slot)).unwrap_or(0);
             let StartedWorker {
                 input,
@@ -107,6 +143,7 @@ impl Pool {
             self.workers.insert(
                 id,
                 Worker {
+                    lane,
                     slot,
                     input,
                     process,
@@ -117,17 +154,15 @@ impl Pool {
         Ok(())
     }
 
-    /// Started workers, ready or not.
-    pub(super) fn len(&self) -> usize {
-        self.workers.len()
+    /// Started workers of `lane`, ready or not.
+    pub(super) fn len(&self, lane: Lane) -> usize {
+        self.workers.values().filter(|w| w.lane == lane).count()
     }
 
-    /// Workers that have sent their hello.
-    pub(super) fn ready(&self) -> Vec<WorkerId> {
-        let ready = self
-            .workers
-            .iter()
-            .filter(|(_, w)| w.heartbeat.is_greeted());
+    /// Workers of `lane` that have sent their hello.
+    pub(super) fn ready(&self, lane: Lane) -> Vec<WorkerId> {
+        let ready = |worker: &Worker| worker.lane == lane && worker.heartbeat.is_greeted();
+        let ready = self.workers.iter().filter(|(_, worker)| ready(worker));
         ready.map(|(id, _)| *id).collect()
     }
 
@@ -230,21 +265,30 @@ impl Pool {
         self.workers.clear();
     }
 
-    /// Closes the inputs of all workers, waits a moment, kills those that remain.
-    pub(super) fn shut_down(&mut self) {
-        for worker in self.workers.values_mut() {
+    /// Lets the workers of `lane` go.
+    pub(super) fn release(&mut self, lane: Lane) {
+        self.shut_down(|worker| worker.lane == lane);
+    }
+
+    /// Closes the inputs of the `chosen` workers, waits a moment, kills those that remain.
+    fn shut_down(&mut self, chosen: impl Fn(&Worker) -> bool) {
+        let mut leaving: Vec<Worker> = (self.workers)
+            .extract_if(.., |_, worker| chosen(worker))
+            .map(|(_, worker)| worker)
+            .collect();
+        for worker in &mut leaving {
             worker.input = None;
         }
-        for worker in self.workers.values_mut() {
+        for worker in &mut leaving {
             drop(worker.process.wait(EXIT_TIMEOUT));
+            worker.process.kill();
         }
-        self.kill();
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shut_down();
+        self.shut_down(|_| true);
     }
 }
 
@@ -307,9 +351,9 @@ mod tests {
             log: PathBuf::new(),
             log_filter: String::new(),
         };
-        pool.fill(3, options).expect("started");
+        pool.fill(Lane::Gpu, 3, options).expect("started");
         pool.remove(2, None);
-        pool.fill(3, options).expect("started");
+        pool.fill(Lane::Gpu, 3, options).expect("started");
         let asked = asked.borrow();
         let gpus: Vec<&str> = asked.iter().flatten().map(String::as_str).collect();
         assert_eq!(gpus, ["0", "1", "0", "1"]);
@@ -327,8 +371,9 @@ mod tests {
             log_filter: String::new(),
         };
         for gpu in [None, None, Some("0"), Some("0"), None] {
-            pool.fill(1, |_, _| options(gpu)).expect("started");
-            assert_eq!(pool.len(), 1);
+            pool.fill(Lane::Processor, 1, |_, _| options(gpu))
+                .expect("started");
+            assert_eq!(pool.len(Lane::Processor), 1);
         }
         let asked = asked.borrow();
         let gpus: Vec<Option<&str>> = asked.iter().map(Option::as_deref).collect();

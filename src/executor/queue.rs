@@ -5,7 +5,9 @@
 //! time holds at most two assignments: one running and, while there is plenty to do, one queued behind
 //! it, so that it never idles for a round trip. A worker that does several at once has them all running.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::RowCare;
@@ -70,20 +72,62 @@ pub(super) struct Queue {
     failed: Vec<FailedTask>,
     /// Tasks that a worker runs at once.
     at_once: usize,
-    next_id: u64,
+    /// Tasks that there were so far.
+    tasks: usize,
+    next_id: Numbers,
     stopped: bool,
 }
 
+/// Numbers of assignments: queues that share them give none twice.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Numbers(Rc<Cell<u64>>);
+
+impl Numbers {
+    /// Numbers from `first` on.
+    pub(super) fn from(first: u64) -> Self {
+        Self(Rc::new(Cell::new(first)))
+    }
+
+    fn next(&self) -> u64 {
+        let number = self.0.get();
+        self.0.set(number + 1);
+        number
+    }
+}
+
 impl Queue {
-    /// A queue of tasks `0..count`, of which a worker runs `at_once`; assignments are numbered from
-    /// `first_id`.
-    pub(super) fn new(count: usize, at_once: usize, first_id: u64) -> Self {
+    /// A queue of tasks `0..count`, of which a worker runs `at_once`; assignments get `numbers`.
+    pub(super) fn new(count: usize, at_once: usize, numbers: Numbers) -> Self {
         Self {
             pending: (0..count).collect(),
             at_once: at_once.max(1),
-            next_id: first_id,
+            tasks: count,
+            next_id: numbers,
             ..Self::default()
         }
+    }
+
+    /// Adds a task, which gets the next index.
+    pub(super) fn push(&mut self) {
+        if !self.stopped {
+            self.pending.push_back(self.tasks);
+        }
+        self.tasks += 1;
+    }
+
+    /// Whether no more tasks are assigned.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Whether any worker holds an assignment.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.values().any(|held| !held.is_empty())
+    }
+
+    /// Whether `worker` holds an assignment.
+    pub(super) fn holds(&self, worker: WorkerId) -> bool {
+        self.held.get(&worker).is_some_and(|held| !held.is_empty())
     }
 
     /// The next assignment for `worker`, if it should have one now. Call until `None`.
@@ -93,8 +137,7 @@ impl Queue {
         }
         let task = self.pending.pop_front()?;
         let attempt = self.attempts.get(&task).copied().unwrap_or(0) + 1;
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.next_id.next();
         let assignment = Assignment { id, task, attempt };
         self.held.entry(worker).or_default().push_back(assignment);
         Some(assignment)
@@ -231,11 +274,6 @@ impl Queue {
     /// Tasks that still wait for a worker.
     pub(super) fn waiting(&self) -> usize {
         self.pending.len()
-    }
-
-    /// The number for the next queue's first assignment.
-    pub(super) fn next_id(&self) -> u64 {
-        self.next_id
     }
 
     /// The tasks that failed for good.

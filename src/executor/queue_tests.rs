@@ -14,7 +14,7 @@ fn lose(queue: &mut Queue, worker: WorkerId, at: Option<u64>) -> Vec<(TaskIndex,
 
 #[test]
 fn one_task_is_queued_behind_the_running_one_while_there_is_plenty() {
-    let mut queue = Queue::new(5, 1, 10);
+    let mut queue = Queue::new(5, 1, Numbers::from(10));
     assert_eq!(ids(&mut queue, 1, 2), [(10, 0), (11, 1)]);
     assert_eq!(ids(&mut queue, 2, 2), [(12, 2)]);
     queue.finished(1, 10);
@@ -26,12 +26,12 @@ fn one_task_is_queued_behind_the_running_one_while_there_is_plenty() {
     assert!(!queue.idle());
     queue.finished(1, 13);
     queue.finished(2, 14);
-    assert!(queue.idle() && queue.next_id() == 15);
+    assert!(queue.idle() && queue.next_id.next() == 15);
 }
 
 #[test]
 fn a_task_may_cost_three_workers_and_what_waited_behind_it_costs_nothing() {
-    let mut queue = Queue::new(4, 1, 1);
+    let mut queue = Queue::new(4, 1, Numbers::from(1));
     for worker in 1..=3 {
         let held = ids(&mut queue, worker, 1);
         assert_eq!(held[0].1, 0, "the crashed task comes first again");
@@ -51,7 +51,7 @@ fn a_task_may_cost_three_workers_and_what_waited_behind_it_costs_nothing() {
 
 #[test]
 fn a_wrong_environment_stops_the_rest() {
-    let mut queue = Queue::new(3, 1, 1);
+    let mut queue = Queue::new(3, 1, Numbers::from(1));
     let first = queue.next_for(1, 1).expect("a task");
     let text = "no weights".to_owned();
     let after = queue.failed(1, first.id, FailureKind::Environment, text);
@@ -61,7 +61,7 @@ fn a_wrong_environment_stops_the_rest() {
 
 #[test]
 fn memory_gets_one_more_try_and_bad_data_none() {
-    let mut queue = Queue::new(2, 1, 1);
+    let mut queue = Queue::new(2, 1, Numbers::from(1));
     let fail = |queue: &mut Queue, kind| {
         let next = queue.next_for(1, 9).expect("a task");
         (next.task, queue.failed(1, next.id, kind, String::new()))
@@ -83,7 +83,7 @@ fn memory_gets_one_more_try_and_bad_data_none() {
 
 #[test]
 fn a_second_answer_to_one_assignment_changes_nothing() {
-    let mut queue = Queue::new(1, 1, 1);
+    let mut queue = Queue::new(1, 1, Numbers::from(1));
     let next = queue.next_for(1, 1).expect("a task");
     queue.finished(1, next.id);
     queue.finished(1, next.id);
@@ -94,7 +94,7 @@ fn a_second_answer_to_one_assignment_changes_nothing() {
 
 #[test]
 fn cancelled_tasks_are_no_failures_once_the_run_stops() {
-    let mut queue = Queue::new(3, 1, 1);
+    let mut queue = Queue::new(3, 1, Numbers::from(1));
     let held = ids(&mut queue, 1, 1);
     queue.stop();
     for (id, _) in held {
@@ -111,7 +111,7 @@ fn tasks(queue: &mut Queue, worker: WorkerId) -> Vec<TaskIndex> {
 
 #[test]
 fn several_tasks_run_at_once_and_none_waits_behind_them() {
-    let mut queue = Queue::new(9, 3, 1);
+    let mut queue = Queue::new(9, 3, Numbers::from(1));
     assert_eq!(tasks(&mut queue, 1), [0, 1, 2]);
     assert_eq!(tasks(&mut queue, 2), [3, 4, 5]);
     queue.finished(1, 2);
@@ -120,7 +120,7 @@ fn several_tasks_run_at_once_and_none_waits_behind_them() {
 
 #[test]
 fn a_lost_worker_costs_each_of_its_tasks_an_attempt_and_they_are_tried_again_alone() {
-    let mut queue = Queue::new(5, 3, 1);
+    let mut queue = Queue::new(5, 3, Numbers::from(1));
     assert_eq!(tasks(&mut queue, 1), [0, 1, 2]);
     let retried = [0, 1, 2].map(|task| (task, AfterFailure::Retry));
     assert_eq!(lose(&mut queue, 1, None), retried);
@@ -139,7 +139,7 @@ fn a_lost_worker_costs_each_of_its_tasks_an_attempt_and_they_are_tried_again_alo
 
 #[test]
 fn a_task_that_is_tried_again_waits_until_its_worker_has_nothing_else() {
-    let mut queue = Queue::new(4, 2, 1);
+    let mut queue = Queue::new(4, 2, Numbers::from(1));
     assert_eq!(tasks(&mut queue, 1), [0, 1]);
     let memory = queue.failed(1, 1, FailureKind::Memory, String::new());
     assert_eq!(memory, AfterFailure::Retry);
@@ -152,7 +152,7 @@ fn a_task_that_is_tried_again_waits_until_its_worker_has_nothing_else() {
 
 #[test]
 fn rows_are_looked_at_one_by_one_after_two_crashes_and_the_deadly_one_is_left_out() {
-    let mut queue = Queue::new(1, 1, 1);
+    let mut queue = Queue::new(1, 1, Numbers::from(1));
     let mut die = |worker, at| {
         assert_eq!(tasks(&mut queue, worker), [0]);
         let after = lose(&mut queue, worker, at)[0].1;
@@ -176,7 +176,7 @@ fn rows_are_looked_at_one_by_one_after_two_crashes_and_the_deadly_one_is_left_ou
 
 #[test]
 fn a_panic_is_tried_again_as_a_crash_is() {
-    let mut queue = Queue::new(1, 1, 1);
+    let mut queue = Queue::new(1, 1, Numbers::from(1));
     for after in [
         AfterFailure::Retry,
         AfterFailure::Retry,

@@ -272,7 +272,13 @@ impl Harness {
         behaviour: impl Fn(&mut Task) -> Result<(), StageError> + Send + Sync + 'static,
     ) -> Result<Outcome, Failure> {
         let mut executor = self.executor(crew, script, Arc::new(behaviour));
-        executor.run(&self.tasks, self.tasks.len(), None, &mut QuietReporter)
+        executor.run(
+            "one-row",
+            &self.tasks,
+            self.tasks.len(),
+            None,
+            &mut QuietReporter,
+        )
     }
 
     fn in_ledger(&self) -> usize {
@@ -439,6 +445,7 @@ fn an_interrupt_cancels_running_tasks() {
     interrupt_when(&running, executor.events());
     let outcome = executor
         .run(
+            "one-row",
             &harness.tasks,
             harness.tasks.len(),
             None,
@@ -525,7 +532,7 @@ fn an_interrupt_cancels_all_tasks_that_run_at_once() {
     let mut executor = harness.executor((1, 4), |_| Script::Serve, behaviour);
     interrupt_when(&running, executor.events());
     let (tasks, all) = (&harness.tasks, harness.tasks.len());
-    let outcome = executor.run(tasks, all, None, &mut QuietReporter);
+    let outcome = executor.run("one-row", tasks, all, None, &mut QuietReporter);
     let outcome = outcome.expect("a run");
     assert!(outcome.interrupted && outcome.failed.is_empty() && outcome.records.is_empty());
     assert_eq!(harness.in_ledger(), 0);

@@ -320,7 +320,7 @@ impl WorkerState {
         match &self.store {
             Some((folder, store)) if folder == output => Ok(store.clone()),
             _ => {
-                let store = Store::local(output)?.with_durability(durability);
+                let store = Store::open(output)?.with_durability(durability);
                 self.store = Some((output.to_owned(), store.clone()));
                 Ok(store)
             }

@@ -21,7 +21,7 @@ use laioncele_core::spec::TaskSpec;
 use laioncele_core::{Digest, Part, PartList, Partition, Partitioning, Reads, StageName, TableId};
 
 pub use cause::{Cause, Loss};
-pub use planner::{PlanError, Planner, plan};
+pub use planner::{PlanError, Planner, keeps_to_itself, plan};
 pub use records::Records;
 
 /// What the planner knows of a step.

@@ -123,6 +123,62 @@ impl Planner {
         self.add_outputs(step, &records, planned.complete());
     }
 
+    /// Adds what the done tasks of `step` have written, whose others are about to run: steps that read partition by
+    /// partition may follow it task by task ([`Planner::plan_own`]).
+    pub fn begin(&mut self, step: &StepInfo, planned: &StepPlan) {
+        self.add(step, planned);
+        if !keeps_to_itself(step.partitioning) {
+            return;
+        }
+        let done = planned.records().map(|record| record.partition.clone());
+        let done: HashSet<Partition> = done.collect();
+        for table in &step.writes {
+            if let Some(state) = self.tables.get_mut(table) {
+                state.done.clone_from(&done);
+            }
+        }
+    }
+
+    /// Adds what a task of `step` has written since the step began.
+    pub fn task_done(&mut self, step: &StepInfo, record: &Record) {
+        for table in &step.writes {
+            if let Some(state) = self.tables.get_mut(table) {
+                state.add(record.outputs_of(*table));
+                state.done.insert(record.partition.clone());
+            }
+        }
+    }
+
+    /// Says that all tasks of `step` are done, since it began.
+    pub fn end(&mut self, step: &StepInfo) {
+        for table in step.writes.iter().chain([&TableId::Dropped]) {
+            if let Some(state) = self.tables.get_mut(table)
+                && state.incomplete.as_ref() == Some(&step.name)
+            {
+                state.incomplete = None;
+            }
+        }
+    }
+
+    /// The state of one task of `step`, which reads no table but its own partition of it; none while one of these may still
+    /// be written to.
+    pub fn plan_own(
+        &self,
+        step: &StepInfo,
+        partition: &Partition,
+        records: &Records,
+    ) -> Option<State> {
+        let whole = |read: &Reads| {
+            let state = self.tables.get(&read.table);
+            let written =
+                |state: &TableState| state.incomplete.is_none() || state.done.contains(partition);
+            read.scope == Scope::Own && state.is_none_or(written)
+        };
+        let shared = Shared::default();
+        let known = step.reads.iter().all(whole);
+        known.then(|| self.state(step, partition, &shared, records))
+    }
+
     /// As [`Planner::add`], and what lost results had written.
     fn add_expected(&mut self, step: &StepInfo, planned: &StepPlan, records: &Records) {
         let result = |task: &TaskPlan| match &task.state {
@@ -305,6 +361,11 @@ struct Shared<'a> {
     groups: HashMap<(TableId, Partition), Vec<&'a Partition>>,
 }
 
+/// Whether each task of a step with such partitions writes only to the partition that it is named after.
+pub fn keeps_to_itself(partitioning: Partitioning) -> bool {
+    matches!(partitioning, Partitioning::Buckets | Partitioning::Shards)
+}
+
 /// Step names are unique, every table is written before it is read, and shares fit partitions.
 fn check(steps: &[StepInfo]) -> Result<(), PlanError> {
     let mut names = HashSet::new();
@@ -343,6 +404,8 @@ struct TableState {
     partitions: BTreeMap<Partition, Vec<Part>>,
     /// The first step that writes it and has tasks to run.
     incomplete: Option<String>,
+    /// Of a step that is running, the partitions to which it writes no more.
+    done: HashSet<Partition>,
 }
 
 impl TableState {

@@ -4,6 +4,7 @@
 mod ahash;
 mod bad_input;
 mod broken;
+mod bucket;
 mod calibrate;
 mod commands_page;
 mod damage;
@@ -28,8 +29,10 @@ mod recount;
 mod resume;
 mod retry;
 mod run_folder;
+mod s3_server;
 mod sandbox;
 mod shards;
+mod side_by_side;
 mod sources;
 mod tables;
 mod test_run;

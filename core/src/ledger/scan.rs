@@ -1,8 +1,12 @@
 //! Reading a ledger some of whose records may be damaged: those are named, the others are read.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Ledger, Record, parse, record_path};
+use bytes::Bytes;
+
+use super::snapshot::{self, Snapshot, in_parallel};
+use super::{Ledger, Record, parse, record_path, seal};
 use crate::digest::Digest;
 use crate::error::{CoreError, chain};
 use crate::partition::Partition;
@@ -17,6 +21,21 @@ pub struct Scan {
     pub records: Vec<Record>,
     /// The others, by path.
     pub unusable: Vec<UnusableRecord>,
+    /// The versions of all objects, by their paths.
+    pub(super) versions: HashMap<String, String>,
+    /// Records that a snapshot did not have, or had otherwise.
+    pub(super) unremembered: usize,
+}
+
+impl Scan {
+    /// What was read of a ledger elsewhere: nothing of it is remembered.
+    pub fn of(records: Vec<Record>, unusable: Vec<UnusableRecord>) -> Self {
+        Self {
+            records,
+            unusable,
+            ..Self::default()
+        }
+    }
 }
 
 /// A file in the ledger's place that is no record that could be used: cut off, altered, moved.
@@ -31,37 +50,66 @@ pub struct UnusableRecord {
 }
 
 impl Ledger {
-    /// All records of the run, those that cannot be used apart.
+    /// All records of the run, those that cannot be used apart. What is remembered of an earlier scan and has not changed
+    /// since is not read again.
     ///
     /// # Errors
     /// Store errors; [`CoreError::Newer`]: a record of a newer program is not damaged.
     pub fn scan(&self) -> Result<Scan, CoreError> {
-        let mut scan = Scan::default();
-        for path in self.store.list("ledger")? {
-            let bytes = match self.store.get(&path) {
-                Ok(bytes) => bytes,
-                // Taken away since it was listed.
-                Err(CoreError::Missing { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            let reason = match parse(&path, &bytes) {
-                Ok(record) => match record.flaw(&path) {
-                    None => {
-                        scan.records.push(record);
-                        continue;
-                    }
-                    Some(flaw) => flaw,
-                },
-                Err(CoreError::Record { source, .. }) => chain(&*source),
-                Err(error) => return Err(error),
-            };
-            let stem = Path::new(&path).file_stem();
-            let key = stem.and_then(|stem| stem.to_str()?.parse().ok());
-            scan.unusable.push(UnusableRecord { path, key, reason });
+        self.scan_beside(Snapshot::read(&self.store))
+    }
+
+    /// As [`Ledger::scan`], with every record read from its own object.
+    ///
+    /// # Errors
+    /// As [`Ledger::scan`].
+    pub fn scan_anew(&self) -> Result<Scan, CoreError> {
+        self.scan_beside(Snapshot::default())
+    }
+
+    fn scan_beside(&self, mut snapshot: Snapshot) -> Result<Scan, CoreError> {
+        let mut scan = Scan {
+            versions: self.store.versions("ledger")?,
+            ..Scan::default()
+        };
+        let mut unknown = Vec::new();
+        for (path, version) in &scan.versions {
+            match snapshot.take(path, version) {
+                Some(record) => scan.records.push(record),
+                None => unknown.push(path.clone()),
+            }
+        }
+        scan.unremembered = unknown.len() + snapshot.left();
+        unknown.sort();
+        for read in self.read_all(&unknown) {
+            match read? {
+                Read::Record(record) => scan.records.push(*record),
+                Read::Unusable(record) => scan.unusable.push(record),
+                Read::Gone => {}
+            }
         }
         let newest_first = |a: &Record, b: &Record| (b.started, &b.key).cmp(&(a.started, &a.key));
         scan.records.sort_by(newest_first);
         Ok(scan)
+    }
+
+    /// What is at `paths`, read by several threads, or in a bucket by several requests at once.
+    fn read_all(&self, paths: &[String]) -> Vec<Result<Read, CoreError>> {
+        match self.store.bucket() {
+            Some(bucket) => {
+                let got = bucket.get_all(paths).into_iter().zip(paths);
+                got.map(|(got, path)| Read::of(path, got)).collect()
+            }
+            None => in_parallel(paths, |path| Read::of(path, self.store.get(path))),
+        }
+    }
+
+    /// Remembers what `scan` found, so that the next one is quick. Only for who holds the run's lock.
+    ///
+    /// # Errors
+    /// A full or read-only disk.
+    pub fn remember(&self, scan: &Scan) -> Result<(), CoreError> {
+        snapshot::remember(&self.store, scan)
     }
 
     /// Takes the record of a task out of the ledger, so that the task runs again. Only for who holds the run's lock. Its
@@ -88,6 +136,36 @@ impl Ledger {
             Err(error) => return Err(error),
         }
         self.store.delete_for_good(&record.path)
+    }
+}
+
+/// What is in a record's place.
+enum Read {
+    Record(Box<Record>),
+    Unusable(UnusableRecord),
+    /// Taken away since it was listed.
+    Gone,
+}
+
+impl Read {
+    fn of(path: &str, got: Result<Bytes, CoreError>) -> Result<Self, CoreError> {
+        let bytes = match got {
+            Ok(bytes) => bytes,
+            Err(CoreError::Missing { .. }) => return Ok(Self::Gone),
+            Err(error) => return Err(error),
+        };
+        let reason = match parse(path, &bytes) {
+            Ok(record) => match record.flaw(path).or_else(|| seal::flaw(&bytes)) {
+                None => return Ok(Self::Record(Box::new(record))),
+                Some(flaw) => flaw,
+            },
+            Err(CoreError::Record { source, .. }) => chain(&*source),
+            Err(error) => return Err(error),
+        };
+        let stem = Path::new(path).file_stem();
+        let key = stem.and_then(|stem| stem.to_str()?.parse().ok());
+        let path = path.to_owned();
+        Ok(Self::Unusable(UnusableRecord { path, key, reason }))
     }
 }
 

@@ -5,9 +5,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Component, Path};
 
-use futures::TryStreamExt;
 use object_store::ObjectMeta;
-use object_store::path::Path as ObjectPath;
 
 use super::Store;
 use crate::error::CoreError;
@@ -18,12 +16,10 @@ impl Store {
     /// # Errors
     /// [`CoreError::Store`].
     pub fn sizes(&self, prefix: &str) -> Result<HashMap<String, u64>, CoreError> {
-        let listed = self
-            .objects
-            .list(Some(&ObjectPath::from(prefix)))
-            .map_ok(|meta| (meta.location.to_string(), meta.size))
-            .try_collect();
-        self.run(prefix, listed)
+        let listed = self.metas(prefix)?.into_iter();
+        Ok(listed
+            .map(|meta| (meta.location.to_string(), meta.size))
+            .collect())
     }
 
     /// What tells versions of the objects below `prefix` apart, by their paths: another one after each write.
@@ -36,8 +32,7 @@ impl Store {
             let tag = tag.unwrap_or_else(|| format!("{} {}", meta.size, meta.last_modified));
             (meta.location.to_string(), tag)
         };
-        let listed = self.objects.list(Some(&ObjectPath::from(prefix)));
-        self.run(prefix, listed.map_ok(version).try_collect())
+        Ok(self.metas(prefix)?.into_iter().map(version).collect())
     }
 
     /// Moves all objects below the folder `from` to the folder `to`, in the place of what is there; nothing where `from` is
@@ -46,6 +41,9 @@ impl Store {
     /// # Errors
     /// [`CoreError::Io`].
     pub fn move_folder(&self, from: &str, to: &str) -> Result<(), CoreError> {
+        if let Some(bucket) = self.bucket_of(from) {
+            return bucket.move_folder(from, to);
+        }
         let (from, to) = (self.local_path(from), self.local_path(to));
         if !from.is_dir() {
             return Ok(());
@@ -78,6 +76,9 @@ impl Store {
     /// [`CoreError::Store`], [`CoreError::Io`].
     pub fn delete_for_good(&self, path: &str) -> Result<(), CoreError> {
         self.delete(path)?;
+        if self.bucket_of(path).is_some() {
+            return Ok(());
+        }
         let file = self.local_path(path);
         let folder = file.parent().unwrap_or(self.root());
         match File::open(folder).and_then(|folder| folder.sync_all()) {

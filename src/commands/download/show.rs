@@ -28,6 +28,9 @@ pub(super) struct Show {
     kind: Kind,
 }
 
+/// What the bar is called.
+const NAME: &str = "download";
+
 enum Kind {
     Quiet,
     Bar,
@@ -43,7 +46,7 @@ impl Show {
             (false, false) => Kind::Lines,
         };
         if matches!(kind, Kind::Bar) {
-            terminal::show_bar(Some(bar(rows.is_some())));
+            terminal::show_bar(NAME, bar(rows.is_some()));
         }
         let now = Instant::now();
         Self {
@@ -64,7 +67,7 @@ impl Show {
                 output::message(&format!("download: {}", self.line(tally)));
             }
             Kind::Bar => {
-                if let Some(bar) = terminal::bar() {
+                if let Some(bar) = terminal::bar(NAME) {
                     let done = (tally.before() + tally.ended()) as f64;
                     let share = self.rows.map_or(0.0, |rows| done / rows.max(1) as f64);
                     bar.set_position((share * BAR_LENGTH as f64) as u64);
@@ -76,7 +79,7 @@ impl Show {
 
     /// Takes the line away.
     pub(super) fn end(&self) {
-        terminal::show_bar(None);
+        terminal::clear_bar(NAME);
     }
 
     fn line(&self, tally: &Tally) -> String {

@@ -162,7 +162,7 @@ impl Garbage {
     /// Tasks at work and scratch files: nobody is at work while the lock is held. Checkpoints of
     /// tasks that have a record.
     fn leftovers(&mut self, store: &Store, kept: &[&Arc<Record>]) -> Result<(), Failure> {
-        for folder in ["queue", SCRATCH] {
+        for folder in ["queue", "probe", SCRATCH] {
             self.add(store, folder, Kind::Leftover, |_| true)?;
         }
         let done: HashSet<String> = kept.iter().map(|record| record.key.to_string()).collect();

@@ -72,7 +72,8 @@ fn manifests(store: &Store, findings: &mut Findings) -> Result<(), Failure> {
         let named = name
             .strip_suffix(".toml")
             .and_then(|name| name.parse::<Digest>().ok());
-        let found = Manifest::load(&store.local_path(&path));
+        let found = store.local_copy(&path);
+        let found = found.and_then(|file| Manifest::load(&file));
         if !found.is_ok_and(|manifest| Some(manifest.digest()) == named) {
             findings.add(
                 Kind::Manifest,

@@ -17,10 +17,7 @@ fn sizes(records: &[Record]) -> HashMap<String, u64> {
 }
 
 fn beside(records: &[Record], sizes: &HashMap<String, u64>) -> Records {
-    let scan = Scan {
-        records: records.to_vec(),
-        unusable: Vec::new(),
-    };
+    let scan = Scan::of(records.to_vec(), Vec::new());
     Records::beside(scan, sizes)
 }
 
@@ -92,10 +89,8 @@ proptest! {
         let sizes = sizes(&records);
         let damaged = records.swap_remove(which.index(records.len()));
         let path = damaged.path();
-        let scan = Scan {
-            records,
-            unusable: vec![UnusableRecord { path: path.clone(), key: Some(damaged.key), reason: "cut off".to_owned() }],
-        };
+        let unusable = UnusableRecord { path: path.clone(), key: Some(damaged.key), reason: "cut off".to_owned() };
+        let scan = Scan::of(records, vec![unusable]);
         let mut found = Records::beside(scan, &sizes);
         let plan = planned(&inputs, &found);
         let expected = Loss::Record { path, reason: "cut off".to_owned() };

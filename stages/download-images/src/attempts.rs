@@ -120,11 +120,9 @@ pub(crate) fn last_asked(task: &Task, images: &Images) -> Result<HashMap<u64, u6
     let store = task.store();
     for path in store.list(&format!("{FOLDER}/{}", task.partition()))? {
         let part = laioncele_core::Part {
-            bytes: store
-                .local_path(&path)
-                .metadata()
-                .map_err(|e| CoreError::from_io(&store.local_path(&path), e))?
-                .len(),
+            bytes: store.size(&path)?.ok_or_else(|| CoreError::Missing {
+                path: store.shown(&path),
+            })?,
             table: Attempt::TABLE,
             partition: task.partition().clone(),
             path,

@@ -102,7 +102,7 @@ impl Publication<'_> {
                 rows: part.rows,
                 bytes: part.bytes,
             };
-            if !(self.published.shards.contains(&shard) && is_linked(self.store, &shard)) {
+            if !(self.published.shards.contains(&shard) && is_linked(self.store, &shard)?) {
                 link_part(self.store, &shard)?;
             }
             shards.push(shard);
@@ -165,9 +165,8 @@ impl Publication<'_> {
     }
 }
 
-fn is_linked(store: &Store, shard: &Shard) -> bool {
-    let file = std::fs::metadata(store.local_path(&shard.path()));
-    file.is_ok_and(|file| file.len() == shard.bytes)
+fn is_linked(store: &Store, shard: &Shard) -> Result<bool, CoreError> {
+    Ok(store.size(&shard.path())? == Some(shard.bytes))
 }
 
 /// Links the part under its published name; copies it where the file system has no links.

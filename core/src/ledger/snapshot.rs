@@ -1,0 +1,208 @@
+//! All records in one object, `cache/ledger`, so that a command on a run of a hundred thousand tasks opens one file and not a
+//! hundred thousand.
+//!
+//! Written by who holds the run's lock, whole or not at all; it may be deleted at any time. Each record stands in it with the
+//! version of its object (of a file inode, time and size; of a bucket's object its tag): what has another version by now, or is
+//! gone, is read anew. What is damaged later without another version is found by `verify`, which does not look here. A
+//! snapshot that is cut off or altered is none.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::{RECORD_FORMAT, Record, Scan};
+use crate::digest::Digest;
+use crate::error::CoreError;
+use crate::store::Store;
+
+/// The object.
+const PATH: &str = "cache/ledger";
+/// Its first bytes, with the form it has.
+const HEAD: [u8; 8] = *b"laionL01";
+/// Fewer new or gone records than this share of all are read one by one the next time as well.
+const SHARE: usize = 10;
+/// And fewer than these.
+const FEW: usize = 50;
+/// Records that a thread reads at once.
+const CHUNK: usize = 512;
+
+/// The records of a snapshot by their paths, each with its version.
+#[derive(Default)]
+pub(super) struct Snapshot {
+    entries: HashMap<String, (String, Record)>,
+}
+
+impl Snapshot {
+    /// What is remembered in `store`; nothing where that cannot be used.
+    pub(super) fn read(store: &Store) -> Self {
+        let entries = match store.get(PATH) {
+            Ok(bytes) => entries(&bytes),
+            Err(_) => None,
+        };
+        let entries = entries.unwrap_or_default();
+        Self { entries }
+    }
+
+    /// Takes the record at `path` out, if it is remembered in this version.
+    pub(super) fn take(&mut self, path: &str, version: &str) -> Option<Record> {
+        let (_, record) = self
+            .entries
+            .remove(path)
+            .filter(|(known, _)| known == version)?;
+        Some(record)
+    }
+
+    /// Entries that nobody took: their records are gone or have changed.
+    pub(super) fn left(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+/// Remembers the records of `scan`, unless what is remembered is nearly as good.
+///
+/// # Errors
+/// A full or read-only disk.
+pub(super) fn remember(store: &Store, scan: &Scan) -> Result<(), CoreError> {
+    if scan.unremembered < FEW.max(scan.records.len() / SHARE) {
+        return Ok(());
+    }
+    let mut bytes = HEAD.to_vec();
+    bytes.extend(RECORD_FORMAT.to_le_bytes());
+    for record in &scan.records {
+        let path = record.path();
+        let Some(version) = scan.versions.get(&path) else {
+            continue;
+        };
+        let text = serde_json::to_vec(record).map_err(|e| CoreError::record(&path, e))?;
+        for field in [path.as_bytes(), version.as_bytes(), &text] {
+            bytes.extend((field.len() as u32).to_le_bytes());
+            bytes.extend(field);
+        }
+    }
+    bytes.extend(Digest::of(&bytes).0);
+    store.put(PATH, bytes)
+}
+
+/// The entries of a snapshot; none where its bytes are not those that were written.
+fn entries(bytes: &Bytes) -> Option<HashMap<String, (String, Record)>> {
+    let (content, digest) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
+    if Digest::of(content).0 != digest {
+        return None;
+    }
+    let content = content.strip_prefix(&HEAD)?;
+    let mut rest = content.strip_prefix(&RECORD_FORMAT.to_le_bytes())?;
+    let mut fields = Vec::new();
+    while !rest.is_empty() {
+        fields.push([field(&mut rest)?, field(&mut rest)?, field(&mut rest)?]);
+    }
+    let read = |[path, version, text]: &[&[u8]; 3]| {
+        let path = std::str::from_utf8(path).ok()?;
+        let version = std::str::from_utf8(version).ok()?;
+        let mut record: Record = serde_json::from_slice(text).ok()?;
+        record.inputs.shrink_to_fit();
+        record.outputs.shrink_to_fit();
+        Some((path.to_owned(), (version.to_owned(), record)))
+    };
+    in_parallel(&fields, read).into_iter().collect()
+}
+
+fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, after) = rest.split_first_chunk()?;
+    let (field, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *rest = after;
+    Some(field)
+}
+
+/// What `work` makes of each item, in their order, by as many threads as the machine has cores.
+pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(threads).max(CHUNK);
+    if items.len() <= share {
+        return items.iter().map(work).collect();
+    }
+    let work = &work;
+    std::thread::scope(|scope| {
+        let start = |items| scope.spawn(move || Vec::from_iter(<[T]>::iter(items).map(work)));
+        let threads: Vec<_> = items.chunks(share).map(start).collect();
+        let joined = threads.into_iter().flat_map(|thread| {
+            let panicked = |panic| std::panic::resume_unwind(panic);
+            thread.join().unwrap_or_else(panicked)
+        });
+        joined.collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::key::KeyParts;
+    use crate::ledger::Ledger;
+    use crate::names::StageName;
+    use crate::partition::Partition;
+    use crate::testing;
+
+    use super::*;
+
+    fn filled(store: &Store, records: u32) -> Result<Ledger, CoreError> {
+        let ledger = Ledger::new(store.clone());
+        for bucket in 0..records {
+            let partition = Partition::Bucket(bucket);
+            let key_parts = KeyParts::default();
+            let record = testing::record("a-step", StageName::EncodeNames, partition, key_parts);
+            ledger.commit(&record)?;
+        }
+        Ok(ledger)
+    }
+
+    fn texts(scan: &Scan) -> Vec<String> {
+        let mut texts: Vec<_> = scan.records.iter().map(|r| format!("{r:?}")).collect();
+        texts.sort();
+        texts
+    }
+
+    #[test]
+    fn what_is_remembered_equals_what_is_read() -> Result<(), CoreError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::local(folder.path())?;
+        let ledger = filled(&store, 120)?;
+        let first = ledger.scan()?;
+        assert_eq!(first.unremembered, 120);
+        ledger.remember(&first)?;
+        let second = ledger.scan()?;
+        assert_eq!((second.unremembered, texts(&second)), (0, texts(&first)));
+        // One is gone, one is another, one is new: each is as the ledger has it.
+        let path = first.records[0].path();
+        store.delete(&path)?;
+        let mut other = first.records[1].clone();
+        other.attempt = "later".to_owned();
+        ledger.replace(&other, &first.records[1].attempt)?;
+        let third = ledger.scan()?;
+        assert_eq!(third.records.len(), 119);
+        assert!(third.records.iter().any(|r| r.attempt == "later"));
+        assert_eq!(texts(&third), texts(&ledger.scan_anew()?));
+        assert_eq!(third.unremembered, 2);
+        Ok(())
+    }
+
+    #[test]
+    fn a_snapshot_that_was_altered_or_cut_off_is_none() -> Result<(), CoreError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::local(folder.path())?;
+        let ledger = filled(&store, 60)?;
+        ledger.remember(&ledger.scan()?)?;
+        let good = store.get(PATH)?.to_vec();
+        assert_eq!(ledger.scan()?.unremembered, 0);
+        let mut altered = good.clone();
+        altered[good.len() / 2] ^= 1;
+        for bad in [
+            altered,
+            good[..good.len() - 1].to_vec(),
+            good[..20].to_vec(),
+            Vec::new(),
+        ] {
+            store.put(PATH, bad)?;
+            let scan = ledger.scan()?;
+            assert_eq!((scan.unremembered, scan.records.len()), (60, 60));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,536 @@
+//! Hands out the tasks of all steps that are running: assigns them, handles events, collects records, reports progress.
+//!
+//! Steps of different lanes (processor, GPUs, network) run beside each other, each lane with workers of its own. Of the steps
+//! of a lane one is served until none of its tasks waits, then the next in data order. While the network has nothing to do,
+//! the last step before it is served first, so that names reach it before all of them are ready.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use laioncele_core::CoreError;
+use laioncele_core::ledger::{Ledger, Record};
+use laioncele_core::protocol::{FailureKind, FromWorker, ToWorker};
+use laioncele_core::spec::{HostMap, TaskSpec};
+use laioncele_core::store::Store;
+
+use super::launch::{Launch, WorkerOptions};
+use super::pool::{Event, Lane, Pool};
+use super::queue::{Assignment, Numbers, WorkerId};
+use super::step_run::{Beginning, StepRun, warn_of};
+use super::{Outcome, StepNumber, spec_path, wire_log, worker_log};
+use crate::crew::Crew;
+use crate::failure::{Exit, Failure};
+use crate::progress::Reporter;
+
+/// How often the pool is checked when no event comes.
+const TICK: Duration = Duration::from_millis(200);
+/// How long tasks may take to stop after an interrupt.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Workers that may exit before their hello, one after another, until the run fails.
+const MAX_FAILED_STARTS: u32 = 3;
+
+/// Options of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The workers of [`Executor::run`]'s step.
+    pub crew: Crew,
+    /// The manifest file.
+    pub manifest: PathBuf,
+    /// The run's folder.
+    pub output: PathBuf,
+    /// Levels of the workers' log lines.
+    pub log_filter: String,
+    /// Name of this run, part of its attempts' names.
+    pub run_name: String,
+}
+
+/// Runs steps and keeps the workers between them.
+pub(crate) struct Executor {
+    options: Options,
+    store: Store,
+    pool: Pool,
+    numbers: Numbers,
+    steps: BTreeMap<StepNumber, StepRun>,
+    /// The step that each lane served last.
+    served: BTreeMap<Lane, StepNumber>,
+    failed_starts: u32,
+    stopped: bool,
+    interrupted: Option<Instant>,
+}
+
+impl Executor {
+    /// An executor without workers yet.
+    pub(crate) fn new(options: Options, store: Store, launcher: Box<dyn Launch>) -> Self {
+        Self {
+            options,
+            store,
+            pool: Pool::new(launcher),
+            numbers: Numbers::from(1),
+            steps: BTreeMap::new(),
+            served: BTreeMap::new(),
+            failed_starts: 0,
+            stopped: false,
+            interrupted: None,
+        }
+    }
+
+    /// A sender for signals.
+    pub(crate) fn events(&self) -> std::sync::mpsc::Sender<Event> {
+        self.pool.sender()
+    }
+
+    /// Whether the run was asked to stop. While no step runs it also handles the events that came since the last.
+    pub(crate) fn interrupted(&mut self) -> bool {
+        while self.is_idle()
+            && let Some(event) = self.pool.next_event(Duration::ZERO)
+        {
+            match event {
+                Event::Interrupt => self.interrupted = Some(Instant::now()),
+                Event::Ended(worker, reason) => drop(self.pool.remove(worker, reason)),
+                Event::Message(..) => {}
+            }
+        }
+        self.interrupted.is_some()
+    }
+
+    /// Whether no step runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Begins a step, to which tasks are added with [`Executor::push`] until it is closed.
+    pub(crate) fn begin(&mut self, beginning: Beginning) {
+        let number = beginning.number;
+        let mut step = StepRun::new(beginning, self.numbers.clone());
+        if self.stopped {
+            step.queue.stop();
+        }
+        self.steps.insert(number, step);
+    }
+
+    /// Adds a task to a step that was begun.
+    pub(crate) fn push(&mut self, step: StepNumber, task: TaskSpec) {
+        if let Some(step) = self.steps.get_mut(&step) {
+            step.tasks.push(task);
+            step.queue.push();
+        }
+    }
+
+    /// One of the tasks that may have to run need not.
+    pub(crate) fn spare(&mut self, step: StepNumber) {
+        if let Some(step) = self.steps.get_mut(&step) {
+            step.progress.spare();
+        }
+    }
+
+    /// Says that a step gets no more tasks: it ends when those that it has do.
+    pub(crate) fn close(&mut self, step: StepNumber) {
+        if let Some(step) = self.steps.get_mut(&step) {
+            step.closed = true;
+        }
+    }
+
+    /// Hands out no more tasks, of any step. Those that run go on.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        for step in self.steps.values_mut() {
+            step.queue.stop();
+            step.closed = true;
+        }
+    }
+
+    /// The steps that have ended since the last call, with the time that each took. The records of an outcome were given out
+    /// by [`Executor::turn`].
+    pub(crate) fn take_ended(&mut self) -> Vec<(StepNumber, Outcome, Duration)> {
+        let interrupted = self.interrupted.is_some();
+        let ended = self.steps.extract_if(.., |_, step| step.ended());
+        let ended = ended.map(|(number, step)| {
+            let took = step.begun.elapsed();
+            let outcome = Outcome {
+                records: Vec::new(),
+                failed: step.into_failed(),
+                interrupted,
+            };
+            (number, outcome, took)
+        });
+        let ended: Vec<_> = ended.collect();
+        let on_network = |step: &StepRun| step.lane == Lane::Network;
+        if !ended.is_empty() && !self.steps.values().any(on_network) {
+            // What they hold of hosts and photos is of no use any more, and others run beside them.
+            self.pool.release(Lane::Network);
+        }
+        ended
+    }
+
+    /// Runs `tasks`, all of one step that has `step_tasks` tasks in total; its progress is told as that of `name`.
+    ///
+    /// # Errors
+    /// Workers that do not start; store errors. Failed tasks are in the outcome.
+    pub(crate) fn run(
+        &mut self,
+        name: &str,
+        tasks: &[TaskSpec],
+        step_tasks: usize,
+        host_map: Option<HostMap>,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Outcome, Failure> {
+        let number = 0;
+        self.begin(Beginning {
+            number,
+            name: name.to_owned(),
+            crew: self.options.crew.clone(),
+            all_tasks: step_tasks,
+            tasks: tasks.len(),
+            host_map,
+        });
+        for task in tasks {
+            self.push(number, task.clone());
+        }
+        self.close(number);
+        let mut records = Vec::new();
+        loop {
+            if let Some((_, outcome, _)) = self.take_ended().pop() {
+                return Ok(Outcome { records, ..outcome });
+            }
+            let done = self.turn(reporter)?;
+            records.extend(done.into_iter().map(|(_, record)| record));
+        }
+    }
+
+    /// Assigns what can be assigned, waits a moment for something to happen, and handles it. Returns the records of the tasks
+    /// that are done by it.
+    ///
+    /// # Errors
+    /// Workers that do not start; store errors.
+    pub(crate) fn turn(
+        &mut self,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Vec<(StepNumber, Record)>, Failure> {
+        for lane in Lane::ALL {
+            self.serve(lane)?;
+        }
+        let mut done = Vec::new();
+        if self.steps.values().all(StepRun::ended) {
+            return Ok(done);
+        }
+        if let Some(event) = self.pool.next_event(TICK) {
+            self.handle_event(event, &mut done, reporter)?;
+        }
+        self.pool.check_heartbeats();
+        for step in self.steps.values() {
+            reporter.progress(&step.name, &step.progress);
+        }
+        let overdue = |since: Instant| since.elapsed() > STOP_TIMEOUT;
+        if self.interrupted.is_some_and(overdue) {
+            self.kill();
+        }
+        Ok(done)
+    }
+
+    /// Starts the workers of a lane and gives them tasks.
+    fn serve(&mut self, lane: Lane) -> Result<(), Failure> {
+        let mut chosen = self.choice(lane);
+        while let Some(number) = chosen {
+            if !self.fill(lane, number)? {
+                return Ok(());
+            }
+            self.served.insert(lane, number);
+            self.assign_tasks(lane, number)?;
+            // What workers are left over is for the next step, once no task of this one waits.
+            let waits = |number: &StepNumber| self.steps[number].queue.waiting() > 0;
+            chosen = self
+                .choice(lane)
+                .filter(|next| *next != number && !waits(&number));
+        }
+        Ok(())
+    }
+
+    /// The step of `lane` whose tasks are handed out now.
+    fn choice(&self, lane: Lane) -> Option<StepNumber> {
+        let waits = |step: &&StepRun| step.lane == lane && step.queue.waiting() > 0;
+        let waiting = || self.steps.values().filter(waits).map(|step| step.number);
+        if let Some(network) = self.hungry()
+            && lane != Lane::Network
+            && let Some(last) = waiting().rfind(|number| *number < network)
+        {
+            return Some(last);
+        }
+        let served = self.served.get(&lane);
+        let same = waiting().find(|number| Some(number) == served);
+        same.or_else(|| waiting().next())
+    }
+
+    /// The step of the network that has nothing to do and will get more.
+    fn hungry(&self) -> Option<StepNumber> {
+        let mut steps = self.steps.values();
+        let hungry = steps.find(|s| s.lane == Lane::Network && s.queue.idle() && !s.closed);
+        hungry.map(|step| step.number)
+    }
+
+    /// Starts workers for a step; `false` while those of the lane are of another kind and at work.
+    fn fill(&mut self, lane: Lane, number: StepNumber) -> Result<bool, Failure> {
+        let step = &self.steps[&number];
+        let mut others = self.steps.values().filter(|other| other.lane == lane);
+        if !self.pool.has_kind(lane, &step.kind()) && others.any(|other| other.queue.is_held()) {
+            return Ok(false);
+        }
+        let wanted = step
+            .workers()
+            .min(self.pool.len(lane) + step.queue.waiting());
+        let (threads, _) = step.kind();
+        let filled = self.pool.fill(lane, wanted, |id, slot| WorkerOptions {
+            threads,
+            gpu: step.gpu(slot),
+            log: worker_log(&self.store, id),
+            log_filter: self.options.log_filter.clone(),
+        });
+        filled.map_err(|e| no_workers(&e.to_string()))?;
+        Ok(true)
+    }
+
+    /// A task for each worker in turn, so that few tasks are spread over all of them. Workers with a task of another step get
+    /// none.
+    fn assign_tasks(&mut self, lane: Lane, number: StepNumber) -> Result<(), Failure> {
+        let elsewhere = |worker: &WorkerId| {
+            let mut others = self.steps.values().filter(|other| other.number != number);
+            others.any(|other| other.queue.holds(*worker))
+        };
+        let mut asking = self.pool.ready(lane);
+        asking.retain(|worker| !elsewhere(worker));
+        while !asking.is_empty() {
+            let mut served = Vec::with_capacity(asking.len());
+            for worker in asking {
+                let Some(step) = self.steps.get_mut(&number) else {
+                    return Ok(());
+                };
+                let workers = step.workers();
+                if let Some(assignment) = step.queue.next_for(worker, workers) {
+                    self.assign(number, worker, assignment)?;
+                    served.push(worker);
+                }
+            }
+            asking = served;
+        }
+        Ok(())
+    }
+
+    fn assign(
+        &mut self,
+        number: StepNumber,
+        worker: WorkerId,
+        assignment: Assignment,
+    ) -> Result<(), Failure> {
+        let step = &self.steps[&number];
+        let spec = &step.tasks[assignment.task];
+        let path = spec_path(spec);
+        let bytes = serde_json::to_vec(spec)
+            .map_err(|e| Failure::new(Exit::Defect, format!("task {path}: {e}")))?;
+        self.store.put(&path, bytes)?;
+        let rows = step.queue.care(assignment.task);
+        let mut runtime_environment = step.runtime_environment.clone();
+        if rows.one_by_one {
+            runtime_environment.threads = 1;
+        }
+        let message = ToWorker::Task {
+            id: assignment.id,
+            spec: path,
+            attempt: format!("{}-{}", self.options.run_name, assignment.id),
+            manifest: self.options.manifest.clone(),
+            output: self.options.output.clone(),
+            runtime_environment,
+            rows,
+        };
+        self.pool.send(worker, &message);
+        Ok(())
+    }
+
+    /// The step of which `worker` holds assignment `id`.
+    fn step_of(&mut self, worker: WorkerId, id: u64) -> Option<&mut StepRun> {
+        let mut steps = self.steps.values_mut();
+        steps.find(|step| step.queue.task_of(worker, id).is_some())
+    }
+
+    fn handle_event(
+        &mut self,
+        event: Event,
+        done: &mut Vec<(StepNumber, Record)>,
+        reporter: &mut dyn Reporter,
+    ) -> Result<(), Failure> {
+        match event {
+            Event::Interrupt => self.interrupt(reporter),
+            Event::Ended(worker, reason) => self.worker_ended(worker, reason, done)?,
+            Event::Message(worker, message) => self.handle_message(worker, message, done)?,
+        }
+        Ok(())
+    }
+
+    fn handle_message(
+        &mut self,
+        worker: WorkerId,
+        message: FromWorker,
+        done: &mut Vec<(StepNumber, Record)>,
+    ) -> Result<(), Failure> {
+        match message {
+            FromWorker::Progress { id, progress } => {
+                if let Some(step) = self.step_of(worker, id) {
+                    step.note_progress(worker, id, progress);
+                }
+            }
+            FromWorker::AtRow { id, row } => {
+                if let Some(step) = self.step_of(worker, id) {
+                    match row {
+                        Some(row) => drop(step.at_row.insert(id, row)),
+                        None => drop(step.at_row.remove(&id)),
+                    }
+                }
+            }
+            FromWorker::Log { level, text } => wire_log::relay(worker, &level, &text),
+            FromWorker::Done { id, .. } => {
+                self.failed_starts = 0;
+                let text = "reported as done, but it has no record";
+                self.answered(worker, id, FailureKind::Internal, text, done)?;
+            }
+            FromWorker::Failed { id, kind, text } => {
+                self.answered(worker, id, kind, &text, done)?;
+            }
+            FromWorker::Hello { .. } | FromWorker::Pong { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Assignment `id` has ended; without a record it failed for this reason.
+    fn answered(
+        &mut self,
+        worker: WorkerId,
+        id: u64,
+        kind: FailureKind,
+        text: &str,
+        done: &mut Vec<(StepNumber, Record)>,
+    ) -> Result<(), Failure> {
+        if self.collect_record(worker, id, done)? {
+            return Ok(());
+        }
+        if let Some(step) = self.step_of(worker, id) {
+            step.task_failed(worker, id, kind, text);
+        }
+        Ok(())
+    }
+
+    /// Collects the record of assignment `id`. Returns whether it exists.
+    fn collect_record(
+        &mut self,
+        worker: WorkerId,
+        id: u64,
+        done: &mut Vec<(StepNumber, Record)>,
+    ) -> Result<bool, CoreError> {
+        let ledger = Ledger::new(self.store.clone());
+        let Some(step) = self.step_of(worker, id) else {
+            // Its record was collected before.
+            return Ok(true);
+        };
+        let Some(task) = step.queue.task_of(worker, id) else {
+            return Ok(true);
+        };
+        let spec = &step.tasks[task];
+        let Some(record) = ledger.find(&spec.step, &spec.partition, spec.key)? else {
+            return Ok(false);
+        };
+        // The record that is to be replaced is not the new one.
+        if spec
+            .again
+            .as_ref()
+            .is_some_and(|a| a.replaces == record.attempt)
+        {
+            return Ok(false);
+        }
+        let path = spec_path(spec);
+        step.queue.finished(worker, id);
+        step.task_ended(id, true);
+        done.push((step.number, record));
+        self.store.delete(&path)?;
+        Ok(true)
+    }
+
+    fn worker_ended(
+        &mut self,
+        worker: WorkerId,
+        reason: Option<String>,
+        done: &mut Vec<(StepNumber, Record)>,
+    ) -> Result<(), Failure> {
+        let Some((reason, greeted)) = self.pool.remove(worker, reason) else {
+            return Ok(());
+        };
+        let log = worker_log(&self.store, worker);
+        let holding = self.steps.values().filter(|step| step.queue.holds(worker));
+        let holding: Vec<StepNumber> = holding.map(|step| step.number).collect();
+        if !greeted {
+            self.failed_starts += 1;
+            if self.failed_starts >= MAX_FAILED_STARTS {
+                let text = format!("they {reason}; see {}", log.display());
+                return Err(no_workers(&text));
+            }
+        }
+        let text = format!("{reason} (its log: {})", log.display());
+        for number in holding {
+            self.tasks_lost(number, worker, &reason, &text, done)?;
+        }
+        Ok(())
+    }
+
+    /// What `worker` held of a step.
+    fn tasks_lost(
+        &mut self,
+        number: StepNumber,
+        worker: WorkerId,
+        reason: &str,
+        text: &str,
+        done: &mut Vec<(StepNumber, Record)>,
+    ) -> Result<(), Failure> {
+        let step = &self.steps[&number];
+        let at_row = step.at_row.clone();
+        let held: Vec<_> = step.queue.held().filter(|(w, _)| *w == worker).collect();
+        for (_, assignment) in held {
+            if !self.collect_record(worker, assignment.id, done)?
+                && let Some(step) = self.steps.get_mut(&number)
+            {
+                step.task_ended(assignment.id, false);
+            }
+        }
+        let Some(step) = self.steps.get_mut(&number) else {
+            return Ok(());
+        };
+        let at = |id| at_row.get(&id).copied();
+        for (task, after) in step.queue.lost(worker, reason, text, at) {
+            warn_of(&step.tasks[task], after, &format!("its worker {text}"));
+        }
+        Ok(())
+    }
+
+    fn interrupt(&mut self, reporter: &mut dyn Reporter) {
+        if self.interrupted.is_some() {
+            self.kill();
+            return;
+        }
+        self.interrupted = Some(Instant::now());
+        reporter
+            .note("stopping: running tasks get 10 seconds; press Ctrl-C again to kill them now");
+        self.stop();
+        let held: Vec<_> = self.steps.values().flat_map(|s| s.queue.held()).collect();
+        for (worker, assignment) in held {
+            self.pool
+                .send(worker, &ToWorker::Cancel { id: assignment.id });
+        }
+    }
+
+    fn kill(&mut self) {
+        self.pool.kill();
+        for step in self.steps.values_mut() {
+            step.queue.abandon();
+        }
+    }
+}
+
+fn no_workers(reason: &str) -> Failure {
+    Failure::new(Exit::Environment, format!("workers do not start: {reason}"))
+}
