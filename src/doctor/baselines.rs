@@ -2,8 +2,8 @@
 
 use laioncele_baselines::{AdapterInput, AdapterPhotos, IpAdapter, PhotoMaker};
 use laioncele_clip::ImageEncoder;
-use laioncele_core::error::chain;
 use laioncele_core::Manifest;
+use laioncele_core::error::chain;
 use laioncele_inference::{IpAdapterSection, PhotoMakerSection, SdxlSection};
 use laioncele_nn::LoadOptions;
 use laioncele_sdxl::{Sdxl, SdxlFiles, SdxlOptions, TextEncoders};

@@ -75,7 +75,7 @@ fn predictions_match_at_all_scales() {
         let one = [picture(&json!(0))];
         for scale in cases["scales"].as_array().expect("scales") {
             let output = run(&one, scale.as_f64().expect("a number"));
-            let key = format!("{name}.unet.{scale:?}");
+            let key = format!("{name}.unet.{scale}");
             assert_close(&key, &output, &golden[&key], 2e-5);
         }
         assert_eq!(run(&one, 0.0), without, "a scale of 0 is the plain model");
