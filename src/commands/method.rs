@@ -287,50 +287,12 @@ impl MethodArgs {
         let latents = from_model.initial_latents.as_deref();
         let latents = latents.map(InitialLatents::read).transpose();
         let latents = latents.map_err(|e| model_failure(&e))?;
-        let preset = self.settings.unwrap_or_default();
-        let settings = |sampling| {
-            let negative = NegativePrompt::Model;
-            let common = PresetSettings { negative, sampling };
-            let mut settings = PresetSettings::of(self.method, preset, common);
-            if let Some(text) = &from_model.negative_prompt {
-                settings.negative = NegativePrompt::Text(text.clone());
-            }
-            if let Some(scheduler) = from_model.scheduler {
-                settings.sampling.scheduler = scheduler.0;
-            }
-            generation.set(&mut settings.sampling)?;
-            Ok::<_, Failure>(settings)
-        };
-        let at_first = settings(SamplingSettings::default())?;
-        let none = |option: &str| {
-            let text = format!("--method {} with --model needs {option}", self.method);
-            Failure::new(Exit::Usage, text)
-        };
-        let sections = Sections {
-            adapter: || Err(none("--ip-adapter and --image-encoder")),
-            maker: || Err(none("--photomaker")),
-        };
-        let method = self.baseline(preset, at_first.sampling.steps, sections)?;
         let shown = self.shown_from_model(from_model)?;
-        let files = from_model.files(generation);
-        let widths = files.check_together().map_err(|e| model_failure(&e))?;
-        let dims = EmbeddingDims {
-            name_tokens: NAME_TOKENS,
-            name_channels: widths.name,
-            face: 0,
-            features: 0,
-        };
-        let config = MethodConfig {
-            sdxl: files,
-            method,
-            negative: at_first.negative,
-            sampling: at_first.sampling,
-            face: None,
-        };
+        let (config, dims) = self.config_from_model(wanted)?;
         let studio = Studio::open(&config, &ModelLoader::without_task(&dims));
         let studio = studio.map_err(|e| failure(e, ""))?;
         let own = from_model.sampling(studio.sdxl(), latents.as_ref());
-        let sampling = settings(own)?.sampling;
+        let sampling = self.settings_from_model(wanted, own)?.sampling;
         let likeness = likeness(&studio, &shown)?;
         let starts = starts(latents, wanted.images, generation.seed);
         let mut written = Vec::new();
@@ -348,6 +310,62 @@ impl MethodArgs {
             }
         }
         Ok(written)
+    }
+
+    /// What the method is loaded with, and the widths of the folder's model.
+    fn config_from_model(
+        &self,
+        wanted: &Wanted<'_>,
+    ) -> Result<(MethodConfig, EmbeddingDims), Failure> {
+        let settings = self.settings_from_model(wanted, SamplingSettings::default())?;
+        let none = |option: &str| {
+            let text = format!("--method {} with --model needs {option}", self.method);
+            Failure::new(Exit::Usage, text)
+        };
+        let sections = Sections {
+            adapter: || Err(none("--ip-adapter and --image-encoder")),
+            maker: || Err(none("--photomaker")),
+        };
+        let preset = self.settings.unwrap_or_default();
+        let method = self.baseline(preset, settings.sampling.steps, sections)?;
+        let files = wanted.from_model.files(wanted.generation);
+        let widths = files.check_together().map_err(|e| model_failure(&e))?;
+        let dims = EmbeddingDims {
+            name_tokens: NAME_TOKENS,
+            name_channels: widths.name,
+            face: 0,
+            features: 0,
+        };
+        let config = MethodConfig {
+            sdxl: files,
+            method,
+            negative: settings.negative,
+            sampling: settings.sampling,
+            face: None,
+        };
+        Ok((config, dims))
+    }
+
+    /// `sampling` and the folder's own negative prompt, as the preset and then the arguments change them.
+    fn settings_from_model(
+        &self,
+        wanted: &Wanted<'_>,
+        sampling: SamplingSettings,
+    ) -> Result<PresetSettings, Failure> {
+        let common = PresetSettings {
+            negative: NegativePrompt::Model,
+            sampling,
+        };
+        let preset = self.settings.unwrap_or_default();
+        let mut settings = PresetSettings::of(self.method, preset, common);
+        if let Some(text) = &wanted.from_model.negative_prompt {
+            settings.negative = NegativePrompt::Text(text.clone());
+        }
+        if let Some(scheduler) = wanted.from_model.scheduler {
+            settings.sampling.scheduler = scheduler.0;
+        }
+        wanted.generation.set(&mut settings.sampling)?;
+        Ok(settings)
     }
 
     /// The method with its files: the arguments', else those of `sections`.

@@ -52,8 +52,10 @@ impl<'a> Subject<'a> {
             Err(refusal) => Err(refusal),
             Ok(photos) => {
                 word = studio.word_for(&photos[0])?;
+                // Files seldom have blanks in their names.
+                let name = person.name.replace('_', " ");
                 let reference = Reference {
-                    name: &person.name,
+                    name: &name,
                     photos: &photos,
                 };
                 match studio.likeness(&reference) {

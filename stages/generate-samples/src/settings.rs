@@ -31,9 +31,9 @@ pub struct Settings {
     /// one. LaionCele takes the mean of what it predicts of each, IP-Adapter sees all, PhotoMaker repeats the word for the
     /// person.
     pub photos: Option<usize>,
-    /// What generates images of the people: `laioncele`; `sdxl-name`, SDXL with their names (those of their files) in the
-    /// prompts; `ip-adapter`, by `[models.ip_adapter]`, and further rows of it with scales of their own, `ip-adapter-s0.6`;
-    /// `photomaker`, by `[models.photomaker]`. All have the same people, prompts and noise.
+    /// What generates images of the people: `laioncele`; `sdxl-name`, SDXL with their names in the prompts (those of their
+    /// files, with blanks for underscores); `ip-adapter`, by `[models.ip_adapter]`, and further rows of it with scales of
+    /// their own, `ip-adapter-s0.6`; `photomaker`, by `[models.photomaker]`. All have the same people, prompts and noise.
     pub methods: Vec<MethodName>,
     /// With which settings the methods other than `laioncele` generate: `common` is those of this section, `recommended`
     /// what their authors recommend (docs/baselines.md lists it).
