@@ -73,14 +73,21 @@ impl AdapterPhotos {
         };
         if expected != found {
             let fitting = known.iter().find(|(width, _)| *width == expected);
-            let fitting = fitting.map(|(_, name)| format!("; {name} would fit"));
+            let fitting = match fitting {
+                Some((_, name)) => format!("; {name} would fit"),
+                // What InsightFace gives of a face.
+                None if expected == 512 => {
+                    "; it may be an InstantID adapter, which is not supported".to_owned()
+                }
+                None => String::new(),
+            };
             return Err(Error::Encoder {
                 path: adapter.path().into(),
                 what,
                 expected,
                 encoder: PathBuf::from(folder),
                 found,
-                fitting: fitting.unwrap_or_default(),
+                fitting,
             });
         }
         Ok(Self {

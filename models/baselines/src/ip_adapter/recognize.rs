@@ -86,10 +86,6 @@ fn other_adapter(projection: &Weights, adapter: &Weights) -> Option<&'static str
         Some("it is a full-face adapter, which is not supported")
     } else if with("proj.0.weight") || face_lora {
         Some("it is a FaceID adapter, which needs InsightFace's embeddings and is not supported")
-    } else if shape(projection, "proj_in.weight").is_some_and(|s| s.get(1) == Some(&512)) {
-        Some(
-            "it is an InstantID adapter, which needs InsightFace's embeddings and is not supported",
-        )
     } else {
         None
     }

@@ -148,7 +148,6 @@ fn adapters_for_other_models_and_of_other_kinds_are_named() {
         &with("proj.0.weight", &[2, 2]),
         &["FaceID adapter", "InsightFace"],
     );
-    says(&with("proj_in.weight", &[48, 512]), &["InstantID"]);
     says(
         &with("layers.9.0.to_q.weight", &[64, 48]),
         &["layers.I has numbers up to 9"],
@@ -230,6 +229,21 @@ fn an_encoder_that_does_not_fit_is_named() {
         let error = AdapterPhotos::new(adapter, encoder, &fixture(folder), Square::Squeeze);
         says(&error.expect_err("another width").to_string(), &parts);
     }
+    // Of the width of InsightFace's embeddings.
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut instant = tensors("ip-adapter/plus.safetensors");
+    let name = "image_proj.proj_in.weight";
+    let rows = instant[name].dims()[0];
+    instant.insert(name.to_owned(), zeros(&[rows, 512]));
+    let adapter = IpAdapter::load(&written(folder.path(), &instant), &unet, false);
+    let adapter = adapter.expect("an adapter");
+    let encoder = ImageEncoder::load(&fixture("clip-l"), &LoadOptions::default());
+    let encoder = encoder.expect("an encoder");
+    let error = AdapterPhotos::new(adapter, encoder, &fixture("clip-l"), Square::Crop);
+    says(
+        &error.expect_err("another width").to_string(),
+        &["InstantID"],
+    );
 }
 
 #[test]
