@@ -10,11 +10,8 @@ use laioncele_inference::methods::{MethodName, Studio};
 use serde_json::Value;
 
 use crate::draw::{Output, Subject};
-use crate::settings::StageConfig;
+use crate::settings::{MOST_ROWS, StageConfig};
 use crate::{MOST_CHUNKS, chunk_number};
-
-/// Rows of one method at most: scales of IP-Adapter.
-pub(crate) const MOST_ROWS: usize = 8;
 
 /// A method's step.
 struct SampleBaseline {

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::prompts::Prompts;
-use crate::sample_baseline::MOST_ROWS;
+
+/// Rows of one method at most: scales of IP-Adapter.
+pub(crate) const MOST_ROWS: usize = 8;
 
 /// `[generate_samples]`; the defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
