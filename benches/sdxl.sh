@@ -16,9 +16,14 @@ if ! "$python" -c 'import diffusers, torch, transformers' 2>/dev/null; then
 fi
 target=${CARGO_TARGET_DIR:-target}
 # The whole workspace's features, so that nothing is compiled a second time.
-cargo build --release --quiet --workspace --example throughput-sdxl --bin random-sdxl
+cargo build --release --quiet --workspace --example throughput-sdxl --example throughput-ip-adapter --bin random-sdxl
 "$python" benches/sdxl/bench.py cpu "$target/release/examples/throughput-sdxl" manifests/mini/sdxl-mini \
     models/clip/tests/fixtures/tiny-a/model --passes "$passes" --steps "$steps"
+echo
+echo "IP-Adapter, images a second on the processor:"
+"$python" benches/sdxl/ip_adapter.py "$target/release/examples/throughput-ip-adapter" manifests/mini/sdxl-mini \
+    manifests/mini/sdxl-mini/image_encoder_2 models/clip/tests/fixtures/tiny-a/images/landscape_rgb.png \
+    --passes "$passes" --steps "$steps"
 echo
 if ! nvidia-smi >/dev/null 2>&1; then
     echo "no GPU here: not measured"

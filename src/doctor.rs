@@ -2,6 +2,7 @@
 //! together, before a run spends hours on it. `run` begins with those of them that concern the steps
 //! that it will run, so that both judge alike.
 
+mod baselines;
 mod memory;
 mod models;
 

@@ -15,6 +15,9 @@ pub enum ModelError {
     /// The image → name encoder.
     #[error(transparent)]
     Encoder(#[from] laioncele_encoder::Error),
+    /// IP-Adapter or PhotoMaker.
+    #[error(transparent)]
+    Baseline(#[from] laioncele_baselines::Error),
     /// The face networks.
     #[error(transparent)]
     Face(#[from] laioncele_face::FaceError),
@@ -63,7 +66,12 @@ pub enum ModelError {
 impl ModelError {
     /// Whether the device's memory did not suffice: worth one more try with less at a time.
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Sdxl(error) if error.is_out_of_memory())
+        match self {
+            Self::Sdxl(error) | Self::Baseline(laioncele_baselines::Error::Sdxl(error)) => {
+                error.is_out_of_memory()
+            }
+            _ => false,
+        }
     }
 }
 

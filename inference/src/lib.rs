@@ -8,6 +8,7 @@
 //! | [`ModelError`] | what a stage reports when a model fails |
 //! | [`thread_pool`], [`encode_png`] | a task's threads; the bytes of generated images |
 //! | [`generation`] | Algorithm 1: photos or texts to names, names and prompts to images |
+//! | [`methods`] | LaionCele and the methods that the paper compares itself with, behind one trait |
 //! | [`agreement`] | whether a name's portraits show one person |
 //! | [`references`], [`training_crop`] | settings of one stage that another one depends on |
 //!
@@ -18,6 +19,7 @@ mod crop;
 mod error;
 pub mod generation;
 mod loader;
+pub mod methods;
 mod png;
 pub mod references;
 pub mod sections;
@@ -28,5 +30,8 @@ pub use crop::training_crop;
 pub use error::ModelError;
 pub use loader::ModelLoader;
 pub use png::encode_png;
-pub use sections::{FaceSection, ImageEncoderSection, SchedulerChoice, SdxlSection, Unconditional};
+pub use sections::{
+    FaceSection, ImageEncoderSection, IpAdapterSection, PhotoMakerSection, SchedulerChoice,
+    SdxlSection, Unconditional,
+};
 pub use threads::{pool_of, thread_pool};

@@ -27,14 +27,14 @@ pub(super) struct FromModel {
     model: Option<PathBuf>,
     /// A name to put into the prompt
     #[arg(long, value_name = "NAME", requires = "model")]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// What is guided away from; `''` is the encoded empty text [default: what the folder says,
     /// zeros for SDXL]
     #[arg(long, value_name = "TEXT", requires = "model")]
-    negative_prompt: Option<String>,
+    pub(super) negative_prompt: Option<String>,
     /// ddim, euler, dpmpp_2m, lcm, or `model` for the folder's own [default: ddim]
     #[arg(long, value_name = "NAME", requires = "model", value_parser = setting::<SchedulerChoice>)]
-    scheduler: Option<SchedulerChoice>,
+    pub(super) scheduler: Option<SchedulerChoice>,
     /// Begin with the tensor `noise` of this safetensors file: standard normal, an image for each
     /// of its rows. The noise that lcm adds later is the file's `step_noise`, or comes from --seed
     #[arg(
@@ -43,11 +43,11 @@ pub(super) struct FromModel {
         requires = "model",
         conflicts_with = "images"
     )]
-    initial_latents: Option<PathBuf>,
+    pub(super) initial_latents: Option<PathBuf>,
     /// Write everything computed to this safetensors file: ids, embeddings, latents after every
     /// step, pixels
     #[arg(long, value_name = "FILE", requires = "model")]
-    trace: Option<PathBuf>,
+    pub(super) trace: Option<PathBuf>,
     /// Pixels [default: the latents', else the model's own]
     #[arg(long, value_name = "PIXELS", requires = "model")]
     height: Option<usize>,
@@ -103,10 +103,10 @@ struct Texts {
 }
 
 /// Where an image's randomness comes from, and what its file is called after it.
-struct Start {
-    noise: Noise,
-    seed: Option<u64>,
-    label: String,
+pub(super) struct Start {
+    pub(super) noise: Noise,
+    pub(super) seed: Option<u64>,
+    pub(super) label: String,
 }
 
 impl FromModel {
@@ -162,7 +162,7 @@ impl FromModel {
         Ok(written)
     }
 
-    fn files(&self, generation: &GenerationArgs) -> SdxlFiles {
+    pub(super) fn files(&self, generation: &GenerationArgs) -> SdxlFiles {
         SdxlFiles {
             folder: self.model.clone().unwrap_or_default(),
             unet: generation.unet.clone(),
@@ -206,7 +206,11 @@ impl FromModel {
         })
     }
 
-    fn sampling(&self, sdxl: &Sdxl, latents: Option<&InitialLatents>) -> SamplingSettings {
+    pub(super) fn sampling(
+        &self,
+        sdxl: &Sdxl,
+        latents: Option<&InitialLatents>,
+    ) -> SamplingSettings {
         let paper = SamplingSettings::default();
         let factor = sdxl.vae().factor();
         SamplingSettings {
@@ -239,7 +243,7 @@ impl FromModel {
     }
 }
 
-fn starts(latents: Option<InitialLatents>, images: u64, seed: u64) -> Vec<Start> {
+pub(super) fn starts(latents: Option<InitialLatents>, images: u64, seed: u64) -> Vec<Start> {
     let Some(latents) = latents else {
         let seeds = (0..images).map(|k| seed.wrapping_add(k));
         let start = |seed| Start {

@@ -5,7 +5,8 @@ use clap::Args;
 use laioncele_inference::generation::SampleRequest;
 
 use super::from_model::FromModel;
-use super::generation::{GenerationArgs, Person, Written, failure, name_of};
+use super::generation::{GenerationArgs, Person, Written, failure};
+use super::method::{MethodArgs, Wanted};
 use crate::args::RunPaths;
 use crate::failure::Failure;
 
@@ -17,6 +18,9 @@ Examples:
   laioncele generate photo.jpg --json | jq -r '.[].file'
   laioncele generate --model sdxl/ --prompt 'a portrait of a person' --name 'Mira Castellan' \\
       --scheduler euler --steps 20 --trace trace.safetensors
+  laioncele generate photo.jpg --method ip-adapter --ip-scale 0.6
+  laioncele generate --model sdxl/ --method photomaker --photomaker photomaker-v1.safetensors \\
+      --photo photo.jpg --prompt 'a man img in the snow'
 
 A photo needs a run whose train-encoder is complete. The prompt speaks of \"a person\": the name is prepended.
 --model needs neither run nor manifest. Its trace holds ids_1, ids_2, embeds, pooled, the same of
@@ -53,6 +57,8 @@ pub(crate) struct Generate {
     paths: RunPaths,
     #[command(flatten)]
     from_model: FromModel,
+    #[command(flatten)]
+    method: MethodArgs,
 }
 
 impl Generate {
@@ -61,6 +67,17 @@ impl Generate {
     /// # Errors
     /// Missing models or encoder, an unusable photo, a folder that cannot be written.
     pub(crate) fn execute(self) -> Result<(), Failure> {
+        let by_method = self.method.generate(&Wanted {
+            person: self.person.as_ref(),
+            prompts: &self.prompt,
+            images: self.images.into(),
+            generation: &self.generation,
+            paths: &self.paths,
+            from_model: &self.from_model,
+        })?;
+        if let Some(written) = by_method {
+            return self.generation.print(&written);
+        }
         let written = match &self.person {
             Some(person) => self.generate_from_run(person)?,
             None => {
@@ -73,7 +90,7 @@ impl Generate {
     /// Generates with the models of a run.
     fn generate_from_run(&self, person: &Person) -> Result<Vec<Written>, Failure> {
         let pipeline = self.generation.pipeline(&self.paths)?;
-        let name = name_of(&pipeline, person)?;
+        let name = self.method.name_of(&pipeline, person)?;
         let mut written = Vec::new();
         for (at, prompt) in self.prompt.iter().enumerate() {
             for k in 0..u64::from(self.images) {

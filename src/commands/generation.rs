@@ -187,7 +187,10 @@ pub(super) fn name_of(
 }
 
 /// The pixels of a photo, or of all photos of a folder, sorted by name.
-fn photos(path: &Path) -> Result<Vec<RgbImage>, Failure> {
+///
+/// # Errors
+/// As [`photo`]; a folder that cannot be read.
+pub(super) fn photos(path: &Path) -> Result<Vec<RgbImage>, Failure> {
     if !path.is_dir() {
         return Ok(vec![photo(path)?]);
     }
@@ -200,7 +203,11 @@ fn photos(path: &Path) -> Result<Vec<RgbImage>, Failure> {
     files.iter().map(|file| photo(file)).collect()
 }
 
-fn photo(path: &Path) -> Result<RgbImage, Failure> {
+/// The pixels of a photo, upright.
+///
+/// # Errors
+/// A file that is missing or no image.
+pub(super) fn photo(path: &Path) -> Result<RgbImage, Failure> {
     let bytes = fs::read(path).map_err(|e| {
         let missing = e.kind() == std::io::ErrorKind::NotFound;
         let failure = Failure::from(CoreError::from_io(path, e));
@@ -224,7 +231,10 @@ pub(super) fn failure(error: GenerationError, about: &str) -> Failure {
                 Failure::new(Exit::Environment, format!("{about}{text}"))
             }
         },
+        GenerationError::Model(ModelError::Baseline(error)) => baseline_failure(&error, about),
         GenerationError::NoFace
+        | GenerationError::NoFaceNetworks
+        | GenerationError::NoPersonWord { .. }
         | GenerationError::NoPhoto
         | GenerationError::NoEncoder
         | GenerationError::NoNames => Failure::new(Exit::Usage, format!("{about}{error}")),
@@ -237,6 +247,17 @@ pub(super) fn failure(error: GenerationError, about: &str) -> Failure {
             Failure::new(Exit::Environment, format!("{about}{text}"))
         }
     }
+}
+
+/// An error of IP-Adapter or PhotoMaker as the user sees it: a prompt or scale that is impossible, or a wrong file.
+fn baseline_failure(error: &laioncele_baselines::Error, about: &str) -> Failure {
+    use laioncele_baselines::Error::{NoPhoto, Scale, Trigger};
+    let exit = match error {
+        Trigger { .. } | Scale { .. } | NoPhoto => Exit::Usage,
+        _ => Exit::Environment,
+    };
+    let text = laioncele_core::error::chain(error);
+    Failure::new(exit, format!("{about}{text}"))
 }
 
 /// An error of SDXL as the user sees it: what was asked for is impossible, or the model is wrong.

@@ -14,6 +14,7 @@ mod generation;
 pub(crate) mod interpolate;
 mod lines;
 pub(crate) mod lock;
+mod method;
 pub(crate) mod mini;
 pub(crate) mod names;
 pub(crate) mod ner;

@@ -11,8 +11,8 @@ use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection};
 use laioncele_nn::{DeviceChoice, LoadOptions, ResolvedDevice};
 use laioncele_sdxl::{NAME_TOKENS, SamplingSettings, SdxlFiles};
 
-use super::Check;
 use super::memory::Weights;
+use super::{Check, baselines};
 use crate::words::{grouped, size};
 
 /// Which models are checked.
@@ -24,6 +24,8 @@ pub(super) struct Wanted {
     face: bool,
     gender: bool,
     judge: bool,
+    /// What LaionCele is compared with.
+    baselines: bool,
     /// The settings that portraits are generated with.
     portraits: bool,
     /// The settings that samples are generated with.
@@ -40,6 +42,7 @@ impl Wanted {
             face: true,
             gender: true,
             judge: true,
+            baselines: true,
             portraits: true,
             samples: true,
         }
@@ -60,6 +63,7 @@ impl Wanted {
             face: uses("models.face."),
             gender: uses("models.face.gender"),
             judge: has(StageName::Evaluate),
+            baselines: uses("models.ip_adapter.") || uses("models.photomaker."),
             portraits: has(StageName::GeneratePortraits),
             samples: has(StageName::GenerateSamples),
         })
@@ -88,6 +92,9 @@ pub(super) fn check(
     }
     if wanted.judge {
         checks.extend(judge(manifest));
+    }
+    if wanted.baselines {
+        checks.extend(baselines::check(manifest, deep));
     }
     checks
 }

@@ -3,6 +3,8 @@
 
 mod ahash;
 mod bad_input;
+mod baselines;
+mod baselines_run;
 mod broken;
 mod bucket;
 mod calibrate;

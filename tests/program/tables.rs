@@ -50,6 +50,14 @@ impl Table {
         values.iter().map(Option::unwrap_or_default).collect()
     }
 
+    /// The bytes of a column of images, which are bytes and a path each.
+    pub(crate) fn images(&self, column: &str) -> Vec<Vec<u8>> {
+        let images = self.column(column).as_struct();
+        let bytes = images.column_by_name("bytes").expect("bytes");
+        let bytes = bytes.as_binary::<i32>().iter();
+        bytes.map(|b| b.unwrap_or_default().to_vec()).collect()
+    }
+
     /// A column of unsigned numbers without nulls.
     pub(crate) fn numbers(&self, column: &str) -> Vec<u64> {
         let numbers = self.column(column);

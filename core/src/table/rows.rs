@@ -468,16 +468,19 @@ rows! {
     }
 
     /// A generated image of a person that no network was trained on, or of the base model.
-    Sample in Samples, version 1 {
+    Sample in Samples, version 2 {
+        /// What generated it: `laioncele`, `sdxl` (the base model, of nobody), `sdxl-name`, `ip-adapter`,
+        /// `ip-adapter-s0.6` and the like, `photomaker`.
+        method: String,
         /// Who: the reference's name in the source of reference photos; empty for the base model.
         person: String,
         /// The prompt's group (`style`, `scene`, `emotion`, `action`).
         group: String,
-        /// The prompt that the image was generated from.
+        /// The prompt that the image was generated from, before a method put its name or trigger word into it.
         prompt: String,
         /// Image number of this person and prompt.
         index: u32,
-        /// The noise's seed.
+        /// The noise's seed: for a person, prompt and number that of all methods.
         seed: u64,
         /// PNG.
         image: Image,

@@ -11,6 +11,9 @@ pub enum GenerationError {
     /// The face crop was asked for, but the photos show no face.
     #[error("no face found in the photo")]
     NoFace,
+    /// The face crop was asked for, but there are no networks that find faces.
+    #[error("a face crop needs the networks of [models.face]; photo = \"whole\" does without")]
+    NoFaceNetworks,
     /// No photo was given.
     #[error("no photo was given")]
     NoPhoto,
@@ -22,6 +25,16 @@ pub enum GenerationError {
         "the dataset has no names yet, and Equation 4 needs their mean: run `laioncele run --stage pack-shards` first"
     )]
     NoNames,
+    /// A prompt that a method cannot put a person into.
+    #[error("the prompt {prompt:?} has none of the words {words}, which {method} needs")]
+    NoPersonWord {
+        /// The prompt.
+        prompt: String,
+        /// The words that it may have.
+        words: &'static str,
+        /// The method.
+        method: &'static str,
+    },
     /// Two parts that do not fit together.
     #[error("{what} is {found} wide; {expected} was expected")]
     Dims {
@@ -56,6 +69,7 @@ macro_rules! from_model_errors {
 from_model_errors!(
     laioncele_sdxl::Error,
     laioncele_nn::Error,
+    laioncele_baselines::Error,
     laioncele_encoder::Error,
     laioncele_face::FaceError
 );

@@ -9,6 +9,7 @@ mod tables;
 
 pub use config::{Eta, GenerationConfig, MeanLength};
 pub use error::{GenerationError, Result};
+pub(crate) use pipeline::PipelineParts;
 pub use pipeline::{GenerationPipeline, PersonName, SampleRequest};
 pub use statistics::NameStatistics;
 pub use tables::RunTables;

@@ -65,6 +65,16 @@ pub struct GenerationPipeline {
     pub threads: usize,
 }
 
+/// The loaded parts of a pipeline that have nothing to do with the N space.
+pub(crate) struct PipelineParts {
+    pub(crate) sdxl: Arc<Sdxl>,
+    pub(crate) texts: Arc<TextEncoders>,
+    pub(crate) negative: PromptEmbedding,
+    pub(crate) faces: Option<Arc<FaceNets>>,
+    /// Whether a word is chosen for a person.
+    pub(crate) gendered: bool,
+}
+
 /// What stops [`GenerationPipeline::generate_each`], on its way through the model.
 struct Stopped<Stop>(Stop);
 
@@ -279,6 +289,27 @@ impl GenerationPipeline {
         };
         let (prompt, name) = (&prompts[sample.prompt], self.prepended(name)?);
         Ok(Some(self.texts.named(prompt, &name, self.naming)?))
+    }
+
+    /// A prompt with `name` in it, as images are generated from it.
+    ///
+    /// # Errors
+    /// Texts that cannot be encoded; as [`GenerationPipeline::prepended`].
+    pub fn prompt(&self, name: &PersonName, prompt: &str) -> Result<PromptEmbedding> {
+        let encoded = self.texts.encode_prompt(prompt)?;
+        let name = self.prepended(name)?;
+        Ok(self.texts.named(&encoded, &name, self.naming)?)
+    }
+
+    /// What other methods share with this pipeline.
+    pub(crate) fn parts(&self) -> PipelineParts {
+        PipelineParts {
+            sdxl: self.sdxl.clone(),
+            texts: self.texts.clone(),
+            negative: self.negative.clone(),
+            faces: self.faces.clone(),
+            gendered: self.gendered,
+        }
     }
 
     /// Images of `steps` mixtures (at least 2) of two names, from the first to the second, all with one seed.

@@ -7,10 +7,14 @@
 
 mod face;
 mod image_encoders;
+mod ip_adapter;
+mod photomaker;
 mod sdxl;
 
 pub use face::{FaceSection, face_model_files};
 pub use image_encoders::ImageEncoderSection;
+pub use ip_adapter::IpAdapterSection;
+pub use photomaker::PhotoMakerSection;
 pub use sdxl::{SchedulerChoice, SdxlSection, Unconditional};
 
 /// The label of a file or folder of `[models.section]`, as a step's key names it.

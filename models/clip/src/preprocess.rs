@@ -109,6 +109,18 @@ impl Preprocessor {
         })
     }
 
+    /// CLIP's own: the shortest edge becomes `edge` pixels, the centre is cropped.
+    pub fn clip(edge: usize) -> Self {
+        Self {
+            shortest_edge: edge,
+            crop_height: edge,
+            crop_width: edge,
+            rescale_factor: one_255th(),
+            mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+        }
+    }
+
     /// Height and width of the images made, in pixels.
     pub fn size(&self) -> (usize, usize) {
         (self.crop_height, self.crop_width)
@@ -132,6 +144,31 @@ impl Preprocessor {
         } else {
             (edge * width / height, edge)
         };
+        self.window(image, (new_width, new_height))
+    }
+
+    /// The whole image, squeezed or stretched to the size of the crop.
+    ///
+    /// # Errors
+    /// [`Error::EmptyImage`]
+    pub fn squeeze(&self, image: &RgbImage) -> Result<RgbImage> {
+        if image.width() == 0 || image.height() == 0 {
+            return Err(Error::EmptyImage {
+                width: image.width(),
+                height: image.height(),
+            });
+        }
+        self.window(image, (self.crop_width, self.crop_height))
+    }
+
+    /// The centre of `image` after it was resized to (width, height), which the crop is no larger
+    /// than.
+    fn window(
+        &self,
+        image: &RgbImage,
+        (new_width, new_height): (usize, usize),
+    ) -> Result<RgbImage> {
+        let (width, height) = (image.width() as usize, image.height() as usize);
         let left = (new_width - self.crop_width) / 2;
         let top = (new_height - self.crop_height) / 2;
         let rows = resample(

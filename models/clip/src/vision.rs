@@ -56,6 +56,22 @@ impl Default for VisionConfig {
 }
 
 impl VisionConfig {
+    /// Reads the configuration of a tower that has a file of its own, of any name.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or not supported.
+    pub fn read_file(path: &Path) -> Result<Self> {
+        let json = JsonFile::read(path)?;
+        let config: Self = json.parse()?;
+        config.check(&json)?;
+        Ok(config)
+    }
+
+    /// Numbers of an image as the tower takes it: 3 × image_size × image_size.
+    pub fn pixels(&self) -> usize {
+        3 * self.image_size * self.image_size
+    }
+
     fn layers(&self) -> LayerConfig {
         LayerConfig {
             hidden_size: self.hidden_size,
@@ -97,8 +113,17 @@ impl TowerConfig for VisionConfig {
 pub struct VisionStates {
     /// The normed embeddings, then the output of every layer, each [batch, 1 + patches, hidden].
     pub hidden_states: Vec<Tensor>,
+    /// The normed class token of the last of them [batch, hidden].
+    pub pooled: Tensor,
     /// The projected class token [batch, projection_dim], not of unit length.
     pub image_embeds: Tensor,
+}
+
+impl VisionStates {
+    /// The input of the last layer: what IP-Adapter's resampler reads.
+    pub fn penultimate(&self) -> &Tensor {
+        &self.hidden_states[self.hidden_states.len() - 2]
+    }
 }
 
 /// CLIP's image tower with projection.
@@ -136,7 +161,12 @@ impl VisionModel {
         Ok(model)
     }
 
-    fn build(config: VisionConfig, w: &Weights, options: &LoadOptions) -> Result<Self> {
+    /// From the tensors of another model's file, under the names of transformers
+    /// (`vision_model.…`, `visual_projection.weight`). The caller ends the loading.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn build(config: VisionConfig, w: &Weights, options: &LoadOptions) -> Result<Self> {
         let tower = w.pp("vision_model");
         let embeddings = tower.pp("embeddings");
         let (hidden, eps, patch) = (config.hidden_size, config.layer_norm_eps, config.patch_size);
@@ -218,11 +248,11 @@ impl VisionModel {
             hidden_states.push(x.clone());
         }
         let class = x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
-        let image_embeds = self
-            .visual_projection
-            .forward(&self.post_layernorm.forward(&class)?)?;
+        let pooled = self.post_layernorm.forward(&class)?;
+        let image_embeds = self.visual_projection.forward(&pooled)?;
         Ok(VisionStates {
             hidden_states,
+            pooled,
             image_embeds,
         })
     }

@@ -1,6 +1,6 @@
 //! The layers that both CLIP and SDXL are built of: linear maps, layer norms, activations.
 
-use candle_core::{Tensor, bail};
+use candle_core::{DType, Tensor, bail};
 use serde::Deserialize;
 
 use crate::error::Result;
@@ -41,6 +41,26 @@ impl Linear {
     /// From tensors: weight `[out, in]`, bias `[out]`.
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
         Self { weight, bias }
+    }
+
+    /// [out, in]
+    pub fn shape(&self) -> [usize; 2] {
+        let dims = self.weight.dims();
+        [dims[0], dims[1]]
+    }
+
+    /// The same map with `delta` [out, in] added to its weight: in float32, rounded once.
+    ///
+    /// # Errors
+    /// A matrix of another shape.
+    pub fn plus(&self, delta: &Tensor) -> candle_core::Result<Self> {
+        let (dtype, device) = (self.weight.dtype(), self.weight.device());
+        let delta = delta.to_device(device)?.to_dtype(DType::F32)?;
+        let weight = (self.weight.to_dtype(DType::F32)? + delta)?.to_dtype(dtype)?;
+        Ok(Self {
+            weight,
+            bias: self.bias.clone(),
+        })
     }
 
     /// Its bias `[out]`, if it has one.

@@ -187,6 +187,16 @@ impl Weights {
             .contains_key(&format!("{}{name}", self.prefix))
     }
 
+    /// What is stored below the prefix, whether or not a layer asks for it: names without the
+    /// prefix, and shapes. Integer buffers are left out.
+    pub fn stored(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        let below = self.source.tensors.range(self.prefix.clone()..);
+        below.map_while(|(name, entry)| {
+            let name = name.strip_prefix(self.prefix.as_str())?;
+            Some((name, entry.shape.as_slice()))
+        })
+    }
+
     /// The tensor `name`, of exactly `shape`, converted to the type and device of the load.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! SDXL as a [`DiffusionModel`]: texts to conditioning, noise to latents step by step, latents to
 //! pixels.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Tensor};
 use image::RgbImage;
 
@@ -9,35 +11,35 @@ use crate::name::PromptEmbedding;
 use crate::noise::NoiseStream;
 use crate::pipeline::Sdxl;
 use crate::recorder::Recorder;
-use crate::request::ImageRequest;
-use crate::sampling::{DiffusionModel, Latents, SamplingParams, TextConditioning};
+use crate::request::{Job, same_image};
+use crate::sampling::{DiffusionModel, Latents, LaterTexts, SamplingParams, TextConditioning};
 use crate::scheduler::MultistepState;
+use crate::unet::{Conditioning, ImageAttention};
 
 impl DiffusionModel for Sdxl {
     fn condition<'t>(
         &self,
-        batch: &[ImageRequest<'_>],
+        batch: &[Job<'_>],
         params: &SamplingParams,
         last: &'t mut Option<TextConditioning>,
     ) -> Result<&'t TextConditioning> {
-        let named = batch.iter().map(|request| match request.name {
+        let requests = batch.iter().map(|job| job.request);
+        let named = requests.map(|request| match request.name {
             Some(name) => request.prompt.prepend(name),
             None => Ok(request.prompt.clone()),
         });
         let prompts: Vec<PromptEmbedding> = named.collect::<Result<_>>()?;
-        let negative = batch[0].negative;
-        let same =
-            |texts: &TextConditioning| texts.prompts == prompts && texts.negative == *negative;
-        let texts = match last.take().filter(same) {
+        let wanted = BatchTexts::new(prompts, batch);
+        let texts = match last.take().filter(|texts| wanted.are(texts)) {
             Some(texts) => texts,
-            None => self.new_texts(prompts, negative.clone(), params)?,
+            None => self.new_texts(wanted, params)?,
         };
         Ok(last.insert(texts))
     }
 
     fn denoise(
         &self,
-        batch: &[ImageRequest<'_>],
+        batch: &[Job<'_>],
         texts: &TextConditioning,
         params: &SamplingParams,
         mut recorder: Option<&mut Recorder>,
@@ -90,6 +92,44 @@ impl DiffusionModel for Sdxl {
     }
 }
 
+/// The texts of a batch, whose images share all but prompts and noise.
+struct BatchTexts<'a> {
+    /// With their names.
+    prompts: Vec<PromptEmbedding>,
+    negative: &'a PromptEmbedding,
+    /// From which step on which prompts take their place.
+    later: Option<(usize, Vec<PromptEmbedding>)>,
+    image: Option<&'a Arc<ImageAttention>>,
+}
+
+impl<'a> BatchTexts<'a> {
+    fn new(prompts: Vec<PromptEmbedding>, batch: &[Job<'a>]) -> Self {
+        let later = batch.iter().filter_map(Job::later);
+        let later = later.map(|later| (later.first_step, later.prompt.clone()));
+        let (steps, later_prompts): (Vec<usize>, Vec<PromptEmbedding>) = later.unzip();
+        Self {
+            prompts,
+            negative: batch[0].request.negative,
+            later: steps.first().map(|first| (*first, later_prompts)),
+            image: batch[0].image(),
+        }
+    }
+
+    /// Whether `texts` are these.
+    fn are(&self, texts: &TextConditioning) -> bool {
+        let theirs = texts.later.as_ref();
+        let same_later = match (&self.later, theirs) {
+            (None, None) => true,
+            (Some((_, ours)), Some(theirs)) => *ours == theirs.prompts,
+            _ => false,
+        };
+        texts.prompts == self.prompts
+            && texts.negative == *self.negative
+            && same_later
+            && same_image(self.image, texts.image.as_ref())
+    }
+}
+
 /// Each image's own noise, side by side.
 struct BatchNoise<'a> {
     streams: Vec<NoiseStream<'a>>,
@@ -98,8 +138,8 @@ struct BatchNoise<'a> {
 }
 
 impl<'a> BatchNoise<'a> {
-    fn new(batch: &'a [ImageRequest<'_>], one: usize) -> Self {
-        let streams = batch.iter().map(|request| request.noise.stream());
+    fn new(batch: &'a [Job<'_>], one: usize) -> Self {
+        let streams = batch.iter().map(|job| job.request.noise.stream());
         Self {
             streams: streams.collect(),
             one,
@@ -141,26 +181,71 @@ impl Sdxl {
         let sample = self
             .unet
             .tensor(&input, (rows * images, channels, height, width))?;
-        let output = self
-            .unet
-            .forward(&sample, &texts.biases[i], &texts.conditioning)?;
+        let output = self.unet.forward(&sample, &texts.biases[i], texts.at(i))?;
         numbers(&output)
+    }
+
+    /// The conditionings of a batch and what they add to each step.
+    fn new_texts(
+        &self,
+        wanted: BatchTexts<'_>,
+        params: &SamplingParams,
+    ) -> Result<TextConditioning> {
+        let BatchTexts {
+            prompts,
+            negative,
+            later,
+            image,
+        } = wanted;
+        let conditioning = self.new_conditioning(&prompts, negative, image, params)?;
+        let timesteps = params.schedule.timesteps();
+        let mut biases = Vec::new();
+        let later = match later {
+            None => {
+                biases = self.unet.step_table(timesteps, &conditioning)?;
+                None
+            }
+            Some((first_step, prompts)) => {
+                let later = self.new_conditioning(&prompts, negative, image, params)?;
+                let first_step = first_step.min(timesteps.len());
+                let (before, after) = timesteps.split_at(first_step);
+                for (timesteps, conditioning) in [(before, &conditioning), (after, &later)] {
+                    if !timesteps.is_empty() {
+                        biases.extend(self.unet.step_table(timesteps, conditioning)?);
+                    }
+                }
+                Some(LaterTexts {
+                    first_step,
+                    prompts,
+                    conditioning: later,
+                })
+            }
+        };
+        Ok(TextConditioning {
+            prompts,
+            negative: negative.clone(),
+            conditioning,
+            later,
+            image: image.cloned(),
+            biases,
+        })
     }
 
     /// The negative prompt and every prompt once, then one row for each image of both: the negative
     /// prompt's rows first.
-    fn new_texts(
+    fn new_conditioning(
         &self,
-        prompts: Vec<PromptEmbedding>,
-        negative: PromptEmbedding,
+        prompts: &[PromptEmbedding],
+        negative: &PromptEmbedding,
+        image: Option<&Arc<ImageAttention>>,
         params: &SamplingParams,
-    ) -> Result<TextConditioning> {
+    ) -> Result<Conditioning> {
         let guided = params.guided();
-        let mut texts: Vec<&PromptEmbedding> = guided.then_some(&negative).into_iter().collect();
+        let mut texts: Vec<&PromptEmbedding> = guided.then_some(negative).into_iter().collect();
         let mut rows = vec![0; if guided { prompts.len() } else { 0 }];
         let first = texts.len();
-        for prompt in &prompts {
-            self.check_text(prompt, &negative)?;
+        for prompt in prompts {
+            self.check_text(prompt, negative)?;
             let known = texts[first..].iter().position(|text| *text == prompt);
             rows.push(first + known.unwrap_or(texts.len() - first));
             if known.is_none() {
@@ -178,14 +263,13 @@ impl Sdxl {
             true => conditioning,
             false => conditioning.select_rows(&rows)?,
         };
-        let timesteps = params.schedule.timesteps();
-        let biases = self.unet.step_table(timesteps, &conditioning)?;
-        Ok(TextConditioning {
-            prompts,
-            negative,
-            conditioning,
-            biases,
-        })
+        match image {
+            None => Ok(conditioning),
+            Some(image) => {
+                let null_rows = if guided { prompts.len() } else { 0 };
+                self.unet.see(conditioning, image, null_rows)
+            }
+        }
     }
 
     fn check_text(&self, prompt: &PromptEmbedding, negative: &PromptEmbedding) -> Result<()> {

@@ -10,21 +10,21 @@ use crate::batch::BatchSize;
 use crate::error::{Error, Result};
 use crate::name::PromptEmbedding;
 use crate::recorder::Recorder;
-use crate::request::ImageRequest;
+use crate::request::Job;
 use crate::sampling::{DiffusionModel, Latents, SamplingParams, TextConditioning};
 
 /// Generates batch after batch, decoding each before the next.
 pub(crate) fn in_sequence<Stop: From<Error>>(
     model: &impl DiffusionModel,
-    requests: &[ImageRequest<'_>],
+    requests: &[Job<'_>],
     params: &SamplingParams,
     size: &BatchSize,
     recorder: &mut Option<Recorder>,
     mut each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
 ) -> std::result::Result<(), Stop> {
     let (mut texts, done) = (None, Cell::new(0));
-    for group in requests.chunk_by(|a, b| a.negative == b.negative) {
-        let generate = |batch: &[ImageRequest<'_>]| {
+    for group in requests.chunk_by(Job::shares_batch) {
+        let generate = |batch: &[Job<'_>]| {
             if let Some(recorder) = recorder.as_mut() {
                 recorder.keep(done.get());
             }
@@ -42,7 +42,7 @@ pub(crate) fn in_sequence<Stop: From<Error>>(
 
 fn one_batch(
     model: &impl DiffusionModel,
-    batch: &[ImageRequest<'_>],
+    batch: &[Job<'_>],
     params: &SamplingParams,
     texts: &mut Option<TextConditioning>,
     recorder: &mut Option<Recorder>,
@@ -65,7 +65,7 @@ fn one_batch(
 /// runs out, what is left is generated in sequence, in batches of half the size.
 pub(crate) fn in_batches<Stop: From<Error>>(
     model: &impl DiffusionModel,
-    requests: &[ImageRequest<'_>],
+    requests: &[Job<'_>],
     params: &SamplingParams,
     size: &BatchSize,
     mut each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
@@ -95,7 +95,7 @@ pub(crate) fn in_batches<Stop: From<Error>>(
 /// in order.
 fn overlapped<Stop>(
     model: &impl DiffusionModel,
-    requests: &[ImageRequest<'_>],
+    requests: &[Job<'_>],
     params: &SamplingParams,
     size: usize,
     mut each: impl FnMut(Result<RgbImage>) -> std::result::Result<(), Stop>,
@@ -119,13 +119,13 @@ fn overlapped<Stop>(
 /// Sends each batch's latents; stops after an error, or where nobody receives.
 fn denoise_all(
     model: &impl DiffusionModel,
-    requests: &[ImageRequest<'_>],
+    requests: &[Job<'_>],
     params: &SamplingParams,
     size: usize,
     to_decoder: &SyncSender<Result<Vec<Latents>>>,
 ) {
     let mut texts = None;
-    let groups = requests.chunk_by(|a, b| a.negative == b.negative);
+    let groups = requests.chunk_by(Job::shares_batch);
     for batch in groups.flat_map(|group| group.chunks(size)) {
         let denoised = model
             .condition(batch, params, &mut texts)

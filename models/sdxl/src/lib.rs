@@ -86,9 +86,14 @@ pub use name::{NAME_TOKENS, NameTensor, Naming, PromptEmbedding};
 pub use noise::{LaterNoise, Noise};
 pub use parallel::in_parallel;
 pub use pipeline::{Sdxl, SdxlOptions};
-pub use request::{ImageRequest, SamplingSettings, SizeConditioning};
+pub use request::{
+    ConditionedRequest, Conditions, ImageRequest, LaterPrompt, SamplingSettings, SizeConditioning,
+};
 pub use scheduler::SchedulerKind;
 pub use text::{NegativePrompt, TextEncoders};
 pub use trace::{Trace, TraceTensor, TraceValues};
-pub use unet::{Conditioning, StepBiases, TimeIds, UNet};
+pub use unet::{
+    Conditioning, CrossAttention, ImageAttention, ImageKeyValue, ImageLayer, StepBiases, TimeIds,
+    UNet,
+};
 pub use vae::{LatentDistribution, Vae};

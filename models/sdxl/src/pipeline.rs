@@ -13,7 +13,7 @@ use crate::folder::{ModelIndex, PartPlace, SCHEDULER_CONFIG};
 use crate::generate;
 use crate::parallel::in_parallel;
 use crate::recorder::Recorder;
-use crate::request::{ImageRequest, SamplingSettings, SizeConditioning};
+use crate::request::{ConditionedRequest, ImageRequest, Job, SamplingSettings, SizeConditioning};
 use crate::sampling::SamplingParams;
 use crate::scheduler::{Schedule, SchedulerConfig};
 use crate::trace::Trace;
@@ -150,6 +150,11 @@ impl Sdxl {
         &self.unet
     }
 
+    /// The U-Net, to change its weights.
+    pub fn unet_mut(&mut self) -> &mut UNet {
+        &mut self.unet
+    }
+
     /// The VAE.
     pub fn vae(&self) -> &Vae {
         &self.vae
@@ -179,12 +184,34 @@ impl Sdxl {
         settings: &SamplingSettings,
         trace: Option<&mut Trace>,
     ) -> Result<Vec<RgbImage>> {
+        self.run(&Job::plain(requests), settings, trace)
+    }
+
+    /// As [`Sdxl::generate`], of images that are conditioned on more.
+    ///
+    /// # Errors
+    /// As [`Sdxl::generate`]; conditions that were made for another model.
+    pub fn generate_conditioned(
+        &self,
+        requests: &[ConditionedRequest<'_>],
+        settings: &SamplingSettings,
+        trace: Option<&mut Trace>,
+    ) -> Result<Vec<RgbImage>> {
+        self.run(&Job::conditioned(requests), settings, trace)
+    }
+
+    fn run(
+        &self,
+        jobs: &[Job<'_>],
+        settings: &SamplingSettings,
+        trace: Option<&mut Trace>,
+    ) -> Result<Vec<RgbImage>> {
         let params = self.params(settings)?;
         let mut recorder = trace.is_some().then(Recorder::default);
-        let mut images = Vec::with_capacity(requests.len());
+        let mut images = Vec::with_capacity(jobs.len());
         let single = BatchSize::new(1);
         let size = self.batch.as_ref().unwrap_or(&single);
-        generate::in_sequence(self, requests, &params, size, &mut recorder, |_, image| {
+        generate::in_sequence(self, jobs, &params, size, &mut recorder, |_, image| {
             images.push(image?);
             Ok::<(), Error>(())
         })?;
@@ -208,17 +235,41 @@ impl Sdxl {
         requests: &[ImageRequest<'_>],
         settings: &SamplingSettings,
         threads: usize,
+        each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
+    ) -> std::result::Result<(), Stop> {
+        self.run_each(&Job::plain(requests), settings, threads, each)
+    }
+
+    /// As [`Sdxl::generate_each`], of images that are conditioned on more.
+    ///
+    /// # Errors
+    /// As [`Sdxl::generate_each`]; conditions that were made for another model.
+    pub fn generate_conditioned_each<Stop: From<Error>>(
+        &self,
+        requests: &[ConditionedRequest<'_>],
+        settings: &SamplingSettings,
+        threads: usize,
+        each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
+    ) -> std::result::Result<(), Stop> {
+        self.run_each(&Job::conditioned(requests), settings, threads, each)
+    }
+
+    fn run_each<Stop: From<Error>>(
+        &self,
+        jobs: &[Job<'_>],
+        settings: &SamplingSettings,
+        threads: usize,
         mut each: impl FnMut(usize, Result<RgbImage>) -> std::result::Result<(), Stop>,
     ) -> std::result::Result<(), Stop> {
         let params = self.params(settings)?;
         if let Some(size) = &self.batch {
-            return generate::in_batches(self, requests, &params, size, each);
+            return generate::in_batches(self, jobs, &params, size, each);
         }
-        let one = |request: &ImageRequest<'_>| {
-            let images = self.generate(std::slice::from_ref(request), settings, None);
+        let one = |job: &Job<'_>| {
+            let images = self.run(std::slice::from_ref(job), settings, None);
             images.map(|mut images| images.pop())
         };
-        in_parallel(threads, requests, one, |index, image| match image {
+        in_parallel(threads, jobs, one, |index, image| match image {
             Ok(image) => image.map_or(Ok(()), |image| each(index, Ok(image))),
             Err(error @ Error::NotFinite { .. }) => each(index, Err(error)),
             Err(error) => Err(error.into()),

@@ -1,14 +1,16 @@
 //! Between the pipeline and the model: what a batch is sampled with, and the two halves of the
 //! work.
 
+use std::sync::Arc;
+
 use image::RgbImage;
 
 use crate::error::Result;
 use crate::name::PromptEmbedding;
 use crate::recorder::Recorder;
-use crate::request::ImageRequest;
+use crate::request::Job;
 use crate::scheduler::Schedule;
-use crate::unet::{Conditioning, StepBiases, TimeIds};
+use crate::unet::{Conditioning, ImageAttention, StepBiases, TimeIds};
 
 /// [`crate::SamplingSettings`] checked against a model and resolved: what a call's images share.
 pub(crate) struct SamplingParams {
@@ -34,8 +36,30 @@ pub(crate) struct TextConditioning {
     pub prompts: Vec<PromptEmbedding>,
     pub negative: PromptEmbedding,
     pub conditioning: Conditioning,
+    /// What takes its place in the later steps.
+    pub later: Option<LaterTexts>,
+    /// What the images see of photos; it is in the conditionings.
+    pub image: Option<Arc<ImageAttention>>,
     /// For each step.
     pub biases: Vec<StepBiases>,
+}
+
+/// The texts of the later steps.
+pub(crate) struct LaterTexts {
+    /// The step that begins with them.
+    pub first_step: usize,
+    pub prompts: Vec<PromptEmbedding>,
+    pub conditioning: Conditioning,
+}
+
+impl TextConditioning {
+    /// What step `i` is conditioned on.
+    pub(crate) fn at(&self, i: usize) -> &Conditioning {
+        match &self.later {
+            Some(later) if i >= later.first_step => &later.conditioning,
+            _ => &self.conditioning,
+        }
+    }
 }
 
 /// An image's last latents [channels × height × width], or why there are none.
@@ -47,7 +71,7 @@ pub(crate) trait DiffusionModel: Sync {
     /// of the batch before.
     fn condition<'t>(
         &self,
-        batch: &[ImageRequest<'_>],
+        batch: &[Job<'_>],
         params: &SamplingParams,
         last: &'t mut Option<TextConditioning>,
     ) -> Result<&'t TextConditioning>;
@@ -55,7 +79,7 @@ pub(crate) trait DiffusionModel: Sync {
     /// Noise → each image's last latents.
     fn denoise(
         &self,
-        batch: &[ImageRequest<'_>],
+        batch: &[Job<'_>],
         texts: &TextConditioning,
         params: &SamplingParams,
         recorder: Option<&mut Recorder>,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use laioncele_clip::TextEncoder;
+use laioncele_clip::{TextEncoder, Tokenizer};
 use laioncele_nn::{LoadOptions, finite_numbers};
 
 use crate::error::{Error, Result};
@@ -121,29 +121,41 @@ impl TextEncoders {
     /// # Errors
     /// Numbers that are not finite.
     pub fn encode_prompt(&self, text: &str) -> Result<PromptEmbedding> {
-        let [first, second] = &self.encoders;
-        let (one, two) = (
-            first.tokenizer().encode(text),
-            second.tokenizer().encode(text),
-        );
-        let states_1 = first.model().forward(std::slice::from_ref(&one.ids))?;
-        let states_2 = second.model().forward(std::slice::from_ref(&two.ids))?;
-        let left = finite_numbers(states_1.penultimate(), "a text embedding")?;
-        let right = finite_numbers(states_2.penultimate(), "a text embedding")?;
-        let widths = [
-            first.model().config().hidden_size,
-            second.model().config().hidden_size,
-        ];
-        let rows = left
-            .chunks_exact(widths[0])
-            .zip(right.chunks_exact(widths[1]));
-        let truncated = first.tokenizer().is_truncated(one.token_count)
-            || second.tokenizer().is_truncated(two.token_count);
+        let [one, two] = self.tokenizers().map(|tokenizer| tokenizer.encode(text));
+        let truncated = (self.tokenizers().iter().zip([&one, &two]))
+            .any(|(tokenizer, encoding)| tokenizer.is_truncated(encoding.token_count));
         if truncated {
             let (tokens, kept) = (one.token_count, self.tokens() - 2);
             let beginning: String = text.chars().take(60).collect();
             tracing::warn!("a text of {tokens} tokens was cut to {kept}: {beginning:?}…");
         }
+        let encoded = self.encode_ids([one.ids, two.ids], one.token_count)?;
+        Ok(PromptEmbedding {
+            truncated,
+            ..encoded
+        })
+    }
+
+    /// Both tokenizers.
+    pub fn tokenizers(&self) -> [&Tokenizer; 2] {
+        [self.encoders[0].tokenizer(), self.encoders[1].tokenizer()]
+    }
+
+    /// Encodes a text of which each tokenizer made these ids, ends and padding included;
+    /// `token_count` is the text's own before truncation.
+    ///
+    /// # Errors
+    /// Ids that the encoders have no embeddings for; numbers that are not finite.
+    pub fn encode_ids(&self, ids: [Vec<u32>; 2], token_count: usize) -> Result<PromptEmbedding> {
+        let [first, second] = &self.encoders;
+        let states_1 = first.model().forward(std::slice::from_ref(&ids[0]))?;
+        let states_2 = second.model().forward(std::slice::from_ref(&ids[1]))?;
+        let left = finite_numbers(states_1.penultimate(), "a text embedding")?;
+        let right = finite_numbers(states_2.penultimate(), "a text embedding")?;
+        let widths = self.widths();
+        let rows = left
+            .chunks_exact(widths[0])
+            .zip(right.chunks_exact(widths[1]));
         Ok(PromptEmbedding {
             embeds: rows
                 .flat_map(|(left, right)| left.iter().chain(right))
@@ -151,10 +163,16 @@ impl TextEncoders {
                 .collect(),
             width: widths[0] + widths[1],
             pooled: finite_numbers(&states_2.pooled, "a pooled text embedding")?,
-            ids: [one.ids, two.ids],
-            token_count: one.token_count,
-            truncated,
+            ids,
+            token_count,
+            truncated: false,
         })
+    }
+
+    /// Width of a token of either encoder (768 and 1280 for SDXL).
+    pub fn widths(&self) -> [usize; 2] {
+        let width = |encoder: &TextEncoder| encoder.model().config().hidden_size;
+        [width(&self.encoders[0]), width(&self.encoders[1])]
     }
 
     /// Rows 1…8 of the name's own prompt embedding, with the name's token count before truncation.

@@ -78,10 +78,13 @@ impl Step for Evaluate {
         let mut viewer = SampleViewer::default();
         let parts: Vec<_> = task.inputs(TableId::Samples).cloned().collect();
         for part in parts.iter().filter(|part| part.is_parquet()) {
-            viewer.view(task, task.read_part(part)?, &networks, &pool)?;
+            let (ours, others) = of_laioncele(task.read_part(part)?);
+            viewer.others += others;
+            viewer.view(task, ours, &networks, &pool)?;
         }
         let rows_in = task.rows_in(TableId::Samples);
-        task.balance(Unit::Sample, rows_in, viewer.images.images.len() as u64);
+        let measured = viewer.images.images.len() as u64 + viewer.others;
+        task.balance(Unit::Sample, rows_in, measured);
         let photos = people::photos_by_person(config.references(task.manifest())?)?;
         let people = viewer.people.iter().map(String::as_str).collect();
         let references = pool.install(|| people::reference_faces(&photos, &people, &networks))?;
@@ -133,7 +136,18 @@ struct SampleViewer {
     images: ViewedImages,
     /// Everybody with samples, also those of whom no image decodes.
     people: BTreeSet<String>,
+    /// Samples of other methods.
+    others: u64,
     done: u64,
+}
+
+/// LaionCele's samples and the base model's, and how many are of other methods.
+fn of_laioncele(samples: Vec<Sample>) -> (Vec<Sample>, u64) {
+    let all = samples.len();
+    let ours = |sample: &Sample| matches!(sample.method.as_str(), "laioncele" | "sdxl");
+    let samples: Vec<Sample> = samples.into_iter().filter(ours).collect();
+    let others = (all - samples.len()) as u64;
+    (samples, others)
 }
 
 impl SampleViewer {

@@ -6,6 +6,7 @@ use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, KeyHasher, Manifest};
 use laioncele_encoder::Crop;
 use laioncele_inference::generation::{Eta, GenerationConfig};
+use laioncele_inference::methods::{MethodName, PERSON_WORDS, Preset, with_name};
 use laioncele_inference::references::{self, Person};
 use laioncele_inference::{
     FaceSection, ImageEncoderSection, SchedulerChoice, SdxlSection, training_crop,
@@ -16,6 +17,9 @@ use serde_json::{Value, json};
 
 use crate::prompts::Prompts;
 
+/// Rows of one method at most: scales of IP-Adapter.
+pub(crate) const MOST_ROWS: usize = 8;
+
 /// `[generate_samples]`; the defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +29,17 @@ pub struct Settings {
     pub references: Option<PathBuf>,
     /// Use only the first so many people, by name.
     pub people: Option<usize>,
+    /// Use only the first so many photos of each person, by file name; all of them where it is not given. The paper has
+    /// one. LaionCele takes the mean of what it predicts of each, IP-Adapter sees all, PhotoMaker repeats the word for the
+    /// person.
+    pub photos: Option<usize>,
+    /// What generates images of the people: `laioncele`; `sdxl-name`, SDXL with their names in the prompts (those of their
+    /// files, with blanks for underscores); `ip-adapter`, by `[models.ip_adapter]`, and further rows of it with scales of
+    /// their own, `ip-adapter-s0.6`; `photomaker`, by `[models.photomaker]`. All have the same people, prompts and noise.
+    pub methods: Vec<MethodName>,
+    /// With which settings the methods other than `laioncele` generate: `common` is those of this section, `recommended`
+    /// what their authors recommend (docs/baselines.md lists it).
+    pub settings: Preset,
     /// What to show: a list of prompts, or lists by group.
     pub prompts: Prompts,
     /// Images of each person and prompt.
@@ -60,6 +75,9 @@ impl Default for Settings {
         Self {
             references: None,
             people: None,
+            photos: None,
+            methods: vec![MethodName::LaionCele],
+            settings: Preset::Common,
             prompts: Prompts::default(),
             images_per_prompt: 5,
             base_images_per_prompt: None,
@@ -87,6 +105,39 @@ impl Settings {
             width: self.width,
             sizes: None,
         }
+    }
+
+    /// Whether LaionCele is among the methods.
+    pub(crate) fn draws_laioncele(&self) -> bool {
+        self.methods.contains(&MethodName::LaionCele)
+    }
+
+    /// Why the methods cannot be met, if they cannot.
+    fn fault(&self) -> Option<String> {
+        if self.photos == Some(0) {
+            return Some("photos = 0 is not possible: 1 or more is expected".to_owned());
+        }
+        let repeated = |(at, method): (usize, &MethodName)| self.methods[..at].contains(method);
+        if let Some((_, method)) = self.methods.iter().enumerate().find(|m| repeated(*m)) {
+            return Some(format!("methods has {method} twice"));
+        }
+        let adapters = self.methods.iter();
+        let adapters = adapters.filter(|method| matches!(method, MethodName::IpAdapter(_)));
+        if adapters.count() > MOST_ROWS {
+            return Some(format!(
+                "methods has more than {MOST_ROWS} rows of ip-adapter"
+            ));
+        }
+        // LaionCele and IP-Adapter take prompts as they are.
+        let needy = [MethodName::SdxlName, MethodName::PhotoMaker];
+        let needy = needy
+            .into_iter()
+            .find(|method| self.methods.contains(method))?;
+        let prompts = self.prompts.all();
+        let (_, prompt) = prompts.iter().find(|(_, p)| with_name(p, "").is_none())?;
+        Some(format!(
+            "the prompt {prompt:?} has none of the words {PERSON_WORDS}, which the method {needy} needs"
+        ))
     }
 
     /// Images of the base model for each prompt.
@@ -122,6 +173,9 @@ impl StageConfig {
     /// Unknown keys, wrong types, missing models.
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let settings: Settings = manifest.section("generate_samples")?;
+        if let Some(fault) = settings.fault() {
+            return Err(manifest.error(format!("[generate_samples] {fault}")));
+        }
         let crop = training_crop(manifest)?;
         let mut sdxl = SdxlSection::from_manifest(manifest)?;
         if let Some(unet) = &settings.unet {
@@ -169,10 +223,13 @@ impl StageConfig {
     pub fn people(&self, manifest: &Manifest) -> Result<Vec<Person>, CoreError> {
         let mut people = references::people(self.references(manifest)?)?;
         people.truncate(self.settings.people.unwrap_or(usize::MAX));
+        for person in &mut people {
+            (person.photos).truncate(self.settings.photos.unwrap_or(usize::MAX));
+        }
         Ok(people)
     }
 
-    fn references(&self, manifest: &Manifest) -> Result<&Path, CoreError> {
+    pub(crate) fn references(&self, manifest: &Manifest) -> Result<&Path, CoreError> {
         let folder = self.references.as_deref();
         folder.ok_or_else(|| references::missing(manifest))
     }
@@ -180,7 +237,7 @@ impl StageConfig {
     /// The settings of the step's key.
     pub(crate) fn key_settings(&self) -> Value {
         let s = &self.settings;
-        json!({
+        let mut settings = json!({
             "people": s.people, "prompts": s.prompts,
             "images_per_prompt": s.images_per_prompt, "plain_images_per_prompt": s.base_images(),
             "gendered": s.gendered, "guidance": s.guidance, "steps": s.steps, "scheduler": s.scheduler,
@@ -191,7 +248,14 @@ impl StageConfig {
                 "sdxl": self.sdxl.image_settings(),
                 "image_encoders": { "precision": self.image_encoders.precision },
             },
-        })
+        });
+        if let Some(photos) = s.photos {
+            settings["photos"] = json!(photos);
+        }
+        if !s.draws_laioncele() {
+            settings["laioncele"] = json!(false);
+        }
+        settings
     }
 
     /// The models of the step's key, the reference photos among them.

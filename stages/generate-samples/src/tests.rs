@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use image::RgbImage;
-use laioncele_core::table::Dropped;
+use laioncele_core::table::{Dropped, Sample};
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{DropReason, Partition};
+use laioncele_inference::generation::{GenerationPipeline, SampleRequest};
 use laioncele_inference::testing::{NAMES, mini_manifest, run_parts};
 
 use super::*;
@@ -84,6 +85,7 @@ fn samples_are_of_each_person_and_of_the_base_model() {
             .iter()
             .all(|s| s.person == "maria" && !s.prompt.contains("person"))
     );
+    assert!(maria.iter().all(|s| s.method == "laioncele"));
     let images: std::collections::BTreeSet<_> = maria.iter().map(|s| &s.image.bytes).collect();
     assert_eq!(images.len(), 4);
     harness.runtime_environment.threads = 1;
@@ -111,6 +113,7 @@ fn samples_are_of_each_person_and_of_the_base_model() {
         "a woman in the snow",
     ];
     assert_eq!(words, wanted.map(|prompt| ("", prompt)));
+    assert!(base.iter().all(|s| s.method == "sdxl"));
 
     let records = [first, last];
     GenerateSamples
@@ -138,6 +141,125 @@ fn an_unknown_key_names_the_nearest() {
         .expect_err("no such key")
         .to_string();
     assert!(error.contains("did you mean `references`?"), "{error}");
+}
+
+/// The steps of methods that the manifest does not name have no tasks and no models.
+#[test]
+fn methods_are_steps_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let references = folder.path().join("references");
+    std::fs::create_dir(&references).expect("a folder");
+    for name in ["ada.png", "bea.png"] {
+        std::fs::write(references.join(name), b"no image").expect("written");
+    }
+    let chunks = |manifest: &Manifest| {
+        let chunks = |step: &dyn Step| (step.spec().name, step.partitioning(manifest).ok());
+        steps()
+            .iter()
+            .map(|step| chunks(&**step))
+            .collect::<Vec<_>>()
+    };
+    let of = |name, count| (name, Some(Partitioning::Chunks(count)));
+    let plain = manifest(folder.path(), "");
+    let expected = [
+        of("generate-samples", 3),
+        of("sample-sdxl-name", 0),
+        of("sample-ip-adapter", 0),
+        of("sample-photomaker", 0),
+    ];
+    assert_eq!(chunks(&plain), expected);
+    let keys = "methods = [\"sdxl-name\", \"ip-adapter-s0.5\", \"ip-adapter\"]\n\
+                [models.ip_adapter]\nfile = \"a\"\nimage_encoder = \"b\"\n";
+    let others = manifest(folder.path(), keys);
+    let expected = [
+        of("generate-samples", 1),
+        of("sample-sdxl-name", 2),
+        of("sample-ip-adapter", 4),
+        of("sample-photomaker", 0),
+    ];
+    assert_eq!(chunks(&others), expected);
+    let labels = |step: usize| {
+        let models = steps()[step].models(&others).expect("models");
+        models.into_iter().map(|m| m.label).collect::<Vec<_>>()
+    };
+    assert!(labels(2).contains(&"models.ip_adapter.file".to_owned()));
+    assert!(
+        !labels(1)
+            .iter()
+            .any(|label| label.contains("adapter") || label.contains("image_encoders"))
+    );
+    assert!(labels(3).is_empty());
+}
+
+/// A scale is in the adapter's key alone, and so is a preset in those that it changes.
+#[test]
+fn settings_of_a_method_are_in_its_key_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("references")).expect("a folder");
+    let settings = |keys: &str, scale: &str| {
+        let keys = format!(
+            "methods = [\"laioncele\", \"sdxl-name\", \"ip-adapter\", \"photomaker\"]\n{keys}\n[models.ip_adapter]\nfile = \"a\"\n\
+             image_encoder = \"b\"\n{scale}\n[models.photomaker]\nfile = \"c\"\n"
+        );
+        let manifest = manifest(folder.path(), &keys);
+        let of = |step: &dyn Step| step.settings(&manifest).expect("settings");
+        steps().iter().map(|step| of(&**step)).collect::<Vec<_>>()
+    };
+    let first = settings("", "");
+    let alone = GenerateSamples.settings(&manifest(folder.path(), ""));
+    assert_eq!(first[0], alone.expect("settings"), "as without methods");
+    let changed = |other: Vec<serde_json::Value>| {
+        let pairs = first.iter().zip(other);
+        pairs.map(|(a, b)| *a != b).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        changed(settings("", "scale = 0.5")),
+        [false, false, true, false]
+    );
+    assert_eq!(
+        changed(settings("settings = \"recommended\"", "")),
+        [false, false, true, true]
+    );
+    assert_eq!(changed(settings("photos = 1", "")), [true; 4]);
+    assert_eq!(first[2]["rows"][0]["own"]["scale"], 1.0);
+    assert_eq!(
+        first[3]["rows"][0]["own"]["start_merge_step"], 0,
+        "a fifth of two steps"
+    );
+}
+
+#[test]
+fn methods_that_cannot_be_met_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("references")).expect("a folder");
+    let fails = |keys: &str, part: &str| {
+        let error = StageConfig::from_manifest(&manifest(folder.path(), keys));
+        let error = error.expect_err("impossible").to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    fails(
+        "methods = [\"ip-adapter\", \"ip-adapter\"]\n",
+        "ip-adapter twice",
+    );
+    fails("methods = [\"instant-id\"]\n", "is no method");
+    fails("photos = 0\n", "photos = 0");
+    fails("settings = \"best\"\n", "common");
+    let many: Vec<String> = (0..9).map(|i| format!("\"ip-adapter-s{i}\"")).collect();
+    fails(
+        &format!("methods = [{}]\n", many.join(", ")),
+        "more than 8 rows",
+    );
+    let text = mini_manifest(
+        "[generate_samples]\nreferences = \"r\"\nprompts = [\"a person\", \"a cat\"]\nmethods = [\"photomaker\"]\n",
+    );
+    let cats = Manifest::parse(&folder.path().join("m.toml"), &text).expect("a manifest");
+    let error = StageConfig::from_manifest(&cats)
+        .expect_err("no person")
+        .to_string();
+    assert!(
+        error.contains("\"a cat\"") && error.contains("photomaker"),
+        "{error}"
+    );
 }
 
 /// Another U-Net for samples is in this stage's key alone: `[models.sdxl]` stays what names and portraits have.

@@ -22,6 +22,8 @@ const ORDER: [&str; 22] = [
     "models.sdxl",
     "models.face",
     "models.image_encoders",
+    "models.ip_adapter",
+    "models.photomaker",
     "extract_names",
     "merge_names",
     "encode_names",

@@ -111,8 +111,8 @@ impl Tokenizer {
         self.pairs.largest_id()
     }
 
-    /// Encodes one text; what does not fit is cut off, as `token_count` shows.
-    pub fn encode(&self, text: &str) -> Encoding {
+    /// The ids of a text alone: no ends, no padding, nothing cut off.
+    pub fn text_ids(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         for piece in split::cut(text, &self.raw) {
             match piece {
@@ -120,12 +120,34 @@ impl Tokenizer {
                 split::Piece::Text(text) => self.encode_raw(text, &mut ids),
             }
         }
+        ids
+    }
+
+    /// Encodes one text; what does not fit is cut off, as `token_count` shows.
+    pub fn encode(&self, text: &str) -> Encoding {
+        self.enclose(self.text_ids(text))
+    }
+
+    /// The encoding of a text's ids: between start and end token, padded; what does not fit is cut
+    /// off before the end token.
+    pub fn enclose(&self, mut ids: Vec<u32>) -> Encoding {
         let token_count = ids.len();
         ids.truncate(self.length - 2);
         ids.insert(0, self.bos);
         ids.push(self.eos);
         ids.resize(self.length, self.pad);
         Encoding { ids, token_count }
+    }
+
+    /// As [`Tokenizer::enclose`], but what does not fit is cut off with the end token: ids that are
+    /// changed after tokenization are cut so (PhotoMaker).
+    pub fn enclose_and_cut(&self, ids: Vec<u32>) -> Vec<u32> {
+        let mut row = Vec::with_capacity(self.length);
+        row.push(self.bos);
+        row.extend(ids);
+        row.push(self.eos);
+        row.resize(self.length, self.pad);
+        row
     }
 
     /// Whether the end of a text of this many tokens was cut off.

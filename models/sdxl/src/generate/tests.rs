@@ -17,7 +17,7 @@ use super::*;
 use crate::name::NameTensor;
 use crate::noise::Noise;
 use crate::pipeline::{Sdxl, SdxlOptions};
-use crate::request::SamplingSettings;
+use crate::request::{ImageRequest, SamplingSettings};
 use crate::text::{NegativePrompt, TextEncoders};
 
 const IMAGES: usize = 7;
@@ -64,7 +64,7 @@ impl<'a> Faulty<'a> {
 impl DiffusionModel for Faulty<'_> {
     fn condition<'t>(
         &self,
-        batch: &[ImageRequest<'_>],
+        batch: &[Job<'_>],
         params: &SamplingParams,
         last: &'t mut Option<TextConditioning>,
     ) -> Result<&'t TextConditioning> {
@@ -73,7 +73,7 @@ impl DiffusionModel for Faulty<'_> {
 
     fn denoise(
         &self,
-        batch: &[ImageRequest<'_>],
+        batch: &[Job<'_>],
         texts: &TextConditioning,
         params: &SamplingParams,
         recorder: Option<&mut Recorder>,
@@ -172,7 +172,7 @@ impl Fixture {
         let mut images = Vec::new();
         in_sequence(
             &self.sdxl,
-            &self.requests(),
+            &Job::plain(&self.requests()),
             &self.params,
             &single,
             &mut None,
@@ -194,11 +194,17 @@ impl Fixture {
         let warnings = Arc::new(AtomicUsize::new(0));
         let mut images = Vec::new();
         let ended = tracing::subscriber::with_default(Warnings(warnings.clone()), || {
-            in_batches(model, requests, &self.params, size, |index, image| {
-                assert_eq!(index, images.len(), "in their order, each once");
-                images.push(image);
-                Ok::<(), Error>(())
-            })
+            in_batches(
+                model,
+                &Job::plain(requests),
+                &self.params,
+                size,
+                |index, image| {
+                    assert_eq!(index, images.len(), "in their order, each once");
+                    images.push(image);
+                    Ok::<(), Error>(())
+                },
+            )
         });
         Outcome {
             images,
@@ -350,7 +356,7 @@ fn the_receiver_may_stop_generation() {
         let mut taken = 0;
         let ended = in_batches(
             &fixture.sdxl,
-            &requests,
+            &Job::plain(&requests),
             &fixture.params,
             &size,
             |_, image| {

@@ -4,7 +4,8 @@ use candle_core::Tensor;
 use laioncele_nn::Weights;
 
 use super::config::{Level, UNetConfig};
-use super::transformer::{KeyValue, Transformer, TransformerConfig};
+use super::image_attention::{ImageRows, KeyValue};
+use super::transformer::{Transformer, TransformerConfig};
 use crate::error::Result;
 use crate::layers::{Conv2d, ResNet, ResNetConfig};
 use crate::ops;
@@ -23,15 +24,21 @@ pub(super) struct Block {
 pub(super) struct Pass<'a> {
     biases: std::slice::Iter<'a, Tensor>,
     key_values: &'a [KeyValue],
+    image: Option<ImageRows<'a>>,
 }
 
 impl<'a> Pass<'a> {
     /// From the timestep's bias of every ResNet, and the keys and values of every cross-attention,
-    /// of which there are none where all texts are zeros.
-    pub(super) fn new(biases: &'a [Tensor], key_values: &'a [KeyValue]) -> Self {
+    /// of which there are none where all texts are zeros; `image` of those that also see photos.
+    pub(super) fn new(
+        biases: &'a [Tensor],
+        key_values: &'a [KeyValue],
+        image: Option<ImageRows<'a>>,
+    ) -> Self {
         Self {
             biases: biases.iter(),
             key_values,
+            image,
         }
     }
 
@@ -47,7 +54,9 @@ impl<'a> Pass<'a> {
         let depth = transformer.depth().min(self.key_values.len());
         let (texts, rest) = self.key_values.split_at(depth);
         self.key_values = rest;
-        transformer.forward(&x, texts)
+        let image = self.image.as_mut();
+        let image = image.map(|image| image.take(transformer.depth()));
+        transformer.forward(&x, texts, image)
     }
 }
 

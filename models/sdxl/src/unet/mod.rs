@@ -6,9 +6,11 @@
 mod blocks;
 mod config;
 mod embeddings;
+mod image_attention;
 mod transformer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use laioncele_nn::layers::silu;
@@ -20,7 +22,9 @@ use crate::layers::{Conv2d, GroupNorm};
 use blocks::{Block, Pass};
 use config::UNetConfig;
 use embeddings::{TimestepEmbedding, sinusoid};
-use transformer::KeyValue;
+use image_attention::KeyValue;
+
+pub use image_attention::{CrossAttention, ImageAttention, ImageKeyValue, ImageLayer};
 
 /// [original height, original width, crop top, crop left, target height, target width], in pixels.
 pub type TimeIds = [f32; 6];
@@ -35,11 +39,15 @@ pub struct Conditioning {
     zeros: usize,
     /// The added condition [rows, time embedding width].
     added: Tensor,
+    /// What the rows see of photos, and how many of them, the first, see none.
+    image: Option<(Arc<ImageAttention>, usize)>,
 }
 
 impl Conditioning {
     /// A batch whose row i has the texts of row `rows[i]` here: what several images share is
     /// computed once.
+    ///
+    /// Photos are given to what comes of it ([`UNet::see`]).
     ///
     /// # Errors
     /// A row whose text is zeros after one whose is not: unconditional embeddings come first, and no encoder
@@ -70,6 +78,7 @@ impl Conditioning {
             key_values,
             zeros,
             added: self.added.index_select(&index(rows, 0)?, 0)?,
+            image: None,
         })
     }
 }
@@ -228,7 +237,87 @@ impl UNet {
             key_values,
             zeros,
             added,
+            image: None,
         })
+    }
+
+    /// The cross-attentions in the order of the forward pass: down, middle, up.
+    pub fn cross_attentions(&self) -> Vec<CrossAttention> {
+        let levels = self.config.levels.iter().enumerate();
+        let up = self.config.levels.iter().rev().enumerate();
+        let named = |kind: &str, i: usize| format!("{kind}_blocks.{i}");
+        let down = levels.map(|(i, l)| (named("down", i), l, l.down_depths.as_deref()));
+        let up = up.map(|(i, l)| (named("up", i), l, l.up_depths.as_deref()));
+        let mid_depth = [self.config.mid_depth];
+        let last = &self.config.levels[self.config.levels.len() - 1];
+        let mid = ("mid_block".to_owned(), last, Some(&mid_depth[..]));
+        let mut attentions = Vec::new();
+        for (block, level, depths) in down.chain([mid]).chain(up) {
+            for (j, depth) in depths.unwrap_or_default().iter().enumerate() {
+                attentions.extend((0..*depth).map(|k| CrossAttention {
+                    name: format!("{block}.attentions.{j}.transformer_blocks.{k}.attn2"),
+                    channels: level.channels,
+                }));
+            }
+        }
+        attentions
+    }
+
+    /// The conditioning of rows that also see photos: the first `null_rows` none, the others the
+    /// person's. A scale of 0 leaves it as it is.
+    ///
+    /// # Errors
+    /// [`Error::Size`] of an image attention that was made for another U-Net.
+    pub fn see(
+        &self,
+        conditioning: Conditioning,
+        image: &Arc<ImageAttention>,
+        null_rows: usize,
+    ) -> Result<Conditioning> {
+        image.check(&self.cross_attentions(), self.dtype)?;
+        Ok(Conditioning {
+            image: (image.scale() != 0.0).then(|| (image.clone(), null_rows)),
+            ..conditioning
+        })
+    }
+
+    /// Adds `delta` (name, [out, in]) to the weights of the attentions' linear maps, which a LoRA
+    /// changes: `delta` gives a float32 matrix for those that it knows by name
+    /// (`down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q`, …, `…to_out.0`). Sums are
+    /// rounded once, to the U-Net's type.
+    ///
+    /// # Errors
+    /// What `delta` returns; a matrix of another shape.
+    pub fn add_to_attentions<E: From<Error>>(
+        &mut self,
+        mut delta: impl FnMut(&str, [usize; 2]) -> std::result::Result<Option<Tensor>, E>,
+    ) -> std::result::Result<(), E> {
+        let down = self.down_blocks.iter_mut().enumerate();
+        let up = self.up_blocks.iter_mut().enumerate();
+        let down = down.map(|(i, block)| (format!("down_blocks.{i}"), block));
+        let up = up.map(|(i, block)| (format!("up_blocks.{i}"), block));
+        let blocks = down.chain([("mid_block".to_owned(), &mut self.mid_block)]);
+        for (block_name, block) in blocks.chain(up) {
+            for (j, transformer) in block.attentions.iter_mut().enumerate() {
+                for (map_name, map) in transformer.attention_maps_mut() {
+                    let name = format!("{block_name}.attentions.{j}.{map_name}");
+                    if let Some(delta) = delta(&name, map.shape())? {
+                        *map = map.plus(&delta).map_err(Error::from)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The type that it computes in.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// The added condition [rows, time embedding width] of pooled vectors and sizes.
@@ -292,7 +381,9 @@ impl UNet {
         step: &StepBiases,
         conditioning: &Conditioning,
     ) -> Result<Tensor> {
-        let mut pass = Pass::new(&step.0, &conditioning.key_values);
+        let image = conditioning.image.as_ref();
+        let image = image.map(|(image, null_rows)| image.rows(*null_rows));
+        let mut pass = Pass::new(&step.0, &conditioning.key_values, image);
         let (.., height, width) = sample.dims4()?;
         let factor = 1usize << (self.config.levels.len() - 1);
         // Sizes that do not halve evenly come back through the skips' sizes instead of doubling.

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use laioncele_nn::layers::{LayerNorm, Linear};
 use laioncele_nn::{Weights, ops as nn_ops};
 
+use super::image_attention::{ImageKeys, ImageRows, KeyValue};
 use crate::error::Result;
 use crate::layers::GroupNorm;
 use crate::ops;
@@ -22,23 +23,6 @@ pub(super) struct TransformerConfig {
     pub context: usize,
     pub groups: usize,
     pub linear_projection: bool,
-}
-
-/// Keys and values for one attention, each [rows, tokens, channels].
-#[derive(Debug, Clone)]
-pub(super) struct KeyValue {
-    key: Tensor,
-    value: Tensor,
-}
-
-impl KeyValue {
-    /// Row `rows[i]` as row i.
-    pub(super) fn select(&self, rows: &Tensor) -> Result<Self> {
-        Ok(Self {
-            key: self.key.index_select(rows, 0)?,
-            value: self.value.index_select(rows, 0)?,
-        })
-    }
 }
 
 #[derive(Debug)]
@@ -71,13 +55,44 @@ impl Attention {
 
     fn forward(&self, x: &Tensor, other: &KeyValue) -> Result<Tensor> {
         let q = self.to_q.forward(x)?;
-        Ok(self.to_out.forward(&nn_ops::attention(
-            &q,
-            &other.key,
-            &other.value,
-            self.heads,
-            false,
-        )?)?)
+        Ok(self.to_out.forward(&self.attend(&q, other)?)?)
+    }
+
+    fn attend(&self, q: &Tensor, other: &KeyValue) -> candle_core::Result<Tensor> {
+        nn_ops::attention(q, &other.key, &other.value, self.heads, false)
+    }
+
+    /// Attention to photos, and to the text, which is of the last rows of x; the rows before them
+    /// have a text of zeros, which adds nothing to what they see.
+    fn forward_both(
+        &self,
+        x: &Tensor,
+        text: Option<&KeyValue>,
+        image: ImageKeys<'_>,
+    ) -> Result<Tensor> {
+        let q = self.to_q.forward(x)?;
+        let mut seen = image.attend(&q, self.heads)?;
+        if let Some(text) = text {
+            let (rows, with) = (q.dim(0)?, text.key.dim(0)?);
+            let zeros = rows - with;
+            let read = self.attend(&q.narrow(0, zeros, with)?, text)?;
+            let both = (read + seen.narrow(0, zeros, with)?)?;
+            seen = match zeros {
+                0 => both,
+                zeros => Tensor::cat(&[&seen.narrow(0, 0, zeros)?, &both], 0)?,
+            };
+        }
+        Ok(self.to_out.forward(&seen)?)
+    }
+
+    /// Its four linear maps by their names in the weight files.
+    fn maps_mut(&mut self) -> [(&'static str, &mut Linear); 4] {
+        [
+            ("to_q", &mut self.to_q),
+            ("to_k", &mut self.to_k),
+            ("to_v", &mut self.to_v),
+            ("to_out.0", &mut self.to_out),
+        ]
     }
 }
 
@@ -108,10 +123,21 @@ impl Block {
     }
 
     /// `text` is of the last rows of x; the rows before them have a text of zeros.
-    fn forward(&self, x: &Tensor, text: Option<&KeyValue>) -> Result<Tensor> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        text: Option<&KeyValue>,
+        image: Option<ImageKeys<'_>>,
+    ) -> Result<Tensor> {
         let y = self.norm1.forward(x)?;
         let x = (x + self.attn1.forward(&y, &self.attn1.key_value(&y)?)?)?;
-        let x = self.attend_text(&x, text)?;
+        let x = match image {
+            None => self.attend_text(&x, text)?,
+            Some(image) => {
+                let seen = (self.attn2).forward_both(&self.norm2.forward(&x)?, text, image)?;
+                (x + seen)?
+            }
+        };
         let gated = ops::geglu(&self.ff_in.forward(&self.norm3.forward(&x)?)?)?;
         Ok((&x + self.ff_out.forward(&gated)?)?)
     }
@@ -172,6 +198,19 @@ impl Transformer {
         self.blocks.len()
     }
 
+    /// The linear maps of all attentions by their names below the transformer's.
+    pub(super) fn attention_maps_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear)> {
+        let blocks = self.blocks.iter_mut().enumerate();
+        blocks.flat_map(|(k, block)| {
+            let attentions = [("attn1", &mut block.attn1), ("attn2", &mut block.attn2)];
+            attentions.into_iter().flat_map(move |(attention, maps)| {
+                let name = move |map| format!("transformer_blocks.{k}.{attention}.{map}");
+                let maps = maps.maps_mut().into_iter();
+                maps.map(move |(map, linear)| (name(map), linear))
+            })
+        })
+    }
+
     /// The text's keys and values for every block: context [rows, tokens, context width].
     pub(super) fn key_values(&self, context: &Tensor) -> Result<Vec<KeyValue>> {
         self.blocks
@@ -181,8 +220,13 @@ impl Transformer {
     }
 
     /// [batch, channels, h, w] → the same; `text` has as many as there are blocks, or none where
-    /// all texts are zeros.
-    pub(super) fn forward(&self, x: &Tensor, text: &[KeyValue]) -> Result<Tensor> {
+    /// all texts are zeros; so has `image`.
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        text: &[KeyValue],
+        image: Option<ImageRows<'_>>,
+    ) -> Result<Tensor> {
         let (batch, channels, height, width) = x.dims4()?;
         let tokens = self
             .norm
@@ -191,7 +235,7 @@ impl Transformer {
             .transpose(1, 2)?;
         let mut h = self.proj_in.forward(&tokens)?;
         for (i, block) in self.blocks.iter().enumerate() {
-            h = block.forward(&h, text.get(i))?;
+            h = block.forward(&h, text.get(i), image.and_then(|image| image.layer(i)))?;
         }
         let h = self
             .proj_out

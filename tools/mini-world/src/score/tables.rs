@@ -25,10 +25,18 @@ pub(super) struct RunTables {
     pub(super) unique_photos: Option<HashSet<PhotoKey>>,
     pub(super) matches: Option<HashSet<PhotoKey>>,
     pub(super) shards: Option<Vec<PhotoKey>>,
-    /// The people of the generated samples. Samples of the base model have an empty text.
+    /// The people of LaionCele's samples. Samples of the base model and of other methods have an empty text.
     pub(super) sample_people: Option<HashSet<String>>,
     pub(super) evaluation: Option<Vec<EvaluationScore>>,
     pub(super) drop_reasons: Option<DropReasons>,
+}
+
+/// Who a sample of LaionCele shows; nobody for samples of other methods.
+fn person_of_laioncele(sample: Sample) -> String {
+    match sample.method.as_str() {
+        "laioncele" => sample.person,
+        _ => String::new(),
+    }
 }
 
 /// (step, id, name) → drop reason.
@@ -72,7 +80,7 @@ impl RunTables {
             unique_photos: tables.read(|p: UniquePhoto| (p.name_id, p.image_id))?,
             matches: tables.read(|m: Match| (m.name_id, m.image_id))?,
             shards: tables.read(|e: LaionCele| (e.name_id, e.image_id))?,
-            sample_people: tables.read(|s: Sample| s.person)?,
+            sample_people: tables.read(person_of_laioncele)?,
             evaluation: tables.read(|e: EvaluationScore| e)?,
             drop_reasons: tables.read(|d: Dropped| ((d.step, d.id, d.name_id), d.reason))?,
         })
