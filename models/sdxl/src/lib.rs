@@ -90,5 +90,5 @@ pub use request::{ImageRequest, SamplingSettings, SizeConditioning};
 pub use scheduler::SchedulerKind;
 pub use text::{NegativePrompt, TextEncoders};
 pub use trace::{Trace, TraceTensor, TraceValues};
-pub use unet::{Conditioning, StepBiases, TimeIds, UNet};
+pub use unet::{Conditioning, Level, StepBiases, TimeIds, UNet, UNetConfig, sinusoid};
 pub use vae::{LatentDistribution, Vae};

@@ -18,8 +18,9 @@ use crate::error::{Error, Result};
 use crate::folder::{self, PartPlace};
 use crate::layers::{Conv2d, GroupNorm};
 use blocks::{Block, Pass};
-use config::UNetConfig;
-use embeddings::{TimestepEmbedding, sinusoid};
+pub use config::{Level, UNetConfig};
+use embeddings::TimestepEmbedding;
+pub use embeddings::sinusoid;
 use transformer::KeyValue;
 
 /// [original height, original width, crop top, crop left, target height, target width], in pixels.
