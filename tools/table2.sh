@@ -35,3 +35,49 @@ tune lora "$run/laioncele" laioncele-lora 1e-3
 tune unet "$run/laioncele" laioncele-unet 1e-4
 tune lora "$small" small-lora 1e-3
 tune unet "$small" small-unet 1e-4
+
+# The same images with all five: who is shown, what, and the noise are equal; only the U-Net differs.
+prompts='a portrait of a person|a photo of a person wearing a hat|a photo of a person outdoors'
+draw() { # row, options of generate
+    row=$1
+    shift
+    images=$folder/images/$row
+    [ -f "$images/done" ] && return
+    rm -rf "$images"
+    mkdir -p "$images"
+    for photo in "$shown"/*.jpg; do
+        person=$(basename "$photo" .jpg)
+        (
+            IFS='|'
+            for prompt in $prompts; do set -- "$@" --prompt "$prompt"; done
+            "$laioncele" generate "$photo" --output "$run" --into "$images/$person" --images 2 "$@" >/dev/null
+        )
+    done
+    touch "$images/done"
+}
+draw plain
+draw laioncele-lora --lora "$folder/laioncele-lora/pytorch_lora_weights.safetensors"
+draw laioncele-unet --unet "$folder/laioncele-unet/unet"
+draw small-lora --lora "$folder/small-lora/pytorch_lora_weights.safetensors"
+draw small-unet --unet "$folder/small-unet/unet"
+
+echo 'image,prompt' >"$folder/prompts.csv"
+for photo in "$shown"/*.jpg; do
+    person=$(basename "$photo" .jpg)
+    number=0
+    IFS='|'
+    for prompt in $prompts; do
+        for seed in 0 1; do
+            printf '%s/prompt-%02d-seed-%s.png,%s\n' "$person" "$number" "$seed" "$prompt" >>"$folder/prompts.csv"
+        done
+        number=$((number + 1))
+    done
+    unset IFS
+done
+for row in plain laioncele-lora laioncele-unet small-lora small-unet; do
+    rm -f "$folder/images/$row/done"
+    "$laioncele" evaluate --output "$run" --images "$folder/images/$row" --references "$shown" --prompts "$folder/prompts.csv" \
+        --json >"$folder/$row.json"
+    touch "$folder/images/$row/done"
+done
+python3 tools/table2.py "$folder" "$steps"

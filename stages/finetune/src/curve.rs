@@ -25,7 +25,7 @@ struct Point {
 /// All steps so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Curve(Vec<Point>);
+pub(crate) struct Curve(Vec<Point>);
 
 impl Curve {
     /// Adds a step whose rows had these timesteps, of `all`.
@@ -58,17 +58,17 @@ impl Curve {
     }
 
     /// Mean loss of the last steps.
-    pub fn last(&self) -> f64 {
+    pub(crate) fn last(&self) -> f64 {
         self.smoothed(self.0.len())
     }
 
     /// Mean loss of the first steps.
-    pub fn first(&self) -> f64 {
+    pub(crate) fn first(&self) -> f64 {
         self.smoothed(self.0.len().min(WINDOW))
     }
 
     /// Mean loss of the last steps by quarter of the timesteps, early ones first.
-    pub fn last_quarters(&self) -> [Option<f64>; 4] {
+    pub(crate) fn last_quarters(&self) -> [Option<f64>; 4] {
         let window = &self.0[self.0.len().saturating_sub(WINDOW)..];
         std::array::from_fn(|q| {
             let found: Vec<f64> = (window.iter())
@@ -79,7 +79,7 @@ impl Curve {
     }
 
     /// The share of steps whose gradients were scaled down.
-    pub fn clipped(&self) -> f64 {
+    pub(crate) fn clipped(&self) -> f64 {
         let clipped = self.0.iter().filter(|point| point.clipped).count();
         clipped as f64 / self.0.len().max(1) as f64
     }

@@ -18,7 +18,7 @@ use crate::prepare::{Described, Numbers, Skipped};
 
 /// Numbers of each kind in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Widths {
+pub(crate) struct Widths {
     /// Of one photo's latents.
     pub latents: usize,
     /// Distributions of latents: two where photos are mirrored.
@@ -57,7 +57,7 @@ enum Line {
 
 /// The prepared photos of a data set.
 #[derive(Debug)]
-pub struct Examples {
+pub(crate) struct Examples {
     numbers: File,
     path: PathBuf,
     widths: Widths,
@@ -67,7 +67,7 @@ pub struct Examples {
 
 /// Photos on their way onto the disk.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     lines: File,
     examples: Examples,
 }
@@ -77,7 +77,7 @@ impl Writer {
     ///
     /// # Errors
     /// A folder that cannot be written.
-    pub fn open(folder: &Path, key: &str, widths: Widths) -> Result<Self> {
+    pub(crate) fn open(folder: &Path, key: &str, widths: Widths) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(FinetuneError::io(folder))?;
         let (lines_path, path) = (folder.join("examples.jsonl"), folder.join("examples.bin"));
         let open = |path: &Path| {
@@ -114,7 +114,7 @@ impl Writer {
     }
 
     /// Photos that are there already, skipped ones among them.
-    pub fn done(&self) -> usize {
+    pub(crate) fn done(&self) -> usize {
         self.examples.photos.len() + self.examples.skipped.len()
     }
 
@@ -129,7 +129,7 @@ impl Writer {
     ///
     /// # Errors
     /// Numbers of other widths; a full disk.
-    pub fn add(&mut self, described: Described, numbers: &Numbers) -> Result<()> {
+    pub(crate) fn add(&mut self, described: Described, numbers: &Numbers) -> Result<()> {
         let bytes = self.examples.encode(numbers)?;
         let crc = crc32fast::hash(&bytes);
         let at = (self.examples.photos.len() * bytes.len()) as u64;
@@ -147,7 +147,7 @@ impl Writer {
     ///
     /// # Errors
     /// A full disk.
-    pub fn skip(&mut self, key: &str, reason: Skipped) -> Result<()> {
+    pub(crate) fn skip(&mut self, key: &str, reason: Skipped) -> Result<()> {
         let line = Line::Skipped {
             key: key.into(),
             reason,
@@ -158,7 +158,7 @@ impl Writer {
     }
 
     /// All photos, now that none is missing.
-    pub fn finish(self) -> Examples {
+    pub(crate) fn finish(self) -> Examples {
         self.examples
     }
 }
@@ -199,22 +199,22 @@ impl Examples {
     }
 
     /// Photos.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.photos.len()
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.photos.is_empty()
     }
 
     /// What is known of photo `index`.
-    pub fn described(&self, index: usize) -> &Described {
+    pub(crate) fn described(&self, index: usize) -> &Described {
         &self.photos[index].1
     }
 
     /// Keys of the photos that were skipped, with the reason.
-    pub fn skipped(&self) -> &[(String, Skipped)] {
+    pub(crate) fn skipped(&self) -> &[(String, Skipped)] {
         &self.skipped
     }
 
@@ -222,7 +222,7 @@ impl Examples {
     ///
     /// # Errors
     /// [`FinetuneError::Damaged`]
-    pub fn read(&self, index: usize) -> Result<Numbers> {
+    pub(crate) fn read(&self, index: usize) -> Result<Numbers> {
         let mut bytes = vec![0; 4 * self.widths.record()];
         let at = (index * bytes.len()) as u64;
         let damaged = |reason: String| FinetuneError::Damaged {

@@ -5,18 +5,21 @@
 //! [`Training`] is the whole of it, [`Settings`] the manifest's section. The steps themselves are
 //! `laioncele-finetune`'s.
 
+mod card;
 mod curve;
 pub mod dataset;
 mod draws;
 mod error;
 mod examples;
+mod identity;
 mod people;
 mod prepare;
 mod settings;
 mod training;
 
+pub use card::Card;
 pub use error::{FinetuneError, Result};
 pub use laioncele_finetune::save::Stored;
 pub use prepare::Skipped;
 pub use settings::{CaptionRule, CropRule, LatentRule, Optimizer, Settings, What};
-pub use training::{Card, Progress, Training};
+pub use training::{Progress, Training};

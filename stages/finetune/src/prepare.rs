@@ -35,7 +35,7 @@ pub enum Skipped {
 
 /// A photo as it was prepared: its numbers lie beside this in the examples' file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Described {
+pub(crate) struct Described {
     /// The photo's.
     pub key: String,
     /// Whose it is.
@@ -50,7 +50,7 @@ pub struct Described {
 
 /// All numbers of a prepared photo.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Numbers {
+pub(crate) struct Numbers {
     /// Mean and logarithm of the variance of the latents, before scaling; of the plain photo and,
     /// if photos are mirrored, of the mirrored one.
     pub latents: Vec<[Vec<f32>; 2]>,
@@ -63,7 +63,7 @@ pub struct Numbers {
 }
 
 /// The frozen models that photos go through.
-pub struct Models {
+pub(crate) struct Models {
     texts: Arc<TextEncoders>,
     vae: Vae,
     faces: Arc<FaceNets>,
@@ -78,7 +78,7 @@ impl Models {
     ///
     /// # Errors
     /// Models that are missing, wrong or do not fit each other.
-    pub fn load(manifest: &Manifest, encoder: &Path, settings: &Settings) -> Result<Self> {
+    pub(crate) fn load(manifest: &Manifest, encoder: &Path, settings: &Settings) -> Result<Self> {
         let dims = &manifest.embedding_dims;
         let loader = ModelLoader::without_task(dims);
         let section = SdxlSection::from_manifest(manifest)?;
@@ -153,17 +153,17 @@ impl Models {
     }
 
     /// Edge of the photos in pixels.
-    pub fn resolution(&self) -> usize {
+    pub(crate) fn resolution(&self) -> usize {
         self.resolution
     }
 
     /// The VAE.
-    pub fn vae(&self) -> &Vae {
+    pub(crate) fn vae(&self) -> &Vae {
         &self.vae
     }
 
     /// The face networks.
-    pub fn faces(&self) -> &FaceNets {
+    pub(crate) fn faces(&self) -> &FaceNets {
         &self.faces
     }
 
@@ -171,7 +171,7 @@ impl Models {
     ///
     /// # Errors
     /// A text that cannot be encoded.
-    pub fn null_text(&self) -> Result<PromptEmbedding> {
+    pub(crate) fn null_text(&self) -> Result<PromptEmbedding> {
         Ok(self.texts.encode_negative(&NegativePrompt::Model)?)
     }
 
@@ -179,7 +179,7 @@ impl Models {
     ///
     /// # Errors
     /// A network that fails.
-    pub fn prepare(
+    pub(crate) fn prepare(
         &self,
         photo: &Photo,
         settings: &Settings,

@@ -12,28 +12,27 @@
 //! Everything is this module's. A crash leaves whole files or ones that end in `.partial`; the next
 //! start goes on from the last checkpoint.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use laioncele_core::fail_point;
-use laioncele_core::file_digests::FileDigests;
-use laioncele_core::{Digest, KeyHasher, Manifest, ModelFiles};
+use laioncele_core::{Digest, KeyHasher, Manifest};
 use laioncele_finetune::checkpoint::{self, Checkpoint};
 use laioncele_finetune::save::{self, LoraLayout, Stored};
 use laioncele_finetune::{
     Error as TrainError, Network, NetworkOptions, Objective, Row, Trainer, TrainerOptions,
 };
-use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection};
+use laioncele_inference::{FaceSection, SdxlSection};
 use laioncele_sdxl::in_parallel;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+use crate::card::Card;
 use crate::curve::Curve;
 use crate::dataset::{DataSet, Photo};
 use crate::draws::Draws;
 use crate::error::{FinetuneError, Result};
 use crate::examples::{Examples, Widths, Writer};
+use crate::identity::{Identity, VERSION};
 use crate::people;
 use crate::prepare::{Models, Skipped};
 use crate::settings::{Settings, What};
@@ -43,9 +42,6 @@ const PHOTOS_AT_ONCE: usize = 32;
 
 /// Checkpoints that are kept.
 const KEPT: usize = 2;
-
-/// Raise it when the same photos and settings give other weights.
-const VERSION: u32 = 1;
 
 /// A training that is asked for.
 #[derive(Clone, Debug)]
@@ -77,55 +73,6 @@ pub enum Progress {
     Step(u64, u64, f64),
 }
 
-/// What a training came to, as `card.json` holds it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Card {
-    /// `lora` or `unet`.
-    pub what: What,
-    /// Which training it is.
-    pub key: String,
-    /// Digests of everything that it was made from.
-    pub made_from: BTreeMap<String, String>,
-    /// All settings.
-    pub settings: Value,
-    /// Edge of the photos in pixels.
-    pub resolution: usize,
-    /// People that were trained on.
-    pub people: usize,
-    /// Photos that were trained on.
-    pub photos: usize,
-    /// Photos that were skipped, by reason.
-    pub skipped: BTreeMap<Skipped, usize>,
-    /// Captions that named the person.
-    pub captions_with_name: usize,
-    /// Numbers that were trained.
-    pub parameters: usize,
-    /// Steps taken.
-    pub steps: u64,
-    /// Mean loss of the first steps, at most 200.
-    pub first_loss: f64,
-    /// Mean loss of the last steps, at most 200.
-    pub last_loss: f64,
-    /// The same by quarter of the timesteps, those with little noise first.
-    pub last_loss_by_timestep: [Option<f64>; 4],
-    /// The share of steps whose gradients were scaled down.
-    pub clipped_steps: f64,
-    /// Seconds of this start, preparing photos included; a training that was interrupted took longer.
-    pub seconds: f64,
-    /// This program.
-    pub laioncele: &'static str,
-    /// What was written, relative to the card.
-    pub files: Vec<String>,
-}
-
-/// Which training a folder is of, `training.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Identity {
-    version: u32,
-    made_from: BTreeMap<String, String>,
-    settings: Value,
-}
-
 /// What a checkpoint notes beside the tensors.
 #[derive(Serialize, Deserialize)]
 struct Notes {
@@ -145,14 +92,16 @@ impl Training {
         }
         let dataset = DataSet::open(&self.dataset)?;
         let models = Models::load(manifest, &self.encoder, &self.settings)?;
-        let identity = self.identity(manifest, &dataset, models.resolution())?;
-        self.claim(&identity)?;
+        let how = (self.what, &self.settings);
+        let identity = Identity::of(how, &self.encoder, manifest, &dataset, models.resolution())?;
+        identity.claim(&self.into)?;
         let network = self.network(manifest)?;
         let examples = self.prepare(manifest, &dataset, &models, &network, &identity, progress)?;
         self.refuse_evaluation_people(manifest, &examples, &models)?;
         let (trainer, curve) =
             self.train(manifest, network, &examples, &models, &identity, progress)?;
-        let mut card = self.card(&identity, &models, &examples, &trainer, &curve)?;
+        let resolution = models.resolution();
+        let mut card = Card::of(how, &identity, resolution, &examples, &trainer, &curve)?;
         card.files = self.write(manifest, &trainer, &curve)?;
         card.seconds = start.elapsed().as_secs_f64();
         save::write_text(
@@ -160,67 +109,6 @@ impl Training {
             &(serde_json::to_string_pretty(&card)? + "\n"),
         )?;
         Ok(card)
-    }
-
-    /// Everything that the trained weights depend on.
-    fn identity(
-        &self,
-        manifest: &Manifest,
-        dataset: &DataSet,
-        resolution: usize,
-    ) -> Result<Identity> {
-        let digests = FileDigests::open(None);
-        let section = SdxlSection::from_manifest(manifest)?;
-        let faces = FaceSection::from_manifest(manifest)?.without_gender();
-        let encoder = ["encoder.json", "encoder.safetensors"]
-            .map(|file| ModelFiles::file(format!("encoder.{file}"), self.encoder.join(file)));
-        let models = [
-            section.text_model_files(),
-            section.image_model_files(),
-            ImageEncoderSection::from_manifest(manifest)?.model_files(),
-            faces.model_files(),
-            encoder.to_vec(),
-        ];
-        let mut made_from = BTreeMap::new();
-        for model in models.concat() {
-            let digest = digests.of_model(&model)?;
-            made_from.insert(model.label, digest.to_string());
-        }
-        made_from.insert("data_set".into(), dataset.digest(&digests)?.to_string());
-        let mut settings = self.settings.training_key(self.what)?;
-        settings["resolution"] = json!(resolution);
-        settings["encoder_crop"] = json!(laioncele_inference::training_crop(manifest)?);
-        Ok(Identity {
-            version: VERSION,
-            made_from,
-            settings,
-        })
-    }
-
-    /// Makes the folder this training's, unless it is another's.
-    fn claim(&self, identity: &Identity) -> Result<()> {
-        let path = self.into.join("training.json");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let text = serde_json::to_string_pretty(identity)? + "\n";
-                return Ok(save::write_text(&path, &text)?);
-            }
-            Err(error) => return Err(FinetuneError::io(&path)(error)),
-        };
-        let found: Identity =
-            serde_json::from_str(&text).map_err(|error| FinetuneError::Damaged {
-                path: path.clone(),
-                reason: error.to_string(),
-            })?;
-        let differing = found.differing(identity);
-        match differing.is_empty() {
-            true => Ok(()),
-            false => Err(FinetuneError::OtherTraining {
-                folder: self.into.clone(),
-                differing,
-            }),
-        }
     }
 
     fn network(&self, manifest: &Manifest) -> Result<Network> {
@@ -524,94 +412,6 @@ impl Training {
             path.to_string_lossy().into_owned()
         };
         Ok(files.iter().map(relative).collect())
-    }
-
-    fn card(
-        &self,
-        identity: &Identity,
-        models: &Models,
-        examples: &Examples,
-        trainer: &Trainer,
-        curve: &Curve,
-    ) -> Result<Card> {
-        let all = || (0..examples.len()).map(|index| examples.described(index));
-        let people: std::collections::BTreeSet<&str> = all().map(|d| d.person.as_str()).collect();
-        let mut skipped = BTreeMap::new();
-        for (_, reason) in examples.skipped() {
-            *skipped.entry(*reason).or_default() += 1;
-        }
-        let numbers = trainer
-            .network()
-            .parameters()
-            .iter()
-            .map(|p| p.dims().iter().product::<usize>());
-        Ok(Card {
-            what: self.what,
-            key: identity.key()?,
-            made_from: identity.made_from.clone(),
-            settings: serde_json::to_value(&self.settings)?,
-            resolution: models.resolution(),
-            people: people.len(),
-            photos: examples.len(),
-            skipped,
-            captions_with_name: all().filter(|d| d.named).count(),
-            parameters: numbers.sum(),
-            steps: trainer.optimizer().steps(),
-            first_loss: curve.first(),
-            last_loss: curve.last(),
-            last_loss_by_timestep: curve.last_quarters(),
-            clipped_steps: curve.clipped(),
-            seconds: 0.0,
-            laioncele: env!("CARGO_PKG_VERSION"),
-            files: Vec::new(),
-        })
-    }
-}
-
-impl Identity {
-    /// The digest that checkpoints name.
-    fn key(&self) -> Result<String> {
-        let text = serde_json::to_string(self)?;
-        let hasher = KeyHasher::new("fine-tuning").text("identity", &text);
-        Ok(hasher.finish().to_string())
-    }
-
-    /// What differs from `other`, in words: here, and there.
-    fn differing(&self, other: &Self) -> Vec<String> {
-        let mut differing = Vec::new();
-        if self.version != other.version {
-            let (here, there) = (self.version, other.version);
-            differing.push(format!(
-                "it is of version {here}, this program makes version {there}"
-            ));
-        }
-        let flat = |identity: &Self| {
-            let settings = identity.settings.as_object().cloned().unwrap_or_default();
-            let settings = settings
-                .into_iter()
-                .map(|(key, value)| (key, value.to_string()));
-            let made_from = identity.made_from.clone().into_iter();
-            settings
-                .chain(made_from)
-                .collect::<BTreeMap<String, String>>()
-        };
-        let (here, there) = (flat(self), flat(other));
-        let keys: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-        for key in keys {
-            let (ours, theirs) = (here.get(key), there.get(key));
-            if ours == theirs {
-                continue;
-            }
-            let word = |value: Option<&String>| {
-                value.map_or("nothing".into(), |v| v.chars().take(16).collect::<String>())
-            };
-            differing.push(format!(
-                "{key} is {} there, {} here",
-                word(ours),
-                word(theirs)
-            ));
-        }
-        differing
     }
 }
 
