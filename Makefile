@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -132,6 +132,14 @@ profile-faces: onnxruntime
 BENCH_SDXL ?= 5 20
 bench-sdxl:
 	benches/sdxl.sh $(BENCH_SDXL)
+
+# Training steps of diffusers, peft and torch, and of models/finetune, on the same models: BENCH_FINETUNE are options of bench.py.
+bench-finetune:
+	benches/finetune.sh $(BENCH_FINETUNE)
+
+# Table 2 of the paper on the embedded world: docs/fine-tuning.md says what it does and how long it takes.
+table2: build
+	tools/table2.sh $(TABLE2)
 
 # An SDXL of the real size: FULL_SIZE=FOLDER keeps the weights.
 bench-full-size: build

@@ -78,6 +78,8 @@ enum Command {
     EncodeImage(commands::encode_image::EncodeImage),
     /// Print the metrics of the last run, or score folders of images
     Evaluate(commands::evaluate::Evaluate),
+    /// Train the U-Net with people's names in the texts: a LoRA, or all of it
+    Finetune(commands::finetune::Finetune),
     /// Download the photos behind a list of urls
     Download(commands::download::Download),
     /// Find the named entities in captions
@@ -111,6 +113,7 @@ impl Command {
             Self::Interpolate(command) => command.execute(),
             Self::EncodeImage(command) => command.execute(),
             Self::Evaluate(command) => command.execute(),
+            Self::Finetune(command) => command.execute(),
             Self::Download(command) => command.execute(verbosity),
             Self::Ner(command) => command.execute(),
             Self::Names(command) => command.execute(),

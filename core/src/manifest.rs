@@ -175,7 +175,7 @@ impl Manifest {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    /// The section of a stage (its words joined by `_`) or `mini_world`; defaults where it is absent.
+    /// The section of a stage (its words joined by `_`), `finetune` or `mini_world`; defaults where it is absent.
     ///
     /// # Errors
     /// [`CoreError::Manifest`]: unknown key or wrong type.
@@ -251,11 +251,18 @@ mod recorded {
 
 fn valid_sections() -> Vec<String> {
     let stages = StageName::ALL.iter().map(|s| s.as_str().replace('-', "_"));
-    ["run", "source", "embedding_dims", "models", "mini_world"]
-        .into_iter()
-        .map(str::to_owned)
-        .chain(stages)
-        .collect()
+    [
+        "run",
+        "source",
+        "embedding_dims",
+        "models",
+        "finetune",
+        "mini_world",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .chain(stages)
+    .collect()
 }
 
 /// Deserializes a section; an unknown key's message names the nearest valid one.

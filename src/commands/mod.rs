@@ -7,6 +7,7 @@ pub(crate) mod download;
 pub(crate) mod encode_image;
 pub(crate) mod evaluate;
 pub(crate) mod faces;
+pub(crate) mod finetune;
 mod from_model;
 pub(crate) mod gc;
 pub(crate) mod generate;

@@ -16,6 +16,7 @@ mod download_stage;
 mod extract_names;
 mod faces;
 mod faults;
+mod finetune;
 mod garbage;
 mod gpu;
 mod help;

@@ -14,7 +14,7 @@ use std::path::Path;
 use source::{Field, Section, Source};
 
 /// Sections in the order of the page: what a run is, its models, the stages in data order, the rest.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "run",
     "source",
     "embedding_dims",
@@ -37,6 +37,7 @@ const ORDER: [&str; 22] = [
     "train_encoder",
     "generate_samples",
     "evaluate",
+    "finetune",
     "mini_world",
     "workers",
 ];

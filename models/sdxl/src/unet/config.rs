@@ -139,9 +139,12 @@ const FIXED: &[(&str, &[&str])] = &[
 
 /// One resolution of the U-Net.
 #[derive(Debug, Clone)]
-pub(crate) struct Level {
+pub struct Level {
+    /// Channels of its ResNets and attentions.
     pub channels: usize,
+    /// ResNets going down; going up there is one more.
     pub layers: usize,
+    /// Attention heads.
     pub heads: usize,
     /// Transformer blocks per layer going down; `None` without attention.
     pub down_depths: Option<Vec<usize>>,
@@ -151,19 +154,32 @@ pub(crate) struct Level {
 
 /// A U-Net's shape, checked.
 #[derive(Debug, Clone)]
-pub(crate) struct UNetConfig {
+pub struct UNetConfig {
+    /// Channels of the latents that go in.
     pub in_channels: usize,
+    /// Channels of the prediction.
     pub out_channels: usize,
+    /// Edge of the latents that it was trained on.
     pub sample_size: Option<usize>,
+    /// From the outermost resolution to the innermost.
     pub levels: Vec<Level>,
+    /// Transformer blocks in the middle.
     pub mid_depth: usize,
+    /// Width of a text token.
     pub cross_attention_dim: usize,
+    /// Whether transformers project by a linear map, else by a 1 × 1 convolution.
     pub use_linear_projection: bool,
+    /// Groups of the group norms.
     pub groups: usize,
+    /// Their ε, in ResNets and at the end.
     pub eps: f64,
+    /// Whether sinusoids begin with the cosines.
     pub flip_sin_to_cos: bool,
+    /// What is taken off the sinusoids' divisor.
     pub freq_shift: f64,
+    /// Width of the time embedding.
     pub time_embed_dim: usize,
+    /// Width of each embedded size.
     pub addition_time_embed_dim: usize,
     /// Width of the pooled vector: the added condition's input less six embedded numbers.
     pub pooled_width: usize,
@@ -171,7 +187,10 @@ pub(crate) struct UNetConfig {
 
 impl UNetConfig {
     /// Reads and checks `folder/config.json`.
-    pub(crate) fn read(folder: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// A configuration that is missing, damaged or not supported.
+    pub fn read(folder: &Path) -> Result<Self> {
         let json = JsonFile::read(&folder.join(CONFIG))?;
         json.require_all(FIXED)?;
         if json.get("addition_embed_type").is_none() {

@@ -9,7 +9,7 @@ use crate::error::Result;
 
 /// [cos(t f), sin(t f)] (or sine first) with fᵢ = exp(−ln 10000 · i / (dim/2 − freq_shift)), always
 /// float32.
-pub(super) fn sinusoid(value: f32, dim: usize, config: &UNetConfig) -> Vec<f32> {
+pub fn sinusoid(value: f32, dim: usize, config: &UNetConfig) -> Vec<f32> {
     let half = dim / 2;
     let divisor = (half as f64 - config.freq_shift) as f32;
     let angles: Vec<f32> = (0..half)

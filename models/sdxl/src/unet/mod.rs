@@ -20,8 +20,9 @@ use crate::error::{Error, Result};
 use crate::folder::{self, PartPlace};
 use crate::layers::{Conv2d, GroupNorm};
 use blocks::{Block, Pass};
-use config::UNetConfig;
-use embeddings::{TimestepEmbedding, sinusoid};
+pub use config::{Level, UNetConfig};
+use embeddings::TimestepEmbedding;
+pub use embeddings::sinusoid;
 use image_attention::KeyValue;
 
 pub use image_attention::{CrossAttention, ImageAttention, ImageKeyValue, ImageLayer};

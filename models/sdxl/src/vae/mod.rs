@@ -124,6 +124,21 @@ impl Vae {
             .collect()
     }
 
+    /// The inverse of [`Vae::unscale`]: samples of [`Vae::encode`]'s distribution → what the U-Net
+    /// takes.
+    pub fn scale(&self, latents: &[f32], plane: usize) -> Vec<f32> {
+        let scaling = self.config.scaling_factor as f32;
+        let (Some(mean), Some(std)) = (&self.config.latents_mean, &self.config.latents_std) else {
+            return latents.iter().map(|v| v * scaling).collect();
+        };
+        let channel = |i: usize| i / plane.max(1) % self.config.latent_channels;
+        latents
+            .iter()
+            .enumerate()
+            .map(|(i, v)| (v - mean[channel(i)]) * scaling / std[channel(i)])
+            .collect()
+    }
+
     /// Latents [batch × channels × height × width] → pixels around [-1, 1], [batch × 3 × 8 height ×
     /// 8 width].
     ///

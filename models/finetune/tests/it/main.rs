@@ -1,0 +1,8 @@
+//! Training against recordings of diffusers, peft and torch, in one program.
+
+mod checkpoints;
+#[path = "../../../clip/tests/it/common.rs"]
+mod common;
+mod forward;
+mod recorded;
+mod saved;

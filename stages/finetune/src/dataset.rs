@@ -1,0 +1,282 @@
+//! The photos that are trained on: LaionCele's published shards, or a folder with a sub-folder of
+//! photos for each person.
+
+use std::path::{Path, PathBuf};
+
+use laioncele_core::file_digests::FileDigests;
+use laioncele_core::store::Store;
+use laioncele_core::table::LaionCele;
+use laioncele_core::{Digest, EmbeddingDims, KeyHasher, Part, Partition, TableId, part};
+use laioncele_inference::references::visible_entries;
+
+use crate::error::{FinetuneError, Result};
+
+/// The caption of a photo that has none.
+pub const PLAIN_CAPTION: &str = "a photo of a person";
+
+/// One photo of a person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Photo {
+    /// What its random draws hang on: the same photo has the same key wherever the data set lies.
+    pub key: String,
+    /// Whose it is.
+    pub person: String,
+    /// What it shows, if that is said.
+    pub caption: Option<String>,
+    /// The encoded file.
+    pub bytes: Vec<u8>,
+    /// The face that the data set kept, x0 y0 x1 y1 in pixels of the upright image.
+    pub face_box: Option<[f32; 4]>,
+}
+
+/// How the photos lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// Parquet files of the table `laioncele`.
+    Shards,
+    /// A sub-folder for each person, captions in `.txt` files beside the photos.
+    Folders,
+}
+
+/// A data set, its files listed.
+#[derive(Clone, Debug)]
+pub struct DataSet {
+    root: PathBuf,
+    layout: Layout,
+    /// Sorted; photos or shards.
+    files: Vec<PathBuf>,
+}
+
+impl DataSet {
+    /// Lists a data set: a folder with Parquet files, or with sub-folders of photos.
+    ///
+    /// # Errors
+    /// A folder that is missing, cannot be read or has neither.
+    pub fn open(root: &Path) -> Result<Self> {
+        let entries = visible_entries(root)?;
+        let has =
+            |path: &PathBuf, extension: &str| path.extension().is_some_and(|e| e == extension);
+        let shards: Vec<PathBuf> = entries
+            .iter()
+            .filter(|path| has(path, "parquet") && path.is_file())
+            .cloned()
+            .collect();
+        if !shards.is_empty() {
+            return Ok(Self {
+                root: root.into(),
+                layout: Layout::Shards,
+                files: shards,
+            });
+        }
+        let mut files = Vec::new();
+        for folder in entries.iter().filter(|path| path.is_dir()) {
+            let photos = visible_entries(folder)?.into_iter();
+            files.extend(photos.filter(|path| path.is_file() && !has(path, "txt")));
+        }
+        if files.is_empty() {
+            let reason = "it has neither Parquet files of LaionCele nor sub-folders of photos";
+            return Err(FinetuneError::NoDataSet {
+                dataset: root.into(),
+                reason: reason.into(),
+            });
+        }
+        Ok(Self {
+            root: root.into(),
+            layout: Layout::Folders,
+            files,
+        })
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The digest of all its photos and captions, and of their names.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn digest(&self, digests: &FileDigests) -> Result<Digest> {
+        let mut hasher = KeyHasher::new("fine-tuning-data-set");
+        for file in &self.files {
+            let name = file.strip_prefix(&self.root).unwrap_or(file);
+            hasher = hasher.digest(&name.to_string_lossy(), digests.of(file)?);
+            let caption = file.with_extension("txt");
+            if self.layout == Layout::Folders && caption.is_file() {
+                hasher = hasher.digest("caption", digests.of(&caption)?);
+            }
+        }
+        Ok(hasher.finish())
+    }
+
+    /// Calls `each` for the photos of each file in turn, so that one file's are in memory.
+    ///
+    /// # Errors
+    /// A file that cannot be read; what `each` returns.
+    pub fn each(
+        &self,
+        dims: &EmbeddingDims,
+        mut each: impl FnMut(Vec<Photo>) -> Result<()>,
+    ) -> Result<()> {
+        match self.layout {
+            Layout::Shards => {
+                let store = Store::local(&self.root)?;
+                for file in &self.files {
+                    each(shard(&store, file, dims)?)?;
+                }
+            }
+            Layout::Folders => {
+                for file in &self.files {
+                    each(vec![self.photo(file)?])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn photo(&self, file: &Path) -> Result<Photo> {
+        let person = file.parent().and_then(Path::file_name).unwrap_or_default();
+        let caption = file.with_extension("txt");
+        let caption = match caption.is_file() {
+            true => {
+                let bytes = std::fs::read(&caption).map_err(FinetuneError::io(&caption))?;
+                Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+            }
+            false => None,
+        };
+        let key = file.strip_prefix(&self.root).unwrap_or(file);
+        Ok(Photo {
+            key: key.to_string_lossy().into_owned(),
+            person: person.to_string_lossy().into_owned(),
+            caption: caption.filter(|text| !text.is_empty()),
+            bytes: std::fs::read(file).map_err(FinetuneError::io(file))?,
+            face_box: None,
+        })
+    }
+}
+
+/// The photos of one of LaionCele's shards.
+fn shard(store: &Store, file: &Path, dims: &EmbeddingDims) -> Result<Vec<Photo>> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    // What is read is checked against the table's schema; the ledger's part is not known here.
+    let part = Part {
+        table: TableId::LaionCele,
+        partition: Partition::Whole,
+        path: name.into_owned(),
+        rows: 0,
+        bytes: 0,
+        digest: Digest([0; 32]),
+    };
+    let rows = part::read_rows::<LaionCele>(store, &part, dims)?;
+    let photo = |row: LaionCele| Photo {
+        key: format!("{:016x}/{:016x}", row.name_id.0, row.image_id.0),
+        person: row.name,
+        caption: Some(row.caption).filter(|text| !text.trim().is_empty()),
+        bytes: row.image.bytes,
+        face_box: row.face_box.0.try_into().ok(),
+    };
+    Ok(rows.into_iter().map(photo).collect())
+}
+
+/// `caption` with "a person" in place of every mention of `name`, whatever its case; `None` if the
+/// name is not in it.
+pub fn without_name(caption: &str, name: &str) -> Option<String> {
+    let (lower, wanted) = (caption.to_lowercase(), name.trim().to_lowercase());
+    // Lowercasing that changes lengths would move the places.
+    if wanted.is_empty() || lower.len() != caption.len() {
+        return None;
+    }
+    let part_of_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let (mut text, mut end) = (String::new(), 0);
+    for (start, found) in lower.match_indices(&wanted) {
+        let after = start + found.len();
+        let cut = part_of_word(lower[..start].chars().next_back())
+            || part_of_word(lower[after..].chars().next());
+        if cut || !(caption.is_char_boundary(start) && caption.is_char_boundary(after)) {
+            continue;
+        }
+        text.push_str(&caption[end..start]);
+        text.push_str("a person");
+        end = after;
+    }
+    if end == 0 {
+        return None;
+    }
+    text.push_str(&caption[end..]);
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_give_way_to_a_person() {
+        let without = |caption| without_name(caption, "Mira Castellan");
+        assert_eq!(
+            without("Mira Castellan at the beach").as_deref(),
+            Some("a person at the beach")
+        );
+        assert_eq!(
+            without("photo of mira castellan's hat, MIRA CASTELLAN").as_deref(),
+            Some("photo of a person's hat, a person")
+        );
+        assert_eq!(without("Mira Castellano at the beach"), None);
+        assert_eq!(without("somebody else"), None);
+        assert_eq!(without_name("anything", ""), None);
+        assert_eq!(without_name("İ Mira Castellan", "Mira Castellan"), None);
+    }
+
+    #[test]
+    fn a_folder_has_a_sub_folder_for_each_person() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        for (name, text) in [
+            ("ada/1.png", "x"),
+            ("ada/1.txt", " a woman in a hat \n"),
+            ("bea/2.jpg", "y"),
+            ("bea/.hidden", "z"),
+            ("loose.png", "w"),
+        ] {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+            std::fs::write(path, text).expect("written");
+        }
+        let dataset = DataSet::open(root).expect("a data set");
+        let dims = EmbeddingDims {
+            name_tokens: 8,
+            name_channels: 4,
+            face: 4,
+            features: 3,
+        };
+        let mut photos = Vec::new();
+        let each = |some: Vec<Photo>| {
+            photos.extend(some);
+            Ok(())
+        };
+        dataset.each(&dims, each).expect("photos");
+        let found: Vec<_> = photos
+            .iter()
+            .map(|p| (p.key.as_str(), p.person.as_str(), p.caption.as_deref()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("ada/1.png", "ada", Some("a woman in a hat")),
+                ("bea/2.jpg", "bea", None)
+            ]
+        );
+        let digest =
+            |dataset: &DataSet| dataset.digest(&FileDigests::open(None)).expect("a digest");
+        let before = digest(&dataset);
+        std::fs::write(root.join("ada/1.txt"), "a woman").expect("written");
+        assert_ne!(digest(&dataset), before);
+    }
+
+    #[test]
+    fn a_folder_without_photos_is_no_data_set() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = DataSet::open(folder.path()).expect_err("empty");
+        assert!(matches!(error, FinetuneError::NoDataSet { .. }), "{error}");
+    }
+}
