@@ -9,14 +9,18 @@
 //! | [`thread_pool`], [`encode_png`] | a task's threads; the bytes of generated images |
 //! | [`generation`] | Algorithm 1: photos or texts to names, names and prompts to images |
 //! | [`agreement`] | whether a name's portraits show one person |
+//! | [`encoder_folder`] | the trained encoder as a folder that stands alone |
+//! | [`licence()`] | what a model's folder says of its licence |
 //! | [`references`], [`training_crop`] | settings of one stage that another one depends on |
 //!
 //! This crate knows `core` and the model crates. It knows no stage.
 
 pub mod agreement;
 mod crop;
+pub mod encoder_folder;
 mod error;
 pub mod generation;
+mod licence;
 mod loader;
 mod png;
 pub mod references;
@@ -26,6 +30,7 @@ mod threads;
 
 pub use crop::training_crop;
 pub use error::ModelError;
+pub use licence::licence;
 pub use loader::ModelLoader;
 pub use png::encode_png;
 pub use sections::{FaceSection, ImageEncoderSection, SchedulerChoice, SdxlSection, Unconditional};
