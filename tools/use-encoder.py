@@ -84,7 +84,7 @@ def draw(pipe, name, arguments):
         prompt_embeds=embeds, pooled_prompt_embeds=pooled, negative_prompt_embeds=negative,
         negative_pooled_prompt_embeds=negative_pooled, guidance_scale=arguments.guidance,
         num_inference_steps=arguments.steps, height=arguments.height, width=arguments.width,
-        generator=torch.Generator().manual_seed(arguments.seed),
+        generator=torch.Generator().manual_seed(arguments.seed), latents=load_file(arguments.latents)["noise"] if arguments.latents else None,
     ).images[0]
 
 
@@ -101,6 +101,7 @@ def main():
     parser.add_argument("--guidance", type=float, default=7.0)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--latents", type=Path, help="begin with the tensor `noise` of this file, such as a trace of `laioncele generate`, instead of torch's")
     parser.add_argument("--height", type=int)
     parser.add_argument("--width", type=int)
     parser.add_argument("--name-into", type=Path, help="write the name embedding, before and after Equations 4 and 5")

@@ -43,9 +43,6 @@ pub(crate) struct Index {
 pub(crate) struct Shard {
     /// `train-00000-of-00004.parquet`
     pub(crate) file: String,
-    /// Path in the store of the part that it is linked to; empty where it is a file of its own.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) part: String,
     /// BLAKE3 of its bytes.
     pub(crate) digest: Digest,
     /// SHA-256 of its bytes, hexadecimal.

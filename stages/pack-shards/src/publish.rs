@@ -175,22 +175,25 @@ impl Publication<'_> {
         for (k, part) in parts.iter().enumerate() {
             let mut shard = Shard {
                 file: format!("train-{k:05}-of-{:05}.parquet", parts.len()),
-                part: part.path.clone(),
                 digest: part.digest,
                 sha256: String::new(),
                 rows: part.rows,
                 bytes: part.bytes,
             };
             let before = self.published.shards.iter();
-            let same = |before: &&Shard| before.digest == shard.digest && !before.sha256.is_empty();
-            let known = before.clone().find(same).map(|shard| shard.sha256.clone());
-            let is_linked = |before: &Shard| before.file == shard.file && before.part == shard.part;
-            let linked = before.clone().any(is_linked) && is_there(self.store, &shard);
-            if !linked {
-                link_part(self.store, &shard)?;
+            let same = before
+                .clone()
+                .filter(|before| before.digest == shard.digest);
+            let known = same
+                .map(|before| &before.sha256)
+                .find(|sha256| !sha256.is_empty());
+            let mut same = before.filter(|before| before.digest == shard.digest);
+            let is_linked = same.any(|before| before.file == shard.file);
+            if !(is_linked && is_there(self.store, &shard)) {
+                link_part(self.store, part, &shard)?;
             }
             shard.sha256 = match known {
-                Some(known) => known,
+                Some(known) => known.clone(),
                 None => self.sha256(&shard)?,
             };
             shards.push(shard);
@@ -294,10 +297,10 @@ fn has_size(store: &Store, path: &str, bytes: u64) -> bool {
 }
 
 /// Links the part under its published name; copies it where the file system has no links.
-fn link_part(store: &Store, shard: &Shard) -> Result<(), CoreError> {
+fn link_part(store: &Store, part: &Part, shard: &Shard) -> Result<(), CoreError> {
     let target = shard.path();
-    if store.link(&shard.part, &target).is_ok() {
+    if store.link(&part.path, &target).is_ok() {
         return Ok(());
     }
-    store.put(&target, store.get(&shard.part)?)
+    store.put(&target, store.get(&part.path)?)
 }

@@ -123,7 +123,6 @@ impl Rewrite<'_> {
             .adopt(scratch.path(), &format!("{FOLDER}/{name}"))?;
         Ok(Shard {
             file: name.to_owned(),
-            part: String::new(),
             digest: hashed.digest,
             sha256: hashed.sha256,
             rows: places.len() as u64,
