@@ -6,7 +6,7 @@
 ENCODER is the folder that laioncele publishes (encoder.json, encoder.safetensors, name_mean.safetensors), SDXL any SDXL
 folder in Diffusers layout. --clip names the two image encoders that the encoder was trained on, CLIP ViT-L/14 first, then
 bigG; where they are not given, SDXL/image_encoder and SDXL/image_encoder_2. An encoder of face crops (`crop` in
-encoder.json) needs --face, the face's box in pixels: `laioncele faces detect PHOTO` or any detector says it.
+encoder.json) needs --face, the face's box in pixels: `laioncele faces PHOTO` or any detector says it.
 Needs torch, diffusers, transformers, safetensors, Pillow. No code of laioncele.
 """
 import argparse

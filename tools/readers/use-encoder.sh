@@ -1,7 +1,6 @@
 #!/bin/sh
 # Draws the first two reference people of the run in $2 by `laioncele generate` and by tools/use-encoder.py, and compares.
 #   tools/readers/use-encoder.sh LAIONCELE OUTPUT
-# Only runs whose encoder sees whole photos need no face box; for others FACES="x0 y0 x1 y1" is that of both photos.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 program=$1 output=$2
@@ -15,4 +14,4 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$program" encoder export "$work/encoder" --output "$output" >/dev/null
 "$program" encoder inspect "$work/encoder"
-"$python" "$here/use_encoder.py" "$program" "$output" "$work" ${FACES:-}
+"$python" "$here/use_encoder.py" "$program" "$output" "$work"

@@ -33,8 +33,17 @@ def run(*command):
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
 
 
+def face(program, output, work, photo):
+    """The option for the main face's box, where the encoder sees faces."""
+    config = json.loads((work / "encoder/encoder.json").read_text())
+    if config["crop"]["part"] == "whole":
+        return []
+    found = subprocess.run([program, "faces", photo, "--output", output], check=True, stdout=subprocess.PIPE)
+    return ["--face", *json.loads(found.stdout)["faces"][0]["box"]]
+
+
 def main():
-    program, output, work, face = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]
+    program, output, work = map(Path, sys.argv[1:])
     manifest, base = manifest_of(output)
     samples = manifest.get("generate_samples", {})
     sdxl = base / manifest["models"]["sdxl"]["folder"]
@@ -53,7 +62,7 @@ def main():
         run(
             sys.executable, work / "encoder/use-encoder.py", work / "encoder", sdxl, png, "--clip", *clip, *prompt,
             "--delta", samples.get("delta", 5.0), "--eta", samples.get("eta", 80.0), "--latents", noise, *options, *size,
-            *(["--face", *face] if face else []), "--name-into", name, "--into", theirs,
+            *face(program, output, work, png), "--name-into", name, "--into", theirs,
         )
         distances = []
         for seen in (png, photo):
