@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -67,6 +67,16 @@ msrv:
 test-gpu:
 	tools/with-cuda.sh cargo test --release --target-dir $${CARGO_TARGET_DIR:-target}/cuda --workspace --features laioncele/cudnn --test gpu
 
+# The published dataset of the run in OUTPUT, in every form, read by datasets, polars, DuckDB, pandas, webdataset and mlcroissant. They are
+# installed into .readers, unless PYTHON names an interpreter that has them.
+test-readers: build
+	tools/readers/run.sh $${CARGO_TARGET_DIR:-target}/release/laioncele $(OUTPUT)
+
+# The reference people of the run in OUTPUT drawn by `laioncele generate` and by tools/use-encoder.py with diffusers. PYTHON as above; else
+# torch and diffusers are installed into .readers.
+test-use-encoder: build
+	tools/readers/use-encoder.sh $${CARGO_TARGET_DIR:-target}/release/laioncele $(OUTPUT)
+
 # The GPU's attention kernel held against the definition, on the processor.
 test-attention:
 	tools/emulate-attention/run.sh
@@ -96,6 +106,11 @@ bench-engine: build bench-planner
 BENCH_MERGE ?= 1000000 100000
 bench-merge:
 	cargo run --release --quiet -p laioncele-merge-names --example bench-merge -- $(BENCH_MERGE)
+
+# Memory and time of packing a bucket and of publishing it: BENCH_PACK='20000 60000' are photos and bytes of each.
+BENCH_PACK ?= 2000 60000
+bench-pack:
+	cargo run --release --quiet -p laioncele-pack-shards --example bench-pack -- $(BENCH_PACK)
 
 # Normalized mentions and merged spellings a second, and rapidfuzz on a sample: BENCH_NAMES='10000000 1 200000' are spellings, seed
 # and the sample.

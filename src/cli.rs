@@ -74,6 +74,8 @@ enum Command {
     Generate(commands::generate::Generate),
     /// Generate images between one person and another
     Interpolate(commands::interpolate::Interpolate),
+    /// Export or look at the trained encoder, or write what it gives other programs
+    Encoder(commands::encoder::EncoderCommand),
     /// Print CLIP embeddings of images
     EncodeImage(commands::encode_image::EncodeImage),
     /// Print the metrics of the last run, or score folders of images
@@ -111,6 +113,7 @@ impl Command {
             Self::Lock(command) => command.execute(),
             Self::Generate(command) => command.execute(),
             Self::Interpolate(command) => command.execute(),
+            Self::Encoder(command) => command.execute(),
             Self::EncodeImage(command) => command.execute(),
             Self::Evaluate(command) => command.execute(),
             Self::Finetune(command) => command.execute(),

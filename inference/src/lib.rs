@@ -10,14 +10,18 @@
 //! | [`generation`] | Algorithm 1: photos or texts to names, names and prompts to images |
 //! | [`methods`] | LaionCele and the methods that the paper compares itself with, behind one trait |
 //! | [`agreement`] | whether a name's portraits show one person |
+//! | [`encoder_folder`] | the trained encoder as a folder that stands alone |
+//! | [`licence()`] | what a model's folder says of its licence |
 //! | [`references`], [`training_crop`] | settings of one stage that another one depends on |
 //!
 //! This crate knows `core` and the model crates. It knows no stage.
 
 pub mod agreement;
 mod crop;
+pub mod encoder_folder;
 mod error;
 pub mod generation;
+mod licence;
 mod loader;
 pub mod methods;
 mod png;
@@ -28,6 +32,7 @@ mod threads;
 
 pub use crop::training_crop;
 pub use error::ModelError;
+pub use licence::licence;
 pub use loader::ModelLoader;
 pub use png::encode_png;
 pub use sections::{

@@ -91,25 +91,7 @@ impl GenerationArgs {
     /// # Errors
     /// No run, missing or wrong models.
     pub(super) fn pipeline(&self, paths: &RunPaths) -> Result<GenerationPipeline, Failure> {
-        let session = Session::open(paths, StageName::Evaluate, Access::Existing)?;
-        let records = session.current_records()?;
-        let parts = |table| parts_of(&records, table);
-        let tables = RunTables::Run {
-            store: session.store()?,
-            dims: &session.manifest.embedding_dims,
-            parts: &parts,
-        };
-        let mut config = StageConfig::from_manifest(&session.manifest)?.generation();
-        for (part, other) in [
-            (&mut config.sdxl.unet, &self.unet),
-            (&mut config.sdxl.vae, &self.vae),
-        ] {
-            if other.is_some() {
-                part.clone_from(other);
-            }
-        }
-        let pipeline = GenerationPipeline::open(&config, &tables);
-        let mut pipeline = pipeline.map_err(|e| failure(e, ""))?;
+        let mut pipeline = open_pipeline(paths, self.unet.as_ref(), self.vae.as_ref())?;
         self.set(&mut pipeline.sampling)?;
         pipeline.naming = self.naming;
         Ok(pipeline)
@@ -158,6 +140,33 @@ impl GenerationArgs {
         }
         Ok(())
     }
+}
+
+/// The pipeline of the run at `paths`, with another U-Net or VAE where one is given.
+///
+/// # Errors
+/// No run, missing or wrong models.
+pub(super) fn open_pipeline(
+    paths: &RunPaths,
+    unet: Option<&PathBuf>,
+    vae: Option<&PathBuf>,
+) -> Result<GenerationPipeline, Failure> {
+    let session = Session::open(paths, StageName::Evaluate, Access::Existing)?;
+    let records = session.current_records()?;
+    let parts = |table| parts_of(&records, table);
+    let tables = RunTables::Run {
+        store: session.store()?,
+        dims: &session.manifest.embedding_dims,
+        parts: &parts,
+    };
+    let mut config = StageConfig::from_manifest(&session.manifest)?.generation();
+    if let Some(unet) = unet {
+        config.sdxl.unet = Some(unet.clone());
+    }
+    if let Some(vae) = vae {
+        config.sdxl.vae = Some(vae.clone());
+    }
+    GenerationPipeline::open(&config, &tables).map_err(|e| failure(e, ""))
 }
 
 fn parts_of(records: &[Record], table: TableId) -> Vec<Part> {

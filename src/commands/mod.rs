@@ -5,6 +5,7 @@ pub(crate) mod calibrate;
 pub(crate) mod doctor;
 pub(crate) mod download;
 pub(crate) mod encode_image;
+pub(crate) mod encoder;
 pub(crate) mod evaluate;
 pub(crate) mod faces;
 pub(crate) mod finetune;

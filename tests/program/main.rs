@@ -13,6 +13,7 @@ mod damage;
 mod doctor;
 mod download;
 mod download_stage;
+mod encoder;
 mod extract_names;
 mod faces;
 mod faults;

@@ -264,6 +264,25 @@ impl GenerationPipeline {
         ended.map_err(|Stopped(stop)| stop)
     }
 
+    /// What guidance is given for a sample: the prompt with the name in it, and what it guides away from. For programs that
+    /// sample by themselves.
+    ///
+    /// # Errors
+    /// Texts that cannot be encoded; a predicted name in a pipeline without an encoder.
+    pub fn conditioning(
+        &self,
+        sample: &SampleRequest<'_>,
+    ) -> Result<(PromptEmbedding, PromptEmbedding)> {
+        let mut prompts = self.encode_prompts(std::slice::from_ref(sample))?;
+        let named = self.named(sample, &prompts)?;
+        let prompt = named.or_else(|| prompts.remove(sample.prompt));
+        let prompt = match prompt {
+            Some(prompt) => prompt,
+            None => self.texts.encode_prompt(sample.prompt)?,
+        };
+        Ok((prompt, self.negative.clone()))
+    }
+
     /// The embedding of each prompt, encoded once.
     fn encode_prompts<'a>(
         &self,

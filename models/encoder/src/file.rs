@@ -5,7 +5,7 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::config::EncoderConfig;
+use crate::crop_config::read_config;
 use crate::error::{Error, Result};
 use crate::network::{Encoder, Layer};
 
@@ -41,8 +41,7 @@ impl Encoder {
     /// # Errors
     /// Bytes that are damaged, tensors that are not the configuration's.
     pub fn from_bytes(config: &[u8], weights: &[u8]) -> Result<Self> {
-        let config: EncoderConfig = serde_json::from_slice(config).map_err(Error::Config)?;
-        config.check()?;
+        let (config, _) = read_config(config)?;
         let file = SafeTensors::deserialize(weights).map_err(Error::Weights)?;
         let [first, second, third] = config.layers();
         let layer = |index: usize, (inputs, outputs): (usize, usize)| {
@@ -122,7 +121,7 @@ fn floats(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Activation;
+    use crate::config::{Activation, EncoderConfig};
 
     fn encoder() -> Encoder {
         let config = EncoderConfig {

@@ -108,6 +108,14 @@ fn mean(points: &[[f64; 2]; 5]) -> [f64; 2] {
     std::array::from_fn(|axis| points.iter().map(|p| p[axis]).sum::<f64>() / 5.0)
 }
 
+/// The face with these landmarks (pixels of `image`), upright in 112 × 112 pixels, as ArcFace and
+/// what is trained like it expect one, whatever recognizer is in use; `None` where the landmarks are
+/// not finite or coincide.
+pub fn aligned(image: &RgbImage, landmarks: &[[f32; 2]; 5]) -> Option<RgbImage> {
+    let transform = Similarity::to_template(landmarks, &TEMPLATE)?;
+    Some(warp(image, transform, SIDE))
+}
+
 /// The `side` × `side` image that `transform` maps `image` to, bilinear, black outside (OpenCV's
 /// `warpAffine`). An image much larger than the result is averaged down by a whole factor first, so
 /// that no pixel is left out.

@@ -51,6 +51,7 @@ mod runtime;
 mod search;
 mod spec;
 
+pub use align::aligned;
 pub use detection::{Detection, Face, cosine};
 pub use error::FaceError;
 pub use file::FileError;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use arrow::datatypes::Schema;
 use laioncele_core::ledger::{Record, RowBalance};
 use laioncele_core::numbers::setting_text;
 use laioncele_core::part::read_rows;
@@ -11,57 +12,19 @@ use laioncele_core::reachability::{Reached, Tally};
 use laioncele_core::store::Store;
 use laioncele_core::table::{Dropped, Identity, NamePeople};
 use laioncele_core::{CoreError, Digest, DropReason, Manifest, StageName, TableId};
+use laioncele_inference::licence;
 
+use crate::card_head;
 use crate::index::Shard;
-use crate::licence::licence;
 use crate::lineage::{Lineage, balances};
+use crate::settings::Settings;
 
-/// What stands above the text: how the Hugging Face hub and `datasets` find the shards.
-const HEAD: &str = "---
-pretty_name: LaionCele
-license: other
-task_categories:
-- text-to-image
-configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: train-*.parquet
----
-
+/// What stands above the text.
+const HEAD: &str = "
 # LaionCele
 
 Photos of people that a text-to-image model knows by name, each with the embedding of that name. Built by laioncele
 after \"MagicNaming: Consistent Identity Generation by Finding a 'Name Space' in T2I Diffusion Models\".
-";
-
-const COLUMNS: &str = "
-## Columns
-
-| column | type | what |
-|---|---|---|
-| `name_id` | uint64 | hash of the canonical name |
-| `name` | string | the canonical name |
-| `name_embedding` | float16 [tokens × channels], row by row | tokens 1 to 8 of the name through both SDXL text encoders, penultimate states |
-| `image` | image | the photo's file as it was downloaded |
-| `caption` | string | a caption that names the person |
-| `url` | string | where the photo came from |
-| `image_id` | uint64 | hash of the url |
-| `sha256` | string | of the photo's bytes |
-| `average_hash` | uint64 | 64 bits, row by row, the first pixel in the highest |
-| `similarity` | float32 | mean cosine of the face to the name's four generated portraits |
-| `face_box` | float32 [4] | left, top, right, bottom in pixels, upright |
-| `width`, `height` | uint32 | pixels |
-
-`name_mean.safetensors` holds the mean name embedding of the people here (`mean`, Equation 4) and the mean length (`length`).
-
-```python
-from datasets import load_dataset
-dataset = load_dataset(\"parquet\", data_files=\"train-*.parquet\", split=\"train\")
-
-import polars
-table = polars.read_parquet(\"train-*.parquet\")
-```
 ";
 
 const LIMITS: &str = "
@@ -78,6 +41,18 @@ const LIMITS: &str = "
 - Copies were found by an average hash within a name; heavily cut or recoloured copies may remain.
 ";
 
+/// What is published, as the card speaks of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Published<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) schema: &'a Schema,
+    pub(crate) shards: &'a [Shard],
+    /// Photos that stand under several names.
+    pub(crate) shared: usize,
+    /// The people of each split.
+    pub(crate) people: &'a BTreeMap<&'static str, usize>,
+}
+
 /// The card's text: the same ledger always gives the same text.
 ///
 /// # Errors
@@ -86,12 +61,14 @@ pub(crate) fn card(
     store: &Store,
     manifest: &Manifest,
     lineage: &Lineage,
-    shards: &[Shard],
+    published: &Published<'_>,
 ) -> Result<String, CoreError> {
-    let mut text = HEAD.to_owned();
-    summary(&mut text, lineage, shards);
+    let mut text = card_head::yaml(published.settings, published.schema, published.shards);
+    text.push_str(HEAD);
+    summary(&mut text, lineage, published);
     funnel(&mut text, lineage);
-    text.push_str(COLUMNS);
+    text.push_str(&card_head::columns(published.settings));
+    text.push_str(&card_head::usage(published.settings));
     models(&mut text, manifest, lineage);
     homonyms(&mut text, store, manifest, lineage)?;
     opt_outs(&mut text, store, manifest, lineage)?;
@@ -106,7 +83,8 @@ macro_rules! line {
     ($text:expr, $($form:tt)*) => {{ let _ = writeln!($text, $($form)*); }};
 }
 
-fn summary(text: &mut String, lineage: &Lineage, shards: &[Shard]) {
+fn summary(text: &mut String, lineage: &Lineage, published: &Published<'_>) {
+    let shards = published.shards;
     let rows: u64 = shards.iter().map(|shard| shard.rows).sum();
     let bytes: u64 = shards.iter().map(|shard| shard.bytes).sum();
     let people = lineage.people();
@@ -114,6 +92,24 @@ fn summary(text: &mut String, lineage: &Lineage, shards: &[Shard]) {
         text,
         "\n**{people} people, {rows} photos**, in {} shards of {bytes} bytes together.",
         shards.len()
+    );
+    line!(
+        text,
+        "\n{} photos show several of these people and stand under each of their names, a row for each.",
+        published.shared
+    );
+    if published.people.len() < 2 {
+        return;
+    }
+    line!(text, "\n| split | people | photos |\n|---|---|---|");
+    for (split, shards) in card_head::splits(shards) {
+        let people = published.people.get(split).copied().unwrap_or_default();
+        let rows: u64 = shards.iter().map(|shard| shard.rows).sum();
+        line!(text, "| {split} | {people} | {rows} |");
+    }
+    line!(
+        text,
+        "\nNobody is in two splits, and no photo: people who share photos are kept together, most of them in `train`.\nThe encoder of this run has a split of its own, and may have been trained on people of all of these."
     );
 }
 

@@ -6,9 +6,15 @@ use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Digest};
 use serde::{Deserialize, Serialize};
 
+/// The folder of the dataset in the store.
+pub(crate) const FOLDER: &str = "laioncele";
 const INDEX: &str = "laioncele/shards.json";
 /// The dataset card's path in the store.
 pub(crate) const CARD: &str = "laioncele/README.md";
+/// The path of the dataset's description in Croissant.
+pub(crate) const CROISSANT: &str = "laioncele/croissant.json";
+/// The path of what is said of the licences.
+pub(crate) const LICENCE: &str = "laioncele/LICENSE.md";
 /// The mean name embedding's path in the store.
 pub(crate) const MEAN: &str = "laioncele/name_mean.safetensors";
 
@@ -20,8 +26,14 @@ pub(crate) struct Index {
     /// Digest of the manifest's text that the folder belongs to.
     #[serde(default)]
     pub(crate) manifest: Option<Digest>,
+    /// Digest of what the shards were made from and of their form, where they are no links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) form: Option<Digest>,
     /// The shards, in order.
     pub(crate) shards: Vec<Shard>,
+    /// The shards once more as tar files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tars: Vec<Tar>,
     /// The sheets, by bucket.
     pub(crate) sheets: BTreeMap<String, BucketSheets>,
 }
@@ -31,20 +43,44 @@ pub(crate) struct Index {
 pub(crate) struct Shard {
     /// `train-00000-of-00004.parquet`
     pub(crate) file: String,
-    /// Path in the store of the part that it is linked to.
-    pub(crate) part: String,
     /// BLAKE3 of its bytes.
     pub(crate) digest: Digest,
+    /// SHA-256 of its bytes, hexadecimal.
+    #[serde(default)]
+    pub(crate) sha256: String,
     /// Number of examples.
     pub(crate) rows: u64,
     /// Size of the file.
     pub(crate) bytes: u64,
 }
 
+/// A shard as a tar file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Tar {
+    /// `train-00000-of-00004.tar`
+    pub(crate) file: String,
+    /// Digest of the Parquet shard and of the tar file's form.
+    pub(crate) key: String,
+    /// Size of the file.
+    pub(crate) bytes: u64,
+}
+
+impl Tar {
+    /// Its path in the store.
+    pub(crate) fn path(&self) -> String {
+        format!("{FOLDER}/{}", self.file)
+    }
+}
+
 impl Shard {
     /// Its path in the store.
     pub(crate) fn path(&self) -> String {
-        format!("laioncele/{}", self.file)
+        format!("{FOLDER}/{}", self.file)
+    }
+
+    /// `train`, `validation` or `test`.
+    pub(crate) fn split(&self) -> &str {
+        self.file.split('-').next().unwrap_or_default()
     }
 }
 
@@ -82,18 +118,26 @@ impl Index {
         store.delete(INDEX)
     }
 
-    /// Whether all files it names, and the card, exist.
+    /// Whether all files it names, and what is written beside them, exist.
     ///
     /// # Errors
     /// Store errors.
     pub(crate) fn is_complete(&self, store: &Store) -> Result<bool, CoreError> {
-        all_exist(store, self.paths().iter().map(String::as_str).chain([CARD]))
+        all_exist(
+            store,
+            self.paths()
+                .iter()
+                .map(String::as_str)
+                .chain([CARD, CROISSANT]),
+        )
     }
 
-    /// The paths of shards and sheets.
+    /// The paths of shards, tar files and sheets.
     pub(crate) fn paths(&self) -> BTreeSet<String> {
         let sheets = self.sheets.values().flat_map(|sheets| sheets.paths.clone());
-        sheets.chain(self.shards.iter().map(Shard::path)).collect()
+        let shards = self.shards.iter().map(Shard::path);
+        let tars = self.tars.iter().map(Tar::path);
+        sheets.chain(shards).chain(tars).collect()
     }
 }
 

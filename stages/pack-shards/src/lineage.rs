@@ -112,13 +112,17 @@ impl Lineage {
         counts.sum()
     }
 
-    /// A digest that changes whenever a record does.
+    /// A digest of what the records say of their results: equal for equal runs, whenever they ran.
     pub(crate) fn digest(&self) -> Digest {
         let start = KeyHasher::new("lineage").number("records", self.records.len() as u64);
-        // A record that takes the place of another has its key.
+        // A record that takes the place of another has its key, and other results.
         let add = |hasher: KeyHasher, record: &Record| {
             let hasher = hasher.digest(&record.step, record.key);
-            hasher.text("attempt", &record.attempt)
+            let hasher = hasher.text("balances", &format!("{:?}", record.balances));
+            let parts = record.outputs.iter();
+            parts.fold(hasher, |hasher, part| {
+                hasher.digest(part.table.as_str(), part.digest)
+            })
         };
         self.records.iter().fold(start, add).finish()
     }

@@ -1,20 +1,26 @@
-//! `laioncele/` in the run's folder: the committed shards under stable names, the dataset card, the
-//! mean name embedding; and `sheets/`. The index says what the folder was made from; where that is
+//! `laioncele/` in the run's folder: the committed shards under stable names or shards of another form,
+//! tar files of them, the dataset card, `croissant.json`, the mean name embedding; and `sheets/`. The index says what the folder was made from; where that is
 //! the same, nothing is touched.
 
 use std::collections::BTreeMap;
 
 use laioncele_core::ledger::Record;
 use laioncele_core::store::Store;
-use laioncele_core::{CoreError, KeyHasher, Manifest, Part, Partition, TableId};
+use laioncele_core::{CoreError, Digest, KeyHasher, Manifest, Part, Partition, TableId};
 
-use crate::index::{BucketSheets, CARD, Index, MEAN, Shard, all_exist};
+use crate::card::{self, Published};
+use crate::card_head::{LICENCE_FILE, LICENCE_TEXT};
+use crate::census::Census;
+use crate::columns::{self, Columns};
+use crate::index::{BucketSheets, CARD, CROISSANT, Index, LICENCE, MEAN, Shard, Tar, all_exist};
 use crate::lineage::Lineage;
+use crate::rewrite::{self, Rewrite, hashes};
 use crate::settings::Settings;
-use crate::{card, mean, sheet};
+use crate::split::{Split, Splits};
+use crate::{croissant, mean, sheet, tar_file};
 
 /// Raise it when the same records are published otherwise.
-const VERSION: u64 = 5;
+const VERSION: u64 = 6;
 /// Raise it when the same rows give other sheets.
 const SHEETS_VERSION: u64 = 1;
 
@@ -56,22 +62,57 @@ impl Publication<'_> {
         }
         // First: while the folder changes, no index vouches for it.
         Index::delete(self.store)?;
-        let shards = self.place_shards()?;
-        if let Some(bytes) = mean::encode(self.store, &self.manifest.embedding_dims, self.records)?
-        {
-            self.store.put_changed(MEAN, bytes)?;
-        }
-        let sheets = self.render_sheets()?;
+        let parts = self.parts();
+        let census = Census::take(self.store, &parts)?;
+        let splits = Splits::draw(
+            &census,
+            self.manifest.run.seed,
+            self.settings.validation,
+            self.settings.test,
+        );
+        let (form, shards) = self.shards(&parts, &census, &splits)?;
         let index = Index {
             state,
             manifest: Some(self.manifest.digest()),
+            form,
+            tars: self.tars(&shards)?,
             shards,
-            sheets,
+            sheets: self.render_sheets()?,
         };
-        let card = card::card(self.store, self.manifest, &self.lineage, &index.shards)?;
-        self.store.put_changed(CARD, card)?;
+        self.describe(&index, &census, &splits)?;
         self.remove_stale(&index)?;
         index.save(self.store)
+    }
+
+    /// The card, the description in Croissant, the licence, the mean name.
+    fn describe(&self, index: &Index, census: &Census, splits: &Splits) -> Result<(), CoreError> {
+        let mut people: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for name in census.names.keys() {
+            *people.entry(splits.of(*name).as_str()).or_default() += 1;
+        }
+        let (store, dims) = (self.store, &self.manifest.embedding_dims);
+        let schema = columns::schema(dims, &self.settings);
+        let published = Published {
+            settings: &self.settings,
+            schema: &schema,
+            shards: &index.shards,
+            shared: census.shared.len(),
+            people: &people,
+        };
+        let card = card::card(store, self.manifest, &self.lineage, &published)?;
+        store.put_changed(CARD, card)?;
+        let count = census.names.len() as u64;
+        let croissant = croissant::croissant(&self.settings, &schema, &index.shards, count);
+        store.put_changed(CROISSANT, croissant)?;
+        if self.settings.licence_link == LICENCE_FILE {
+            store.put_changed(LICENCE, LICENCE_TEXT)?;
+        } else {
+            store.delete(LICENCE)?;
+        }
+        if let Some(bytes) = mean::encode(store, dims, self.records)? {
+            store.put_changed(MEAN, bytes)?;
+        }
+        Ok(())
     }
 
     fn state(&self) -> String {
@@ -85,29 +126,103 @@ impl Publication<'_> {
             .to_string()
     }
 
-    /// The shards with rows, numbered in the order of their partitions, each linked to its part.
-    fn place_shards(&self) -> Result<Vec<Shard>, CoreError> {
+    /// The table's parts with rows, in the order of their partitions.
+    fn parts(&self) -> Vec<&Part> {
         let mut records: Vec<&Record> = self.records.iter().collect();
         records.sort_by(|a, b| a.partition.cmp(&b.partition));
         let parts = records
             .iter()
             .flat_map(|record| record.outputs_of(TableId::LaionCele));
-        let parts: Vec<&Part> = parts.filter(|part| part.rows > 0).collect();
+        parts.filter(|part| part.rows > 0).collect()
+    }
+
+    /// The published shards, and what they are made from where they are files of their own.
+    fn shards(
+        &self,
+        parts: &[&Part],
+        census: &Census,
+        splits: &Splits,
+    ) -> Result<(Option<Digest>, Vec<Shard>), CoreError> {
+        let (store, dims) = (self.store, &self.manifest.embedding_dims);
+        if self.settings.is_linked() {
+            return Ok((None, self.link_shards(parts)?));
+        }
+        let faces = self.lineage.parts(TableId::PhotoFaces, None);
+        let faces = faces.filter(|_| !self.settings.columns.is_empty());
+        let all = parts.iter().copied().chain(faces);
+        let form = Some(rewrite::key(&self.settings, self.manifest.run.seed, all));
+        let before = &self.published;
+        let mut there = before.shards.iter().map(|shard| is_there(store, shard));
+        if before.form == form && there.try_fold(true, |all, one| one.map(|one| all && one))? {
+            return Ok((form, before.shards.clone()));
+        }
+        let columns = Columns::new(store, dims, &self.lineage, &self.settings, census)?;
+        let rewrite = Rewrite {
+            store,
+            dims,
+            settings: &self.settings,
+            columns: &columns,
+            census,
+            splits,
+            parts,
+        };
+        Ok((form, rewrite.write()?))
+    }
+
+    /// Each part, linked under its number.
+    fn link_shards(&self, parts: &[&Part]) -> Result<Vec<Shard>, CoreError> {
         let mut shards = Vec::with_capacity(parts.len());
         for (k, part) in parts.iter().enumerate() {
-            let shard = Shard {
+            let mut shard = Shard {
                 file: format!("train-{k:05}-of-{:05}.parquet", parts.len()),
-                part: part.path.clone(),
                 digest: part.digest,
+                sha256: String::new(),
                 rows: part.rows,
                 bytes: part.bytes,
             };
-            if !(self.published.shards.contains(&shard) && is_linked(self.store, &shard)?) {
-                link_part(self.store, &shard)?;
+            let before = self.published.shards.iter();
+            let same = before
+                .clone()
+                .filter(|before| before.digest == shard.digest);
+            let known = same
+                .map(|before| &before.sha256)
+                .find(|sha256| !sha256.is_empty());
+            let mut same = before.filter(|before| before.digest == shard.digest);
+            let is_linked = same.any(|before| before.file == shard.file);
+            if !(is_linked && is_there(self.store, &shard)?) {
+                link_part(self.store, part, &shard)?;
             }
+            shard.sha256 = match known {
+                Some(known) => known.clone(),
+                None => self.sha256(&shard)?,
+            };
             shards.push(shard);
         }
         Ok(shards)
+    }
+
+    fn sha256(&self, shard: &Shard) -> Result<String, CoreError> {
+        let path = shard.path();
+        let hashed = hashes(&*self.store.get(&path)?);
+        Ok(hashed.map_err(|e| CoreError::from_io(path.as_ref(), e))?.sha256)
+    }
+
+    /// The tar files; those of the same shards stay.
+    fn tars(&self, shards: &[Shard]) -> Result<Vec<Tar>, CoreError> {
+        let (store, dims) = (self.store, &self.manifest.embedding_dims);
+        let mut tars = Vec::new();
+        for shard in shards.iter().filter(|_| self.settings.webdataset) {
+            let key = tar_file::key(shard);
+            let stem = shard.file.trim_end_matches(".parquet");
+            let before = self.published.tars.iter();
+            let same = |tar: &&Tar| tar.key == key && tar.file.trim_end_matches(".tar") == stem;
+            let same = before.clone().find(same);
+            match same {
+                Some(tar) if has_size(store, &tar.path(), tar.bytes)? => tars.push(tar.clone()),
+                _ => tars.push(tar_file::write(store, dims, shard)?),
+            }
+        }
+        Ok(tars)
     }
 
     /// The sheets of each bucket; those that would show the same as before stay.
@@ -150,8 +265,15 @@ impl Publication<'_> {
 
     /// Deletes what was published before and is not in `new`.
     fn remove_stale(&self, new: &Index) -> Result<(), CoreError> {
-        let is_shard =
-            |path: &String| path.starts_with("laioncele/train-") && path.ends_with(".parquet");
+        let is_shard = |path: &String| {
+            let of_split = |split: &Split| {
+                let name = path.strip_prefix("laioncele/").unwrap_or_default();
+                name.strip_prefix(split.as_str())
+                    .is_some_and(|rest| rest.starts_with('-'))
+            };
+            let ending = path.ends_with(".parquet") || path.ends_with(".tar");
+            ending && Split::ALL.iter().any(of_split)
+        };
         let mut stale = self.published.paths();
         // Also those of an index that was lost.
         stale.extend(self.store.list("laioncele")?.into_iter().filter(is_shard));
@@ -165,15 +287,19 @@ impl Publication<'_> {
     }
 }
 
-fn is_linked(store: &Store, shard: &Shard) -> Result<bool, CoreError> {
-    Ok(store.size(&shard.path())? == Some(shard.bytes))
+fn is_there(store: &Store, shard: &Shard) -> Result<bool, CoreError> {
+    has_size(store, &shard.path(), shard.bytes)
+}
+
+fn has_size(store: &Store, path: &str, bytes: u64) -> Result<bool, CoreError> {
+    Ok(store.size(path)? == Some(bytes))
 }
 
 /// Links the part under its published name; copies it where the file system has no links.
-fn link_part(store: &Store, shard: &Shard) -> Result<(), CoreError> {
+fn link_part(store: &Store, part: &Part, shard: &Shard) -> Result<(), CoreError> {
     let target = shard.path();
-    if store.link(&shard.part, &target).is_ok() {
+    if store.link(&part.path, &target).is_ok() {
         return Ok(());
     }
-    store.put(&target, store.get(&shard.part)?)
+    store.put(&target, store.get(&part.path)?)
 }

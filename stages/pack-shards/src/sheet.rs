@@ -1,17 +1,20 @@
 //! Contact sheets: an identity's generated portraits in the first row, its photos below, best
 //! matches first, with the matching face framed.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::Cursor;
+use std::sync::Arc;
 
 use image::{ImageFormat, Rgb, RgbImage, imageops};
-use laioncele_core::part::read_rows;
+use laioncele_core::footer::Footer;
+use laioncele_core::part_rows::read_columns;
 use laioncele_core::store::Store;
-use laioncele_core::table::{LaionCele, Portrait};
-use laioncele_core::{CoreError, EmbeddingDims, NameId, Part, TableId};
+use laioncele_core::table::{Cell, LaionCele, Portrait, Row};
+use laioncele_core::{CoreError, EmbeddingDims, NameId, Part, PartReader, TableId};
 use laioncele_image::{Limits, Orientation, decode};
 use rayon::prelude::*;
 
+use crate::columns::take;
 use crate::lineage::Lineage;
 
 /// Edge of an image on the sheet and the space around it, in pixels.
@@ -30,8 +33,17 @@ struct Subject {
     photos: Vec<LaionCele>,
 }
 
+/// Sheets that are rendered at once.
+const AT_ONCE: usize = 32;
+
+/// Where a bucket's portraits are.
+struct Portraits<'a> {
+    parts: Vec<&'a Part>,
+    places: HashMap<NameId, Vec<(usize, usize)>>,
+}
+
 /// Renders and stores the sheets of the identities in `shards`, the parts of one bucket, and
-/// returns their paths.
+/// returns their paths. A few identities with their best photos are held, and a row group.
 ///
 /// # Errors
 /// Damaged parts, a full disk.
@@ -42,54 +54,98 @@ pub(crate) fn render(
     shards: &[&Part],
     most_photos: usize,
 ) -> Result<Vec<String>, CoreError> {
-    let subjects = subjects(store, dims, lineage, shards, most_photos)?;
-    let sheets: Vec<_> = subjects.par_iter().map(|s| (path(s), sheet(s))).collect();
-    let mut paths = Vec::with_capacity(sheets.len());
-    for (path, bytes) in sheets {
-        store.put_changed(&path, bytes.map_err(|e| CoreError::parquet(&path, e))?)?;
-        paths.push(path);
-    }
-    Ok(paths)
-}
-
-fn subjects(
-    store: &Store,
-    dims: &EmbeddingDims,
-    lineage: &Lineage,
-    shards: &[&Part],
-    most_photos: usize,
-) -> Result<Vec<Subject>, CoreError> {
-    let mut subjects: BTreeMap<NameId, Subject> = BTreeMap::new();
-    for shard in shards {
-        for row in read_rows::<LaionCele>(store, shard, dims)? {
-            let subject = subjects.entry(row.name_id).or_insert_with(|| Subject {
-                name_id: row.name_id,
-                name: row.name.clone(),
-                portraits: Vec::new(),
-                photos: Vec::new(),
-            });
-            subject.photos.push(row);
-        }
-    }
     let bucket = shards.first().map(|shard| &shard.partition);
-    for part in lineage.parts(TableId::Portraits, bucket) {
-        for portrait in read_rows::<Portrait>(store, part, dims)? {
-            if let Some(subject) = subjects.get_mut(&portrait.name_id) {
-                subject.portraits.push(portrait);
+    let portraits = Portraits::find(store, dims, lineage.parts(TableId::Portraits, bucket))?;
+    let (mut open, mut paths) = (Vec::<Subject>::new(), Vec::new());
+    for shard in shards {
+        let footer = Arc::new(Footer::read::<LaionCele>(store, shard, dims)?);
+        for batch in PartReader::new(store.clone(), shard, footer) {
+            for row in LaionCele::from_batch(&batch?, dims, &shard.path)? {
+                if open.last().is_none_or(|last| last.name_id != row.name_id) {
+                    if open.len() >= AT_ONCE {
+                        let whole = std::mem::take(&mut open);
+                        portraits.render(store, dims, whole, &mut paths)?;
+                    }
+                    open.push(Subject::new(&row));
+                }
+                if let Some(subject) = open.last_mut() {
+                    subject.add(row, most_photos);
+                }
             }
         }
     }
-    let mut subjects: Vec<Subject> = subjects.into_values().collect();
-    for subject in &mut subjects {
-        subject.portraits.sort_by_key(|portrait| portrait.index);
-        subject.photos.sort_by(|a, b| {
+    portraits.render(store, dims, open, &mut paths)?;
+    Ok(paths)
+}
+
+impl<'a> Portraits<'a> {
+    fn find(
+        store: &Store,
+        dims: &EmbeddingDims,
+        parts: impl Iterator<Item = &'a Part>,
+    ) -> Result<Self, CoreError> {
+        const COLUMN: &str = "name_id";
+        let parts: Vec<&Part> = parts.collect();
+        let mut places: HashMap<NameId, Vec<(usize, usize)>> = HashMap::new();
+        for (at, part) in parts.iter().enumerate() {
+            let mut row = 0;
+            for batch in read_columns::<Portrait>(store, part, dims, &[COLUMN])? {
+                let fail = |cause: String| CoreError::parquet(&part.path, cause);
+                let batch = batch?;
+                let names = batch.column_by_name(COLUMN);
+                let names = names.ok_or_else(|| fail(format!("no column `{COLUMN}`")))?;
+                for name in NameId::read(names, dims).map_err(fail)? {
+                    places.entry(name).or_default().push((at, row));
+                    row += 1;
+                }
+            }
+        }
+        Ok(Self { parts, places })
+    }
+
+    /// Renders the sheets of subjects that have all their photos.
+    fn render(
+        &self,
+        store: &Store,
+        dims: &EmbeddingDims,
+        mut subjects: Vec<Subject>,
+        paths: &mut Vec<String>,
+    ) -> Result<(), CoreError> {
+        for subject in &mut subjects {
+            let places = self.places.get(&subject.name_id);
+            let places = places.map_or(&[][..], Vec::as_slice);
+            subject.portraits = take(store, dims, &self.parts, places)?;
+            subject.portraits.sort_by_key(|portrait| portrait.index);
+        }
+        let sheets: Vec<_> = subjects.par_iter().map(|s| (path(s), sheet(s))).collect();
+        for (path, bytes) in sheets {
+            store.put_changed(&path, bytes.map_err(|e| CoreError::parquet(&path, e))?)?;
+            paths.push(path);
+        }
+        Ok(())
+    }
+}
+
+impl Subject {
+    fn new(row: &LaionCele) -> Self {
+        Self {
+            name_id: row.name_id,
+            name: row.name.clone(),
+            portraits: Vec::new(),
+            photos: Vec::new(),
+        }
+    }
+
+    /// Keeps the photo if it is among the best `most`.
+    fn add(&mut self, photo: LaionCele, most: usize) {
+        self.photos.push(photo);
+        self.photos.sort_by(|a, b| {
             b.similarity
                 .total_cmp(&a.similarity)
                 .then(a.image_id.cmp(&b.image_id))
         });
-        subject.photos.truncate(most_photos);
+        self.photos.truncate(most);
     }
-    Ok(subjects)
 }
 
 /// `sheets/NAME-ID.png`, the name in letters that every file system takes.

@@ -1,11 +1,11 @@
 use std::io::Cursor;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use half::f16;
 use image::{ImageFormat, Rgb, RgbImage};
 use laioncele_core::Partition;
 use laioncele_core::table::{
-    FaceBox, Identity, Image, NameEmbedding, NameVector, Photo, UniquePhoto,
+    FaceBox, Identity, Image, NameEmbedding, NameVector, Photo, PhotoPrint, UniquePhoto,
 };
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{ImageId, NameId};
@@ -28,6 +28,7 @@ fn png(shade: u8, side: u32) -> Result<Vec<u8>, image::ImageError> {
 struct Bucket {
     identities: Vec<Identity>,
     photos: Vec<Photo>,
+    prints: Vec<PhotoPrint>,
     unique: Vec<UniquePhoto>,
     names: Vec<NameEmbedding>,
 }
@@ -37,6 +38,7 @@ impl Bucket {
         let mut bucket = Self {
             identities: Vec::new(),
             photos: Vec::new(),
+            prints: Vec::new(),
             unique: Vec::new(),
             names: Vec::new(),
         };
@@ -62,13 +64,23 @@ impl Bucket {
         image_id: ImageId,
         kept: bool,
     ) -> Result<(), image::ImageError> {
+        let bytes = png(image_id.0 as u8, 32)?;
+        self.prints.push(PhotoPrint {
+            name_id,
+            image_id,
+            host: "a.example".to_owned(),
+            sha256: format!("{:064x}", image_id.0),
+            average_hash: image_id.0 << 8,
+            pixels: 32 * 32,
+            bytes: bytes.len() as u64,
+        });
         self.photos.push(Photo {
             name_id,
             image_id,
             url: format!("http://a.example/{image_id}"),
             caption: format!("{} at work", person(name_id.0)),
             image: Image {
-                bytes: png(image_id.0 as u8, 32)?,
+                bytes,
                 path: format!("{image_id}.png"),
             },
             sha256: format!("{:064x}", image_id.0),
@@ -99,6 +111,7 @@ impl Bucket {
         let inputs = vec![
             harness.part(&bucket, self.identities)?,
             harness.part(&bucket, self.photos)?,
+            harness.part(&bucket, self.prints)?,
             harness.part(&bucket, self.unique)?,
             harness.part(&bucket, self.names)?,
         ];
@@ -148,39 +161,6 @@ fn missing_photo_is_an_error() -> Tested {
         "{text}"
     );
     Ok(())
-}
-
-#[test]
-fn shards_close_at_shard_bytes() {
-    let row = |bytes: usize| {
-        let bucket = Bucket::new().expect("images");
-        let mut rows = bucket.photos.into_iter();
-        let photo = rows.next().expect("a photo");
-        let identity = bucket.identities[0].clone();
-        LaionCele {
-            name_id: identity.name_id,
-            name: identity.name,
-            name_embedding: NameVector(Vec::new()),
-            image: Image {
-                bytes: vec![0; bytes],
-                path: String::new(),
-            },
-            caption: photo.caption,
-            url: photo.url,
-            image_id: photo.image_id,
-            sha256: photo.sha256,
-            average_hash: 0,
-            similarity: 0.0,
-            face_box: identity.face_box,
-            width: 1,
-            height: 1,
-        }
-    };
-    let sizes = |shards: Vec<Vec<LaionCele>>| shards.iter().map(Vec::len).collect::<Vec<_>>();
-    let rows = || vec![row(60), row(60), row(10), row(90), row(200), row(1)];
-    assert_eq!(sizes(shards(rows(), 100)), [2, 2, 1, 1]);
-    assert_eq!(sizes(shards(rows(), 10_000)), [6]);
-    assert_eq!(sizes(shards(Vec::new(), 100)), [0]);
 }
 
 /// The `parquet` crate reads what was published without any code of ours.
@@ -240,6 +220,81 @@ fn publish_is_idempotent_and_removes_stale_shards() -> Tested {
     let shards: Vec<_> = shards.iter().filter(|f| f.ends_with(".parquet")).collect();
     assert_eq!(shards.len(), 3, "{shards:?}");
     assert!(shards.iter().all(|s| s.contains("-of-00003")), "{shards:?}");
+    Ok(())
+}
+
+/// The schema and the rows of a published shard.
+fn shard(harness: &StepHarness, file: &str) -> Result<RecordBatch, Box<dyn std::error::Error>> {
+    let bytes = harness.store.get(&format!("laioncele/{file}"))?;
+    let mut batches = ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()?;
+    Ok(batches.next().ok_or("no rows")??)
+}
+
+/// A photo of both people, with another form of everything.
+#[test]
+fn another_form_is_written_across_shards() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let sections = "[pack_shards]\nshard_bytes = 1\nids = \"text\"\ncolumns = [\"other_names\"]\nwebdataset = true\n";
+    let harness = StepHarness::new(folder.path(), sections)?;
+    let mut bucket = Bucket::new()?;
+    bucket.add(NameId(2), ImageId(10), true)?;
+    let record = bucket.pack(&harness)?;
+    PackShards.publish(&harness.store, &harness.manifest, &[record])?;
+    let files = published(&harness);
+    for name in ["train-00000-of-00002.parquet", "train-00001-of-00002.tar"] {
+        let path = format!("laioncele/{name}");
+        assert!(files.contains(&path), "{files:?}");
+    }
+    let first = shard(&harness, "train-00000-of-00002.parquet")?;
+    let second = shard(&harness, "train-00001-of-00002.parquet")?;
+    assert_eq!((first.num_rows(), second.num_rows()), (3, 3));
+    assert_eq!(first.num_columns(), 14);
+    let ids = second.column_by_name("image_id").ok_or("ids")?;
+    let ids: Vec<_> = ids.as_string::<i32>().iter().flatten().collect();
+    assert_eq!(
+        ids,
+        ["000000000000000a", "0000000000000014", "0000000000000015"]
+    );
+    let others = second.column_by_name("other_names").ok_or("names")?;
+    let others = others.as_list::<i32>();
+    assert_eq!(others.value(0).as_string::<i32>().value(0), person(1));
+    assert_eq!(others.value_length(1), 0);
+    let card = String::from_utf8(harness.store.get("laioncele/README.md")?.to_vec())?;
+    assert!(card.contains("\n1 photos show several"), "{card}");
+    assert!(
+        card.contains("| `other_names` | list of string |"),
+        "{card}"
+    );
+    Ok(())
+}
+
+#[test]
+fn splits_are_of_people_and_in_the_card() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let harness = StepHarness::new(folder.path(), "[pack_shards]\nvalidation = 0.5\n")?;
+    let record = Bucket::new()?.pack(&harness)?;
+    PackShards.publish(&harness.store, &harness.manifest, &[record])?;
+    let sides = ["train", "validation"].map(|split| {
+        let batch = shard(&harness, &format!("{split}-00000-of-00001.parquet"));
+        let batch = batch.expect("a shard");
+        let names = batch.column_by_name("name").expect("names");
+        names.as_string::<i32>().value(0).to_owned()
+    });
+    assert_ne!(sides[0], sides[1]);
+    let card = String::from_utf8(harness.store.get("laioncele/README.md")?.to_vec())?;
+    assert!(
+        card.contains("  - split: validation\n    path: validation-*.parquet"),
+        "{card}"
+    );
+    assert!(card.contains("| validation | 1 | "), "{card}");
+    let croissant: serde_json::Value =
+        serde_json::from_slice(&harness.store.get("laioncele/croissant.json")?)?;
+    let files = croissant["distribution"].as_array().ok_or("files")?;
+    assert_eq!(files.len(), 3);
+    assert_eq!(
+        files[2]["includes"],
+        json!(["train-*.parquet", "validation-*.parquet"])
+    );
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct TrainEncoder;
 const SPEC: StepSpec = StepSpec {
     name: "train-encoder",
     stage: StageName::TrainEncoder,
-    version: 1,
+    version: 2,
     partitioning: Partitioning::Once,
     reads: &[
         Reads::all(TableId::LaionCele),
@@ -74,7 +74,9 @@ impl Step for TrainEncoder {
                 let message = "the training diverged; lower learning_rate in [train_encoder]";
                 StageError::data(Context::new(message, error))
             })?;
-        task.write_file(TableId::Encoder, "encoder", "json", files.config)?;
+        let described = laioncele_encoder::config_with_crop(&config, settings.crop);
+        let described = described.map_err(StageError::environment)?;
+        task.write_file(TableId::Encoder, "encoder", "json", described)?;
         task.write_file(TableId::Encoder, "encoder", "safetensors", files.weights)?;
         task.write_file(
             TableId::Encoder,
@@ -86,8 +88,14 @@ impl Step for TrainEncoder {
         Ok(())
     }
 
-    fn publish(&self, store: &Store, _: &Manifest, records: &[Record]) -> Result<(), CoreError> {
-        crate::publish::publish(store, records)
+    fn publish(
+        &self,
+        store: &Store,
+        manifest: &Manifest,
+        records: &[Record],
+    ) -> Result<(), CoreError> {
+        crate::publish::publish(store, records)?;
+        laioncele_inference::encoder_folder::complete(store, manifest, records)
     }
 }
 
