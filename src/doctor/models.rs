@@ -88,6 +88,7 @@ pub(super) fn check(
     }
     if wanted.judge {
         checks.extend(judge(manifest));
+        checks.extend(inception(manifest));
     }
     checks
 }
@@ -263,6 +264,16 @@ fn judge(manifest: &Manifest) -> Option<Check> {
         Some(&config.face.recognizer),
         found,
     ))
+}
+
+/// The network that FID is taken with, where there is one. It runs once, on gray.
+fn inception(manifest: &Manifest) -> Option<Check> {
+    let config = laioncele_evaluate::StageConfig::from_manifest(manifest).ok()?;
+    let settings = config.settings.inception.as_ref()?;
+    let loaded = laioncele_evaluate::Inception::load(settings, config.face.device);
+    let found = loaded.map(|network| format!("features of {}", network.width()));
+    let found = found.map_err(|e| chain(&e));
+    Some(Check::new("evaluate.inception", Some(&settings.network), found))
 }
 
 /// Loads the networks; the numbers of an embedding.

@@ -7,6 +7,8 @@ use image::{ImageBuffer, Pixel};
 /// A resampling filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
+    /// A triangle.
+    Bilinear,
     /// Cubic convolution with a = −0.5.
     Bicubic,
     /// Windowed sinc over three lobes.
@@ -16,6 +18,7 @@ pub enum Filter {
 impl Filter {
     fn support(self) -> f64 {
         match self {
+            Self::Bilinear => 1.0,
             Self::Bicubic => 2.0,
             Self::Lanczos => 3.0,
         }
@@ -23,6 +26,7 @@ impl Filter {
 
     pub(crate) fn weight(self, x: f64) -> f64 {
         match self {
+            Self::Bilinear => (1.0 - x.abs()).max(0.0),
             Self::Bicubic => bicubic(x.abs()),
             Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
             Self::Lanczos => 0.0,
@@ -142,7 +146,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_plain_image_stays_plain(w in 1u32..40, h in 1u32..40, to_w in 1u32..40, to_h in 1u32..40, v: u8) {
-            for filter in [Filter::Bicubic, Filter::Lanczos] {
+            for filter in [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
                 let out = resample(&RgbImage::from_pixel(w, h, image::Rgb([v; 3])), to_w, to_h, filter);
                 proptest::prop_assert!(out.dimensions() == (to_w, to_h) && out.as_raw().iter().all(|p| p.abs_diff(v) <= 1));
             }
