@@ -197,7 +197,8 @@ impl Recording {
 /// The pixels of an image file as CLIP sees them.
 fn read(file: &Path) -> Result<RgbImage, Failure> {
     let bytes = fs::read(file).map_err(|e| CoreError::from_io(file, e))?;
-    decode(&bytes, &Limits::default(), Orientation::AsStored).map_err(|e| about(file, &e.to_string()))
+    decode(&bytes, &Limits::default(), Orientation::AsStored)
+        .map_err(|e| about(file, &e.to_string()))
 }
 
 fn about(file: &Path, error: &str) -> Failure {

@@ -2,6 +2,7 @@
 
 mod show;
 
+use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,8 @@ use clap::{Args, ValueEnum};
 use laioncele_core::{CoreError, StageName, TableId};
 use laioncele_evaluate::{
     Bootstrap, Checks, Chosen, EvaluateError, FigureSeeds, FolderReport, Folders, Report, Resize,
-    Systems, Table, distances_of_files, figures_of_file, score_folders, score_systems,
+    Systems, Table, choose_people, distances_of_files, figures_of_file, score_folders,
+    score_systems, verdicts,
 };
 
 use crate::args::RunPaths;
@@ -26,6 +28,7 @@ Examples:
   laioncele evaluate --images other/ --references photos/ --prompts prompts.csv --base base/
   laioncele evaluate --systems systems.csv --table 1 --format latex
   laioncele evaluate -o cele --runs gen --table 6         two encoders beside each other
+  laioncele evaluate --images by-name/ --references candidates/ --choose references.csv
 
 Folders of another system:
   --references FOLDER  a photo of each person, named after them (ada.jpg), or a sub-folder of
@@ -68,6 +71,18 @@ pub(crate) struct Evaluate {
     /// The base model's images, for the Fréchet distance
     #[arg(long, alias = "plain", value_name = "FOLDER", requires = "images")]
     base: Option<PathBuf>,
+    /// Instead of scoring, write down who may be a reference: whom the base model cannot draw by name. --images holds
+    /// its images by name
+    #[arg(long, value_name = "FILE", requires = "images", conflicts_with_all = ["prompts", "base"])]
+    choose: Option<PathBuf>,
+    /// The mean cosine to the photos from which on images show the person [default: the recognizer's, for photos]
+    #[arg(
+        long,
+        value_name = "COSINE",
+        requires = "choose",
+        allow_negative_numbers = true
+    )]
+    threshold: Option<f64>,
     /// Systems may have different people and prompts
     #[arg(long, requires = "systems")]
     unequal: bool,
@@ -209,6 +224,9 @@ impl Evaluate {
         }
         match (&self.images, &self.references) {
             (Some(images), Some(references)) => {
+                if let Some(file) = &self.choose {
+                    return self.choose(file, images, references);
+                }
                 let folders = Folders {
                     images: images.clone(),
                     references: references.clone(),
@@ -225,6 +243,23 @@ impl Evaluate {
             )),
             _ => self.print_runs(&self.reports_of_runs()?),
         }
+    }
+
+    /// Writes who may be a reference, and why others may not.
+    fn choose(&self, file: &Path, images: &Path, references: &Path) -> Result<(), Failure> {
+        let manifest = manifest_of_run(&self.paths)?;
+        let threads = self.scoring.threads;
+        let choices = choose_people(&manifest, images, references, self.threshold, threads);
+        let choices = choices.map_err(failure)?;
+        fs::write(file, show::choices(&choices)).map_err(|e| CoreError::from_io(file, e))?;
+        if self.json {
+            return output::json(&choices);
+        }
+        let counts = verdicts(&choices).into_iter();
+        let counts: Vec<String> = counts
+            .map(|(word, count)| format!("{word}: {count}"))
+            .collect();
+        output::data(&format!("{}: {}", file.display(), counts.join(", ")))
     }
 
     /// The report of the run in --output, and of those beside it.
@@ -312,8 +347,7 @@ fn report_of_run(paths: &RunPaths) -> Result<Report, Failure> {
         .flat_map(|r| r.outputs_of(TableId::Evaluation));
     if tables.next().is_none() {
         let output = paths.output.display();
-        let text =
-            format!("{output}: its samples have not been evaluated, or not as they are now");
+        let text = format!("{output}: its samples have not been evaluated, or not as they are now");
         return Err(Failure::new(Exit::Environment, text)
             .hint("run `laioncele run --stage all` with the same manifest and output"));
     }
@@ -386,9 +420,8 @@ fn failure(error: EvaluateError) -> Failure {
         | EvaluateError::Features { .. }
         | EvaluateError::Prompts { .. }) => Failure::new(Exit::Usage, error.to_string())
             .hint("`laioncele evaluate --help` shows how folders, lists and files are laid out"),
-        error @ EvaluateError::Systems { .. } => Failure::new(Exit::Usage, error.to_string()).hint(
-            "mend the list; `--unequal` allows systems with different people and prompts",
-        ),
+        error @ EvaluateError::Systems { .. } => Failure::new(Exit::Usage, error.to_string())
+            .hint("mend the list; `--unequal` allows systems with different people and prompts"),
         error => Failure::new(Exit::Environment, laioncele_core::error::chain(&error)),
     }
 }
@@ -417,11 +450,7 @@ mod tests {
         assert!(parse(&[]).is_ok_and(|e| e.images.is_none()));
         let both = parse(&["--images", "a", "--references", "b", "--base", "c"]);
         assert!(both.is_ok_and(|e| e.base == Some(PathBuf::from("c"))));
-        for alone in [
-            ["--images", "a"],
-            ["--prompts", "a"],
-            ["--base", "a"],
-        ] {
+        for alone in [["--images", "a"], ["--prompts", "a"], ["--base", "a"]] {
             let kind = parse(&alone).expect_err("refused");
             assert_eq!(kind, ErrorKind::MissingRequiredArgument, "{alone:?}");
         }
@@ -429,7 +458,15 @@ mod tests {
 
     #[test]
     fn lists_layouts_and_features_have_their_options() {
-        let list = parse(&["--systems", "s.csv", "--table", "1", "--format", "latex", "--paper"]);
+        let list = parse(&[
+            "--systems",
+            "s.csv",
+            "--table",
+            "1",
+            "--format",
+            "latex",
+            "--paper",
+        ]);
         assert!(list.is_ok_and(|e| e.table == Some(Layouts::One)));
         let resized = parse(&["--systems", "s.csv", "--resize", "legacy_pytorch"]);
         assert!(resized.is_ok_and(|e| e.scoring.resize == Some(Resizes::LegacyPytorch)));
@@ -438,9 +475,15 @@ mod tests {
             vec!["--systems", "a", "--images", "b", "--references", "c"],
             vec!["--features", "a", "--systems", "b"],
         ] {
-            assert_eq!(parse(&refused).expect_err("refused"), ErrorKind::ArgumentConflict);
+            assert_eq!(
+                parse(&refused).expect_err("refused"),
+                ErrorKind::ArgumentConflict
+            );
         }
-        assert_eq!(parse(&["--table", "3"]).expect_err("refused"), ErrorKind::InvalidValue);
+        assert_eq!(
+            parse(&["--table", "3"]).expect_err("refused"),
+            ErrorKind::InvalidValue
+        );
     }
 
     fn found(undecodable: Vec<Undecodable>, without_prompt: usize) -> FolderReport {

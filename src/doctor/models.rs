@@ -273,7 +273,11 @@ fn inception(manifest: &Manifest) -> Option<Check> {
     let loaded = laioncele_evaluate::Inception::load(settings, config.face.device);
     let found = loaded.map(|network| format!("features of {}", network.width()));
     let found = found.map_err(|e| chain(&e));
-    Some(Check::new("evaluate.inception", Some(&settings.network), found))
+    Some(Check::new(
+        "evaluate.inception",
+        Some(&settings.network),
+        found,
+    ))
 }
 
 /// Loads the networks; the numbers of an embedding.

@@ -10,6 +10,7 @@ mod damage;
 mod doctor;
 mod download;
 mod download_stage;
+mod evaluate;
 mod extract_names;
 mod faces;
 mod faults;

@@ -38,6 +38,9 @@ mod tests {
         ] {
             assert_eq!(cut_out(&image, &bbox, 160).dimensions(), (160, 160));
         }
-        assert_eq!(cut_out(&RgbImage::new(0, 3), &[0.0; 4], 8).dimensions(), (8, 8));
+        assert_eq!(
+            cut_out(&RgbImage::new(0, 3), &[0.0; 4], 8).dimensions(),
+            (8, 8)
+        );
     }
 }

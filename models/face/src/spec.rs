@@ -393,9 +393,15 @@ mod tests {
     fn facenets_crop_brings_its_size_and_its_colours() -> Result<(), FaceError> {
         let (_folder, path) = written("crop = \"box160\"\nside = 112\n");
         let spec = RecognizerSpec::load(Some(&path), None)?;
-        assert_eq!((spec.side, spec.crop, spec.pixels), (160, Crop::Box, Pixels::RAW));
+        assert_eq!(
+            (spec.side, spec.crop, spec.pixels),
+            (160, Crop::Box, Pixels::RAW)
+        );
         assert_eq!(spec, RecognizerSpec::load(None, Some(Crop::Box160))?);
-        assert_eq!(RecognizerSpec::load(Some(&path), Some(Crop::Aligned))?.side, 112);
+        assert_eq!(
+            RecognizerSpec::load(Some(&path), Some(Crop::Aligned))?.side,
+            112
+        );
         Ok(())
     }
 

@@ -85,9 +85,18 @@ mod tests {
             [is_jpeg, has_alpha, is_turned]
         };
         assert_eq!(told(&encoded(&plain, ImageFormat::Png)), [false; 3]);
-        assert_eq!(told(&encoded(&clear, ImageFormat::Png)), [false, true, false]);
-        assert_eq!(told(&encoded(&clear, ImageFormat::WebP)), [false, true, false]);
-        assert_eq!(told(&encoded(&plain, ImageFormat::Jpeg)), [true, false, false]);
+        assert_eq!(
+            told(&encoded(&clear, ImageFormat::Png)),
+            [false, true, false]
+        );
+        assert_eq!(
+            told(&encoded(&clear, ImageFormat::WebP)),
+            [false, true, false]
+        );
+        assert_eq!(
+            told(&encoded(&plain, ImageFormat::Jpeg)),
+            [true, false, false]
+        );
         assert_eq!(told(b"no image"), [false; 3]);
         assert_eq!(told(b"\x89PNG\r\n\x1a\nbroken"), [false; 3]);
     }

@@ -1,6 +1,6 @@
 //! What `laioncele evaluate` prints.
 
-use laioncele_evaluate::{Format, Report, Score, Table, tables};
+use laioncele_evaluate::{Choice, Format, Report, Score, Table, tables};
 
 use super::Formats;
 use crate::failure::Failure;
@@ -38,7 +38,11 @@ pub(super) fn render(report: &Report) -> String {
 
 /// Figures as they are: metric, group, value, interval, sample size.
 pub(super) fn scores(scores: &[Score]) -> String {
-    let mut lines = vec![["metric", "group", "value", "95 %", "sample size"].map(str::to_owned).to_vec()];
+    let mut lines = vec![
+        ["metric", "group", "value", "95 %", "sample size"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     lines.extend(scores.iter().map(|score| {
         let interval = match (score.low, score.high) {
             (Some(low), Some(high)) => format!("{low:.6} … {high:.6}"),
@@ -53,6 +57,22 @@ pub(super) fn scores(scores: &[Score]) -> String {
         ]
     }));
     table(&lines, &[2, 3, 4])
+}
+
+/// Who may be a reference, as CSV.
+pub(super) fn choices(choices: &[Choice]) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let mut text = "person,verdict,similarity,threshold,images,faces\n".to_owned();
+    for choice in choices {
+        let similarity = choice
+            .similarity
+            .map_or(String::new(), |s| format!("{s:.6}"));
+        let person = quoted(&choice.person);
+        let (verdict, threshold) = (choice.verdict.word(), choice.threshold);
+        let (images, faces) = (choice.images, choice.faces);
+        text += &format!("{person},{verdict},{similarity},{threshold},{images},{faces}\n");
+    }
+    text
 }
 
 fn columns(lines: &[Vec<String>]) -> String {

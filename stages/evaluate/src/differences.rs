@@ -28,7 +28,9 @@ impl<'a> PairedValues<'a> {
                 (person, prompt, *place)
             }));
         }
-        let keyed = values.iter().filter_map(|(at, value)| Some((keys[*at]?, *value)));
+        let keyed = values
+            .iter()
+            .filter_map(|(at, value)| Some((keys[*at]?, *value)));
         Self {
             values: keyed.collect(),
         }

@@ -27,10 +27,7 @@ impl Entry {
         self.prompted.as_ref().map(|p| p.prompt.as_str())
     }
 
-    pub(crate) fn image<'a>(
-        &'a self,
-        file: Result<Cow<'a, [u8]>, String>,
-    ) -> ImageInput<'a> {
+    pub(crate) fn image<'a>(&'a self, file: Result<Cow<'a, [u8]>, String>) -> ImageInput<'a> {
         ImageInput {
             system: &self.system,
             person: &self.person,

@@ -47,7 +47,9 @@ pub enum EvaluateError {
         known: String,
     },
     /// A way to resize pictures for a network that is not there.
-    #[error("a resizing is given, but the manifest names no Inception network ([evaluate] inception)")]
+    #[error(
+        "a resizing is given, but the manifest names no Inception network ([evaluate] inception)"
+    )]
     NoInception,
     /// A list of systems whose rows do not make one table.
     #[error("{path}: {}", problems.join("\n  "))]

@@ -85,7 +85,12 @@ fn numbers(path: &Path, tensors: &SafeTensors<'_>, name: &str) -> Result<Option<
         Dtype::I32 => words(data, |b| f64::from(i32::from_le_bytes(b))),
         Dtype::I16 => words(data, |b| f64::from(i16::from_le_bytes(b))),
         Dtype::U8 | Dtype::BOOL => words(data, |[b]| f64::from(b)),
-        other => return Err(fail(path, format!("`{name}` is of {other:?}: f32, f64 or whole numbers"))),
+        other => {
+            return Err(fail(
+                path,
+                format!("`{name}` is of {other:?}: f32, f64 or whole numbers"),
+            ));
+        }
     };
     if let Some(value) = values.iter().find(|v| !v.is_finite()) {
         return Err(fail(path, format!("`{name}` has the number {value}")));
@@ -105,7 +110,10 @@ impl Numbers {
             [_, width] if width > 0 => Ok((self.values.chunks_exact(width))
                 .map(|row| row.iter().map(|v| *v as f32).collect())
                 .collect()),
-            _ => Err(fail(path, format!("`{name}` is {:?}, not [rows, width]", self.shape))),
+            _ => Err(fail(
+                path,
+                format!("`{name}` is {:?}, not [rows, width]", self.shape),
+            )),
         }
     }
 
@@ -113,7 +121,10 @@ impl Numbers {
     fn list(&self, path: &Path, name: &str, count: usize) -> Result<Vec<f64>> {
         if self.shape != [count] {
             let shape = &self.shape;
-            return Err(fail(path, format!("`{name}` is {shape:?}, but there are {count} pictures")));
+            return Err(fail(
+                path,
+                format!("`{name}` is {shape:?}, but there are {count} pictures"),
+            ));
         }
         Ok(self.values.clone())
     }
@@ -124,16 +135,26 @@ impl Numbers {
 ///
 /// # Errors
 /// A file that cannot be read or has no such tensor; widths that differ; fewer than two rows.
-pub fn distances_of_files(first: &Path, second: &Path, tensor: Option<&str>) -> Result<FeaturesReport> {
+pub fn distances_of_files(
+    first: &Path,
+    second: &Path,
+    tensor: Option<&str>,
+) -> Result<FeaturesReport> {
     let (a, b) = (matrix(first, tensor)?, matrix(second, tensor)?);
     let width = |rows: &[Vec<f32>]| rows.first().map_or(0, Vec::len);
     if width(&a) != width(&b) {
         let (a, b) = (width(&a), width(&b));
-        return Err(fail(second, format!("features are {b} wide, those of {} {a}", first.display())));
+        return Err(fail(
+            second,
+            format!("features are {b} wide, those of {} {a}", first.display()),
+        ));
     }
     let a: Vec<&[f32]> = a.iter().map(Vec::as_slice).collect();
     let b: Vec<&[f32]> = b.iter().map(Vec::as_slice).collect();
-    let found = [("frechet", frechet_distance(&a, &b)), ("kernel", kernel_distance(&a, &b))];
+    let found = [
+        ("frechet", frechet_distance(&a, &b)),
+        ("kernel", kernel_distance(&a, &b)),
+    ];
     let score = |(metric, value): (&str, Option<f64>)| {
         Some(Score {
             metric: metric.to_owned(),
@@ -146,7 +167,10 @@ pub fn distances_of_files(first: &Path, second: &Path, tensor: Option<&str>) -> 
     };
     let scores: Vec<Score> = found.into_iter().filter_map(score).collect();
     if scores.is_empty() {
-        return Err(fail(first, "a distance needs two rows of features on each side".to_owned()));
+        return Err(fail(
+            first,
+            "a distance needs two rows of features on each side".to_owned(),
+        ));
     }
     Ok(FeaturesReport {
         scores,
@@ -159,7 +183,11 @@ fn matrix(path: &Path, tensor: Option<&str>) -> Result<Vec<Vec<f32>>> {
     let tensors = file.tensors(path)?;
     let names = tensors.names();
     let matrices: Vec<&&str> = (names.iter())
-        .filter(|name| tensors.tensor(name).is_ok_and(|view| view.shape().len() == 2))
+        .filter(|name| {
+            tensors
+                .tensor(name)
+                .is_ok_and(|view| view.shape().len() == 2)
+        })
         .collect();
     let name = match (tensor, matrices.as_slice()) {
         (Some(name), _) => name,
@@ -168,7 +196,10 @@ fn matrix(path: &Path, tensor: Option<&str>) -> Result<Vec<Vec<f32>>> {
     };
     match numbers(path, &tensors, name)? {
         Some(found) => found.rows(path, name),
-        None => Err(fail(path, format!("no tensor `{name}`; it has {}", names.join(", ")))),
+        None => Err(fail(
+            path,
+            format!("no tensor `{name}`; it has {}", names.join(", ")),
+        )),
     }
 }
 
@@ -213,7 +244,12 @@ struct Pictures {
 impl Pictures {
     fn read(path: &Path, tensors: &SafeTensors<'_>) -> Result<Self> {
         let needed = |name: &str| {
-            let missing = || fail(path, format!("no tensor `{name}`; it has {}", tensors.names().join(", ")));
+            let missing = || {
+                fail(
+                    path,
+                    format!("no tensor `{name}`; it has {}", tensors.names().join(", ")),
+                )
+            };
             numbers(path, tensors, name)?.ok_or_else(missing)
         };
         let vectors = needed("vectors")?.rows(path, "vectors")?;
@@ -225,7 +261,10 @@ impl Pictures {
         let whole = |name: &str, values: Vec<f64>| -> Result<Vec<usize>> {
             let number = |v: f64| match v {
                 v if v >= 0.0 && v.fract() == 0.0 && v < 1e9 => Ok(v as usize),
-                v => Err(fail(path, format!("`{name}` has {v}: whole numbers from 0 on"))),
+                v => Err(fail(
+                    path,
+                    format!("`{name}` has {v}: whole numbers from 0 on"),
+                )),
             };
             values.into_iter().map(number).collect()
         };
@@ -237,7 +276,10 @@ impl Pictures {
         };
         let width = vectors.first().map_or(0, Vec::len);
         if references.first().is_some_and(|r| r.len() != width) {
-            return Err(fail(path, "`references` are not as wide as `vectors`".to_owned()));
+            return Err(fail(
+                path,
+                "`references` are not as wide as `vectors`".to_owned(),
+            ));
         }
         Ok(Self {
             person,
@@ -270,22 +312,41 @@ impl Figures<'_> {
             let share = found as f64 / within.len() as f64;
             self.put("faces_found", share, within.len());
         }
-        let places: Vec<usize> = within.iter().copied().filter(|k| pictures.found[*k]).collect();
+        let places: Vec<usize> = within
+            .iter()
+            .copied()
+            .filter(|k| pictures.found[*k])
+            .collect();
         let face = |k: &usize| Face::new(pictures.person[*k], &pictures.vectors[*k]);
         let faces: Vec<Face> = places.iter().map(face).collect();
         for (metric, name, reading) in [
             ("id_consistency", "same_person", Reading::SamePerson),
-            ("id_consistency_of_all", "all_pictures", Reading::AllPictures),
+            (
+                "id_consistency_of_all",
+                "all_pictures",
+                Reading::AllPictures,
+            ),
         ] {
             let values = consistency(&faces, reading).into_iter();
-            self.mean(metric, &values.map(|(at, v)| (faces[at].person, v)).collect::<Vec<_>>());
+            self.mean(
+                metric,
+                &values
+                    .map(|(at, v)| (faces[at].person, v))
+                    .collect::<Vec<_>>(),
+            );
             let drawn = partners(&faces, reading, self.seeds.partners);
-            let cosines = drawn.iter().map(|(a, b)| dot(&faces[*a].vector, &faces[*b].vector));
+            let cosines = drawn
+                .iter()
+                .map(|(a, b)| dot(&faces[*a].vector, &faces[*b].vector));
             let (sum, count) = (cosines.sum::<f64>(), drawn.len());
             if count > 0 {
                 self.put(&format!("{metric}_one_partner"), sum / count as f64, count);
             }
-            let of_group = self.report.partners.entry(self.group.to_owned()).or_default();
+            let of_group = self
+                .report
+                .partners
+                .entry(self.group.to_owned())
+                .or_default();
             let pictures = drawn.into_iter().map(|(a, b)| (places[a], places[b]));
             of_group.insert(name, pictures.collect());
         }
@@ -338,7 +399,10 @@ impl Figures<'_> {
 
     fn pairs(&mut self, faces: &[Face]) {
         let Pairs { same, different } = Pairs::of(faces, MOST_PAIRS, self.seeds.partners);
-        for (metric, values) in [("same_person_mean", &same), ("random_pair_mean", &different)] {
+        for (metric, values) in [
+            ("same_person_mean", &same),
+            ("random_pair_mean", &different),
+        ] {
             if !values.is_empty() {
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
                 self.put(metric, mean, values.len());
@@ -355,11 +419,17 @@ impl Figures<'_> {
             return;
         };
         let values = |of: &dyn Fn(usize) -> f64| -> Vec<(usize, f64)> {
-            within.iter().map(|k| (pictures.person[*k], of(*k))).collect()
+            within
+                .iter()
+                .map(|k| (pictures.person[*k], of(*k)))
+                .collect()
         };
         self.mean("clip_ti", &values(&|k| 100.0 * own[k]));
         if let Some(others) = &pictures.other_cosines {
-            self.mean("clip_ti_difference", &values(&|k| 100.0 * own[k] - 100.0 * others[k]));
+            self.mean(
+                "clip_ti_difference",
+                &values(&|k| 100.0 * own[k] - 100.0 * others[k]),
+            );
         }
     }
 }

@@ -125,7 +125,13 @@ pub fn score_systems(
     chosen: &Chosen,
     progress: impl FnMut(usize, usize),
 ) -> Result<FolderReport> {
-    score_entries(manifest, &systems.entries, &systems.photos, chosen, progress)
+    score_entries(
+        manifest,
+        &systems.entries,
+        &systems.photos,
+        chosen,
+        progress,
+    )
 }
 
 /// Scores images with the networks that `manifest` names. `progress` hears how many of how many images are done.
@@ -143,10 +149,11 @@ pub fn score_folders(
         && names_people(list)?
     {
         let checks = Checks { unequal: true };
-        let mut systems =
-            Systems::read(list, &folders.images, Some(&folders.references), checks)?;
+        let mut systems = Systems::read(list, &folders.images, Some(&folders.references), checks)?;
         if let Some(base) = &folders.base {
-            systems.entries.extend(base_files(base)?.into_iter().map(unprompted));
+            systems
+                .entries
+                .extend(base_files(base)?.into_iter().map(unprompted));
         }
         return score_systems(manifest, &systems, chosen, progress);
     }
@@ -197,7 +204,9 @@ fn score_entries(
     let mut images: Vec<_> = order.iter().copied().zip(viewed.images).collect();
     // Random partners are drawn in the order in which images are listed.
     images.sort_by_key(|(at, _)| *at);
-    let files = images.iter().map(|(at, _)| entries[*at].path.display().to_string());
+    let files = images
+        .iter()
+        .map(|(at, _)| entries[*at].path.display().to_string());
     let files: Vec<String> = files.collect();
     viewed.images = images.into_iter().map(|(_, image)| image).collect();
     if let Some(path) = &chosen.record {
@@ -278,7 +287,9 @@ impl Listing {
             });
         };
         let mut prompts = read_prompts(path)?;
-        let example = entries.first().map_or(String::new(), |(_, key)| key.clone());
+        let example = entries
+            .first()
+            .map_or(String::new(), |(_, key)| key.clone());
         let prompted = |(entry, key): (Entry, String)| Entry {
             prompted: prompts.remove(&key),
             ..entry
@@ -337,7 +348,7 @@ fn people_files(folder: &Path) -> Result<Vec<File>> {
         .filter(|path| path.is_dir())
     {
         let name = name_of(&person);
-        for path in images(&person)? {
+        for path in image_files(&person)? {
             let key = format!("{name}/{}", name_of(&path));
             files.push((name.clone(), path, key));
         }
@@ -347,7 +358,7 @@ fn people_files(folder: &Path) -> Result<Vec<File>> {
 
 fn base_files(folder: &Path) -> Result<Vec<File>> {
     let file = |path: PathBuf| (BASE_MODEL.to_owned(), path.clone(), name_of(&path));
-    let files = images(folder)?.into_iter().map(file).collect();
+    let files = image_files(folder)?.into_iter().map(file).collect();
     found(folder, files, BASE_EXPECTED)
 }
 
@@ -362,7 +373,7 @@ fn found(folder: &Path, files: Vec<File>, expected: &'static str) -> Result<Vec<
 }
 
 /// The files of a folder that are called like images; what they hold shows later.
-fn images(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = visible_entries(folder)?;
     files.retain(|path| {
         let extension = path

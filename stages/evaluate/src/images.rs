@@ -88,8 +88,8 @@ pub struct ViewedImages {
     pub seed_differences: Vec<SeedDifference>,
     /// The texts' embeddings, not of unit length.
     pub prompts: BTreeMap<String, Vec<f32>>,
-    /// What was measured in files that were met before, by their bytes.
-    known: BTreeMap<Digest, Measured>,
+    /// The places of images whose files were met first, by their bytes.
+    known: BTreeMap<Digest, usize>,
 }
 
 /// How much two images of one person and prompt differ.
@@ -109,6 +109,16 @@ struct Measured {
     embedding: Vec<f32>,
     inception: Option<InceptionView>,
     face: Option<Vec<f32>>,
+}
+
+impl Measured {
+    fn of(image: &ViewedImage) -> Self {
+        Self {
+            embedding: image.embedding.clone(),
+            inception: image.inception.clone(),
+            face: image.face.clone(),
+        }
+    }
 }
 
 /// A decoded image.
@@ -140,9 +150,14 @@ impl ViewedImages {
         }
         self.seed_differences.extend(seed_differences(&images));
         self.encode_prompts(networks, block)?;
-        self.measure(networks, &images)?;
+        let new = self.measure(networks, &images)?;
         for (image, decoded) in images {
-            let measured = self.known[&decoded.digest].clone();
+            let place = self.images.len();
+            let first = *self.known.entry(decoded.digest).or_insert(place);
+            let measured = match self.images.get(first) {
+                Some(first) => Measured::of(first),
+                None => new[&decoded.digest].clone(),
+            };
             let prompt = image.prompt.and_then(|prompt| self.prompts.get(prompt));
             self.images.push(ViewedImage {
                 system: image.system.to_owned(),
@@ -162,10 +177,10 @@ impl ViewedImages {
 
     /// Runs the networks on what is not known yet: equal files are looked at once.
     fn measure(
-        &mut self,
+        &self,
         networks: &Networks,
         images: &[(&ImageInput<'_>, Decoded)],
-    ) -> Result<()> {
+    ) -> Result<BTreeMap<Digest, Measured>> {
         let mut new: BTreeMap<Digest, &RgbImage> = BTreeMap::new();
         for (_, decoded) in images {
             if !self.known.contains_key(&decoded.digest) {
@@ -176,15 +191,17 @@ impl ViewedImages {
         let embeddings = networks.image_embeddings(&pixels)?;
         let look = |image: &&RgbImage| Ok((networks.face(image)?, networks.inception_view(image)?));
         let looked: Result<Vec<_>> = pixels.par_iter().map(look).collect();
-        for ((digest, embedding), (face, inception)) in new.into_keys().zip(embeddings).zip(looked?) {
-            let measured = Measured {
-                embedding,
-                inception,
-                face,
-            };
-            self.known.insert(digest, measured);
-        }
-        Ok(())
+        let measured = (new.into_keys().zip(embeddings).zip(looked?)).map(
+            |((digest, embedding), (face, inception))| {
+                let measured = Measured {
+                    embedding,
+                    inception,
+                    face,
+                };
+                (digest, measured)
+            },
+        );
+        Ok(measured.collect())
     }
 
     fn encode_prompts(&mut self, networks: &Networks, block: &[ImageInput<'_>]) -> Result<()> {

@@ -42,11 +42,7 @@ impl Bootstrap {
 
     /// The interval of any figure of `people` people; `figure` is given those of a round, by number, some of them
     /// several times, and may say that there is none. `None` for fewer than two people, or where a round has none.
-    pub fn of(
-        &self,
-        people: usize,
-        figure: impl Fn(&[usize]) -> Option<f64>,
-    ) -> Option<Interval> {
+    pub fn of(&self, people: usize, figure: impl Fn(&[usize]) -> Option<f64>) -> Option<Interval> {
         if people < 2 || self.resamples == 0 {
             return None;
         }

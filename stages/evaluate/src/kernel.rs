@@ -39,7 +39,10 @@ fn product(x: &[f32], y: &[f32]) -> f64 {
         }
     }
     let rest = rest_x.iter().zip(rest_y);
-    sums.iter().sum::<f64>() + rest.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
+    sums.iter().sum::<f64>()
+        + rest
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum::<f64>()
 }
 
 /// Features of one side with the number of each row's person; `None` where nobody is shown.
@@ -109,7 +112,12 @@ impl Blocks {
         let person = |side: &Side<'_>, k: usize| side.people.as_ref().map_or(0, |p| p[k]);
         let of_row = |(k, x): (usize, &&[f32])| {
             let mut sums = vec![(0.0, 0.0); width];
-            for (j, y) in second.rows.iter().enumerate().filter(|(j, _)| !same || *j != k) {
+            for (j, y) in second
+                .rows
+                .iter()
+                .enumerate()
+                .filter(|(j, _)| !same || *j != k)
+            {
                 let (sum, count) = &mut sums[person(second, j)];
                 *sum += kernel(x, y);
                 *count += 1.0;
@@ -160,10 +168,13 @@ mod tests {
 
     #[test]
     fn distance_is_the_unbiased_sum_over_pairs() {
-        let k = |x: [f32; 2], y: [f32; 2]| f64::from((x[0] * y[0] + x[1] * y[1]) / 2.0 + 1.0).powi(3);
+        let k =
+            |x: [f32; 2], y: [f32; 2]| f64::from((x[0] * y[0] + x[1] * y[1]) / 2.0 + 1.0).powi(3);
         let off = |set: &[[f32; 2]]| {
             let n = set.len();
-            let pairs = (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).filter(|(i, j)| i != j);
+            let pairs = (0..n)
+                .flat_map(|i| (0..n).map(move |j| (i, j)))
+                .filter(|(i, j)| i != j);
             pairs.map(|(i, j)| k(set[i], set[j])).sum::<f64>() / (n * (n - 1)) as f64
         };
         let across: f64 = A.iter().flat_map(|a| B.iter().map(|b| k(*a, *b))).sum();

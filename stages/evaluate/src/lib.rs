@@ -3,6 +3,7 @@
 //! and [`score_systems`] score images of any other system with the same functions, [`figures_of_file`]
 //! recorded embeddings. [`fn@scores`] defines each metric, [`fn@tables`] the paper's layouts.
 
+mod choose;
 mod differences;
 mod distances;
 mod entries;
@@ -47,6 +48,7 @@ use laioncele_core::{
 };
 use laioncele_inference::thread_pool;
 
+pub use choose::{Choice, Verdict, choose_people, verdicts};
 pub use error::EvaluateError;
 pub use features_file::{FeaturesReport, FigureSeeds, distances_of_files, figures_of_file};
 pub use folders::{Chosen, FolderReport, Folders, Undecodable, score_folders, score_systems};

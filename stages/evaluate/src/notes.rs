@@ -67,8 +67,12 @@ impl Networks {
             "clip_ti" | "clip_i" | "frechet_clip" | "kernel_clip" | "clip_ti_difference" => {
                 &self.clip
             }
-            "people" | "seed_pixel_difference" | SAME_RECOGNIZER | "base_images"
-            | "prompts_with_exclamation" | "image_sizes" => &None,
+            "people"
+            | "seed_pixel_difference"
+            | SAME_RECOGNIZER
+            | "base_images"
+            | "prompts_with_exclamation"
+            | "image_sizes" => &None,
             metric if metric.starts_with("image") || metric == inception::WIDTH => &None,
             _ => &self.judge,
         };
@@ -94,7 +98,9 @@ fn notes(report: &Report, config: &StageConfig) -> Vec<String> {
 
 fn tower(report: &Report, config: &StageConfig) -> String {
     let clip_ti = |tower: &str| {
-        format!("CLIP-TI is 100 × the mean cosine of image and prompt, read by {tower}, never clamped.")
+        format!(
+            "CLIP-TI is 100 × the mean cosine of image and prompt, read by {tower}, never clamped."
+        )
     };
     let marked = report.find("", "prompts_with_exclamation", ALL).is_some();
     match (&config.text, report.main("clip_ti", ALL)) {
@@ -122,7 +128,9 @@ fn negative(report: &Report) -> Option<String> {
 fn distances(report: &Report, config: &StageConfig) -> String {
     let of = |metric: &str| report.main(metric, ALL);
     let to = |system: Option<&str>| match system {
-        Some(system) if Some(system) == report.base() => format!("the base model's images ({system})"),
+        Some(system) if Some(system) == report.base() => {
+            format!("the base model's images ({system})")
+        }
         Some(system) => format!("those of {system}"),
         None => "those of the base model".to_owned(),
     };
@@ -136,12 +144,16 @@ fn distances(report: &Report, config: &StageConfig) -> String {
             .to_owned(),
     };
     let Some(settings) = &config.settings.inception else {
-        return format!("{clip} FID and KID are left out: there is no Inception network ([evaluate] inception).");
+        return format!(
+            "{clip} FID and KID are left out: there is no Inception network ([evaluate] inception)."
+        );
     };
     let Some(fid) = of("fid") else {
         return clip;
     };
-    let width = report.find("", inception::WIDTH, ALL).map_or(0.0, |s| s.value);
+    let width = report
+        .find("", inception::WIDTH, ALL)
+        .map_or(0.0, |s| s.value);
     let singular = match (fid.count as f64) <= width {
         true => format!(
             " Covariances of {} images in {width} dimensions are singular; the distance is exact all the same, and its bias large.",
@@ -187,9 +199,15 @@ fn judge(report: &Report) -> &'static str {
 /// Files of which other programs see other pixels.
 fn files(report: &Report) -> Option<String> {
     let told = [
-        ("images_turned", "with an EXIF orientation, which is ignored, as the reference libraries do"),
+        (
+            "images_turned",
+            "with an EXIF orientation, which is ignored, as the reference libraries do",
+        ),
         ("images_with_alpha", "with transparency, which is left out"),
-        ("images_jpeg", "JPEGs, whose bytes differ a little between decoders"),
+        (
+            "images_jpeg",
+            "JPEGs, whose bytes differ a little between decoders",
+        ),
     ];
     let of = |(metric, what): (&str, &str)| {
         let count = report.find("", metric, ALL)?.value;

@@ -10,7 +10,12 @@ const fn some(values: [f64; 5]) -> [Option<f64>; 5] {
 
 /// Table 1.
 pub(crate) const TABLE_1: [Row; 4] = [
-    ("SDXL", some([40.28, 40.48, 27.40, 37.01, 36.29]), [None; 5], 0.3365),
+    (
+        "SDXL",
+        some([40.28, 40.48, 27.40, 37.01, 36.29]),
+        [None; 5],
+        0.3365,
+    ),
     (
         "IP-Adapter",
         some([29.73, 33.91, 24.86, 32.93, 30.36]),

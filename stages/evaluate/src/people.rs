@@ -115,6 +115,12 @@ fn usable<'a>((name, path): &(&'a str, &PathBuf)) -> Option<(&'a str, RgbImage)>
     }
 }
 
+/// The pixels of a generated image, as stored; `None` where there are none.
+pub(crate) fn decoded(path: &Path) -> Option<RgbImage> {
+    let bytes = read_image(path).ok()?;
+    decode(&bytes, &Limits::default(), Orientation::AsStored).ok()
+}
+
 /// A reference photo's pixels, upright: it is a photo, and detectors look for upright faces.
 fn photo(path: &Path) -> std::result::Result<RgbImage, String> {
     let bytes = read_image(path)?;

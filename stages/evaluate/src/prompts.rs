@@ -71,7 +71,10 @@ fn read_text(path: &Path) -> Result<String> {
     }
     let bytes = std::fs::read(path).map_err(io)?;
     let text = String::from_utf8(bytes).map_err(|e| fail(format!("not UTF-8: {e}")))?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+    Ok(text
+        .strip_prefix('\u{feff}')
+        .map(str::to_owned)
+        .unwrap_or(text))
 }
 
 /// A row of any columns.
@@ -147,7 +150,9 @@ fn named_values(text: &str) -> std::result::Result<Vec<Record>, String> {
 /// As [`read_records`].
 pub(crate) fn names_people(path: &Path) -> Result<bool> {
     let records = read_records(path)?;
-    Ok(records.iter().any(|record| record.fields.contains_key("person")))
+    Ok(records
+        .iter()
+        .any(|record| record.fields.contains_key("person")))
 }
 
 /// A path as the folder's files are called: `/` between its parts, nothing before the first.

@@ -43,7 +43,10 @@ mod tests {
     fn the_first_numbers_are_the_recorded_ones() {
         let mut random = SplitMix64::new(20_251_107);
         let first = [0; 2].map(|_| random.number());
-        assert_eq!(first, [15_350_055_652_643_109_348, 17_867_957_976_594_200_451]);
+        assert_eq!(
+            first,
+            [15_350_055_652_643_109_348, 17_867_957_976_594_200_451]
+        );
         let mut again = SplitMix64::new(404);
         assert!((0..100).all(|_| (0.0..1.0).contains(&again.unit())));
         assert!((0..100).all(|_| again.below(7) < 7));

@@ -67,7 +67,11 @@ pub(crate) fn write(path: &Path, viewed: &ViewedImages, files: &[String]) -> Res
     let images = &viewed.images;
     let texts: Vec<&String> = viewed.prompts.keys().collect();
     let distinct = |of: fn(&ViewedImage) -> &str| {
-        let mut all: Vec<&str> = images.iter().map(of).filter(|name| !name.is_empty()).collect();
+        let mut all: Vec<&str> = images
+            .iter()
+            .map(of)
+            .filter(|name| !name.is_empty())
+            .collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -77,7 +81,10 @@ pub(crate) fn write(path: &Path, viewed: &ViewedImages, files: &[String]) -> Res
     let systems = distinct(|image| &image.system);
     let place = |all: &[&str], name: &str| all.binary_search(&name).map_or(-1, |at| at as i32);
     let text = |image: &ViewedImage| {
-        let at = image.prompt.as_ref().and_then(|p| texts.binary_search(&p).ok());
+        let at = image
+            .prompt
+            .as_ref()
+            .and_then(|p| texts.binary_search(&p).ok());
         at.map_or(-1, |at| at as i32)
     };
     let mut tensors = numbers(viewed);
@@ -90,8 +97,14 @@ pub(crate) fn write(path: &Path, viewed: &ViewedImages, files: &[String]) -> Res
     ]);
     let list = |names: Vec<&str>| serde_json::json!(names).to_string();
     let metadata = HashMap::from([
-        ("images".to_owned(), list(files.iter().map(String::as_str).collect())),
-        ("texts".to_owned(), list(texts.iter().map(|t| t.as_str()).collect())),
+        (
+            "images".to_owned(),
+            list(files.iter().map(String::as_str).collect()),
+        ),
+        (
+            "texts".to_owned(),
+            list(texts.iter().map(|t| t.as_str()).collect()),
+        ),
         ("people".to_owned(), list(people)),
         ("groups".to_owned(), list(groups)),
         ("systems".to_owned(), list(systems)),
@@ -103,7 +116,8 @@ pub(crate) fn write(path: &Path, viewed: &ViewedImages, files: &[String]) -> Res
 fn numbers(viewed: &ViewedImages) -> Vec<Tensor> {
     let images = &viewed.images;
     let count = images.len();
-    let width = |of: &dyn Fn(&ViewedImage) -> Option<usize>| images.iter().find_map(of).unwrap_or(0);
+    let width =
+        |of: &dyn Fn(&ViewedImage) -> Option<usize>| images.iter().find_map(of).unwrap_or(0);
     let embedded = width(&|i| Some(i.embedding.len()));
     let rows = images.iter().flat_map(|i| i.embedding.iter().copied());
     let cosines = images.iter().map(|i| i.prompt_cosine.unwrap_or(f64::NAN));
@@ -125,7 +139,9 @@ fn numbers(viewed: &ViewedImages) -> Vec<Tensor> {
         tensors.push(Tensor::doubles("resized_sums", &[count, 2], sums));
     }
     let face = width(&|i| i.face.as_ref().map(Vec::len));
-    let rows = images.iter().flat_map(|i| i.face.clone().unwrap_or_else(|| vec![0.0; face]));
+    let rows = images
+        .iter()
+        .flat_map(|i| i.face.clone().unwrap_or_else(|| vec![0.0; face]));
     tensors.push(Tensor::floats("vectors", &[count, face], rows));
     tensors
 }
@@ -139,7 +155,6 @@ fn save(path: &Path, tensors: &[Tensor], metadata: HashMap<String, String>) -> R
         .map(|t| Ok((t.name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes)?)))
         .collect();
     let views = views.map_err(|e: safetensors::SafeTensorError| failed(e.to_string()))?;
-    let bytes =
-        safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
     std::fs::write(path, bytes).map_err(|e| CoreError::from_io(path, e).into())
 }

@@ -25,26 +25,121 @@ const LINES: [(&str, Whose, &str, NumberFormat); 25] = [
     ("CLIP-I ↑", Whose::Main, "clip_i", CLIP_COSINE),
     ("FID ↓", Whose::Main, "fid", NumberFormat::Distance),
     ("KID × 1000 ↓", Whose::Main, "kid", NumberFormat::Kernel),
-    ("Fréchet distance over CLIP ↓", Whose::Main, "frechet_clip", NumberFormat::Distance),
-    ("Kernel distance over CLIP × 1000 ↓", Whose::Main, "kernel_clip", NumberFormat::Kernel),
-    ("ID consistency ↑, base model", Whose::Base, "id_consistency_of_all", FACE_COSINE),
-    ("ID consistency ↑, of the same person", Whose::Main, "id_consistency", FACE_COSINE),
-    ("… of one partner", Whose::Main, "id_consistency_one_partner", FACE_COSINE),
-    ("ID consistency ↑, of all images", Whose::Main, "id_consistency_of_all", FACE_COSINE),
-    ("… of one partner of all", Whose::Main, "id_consistency_of_all_one_partner", FACE_COSINE),
-    ("Reference similarity ↑", Whose::Main, "reference_similarity", FACE_COSINE),
-    ("same person, AUC ↑", Whose::Main, "same_person_auc", NumberFormat::Area),
-    ("same person, mean", Whose::Main, "same_person_mean", FACE_COSINE),
-    ("two people, mean", Whose::Main, "random_pair_mean", FACE_COSINE),
-    ("own reference, AUC ↑", Whose::Main, "reference_auc", NumberFormat::Area),
-    ("own reference, mean", Whose::Main, "reference_mean", FACE_COSINE),
-    ("another's reference, mean", Whose::Main, "random_reference_mean", FACE_COSINE),
-    ("pixels between seeds", Whose::Main, "seed_pixel_difference", PIXEL_DIFFERENCE),
-    ("faces found, base model", Whose::Base, "faces_found", NumberFormat::Share),
-    ("faces found", Whose::Main, "faces_found", NumberFormat::Share),
-    ("references with a face", Whose::Main, "references_found", NumberFormat::Share),
+    (
+        "Fréchet distance over CLIP ↓",
+        Whose::Main,
+        "frechet_clip",
+        NumberFormat::Distance,
+    ),
+    (
+        "Kernel distance over CLIP × 1000 ↓",
+        Whose::Main,
+        "kernel_clip",
+        NumberFormat::Kernel,
+    ),
+    (
+        "ID consistency ↑, base model",
+        Whose::Base,
+        "id_consistency_of_all",
+        FACE_COSINE,
+    ),
+    (
+        "ID consistency ↑, of the same person",
+        Whose::Main,
+        "id_consistency",
+        FACE_COSINE,
+    ),
+    (
+        "… of one partner",
+        Whose::Main,
+        "id_consistency_one_partner",
+        FACE_COSINE,
+    ),
+    (
+        "ID consistency ↑, of all images",
+        Whose::Main,
+        "id_consistency_of_all",
+        FACE_COSINE,
+    ),
+    (
+        "… of one partner of all",
+        Whose::Main,
+        "id_consistency_of_all_one_partner",
+        FACE_COSINE,
+    ),
+    (
+        "Reference similarity ↑",
+        Whose::Main,
+        "reference_similarity",
+        FACE_COSINE,
+    ),
+    (
+        "same person, AUC ↑",
+        Whose::Main,
+        "same_person_auc",
+        NumberFormat::Area,
+    ),
+    (
+        "same person, mean",
+        Whose::Main,
+        "same_person_mean",
+        FACE_COSINE,
+    ),
+    (
+        "two people, mean",
+        Whose::Main,
+        "random_pair_mean",
+        FACE_COSINE,
+    ),
+    (
+        "own reference, AUC ↑",
+        Whose::Main,
+        "reference_auc",
+        NumberFormat::Area,
+    ),
+    (
+        "own reference, mean",
+        Whose::Main,
+        "reference_mean",
+        FACE_COSINE,
+    ),
+    (
+        "another's reference, mean",
+        Whose::Main,
+        "random_reference_mean",
+        FACE_COSINE,
+    ),
+    (
+        "pixels between seeds",
+        Whose::Main,
+        "seed_pixel_difference",
+        PIXEL_DIFFERENCE,
+    ),
+    (
+        "faces found, base model",
+        Whose::Base,
+        "faces_found",
+        NumberFormat::Share,
+    ),
+    (
+        "faces found",
+        Whose::Main,
+        "faces_found",
+        NumberFormat::Share,
+    ),
+    (
+        "references with a face",
+        Whose::Main,
+        "references_found",
+        NumberFormat::Share,
+    ),
     ("people", Whose::Main, "people", NumberFormat::Whole),
-    ("judge chose the photos too", Whose::All, SAME_RECOGNIZER, NumberFormat::Whole),
+    (
+        "judge chose the photos too",
+        Whose::All,
+        SAME_RECOGNIZER,
+        NumberFormat::Whole,
+    ),
 ];
 
 /// The metric that is 1 where the recognizer that judges also verified portraits and photos, else
@@ -120,8 +215,13 @@ impl Report {
     pub(crate) fn main_system(&self) -> &str {
         let systems = self.systems();
         let ours = systems.iter().find(|s| **s == crate::OURS);
-        let counted = systems.iter().find(|s| self.find(s, "people", ALL).is_some());
-        ours.or(counted).or(systems.first()).copied().unwrap_or_default()
+        let counted = systems
+            .iter()
+            .find(|s| self.find(s, "people", ALL).is_some());
+        ours.or(counted)
+            .or(systems.first())
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The base model's name, where it has images.
@@ -182,7 +282,8 @@ impl Report {
             }
             let whole = self.find(system, metric, ALL);
             let mut line = vec![title.to_owned()];
-            let value = |s: Option<&Score>| s.map_or("–".into(), |s| format.write(s.value, s.count));
+            let value =
+                |s: Option<&Score>| s.map_or("–".into(), |s| format.write(s.value, s.count));
             line.extend(cells.into_iter().map(value));
             if has_intervals {
                 line.push(whole.map_or_else(String::new, |s| interval(s, format)));
@@ -261,7 +362,9 @@ pub(crate) fn fact_rows(viewed: &ViewedImages) -> Vec<EvaluationScore> {
         images.iter().filter(|image| of(image)).count()
     };
     let sizes: BTreeSet<[u32; 2]> = images.iter().map(|image| image.size).collect();
-    let widths = images.iter().filter_map(|i| Some(i.inception.as_ref()?.features.len()));
+    let widths = images
+        .iter()
+        .filter_map(|i| Some(i.inception.as_ref()?.features.len()));
     let base = images.iter().find(|i| i.person == BASE_MODEL);
     let base = base.map_or("", |image| image.system.as_str());
     let facts = [
@@ -269,8 +372,16 @@ pub(crate) fn fact_rows(viewed: &ViewedImages) -> Vec<EvaluationScore> {
         ("", "images_turned", count(&|i| i.facts.is_turned)),
         ("", "images_with_alpha", count(&|i| i.facts.has_alpha)),
         ("", "images_jpeg", count(&|i| i.facts.is_jpeg)),
-        ("", "image_sizes", if sizes.len() > 1 { sizes.len() } else { 0 }),
-        ("", "prompts_with_exclamation", viewed.prompts.keys().filter(|p| p.contains('!')).count()),
+        (
+            "",
+            "image_sizes",
+            if sizes.len() > 1 { sizes.len() } else { 0 },
+        ),
+        (
+            "",
+            "prompts_with_exclamation",
+            viewed.prompts.keys().filter(|p| p.contains('!')).count(),
+        ),
         ("", inception::WIDTH, widths.max().unwrap_or(0)),
     ];
     let some = facts.into_iter().filter(|(_, _, value)| *value > 0);

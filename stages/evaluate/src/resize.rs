@@ -179,7 +179,10 @@ mod tests {
         for resize in Resize::ALL {
             let pixels = resize.pixels(&image);
             let bytes = image.as_raw().iter().map(|v| f32::from(*v));
-            assert!(pixels.iter().zip(bytes).all(|(a, b)| (a - b).abs() < 1e-3), "{resize:?}");
+            assert!(
+                pixels.iter().zip(bytes).all(|(a, b)| (a - b).abs() < 1e-3),
+                "{resize:?}"
+            );
         }
     }
 

@@ -60,7 +60,11 @@ pub fn scores(
     rows.add_means(&world.groups);
     let mut shown = world.systems.iter().filter(|s| **s != world.base);
     let ours = shown.clone().find(|s| **s == crate::OURS);
-    count_people(&mut rows, ours.or(shown.next()).copied().unwrap_or_default(), references);
+    count_people(
+        &mut rows,
+        ours.or(shown.next()).copied().unwrap_or_default(),
+        references,
+    );
     world.add_mean_intervals(&mut rows);
     rows.into_table()
 }
@@ -150,7 +154,8 @@ impl<'a> World<'a> {
             let mut sums = vec![vec![(0.0, 0.0); named.len()]; self.people.len()];
             for (at, group) in named.iter().enumerate() {
                 for image in self.images(system, group) {
-                    if let (Some(person), Some(cosine)) = (self.person(image), image.prompt_cosine) {
+                    if let (Some(person), Some(cosine)) = (self.person(image), image.prompt_cosine)
+                    {
                         sums[person][at].0 += 100.0 * cosine;
                         sums[person][at].1 += 1.0;
                     }
@@ -194,24 +199,49 @@ impl<'a> Group<'a, '_> {
             .filter_map(|(at, image)| Some((at, 100.0 * image.prompt_cosine?)))
             .collect();
         self.mean(rows, "clip_ti", &clip);
-        let found = |(at, image): (usize, &&ViewedImage)| {
-            (at, f64::from(u8::from(image.face.is_some())))
-        };
-        self.mean(rows, "faces_found", &self.images.iter().enumerate().map(found).collect::<Vec<_>>());
+        let found =
+            |(at, image): (usize, &&ViewedImage)| (at, f64::from(u8::from(image.face.is_some())));
+        self.mean(
+            rows,
+            "faces_found",
+            &self
+                .images
+                .iter()
+                .enumerate()
+                .map(found)
+                .collect::<Vec<_>>(),
+        );
         self.add_distances(rows);
         let (places, faces) = self.faces();
         let back = |of_faces: Vec<(usize, f64)>| -> Vec<(usize, f64)> {
-            of_faces.into_iter().map(|(at, v)| (places[at], v)).collect()
+            of_faces
+                .into_iter()
+                .map(|(at, v)| (places[at], v))
+                .collect()
         };
         let of_all = back(consistency(&faces, Reading::AllPictures));
         self.mean(rows, "id_consistency_of_all", &of_all);
-        self.add_partners(rows, "id_consistency_of_all_one_partner", &faces, Reading::AllPictures);
+        self.add_partners(
+            rows,
+            "id_consistency_of_all_one_partner",
+            &faces,
+            Reading::AllPictures,
+        );
         if self.system == self.world.base {
-            return [self.paired(&clip), PairedValues::default(), PairedValues::default()];
+            return [
+                self.paired(&clip),
+                PairedValues::default(),
+                PairedValues::default(),
+            ];
         }
         let own = back(consistency(&faces, Reading::SamePerson));
         self.mean(rows, "id_consistency", &own);
-        self.add_partners(rows, "id_consistency_one_partner", &faces, Reading::SamePerson);
+        self.add_partners(
+            rows,
+            "id_consistency_one_partner",
+            &faces,
+            Reading::SamePerson,
+        );
         self.add_pairs(rows, &faces);
         let similar = self.add_references(rows, &places, &faces);
         let differences = viewed.seed_differences.iter();
@@ -321,7 +351,12 @@ impl<'a> Group<'a, '_> {
         self.plain_mean(rows, "reference_mean", &values);
         self.plain_mean(rows, "random_reference_mean", &others);
         let clip = |(at, image): (usize, &&ViewedImage)| {
-            let reference = self.world.references.get(&image.person)?.embedding.as_ref()?;
+            let reference = self
+                .world
+                .references
+                .get(&image.person)?
+                .embedding
+                .as_ref()?;
             Some((at, 100.0 * dot(&unit(&image.embedding), reference)))
         };
         let clip: Vec<(usize, f64)> = self.images.iter().enumerate().filter_map(clip).collect();
@@ -342,7 +377,12 @@ impl<'a> Group<'a, '_> {
             let second = kind.side(&others, people);
             let counts = (first.rows.len(), second.rows.len());
             let add = |rows: &mut Rows, metric: &str, value: Value| {
-                rows.add(self.system, self.group, metric, value.against(against, counts.1));
+                rows.add(
+                    self.system,
+                    self.group,
+                    metric,
+                    value.against(against, counts.1),
+                );
             };
             if let Some(value) = kind.frechet(&first, &second) {
                 add(rows, kind.frechet_name, Value::new(value, counts.0));

@@ -197,12 +197,19 @@ impl StageConfig {
             TextTower::Sdxl { .. } | TextTower::Missing(_) => files_read::image_encoder,
         };
         let image = self.image_folder().to_owned();
-        let mut files = vec![
-            ModelFiles::folder(label("image_encoders", role), image, files_read),
-        ];
+        let mut files = vec![ModelFiles::folder(
+            label("image_encoders", role),
+            image,
+            files_read,
+        )];
         files.extend(self.text.model_files());
         files.extend(face_model_files(&self.face));
-        files.extend(self.settings.inception.as_ref().map(InceptionSettings::model_files));
+        files.extend(
+            self.settings
+                .inception
+                .as_ref()
+                .map(InceptionSettings::model_files),
+        );
         if self.settings.judge.is_some() {
             files.push(ModelFiles::file(
                 label("face", "filter"),
@@ -265,7 +272,10 @@ fn judged_by(
     let own = |spec: &Option<PathBuf>| spec.as_deref().map(&resolve);
     let (detector, detector_spec) = match &judge.detector {
         Some(detector) => (resolve(detector), own(&judge.detector_spec)),
-        None => (face.detector, own(&judge.detector_spec).or(face.detector_spec)),
+        None => (
+            face.detector,
+            own(&judge.detector_spec).or(face.detector_spec),
+        ),
     };
     FaceFiles {
         recognizer: resolve(&judge.recognizer),

@@ -119,7 +119,9 @@ fn weighted_sum(rows: &[Vec<f64>], weights: &[f64], first: usize) -> Vec<f64> {
     let mut blocks = blocks.into_iter();
     let mut sums = blocks.next().unwrap_or_default();
     for block in blocks {
-        sums.iter_mut().zip(block).for_each(|(sum, value)| *sum += value);
+        sums.iter_mut()
+            .zip(block)
+            .for_each(|(sum, value)| *sum += value);
     }
     sums
 }
@@ -151,7 +153,10 @@ fn values_of_diagonals(beside: &[f64]) -> Vec<f64> {
         }
         0.5 * (low + high)
     };
-    (0..beside.len().div_ceil(2)).into_par_iter().map(value).collect()
+    (0..beside.len().div_ceil(2))
+        .into_par_iter()
+        .map(value)
+        .collect()
 }
 
 /// How many eigenvalues are above `at`, by the signs of the pivots of the matrix less `at` (Sturm's count).
@@ -208,24 +213,36 @@ mod tests {
             }
         };
         let diagonal = |values: &[f64]| -> Vec<Vec<f64>> {
-            let row = |k: usize| (0..values.len()).map(move |j| if j == k { values[k] } else { 0.0 });
+            let row =
+                |k: usize| (0..values.len()).map(move |j| if j == k { values[k] } else { 0.0 });
             (0..values.len()).map(|k| row(k).collect()).collect()
         };
-        near(singular_values(diagonal(&[3.0, -1.0, 2.0])), &[3.0, 2.0, 1.0]);
+        near(
+            singular_values(diagonal(&[3.0, -1.0, 2.0])),
+            &[3.0, 2.0, 1.0],
+        );
         near(singular_values(diagonal(&[0.0, 0.0])), &[0.0, 0.0]);
         near(singular_values(vec![vec![3.0, 4.0]]), &[5.0]);
-        near(singular_values(vec![vec![1.0, 1.0]; 3]), &[6f64.sqrt(), 0.0]);
+        near(
+            singular_values(vec![vec![1.0, 1.0]; 3]),
+            &[6f64.sqrt(), 0.0],
+        );
         assert!(singular_values(Vec::new()).is_empty());
     }
 
     #[test]
     fn one_thread_equals_many() {
         let matrix: Vec<Vec<f64>> = (0..90)
-            .map(|i| (0..70).map(|j| f64::from((i * 37 + j * 101) % 89) - 40.0).collect())
+            .map(|i| {
+                (0..70)
+                    .map(|j| f64::from((i * 37 + j * 101) % 89) - 40.0)
+                    .collect()
+            })
             .collect();
         let by = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            pool.expect("a pool").install(|| singular_values(matrix.clone()))
+            pool.expect("a pool")
+                .install(|| singular_values(matrix.clone()))
         };
         assert_eq!(by(1), by(3));
     }

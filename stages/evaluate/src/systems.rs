@@ -17,7 +17,15 @@ const UNNAMED: &str = "images";
 /// Problems that are named at most.
 const SHOWN: usize = 20;
 /// Columns that are read.
-const COLUMNS: [&str; 7] = ["system", "image", "person", "prompt", "group", "seed", "reference"];
+const COLUMNS: [&str; 7] = [
+    "system",
+    "image",
+    "person",
+    "prompt",
+    "group",
+    "seed",
+    "reference",
+];
 
 /// What is asked of a list.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,7 +97,10 @@ impl Systems {
 }
 
 fn check_columns(records: &[Record], problems: &mut Vec<String>) {
-    let names: BTreeSet<&str> = records.iter().flat_map(|r| r.fields.keys().map(String::as_str)).collect();
+    let names: BTreeSet<&str> = records
+        .iter()
+        .flat_map(|r| r.fields.keys().map(String::as_str))
+        .collect();
     if !records.is_empty() && !names.contains("image") {
         let found: Vec<&str> = names.iter().copied().collect();
         problems.push(format!(
@@ -213,7 +224,11 @@ fn photos(
         Some(folder) => photos_by_person(folder)?,
         None => BTreeMap::new(),
     };
-    all.extend(named.into_iter().map(|(name, photos)| (name, photos.into_iter().collect())));
+    all.extend(
+        named
+            .into_iter()
+            .map(|(name, photos)| (name, photos.into_iter().collect())),
+    );
     Ok(all)
 }
 
@@ -256,8 +271,14 @@ fn check_equal(lines: &[Line], problems: &mut Vec<String>) {
             first.entry(prompt).or_insert(*number);
         }
     }
-    let people: BTreeSet<&str> = systems.values().flat_map(|c| c.people.iter().copied()).collect();
-    let prompts: BTreeSet<&str> = systems.values().flat_map(|c| c.prompts.iter().copied()).collect();
+    let people: BTreeSet<&str> = systems
+        .values()
+        .flat_map(|c| c.people.iter().copied())
+        .collect();
+    let prompts: BTreeSet<&str> = systems
+        .values()
+        .flat_map(|c| c.prompts.iter().copied())
+        .collect();
     for ((is_base, system), covered) in &systems {
         let mut lacks = |what: &str, all: &BTreeSet<&str>, own: &BTreeSet<&str>| {
             for missing in all.difference(own) {
@@ -277,7 +298,9 @@ fn check_equal(lines: &[Line], problems: &mut Vec<String>) {
 /// Gives the base model's images a name of their own; all of them must be of one system.
 fn name_base(entries: &mut [Entry], problems: &mut Vec<String>) {
     let of = |is_base: bool, entries: &[Entry]| -> BTreeSet<String> {
-        let some = entries.iter().filter(|e| (e.person == BASE_MODEL) == is_base);
+        let some = entries
+            .iter()
+            .filter(|e| (e.person == BASE_MODEL) == is_base);
         some.map(|e| e.system.clone()).collect()
     };
     let (base, others) = (of(true, entries), of(false, entries));
@@ -292,7 +315,10 @@ fn name_base(entries: &mut [Entry], problems: &mut Vec<String>) {
         return;
     }
     let free = [crate::PLAIN, "plain", "base model"];
-    let name = free.into_iter().find(|name| !others.contains(*name)).unwrap_or("nobody");
+    let name = free
+        .into_iter()
+        .find(|name| !others.contains(*name))
+        .unwrap_or("nobody");
     for entry in entries.iter_mut().filter(|e| e.person == BASE_MODEL) {
         name.clone_into(&mut entry.system);
     }

@@ -60,7 +60,11 @@ impl Column {
         let equal = score.against_count.is_none_or(|count| count == score.count);
         let is_distance = self.better == Better::Less;
         Cell {
-            text: if is_distance && !equal { format!("{text} ≠") } else { text },
+            text: if is_distance && !equal {
+                format!("{text} ≠")
+            } else {
+                text
+            },
             bold: false,
             value: Some(score.value),
         }
@@ -75,7 +79,8 @@ pub fn tables(reports: &[Report], table: Table, paper: bool) -> Layout {
         Table::Six => table_6(reports),
     };
     if paper && table != Table::Six {
-        let note = "Rows of the paper are as printed there: other references, other seeds, other judges.";
+        let note =
+            "Rows of the paper are as printed there: other references, other seeds, other judges.";
         layout.notes.push(note.to_owned());
     }
     layout
@@ -83,7 +88,11 @@ pub fn tables(reports: &[Report], table: Table, paper: bool) -> Layout {
 
 /// The name of the distances that there are.
 fn distance_names(reports: &[Report]) -> [&'static str; 4] {
-    let has = |metric: &str| reports.iter().any(|r| r.scores.iter().any(|s| s.metric == metric));
+    let has = |metric: &str| {
+        reports
+            .iter()
+            .any(|r| r.scores.iter().any(|s| s.metric == metric))
+    };
     if has("fid") {
         ["FID", "fid", "KID", "kid"]
     } else {
@@ -131,15 +140,26 @@ fn columns_1(reports: &[Report]) -> Vec<Column> {
     let [fid_name, fid, kid_name, kid] = distance_names(reports);
     let mut columns = Vec::new();
     for (what, arrow, metric) in [("CLIP-TI", "↑", "clip_ti"), (fid_name, "↓", fid)] {
-        columns.extend(shown.iter().map(|g| Column::new(head(what, arrow, g), metric, g)));
+        columns.extend(
+            shown
+                .iter()
+                .map(|g| Column::new(head(what, arrow, g), metric, g)),
+        );
     }
     let kid_name = format!("{kid_name} × 1000");
     columns.push(Column::new(head(&kid_name, "↓", ALL), kid, ALL));
     let faces = group_or_all(&groups, "emotion");
-    for (what, metric) in [("ID Cons. A", "id_consistency"), ("ID Cons. B", "id_consistency_of_all")] {
+    for (what, metric) in [
+        ("ID Cons. A", "id_consistency"),
+        ("ID Cons. B", "id_consistency_of_all"),
+    ] {
         columns.push(Column::new(head(what, "↑", faces), metric, faces));
     }
-    columns.push(Column::new(head("faces found", "↑", faces), "faces_found", faces));
+    columns.push(Column::new(
+        head("faces found", "↑", faces),
+        "faces_found",
+        faces,
+    ));
     if groups.len() > 1 {
         columns.push(Column::new(format!("{fid_name} ↓, union"), fid, ALL));
     }
@@ -216,7 +236,10 @@ fn finish(
 fn filled(columns: &[Column], named: &[Named<'_>]) -> Vec<Row> {
     let row = |(report, system): &Named<'_>| Row {
         name: (*system).to_owned(),
-        cells: columns.iter().map(|column| column.cell(report, system)).collect(),
+        cells: columns
+            .iter()
+            .map(|column| column.cell(report, system))
+            .collect(),
         gray: false,
     };
     let mut rows: Vec<Row> = named.iter().map(row).collect();
@@ -250,14 +273,21 @@ fn best(values: &[Option<f64>], better: Better) -> Option<usize> {
 /// Whether no difference to another system, of those that have an interval, may be nothing.
 fn is_clear(column: &Column, named: &[Named<'_>], best: usize) -> bool {
     let metric = format!("{}_difference", column.metric);
-    let group = if column.group == MEAN { ALL } else { &column.group };
+    let group = if column.group == MEAN {
+        ALL
+    } else {
+        &column.group
+    };
     let (report, system) = named[best];
     let between = |s: &&Score, other: &str| {
         let pair = (s.system.as_str(), s.against.as_deref().unwrap_or_default());
-        s.metric == metric && s.group == group && (pair == (system, other) || pair == (other, system))
+        s.metric == metric
+            && s.group == group
+            && (pair == (system, other) || pair == (other, system))
     };
     let others = named.iter().filter(|(_, other)| *other != system);
-    let mut differences = others.filter_map(|(_, other)| report.scores.iter().find(|s| between(s, other)));
+    let mut differences =
+        others.filter_map(|(_, other)| report.scores.iter().find(|s| between(s, other)));
     differences.all(|s| match (s.low, s.high) {
         (Some(low), Some(high)) => low > 0.0 || high < 0.0,
         _ => true,
@@ -309,7 +339,12 @@ fn table_2(reports: &[Report], paper: bool) -> Layout {
     if paper {
         let row = |(name, values): &(&str, [f64; 3])| {
             let [clip, reference, consistency] = *values;
-            let values = [Some((clip, 2)), Some((reference, 4)), Some((consistency, 4)), None];
+            let values = [
+                Some((clip, 2)),
+                Some((reference, 4)),
+                Some((consistency, 4)),
+                None,
+            ];
             Row {
                 name: format!("{name} (paper)"),
                 cells: values.into_iter().map(printed).collect(),
@@ -318,7 +353,13 @@ fn table_2(reports: &[Report], paper: bool) -> Layout {
         };
         rows.extend(paper::TABLE_2.iter().map(row));
     }
-    finish("Table 2: fine-tuning", "run", &columns, rows, notes_of(reports))
+    finish(
+        "Table 2: fine-tuning",
+        "run",
+        &columns,
+        rows,
+        notes_of(reports),
+    )
 }
 
 /// The metrics of Figure 6: title, metric.
@@ -342,8 +383,9 @@ fn table_6(reports: &[Report]) -> Layout {
             metric => (title.to_owned(), metric),
         };
         let column = Column::new(title.clone(), metric, ALL);
-        let mut cells: Vec<Cell> =
-            (reports.iter()).map(|report| column.cell(report, report.main_system())).collect();
+        let mut cells: Vec<Cell> = (reports.iter())
+            .map(|report| column.cell(report, report.main_system()))
+            .collect();
         let values: Vec<Option<f64>> = cells.iter().map(|cell| cell.value).collect();
         if let Some(best) = best(&values, column.better) {
             cells[best].bold = true;

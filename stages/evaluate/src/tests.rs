@@ -99,7 +99,9 @@ fn find(rows: &[EvaluationScore], metric: &str) -> Option<(f64, u64)> {
 }
 
 fn find_of(rows: &[EvaluationScore], system: &str, metric: &str) -> Option<(f64, u64)> {
-    let mut rows = rows.iter().filter(|r| r.system == system && r.group == "all");
+    let mut rows = rows
+        .iter()
+        .filter(|r| r.system == system && r.group == "all");
     let row = rows.find(|r| r.metric == metric);
     row.map(|r| (r.value, r.count))
 }
@@ -243,10 +245,17 @@ fn result_is_independent_of_threads_and_published() {
     }
     let json: serde_json::Value =
         serde_json::from_slice(&harness.store.get(TABLE_JSON).expect("JSON")).expect("JSON");
-    assert!(json["notes"].as_array().is_some_and(|notes| notes.len() >= 4));
+    assert!(
+        json["notes"]
+            .as_array()
+            .is_some_and(|notes| notes.len() >= 4)
+    );
     for (path, _) in TABLES {
         let table = harness.store.get(path).expect("a table");
-        assert!(String::from_utf8_lossy(&table).contains("CLIP-TI"), "{path}");
+        assert!(
+            String::from_utf8_lossy(&table).contains("CLIP-TI"),
+            "{path}"
+        );
     }
     assert!(
         !harness

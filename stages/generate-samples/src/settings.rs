@@ -25,7 +25,7 @@ pub struct Settings {
     pub references: Option<PathBuf>,
     /// Use only the first so many people, by name.
     pub people: Option<usize>,
-    /// What to show: a list of prompts, or lists by group.
+    /// What to show: a list of prompts, lists by group, or `"paper"`: the paper's forty as printed, with its misprint.
     pub prompts: Prompts,
     /// Images of each person and prompt.
     pub images_per_prompt: u32,

@@ -99,7 +99,10 @@ fn score_folders_scores_images_and_reports_undecodable_files() {
         value(&full, "seed_pixel_difference", "mood").map(|(_, n)| n),
         Some(1)
     );
-    assert_eq!(value_of(&full, crate::PLAIN, "clip_ti", ALL).map(|(_, n)| n), Some(1));
+    assert_eq!(
+        value_of(&full, crate::PLAIN, "clip_ti", ALL).map(|(_, n)| n),
+        Some(1)
+    );
     assert_eq!(value(&full, "frechet_clip", ALL).map(|(_, n)| n), Some(3));
     assert_eq!(
         value(&full, "reference_auc", ALL),

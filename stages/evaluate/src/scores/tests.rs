@@ -8,7 +8,12 @@ use crate::people::Reference;
 
 fn viewed_image(person: &str, group: &str, face: Option<[f32; 2]>) -> ViewedImage {
     ViewedImage {
-        system: if person == BASE_MODEL { "sdxl" } else { "laioncele" }.to_owned(),
+        system: if person == BASE_MODEL {
+            "sdxl"
+        } else {
+            "laioncele"
+        }
+        .to_owned(),
         person: person.to_owned(),
         group: group.to_owned(),
         prompt: Some(format!("a prompt of {group}")),
@@ -116,26 +121,45 @@ fn intervals_and_differences_are_of_people() {
     viewed.images.extend(others);
     let scores = scores(&viewed, &references(), &rules());
     let row = |system: &str, metric: &str| {
-        let mut rows = scores.iter().filter(|s| s.system == system && s.group == ALL);
+        let mut rows = scores
+            .iter()
+            .filter(|s| s.system == system && s.group == ALL);
         rows.find(|s| s.metric == metric).expect(metric).clone()
     };
     let clip = row("other", "clip_ti");
     assert!(clip.low.is_some_and(|low| low < clip.value));
     let difference = row("other", "clip_ti_difference");
-    assert_eq!((difference.count, difference.against.as_deref()), (5, Some("laioncele")));
+    assert_eq!(
+        (difference.count, difference.against.as_deref()),
+        (5, Some("laioncele"))
+    );
     assert!((difference.value - (clip.value - 25.0)).abs() < 1e-9);
     assert!(difference.high.is_some_and(|high| high < 0.0));
     assert_eq!(row("sdxl", "clip_ti").low, None);
     let distance = row("other", "frechet_clip");
-    assert_eq!((distance.against.as_deref(), distance.against_count), (Some("sdxl"), Some(2)));
+    assert_eq!(
+        (distance.against.as_deref(), distance.against_count),
+        (Some("sdxl"), Some(2))
+    );
 }
 
 #[test]
 fn scores_of_a_group_ignore_other_groups() {
     let of_both = scores(&viewed(), &references(), &rules());
-    assert_eq!(find(&of_both, "laioncele", "faces_found", "y"), Some((0.5, 2)));
-    assert_eq!(find(&of_both, "laioncele", "seed_pixel_difference", "y"), Some((0.25, 1)));
-    for metric in ["same_person_auc", "id_consistency", "frechet_clip", "people"] {
+    assert_eq!(
+        find(&of_both, "laioncele", "faces_found", "y"),
+        Some((0.5, 2))
+    );
+    assert_eq!(
+        find(&of_both, "laioncele", "seed_pixel_difference", "y"),
+        Some((0.25, 1))
+    );
+    for metric in [
+        "same_person_auc",
+        "id_consistency",
+        "frechet_clip",
+        "people",
+    ] {
         assert_eq!(find(&of_both, "laioncele", metric, "y"), None, "{metric}");
     }
     assert!(of_both.iter().all(|s| s.value.is_finite()));

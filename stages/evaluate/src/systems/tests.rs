@@ -19,7 +19,9 @@ fn read(root: &Path, text: &str, unequal: bool) -> std::result::Result<Systems, 
     Systems::read(&list, root, None, Checks { unequal }).map_err(|e| e.to_string())
 }
 
-const FILES: [&str; 6] = ["a/1.png", "a/2.png", "b/1.png", "b/2.png", "p/1.png", "ada.png"];
+const FILES: [&str; 6] = [
+    "a/1.png", "a/2.png", "b/1.png", "b/2.png", "p/1.png", "ada.png",
+];
 
 const LIST: &str = "\u{feff}system,image,person,prompt,group,seed,reference\r\n\
     a,a/1.png,ada,\"a \"\"man\"\", sad\",emotion,1,ada.png\r\n\
@@ -59,7 +61,10 @@ fn every_problem_is_named_with_its_line() {
     );
     refused(
         "a,a/1.png,ada,p,g,1,\nb,b/1.png,bea,p,g,1,\n",
-        &["line 3: `a` has no image of the person `bea`", "`b` has no image of the person `ada`"],
+        &[
+            "line 3: `a` has no image of the person `bea`",
+            "`b` has no image of the person `ada`",
+        ],
     );
     refused(
         "a,a/1.png,ada,p,g,1,\nb,b/1.png,ada,q,g,1,\n",
@@ -71,7 +76,10 @@ fn every_problem_is_named_with_its_line() {
     );
     refused("a,a/1.png,ada,p,all,1,\n", &["line 2", "`all` is no group"]);
     refused("a,a/1.png,ada,p,g,x,\n", &["line 2", "`x` is no number"]);
-    refused("a,a/1.png,ada,p,g,1,gone.png\n", &["gone.png does not exist"]);
+    refused(
+        "a,a/1.png,ada,p,g,1,gone.png\n",
+        &["gone.png does not exist"],
+    );
     refused(
         "a,a/1.png,,p,g,1,\nb,b/1.png,,p,g,1,\n",
         &["`a` and `b`", "only one system may be the base model"],
@@ -87,7 +95,13 @@ fn unequal_systems_are_read_when_that_is_asked_for() {
     let folder = folder(&FILES);
     let rows = "system,image,person,prompt\na,a/1.png,ada,p\nb,b/1.png,bea,q\n";
     assert!(read(folder.path(), rows, false).is_err());
-    assert_eq!(read(folder.path(), rows, true).expect("systems").entries.len(), 2);
+    assert_eq!(
+        read(folder.path(), rows, true)
+            .expect("systems")
+            .entries
+            .len(),
+        2
+    );
 }
 
 #[test]

@@ -34,7 +34,11 @@ pub(crate) struct Picture {
 impl Picture {
     /// Its path below `pictures`.
     pub(crate) fn path(&self) -> String {
-        let folder = if self.person.is_empty() { "plain" } else { "people" };
+        let folder = if self.person.is_empty() {
+            "plain"
+        } else {
+            "people"
+        };
         format!("{folder}/{}", self.image)
     }
 }
@@ -86,7 +90,8 @@ pub(crate) fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
 /// Rows of float32.
 pub(crate) fn rows((shape, values): &Tensor) -> Vec<Vec<f32>> {
     let rows = values.chunks_exact(shape[1]);
-    rows.map(|row| row.iter().map(|v| *v as f32).collect()).collect()
+    rows.map(|row| row.iter().map(|v| *v as f32).collect())
+        .collect()
 }
 
 pub(crate) fn slices(rows: &[Vec<f32>]) -> Vec<&[f32]> {

@@ -21,8 +21,14 @@ fn check(name: &str, a: &[Vec<f32>], b: &[Vec<f32>], known: &Value, libraries: f
     near("frechet_exact", 1e-6);
     near("frechet_cleanfid", libraries);
     near("frechet_torchmetrics_float64", libraries);
-    let (found, known) = (kernel_distance(&a, &b).expect("a distance"), number(&known["kernel_exact"]));
-    assert!((found - known).abs() <= 1e-9 * known.abs().max(1.0), "{name}: {found} {known}");
+    let (found, known) = (
+        kernel_distance(&a, &b).expect("a distance"),
+        number(&known["kernel_exact"]),
+    );
+    assert!(
+        (found - known).abs() <= 1e-9 * known.abs().max(1.0),
+        "{name}: {found} {known}"
+    );
 }
 
 /// Features that any language can make again.
@@ -46,7 +52,12 @@ fn check_synthetic(name: &str, known: &Value, libraries: f64) {
     let width = whole(&known["width"]) as usize;
     let [a, b] = [0, 1].map(|k| {
         let count = whole(&known["counts"][k]) as usize;
-        synthetic(count, width, whole(&known["seeds"][k]), number(&known["shifts"][k]))
+        synthetic(
+            count,
+            width,
+            whole(&known["seeds"][k]),
+            number(&known["shifts"][k]),
+        )
     });
     let first: Vec<f32> = (known["first"].as_array().expect("numbers").iter())
         .map(|v| number(v) as f32)
@@ -60,13 +71,24 @@ fn distances_of_recorded_features_equal_clean_fid_and_torchmetrics() {
     let scores = json(&eval_a().join("goldens/scores.json"));
     let features = tensors(&eval_a().join("goldens/inception.safetensors"));
     let is_person: Vec<bool> = pictures().iter().map(|p| !p.person.is_empty()).collect();
-    for mode in ["clean", "legacy_pytorch", "legacy_tensorflow", "torchmetrics"] {
+    for mode in [
+        "clean",
+        "legacy_pytorch",
+        "legacy_tensorflow",
+        "torchmetrics",
+    ] {
         let all = rows(&features[&format!("features.{mode}")]);
         let of = |wanted: bool| {
             let some = all.iter().zip(&is_person).filter(|(_, is)| **is == wanted);
             some.map(|(row, _)| row.clone()).collect::<Vec<_>>()
         };
-        check(mode, &of(true), &of(false), &scores["inception"][mode], 2e-6);
+        check(
+            mode,
+            &of(true),
+            &of(false),
+            &scores["inception"][mode],
+            2e-6,
+        );
     }
 }
 
@@ -94,7 +116,11 @@ fn equal_sets_are_at_no_distance() {
 
 fn seeds() -> FigureSeeds {
     let notes = json(&eval_a().join("manifest.json"));
-    let of = |key: &str| notes["config"]["faces"][key].as_u64().expect("a whole number");
+    let of = |key: &str| {
+        notes["config"]["faces"][key]
+            .as_u64()
+            .expect("a whole number")
+    };
     FigureSeeds {
         partners: of("partner_seed"),
         bootstrap: Bootstrap {
@@ -113,11 +139,16 @@ fn value(report: &FeaturesReport, group: &str, metric: &str) -> (f64, u64) {
 
 fn check_interval(report: &FeaturesReport, group: &str, metric: &str, known: &Value) {
     let mut scores = report.scores.iter();
-    let score = scores.find(|s| s.group == group && s.metric == metric).expect(metric);
+    let score = scores
+        .find(|s| s.group == group && s.metric == metric)
+        .expect(metric);
     let found = [Some(score.value), score.low, score.high];
     for (found, key) in found.into_iter().zip(["mean", "low", "high"]) {
         let (found, known) = (found.expect(key), number(&known[key]));
-        assert!((found - known).abs() < 1e-6, "{metric} {group} {key}: {found} {known}");
+        assert!(
+            (found - known).abs() < 1e-6,
+            "{metric} {group} {key}: {found} {known}"
+        );
     }
 }
 
@@ -131,7 +162,10 @@ fn figures_of_recorded_faces_equal_the_recording() {
         let known = &scores["faces"][group];
         let near = |metric: &str, known: &Value| {
             let (found, known) = (value(&report, group, metric).0, number(known));
-            assert!((found - known).abs() < 1e-6, "{group} {metric}: {found} {known}");
+            assert!(
+                (found - known).abs() < 1e-6,
+                "{group} {metric}: {found} {known}"
+            );
         };
         for (metric, reading) in [
             ("id_consistency", "same_person"),
@@ -139,11 +173,18 @@ fn figures_of_recorded_faces_equal_the_recording() {
         ] {
             let name = format!("id_consistency.{reading}");
             near(metric, &known[&name]["every_partner"]);
-            near(&format!("{metric}_one_partner"), &known[&name]["one_partner"]);
+            near(
+                &format!("{metric}_one_partner"),
+                &known[&name]["one_partner"],
+            );
             check_interval(&report, group, metric, &known["intervals"][&name]);
             let pairs = report.partners[group][reading].iter();
             let pairs: Vec<f64> = pairs.flat_map(|(a, b)| [*a as f64, *b as f64]).collect();
-            assert_eq!(pairs, drawn[&format!("{group}.{reading}")].1, "{group} {reading}");
+            assert_eq!(
+                pairs,
+                drawn[&format!("{group}.{reading}")].1,
+                "{group} {reading}"
+            );
         }
         let reference = &known["intervals"]["reference_similarity"];
         check_interval(&report, group, "reference_similarity", reference);
@@ -160,7 +201,9 @@ fn figures_of_recorded_faces_equal_the_recording() {
     let difference = &scores["faces"]["clip_ti_ours_minus_other"];
     check_interval(&report, "all", "clip_ti_difference", difference);
     let mut random = SplitMix64::new(seeds().partners);
-    let first = scores["faces"]["splitmix64_first"].as_array().expect("numbers");
+    let first = scores["faces"]["splitmix64_first"]
+        .as_array()
+        .expect("numbers");
     for known in first {
         let known: u64 = known.as_str().expect("a text").parse().expect("a number");
         assert_eq!(random.number(), known);
@@ -172,9 +215,16 @@ fn files_that_are_no_features_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.safetensors");
     std::fs::write(&path, b"no tensors").expect("a file");
-    let error = figures_of_file(&path, &seeds()).expect_err("refused").to_string();
-    assert!(error.contains("a.safetensors: no safetensors file"), "{error}");
+    let error = figures_of_file(&path, &seeds())
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        error.contains("a.safetensors: no safetensors file"),
+        "{error}"
+    );
     let clip = eval_a().join("goldens/clip.safetensors");
-    let error = figures_of_file(&clip, &seeds()).expect_err("refused").to_string();
+    let error = figures_of_file(&clip, &seeds())
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("no tensor `vectors`"), "{error}");
 }
