@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use image::RgbImage;
-use laioncele_clip::{ImageEncoder, flatten_over_white};
+use laioncele_clip::ImageEncoder;
 use laioncele_core::CoreError;
 use laioncele_core::error::chain;
 use laioncele_core::numbers::shortest;
@@ -27,8 +27,8 @@ Examples:
 One line per image:
   {\"image\": ..., \"image_embeds\": {ENCODER: [...], ...}, \"features\": [...]}
 The embeddings are the projected ones and not of unit length. \"features\" are those of all encoders
-side by side, in their order. Pixels are taken as stored, without EXIF orientation; transparent
-pixels are laid over white, as in transformers. An image that cannot be read has \"error\" instead.";
+side by side, in their order. Pixels are taken as `evaluate` takes them: as stored, without EXIF
+orientation, and without transparency (as Pillow's `convert(\"RGB\")`). An image that cannot be read has \"error\" instead.";
 
 /// The image encoders of a folder that has two.
 const PAIR: [&str; 2] = ["image_encoder", "image_encoder_2"];
@@ -197,12 +197,8 @@ impl Recording {
 /// The pixels of an image file as CLIP sees them.
 fn read(file: &Path) -> Result<RgbImage, Failure> {
     let bytes = fs::read(file).map_err(|e| CoreError::from_io(file, e))?;
-    let opaque = decode(&bytes, &Limits::default(), Orientation::AsStored)
-        .map_err(|e| about(file, &e.to_string()))?;
-    match image::load_from_memory(&bytes) {
-        Ok(image) if image.color().has_alpha() => Ok(flatten_over_white(&image)),
-        _ => Ok(opaque),
-    }
+    decode(&bytes, &Limits::default(), Orientation::AsStored)
+        .map_err(|e| about(file, &e.to_string()))
 }
 
 fn about(file: &Path, error: &str) -> Failure {

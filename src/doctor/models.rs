@@ -92,6 +92,7 @@ pub(super) fn check(
     }
     if wanted.judge {
         checks.extend(judge(manifest));
+        checks.extend(inception(manifest));
     }
     if wanted.baselines {
         checks.extend(baselines::check(manifest, deep));
@@ -268,6 +269,20 @@ fn judge(manifest: &Manifest) -> Option<Check> {
     Some(Check::new(
         "evaluate.judge",
         Some(&config.face.recognizer),
+        found,
+    ))
+}
+
+/// The network that FID is taken with, where there is one. It runs once, on gray.
+fn inception(manifest: &Manifest) -> Option<Check> {
+    let config = laioncele_evaluate::StageConfig::from_manifest(manifest).ok()?;
+    let settings = config.settings.inception.as_ref()?;
+    let loaded = laioncele_evaluate::Inception::load(settings, config.face.device);
+    let found = loaded.map(|network| format!("features of {}", network.width()));
+    let found = found.map_err(|e| chain(&e));
+    Some(Check::new(
+        "evaluate.inception",
+        Some(&settings.network),
         found,
     ))
 }

@@ -14,6 +14,7 @@ mod doctor;
 mod download;
 mod download_stage;
 mod encoder;
+mod evaluate;
 mod extract_names;
 mod faces;
 mod faults;

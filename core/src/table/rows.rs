@@ -487,15 +487,25 @@ rows! {
     }
 
     /// One metric of the evaluation.
-    EvaluationScore in Evaluation, version 1 {
-        /// `clip_ti`, `frechet_clip`, `fid`, `id_consistency`, …
+    EvaluationScore in Evaluation, version 2 {
+        /// What made the images: `laioncele`, `sdxl`, …; empty for what concerns all.
+        system: String,
+        /// `clip_ti`, `fid`, `kid`, `id_consistency`, …
         metric: String,
-        /// The prompts' group, or `all`.
+        /// The prompts' group, `all` images, or the `mean` of the groups' values.
         group: String,
         /// Its value.
         value: f64,
+        /// The 2.5 % bound of its interval, people redrawn.
+        low: Option<f64>,
+        /// The 97.5 % bound.
+        high: Option<f64>,
         /// Images or pairs that it was taken over.
         count: u64,
+        /// The system that it is a distance or a difference to.
+        against: Option<String>,
+        /// How many images of that.
+        against_count: Option<u64>,
     }
 
     /// A row that a step dropped.

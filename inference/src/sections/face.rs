@@ -58,6 +58,7 @@ impl FaceSection {
                 detector_spec: keys.detector_spec.map(resolve),
                 recognizer: resolve(keys.recognizer),
                 recognizer_spec: keys.recognizer_spec.map(resolve),
+                crop: None,
                 gender: keys.gender.map(resolve),
                 device: keys.device,
             },

@@ -16,10 +16,27 @@ pub struct FaceFiles {
     pub recognizer: PathBuf,
     /// How the recognizer is used (TOML); without one as the shipped one.
     pub recognizer_spec: Option<PathBuf>,
+    /// How a face is cut out for the recognizer; where it is not given, as its spec says.
+    pub crop: Option<Crop>,
     /// 112 × 112 crop → age and gender. Only those who ask for it need it.
     pub gender: Option<PathBuf>,
     /// Where the networks run. Numbers differ in their last digits between devices.
     pub device: Device,
+}
+
+/// How a face is cut out for a recognizer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Crop {
+    /// Turned and scaled so that its landmarks lie on the template.
+    #[default]
+    Aligned,
+    /// The detector's box within the image, resized to a square without keeping its shape (Pillow's bilinear filter), as
+    /// facenet-pytorch gives FaceNet its faces.
+    Box,
+    /// FaceNet itself, as `tools/record-evaluate/export_networks.py` writes it: [`Crop::Box`] at 160 × 160 pixels, RGB from 0 to 255,
+    /// whatever the spec says of these.
+    Box160,
 }
 
 /// Where networks run, as settings name it.

@@ -32,10 +32,12 @@
 //! ```
 
 mod align;
+mod boxes;
 pub mod calibration;
 mod decode;
 mod detection;
 mod error;
+mod features;
 mod file;
 mod files;
 mod gender;
@@ -54,8 +56,9 @@ mod spec;
 pub use align::aligned;
 pub use detection::{Detection, Face, cosine};
 pub use error::FaceError;
+pub use features::FeatureNetwork;
 pub use file::FileError;
-pub use files::{Device, FaceFiles, FaceOptions, Search};
+pub use files::{Crop, Device, FaceFiles, FaceOptions, Search};
 pub use gender::GenderAge;
 pub use nets::FaceNets;
 pub use spec::Thresholds;

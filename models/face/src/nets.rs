@@ -14,7 +14,7 @@ use crate::network::Network;
 use crate::rank::{self, Look};
 use crate::recognizer::Recognizer;
 use crate::spec::{DetectorSpec, Names, RecognizerSpec};
-use crate::{resize, search};
+use crate::{boxes, resize, search};
 
 /// The loaded networks. Every call is a pure function of its image, from any number of threads;
 /// each runs on the calling thread alone.
@@ -43,7 +43,7 @@ impl FaceNets {
         let spec = DetectorSpec::load(files.detector_spec.as_deref(), options)?;
         let device = files.device;
         let detector = Detector::load(&files.detector, spec, device)?;
-        let spec = RecognizerSpec::load(files.recognizer_spec.as_deref())?;
+        let spec = RecognizerSpec::load(files.recognizer_spec.as_deref(), files.crop)?;
         let gender = |path| Network::load(path, &Names::default(), device);
         let nets = Self {
             detector,
@@ -142,6 +142,20 @@ impl FaceNets {
     ) -> Result<Vec<f32>, FaceError> {
         let aligned = self.align_in(image, &self.working(image), landmarks)?;
         Ok(self.recognizer.embed_all(&[aligned])?.concat())
+    }
+
+    /// The embedding of a detected face, cut out as the recognizer's spec says: aligned on its landmarks, or by its box.
+    /// [`FaceNets::width`] numbers of unit length.
+    ///
+    /// # Errors
+    /// As [`FaceNets::embed`].
+    pub fn embed_detection(
+        &self,
+        image: &RgbImage,
+        detection: &Detection,
+    ) -> Result<Vec<f32>, FaceError> {
+        let cut = self.cut_out(image, &self.working(image), detection)?;
+        Ok(self.recognizer.embed_all(&[cut])?.concat())
     }
 
     /// A guess at age and gender from a square crop around the detection's unclipped box.
@@ -272,6 +286,19 @@ impl FaceNets {
         self.recognizer.align(source, &marks)
     }
 
+    /// The face as the recognizer is given it.
+    fn cut_out(
+        &self,
+        image: &RgbImage,
+        working: &Working,
+        detection: &Detection,
+    ) -> Result<RgbImage, FaceError> {
+        match self.recognizer.side_of_box() {
+            Some(side) => Ok(boxes::cut_out(image, &detection.bbox, side)),
+            None => self.align_in(image, working, &detection.landmarks),
+        }
+    }
+
     /// The faces of these detections.
     fn embed_found(
         &self,
@@ -279,7 +306,7 @@ impl FaceNets {
         working: &Working,
         found: Vec<Detection>,
     ) -> Result<Vec<Face>, FaceError> {
-        let aligned = (found.iter()).map(|d| self.align_in(image, working, &d.landmarks));
+        let aligned = (found.iter()).map(|d| self.cut_out(image, working, d));
         let vectors = self
             .recognizer
             .embed_all(&aligned.collect::<Result<Vec<_>, _>>()?)?;

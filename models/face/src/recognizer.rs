@@ -6,7 +6,7 @@ use image::RgbImage;
 
 use crate::align::{self, Similarity};
 use crate::error::FaceError;
-use crate::files::Device;
+use crate::files::{Crop, Device};
 use crate::network::Network;
 use crate::spec::RecognizerSpec;
 
@@ -52,6 +52,11 @@ impl Recognizer {
     /// Numbers in an embedding.
     pub(crate) fn width(&self) -> usize {
         self.width
+    }
+
+    /// The side of the square that a face's box is resized to; `None` where faces are aligned.
+    pub(crate) fn side_of_box(&self) -> Option<u32> {
+        (self.spec.crop == Crop::Box).then_some(self.spec.side)
     }
 
     /// Whether a face can be aligned on these landmarks.

@@ -9,11 +9,13 @@ use serde::de::DeserializeOwned;
 
 use crate::align::{SIDE, TEMPLATE};
 use crate::error::FaceError;
-use crate::files::{FaceFiles, FaceOptions};
+use crate::files::{Crop, FaceFiles, FaceOptions};
 use crate::pixels::{Channels, Pixels};
 
 /// The most bytes that are read as a spec.
 const MAX_BYTES: u64 = 1 << 20;
+/// Side of FaceNet's input, in pixels.
+const FACENET_SIDE: u32 = 160;
 /// Sides of an aligned face that make sense, in pixels.
 const SIDES: std::ops::RangeInclusive<u32> = 16..=1024;
 
@@ -92,7 +94,7 @@ impl Thresholds {
     /// # Errors
     /// A spec that cannot be read or is wrong.
     pub fn of(files: &FaceFiles) -> Result<Self, FaceError> {
-        let spec = RecognizerSpec::load(files.recognizer_spec.as_deref())?;
+        let spec = RecognizerSpec::load(files.recognizer_spec.as_deref(), files.crop)?;
         Ok(spec.thresholds)
     }
 
@@ -118,6 +120,8 @@ pub(crate) struct RecognizerSpec {
     pub(crate) names: Names,
     /// Where the five landmarks lie in its input, pixels.
     pub(crate) template: [[f32; 2]; 5],
+    /// How a face is cut out: [`Crop::Aligned`] or [`Crop::Box`].
+    pub(crate) crop: Crop,
     /// What its cosines mean.
     pub(crate) thresholds: Thresholds,
 }
@@ -150,6 +154,8 @@ struct RecognizerFile {
     input: Option<String>,
     output: Option<String>,
     template: Option<[[f32; 2]; 5]>,
+    #[serde(default)]
+    crop: Crop,
     same_person: Option<f64>,
     same_person_photo: Option<f64>,
     #[serde(default)]
@@ -254,17 +260,29 @@ impl DetectorSpec {
 }
 
 impl RecognizerSpec {
-    /// The spec at `path`, or the shipped recognizer's.
-    pub(crate) fn load(path: Option<&Path>) -> Result<Self, FaceError> {
-        let Some(path) = path else {
-            return Ok(Self::of(RecognizerFile::default()));
+    /// The spec at `path`, or the shipped recognizer's; faces are cut out as `crop` says, where it says so.
+    pub(crate) fn load(path: Option<&Path>, crop: Option<Crop>) -> Result<Self, FaceError> {
+        let mut file = match path {
+            Some(path) => read(path)?,
+            None => RecognizerFile::default(),
         };
-        let spec = Self::of(read(path)?);
-        spec.check().map_err(|reason| wrong(path, reason))?;
+        file.crop = crop.unwrap_or(file.crop);
+        let spec = Self::of(file);
+        match path {
+            Some(path) => spec.check().map_err(|reason| wrong(path, reason))?,
+            None => debug_assert!(spec.check().is_ok()),
+        }
         Ok(spec)
     }
 
-    fn of(file: RecognizerFile) -> Self {
+    fn of(mut file: RecognizerFile) -> Self {
+        if file.crop == Crop::Box160 {
+            file.crop = Crop::Box;
+            file.side = Some(FACENET_SIDE);
+            file.channels = Some(Channels::Rgb);
+            file.mean = Some(PerChannel::All(0.0));
+            file.scale = Some(PerChannel::All(1.0));
+        }
         let usual = Pixels {
             channels: Channels::Bgr,
             mean: [127.0; 3],
@@ -284,6 +302,7 @@ impl RecognizerSpec {
                 outputs: file.output.into_iter().collect(),
             },
             template: file.template.unwrap_or(usual_template),
+            crop: file.crop,
             thresholds: Thresholds {
                 same_person: file.same_person.unwrap_or(shipped.same_person),
                 same_person_photo: file.same_person_photo.unwrap_or(shipped.same_person_photo),
@@ -364,9 +383,25 @@ mod tests {
         let spec = DetectorSpec::load(Some(&path), &options)?;
         assert_eq!(spec, DetectorSpec::load(None, &options)?);
         assert_eq!((spec.decoder, spec.multiple), (Decoder::RetinaFace, 1));
-        let spec = RecognizerSpec::load(Some(&path))?;
-        assert_eq!(spec, RecognizerSpec::load(None)?);
+        let spec = RecognizerSpec::load(Some(&path), None)?;
+        assert_eq!(spec, RecognizerSpec::load(None, None)?);
         assert_eq!((spec.side, spec.template), (112, TEMPLATE));
+        Ok(())
+    }
+
+    #[test]
+    fn facenets_crop_brings_its_size_and_its_colours() -> Result<(), FaceError> {
+        let (_folder, path) = written("crop = \"box160\"\nside = 112\n");
+        let spec = RecognizerSpec::load(Some(&path), None)?;
+        assert_eq!(
+            (spec.side, spec.crop, spec.pixels),
+            (160, Crop::Box, Pixels::RAW)
+        );
+        assert_eq!(spec, RecognizerSpec::load(None, Some(Crop::Box160))?);
+        assert_eq!(
+            RecognizerSpec::load(Some(&path), Some(Crop::Aligned))?.side,
+            112
+        );
         Ok(())
     }
 
@@ -406,9 +441,10 @@ mod tests {
             ("side = 3", "side"),
             ("metric = \"l1\"", "l1"),
             ("template = [[1, 2]]", "template"),
+            ("crop = \"round\"", "round"),
         ] {
             let (_folder, path) = written(text);
-            let error = RecognizerSpec::load(Some(&path))
+            let error = RecognizerSpec::load(Some(&path), None)
                 .expect_err(text)
                 .to_string();
             assert!(

@@ -21,6 +21,7 @@
 
 mod avif;
 mod decode;
+mod facts;
 mod format;
 mod gif;
 mod gray;
@@ -36,6 +37,7 @@ mod tiny;
 mod webp;
 
 pub use decode::{check, decode, header, memory_to_check, quiet_panics, sniff};
+pub use facts::{Facts, facts};
 pub use format::{DecodeError, Format, Header, Limits, Orientation};
 pub use gray::gray;
 pub use reduced::{Reduced, decode_reduced};

@@ -146,7 +146,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_plain_image_stays_plain(w in 1u32..40, h in 1u32..40, to_w in 1u32..40, to_h in 1u32..40, v: u8) {
-            for filter in [Filter::Bicubic, Filter::Lanczos] {
+            for filter in [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
                 let out = resample(&RgbImage::from_pixel(w, h, image::Rgb([v; 3])), to_w, to_h, filter);
                 proptest::prop_assert!(out.dimensions() == (to_w, to_h) && out.as_raw().iter().all(|p| p.abs_diff(v) <= 1));
             }

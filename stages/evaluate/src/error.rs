@@ -38,6 +38,35 @@ pub enum EvaluateError {
         /// Who is among them.
         known: String,
     },
+    /// A system that distances are to be taken to, but that has no images.
+    #[error("no system `{system}` among {known}")]
+    UnknownSystem {
+        /// What was asked for.
+        system: String,
+        /// The systems that there are.
+        known: String,
+    },
+    /// A way to resize pictures for a network that is not there.
+    #[error(
+        "a resizing is given, but the manifest names no Inception network ([evaluate] inception)"
+    )]
+    NoInception,
+    /// A list of systems whose rows do not make one table.
+    #[error("{path}: {}", problems.join("\n  "))]
+    Systems {
+        /// Path of the list.
+        path: PathBuf,
+        /// What is wrong, each with its line.
+        problems: Vec<String>,
+    },
+    /// A file of features that figures cannot be computed from.
+    #[error("{path}: {reason}")]
+    Features {
+        /// Path of the file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A file of prompts that is not as it should be.
     #[error("{path}: {reason}")]
     Prompts {

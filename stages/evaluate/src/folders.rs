@@ -4,20 +4,28 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use laioncele_core::Manifest;
+use laioncele_core::file_digests::FileDigests;
+use laioncele_core::{Digest, Manifest, ModelFiles};
 use laioncele_inference::pool_of;
 use laioncele_inference::references::visible_entries;
 use serde::Serialize;
 
+use crate::entries::Entry;
 use crate::error::{EvaluateError, Result};
 use crate::images::{BASE_MODEL, ImageInput, ViewedImages, blocks};
 use crate::networks::Networks;
-use crate::people::{name_of, photos_by_person, read_image, reference_faces};
-use crate::prompts::{Prompted, read_prompts};
-use crate::report::Report;
-use crate::scores::{ALL, scores};
-use crate::settings::StageConfig;
+use crate::notes::report_of_rows;
+use crate::people::{name_of, photos_by_person, read_image, references_of};
+use crate::prompts::{names_people, read_prompts};
+use crate::record;
+use crate::report::{Report, fact_rows, same_recognizer_row};
+use crate::resize::Resize;
+use crate::scores::scores;
+use crate::settings::{Rules, StageConfig};
+use crate::systems::{Checks, Systems};
 
+/// The system of a folder's images.
+const SYSTEM: &str = "images";
 /// What a folder of images of people should hold.
 const PEOPLE_EXPECTED: &str = "a sub-folder for each person, named as their reference photo, with PNG, JPEG or WebP files is expected";
 const BASE_EXPECTED: &str = "PNG, JPEG or WebP files are expected";
@@ -61,31 +69,72 @@ pub struct Undecodable {
     pub reason: String,
 }
 
-/// An image's file and what is known of it.
-#[derive(Debug)]
-struct Entry {
-    person: String,
-    path: PathBuf,
-    prompted: Option<Prompted>,
+/// What the caller chooses, over the manifest.
+#[derive(Clone, Debug, Default)]
+pub struct Chosen {
+    /// The system that distances are taken to.
+    pub against: Option<String>,
+    /// Seed of random partners and of intervals.
+    pub seed: Option<u64>,
+    /// Rounds of the bootstrap.
+    pub resamples: Option<usize>,
+    /// The way that pictures are resized for Inception.
+    pub resize: Option<Resize>,
+    /// Threads to score on; 0: as many as the machine has.
+    pub threads: usize,
+    /// A file for everything that was measured.
+    pub record: Option<PathBuf>,
 }
 
-impl Entry {
-    fn image<'a>(&'a self, file: std::result::Result<Cow<'a, [u8]>, String>) -> ImageInput<'a> {
-        ImageInput {
-            person: &self.person,
-            group: self
-                .prompted
-                .as_ref()
-                .and_then(|p| p.group.as_deref())
-                .unwrap_or(ALL),
-            prompt: self.prompted.as_ref().map(|p| p.prompt.as_str()),
-            file,
+impl Chosen {
+    fn config(&self, manifest: &Manifest) -> Result<StageConfig> {
+        let mut config = StageConfig::from_manifest(manifest)?;
+        config.run_seed = self.seed.unwrap_or(config.run_seed);
+        config.settings.resamples = self.resamples.unwrap_or(config.settings.resamples);
+        match (&mut config.settings.inception, self.resize) {
+            (Some(inception), Some(resize)) => inception.resize = resize,
+            (None, Some(_)) => return Err(EvaluateError::NoInception),
+            (_, None) => {}
         }
+        Ok(config)
+    }
+
+    fn rules(&self, config: &StageConfig, entries: &[Entry]) -> Result<Rules> {
+        let mut rules = config.rules();
+        if let Some(against) = &self.against {
+            if !entries.iter().any(|entry| entry.system == *against) {
+                let systems: BTreeSet<&str> = entries.iter().map(|e| e.system.as_str()).collect();
+                return Err(EvaluateError::UnknownSystem {
+                    system: against.clone(),
+                    known: Vec::from_iter(systems).join(", "),
+                });
+            }
+            rules.against = Some(against.clone());
+        }
+        Ok(rules)
     }
 }
 
-/// Scores images with the networks that `manifest` names, on `threads` threads (0: as many as the
-/// machine has). `progress` hears how many of how many images are done.
+/// Scores the images of a list of systems. `progress` hears how many of how many images are done.
+///
+/// # Errors
+/// Missing or wrong models, a system in [`Chosen::against`] that is not there. An image that does not decode is reported, not an error.
+pub fn score_systems(
+    manifest: &Manifest,
+    systems: &Systems,
+    chosen: &Chosen,
+    progress: impl FnMut(usize, usize),
+) -> Result<FolderReport> {
+    score_entries(
+        manifest,
+        &systems.entries,
+        &systems.photos,
+        chosen,
+        progress,
+    )
+}
+
+/// Scores images with the networks that `manifest` names. `progress` hears how many of how many images are done.
 ///
 /// # Errors
 /// Empty folders, people without a reference photo, prompts that cannot be read or name no image,
@@ -93,46 +142,102 @@ impl Entry {
 pub fn score_folders(
     manifest: &Manifest,
     folders: &Folders,
-    threads: usize,
-    mut progress: impl FnMut(usize, usize),
+    chosen: &Chosen,
+    progress: impl FnMut(usize, usize),
 ) -> Result<FolderReport> {
-    let config = StageConfig::from_manifest(manifest)?;
+    if let Some(list) = &folders.prompts
+        && names_people(list)?
+    {
+        let checks = Checks { unequal: true };
+        let mut systems = Systems::read(list, &folders.images, Some(&folders.references), checks)?;
+        if let Some(base) = &folders.base {
+            systems
+                .entries
+                .extend(base_files(base)?.into_iter().map(unprompted));
+        }
+        return score_systems(manifest, &systems, chosen, progress);
+    }
     let photos = photos_by_person(&folders.references)?;
     let mut listing = Listing::read(folders)?;
     check_people(folders, &listing.entries, &photos)?;
     listing.sort();
+    let scored = score_entries(manifest, &listing.entries, &photos, chosen, progress)?;
+    Ok(FolderReport {
+        without_prompt: listing.without_prompt,
+        without_image: listing.without_image,
+        ..scored
+    })
+}
+
+fn score_entries(
+    manifest: &Manifest,
+    entries: &[Entry],
+    photos: &BTreeMap<String, Vec<PathBuf>>,
+    chosen: &Chosen,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<FolderReport> {
+    let config = chosen.config(manifest)?;
+    let rules = chosen.rules(&config, entries)?;
     let networks = Networks::load(&config)?;
-    let pool = pool_of(threads)?;
+    let pool = pool_of(chosen.threads)?;
     let (mut viewed, mut undecodable) = (ViewedImages::default(), Vec::new());
-    let (mut done, total) = (0, listing.entries.len());
-    for block in blocks(&listing.entries, |entry| {
-        entry.image(Ok(Cow::Borrowed(&[])))
-    }) {
+    let (mut order, mut done, total) = (Vec::new(), 0, entries.len());
+    // Images of one person and prompt become neighbours.
+    let mut sorted: Vec<(usize, &Entry)> = entries.iter().enumerate().collect();
+    sorted.sort_by_key(|(at, e)| (&e.system, &e.person, e.prompt(), *at));
+    for block in blocks(&sorted, unread) {
         let files = block
             .iter()
-            .map(|entry| entry.image(read_image(&entry.path).map(Cow::Owned)));
+            .map(|(_, entry)| entry.image(read_image(&entry.path).map(Cow::Owned)));
         let images: Vec<ImageInput<'_>> = files.collect();
-        for (place, reason) in pool.install(|| viewed.add(&networks, &images))? {
-            undecodable.push(Undecodable {
-                file: block[place].path.clone(),
-                reason,
-            });
-        }
+        let broken = pool.install(|| viewed.add(&networks, &images))?;
+        let places: BTreeSet<usize> = broken.iter().map(|(place, _)| *place).collect();
+        let whole = (0..block.len()).filter(|place| !places.contains(place));
+        order.extend(whole.map(|place| block[place].0));
+        undecodable.extend(broken.into_iter().map(|(place, reason)| Undecodable {
+            file: block[place].1.path.clone(),
+            reason,
+        }));
         done += block.len();
         progress(done, total);
     }
-    let people = listing.entries.iter().map(|e| e.person.as_str());
+    let mut images: Vec<_> = order.iter().copied().zip(viewed.images).collect();
+    // Random partners are drawn in the order in which images are listed.
+    images.sort_by_key(|(at, _)| *at);
+    let files = images
+        .iter()
+        .map(|(at, _)| entries[*at].path.display().to_string());
+    let files: Vec<String> = files.collect();
+    viewed.images = images.into_iter().map(|(_, image)| image).collect();
+    if let Some(path) = &chosen.record {
+        record::write(path, &viewed, &files)?;
+    }
+    let people = entries.iter().map(|e| e.person.as_str());
     let people: BTreeSet<&str> = people.filter(|p| *p != BASE_MODEL).collect();
-    let references = pool.install(|| reference_faces(&photos, &people, &networks))?;
-    let rows = pool.install(|| scores(&viewed, &references, config.run_seed));
-    let same = config.judge_is_filter()?;
+    let references = pool.install(|| references_of(photos, &people, &networks))?;
+    let mut rows = pool.install(|| scores(&viewed, &references, &rules));
+    rows.push(same_recognizer_row(config.judge_is_filter()?));
+    rows.extend(fact_rows(&viewed));
     Ok(FolderReport {
-        report: Report::new(rows, &config, same),
+        report: report_of_rows(rows, &config, &digests(&config)?),
         images: total,
         undecodable,
-        without_prompt: listing.without_prompt,
-        without_image: listing.without_image,
+        without_prompt: entries.iter().filter(|e| e.prompted.is_none()).count(),
+        without_image: 0,
     })
+}
+
+/// An image whose file is not read yet.
+fn unread<'a>((_, entry): &'a (usize, &Entry)) -> ImageInput<'a> {
+    entry.image(Ok(Cow::Borrowed(&[])))
+}
+
+/// The digests of the networks, by their labels.
+fn digests(config: &StageConfig) -> Result<BTreeMap<String, Digest>> {
+    let known = FileDigests::open(None);
+    let models = config.networks().into_iter();
+    let digest = |model: ModelFiles| Ok((model.label.clone(), known.of_model(&model)?));
+    models.map(digest).collect()
 }
 
 fn check_people(
@@ -167,17 +272,14 @@ struct Listing {
 
 impl Listing {
     fn read(folders: &Folders) -> Result<Self> {
-        let mut files = people_files(&folders.images)?;
+        let mut entries: Vec<(Entry, String)> = (people_files(&folders.images)?.into_iter())
+            .map(keyed)
+            .collect();
         if let Some(base) = &folders.base {
-            files.extend(base_files(base)?);
+            entries.extend(base_files(base)?.into_iter().map(keyed));
         }
         let Some(path) = &folders.prompts else {
-            let entry = |(person, path, _)| Entry {
-                person,
-                path,
-                prompted: None,
-            };
-            let entries = files.into_iter().map(entry).collect();
+            let entries = entries.into_iter().map(|(entry, _)| entry).collect();
             return Ok(Self {
                 entries,
                 without_prompt: 0,
@@ -185,15 +287,14 @@ impl Listing {
             });
         };
         let mut prompts = read_prompts(path)?;
-        let entry = |(person, path, key): (String, PathBuf, String)| Entry {
-            person,
-            path,
-            prompted: prompts.remove(&key),
-        };
-        let example = files
+        let example = entries
             .first()
-            .map_or(String::new(), |(_, _, key)| key.clone());
-        let entries: Vec<Entry> = files.into_iter().map(entry).collect();
+            .map_or(String::new(), |(_, key)| key.clone());
+        let prompted = |(entry, key): (Entry, String)| Entry {
+            prompted: prompts.remove(&key),
+            ..entry
+        };
+        let entries: Vec<Entry> = entries.into_iter().map(prompted).collect();
         let without_prompt = entries.iter().filter(|e| e.prompted.is_none()).count();
         if without_prompt == entries.len() {
             let images = folders.images.display();
@@ -221,6 +322,25 @@ impl Listing {
 /// (person, file, name in the prompts).
 type File = (String, PathBuf, String);
 
+/// A file without a prompt, and its name in the prompts.
+fn keyed((person, path, key): File) -> (Entry, String) {
+    let system = match person.as_str() {
+        BASE_MODEL => crate::PLAIN,
+        _ => SYSTEM,
+    };
+    let entry = Entry {
+        system: system.to_owned(),
+        person,
+        path,
+        prompted: None,
+    };
+    (entry, key)
+}
+
+fn unprompted(file: File) -> Entry {
+    keyed(file).0
+}
+
 fn people_files(folder: &Path) -> Result<Vec<File>> {
     let mut files = Vec::new();
     for person in visible_entries(folder)?
@@ -228,7 +348,7 @@ fn people_files(folder: &Path) -> Result<Vec<File>> {
         .filter(|path| path.is_dir())
     {
         let name = name_of(&person);
-        for path in images(&person)? {
+        for path in image_files(&person)? {
             let key = format!("{name}/{}", name_of(&path));
             files.push((name.clone(), path, key));
         }
@@ -238,7 +358,7 @@ fn people_files(folder: &Path) -> Result<Vec<File>> {
 
 fn base_files(folder: &Path) -> Result<Vec<File>> {
     let file = |path: PathBuf| (BASE_MODEL.to_owned(), path.clone(), name_of(&path));
-    let files = images(folder)?.into_iter().map(file).collect();
+    let files = image_files(folder)?.into_iter().map(file).collect();
     found(folder, files, BASE_EXPECTED)
 }
 
@@ -253,7 +373,7 @@ fn found(folder: &Path, files: Vec<File>, expected: &'static str) -> Result<Vec<
 }
 
 /// The files of a folder that are called like images; what they hold shows later.
-fn images(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = visible_entries(folder)?;
     files.retain(|path| {
         let extension = path

@@ -4,11 +4,7 @@
 
 use rayon::prelude::*;
 
-/// More sweeps than rotations have ever needed to settle.
-const MOST_SWEEPS: usize = 60;
-
-/// Two rows whose cosine is below this are orthogonal as far as float64 can tell.
-const ORTHOGONAL: f64 = 1e-15;
+use crate::singular::{dot, singular_values, transposed};
 
 /// The Fréchet distance |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) of two sets of equally wide rows, with
 /// the sample covariances (over n − 1), as the Fréchet Inception Distance has it. `None` for fewer than
@@ -89,75 +85,6 @@ fn triangular(rows: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     transposed(&columns)
 }
 
-/// The singular values of a matrix of any shape, in no order, by one-sided Jacobi rotations: rows
-/// are turned against each other in pairs until all are orthogonal; their lengths are the values.
-/// In each round every row has one partner, so that a round's pairs turn at once and the result
-/// depends on no order of threads.
-fn singular_values(matrix: Vec<Vec<f64>>) -> Vec<f64> {
-    let mut rows = matrix;
-    if rows[0].len() < rows.len() {
-        rows = transposed(&rows);
-    }
-    if rows.len() % 2 == 1 {
-        rows.push(vec![0.0; rows[0].len()]);
-    }
-    let (count, half) = (rows.len(), rows.len() / 2);
-    for _ in 0..MOST_SWEEPS {
-        let mut turned = false;
-        for _ in 1..count {
-            let (left, right) = rows.split_at_mut(half);
-            let pairs = left.par_iter_mut().zip(right.par_iter_mut().rev());
-            turned |= pairs
-                .map(|(x, y)| turn(x, y))
-                .reduce(|| false, |a, b| a | b);
-            // The first row stays and the others move on by one place: in count − 1 rounds each
-            // meets each.
-            rows[1..].rotate_right(1);
-        }
-        if !turned {
-            break;
-        }
-    }
-    rows.iter().map(|row| dot(row, row).sqrt()).collect()
-}
-
-/// Makes two rows orthogonal by a rotation between them; whether they were not.
-fn turn(x: &mut [f64], y: &mut [f64]) -> bool {
-    let (xx, yy, xy) = (dot(x, x), dot(y, y), dot(x, y));
-    if xy.abs() <= ORTHOGONAL * (xx * yy).sqrt() || xy == 0.0 {
-        return false;
-    }
-    let zeta = (yy - xx) / (2.0 * xy);
-    let tangent = zeta.signum() / (zeta.abs() + (1.0 + zeta * zeta).sqrt());
-    let cosine = (1.0 + tangent * tangent).sqrt().recip();
-    let sine = cosine * tangent;
-    for (a, b) in x.iter_mut().zip(y) {
-        (*a, *b) = (cosine * *a - sine * *b, sine * *a + cosine * *b);
-    }
-    true
-}
-
-fn transposed(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let column = |c: usize| rows.iter().map(|row| row[c]).collect();
-    (0..rows[0].len()).map(column).collect()
-}
-
-/// Eight sums side by side, so that the processor's wide registers are used; always in the same
-/// order.
-fn dot(x: &[f64], y: &[f64]) -> f64 {
-    let mut sums = [0f64; 8];
-    let (wide_x, wide_y) = (x.chunks_exact(8), y.chunks_exact(8));
-    let rest: f64 = (wide_x.remainder().iter().zip(wide_y.remainder()))
-        .map(|(a, b)| a * b)
-        .sum();
-    for (a, b) in wide_x.zip(wide_y) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
-        }
-    }
-    sums.iter().sum::<f64>() + rest
-}
-
 fn total(rows: &[Vec<f64>]) -> f64 {
     rows.iter().map(|row| dot(row, row)).sum()
 }
@@ -218,19 +145,6 @@ mod tests {
         fn distance_is_symmetric([a, b] in sets()) {
             let (there, back) = (distance(&a, &b), distance(&b, &a));
             prop_assert!((there - back).abs() < 1e-9 * (1.0 + there), "{there} {back}");
-        }
-
-        /// The squared singular values of M are the eigenvalues of MᵀM: their power sums are
-        /// traces.
-        #[test]
-        fn singular_values_have_the_moments_of_the_matrix([m, _] in sets()) {
-            let m: Vec<Vec<f64>> = m.iter().map(|r| r.iter().map(|v| f64::from(*v)).collect()).collect();
-            let gram: Vec<Vec<f64>> = m.iter().map(|a| m.iter().map(|b| dot(a, b)).collect()).collect();
-            let values = singular_values(m.clone());
-            let power = |p: i32| values.iter().map(|v| v.powi(p)).sum::<f64>();
-            let near = |found: f64, known: f64| (found - known).abs() < 1e-9 * (1.0 + known);
-            prop_assert!(near(power(2), total(&m)));
-            prop_assert!(near(power(4), total(&gram)));
         }
 
         /// Compressed rows have the same products.

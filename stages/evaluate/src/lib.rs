@@ -1,23 +1,42 @@
 //! Stage 13, evaluate: metrics of the generated images, those of the paper's Tables 1 and 2 and
 //! some that compare images of the same person with images of different people. [`score_folders`]
-//! scores images of any other system with the same functions. [`fn@scores`] defines each metric.
+//! and [`score_systems`] score images of any other system with the same functions, [`figures_of_file`]
+//! recorded embeddings. [`fn@scores`] defines each metric, [`fn@tables`] the paper's layouts.
 
+mod choose;
+mod differences;
+mod distances;
+mod entries;
 mod error;
+mod features_file;
 mod folders;
 mod frechet;
+mod identity;
 mod images;
+mod inception;
+mod intervals;
+mod kernel;
+mod layout;
 mod networks;
+mod notes;
 mod number_format;
+mod paper;
 mod people;
 mod prompts;
+mod random;
+mod record;
 mod report;
+mod resize;
+mod rows;
 mod scores;
 mod settings;
-mod statistics;
+mod singular;
+mod systems;
+mod tables;
 mod towers;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use laioncele_core::ModelFiles;
 use laioncele_core::ledger::Record;
@@ -29,19 +48,45 @@ use laioncele_core::{
 };
 use laioncele_inference::thread_pool;
 
+pub use choose::{Choice, Verdict, choose_people, verdicts};
 pub use error::EvaluateError;
-pub use folders::{FolderReport, Folders, Undecodable, score_folders};
+pub use features_file::{FeaturesReport, FigureSeeds, distances_of_files, figures_of_file};
+pub use folders::{Chosen, FolderReport, Folders, Undecodable, score_folders, score_systems};
 pub use frechet::frechet_distance;
+pub use identity::{Face, Pairs, Reading, auc, consistency, cosine, partners, unit};
 use images::{BASE_MODEL, ImageInput, ViewedImages, blocks};
+pub use inception::{Inception, InceptionSettings};
+pub use intervals::{Bootstrap, Interval};
+pub use kernel::kernel_distance;
+pub use layout::{Format, Layout};
 use networks::Networks;
+pub use people::{Reference, References};
+pub use random::SplitMix64;
 pub use report::{Report, Score};
-pub use scores::{References, scores};
-pub use settings::{Judge, Settings, StageConfig};
+pub use resize::{Resize, SIDE};
+pub use scores::scores;
+pub use settings::{Against, Judge, Rules, Settings, StageConfig};
+pub use systems::{Checks, Systems};
+pub use tables::{Table, tables};
 pub use towers::Tower;
+
+/// The system of a run's own images.
+pub const OURS: &str = "laioncele";
+/// The system that draws nobody: the base model.
+pub const PLAIN: &str = "sdxl";
+/// The base model with people's names in its prompts.
+pub const BY_NAME: &str = "sdxl-name";
 
 /// What is published in the run's folder.
 const TABLE: &str = "evaluation/table.md";
 const TABLE_JSON: &str = "evaluation/table.json";
+/// The systems beside each other, as the paper's Table 1.
+const TABLES: [(&str, Format); 3] = [
+    ("evaluation/tables.md", Format::Markdown),
+    ("evaluation/tables.csv", Format::Csv),
+    ("evaluation/tables.tex", Format::Latex),
+];
+const TABLES_JSON: &str = "evaluation/tables.json";
 
 /// The steps of this stage.
 pub fn steps() -> Vec<Box<dyn Step>> {
@@ -53,7 +98,7 @@ struct Evaluate;
 const SPEC: StepSpec = StepSpec {
     name: "evaluate",
     stage: StageName::Evaluate,
-    version: 3,
+    version: 4,
     partitioning: Partitioning::Once,
     reads: &[Reads::all(TableId::Samples)],
     writes: &[TableId::Evaluation],
@@ -87,9 +132,10 @@ impl Step for Evaluate {
         task.balance(Unit::Sample, rows_in, measured);
         let photos = people::photos_by_person(config.references(task.manifest())?)?;
         let people = viewer.people.iter().map(String::as_str).collect();
-        let references = pool.install(|| people::reference_faces(&photos, &people, &networks))?;
-        let mut rows = pool.install(|| scores(&viewer.images, &references, config.run_seed));
+        let references = pool.install(|| people::references_of(&photos, &people, &networks))?;
+        let mut rows = pool.install(|| scores(&viewer.images, &references, &config.rules()));
         rows.push(report::same_recognizer_row(config.judge_is_filter()?));
+        rows.extend(report::fact_rows(&viewer.images));
         task.write::<EvaluationScore>(rows)
     }
 
@@ -104,6 +150,13 @@ impl Step for Evaluate {
         let json = json.map_err(|e| CoreError::parquet(TABLE_JSON, e))?;
         store.put_changed(TABLE, report.markdown().into_bytes())?;
         store.put_changed(TABLE_JSON, json)?;
+        let layout = tables(std::slice::from_ref(&report), Table::One, false);
+        for (path, format) in TABLES {
+            store.put_changed(path, layout.write(format).into_bytes())?;
+        }
+        let json = serde_json::to_vec_pretty(&layout);
+        let json = json.map_err(|e| CoreError::parquet(TABLES_JSON, e))?;
+        store.put_changed(TABLES_JSON, json)?;
         Ok(())
     }
 }
@@ -124,9 +177,12 @@ pub fn report_of_run(
     {
         rows.extend(part::read_rows(store, part, &manifest.embedding_dims)?);
     }
-    Ok(Report::of_rows(
+    let mut of_step = records.iter().rev().filter(|r| r.step == SPEC.name);
+    let digests = of_step.next().map(|record| &record.key_parts.models);
+    Ok(notes::report_of_rows(
         rows,
         &StageConfig::from_manifest(manifest)?,
+        digests.unwrap_or(&BTreeMap::new()),
     ))
 }
 
@@ -175,7 +231,15 @@ impl SampleViewer {
     }
 }
 
-fn order(sample: &Sample) -> (&str, &str, &str, u32, u64) {
+/// What made a sample.
+fn system_of(sample: &Sample) -> &str {
+    match sample.person.as_str() {
+        BASE_MODEL => PLAIN,
+        _ => OURS,
+    }
+}
+
+fn order(sample: &Sample) -> (&str, &str, &str, &str, u32, u64) {
     let Sample {
         person,
         group,
@@ -184,11 +248,13 @@ fn order(sample: &Sample) -> (&str, &str, &str, u32, u64) {
         seed,
         ..
     } = sample;
-    (person, group, prompt, *index, *seed)
+    let system = system_of(sample);
+    (system, person, group, prompt, *index, *seed)
 }
 
 fn image(sample: &Sample) -> ImageInput<'_> {
     ImageInput {
+        system: system_of(sample),
         person: &sample.person,
         group: &sample.group,
         prompt: Some(&sample.prompt),

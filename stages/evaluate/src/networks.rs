@@ -8,14 +8,16 @@ use laioncele_face::{FaceNets, FaceOptions};
 use rayon::prelude::*;
 
 use crate::error::Result;
+use crate::inception::{Inception, InceptionView};
 use crate::settings::StageConfig;
 use crate::towers::TextTower;
 
-/// CLIP's two towers and the face networks.
+/// CLIP's two towers, Inception and the face networks.
 pub struct Networks {
     image: ImageEncoder,
     text: Option<TextEncoder>,
     faces: FaceNets,
+    inception: Option<Inception>,
     on_cpu: bool,
 }
 
@@ -39,6 +41,10 @@ impl Networks {
             image: ImageEncoder::load(config.image_folder(), &options)?,
             text: text.map(load).transpose()?,
             faces: FaceNets::load(&config.face, &FaceOptions::default())?,
+            inception: match &config.settings.inception {
+                Some(settings) => Some(Inception::load(settings, config.face.device)?),
+                None => None,
+            },
             on_cpu: options.device.is_cpu(),
         })
     }
@@ -55,9 +61,18 @@ impl Networks {
     pub fn face(&self, image: &RgbImage) -> Result<Option<Vec<f32>>> {
         // Only one of them is embedded, however many faces a crowd has.
         match self.faces.detect(image)?.first() {
-            Some(face) => Ok(Some(self.faces.embed(image, &face.landmarks)?)),
+            Some(face) => Ok(Some(self.faces.embed_detection(image, face)?)),
             None => Ok(None),
         }
+    }
+
+    /// What Inception sees, where there is such a network.
+    ///
+    /// # Errors
+    /// The network's error.
+    pub fn inception_view(&self, image: &RgbImage) -> Result<Option<InceptionView>> {
+        let view = self.inception.as_ref().map(|net| net.view(image));
+        Ok(view.transpose()?)
     }
 
     /// CLIP's embeddings of images, not of unit length.

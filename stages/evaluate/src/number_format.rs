@@ -20,16 +20,18 @@ pub(crate) enum NumberFormat {
     },
     /// A Fréchet distance; its standard error is about its value over the root of the sample size.
     Distance,
+    /// A kernel distance, printed times 1000.
+    Kernel,
     /// An area under the ROC curve.
     Area,
     /// A share of one, in percent.
     Share,
 }
 
-/// Cosine of an image and its prompt, as CLIP scores are published: times 100.
+/// Cosine of an image and its prompt, as CLIP scores are published: times 100 already.
 pub(crate) const CLIP_COSINE: NumberFormat = NumberFormat::Mean {
-    deviation: 0.04,
-    scale: 100.0,
+    deviation: 4.0,
+    scale: 1.0,
     most_decimals: 2,
 };
 
@@ -59,6 +61,7 @@ impl NumberFormat {
                 most_decimals,
             } => rounded(value * scale, deviation * scale / root, most_decimals),
             Self::Distance => rounded(value, value / root, 2),
+            Self::Kernel => rounded(value * 1000.0, 1000.0 * value.abs() / root, 2),
             Self::Area => rounded(value, share_error(value, count), 4),
             Self::Share => {
                 let error = 100.0 * share_error(value, count);
@@ -89,8 +92,9 @@ mod tests {
 
     #[test]
     fn digits_grow_with_the_sample() {
-        let clip = |count| CLIP_COSINE.write(0.382_41, count);
+        let clip = |count| CLIP_COSINE.write(38.241, count);
         assert_eq!([7, 40, 5000].map(clip), ["38.2", "38.2", "38.24"]);
+        assert_eq!(NumberFormat::Kernel.write(-0.000_039_23, 1000), "-0.04");
         let face = |count| FACE_COSINE.write(0.123_456, count);
         assert_eq!(
             [1, 20, 1000, 1_000_000].map(face),

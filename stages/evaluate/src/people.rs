@@ -10,8 +10,8 @@ use laioncele_inference::references;
 use rayon::prelude::*;
 
 use crate::error::Result;
+use crate::identity::unit;
 use crate::networks::Networks;
-use crate::scores::References;
 
 /// The largest file that is read as an image.
 const MAX_BYTES: u64 = 256 << 20;
@@ -44,48 +44,84 @@ pub(crate) fn read_image(path: &Path) -> std::result::Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|e| e.to_string())
 }
 
-/// The mean of a person's reference faces, each of unit length, so that a cosine to it is the mean
-/// of the cosines to them. Photos that do not decode or show no face are skipped; `None` if no
-/// other is left.
-///
-/// # Errors
-/// A network's error.
-fn reference_face(photos: &[PathBuf], networks: &Networks) -> Result<Option<Vec<f32>>> {
-    let mut faces: Vec<Vec<f32>> = Vec::new();
-    for path in photos {
-        match photo(path) {
-            Ok(image) => faces.extend(networks.face(&image)?),
-            Err(reason) => {
-                tracing::warn!(path = %path.display(), reason, "reference photo skipped");
-            }
-        }
-    }
-    let Some(first) = faces.first() else {
-        return Ok(None);
-    };
-    let mean = |k: usize| {
-        let sum: f64 = faces.iter().map(|face| f64::from(face[k])).sum();
-        (sum / faces.len() as f64) as f32
-    };
-    Ok(Some((0..first.len()).map(mean).collect()))
+/// What is known of a person's reference photos. A cosine to a mean of unit vectors is the mean of the cosines
+/// to them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reference {
+    /// The mean of the faces, each of unit length; of those photos that show one.
+    pub face: Option<Vec<f64>>,
+    /// The mean of CLIP's embeddings, each of unit length.
+    pub embedding: Option<Vec<f64>>,
 }
 
-/// The reference faces of `people`.
+/// The references by person; also of those without a usable photo.
+pub type References = BTreeMap<String, Reference>;
+
+/// Photos that are decoded at once.
+const AT_ONCE: usize = 16;
+
+fn mean_vector(vectors: &[Vec<f64>]) -> Option<Vec<f64>> {
+    let first = vectors.first()?;
+    let mean = |k: usize| vectors.iter().map(|v| v[k]).sum::<f64>() / vectors.len() as f64;
+    Some((0..first.len()).map(mean).collect())
+}
+
+/// The references of `people`. Photos that do not decode are skipped.
 ///
 /// # Errors
 /// A network's error.
-pub(crate) fn reference_faces(
+pub(crate) fn references_of(
     photos: &BTreeMap<String, Vec<PathBuf>>,
     people: &BTreeSet<&str>,
     networks: &Networks,
 ) -> Result<References> {
-    let face = |name: &&str| {
-        let photos = photos.get(*name).map_or(&[][..], Vec::as_slice);
-        Ok(((*name).to_owned(), reference_face(photos, networks)?))
+    let of = |name: &&'_ str| photos.get(*name).map_or(&[][..], Vec::as_slice);
+    let all: Vec<(&str, &PathBuf)> = (people.iter())
+        .flat_map(|name| of(name).iter().map(|path| (*name, path)))
+        .collect();
+    let mut faces: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
+    let mut embeddings = faces.clone();
+    for some in all.chunks(AT_ONCE) {
+        let images: Vec<_> = some.par_iter().filter_map(usable).collect();
+        let look = |(_, image): &(&str, RgbImage)| networks.face(image);
+        let found: Result<Vec<_>> = images.par_iter().map(look).collect();
+        let pixels: Vec<&RgbImage> = images.iter().map(|(_, image)| image).collect();
+        let embedded = networks.image_embeddings(&pixels)?;
+        for (((name, _), face), embedding) in images.iter().zip(found?).zip(embedded) {
+            let of_person = faces.entry(name).or_default();
+            of_person.extend(face.map(|face| unit(&face)));
+            embeddings.entry(name).or_default().push(unit(&embedding));
+        }
+    }
+    let mean = |of: &BTreeMap<&str, Vec<Vec<f64>>>, name: &str| mean_vector(of.get(name)?);
+    let reference = |name: &&str| {
+        let reference = Reference {
+            face: mean(&faces, name),
+            embedding: mean(&embeddings, name),
+        };
+        ((*name).to_owned(), reference)
     };
-    people.par_iter().map(face).collect()
+    Ok(people.iter().map(reference).collect())
 }
 
+/// A photo that decodes; others are skipped.
+fn usable<'a>((name, path): &(&'a str, &PathBuf)) -> Option<(&'a str, RgbImage)> {
+    match photo(path) {
+        Ok(image) => Some((name, image)),
+        Err(reason) => {
+            tracing::warn!(path = %path.display(), reason, "reference photo skipped");
+            None
+        }
+    }
+}
+
+/// The pixels of a generated image, as stored; `None` where there are none.
+pub(crate) fn decoded(path: &Path) -> Option<RgbImage> {
+    let bytes = read_image(path).ok()?;
+    decode(&bytes, &Limits::default(), Orientation::AsStored).ok()
+}
+
+/// A reference photo's pixels, upright: it is a photo, and detectors look for upright faces.
 fn photo(path: &Path) -> std::result::Result<RgbImage, String> {
     let bytes = read_image(path)?;
     decode(&bytes, &Limits::default(), Orientation::Upright).map_err(|e| e.to_string())

@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 1 << 30;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Prompted {
     /// The image's file, relative to the folder of images.
-    image: String,
+    pub(crate) image: String,
     /// Its prompt.
     pub prompt: String,
     /// The prompt's group; of no group without one.
@@ -30,18 +30,12 @@ pub(crate) struct Prompted {
 /// # Errors
 /// A file that cannot be read or is not of that form, with the line.
 pub(crate) fn read_prompts(path: &Path) -> Result<BTreeMap<String, Prompted>> {
-    let io = |error| CoreError::from_io(path, error);
     let fail = |reason: String| EvaluateError::Prompts {
         path: path.to_owned(),
         reason,
     };
-    let size = std::fs::metadata(path).map_err(io)?.len();
-    if size > MAX_BYTES {
-        return Err(fail(format!("{size} bytes, more than {MAX_BYTES}")));
-    }
-    let bytes = std::fs::read(path).map_err(io)?;
-    let text = String::from_utf8(bytes).map_err(|e| fail(format!("not UTF-8: {e}")))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = read_text(path)?;
+    let text = text.as_str();
     let extension = path
         .extension()
         .unwrap_or_default()
@@ -62,6 +56,103 @@ pub(crate) fn read_prompts(path: &Path) -> Result<BTreeMap<String, Prompted>> {
         }
     }
     Ok(prompts)
+}
+
+/// The text of a file, without a byte order mark.
+fn read_text(path: &Path) -> Result<String> {
+    let io = |error| CoreError::from_io(path, error);
+    let fail = |reason: String| EvaluateError::Prompts {
+        path: path.to_owned(),
+        reason,
+    };
+    let size = std::fs::metadata(path).map_err(io)?.len();
+    if size > MAX_BYTES {
+        return Err(fail(format!("{size} bytes, more than {MAX_BYTES}")));
+    }
+    let bytes = std::fs::read(path).map_err(io)?;
+    let text = String::from_utf8(bytes).map_err(|e| fail(format!("not UTF-8: {e}")))?;
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => Ok(rest.to_owned()),
+        None => Ok(text),
+    }
+}
+
+/// A row of any columns.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// Where it begins.
+    pub(crate) line: usize,
+    /// By name, in lower case.
+    pub(crate) fields: BTreeMap<String, String>,
+}
+
+/// Reads a `.csv` file with a header, or a `.jsonl` file with an object a line whose values are texts or numbers.
+///
+/// # Errors
+/// A file that cannot be read or is not of that form, with the line.
+pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>> {
+    let text = read_text(path)?;
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    let records = match extension.to_lowercase().as_str() {
+        "csv" => named_fields(&text),
+        "jsonl" | "ndjson" => named_values(&text),
+        _ => Err("lists are read from a .csv or a .jsonl file".to_owned()),
+    };
+    records.map_err(|reason| EvaluateError::Prompts {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn named_fields(text: &str) -> std::result::Result<Vec<Record>, String> {
+    let mut records = csv_records(text)?.into_iter();
+    let (_, header) = records.next().ok_or("empty; a header was expected")?;
+    let names: Vec<String> = header.iter().map(|h| h.trim().to_lowercase()).collect();
+    if let Some(name) = (1..names.len()).find(|k| names[..*k].contains(&names[*k])) {
+        return Err(format!("line 1: two columns `{}`", names[name]));
+    }
+    let named = |(line, fields): (usize, Vec<String>)| {
+        if fields.len() != names.len() {
+            let (found, expected) = (fields.len(), names.len());
+            return Err(format!(
+                "line {line}: {found} fields where the header has {expected}"
+            ));
+        }
+        let fields = names.iter().cloned().zip(fields).collect();
+        Ok(Record { line, fields })
+    };
+    records.map(named).collect()
+}
+
+fn named_values(text: &str) -> std::result::Result<Vec<Record>, String> {
+    let lines = text.lines().zip(1..);
+    let parse = |(text, line): (&str, usize)| {
+        let values: BTreeMap<String, serde_json::Value> =
+            serde_json::from_str(text).map_err(|e| format!("line {line}: {e}"))?;
+        let field = |(name, value): (String, serde_json::Value)| {
+            let value = match value {
+                serde_json::Value::String(text) => text,
+                serde_json::Value::Null => String::new(),
+                other => other.to_string(),
+            };
+            (name.to_lowercase(), value)
+        };
+        let fields = values.into_iter().map(field).collect();
+        Ok(Record { line, fields })
+    };
+    let filled = lines.filter(|(line, _)| !line.trim().is_empty());
+    filled.map(parse).collect()
+}
+
+/// Whether a file of prompts says of each image whom it shows, so that it is a list of images by itself.
+///
+/// # Errors
+/// As [`read_records`].
+pub(crate) fn names_people(path: &Path) -> Result<bool> {
+    let records = read_records(path)?;
+    Ok(records
+        .iter()
+        .any(|record| record.fields.contains_key("person")))
 }
 
 /// A path as the folder's files are called: `/` between its parts, nothing before the first.

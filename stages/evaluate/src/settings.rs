@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use laioncele_core::ModelFiles;
 use laioncele_core::{CoreError, Digest, Manifest};
-use laioncele_face::FaceFiles;
+use laioncele_face::{Crop, FaceFiles};
 use laioncele_inference::sections::{face_model_files, files_read, label};
 use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection, references};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::inception::InceptionSettings;
 use crate::towers::{TextTower, Tower};
 
 /// `[evaluate]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Which image encoder images are compared with, to their prompts and to the base model's
@@ -23,17 +24,79 @@ pub struct Settings {
     /// recognizer than it filters with; a recognizer that chose the training photos is too kind to
     /// what was learned from them.
     pub judge: Option<Judge>,
+    /// The network that FID and KID are taken with. Without one, distances are taken over CLIP's embeddings only.
+    pub inception: Option<InceptionSettings>,
+    /// Whose images FID and KID are taken to: SDXL's with the people's names in the prompts (`sdxl-by-name`, as in the paper;
+    /// `plain` where the run has no such images), or those of nobody (`plain`).
+    pub against: Against,
+    /// Rounds of the bootstrap that intervals are taken from; 0: no intervals.
+    pub resamples: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            clip: Tower::default(),
+            judge: None,
+            inception: None,
+            against: Against::default(),
+            resamples: 2000,
+        }
+    }
+}
+
+/// Whose images distances are taken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Against {
+    /// SDXL's with the person's name in the prompt.
+    #[default]
+    SdxlByName,
+    /// The base model's, of nobody.
+    Plain,
+}
+
+impl Against {
+    /// The system's name in the table of samples; `None` for the base model's.
+    pub fn system(self) -> Option<String> {
+        match self {
+            Self::SdxlByName => Some(crate::BY_NAME.to_owned()),
+            Self::Plain => None,
+        }
+    }
 }
 
 /// `judge = { recognizer = "…" }`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Judge {
-    /// Aligned 112 × 112 face → embedding; an ONNX file like `[models.face] recognizer`.
+    /// Face → embedding, of any size; an ONNX file like `[models.face] recognizer`.
     pub recognizer: PathBuf,
+    /// How the recognizer is used (TOML, see the README of laioncele-face): size, colours, numbers, crop; without one as
+    /// the shipped one.
+    #[serde(default)]
+    pub recognizer_spec: Option<PathBuf>,
+    /// How a face is cut out, whatever the spec says: `aligned` on its landmarks; by its `box`; or `box160`, which is FaceNet as
+    /// `tools/record-evaluate/export_networks.py` writes it.
+    #[serde(default)]
+    pub crop: Option<Crop>,
     /// Finds the faces; that of `[models.face]` where it is not given.
     #[serde(default)]
     pub detector: Option<PathBuf>,
+    /// How that detector is used (TOML).
+    #[serde(default)]
+    pub detector_spec: Option<PathBuf>,
+}
+
+/// What the figures depend on beside the images.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Of random partners and of intervals; each has a generator of its own that begins with it.
+    pub seed: u64,
+    /// Rounds of the bootstrap.
+    pub resamples: usize,
+    /// The system that distances are taken to; the base model where it is not given or has no images.
+    pub against: Option<String>,
 }
 
 /// All that the stage reads of the manifest, paths resolved.
@@ -62,7 +125,8 @@ impl StageConfig {
     /// Unknown keys, wrong types, missing models.
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let resolve = |path: &Path| manifest.resolve(path);
-        let settings: Settings = manifest.section("evaluate")?;
+        let mut settings: Settings = manifest.section("evaluate")?;
+        settings.inception = settings.inception.map(|i| i.resolved(resolve));
         let image_encoders = ImageEncoderSection::from_manifest(manifest)?;
         // Generation needs the section, and says so where it is missing; scoring images of another
         // system does without.
@@ -100,7 +164,14 @@ impl StageConfig {
     pub fn key_settings(&self) -> Value {
         json!({
             "clip": self.settings.clip,
-            "judge": self.settings.judge.is_some(),
+            "judge": self.settings.judge.as_ref().map(|judge| json!({ "crop": judge.crop })),
+            "inception": self.settings.inception.as_ref().map(|inception| json!({
+                "resize": inception.resize,
+                "input": inception.input,
+                "output": inception.output,
+            })),
+            "against": self.settings.against,
+            "resamples": self.settings.resamples,
             "run": { "seed": self.run_seed },
             "models": { "image_encoders": { "precision": self.image_encoders.precision } },
         })
@@ -111,6 +182,12 @@ impl StageConfig {
     /// # Errors
     /// No `references`.
     pub fn models(&self, manifest: &Manifest) -> Result<Vec<ModelFiles>, CoreError> {
+        let references = references::model_files(self.references(manifest)?.to_owned());
+        Ok([vec![references], self.networks()].concat())
+    }
+
+    /// The networks alone.
+    pub fn networks(&self) -> Vec<ModelFiles> {
         let role = match self.settings.clip {
             Tower::First => "first",
             Tower::Second => "second",
@@ -120,19 +197,26 @@ impl StageConfig {
             TextTower::Sdxl { .. } | TextTower::Missing(_) => files_read::image_encoder,
         };
         let image = self.image_folder().to_owned();
-        let mut files = vec![
-            references::model_files(self.references(manifest)?.to_owned()),
-            ModelFiles::folder(label("image_encoders", role), image, files_read),
-        ];
+        let mut files = vec![ModelFiles::folder(
+            label("image_encoders", role),
+            image,
+            files_read,
+        )];
         files.extend(self.text.model_files());
         files.extend(face_model_files(&self.face));
+        files.extend(
+            self.settings
+                .inception
+                .as_ref()
+                .map(InceptionSettings::model_files),
+        );
         if self.settings.judge.is_some() {
             files.push(ModelFiles::file(
                 label("face", "filter"),
                 self.filter.clone(),
             ));
         }
-        Ok(files)
+        files
     }
 
     /// Whether the recognizer that judges is the one that chose the photos.
@@ -150,12 +234,21 @@ impl StageConfig {
         Ok(digest(&self.face.recognizer)? == digest(&self.filter)?)
     }
 
+    /// What the figures depend on beside the images.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            seed: self.run_seed,
+            resamples: self.settings.resamples,
+            against: self.settings.against.system(),
+        }
+    }
+
     /// What loaded networks may be kept under.
     pub fn resource_key(&self) -> String {
         let (files, face) = (&self.image_encoders, &self.face);
         format!(
-            "evaluate {:?} {files:?} {:?} {face:?}",
-            self.settings.clip, self.text
+            "evaluate {:?} {files:?} {:?} {face:?} {:?}",
+            self.settings.clip, self.text, self.settings.inception
         )
     }
 }
@@ -175,15 +268,22 @@ fn judged_by(
     let Some(judge) = judge else {
         return face;
     };
-    // A spec belongs to its network: the judge's own are used as the shipped ones.
+    // A spec belongs to its network: without specs the judge's own are used as the shipped ones.
+    let own = |spec: &Option<PathBuf>| spec.as_deref().map(&resolve);
     let (detector, detector_spec) = match &judge.detector {
-        Some(detector) => (resolve(detector), None),
-        None => (face.detector, face.detector_spec),
+        Some(detector) => (resolve(detector), own(&judge.detector_spec)),
+        None => (
+            face.detector,
+            own(&judge.detector_spec).or(face.detector_spec),
+        ),
     };
     FaceFiles {
         recognizer: resolve(&judge.recognizer),
+        recognizer_spec: own(&judge.recognizer_spec),
+        crop: judge.crop,
         detector,
         detector_spec,
+        device: face.device,
         ..FaceFiles::default()
     }
 }

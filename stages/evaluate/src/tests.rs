@@ -96,7 +96,14 @@ fn evaluate(harness: &StepHarness) -> Result<Record, StageError> {
 }
 
 fn find(rows: &[EvaluationScore], metric: &str) -> Option<(f64, u64)> {
-    let row = rows.iter().find(|r| r.metric == metric && r.group == "all");
+    find_of(rows, OURS, metric).or_else(|| find_of(rows, "", metric))
+}
+
+fn find_of(rows: &[EvaluationScore], system: &str, metric: &str) -> Option<(f64, u64)> {
+    let mut rows = rows
+        .iter()
+        .filter(|r| r.system == system && r.group == "all");
+    let row = rows.find(|r| r.metric == metric);
     row.map(|r| (r.value, r.count))
 }
 
@@ -162,6 +169,7 @@ fn face_cosines_equal_recorded_embeddings() {
     near("random_reference_mean", &[(a, bea), (b, bea), (c, ada)]);
     // Bea's other image has no face, so that hers has no partner.
     near("id_consistency", &[(a, b), (b, a)]);
+    near("id_consistency_one_partner", &[(a, b), (b, a)]);
 }
 
 #[test]
@@ -183,10 +191,10 @@ fn clip_ti_uses_the_text_tower_of_the_image_encoder() {
             &prompt,
         ))
     };
-    let known = (cosine_of("two.png") + cosine_of("close-up.png")) / 2.0;
-    let (found, count) = find(&rows, "plain_clip_ti").expect("a row");
+    let known = 50.0 * (cosine_of("two.png") + cosine_of("close-up.png"));
+    let (found, count) = find_of(&rows, PLAIN, "clip_ti").expect("a row");
     assert_eq!(count, 2);
-    assert!((found - known).abs() < 1e-6, "{found} {known}");
+    assert!((found - known).abs() < 5e-5, "{found} {known}");
 }
 
 #[test]
@@ -228,9 +236,9 @@ fn result_is_independent_of_threads_and_published() {
     let table = harness.store.get(TABLE).expect("a table");
     let table = String::from_utf8_lossy(&table);
     for part in [
-        "| metric | all | sample size |",
-        "| faces found | 75 % | 4 |",
-        "| people | 2 | 2 |",
+        "| metric | all | 95 % | sample size |",
+        "| faces found | 75 % |",
+        "| people | 2 |  | 2 |",
         "SDXL's second text encoder",
         "One recognizer both",
     ] {
@@ -238,7 +246,18 @@ fn result_is_independent_of_threads_and_published() {
     }
     let json: serde_json::Value =
         serde_json::from_slice(&harness.store.get(TABLE_JSON).expect("JSON")).expect("JSON");
-    assert_eq!(json["notes"].as_array().map(Vec::len), Some(5));
+    assert!(
+        json["notes"]
+            .as_array()
+            .is_some_and(|notes| notes.len() >= 4)
+    );
+    for (path, _) in TABLES {
+        let table = harness.store.get(path).expect("a table");
+        assert!(
+            String::from_utf8_lossy(&table).contains("CLIP-TI"),
+            "{path}"
+        );
+    }
     assert!(
         !harness
             .store

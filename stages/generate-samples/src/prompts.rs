@@ -69,13 +69,26 @@ const PAPER: [(&str, [&str; 10]); 4] = [
     ),
 ];
 
+/// A prompt that the paper misprints, and as it is printed: CLIP reads the letters.
+const MISPRINT: (&str, &str) = ("a person is surprised", "a person is superised");
+
 /// The group of prompts that are given as a plain list.
 const UNGROUPED: &str = "prompts";
 
-/// The setting `prompts`: a list, or lists by group.
+/// A set of prompts that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PromptSet {
+    /// The paper's forty as they are printed, with the misprint "superised".
+    Paper,
+}
+
+/// The setting `prompts`: a list, lists by group, or the name of a set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Prompts {
+    /// A set by its name.
+    Named(PromptSet),
     /// Prompts of one group.
     List(Vec<String>),
     /// Prompts by group.
@@ -96,6 +109,16 @@ impl Prompts {
     /// (group, prompt), groups by name, prompts as given.
     pub fn all(&self) -> Vec<(&str, &str)> {
         match self {
+            Self::Named(PromptSet::Paper) => {
+                let printed = |prompt| match prompt {
+                    prompt if prompt == MISPRINT.0 => MISPRINT.1,
+                    prompt => prompt,
+                };
+                let of = |(group, prompts): &(&'static str, [&'static str; 10])| {
+                    prompts.map(|prompt| (*group, printed(prompt)))
+                };
+                PAPER.iter().flat_map(of).collect()
+            }
             Self::List(prompts) => prompts.iter().map(|p| (UNGROUPED, p.as_str())).collect(),
             Self::Groups(groups) => {
                 let flat = |(group, prompts)| -> Vec<(&str, &str)> {
@@ -142,6 +165,25 @@ mod tests {
             ["action", "emotion", "scene", "style"]
         );
         assert!(all.iter().all(|(_, p)| with_word(p, "man") != *p));
+    }
+
+    #[test]
+    fn the_papers_own_set_has_its_misprint() {
+        #[derive(Deserialize)]
+        struct Section {
+            prompts: Prompts,
+        }
+        let section: Section = toml_of("prompts = \"paper\"");
+        let (printed, corrected) = (section.prompts, Prompts::default());
+        let pairs: Vec<_> = printed.all().into_iter().zip(corrected.all()).collect();
+        let differ: Vec<_> = pairs.into_iter().filter(|(a, b)| a != b).collect();
+        assert_eq!(differ, [(("emotion", MISPRINT.1), ("emotion", MISPRINT.0))]);
+    }
+
+    fn toml_of<T: serde::de::DeserializeOwned>(text: &str) -> T {
+        let value = text.split_once(" = ").expect("a key and a value");
+        let json = format!("{{{:?}: {}}}", value.0, value.1);
+        serde_json::from_str(&json).expect("a section")
     }
 
     #[test]

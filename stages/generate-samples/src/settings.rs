@@ -40,7 +40,7 @@ pub struct Settings {
     /// With which settings the methods other than `laioncele` generate: `common` is those of this section, `recommended`
     /// what their authors recommend (docs/baselines.md lists it).
     pub settings: Preset,
-    /// What to show: a list of prompts, or lists by group.
+    /// What to show: a list of prompts, lists by group, or `"paper"`: the paper's forty as printed, with its misprint.
     pub prompts: Prompts,
     /// Images of each person and prompt.
     pub images_per_prompt: u32,

@@ -1,6 +1,7 @@
 //! Folders as another system would leave them, with the embedded world's networks.
 
 use super::*;
+use crate::images::ALL;
 use crate::tests::{fixture, manifest};
 
 /// Ada and Bea with two images each, one of them no image; two of the base model; photos of three
@@ -32,12 +33,15 @@ fn world(root: &Path) -> Folders {
 }
 
 fn score(root: &Path, folders: &Folders) -> Result<FolderReport> {
-    score_folders(&manifest(root, ""), folders, 0, |_, _| {})
+    score_folders(&manifest(root, ""), folders, &Chosen::default(), |_, _| {})
 }
 
 fn value(found: &FolderReport, metric: &str, group: &str) -> Option<(f64, u64)> {
-    let mut scores = found.report.scores.iter();
-    let score = scores.find(|s| s.metric == metric && s.group == group);
+    value_of(found, SYSTEM, metric, group)
+}
+
+fn value_of(found: &FolderReport, system: &str, metric: &str, group: &str) -> Option<(f64, u64)> {
+    let score = found.report.find(system, metric, group);
     score.map(|s| (s.value, s.count))
 }
 
@@ -47,7 +51,11 @@ fn score_folders_scores_images_and_reports_undecodable_files() {
     let root = folder.path();
     let mut folders = world(root);
     let mut steps = Vec::new();
-    let bare = score_folders(&manifest(root, ""), &folders, 1, |done, of| {
+    let chosen = Chosen {
+        threads: 1,
+        ..Chosen::default()
+    };
+    let bare = score_folders(&manifest(root, ""), &folders, &chosen, |done, of| {
         steps.push((done, of));
     });
     let bare = bare.expect("scores");
@@ -91,7 +99,10 @@ fn score_folders_scores_images_and_reports_undecodable_files() {
         value(&full, "seed_pixel_difference", "mood").map(|(_, n)| n),
         Some(1)
     );
-    assert_eq!(value(&full, "plain_clip_ti", ALL).map(|(_, n)| n), Some(1));
+    assert_eq!(
+        value_of(&full, crate::PLAIN, "clip_ti", ALL).map(|(_, n)| n),
+        Some(1)
+    );
     assert_eq!(value(&full, "frechet_clip", ALL).map(|(_, n)| n), Some(3));
     assert_eq!(
         value(&full, "reference_auc", ALL),

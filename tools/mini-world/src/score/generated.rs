@@ -7,6 +7,8 @@ use super::metric::{Metric, Target};
 use super::tables::RunTables;
 use crate::truth::Truth;
 
+/// The system of the run's own images.
+const OURS: &str = "laioncele";
 /// How many unseen people the run must generate, in a world that has so many.
 const PEOPLE: usize = 20;
 /// How much two images of a person from two seeds must differ on average, as a share of a pixel's
@@ -46,9 +48,10 @@ pub(super) fn metrics(truth: &Truth, tables: &RunTables, metrics: &mut Vec<Metri
     }
 }
 
-/// The row of a metric over all prompts, or over the first group if no row is over all.
+/// The row of a metric of the run's own images, over all prompts, or over the first group if no row is over all.
 fn row<'a>(rows: &'a [EvaluationScore], metric: &str) -> Option<&'a EvaluationScore> {
-    let mut of_metric = rows.iter().filter(|row| row.metric == metric);
+    let of_ours = rows.iter().filter(|row| row.system == OURS);
+    let mut of_metric = of_ours.filter(|row| row.metric == metric);
     let first = of_metric.clone().next();
     of_metric.find(|row| row.group == "all").or(first)
 }
