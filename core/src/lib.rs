@@ -5,6 +5,7 @@
 //! [`step::Step`]s and [`ledger::Ledger`] records without knowing what any stage does.
 
 pub mod cache;
+pub mod decisions;
 pub mod digest;
 pub mod disk;
 mod dropped;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod fail_point;
 pub mod file_digests;
 pub mod footer;
+pub mod forgotten;
 pub mod ids;
 pub mod key;
 pub mod ledger;

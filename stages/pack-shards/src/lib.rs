@@ -22,6 +22,8 @@ use laioncele_core::{
 };
 use serde_json::json;
 
+pub use licence::licence;
+pub use mean::sums;
 pub use settings::Settings;
 
 use lineage::PEOPLE;
@@ -60,7 +62,7 @@ impl Step for PackShards {
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let settings = Settings::from_manifest(task.manifest())?;
         let names = rows::names(task)?;
-        let sums = mean::sums(names.values());
+        let sums = sums(names.values());
         let rows = rows::join(task, &names)?;
         let count = rows.len() as u64;
         let people = rows.chunk_by(|a, b| a.name_id == b.name_id).count();

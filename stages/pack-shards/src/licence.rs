@@ -11,7 +11,7 @@ const MOST_BYTES: usize = 64 << 10;
 /// The licence of the model that tasks call `label` (`models.face.detector`, `models.sdxl.vae`):
 /// the README's table row of its file, the README's `license:`, or the first line of a LICENSE file
 /// beside it.
-pub(crate) fn licence(manifest: &Manifest, label: &str) -> String {
+pub fn licence(manifest: &Manifest, label: &str) -> String {
     let found = path(manifest, label).and_then(|path| stated(&path));
     found.unwrap_or_else(|| "not stated in its folder".to_owned())
 }
