@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use laioncele_core::store::place_scratch;
 
 use crate::args::Verbosity;
@@ -54,6 +54,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a folder with a manifest to begin with
+    Init(commands::init::Init),
     /// Run stages; tasks that are done are not run again
     Run(commands::run::Run),
     /// Ask again for images that could not be downloaded
@@ -64,6 +66,14 @@ enum Command {
     Doctor(commands::doctor::Doctor),
     /// Show what has run: tasks, rows, sizes, times
     Status(commands::status::Status),
+    /// Write one page that shows the run: people, faces, the funnel, times, licences
+    Report(commands::report::Report),
+    /// Show everything that happened to a name, a url or an id
+    Explain(commands::explain::Explain),
+    /// Decide on identities and photos, on a page in a browser
+    Review(commands::review::Review),
+    /// Take people, urls and photos out of the run, and keep them out
+    Forget(commands::forget::Forget),
     /// Check that the stored data is intact and that its tables match
     Verify(commands::verify::Verify),
     /// Show what no result needs any more, and delete it
@@ -96,6 +106,10 @@ enum Command {
     Calibrate(commands::calibrate::Calibrate),
     /// Build, serve or score an embedded world
     Mini(commands::mini::Mini),
+    /// Print what a shell completes commands by
+    Completions(commands::completions::Completions),
+    /// Write manual pages
+    Man(commands::completions::Man),
     /// Run tasks from stdin, or one with --task
     Worker(commands::worker::Worker),
 }
@@ -103,11 +117,16 @@ enum Command {
 impl Command {
     fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         match self {
+            Self::Init(command) => command.execute(),
             Self::Run(command) => command.execute(verbosity),
             Self::Retry(command) => command.execute(verbosity),
             Self::Plan(command) => command.execute(),
             Self::Doctor(command) => command.execute(),
             Self::Status(command) => command.execute(),
+            Self::Report(command) => command.execute(),
+            Self::Explain(command) => command.execute(),
+            Self::Review(command) => command.execute(),
+            Self::Forget(command) => command.execute(),
             Self::Verify(command) => command.execute(),
             Self::Gc(command) => command.execute(),
             Self::Lock(command) => command.execute(),
@@ -124,6 +143,8 @@ impl Command {
             Self::Ahash(command) => command.execute(),
             Self::Calibrate(command) => command.execute(),
             Self::Mini(command) => command.execute(),
+            Self::Completions(command) => command.execute(Cli::command()),
+            Self::Man(command) => command.execute(Cli::command()),
             Self::Worker(command) => command.execute(verbosity),
         }
     }

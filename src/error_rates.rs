@@ -63,16 +63,39 @@ impl ErrorRates {
         manifest: &Manifest,
         step: &str,
     ) -> Result<Option<String>, CoreError> {
+        let Some((key, threshold, curve, what)) = self.compared(manifest, step)? else {
+            return Ok(None);
+        };
+        let sentence = sentence(curve, threshold, what);
+        let file = self.file.display();
+        Ok(sentence.map(|s| format!("{step}: {key} = {threshold} {s} ({file})")))
+    }
+
+    /// The second half of that sentence: `accepts … and rejects …`.
+    ///
+    /// # Errors
+    /// A wrong section of the manifest.
+    pub(crate) fn of_step(
+        &self,
+        manifest: &Manifest,
+        step: &str,
+    ) -> Result<Option<String>, CoreError> {
+        let compared = self.compared(manifest, step)?;
+        Ok(compared.and_then(|(_, threshold, curve, what)| sentence(curve, threshold, what)))
+    }
+
+    /// The key of `step`'s threshold, its value, the curve that it stands on, and what is compared.
+    fn compared(
+        &self,
+        manifest: &Manifest,
+        step: &str,
+    ) -> Result<Option<(&'static str, f64, &Curve, &'static str)>, CoreError> {
         let calibration = &self.calibration;
-        let (key, threshold, curve, what) = match step {
+        match step {
             "verify-portraits" => {
                 let settings = laioncele_verify_portraits::Settings::from_manifest(manifest)?;
-                (
-                    "same_person",
-                    settings.same_person,
-                    &calibration.pair,
-                    "pairs",
-                )
+                let threshold = settings.same_person;
+                Ok(Some(("same_person", threshold, &calibration.pair, "pairs")))
             }
             "verify-images" => {
                 let settings = laioncele_verify_images::Settings::from_manifest(manifest)?;
@@ -80,13 +103,11 @@ impl ErrorRates {
                     Some(curve) => (curve, "faces against portraits"),
                     None => (&calibration.pair, "pairs"),
                 };
-                ("same_person_photo", settings.same_person_photo, curve, what)
+                let threshold = settings.same_person_photo;
+                Ok(Some(("same_person_photo", threshold, curve, what)))
             }
-            _ => return Ok(None),
-        };
-        let sentence = sentence(curve, threshold, what);
-        let file = self.file.display();
-        Ok(sentence.map(|s| format!("{step}: {key} = {threshold} {s} ({file})")))
+            _ => Ok(None),
+        }
     }
 }
 

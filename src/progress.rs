@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use laioncele_core::Unit;
+use serde::{Deserialize, Serialize};
 
 use crate::words::{count, duration, grouped};
 use crate::{output, terminal};
@@ -63,6 +64,22 @@ impl StepProgress {
         ((self.tasks_done as f64 + self.fraction) / tasks).clamp(0.0, 1.0)
     }
 
+    /// How far it is, as numbers.
+    pub(crate) fn facts(&self) -> ProgressFacts {
+        let elapsed = self.started.elapsed();
+        let rate = |sum: u64| sum as f64 / elapsed.as_secs_f64().max(0.001);
+        ProgressFacts {
+            tasks: self.tasks,
+            tasks_done: self.tasks_done,
+            share: self.done(),
+            unit: self.units.map(|(unit, _)| unit),
+            units: self.units.map_or(0, |(_, sum)| sum),
+            units_per_second: self.units.map_or(0.0, |(_, sum)| rate(sum)),
+            seconds: elapsed.as_secs_f64(),
+            seconds_left: remaining(self.done(), elapsed).map(|left| left.as_secs_f64()),
+        }
+    }
+
     fn describe(&self, elapsed: Duration) -> String {
         let mut parts = vec![format!(
             "{} of {}",
@@ -81,6 +98,49 @@ impl StepProgress {
         }
         if let Some(left) = remaining(self.done(), elapsed) {
             parts.push(format!("{} left", duration(left)));
+        }
+        parts.join(", ")
+    }
+}
+
+/// How far a step is. All of it concerns the tasks that this run does: what was done before makes no rate look better.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ProgressFacts {
+    /// Tasks to be done.
+    pub tasks: usize,
+    /// Tasks done.
+    pub tasks_done: usize,
+    /// The share that is done, from 0 to 1, running tasks included.
+    pub share: f64,
+    /// What is counted.
+    pub unit: Option<Unit>,
+    /// How many of it are done.
+    pub units: u64,
+    /// How many a second.
+    pub units_per_second: f64,
+    /// Seconds since the step began.
+    pub seconds: f64,
+    /// Seconds left at the rate so far; null while too little is done to tell.
+    pub seconds_left: Option<f64>,
+}
+
+impl ProgressFacts {
+    /// `3 of 8 tasks, 3,000 images, 30/s, 1:40 left`
+    pub(crate) fn describe(&self) -> String {
+        let mut parts = vec![format!(
+            "{} of {}",
+            self.tasks_done,
+            count(self.tasks, "task")
+        )];
+        if let Some(unit) = self.unit {
+            parts.push(counted(unit, self.units));
+            parts.push(format!("{}/s", rate(self.units_per_second)));
+        }
+        if let Some(left) = self.seconds_left {
+            parts.push(format!(
+                "{} left",
+                duration(Duration::from_secs_f64(left.clamp(0.0, 1e9)))
+            ));
         }
         parts.join(", ")
     }
@@ -114,6 +174,8 @@ fn remaining(done: f64, elapsed: Duration) -> Option<Duration> {
 
 /// Shows the progress of a run, of which several steps may run.
 pub(crate) trait Reporter {
+    /// The next step belongs to stage number `stage`, from 1, of `of`.
+    fn place(&mut self, _stage: usize, _of: usize) {}
     /// Step `step` starts to run `tasks` tasks.
     fn begin(&mut self, step: &str, tasks: usize);
     /// The step has come this far. Called often.
@@ -129,7 +191,7 @@ pub(crate) fn reporter(quiet: bool) -> Box<dyn Reporter> {
     if quiet {
         Box::new(QuietReporter)
     } else if io::stderr().is_terminal() {
-        Box::new(BarReporter)
+        Box::new(BarReporter::default())
     } else {
         Box::new(LineReporter::default())
     }
@@ -148,14 +210,20 @@ impl Reporter for QuietReporter {
 /// Plain lines, for logs and pipes.
 #[derive(Default)]
 struct LineReporter {
+    place: String,
     /// When each step was last spoken of.
     last: HashMap<String, Instant>,
 }
 
 impl Reporter for LineReporter {
+    fn place(&mut self, stage: usize, of: usize) {
+        self.place = format!("stage {stage} of {of}, ");
+    }
+
     fn begin(&mut self, step: &str, tasks: usize) {
         self.last.insert(step.to_owned(), Instant::now());
-        output::message(&format!("{step}: {}", count(tasks, "task")));
+        let place = &self.place;
+        output::message(&format!("{place}{step}: {}", count(tasks, "task")));
     }
 
     fn progress(&mut self, step: &str, progress: &StepProgress) {
@@ -179,16 +247,23 @@ impl Reporter for LineReporter {
 }
 
 /// A bar for each step on the terminal.
-struct BarReporter;
+#[derive(Default)]
+struct BarReporter {
+    place: String,
+}
 
 impl Reporter for BarReporter {
+    fn place(&mut self, stage: usize, of: usize) {
+        self.place = format!("{stage}/{of} ");
+    }
+
     fn begin(&mut self, step: &str, tasks: usize) {
         let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{prefix:>18} [{bar:24}] {wide_msg}");
+        let style = ProgressStyle::with_template("{prefix:>24} [{bar:24}] {wide_msg}");
         if let Ok(style) = style {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(step.to_owned());
+        bar.set_prefix(format!("{}{step}", self.place));
         bar.set_message(count(tasks, "task"));
         terminal::show_bar(step, bar);
     }

@@ -149,10 +149,22 @@ impl StepSummary {
     fn add(&mut self, record: &Record) {
         self.done += 1;
         self.task_seconds += record.seconds;
-        for (name, value) in &record.metrics {
-            *self.metrics.entry(name.clone()).or_default() += value;
-        }
+        add_metrics(&mut self.metrics, record);
         RowBalance::add_all(&mut self.balances, &record.balances);
+    }
+}
+
+/// What a record calls the most memory that its worker had had when the task ended.
+pub(crate) const PEAK_MEMORY: &str = "peak_memory_bytes";
+
+/// Adds a record's metrics to those of others: sums, but of the peak the largest.
+pub(crate) fn add_metrics(metrics: &mut BTreeMap<String, f64>, record: &Record) {
+    for (name, value) in &record.metrics {
+        let sum = metrics.entry(name.clone()).or_default();
+        *sum = match name.as_str() {
+            PEAK_MEMORY => sum.max(*value),
+            _ => *sum + value,
+        };
     }
 }
 
@@ -176,8 +188,7 @@ impl Summary {
             rows.extend(others.map(|b| balance_row(step, b, false)));
         }
         let homonyms = self.homonyms();
-        let ran: usize = self.steps.iter().map(|s| s.ran).sum();
-        let tasks: usize = self.steps.iter().map(|s| s.tasks).sum();
+        let (ran, tasks) = self.tasks();
         let web = self.web.as_ref().map(|web| web.render(paths));
         format!(
             "{}\n{}{homonyms}{ran} of {tasks} tasks run in {}",
@@ -185,6 +196,14 @@ impl Summary {
             web.unwrap_or_default(),
             duration(Duration::from_secs_f64(self.seconds))
         )
+    }
+}
+
+impl Summary {
+    /// The tasks that the run did, and all of them.
+    pub(crate) fn tasks(&self) -> (usize, usize) {
+        let ran = self.steps.iter().map(|s| s.ran).sum();
+        (ran, self.steps.iter().map(|s| s.tasks).sum())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use laioncele_core::decisions::{Decisions, LABEL};
 use laioncele_core::error::chain;
 use laioncele_core::file_digests::FileDigests;
 use laioncele_core::ledger::{DAMAGED, Ledger, Record, Scan};
@@ -12,9 +13,12 @@ use laioncele_core::{CoreError, Digest, Manifest, StageName, Step};
 use crate::args::{DEFAULT_MANIFEST, ModelsOf, RunPaths};
 use crate::failure::{Exit, Failure};
 use crate::lock::Place;
-use crate::plan::{self, Plan, PlanError, PlanInputs, Planner, Records, StepPlan, inputs};
+use crate::plan::{
+    self, Plan, PlanError, PlanInputs, Planner, Records, StepInfo, StepPlan, inputs,
+};
 use crate::registry;
 use crate::run_folder::{self, RunFile};
+use crate::shipped::shipped;
 
 /// How a command uses the run's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,10 +141,16 @@ impl Session {
         let digests = FileDigests::open(memory);
         let inputs = inputs::gather(&manifest, &steps, last, &digests, creates);
         digests.save();
+        let mut inputs = inputs?;
+        if let Some(store) = &store {
+            for step in &mut inputs.steps {
+                add_rulings(store, step)?;
+            }
+        }
         let session = Self {
             manifest,
             steps,
-            inputs: inputs?,
+            inputs,
             records,
             digests,
             store,
@@ -285,6 +295,15 @@ impl Session {
         Ok(laioncele_download_images::prune(store, downloads)?)
     }
 
+    /// `step` with what people have decided in a review by now: a run may be on its way for days.
+    ///
+    /// # Errors
+    /// Decisions that cannot be read.
+    pub(crate) fn decided(&self, mut step: StepInfo) -> Result<StepInfo, Failure> {
+        add_rulings(self.store()?, &mut step)?;
+        Ok(step)
+    }
+
     /// The step called `name`.
     pub(crate) fn step(&self, name: &str) -> Option<&dyn Step> {
         let step = self.steps.iter().find(|s| s.spec().name == name);
@@ -315,6 +334,18 @@ fn scanned(store: &Store, access: Access, look: Look) -> Result<Scan, CoreError>
         tracing::debug!("records are not remembered: {}", chain(&error));
     }
     Ok(scan)
+}
+
+/// Adds what people struck out in a review to what the keys of filter-counts depend on.
+fn add_rulings(store: &Store, step: &mut StepInfo) -> Result<(), Failure> {
+    if step.stage != StageName::FilterCounts {
+        return Ok(());
+    }
+    step.models.remove(LABEL);
+    let struck = Decisions::load(store)?.rulings().digest();
+    step.models
+        .extend(struck.map(|digest| (LABEL.to_owned(), digest)));
+    Ok(())
 }
 
 fn defect(error: &PlanError) -> Failure {
@@ -350,7 +381,7 @@ fn manifest_of(
             let text = format!("{folder} does not say which manifest it was run with");
             Err(Failure::new(Exit::Usage, text).hint("name the manifest with --manifest FILE"))
         }
-        (None, None) => load_manifest(Path::new(DEFAULT_MANIFEST)),
+        (None, None) => load_manifest(&shipped(Path::new(DEFAULT_MANIFEST))),
     }
 }
 
@@ -367,7 +398,7 @@ pub(crate) fn manifest_of_models(chosen: &ModelsOf) -> Result<Manifest, Failure>
             let run = RunFile::of(&store)?.ok_or_else(|| nothing_run(output))?;
             run.load(&store)
         }
-        (None, None) => load_manifest(Path::new(DEFAULT_MANIFEST)),
+        (None, None) => load_manifest(&shipped(Path::new(DEFAULT_MANIFEST))),
     }
 }
 

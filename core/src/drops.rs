@@ -157,6 +157,10 @@ pub enum DropReason {
     NotDownloaded,
     /// What looked at the row panicked or died of it, each time: step and signal in the detail.
     Poison,
+    /// Taken down: `laioncele forget` keeps it out.
+    Forgotten,
+    /// Struck out by a person: `laioncele review`.
+    Rejected,
 }
 
 impl DropReason {
@@ -244,7 +248,7 @@ mod tests {
              unknown_name dns connect tls timeout bad_response too_many_redirects \
              http_4xx http_5xx too_large not_an_image corrupt opt_out blocked_address \
              hash_mismatch duplicate_of placeholder other_person face_too_small above_cap \
-             malformed_row not_downloaded poison"
+             malformed_row not_downloaded poison forgotten rejected"
         );
     }
 }

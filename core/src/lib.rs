@@ -6,6 +6,7 @@
 
 pub mod bucket;
 pub mod cache;
+pub mod decisions;
 pub mod digest;
 pub mod disk;
 mod dropped;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod fail_point;
 pub mod file_digests;
 pub mod footer;
+pub mod forgotten;
 pub mod ids;
 pub mod key;
 pub mod ledger;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::decisions::{Decisions, LABEL};
 use crate::digest::Digest;
 use crate::error::{CoreError, StageError};
 use crate::key::KeyParts;
@@ -129,10 +130,15 @@ impl StepHarness {
         let settings = settings.as_object().into_iter().flatten();
         let settings = settings.map(|(k, v)| (format!("{section}.{k}"), v.to_string()));
         let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
+        let mut models = BTreeMap::new();
+        if step.spec().stage == StageName::FilterCounts {
+            let struck = Decisions::load(&self.store)?.rulings().digest();
+            models.extend(struck.map(|digest| (LABEL.to_owned(), digest)));
+        }
         Ok(KeyParts {
             version: step.spec().version,
             settings: settings.collect(),
-            models: BTreeMap::default(),
+            models,
             inputs: inputs.iter().map(digest).collect(),
         })
     }

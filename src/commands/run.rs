@@ -9,12 +9,14 @@ use clap::Args;
 use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::TaskSpec;
-use laioncele_core::{CoreError, Manifest, Step};
+use laioncele_core::{CoreError, Manifest, StageName, Step};
 
 use crate::args::{RunPaths, Stages, Verbosity};
+use crate::commands::report;
 use crate::crew::{Crew, Place, WorkerArgs};
 use crate::doctor::{Weights, before_run};
 use crate::error_rates::ErrorRates;
+use crate::events::Events;
 use crate::executor::launch::Local;
 use crate::executor::{self, Executor, Failed, Options};
 use crate::failure::{Exit, Failure};
@@ -25,6 +27,7 @@ use crate::progress::{Reporter, reporter};
 use crate::published::Publication;
 use crate::report::Summary;
 use crate::run_folder::full;
+use crate::run_view::{self, ReadRun};
 use crate::session::{Access, Session};
 use crate::words::count;
 use crate::world_web::WorldWeb;
@@ -64,6 +67,12 @@ pub(crate) struct Run {
     /// Begin no step before the one before it has ended
     #[arg(long)]
     one_step_at_a_time: bool,
+    /// Add what happens to this file, a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// Keep numbers for Prometheus in this file
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -86,13 +95,19 @@ impl Run {
             false => Order::SideBySide,
         };
         let result = run.steps(&self.stage, order);
+        run.report(&result);
         drop(run.executor);
         let mut summary = run.summary;
         summary.seconds = begun.elapsed().as_secs_f64();
         // The summary is printed even if something stopped the run.
+        let (ran, tasks) = summary.tasks();
         if self.json {
             output::json(&summary)?;
-        } else if !summary.steps.is_empty() {
+        } else if ran == 0 && result.is_ok() {
+            let tasks = count(tasks, "task");
+            run.reporter
+                .note(&format!("nothing to do: {tasks} already done"));
+        } else if !summary.steps.is_empty() && !verbosity.quiet {
             output::data(&summary.render(&self.paths))?;
         }
         result
@@ -202,6 +217,8 @@ struct ActiveRun {
     error_rates: Option<ErrorRates>,
     summary: Summary,
     paths: RunPaths,
+    /// Whether all tasks were done when it began.
+    idle: bool,
 }
 
 impl ActiveRun {
@@ -220,14 +237,27 @@ impl ActiveRun {
         let executor = Executor::new(options, store, Box::new(launcher));
         executor::watch_signals(executor.events())
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
+        let chosen = |step: &&StepPlan| run.stage.0.contains(&step.stage);
+        let idle = session
+            .plan()?
+            .steps
+            .iter()
+            .filter(chosen)
+            .all(StepPlan::complete);
         Ok(Self {
             crews,
+            idle,
             planner: session.planner()?,
             web: WorldWeb::of(&session.manifest)?,
             error_rates: ErrorRates::of(&session.manifest)?,
             session,
             executor,
-            reporter: reporter(verbosity.quiet),
+            reporter: Box::new(Events::new(
+                reporter(verbosity.quiet),
+                &run.paths.output,
+                run.events.as_deref(),
+                run.metrics.as_deref(),
+            )?),
             summary: Summary::default(),
             paths: run.paths.clone(),
         })
@@ -236,7 +266,7 @@ impl ActiveRun {
     /// Reports the error rates of the threshold of a step that compares faces, if they were
     /// measured.
     fn report_error_rates(&mut self, planned: &StepPlan) -> Result<(), Failure> {
-        let Some(rates) = &self.error_rates else {
+        let Some(rates) = self.error_rates.as_ref().filter(|_| !self.idle) else {
             return Ok(());
         };
         if let Some(line) = rates.line(&self.session.manifest, &planned.name)? {
@@ -257,6 +287,30 @@ impl ActiveRun {
             list.restore(store)?;
         }
         Ok(())
+    }
+
+    /// Writes the page of `laioncele report` where there is something new to show. That it could not be written fails no run.
+    fn report(&mut self, result: &Result<(), Failure>) {
+        let ran: usize = self.summary.steps.iter().map(|step| step.ran).sum();
+        if result.is_err() || (ran == 0 && report::exists(&self.paths.output)) {
+            return;
+        }
+        let written = self.read_run();
+        let written = written.and_then(|run| report::write_into(run, &self.paths.output));
+        match written {
+            Ok(path) => self.reporter.note(&format!("report: {}", path.display())),
+            Err(failure) => tracing::warn!("no report: {}", failure.message),
+        }
+    }
+
+    /// The run as it is now, with the records that it has added.
+    fn read_run(&self) -> Result<ReadRun, Failure> {
+        let paths = RunPaths {
+            manifest: Some(self.session.manifest.file().to_owned()),
+            output: self.paths.output.clone(),
+        };
+        let session = Session::open(&paths, StageName::Evaluate, Access::Existing)?;
+        run_view::of_session(&session)
     }
 
     fn publish(&self, planned: &StepPlan) -> Result<(), Failure> {

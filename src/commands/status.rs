@@ -1,6 +1,8 @@
 //! `laioncele status`: what has run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use laioncele_core::ledger::Record;
@@ -8,10 +10,13 @@ use laioncele_core::{Digest, StageName, TableId, Unit};
 use serde::Serialize;
 
 use crate::args::RunPaths;
+use crate::events::Now;
 use crate::failure::Failure;
 use crate::output;
 use crate::plan::{Plan, StepPlan};
 use crate::published::{Published, Results};
+use crate::report::add_metrics;
+use crate::run_view::at_work;
 use crate::session::{Access, Session};
 use crate::staleness::StepState;
 use crate::words::{count, grouped, size, table};
@@ -20,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   laioncele status
   laioncele status --output /data/mini
+  laioncele status --watch                          while another process runs
   laioncele status --json | jq '.[] | select(.complete | not) | .step'";
 
 /// `laioncele status`
@@ -28,9 +34,28 @@ Examples:
 pub(crate) struct Status {
     #[command(flatten)]
     paths: RunPaths,
+    /// While another process runs here, show how far it is; then the status
+    #[arg(long, short, conflicts_with = "json")]
+    watch: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Time between two looks at a run.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Prints how far the run in the folder is, a line for each change, until nobody works there.
+fn watch(output: &Path) {
+    let mut shown = Vec::new();
+    while at_work(output).is_some() {
+        let now = Now::read(output);
+        for step in now.iter().filter(|step| !shown.contains(*step)) {
+            output::message(&step.describe());
+        }
+        shown = now;
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// A step's entry. Rows are counted per table and per unit: rows of different kinds have no sum.
@@ -65,6 +90,9 @@ impl Status {
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder; a folder without a run.
     pub(crate) fn execute(self) -> Result<(), Failure> {
+        if self.watch {
+            watch(&self.paths.output);
+        }
         let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
         let plan = session.plan()?;
         let entries: Vec<Entry> = plan.steps.iter().map(|s| Entry::of(&plan, s)).collect();
@@ -119,9 +147,7 @@ impl Entry {
                 *self.dropped.entry(balance.unit).or_default() += dropped;
             }
         }
-        for (name, value) in &record.metrics {
-            *self.metrics.entry(name.clone()).or_default() += value;
-        }
+        add_metrics(&mut self.metrics, record);
     }
 
     /// A row for the step, with its first table, and one for each further table.

@@ -1,6 +1,7 @@
 //! `laioncele verify`: checks every byte and that tables match; or prints one digest per table.
 
 mod findings;
+mod forgotten;
 mod lists;
 mod parts;
 mod published;
@@ -130,6 +131,7 @@ fn check(session: &mut Session) -> Result<Findings, Failure> {
     parts::check(session, &mut findings)?;
     lists::check(session, &mut findings)?;
     published::check(session, &mut findings)?;
+    forgotten::check(session, &mut findings)?;
     if losses(session)?.is_empty() {
         sync::check(session, &mut findings)?;
         findings.tables_compared = true;

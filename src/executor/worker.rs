@@ -24,6 +24,7 @@ use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task};
 
 use super::lines;
 use crate::plan::inputs;
+use crate::report::PEAK_MEMORY;
 
 /// Shortest time between two progress messages.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
@@ -360,12 +361,27 @@ pub(crate) fn perform(
     }
     let mut task = Task::new(spec, attempt, context, report)?;
     match catch_unwind(AssertUnwindSafe(|| step.run(&mut task))) {
-        Ok(result) => result.and_then(|()| task.commit()).map_err(Into::into),
+        Ok(result) => {
+            if let Some(bytes) = peak_memory() {
+                task.metric(PEAK_MEMORY, bytes as f64);
+            }
+            result.and_then(|()| task.commit()).map_err(Into::into)
+        }
         Err(panic) => {
             let text = format!("panicked: {}", panic_text(&*panic));
             Err(TaskFailure::new(FailureKind::Panic, &text))
         }
     }
+}
+
+/// The most memory that this process has had so far, in bytes: Linux tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// The class of a failure, for the coordinator.

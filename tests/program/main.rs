@@ -28,6 +28,7 @@ mod names;
 mod ner;
 mod other_seeds;
 mod paper_manifest;
+mod people;
 mod photo_server;
 mod poison;
 mod recount;

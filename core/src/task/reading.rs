@@ -4,8 +4,10 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 use super::Task;
+use crate::decisions::{DECISIONS, Decisions, LABEL, Rulings};
 use crate::error::{CoreError, StageError};
 use crate::footer::Footer;
+use crate::forgotten::Forgotten;
 use crate::ledger::{Ledger, Record};
 use crate::part::{self, Part};
 use crate::part_reader::PartReader;
@@ -19,6 +21,29 @@ impl Task {
         let lists = self.lists.iter().flat_map(|list| list.parts());
         let parts = self.spec.inputs.iter().chain(lists);
         parts.filter(move |p| p.table == table)
+    }
+
+    /// Who was taken down, if anybody was: rows of them are dropped as `forgotten` where they enter the run.
+    ///
+    /// # Errors
+    /// As [`Forgotten::load`].
+    pub fn forgotten(&self) -> Result<Option<Forgotten>, CoreError> {
+        Forgotten::load(&self.context.store)
+    }
+
+    /// What people decided in a review, as this task was planned with; nothing where they struck out nothing.
+    ///
+    /// # Errors
+    /// Decisions that changed since: the next run plans with them.
+    pub fn rulings(&self) -> Result<Rulings, StageError> {
+        let planned = self.spec.key_parts.models.get(LABEL).copied();
+        let rulings = Decisions::load(&self.context.store)?.rulings();
+        match rulings.digest() == planned {
+            true => Ok(rulings),
+            false => Err(StageError::environment(format!(
+                "{DECISIONS} changed after the task was planned: run `laioncele run` again"
+            ))),
+        }
     }
 
     /// Rows in all input parts of `table`.

@@ -7,6 +7,7 @@ use laioncele_mini_world::{BuildOptions, Size, build};
 
 use crate::failure::Failure;
 use crate::output;
+use crate::shipped::shipped;
 use crate::words::count;
 
 const EXAMPLES: &str = "\
@@ -46,7 +47,7 @@ impl Build {
         let options = BuildOptions {
             seed: self.seed,
             size: self.size,
-            weights: self.weights,
+            weights: shipped(&self.weights),
         };
         let built = build(&options, &self.folder)?;
         if self.json {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use laioncele_core::ledger::{Ledger, Record};
-use laioncele_core::{Partition, Scope};
+use laioncele_core::{Partition, Scope, StageName};
 
 use super::{ActiveRun, clear_loss, interrupted, tasks_failed};
 use crate::args::Stages;
@@ -200,6 +200,8 @@ impl ActiveRun {
         if !ready && !(chosen && course.can_follow(step)) {
             return Ok(());
         }
+        course.steps[step] = self.session.decided(info.clone())?;
+        let info = &course.steps[step];
         if !chosen {
             let planned = self.planner.plan_step(info, &self.session.records);
             self.planner.add(info, &planned);
@@ -219,8 +221,11 @@ impl ActiveRun {
         let left = running.waiting + running.planned.missing().count();
         if left == 0 {
             let tasks = count(running.planned.tasks.len(), "task");
-            let line = format!("{}: nothing to do, {tasks} already done", info.name);
-            self.reporter.note(&line);
+            // Once is enough where it is so of all steps.
+            if !self.idle {
+                let line = format!("{}: nothing to do, {tasks} already done", info.name);
+                self.reporter.note(&line);
+            }
             course.states[step] = StepState::Ended;
             return self.end_step(info, running, Outcome::default(), Duration::ZERO);
         }
@@ -262,6 +267,10 @@ impl ActiveRun {
             tasks: left,
             host_map: self.web.host_map()?,
         });
+        let stages = StageName::ALL;
+        let stage = stages.iter().position(|stage| *stage == info.stage);
+        let place = stage.map_or(0, |at| at + 1);
+        self.reporter.place(place, stages.len());
         self.reporter.begin(&info.name, left);
         for (spec, _) in running.planned.missing() {
             self.executor.push(number, spec.clone());

@@ -22,6 +22,9 @@ pub(super) struct Findings {
     pub published: usize,
     /// Identities of the dataset that were checked.
     pub identities: usize,
+    /// Files that were searched for who was taken down; none where nobody was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub searched: Option<usize>,
     /// Whether names, photos and portraits were compared with each other: not while parts of them
     /// are damaged.
     pub tables_compared: bool,
@@ -62,6 +65,8 @@ pub(super) enum Kind {
     Manifest,
     /// Tables that do not match.
     Tables,
+    /// A file with somebody in it who was taken down.
+    Forgotten,
 }
 
 /// What a repair did.
@@ -102,6 +107,12 @@ impl Findings {
             count(self.published, "published file"),
             count(self.identities, "identity")
         );
+        if let Some(searched) = self.searched {
+            text.push_str(&format!(
+                "; {} searched for who was taken down",
+                count(searched, "file")
+            ));
+        }
         if !self.tables_compared {
             text.push_str("; names, photos and portraits not compared, for parts are damaged");
         }

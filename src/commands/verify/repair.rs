@@ -45,7 +45,7 @@ pub(super) fn repair(session: &Session, findings: &mut Findings) -> Result<(), F
         .map(|problem| problem.path.as_str())
         .collect();
     repaired.published = published::forget(session.store()?, &damaged)?;
-    let left = |kind| matches!(kind, Kind::Tables | Kind::Manifest);
+    let left = |kind| matches!(kind, Kind::Tables | Kind::Manifest | Kind::Forgotten);
     repaired.left = findings.problems.iter().filter(|p| left(p.kind)).count();
     findings.repaired = Some(repaired);
     Ok(())

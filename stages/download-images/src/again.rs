@@ -104,6 +104,7 @@ fn recovered(
         counted.extend(task.read_part::<Reachability>(part)?);
     }
     let (mut counts, mut attempts) = (Counts::of(counted), Attempts::new(task)?);
+    let forgotten = task.forgotten()?;
     let (mut photos, mut changes) = (Photos::new(task)?, Changes::default());
     // Outcomes that an interrupted attempt got under other classes count as well.
     let asked = outcomes.images();
@@ -123,7 +124,13 @@ fn recovered(
         }
         let new = match &entry.outcome.end {
             End::Dropped { reason, detail } => Err((*reason, detail.clone())),
-            end @ End::Photo { .. } => photo(&candidate, end, outcomes.bytes(&place)?, settings),
+            end @ End::Photo { .. } => photo(
+                &candidate,
+                end,
+                outcomes.bytes(&place)?,
+                settings,
+                forgotten.as_ref(),
+            ),
         };
         match new {
             Ok(photo) => {

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use laioncele_core::forgotten::Forgotten;
 use laioncele_core::table::{Candidate, Image, Photo};
 use laioncele_core::{DropReason, ImageId, PartWriter, Row, StageError, Task, Unit};
 use laioncele_download::{End, check_hash};
@@ -72,6 +73,7 @@ pub(crate) fn parts(
     wanted: &Wanted,
     outcomes: &mut Outcomes,
 ) -> Result<(), StageError> {
+    let forgotten = task.forgotten()?;
     let mut photos = Photos::new(task)?;
     let (mut attempts, mut counts) = (Attempts::new(task)?, Counts::default());
     let (mut marks, ended) = (wanted.images.marks(), wanted.images.len() as u64);
@@ -86,7 +88,13 @@ pub(crate) fn parts(
         let (entry, place) = outcomes.find(image)?.ok_or_else(|| lost(image))?;
         let photo = match &entry.outcome.end {
             End::Dropped { reason, detail } => Err((*reason, detail.clone())),
-            end @ End::Photo { .. } => photo(&candidate, end, outcomes.bytes(&place)?, settings),
+            end @ End::Photo { .. } => photo(
+                &candidate,
+                end,
+                outcomes.bytes(&place)?,
+                settings,
+                forgotten.as_ref(),
+            ),
         };
         if marks.first(image) {
             attempts.add(task, &candidate, &entry)?;
@@ -122,12 +130,13 @@ pub(crate) fn reason(end: &End) -> Option<DropReason> {
     }
 }
 
-/// The photo's row, unless the source's metadata has a hash of other bytes.
+/// The photo's row, unless the source's metadata has a hash of other bytes or it was taken down.
 pub(crate) fn photo(
     candidate: &Candidate,
     end: &End,
     bytes: Vec<u8>,
     settings: &Settings,
+    forgotten: Option<&Forgotten>,
 ) -> Result<Photo, (DropReason, Option<String>)> {
     let (sha256, extension, width, height) = match end {
         End::Photo {
@@ -139,6 +148,10 @@ pub(crate) fn photo(
         } => (sha256, extension, *width, *height),
         End::Dropped { reason, detail } => return Err((*reason, detail.clone())),
     };
+    // The same photo behind another url.
+    if forgotten.is_some_and(|stones| stones.has_sha256(sha256)) {
+        return Err((DropReason::Forgotten, None));
+    }
     let expected = candidate.hash.as_deref();
     if let Some(expected) = expected.filter(|_| settings.on_hash_mismatch == OnHashMismatch::Drop) {
         check_hash(&bytes, expected).map_err(|failure| (failure.reason, failure.detail))?;

@@ -96,9 +96,11 @@ impl Step for ExtractNames {
         let shards: Vec<(SourceFile, String)> = shards.collect::<Result<_, _>>()?;
         let engine = load_engine(task)?;
         let pool = threads(task)?;
+        let forgotten = task.forgotten()?;
         let reader = Reader {
             engine: &**engine,
             filters: &filters,
+            forgotten: forgotten.as_ref(),
             rows: task.rows(),
         };
         let rows = shards.iter().filter_map(|(shard, _)| shard.rows()).sum();

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use laioncele_core::forgotten::Forgotten;
 use laioncele_core::table::Mention;
 use laioncele_core::task::{Poison, Rows};
-use laioncele_core::{DropReason, ImageId};
+use laioncele_core::{CaptionId, DropReason, ImageId};
 use laioncele_ner::{EngineError, FindPersons};
 use laioncele_source::{SourceBatch, SourceRow};
 use rayon::prelude::*;
@@ -32,6 +33,8 @@ pub(crate) struct Persons<'a> {
 pub(crate) struct Reader<'a> {
     pub(crate) engine: &'a dyn FindPersons,
     pub(crate) filters: &'a Settings,
+    /// Who was taken down.
+    pub(crate) forgotten: Option<&'a Forgotten>,
     pub(crate) rows: Rows,
 }
 
@@ -52,7 +55,7 @@ impl Reader<'_> {
             Some(poison) => Err(dropped(&row, poison)),
             None => Ok(row),
         };
-        let filtered = rows.iter().map(|row| filter(row, self.filters));
+        let filtered = rows.iter().map(|row| self.admit(filter(row, self.filters)));
         let filtered: Vec<_> = filtered.map(|row| row.and_then(digestible)).collect();
         let readable = || filtered.iter().flatten();
         let texts: Vec<&str> = readable().map(|r| r.caption).collect();
@@ -68,6 +71,28 @@ impl Reader<'_> {
         let mut read = |row| persons(row, spans.next().unwrap_or_default());
         let captions = filtered.into_iter().map(|row| row.and_then(&mut read));
         Ok(captions.collect())
+    }
+
+    /// Drops what names somebody who was taken down, whatever else is wrong with it: without an id or a text that could say whom.
+    fn admit<'b>(&self, row: Result<Readable<'b>, DroppedRow>) -> Result<Readable<'b>, DroppedRow> {
+        let Some(stones) = self.forgotten else {
+            return row;
+        };
+        let is_out = match &row {
+            Ok(row) => {
+                let texts = [row.url, row.caption];
+                stones.has_url(row.url) || texts.iter().any(|text| stones.is_named_in(text))
+            }
+            Err(dropped) => (dropped.detail.as_deref()).is_some_and(|d| stones.is_named_in(d)),
+        };
+        match is_out {
+            true => Err(DroppedRow {
+                caption_id: CaptionId(0),
+                reason: DropReason::Forgotten,
+                detail: None,
+            }),
+            false => row,
+        }
     }
 
     /// One caption by itself: after a panic in several, or where they kill workers.

@@ -5,6 +5,7 @@ mod settings;
 
 use std::collections::{HashMap, HashSet};
 
+use laioncele_core::decisions::Rulings;
 use laioncele_core::table::{Identity, Match};
 use laioncele_core::{
     CoreError, DropReason, ImageId, Manifest, NameId, Part, Partitioning, Reads, StageError,
@@ -46,19 +47,25 @@ impl Step for FilterCounts {
         let settings = Settings::from_manifest(task.manifest())?;
         let parts = |table| task.inputs(table).cloned().collect::<Vec<Part>>();
         let (names, matches) = (parts(TableId::KnownNames), parts(TableId::Matches));
-        let names = rank::count(task, &names, &matches)?;
-        let photos = rank::rank(task, &matches)?;
-        drop_names(task, &names, &settings);
-        let kept = drop_photos(task, &photos, &settings);
+        let rulings = task.rulings()?;
+        let names = rank::count(task, &names, &matches, &rulings)?;
+        let photos = rank::rank(task, &matches, &rulings)?;
+        drop_names(task, &names, &settings, &rulings);
+        let kept = drop_photos(task, &photos, &settings, &rulings);
         let identities = identities(task, &matches, &kept, names)?;
         task.write(identities)
     }
 }
 
 /// Drops the names with too few photos, also those with none.
-fn drop_names(task: &mut Task, names: &[Counted], settings: &Settings) {
+fn drop_names(task: &mut Task, names: &[Counted], settings: &Settings, rulings: &Rulings) {
     let mut kept = 0;
     for name in names {
+        if rulings.strikes_identity(name.name_id) {
+            let id = name.name_id;
+            task.drop_row(Unit::Name, id.0, Some(id), DropReason::Rejected, None);
+            continue;
+        }
         if name.photos >= u64::from(settings.min_images) {
             kept += 1;
             continue;
@@ -74,10 +81,15 @@ fn drop_photos(
     task: &mut Task,
     photos: &[Ranked],
     settings: &Settings,
+    rulings: &Rulings,
 ) -> HashSet<(NameId, ImageId)> {
     let mut kept = HashSet::new();
     for photo in photos {
-        let reason = if photo.photos < u64::from(settings.min_images) {
+        let struck = rulings.strikes_identity(photo.name_id)
+            || rulings.strikes_photo(photo.name_id, photo.image_id);
+        let reason = if struck {
+            DropReason::Rejected
+        } else if photo.photos < u64::from(settings.min_images) {
             DropReason::TooFewImages
         } else if settings
             .max_images

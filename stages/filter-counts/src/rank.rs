@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, UInt64Type};
+use laioncele_core::decisions::Rulings;
 use laioncele_core::table::{KnownName, Match};
 use laioncele_core::{CoreError, ImageId, NameId, Part, StageError, Task};
 
@@ -47,7 +48,7 @@ fn ids(batch: &RecordBatch, column: &str, part: &Part) -> Result<Vec<u64>, Stage
         .to_vec())
 }
 
-/// The known names, sorted by id, with how many photos match each.
+/// The known names, sorted by id, with how many photos match each that are not struck out.
 ///
 /// # Errors
 /// A damaged part.
@@ -55,12 +56,20 @@ pub(crate) fn count(
     task: &Task,
     names: &[Part],
     matches: &[Part],
+    rulings: &Rulings,
 ) -> Result<Vec<Counted>, StageError> {
     let mut photos = HashMap::<NameId, u64>::new();
     for part in matches {
-        for batch in task.stream::<Match>(part)?.columns(&["name_id"]) {
-            for id in ids(&batch?, "name_id", part)? {
-                *photos.entry(NameId(id)).or_default() += 1;
+        for batch in task
+            .stream::<Match>(part)?
+            .columns(&["name_id", "image_id"])
+        {
+            let batch = batch?;
+            let images = ids(&batch, "image_id", part)?;
+            for (id, image) in ids(&batch, "name_id", part)?.into_iter().zip(images) {
+                if !rulings.strikes_photo(NameId(id), ImageId(image)) {
+                    *photos.entry(NameId(id)).or_default() += 1;
+                }
             }
         }
     }
@@ -88,11 +97,15 @@ pub(crate) fn count(
     Ok(counted)
 }
 
-/// All matching photos, sorted by name and image id, each with its rank among its name's.
+/// All matching photos, sorted by name and image id, each with its rank among those of its name that are not struck out.
 ///
 /// # Errors
 /// A damaged part.
-pub(crate) fn rank(task: &Task, matches: &[Part]) -> Result<Vec<Ranked>, StageError> {
+pub(crate) fn rank(
+    task: &Task,
+    matches: &[Part],
+    rulings: &Rulings,
+) -> Result<Vec<Ranked>, StageError> {
     let mut found: Vec<(NameId, f32, ImageId)> = Vec::new();
     for part in matches {
         let columns = ["name_id", "image_id", "similarity"];
@@ -113,13 +126,18 @@ pub(crate) fn rank(task: &Task, matches: &[Part]) -> Result<Vec<Ranked>, StageEr
     });
     let mut ranked = Vec::with_capacity(found.len());
     for photos in found.chunk_by(|(a, ..), (b, ..)| a == b) {
-        let row = |(better, (name_id, _, image_id)): (u64, &(NameId, f32, ImageId))| Ranked {
-            name_id: *name_id,
-            image_id: *image_id,
-            photos: photos.len() as u64,
-            better,
-        };
-        ranked.extend((0..).zip(photos).map(row));
+        let struck = |photo: &(NameId, f32, ImageId)| rulings.strikes_photo(photo.0, photo.2);
+        let left = photos.iter().filter(|photo| !struck(photo)).count() as u64;
+        let mut better = 0;
+        for photo in photos {
+            ranked.push(Ranked {
+                name_id: photo.0,
+                image_id: photo.2,
+                photos: left,
+                better,
+            });
+            better += u64::from(!struck(photo));
+        }
     }
     ranked.sort_by_key(|photo| (photo.name_id, photo.image_id));
     Ok(ranked)

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use laioncele_core::DropReason;
 use laioncele_core::Partition;
+use laioncele_core::decisions::{Decision, Decisions, HexId, Ruling};
 use laioncele_core::ledger::Record;
 use laioncele_core::table::{Dropped, FaceBox, FaceVector, FaceVectors, KnownName, Landmarks};
 use laioncele_core::testing::StepHarness;
@@ -105,6 +106,46 @@ fn names_with_enough_photos_become_identities() -> Outcome {
         .map(|a| (a.unit, a.rows_in, a.rows_out))
         .collect();
     assert_eq!(balances, [(Unit::Name, 4, 1), (Unit::Image, 6, 3)]);
+    Ok(())
+}
+
+#[test]
+fn what_people_struck_out_is_dropped_and_does_not_count() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let store = StepHarness::new(folder.path(), "")?.store;
+    let mut decisions = Decisions::default();
+    let (name, image) = (HexId(1), HexId(13));
+    let rulings = [
+        Ruling::StrikeIdentity { name: HexId(2) },
+        Ruling::StrikePhoto { name, image },
+    ];
+    for ruling in rulings {
+        let (who, when) = ("ada".to_owned(), String::new());
+        decisions.append(&store, Decision { who, when, ruling })?;
+    }
+    let photos: [Found; 6] = [
+        (1, 11, 0.6),
+        (1, 12, 0.7),
+        (1, 13, 0.9),
+        (1, 14, 0.5),
+        (2, 21, 0.9),
+        (2, 22, 0.9),
+    ];
+    let keys = "min_images = 2\nmax_images = 2";
+    let (harness, record) = run(folder.path(), keys, &[&photos])?;
+    // The best that is left are kept: the one struck out takes nobody's place.
+    assert_eq!(ids(&harness, &record), [(1, 11), (1, 12)]);
+    let found = dropped(&harness, &record);
+    for rejected in [
+        (Unit::Name, 2),
+        (Unit::Image, 13),
+        (Unit::Image, 21),
+        (Unit::Image, 22),
+    ] {
+        let row = (rejected.0, rejected.1, DropReason::Rejected);
+        assert!(found.contains(&row), "{row:?}");
+    }
+    assert!(found.contains(&(Unit::Image, 14, DropReason::AboveCap)));
     Ok(())
 }
 

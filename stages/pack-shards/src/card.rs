@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use arrow::datatypes::Schema;
+use laioncele_core::decisions;
+use laioncele_core::forgotten::Forgotten;
 use laioncele_core::ledger::{Record, RowBalance};
 use laioncele_core::numbers::setting_text;
 use laioncele_core::part::read_rows;
@@ -73,6 +75,7 @@ pub(crate) fn card(
     homonyms(&mut text, store, manifest, lineage)?;
     opt_outs(&mut text, store, manifest, lineage)?;
     reachability(&mut text, store, manifest, lineage)?;
+    takedowns(&mut text, store)?;
     text.push_str(LIMITS);
     settings(&mut text, manifest, lineage);
     Ok(text)
@@ -155,6 +158,7 @@ fn models(text: &mut String, manifest: &Manifest, lineage: &Lineage) {
                 .map(|(label, digest)| (label, *digest)),
         );
     }
+    models.retain(|label, _| label.as_str() != decisions::LABEL);
     line!(
         text,
         "\n## Models\n\n| model | BLAKE3 | licence |\n|---|---|---|"
@@ -315,6 +319,27 @@ fn count_directives(
                     .or_default() += 1;
             }
         }
+    }
+    Ok(())
+}
+
+/// How many people and images were taken down; nothing where nobody was.
+fn takedowns(text: &mut String, store: &Store) -> Result<(), CoreError> {
+    let Some(stones) = Forgotten::load(store)? else {
+        return Ok(());
+    };
+    let (people, images) = (stones.people(), stones.images());
+    line!(
+        text,
+        "\n## Takedowns\n\n- {people} people and {images} single images were taken out after they had been in the run; they stay out."
+    );
+    let encoder = store.get("encoder/encoder.safetensors");
+    let encoder = encoder.is_ok_and(|weights| stones.was_trained_before(Digest::of(&weights)));
+    if encoder {
+        line!(
+            text,
+            "- The encoder published beside this dataset was trained before the removal, on photos of theirs too."
+        );
     }
     Ok(())
 }

@@ -31,6 +31,8 @@ use laioncele_core::{
 };
 use serde_json::json;
 
+pub use licence::licence;
+pub use mean::sums;
 pub use settings::{Extra, Ids, Settings};
 
 use lineage::PEOPLE;

@@ -10,7 +10,7 @@ use laioncele_core::{CoreError, EmbeddingDims, TableId};
 use safetensors::{Dtype, tensor::TensorView};
 
 /// The sums over a bucket's names; `None` without names.
-pub(crate) fn sums<'a>(names: impl Iterator<Item = &'a NameVector>) -> Option<NameSum> {
+pub fn sums<'a>(names: impl Iterator<Item = &'a NameVector>) -> Option<NameSum> {
     let mut total: Option<NameSum> = None;
     for name in names {
         let total = total.get_or_insert_with(|| NameSum {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use laioncele_core::forgotten::Forgotten;
 use laioncele_core::ledger::Record;
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Digest, KeyHasher, Manifest, Part, Partition, TableId};
@@ -56,7 +57,7 @@ struct Publication<'a> {
 
 impl Publication<'_> {
     fn publish(&self) -> Result<(), CoreError> {
-        let state = self.state();
+        let state = self.state()?;
         if self.published.state == state && self.published.is_complete(self.store)? {
             return Ok(());
         }
@@ -115,15 +116,21 @@ impl Publication<'_> {
         Ok(())
     }
 
-    fn state(&self) -> String {
-        KeyHasher::new("published-laioncele")
+    fn state(&self) -> Result<String, CoreError> {
+        let state = KeyHasher::new("published-laioncele")
             .number("version", VERSION)
             .number("sheets", u64::from(self.settings.sheets))
             .number("sheet_photos", self.settings.sheet_photos as u64)
             .digest("lineage", self.lineage.digest())
-            .digest("manifest", self.manifest.digest())
-            .finish()
-            .to_string()
+            .digest("manifest", self.manifest.digest());
+        // The card counts them.
+        let state = match Forgotten::load(self.store)? {
+            Some(stones) => state
+                .number("people", stones.people())
+                .number("images", stones.images()),
+            None => state,
+        };
+        Ok(state.finish().to_string())
     }
 
     /// The table's parts with rows, in the order of their partitions.

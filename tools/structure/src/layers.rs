@@ -32,6 +32,10 @@ pub enum Layer {
     Download,
     /// A stage, `stages/*`.
     Stage,
+    /// A run for people, `report/`.
+    Report,
+    /// Where people decide, `review/`.
+    Review,
     /// The embedded world, `tools/mini-world`.
     World,
     /// Another tool, `tools/*`.
@@ -50,6 +54,8 @@ impl Layer {
             ["source"] => Some(Self::Source),
             ["web"] => Some(Self::Web),
             ["download"] => Some(Self::Download),
+            ["report"] => Some(Self::Report),
+            ["review"] => Some(Self::Review),
             ["models", _] => Some(Self::Model),
             ["stages", _] => Some(Self::Stage),
             ["tools", "mini-world"] => Some(Self::World),
@@ -65,7 +71,8 @@ impl Layer {
             Self::Source | Self::Web => other == Self::Core,
             Self::Download => matches!(other, Self::Core | Self::Model | Self::Web),
             Self::Model => other == Self::Model,
-            Self::Inference => matches!(other, Self::Core | Self::Model),
+            Self::Inference | Self::Report => matches!(other, Self::Core | Self::Model),
+            Self::Review => matches!(other, Self::Core | Self::Report),
             Self::Stage => matches!(
                 other,
                 Self::Core

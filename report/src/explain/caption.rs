@@ -1,0 +1,36 @@
+//! What happened to a caption.
+
+use laioncele_core::table::{FiledMention, Mention};
+use laioncele_core::{CaptionId, TableId};
+
+use super::{Node, advice, image};
+use crate::view::RunView;
+
+/// What it says, whom it names, under which names its mentions are filed.
+pub(super) fn explain(view: &RunView, caption: CaptionId) -> Node {
+    let mut root = Node::new(format!("caption {caption}"));
+    for part in view.parts(TableId::Mentions) {
+        let rows = view.rows::<Mention>(std::iter::once(part)).into_iter();
+        for row in rows.filter(|row| row.caption_id == caption) {
+            let text = format!("names `{}`: “{}” ({})", row.name, row.caption, row.url);
+            root.add(Node::of("extract-names", text));
+        }
+    }
+    for part in view.parts(TableId::FiledMentions) {
+        let rows = view.rows::<FiledMention>(std::iter::once(part)).into_iter();
+        for row in rows.filter(|row| row.caption_id == caption) {
+            let text = format!("filed under name {}, image {}", row.name_id, row.image_id);
+            root.add(Node::of("file-mentions", text));
+        }
+    }
+    for row in image::dropped(view, |_, id| id == caption.0) {
+        let (reason, detail) = (row.reason.to_string(), row.detail.as_deref());
+        let in_brackets = detail.map_or(String::new(), |d| format!(" ({d})"));
+        let mut node = Node::of(&row.step, format!("dropped: {reason}{in_brackets}"));
+        for line in advice::of(&reason, &row.step, detail, view) {
+            node.add(Node::new(line));
+        }
+        root.add(node);
+    }
+    root
+}

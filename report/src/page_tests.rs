@@ -1,0 +1,105 @@
+use laioncele_core::ledger::RowBalance;
+
+use super::*;
+use crate::testing::{KNOWN, view};
+
+fn facts() -> Facts {
+    let steps = ["score-portraits", "verify-portraits", "evaluate"].map(|step| StepFact {
+        stage: step.to_owned(),
+        step: step.to_owned(),
+        tasks: 2,
+        done: if step == "evaluate" { 0 } else { 2 },
+        state: "complete".to_owned(),
+    });
+    Facts {
+        steps: steps.into(),
+        thresholds: vec![Threshold {
+            portraits: true,
+            key: "same_person".to_owned(),
+            value: 0.6,
+            rates: Some("accepts 1 % and rejects 2 %".to_owned()),
+        }],
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn the_page_says_what_the_ledger_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let view = view(folder.path());
+    let page = page(&view, facts());
+    let mut balances = Vec::new();
+    for record in view.records.iter().filter(|r| r.step == "verify-portraits") {
+        RowBalance::add_all(&mut balances, &record.balances);
+    }
+    let unit = &page.steps[1].units[0];
+    assert_eq!((unit.rows_in, unit.rows_out, unit.dropped), (2, 1, 1));
+    assert_eq!(balances[0].rows_in, unit.rows_in);
+    assert_eq!(page.identities.people, 1);
+    let text = html(&page).expect("a page");
+    let row = "data-step=\"verify-portraits\" data-unit=\"name\" data-in=\"2\" data-out=\"1\" data-dropped=\"1\"";
+    assert!(text.contains(row) && text.contains("different_people&nbsp;1"));
+    for part in [
+        KNOWN,
+        "1 of 3 steps have tasks left",
+        "a rare spelling nearby",
+        "3 urls, 66.7 % of them photos",
+        "By the calibration same_person = 0.6 accepts 1 % and rejects 2 %.",
+        // Cosines 0.985 and 0.5 of one name each, two of two names.
+        "same_person = 0.6: 50.0 % of these of one name",
+        "56.75",
+    ] {
+        assert!(text.contains(part), "{part} is not in the page");
+    }
+}
+
+#[test]
+fn the_page_asks_nothing_of_a_network() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = html(&page(&view(folder.path()), facts())).expect("a page");
+    for word in [
+        "src=\"http",
+        "href=\"http",
+        "url(",
+        "@import",
+        "<link rel=\"stylesheet",
+    ] {
+        assert!(!text.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn what_came_from_the_web_is_escaped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let view = view(folder.path());
+    let mut page = page(&view, facts());
+    page.identities.cards[0].line.name = "<script>alert(1)</script>\" onload=\"x".to_owned();
+    let text = html(&page).expect("a page");
+    assert!(!text.contains("<script>alert") && !text.contains("\" onload=\"x"));
+}
+
+#[test]
+fn a_damaged_part_is_remarked_and_the_rest_is_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let view = view(folder.path());
+    let part = view.parts(TableId::PhotoFaces).next().expect("a part");
+    view.store
+        .put(&part.path, b"no table".to_vec())
+        .expect("written");
+    let page = page(&view, facts());
+    assert!(
+        page.remarks.iter().any(|r| r.contains("photo_faces")),
+        "{:?}",
+        page.remarks
+    );
+    assert_eq!(page.identities.people, 1);
+}
+
+#[test]
+fn a_run_without_any_result_has_a_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut view = view(folder.path());
+    view.records.clear();
+    let text = html(&page(&view, Facts::default())).expect("a page");
+    assert!(text.contains("No identity yet.") && text.contains("0 people"));
+}

@@ -1,0 +1,61 @@
+//! `laioncele explain`: everything that happened to a name, a url, an image or a caption.
+
+use clap::Args;
+use laioncele_report::explain::explain;
+
+use crate::args::RunPaths;
+use crate::failure::Failure;
+use crate::output;
+use crate::run_view::{self, nothing_known};
+
+const EXAMPLES: &str = "\
+Examples:
+  laioncele explain \"Mira Castellan\"
+  laioncele explain https://a.example/1.jpg
+  laioncele explain e2767bc04564a909              an id of a name, an image or a caption
+  laioncele explain --json \"Mira Castellan\" | jq .otherwise
+
+A photo can also be named by the SHA-256 of its bytes. The tree goes from the captions to the shard;
+what was dropped says at which setting it would have been kept.";
+
+/// `laioncele explain`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Explain {
+    /// A name or one of its spellings, a url, an id of 16 hexadecimal digits, or a SHA-256
+    #[arg(value_name = "NAME|URL|ID")]
+    query: String,
+    #[command(flatten)]
+    paths: RunPaths,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    /// Prints the tree.
+    ///
+    /// # Errors
+    /// A folder without a run; something of which the run has nothing.
+    pub(crate) fn execute(self) -> Result<(), Failure> {
+        let run = run_view::open(&self.paths)?;
+        let explanation = explain(&run.view, &self.query);
+        for remark in run.view.remarks() {
+            output::message(&format!("note: {remark}"));
+        }
+        if self.json {
+            output::json(&explanation)?;
+        } else if explanation.kind != "unknown" {
+            output::data(&explanation.render())?;
+        }
+        if explanation.kind != "unknown" {
+            return Ok(());
+        }
+        let nearest = explanation.nearest.join(", ");
+        let hints = match nearest.is_empty() {
+            true => Vec::new(),
+            false => vec![format!("the nearest spellings are {nearest}")],
+        };
+        Err(nothing_known(&format!("`{}`", self.query), hints))
+    }
+}
