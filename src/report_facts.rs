@@ -91,7 +91,7 @@ fn models(view: &RunView) -> Vec<ModelFact> {
     let named = named.filter(|(label, _)| label.as_str() != LABEL);
     let named: BTreeMap<&String, &Digest> = named.collect();
     let fact = |(label, digest): (&String, &Digest)| {
-        let licence = laioncele_pack_shards::licence(&view.manifest, label);
+        let licence = laioncele_inference::licence(&view.manifest, label);
         ModelFact {
             label: label.clone(),
             digest: digest.to_string(),

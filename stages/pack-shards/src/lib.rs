@@ -31,7 +31,6 @@ use laioncele_core::{
 };
 use serde_json::json;
 
-pub use licence::licence;
 pub use mean::sums;
 pub use settings::{Extra, Ids, Settings};
 
@@ -86,7 +85,7 @@ impl Step for PackShards {
             done += rows as u64;
             task.progress(done, count, Unit::Image)?;
         }
-        let sums = mean::sums(join.names());
+        let sums = sums(join.names());
         task.write(sums.into_iter().collect())?;
         task.balance(Unit::Image, count, count);
         Ok(())

@@ -14,7 +14,7 @@ use std::path::Path;
 use source::{Field, Section, Source};
 
 /// Sections in the order of the page: what a run is, its models, the stages in data order, the rest.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 25] = [
     "run",
     "source",
     "embedding_dims",
