@@ -33,4 +33,5 @@ mod shards;
 mod sources;
 mod tables;
 mod test_run;
+mod training;
 mod world_metrics;

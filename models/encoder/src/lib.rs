@@ -12,4 +12,4 @@ pub use config::{Activation, EncoderConfig};
 pub use crop::{Crop, FACE_MARGIN, face_square};
 pub use error::{Error, Result};
 pub use file::{CONFIG_FILE, EncoderFiles, WEIGHTS_FILE};
-pub use network::{Encoder, Layer};
+pub use network::{Encoder, Layer, standardized};
