@@ -36,7 +36,7 @@ pub(crate) fn run(task: &mut Task, crop: Crop) -> Result<(), StageError> {
     let parts: Vec<Part> = task.inputs(TableId::Portraits).cloned().collect();
     let (mut rows, mut found) = (Vec::<PhotoFeature>::new(), 0);
     let mut look = None;
-    let total = boxes.len() as u64;
+    let total = task.rows_in(TableId::Portraits);
     for part in parts {
         let portraits: Vec<Portrait> = task.read_part(&part)?;
         let mut pictures = Vec::new();

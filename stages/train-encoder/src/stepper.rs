@@ -197,7 +197,7 @@ mod tests {
         for slices in [2, 3, 4, 6, 12] {
             let (sliced_loss, sliced) = gradient(&settings(slices));
             assert!((loss - sliced_loss).abs() < 1e-6 * loss);
-            assert!(difference(&whole, &sliced) < 1e-6, "{slices}");
+            assert!(difference(&whole, &sliced) < 1e-5, "{slices}");
         }
     }
 

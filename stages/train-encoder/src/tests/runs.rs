@@ -200,10 +200,7 @@ fn bad_features_are_named() {
 #[test]
 fn a_diverging_training_ends_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let harness = harness(
-        folder.path(),
-        "learning_rate = 1e6\nactivation = \"none\"\nsteps = 100000",
-    );
+    let harness = harness(folder.path(), "noise = 1e38\nsteps = 100000");
     let text = message(&run(&harness).expect_err("it diverges"));
     assert!(text.contains("diverged at step"), "{text}");
     assert!(text.contains("lower learning_rate"), "{text}");
