@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -143,6 +143,11 @@ bench-faces: onnxruntime
 BENCH_AHASH ?= 3 400
 bench-ahash:
 	benches/ahash.sh $(BENCH_AHASH)
+
+# PyTorch's trainer of the encoder and ours at the paper's size: BENCH_TRAIN='5 3' are steps and passes.
+BENCH_TRAIN ?= 5 3
+bench-train:
+	benches/train.sh $(BENCH_TRAIN)
 
 # Where the time of both goes, by perf.
 profile-faces: onnxruntime

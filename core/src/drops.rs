@@ -155,6 +155,8 @@ pub enum DropReason {
     MalformedRow,
     /// The source says that it has no image of this row: its status in the detail.
     NotDownloaded,
+    /// It also shows a person set apart for validation, the one in the detail, and so is not trained on.
+    ValidationPhoto,
     /// What looked at the row panicked or died of it, each time: step and signal in the detail.
     Poison,
     /// Taken down: `laioncele forget` keeps it out.

@@ -42,4 +42,5 @@ mod side_by_side;
 mod sources;
 mod tables;
 mod test_run;
+mod training;
 mod world_metrics;

@@ -14,4 +14,4 @@ pub use crop::{Crop, FACE_MARGIN, face_square};
 pub use crop_config::{CropConfig, config_with_crop, read_config};
 pub use error::{Error, Result};
 pub use file::{CONFIG_FILE, EncoderFiles, WEIGHTS_FILE};
-pub use network::{Encoder, Layer};
+pub use network::{Encoder, Layer, standardized};

@@ -30,6 +30,13 @@ pub struct Encoder {
     pub layers: [Layer; 3],
 }
 
+/// A feature as the first layer sees it, (x − mean) / std: the one expression of training and of
+/// inference.
+#[inline]
+pub fn standardized(x: f32, mean: f32, std: f32) -> f32 {
+    (x - mean) / std
+}
+
 impl Encoder {
     /// The name embedding [tokens × channels, row by row] of a photo's features `[input]`.
     ///
@@ -45,7 +52,7 @@ impl Encoder {
         let mut values: Vec<f32> = features
             .iter()
             .zip(self.input_mean.iter().zip(&self.input_std))
-            .map(|(x, (mean, std))| (x - mean) / std)
+            .map(|(x, (mean, std))| standardized(*x, *mean, *std))
             .collect();
         for (index, layer) in self.layers.iter().enumerate() {
             values = layer.forward(&values);

@@ -1,14 +1,15 @@
-//! What is trained on: the dataset's (name embedding, photo) pairs with the photos' features,
-//! people apart for training and for validation.
+//! What is trained on: the dataset's people with the features of their pictures, people apart for
+//! training and for validation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashSet;
 use std::ops::Range;
 
 use half::f16;
-use laioncele_core::table::{LaionCele, NameVector, PhotoFeature};
-use laioncele_core::{
-    DropReason, EmbeddingDims, ImageId, KeyHasher, NameId, StageError, TableId, Task, Unit,
-};
+use laioncele_core::{EmbeddingDims, NameId};
+use laioncele_encoder::standardized;
+
+use crate::choices::Targets;
+use crate::split::{of_names, set_apart, statistics};
 
 /// A person: a name embedding and where the photos' features are.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +18,7 @@ pub(crate) struct Person {
     pub name_id: NameId,
     /// The name embedding, [tokens × channels] in one row.
     pub name: Vec<f16>,
-    /// The photos' rows of [`Examples::features`].
+    /// The photos' places in [`Examples::rows`].
     pub photos: Range<usize>,
 }
 
@@ -28,216 +29,285 @@ pub(crate) struct Examples {
     pub width: usize,
     /// Numbers of a name embedding.
     pub output: usize,
-    /// [photos × width], people by id, their photos by id.
+    /// [photos × width], the one copy of them.
     pub features: Vec<f32>,
+    /// Rows of `features`, person by person.
+    rows: Vec<u32>,
     /// People to train on, by id.
     pub training: Vec<Person>,
     /// People whose photos are never trained on, by id.
     pub validation: Vec<Person>,
-    /// Mean and deviation of each feature over the training photos.
-    pub statistics: Vec<(f32, f32)>,
-    /// (1 / deviation, −mean / deviation): what standardizing multiplies by and adds.
-    pub scale: Vec<(f32, f32)>,
+    /// How many photos the training people before each have.
+    before: Vec<usize>,
+    /// Mean of each feature over the training photos.
+    pub input_mean: Vec<f32>,
+    /// Deviation of each feature over them; 1 where it never varies.
+    pub input_std: Vec<f32>,
+    /// The training people's mean name.
+    pub name_mean: Vec<f32>,
+    /// The deviation of each number of their names.
+    pub name_std: Vec<f32>,
 }
+
+/// The dataset's people and pictures before the split.
+pub(crate) struct Joined {
+    /// [pictures × width]
+    pub features: Vec<f32>,
+    /// Rows of `features`, person by person.
+    pub rows: Vec<u32>,
+    /// What a picture shows: equal for one picture under two names. One of each row.
+    pub pictures: Vec<Picture>,
+    /// People by id, who have at least one picture.
+    pub people: Vec<Person>,
+}
+
+/// A photo of a person: whose, and its row of [`Examples::features`].
+pub(crate) type Pick<'a> = (&'a Person, usize);
+
+/// What tells that two photos are one: the id of their url, the bytes' hash.
+pub(crate) type Picture = [u64; 2];
+
+/// A photo that is left out of the training: whose, its row, whose validation photo it is.
+pub(crate) type LeftOut = (NameId, u32, NameId);
 
 impl Examples {
-    /// Reads the dataset's names and joins them with the photos' features. Photos without features
-    /// are dropped.
-    ///
-    /// # Errors
-    /// Damaged parts; a dataset without people.
-    pub(crate) fn read(task: &mut Task, validation: f64) -> Result<Self, StageError> {
-        let people = dataset(task)?;
-        let mut rows = HashMap::new();
-        for row in task.read::<PhotoFeature>()? {
-            rows.insert((row.name_id, row.image_id), row.features.0);
-        }
-        let dims = *task.embedding_dims();
-        let (mut features, mut joined, mut photos_in) = (Vec::new(), Vec::new(), 0);
-        for (name_id, (name, images)) in people {
-            let start = features.len() / dims.features;
-            photos_in += images.len();
-            for image_id in images {
-                match rows.get(&(name_id, image_id)) {
-                    Some(row) => features.extend_from_slice(row),
-                    None => {
-                        let reason = DropReason::NoFace;
-                        task.drop_row(Unit::Image, image_id.0, Some(name_id), reason, None);
-                    }
-                }
-            }
-            let photos = start..features.len() / dims.features;
-            if !photos.is_empty() {
-                joined.push(Person {
-                    name_id,
-                    name,
-                    photos,
-                });
-            }
-        }
-        let photos = (features.len() / dims.features) as u64;
-        task.balance(Unit::Image, photos_in as u64, photos);
-        let seed = task.manifest().run.seed;
-        Self::new(&dims, features, joined, validation, seed).ok_or_else(|| {
-            let text = "the dataset has no people to train on: see the rows dropped by filter-counts and verify-images";
-            StageError::data(text)
-        })
-    }
-
-    /// Splits the people and takes the statistics; `None` without people to train on.
+    /// Splits the people, leaves out photos that show both a training and a validation person, and
+    /// takes the statistics. `None` for the examples without people to train on.
     pub(crate) fn new(
         dims: &EmbeddingDims,
-        features: Vec<f32>,
-        people: Vec<Person>,
+        joined: Joined,
         validation: f64,
         seed: u64,
-    ) -> Option<Self> {
-        let (training, validation) = split(people, validation, seed);
-        if training.is_empty() {
-            return None;
-        }
-        let statistics = statistics(&features, dims.features, &training);
-        let scale = |&(mean, deviation): &(f32, f32)| (1.0 / deviation, -mean / deviation);
-        Some(Self {
-            width: dims.features,
-            output: dims.name_tokens * dims.name_channels,
+    ) -> (Option<Self>, Vec<LeftOut>) {
+        let Joined {
             features,
+            rows,
+            pictures,
+            people,
+        } = joined;
+        let apart = set_apart(people.iter().map(|p| p.name_id), validation, seed);
+        let is_apart = |person: &Person| apart.contains(&person.name_id);
+        let (validation, training): (Vec<_>, Vec<_>) = people.into_iter().partition(is_apart);
+        let mut all = Rows::default();
+        let shown = shown(&validation, &rows, &pictures);
+        let mut left_out = Vec::new();
+        let keep = |person: &Person, row: u32| {
+            let of = |picture: &u64| shown.binary_search_by_key(picture, |(p, _)| *p).ok();
+            let found = pictures[row as usize].iter().find_map(of);
+            if let Some(at) = found {
+                left_out.push((person.name_id, row, shown[at].1));
+            }
+            found.is_none()
+        };
+        let training = all.add(training, &rows, keep);
+        let validation = all.add(validation, &rows, |_, _| true);
+        let examples =
+            (!training.is_empty()).then(|| Self::of(dims, features, all.0, training, validation));
+        (examples, left_out)
+    }
+
+    fn of(
+        dims: &EmbeddingDims,
+        features: Vec<f32>,
+        rows: Vec<u32>,
+        training: Vec<Person>,
+        validation: Vec<Person>,
+    ) -> Self {
+        let (width, output) = (dims.features, dims.name_tokens * dims.name_channels);
+        let (input_mean, input_std) = statistics(width, || {
+            let photos = training.iter().flat_map(|person| person.photos.clone());
+            photos.map(|photo| &features[rows[photo] as usize * width..][..width])
+        });
+        let names = training.iter().map(|person| &person.name[..]);
+        let (name_mean, name_std) = of_names(output, names);
+        let mut total = 0;
+        let before = training.iter().map(|person| {
+            total += person.photos.len();
+            total - person.photos.len()
+        });
+        Self {
+            before: before.collect(),
+            width,
+            output,
+            features,
+            rows,
             training,
             validation,
-            scale: statistics.iter().map(scale).collect(),
-            statistics,
-        })
-    }
-
-    /// The mean name embedding of the training people.
-    pub(crate) fn mean_name(&self) -> Vec<f32> {
-        let mut sums = vec![0f64; self.output];
-        for person in &self.training {
-            sums.iter_mut()
-                .zip(&person.name)
-                .for_each(|(sum, v)| *sum += v.to_f64());
+            input_mean,
+            input_std,
+            name_mean,
+            name_std,
         }
-        let count = self.training.len() as f64;
-        sums.into_iter().map(|sum| (sum / count) as f32).collect()
     }
-}
 
-/// Name → (embedding, its photos by id), read from the dataset without its images.
-fn dataset(task: &Task) -> Result<BTreeMap<NameId, (Vec<f16>, Vec<ImageId>)>, StageError> {
-    const COLUMNS: [&str; 3] = ["name_id", "name_embedding", "image_id"];
-    let mut people: BTreeMap<NameId, (Vec<f16>, Vec<ImageId>)> = BTreeMap::new();
-    for part in task.inputs(TableId::LaionCele) {
-        for batch in task.read_columns::<LaionCele>(part, &COLUMNS)? {
-            let batch = batch?;
-            let names = task.column::<NameId>(&batch, COLUMNS[0])?.into_iter();
-            let embeddings = task.column::<NameVector>(&batch, COLUMNS[1])?;
-            let images = task.column::<ImageId>(&batch, COLUMNS[2])?;
-            for ((name_id, name), image_id) in names.zip(embeddings).zip(images) {
-                let person = people.entry(name_id);
-                let person = person.or_insert_with(|| (name.0, Vec::new()));
-                person.1.push(image_id);
+    /// The row of [`Examples::features`] of a place of a person's photos.
+    pub(crate) fn row(&self, photo: usize) -> usize {
+        self.rows[photo] as usize
+    }
+
+    /// How many photos are trained on.
+    pub(crate) fn training_photos(&self) -> usize {
+        count(&self.training)
+    }
+
+    /// The training photo of a number below [`Examples::training_photos`].
+    pub(crate) fn training_photo(&self, number: usize) -> Pick<'_> {
+        let person = self.before.partition_point(|before| *before <= number) - 1;
+        let (before, person) = (self.before[person], &self.training[person]);
+        (person, self.row(person.photos.start + number - before))
+    }
+
+    /// At most `limit` photos of the validation people, evenly taken from all of them.
+    pub(crate) fn validation_photos(&self, limit: usize) -> Vec<Pick<'_>> {
+        let rows = |person: &Person| person.photos.clone();
+        let all = self.validation.iter();
+        let all = all.flat_map(|p| rows(p).map(move |photo| (p, self.row(photo))));
+        let stride = count(&self.validation).div_ceil(limit).max(1);
+        all.step_by(stride).collect()
+    }
+
+    /// The standardized features of `photos`, [width × photos], into `inputs`.
+    pub(crate) fn fill_inputs(&self, photos: &[Pick<'_>], inputs: &mut Vec<f32>) {
+        let (size, width) = (photos.len(), self.width);
+        inputs.resize(width * size, 0.0);
+        for (column, (_, row)) in photos.iter().enumerate() {
+            let features = &self.features[row * width..][..width];
+            let constants = self.input_mean.iter().zip(&self.input_std);
+            for (k, (value, (mean, std))) in features.iter().zip(constants).enumerate() {
+                inputs[k * size + column] = standardized(*value, *mean, *std);
             }
         }
     }
-    people
-        .values_mut()
-        .for_each(|(_, images)| images.sort_unstable());
-    Ok(people)
+
+    /// What targets are standardized by, if they are.
+    pub(crate) fn target_scale(&self, targets: Targets) -> Option<(&[f32], &[f32])> {
+        match targets {
+            Targets::Raw => None,
+            Targets::Standardized => Some((&self.name_mean, &self.name_std)),
+        }
+    }
 }
 
-/// Sets the fraction `share` of the people apart (one at least, if there are two and `share` is not
-/// 0), by a hash of seed and name: who is set apart hardly depends on who else is in the dataset.
-fn split(people: Vec<Person>, share: f64, seed: u64) -> (Vec<Person>, Vec<Person>) {
-    let wanted = (people.len() as f64 * share).round() as usize;
-    let count = match people.len() {
-        0 | 1 => 0,
-        all => wanted.clamp(usize::from(share > 0.0), all - 1),
-    };
-    let rank = |name: NameId| {
-        let hasher = KeyHasher::new("validation-split").number("seed", seed);
-        (hasher.number("name", name.0).finish(), name)
-    };
-    let mut ranks: Vec<_> = people.iter().map(|person| rank(person.name_id)).collect();
-    ranks.sort_unstable();
-    let apart: std::collections::HashSet<_> = ranks
-        .into_iter()
-        .take(count)
-        .map(|(_, name)| name)
-        .collect();
-    people
-        .into_iter()
-        .partition(|person| !apart.contains(&person.name_id))
+/// Photos of all of `people`.
+pub(crate) fn count(people: &[Person]) -> usize {
+    people.iter().map(|person| person.photos.len()).sum()
 }
 
-/// Mean and deviation of each feature; a feature that never varies gets the deviation 1.
-fn statistics(features: &[f32], width: usize, people: &[Person]) -> Vec<(f32, f32)> {
-    let rows = || {
-        let photos = people.iter().flat_map(|person| person.photos.clone());
-        photos.map(|row| &features[row * width..][..width])
-    };
-    let count = rows().count().max(1) as f64;
-    let mut means = vec![0f64; width];
-    for row in rows() {
-        means
-            .iter_mut()
-            .zip(row)
-            .for_each(|(mean, x)| *mean += f64::from(*x) / count);
+/// Rows of features, person by person.
+#[derive(Default)]
+struct Rows(Vec<u32>);
+
+impl Rows {
+    /// Adds the photos of `people` that `keep` keeps; people without any are gone.
+    fn add(
+        &mut self,
+        people: Vec<Person>,
+        rows: &[u32],
+        mut keep: impl FnMut(&Person, u32) -> bool,
+    ) -> Vec<Person> {
+        let mut kept = Vec::with_capacity(people.len());
+        for mut person in people {
+            let start = self.0.len();
+            let photos = rows[person.photos.clone()].iter().copied();
+            self.0.extend(photos.filter(|row| keep(&person, *row)));
+            person.photos = start..self.0.len();
+            if !person.photos.is_empty() {
+                kept.push(person);
+            }
+        }
+        kept
     }
-    let mut squares = vec![0f64; width];
-    for row in rows() {
-        let pairs = squares.iter_mut().zip(row.iter().zip(&means));
-        pairs.for_each(|(square, (x, mean))| *square += (f64::from(*x) - mean).powi(2) / count);
+}
+
+/// What is on the validation people's photos, sorted, and whose each is.
+fn shown(validation: &[Person], rows: &[u32], pictures: &[Picture]) -> Vec<(u64, NameId)> {
+    let mut found = HashSet::new();
+    for person in validation {
+        for row in &rows[person.photos.clone()] {
+            let both = pictures[*row as usize].into_iter();
+            found.extend(both.map(|picture| (picture, person.name_id)));
+        }
     }
-    let deviation = |square: &f64| {
-        let deviation = square.sqrt() as f32;
-        if deviation > 1e-12 { deviation } else { 1.0 }
-    };
-    let pairs = means.iter().zip(&squares);
-    pairs
-        .map(|(mean, square)| (*mean as f32, deviation(square)))
-        .collect()
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort_unstable();
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn people(count: u64) -> Vec<Person> {
+    const DIMS: EmbeddingDims = EmbeddingDims {
+        name_tokens: 1,
+        name_channels: 2,
+        face: 1,
+        features: 1,
+    };
+
+    /// People with two photos each. Photo 2k + 1 of person k is the first of person k + 1, by its
+    /// bytes.
+    fn chain(count: u64) -> Joined {
         let person = |k: u64| Person {
             name_id: NameId(k),
-            name: vec![f16::from_f32(k as f32)],
-            photos: k as usize..k as usize + 1,
+            name: vec![f16::from_f32(k as f32), f16::ONE],
+            photos: 2 * k as usize..2 * k as usize + 2,
         };
-        (0..count).map(person).collect()
+        Joined {
+            features: (0..2 * count).map(|row| row as f32).collect(),
+            rows: (0..2 * count as u32).collect(),
+            pictures: (0..2 * count)
+                .map(|row| [1000 + row, row.div_ceil(2)])
+                .collect(),
+            people: (0..count).map(person).collect(),
+        }
     }
 
     #[test]
-    fn split_is_by_person_and_stable() {
-        let (training, validation) = split(people(100), 0.1, 7);
-        assert_eq!((training.len(), validation.len()), (90, 10));
-        assert!(
-            validation
-                .iter()
-                .all(|v| training.iter().all(|t| t.name_id != v.name_id))
-        );
-        let (_, fewer) = split(people(60), 0.1, 7);
-        assert!(
-            fewer
-                .iter()
-                .filter(|f| validation.iter().any(|v| v.name_id == f.name_id))
-                .count()
-                >= 3
-        );
-        assert_ne!(split(people(100), 0.1, 8).1, validation);
-        assert_eq!(split(people(2), 0.001, 1).1.len(), 1);
-        assert_eq!(split(people(1), 0.5, 1).0.len(), 1);
-        assert_eq!(split(people(9), 0.0, 1).1.len(), 0);
+    fn no_photo_is_on_both_sides() {
+        let (examples, left_out) = Examples::new(&DIMS, chain(20), 0.1, 5);
+        let examples = examples.expect("people");
+        assert_eq!(examples.validation.len(), 2);
+        assert!((2..=4).contains(&left_out.len()), "{left_out:?}");
+        let shown = |people: &[Person]| -> HashSet<usize> {
+            let photos = people.iter().flat_map(|p| p.photos.clone());
+            photos.map(|p| examples.row(p).div_ceil(2)).collect()
+        };
+        let (training, validation) = (shown(&examples.training), shown(&examples.validation));
+        assert_eq!(training.intersection(&validation).count(), 0);
+        let photos = examples.training_photos() + count(&examples.validation);
+        assert_eq!(photos + left_out.len(), 40);
+        for (_, _, whose) in left_out {
+            assert!(examples.validation.iter().any(|p| p.name_id == whose));
+        }
+    }
+
+    #[test]
+    fn each_training_photo_has_one_number() {
+        let (examples, _) = Examples::new(&DIMS, chain(20), 0.1, 5);
+        let examples = examples.expect("people");
+        let all = (0..examples.training_photos()).map(|k| examples.training_photo(k));
+        let mut rows = HashSet::new();
+        for (person, row) in all {
+            assert!(rows.insert(row));
+            assert_eq!(row as u64 / 2, person.name_id.0);
+        }
+        assert_eq!(rows.len(), examples.training_photos());
     }
 
     #[test]
     fn statistics_are_of_training_people_only() {
-        let features = [0.0, 5.0, 2.0, 5.0, 100.0, 100.0];
-        let found = statistics(&features, 2, &people(2));
-        assert_eq!(found, [(1.0, 1.0), (5.0, 1.0)]);
+        let (examples, _) = Examples::new(&DIMS, chain(2), 0.5, 1);
+        let examples = examples.expect("people");
+        let person = &examples.training[0];
+        assert_eq!(examples.name_mean[0], person.name[0].to_f32());
+        assert_eq!(examples.name_std, [1.0, 1.0]);
+        let row = examples.row(person.photos.start) as f32;
+        assert_eq!((person.photos.len(), examples.input_mean[0]), (1, row));
+    }
+
+    #[test]
+    fn nobody_to_train_on_is_no_examples() {
+        assert!(Examples::new(&DIMS, chain(0), 0.5, 1).0.is_none());
+        assert_eq!(Examples::new(&DIMS, chain(1), 0.5, 1).1, []);
     }
 }

@@ -6,184 +6,242 @@ use laioncele_encoder::{Activation, EncoderConfig};
 use laioncele_nn::kernels::{Matrix, MatrixMut, erf, matmul};
 use rayon::prelude::*;
 
+use crate::choices::{Precision, Reduction};
+use crate::optimizer::{Adam, Update};
+use crate::tensors::{Batch, Tensors, bf16};
+
 /// Rows of a result that one job computes; fixed, so that results do not depend on the number of
 /// threads.
 const PANEL: usize = 128;
 
-/// Weight and bias of each layer: W₀ `[out × in]`, b₀ `[out]`, W₁, b₁, W₂, b₂. Parameters, gradients
-/// and moments alike.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tensors(pub [Vec<f32>; 6]);
-
-impl Tensors {
-    /// Zeros in the shape of `config`.
-    pub(crate) fn zeros(config: &EncoderConfig) -> Self {
-        let layers = config.layers();
-        Self(std::array::from_fn(|k| {
-            let (inputs, outputs) = layers[k / 2];
-            vec![
-                0.0;
-                if k % 2 == 0 {
-                    inputs * outputs
-                } else {
-                    outputs
-                }
-            ]
-        }))
-    }
-
-    /// Weight and bias of `layer`.
-    pub(crate) fn layer(&self, layer: usize) -> (&[f32], &[f32]) {
-        (&self.0[2 * layer], &self.0[2 * layer + 1])
-    }
-}
-
-/// A batch's inputs and targets, [features × batch] and [outputs × batch].
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Batch {
-    /// Number of examples.
-    pub size: usize,
-    /// Standardized features, [width × size].
-    pub inputs: Vec<f32>,
-    /// Name embeddings, [outputs × size].
-    pub targets: Vec<f32>,
-}
-
-/// Room for one batch's activations and gradients, kept from step to step.
+/// Room for one slice's activations and gradients, kept from step to step.
 pub(crate) struct Workspace {
     config: EncoderConfig,
-    /// Before the activation, layer by layer; the last one's become ∂loss/∂output.
-    sums: [Vec<f32>; 3],
+    precision: Precision,
+    reduction: Reduction,
+    /// Before the activation, of the hidden layers.
+    sums: [Vec<f32>; 2],
     /// After the activation.
     active: [Vec<f32>; 2],
-    /// ∂loss/∂sums of the hidden layers.
-    back: [Vec<f32>; 2],
+    /// ∂loss/∂sums; the last are the outputs until the loss is known.
+    errors: [Vec<f32>; 3],
 }
 
 impl Workspace {
     /// Room for batches of `size`.
-    pub(crate) fn new(config: &EncoderConfig, size: usize) -> Self {
+    pub(crate) fn new(
+        config: &EncoderConfig,
+        size: usize,
+        precision: Precision,
+        reduction: Reduction,
+    ) -> Self {
         let [first, second] = config.hidden.map(|width| vec![0.0; width * size]);
+        let output = vec![0.0; config.output() * size];
         Self {
             config: config.clone(),
-            sums: [
-                first.clone(),
-                second.clone(),
-                vec![0.0; config.output() * size],
-            ],
+            precision,
+            reduction,
+            sums: [first.clone(), second.clone()],
             active: [first.clone(), second.clone()],
-            back: [first, second],
+            errors: [first, second, output],
         }
     }
 
-    /// The mean squared error of a batch (Eq. 3, as a mean over all numbers).
-    pub(crate) fn loss(&mut self, parameters: &Tensors, batch: &Batch) -> f64 {
-        self.forward(parameters, batch);
-        let parts = self.sums[2]
-            .par_chunks(4096)
-            .zip(batch.targets.par_chunks(4096));
+    /// The squared error of a batch (Eq. 3), a mean over examples and, by [`Reduction::Mean`],
+    /// numbers. With [`Precision::Bf16`], `weights` and the batch's inputs are rounded already.
+    pub(crate) fn loss(&mut self, weights: &Tensors, batch: &Batch) -> f64 {
+        self.forward(weights, batch);
+        let outputs = self.errors[2].par_chunks(4096);
+        let parts = outputs.zip(batch.targets.par_chunks(4096));
         let squares: Vec<f64> = parts
             .map(|(y, t)| y.iter().zip(t).map(|(y, t)| f64::from(y - t).powi(2)).sum())
             .collect();
-        squares.iter().sum::<f64>() / self.sums[2].len().max(1) as f64
+        squares.iter().sum::<f64>() / self.divisor(batch)
     }
 
-    /// The mean squared error of a batch and its gradient by every parameter.
+    fn divisor(&self, batch: &Batch) -> f64 {
+        let numbers = match self.reduction {
+            Reduction::Mean => batch.size * self.config.output(),
+            Reduction::Sum => batch.size,
+        };
+        numbers.max(1) as f64
+    }
+
+    /// The error of a slice, and `share` of its gradient by every parameter.
     pub(crate) fn gradient(
         &mut self,
-        parameters: &Tensors,
+        weights: &Tensors,
         batch: &Batch,
+        share: f64,
         gradient: &mut Tensors,
     ) -> f64 {
-        let loss = self.loss(parameters, batch);
-        let scale = 2.0 / self.sums[2].len().max(1) as f32;
-        let pairs = self.sums[2].par_iter_mut().zip(&batch.targets);
-        pairs.for_each(|(y, t)| *y = (*y - t) * scale);
-        let size = batch.size;
+        let loss = self.loss(weights, batch);
+        self.begin_back(batch, share);
         for layer in (0..3).rev() {
-            let (inputs, outputs) = self.config.layers()[layer];
-            let (left, right) = gradient.0.split_at_mut(2 * layer + 1);
-            let (by_weight, by_bias) = (&mut left[2 * layer], &mut right[0]);
-            let errors = if layer == 2 {
-                &self.sums[2]
-            } else {
-                &self.back[layer]
-            };
-            let below = if layer == 0 {
-                &batch.inputs
-            } else {
-                &self.active[layer - 1]
-            };
-            let errors = Matrix::new(errors, outputs, size);
-            product(
-                by_weight,
-                inputs,
-                errors,
-                Matrix::new(below, inputs, size).transposed(),
-            );
-            for (bias, row) in by_bias.iter_mut().zip(errors.data.chunks_exact(size)) {
-                *bias = row.iter().sum();
-            }
             if layer > 0 {
-                let (weight, _) = parameters.layer(layer);
-                self.propagate(layer, Matrix::new(weight, outputs, inputs), size);
+                self.propagate(layer, weights.layer(layer).0, batch.size);
             }
+            let (inputs, _) = self.config.layers()[layer];
+            let panels = gradient.0[2 * layer].par_chunks_mut(PANEL * inputs);
+            let panels = panels.enumerate();
+            panels.for_each(|(panel, rows)| self.weight_gradient(layer, batch, panel, rows));
+            self.bias_gradient(layer, batch.size, &mut gradient.0[2 * layer + 1]);
         }
         loss
     }
 
-    /// ∂loss/∂sums of the layer below `layer`.
-    fn propagate(&mut self, layer: usize, weight: Matrix<'_>, size: usize) {
-        let activation = self.config.activation;
-        let (lower, upper) = self.back.split_at_mut(1);
-        let (errors, into) = if layer == 2 {
-            (&self.sums[2], &mut upper[0])
-        } else {
-            (&upper[0], &mut lower[0])
-        };
-        let errors = Matrix::new(errors, weight.rows, size);
-        product(into, size, weight.transposed(), errors);
-        let pairs = into.par_iter_mut().zip(&self.sums[layer - 1]);
-        pairs.for_each(|(error, sum)| *error *= slope(activation, *sum));
+    /// The error of a batch, whose gradient moves `parameters` at once: it is never held whole.
+    /// `rounded` are the parameters that products see, where they are others.
+    pub(crate) fn gradient_step(
+        &mut self,
+        parameters: &mut Tensors,
+        rounded: Option<&Tensors>,
+        batch: &Batch,
+        (adam, update): (&mut Adam, Update),
+    ) -> f64 {
+        let loss = self.loss(rounded.unwrap_or(parameters), batch);
+        self.begin_back(batch, 1.0);
+        for layer in (0..3).rev() {
+            if layer > 0 {
+                let (weight, _) = rounded.unwrap_or(parameters).layer(layer);
+                self.propagate(layer, weight, batch.size);
+            }
+            let (inputs, outputs) = self.config.layers()[layer];
+            let length = PANEL * inputs;
+            let values = parameters.0[2 * layer].par_chunks_mut(length);
+            let mean = adam.mean.0[2 * layer].par_chunks_mut(length);
+            let square = adam.square.0[2 * layer].par_chunks_mut(length);
+            let panels = values.zip(mean.zip(square)).enumerate();
+            panels.for_each_init(
+                || vec![0.0; length.min(inputs * outputs)],
+                |room, (panel, (values, (mean, square)))| {
+                    let gradient = &mut room[..values.len()];
+                    self.weight_gradient(layer, batch, panel, gradient);
+                    update.apply(values, gradient, mean, square);
+                },
+            );
+            let mut gradient = vec![0.0; outputs];
+            self.bias_gradient(layer, batch.size, &mut gradient);
+            let k = 2 * layer + 1;
+            let moments = (&mut adam.mean.0[k], &mut adam.square.0[k]);
+            update.apply(&mut parameters.0[k], &gradient, moments.0, moments.1);
+        }
+        loss
     }
 
-    fn forward(&mut self, parameters: &Tensors, batch: &Batch) {
-        let (size, activation) = (batch.size, self.config.activation);
+    /// Turns outputs into `share` of ∂loss/∂outputs.
+    fn begin_back(&mut self, batch: &Batch, share: f64) {
+        let scale = (2.0 * share / self.divisor(batch)) as f32;
+        let precision = self.precision;
+        let pairs = self.errors[2].par_iter_mut().zip(&batch.targets);
+        pairs.for_each(|(y, t)| *y = low(precision, (*y - t) * scale));
+    }
+
+    /// ∂loss/∂sums of the layer below `layer`.
+    fn propagate(&mut self, layer: usize, weight: &[f32], size: usize) {
+        let (activation, precision) = (self.config.activation, self.precision);
+        let (inputs, outputs) = self.config.layers()[layer];
+        let (lower, upper) = self.errors.split_at_mut(layer);
+        let into = &mut lower[layer - 1];
+        let weight = Matrix::new(weight, outputs, inputs).transposed();
+        product(into, size, weight, Matrix::new(&upper[0], outputs, size));
+        let pairs = into.par_iter_mut().zip(&self.sums[layer - 1]);
+        pairs.for_each(|(error, sum)| {
+            *error = low(precision, low(precision, *error) * slope(activation, *sum));
+        });
+    }
+
+    /// Rows of ∂loss/∂W of `layer`: those of a panel.
+    fn weight_gradient(&self, layer: usize, batch: &Batch, panel: usize, rows: &mut [f32]) {
+        let (inputs, outputs) = self.config.layers()[layer];
+        let below = match layer {
+            0 => &batch.inputs,
+            _ => &self.active[layer - 1],
+        };
+        let below = Matrix::new(below, inputs, batch.size).transposed();
+        let errors = Matrix::new(&self.errors[layer], outputs, batch.size);
+        product_panel(rows, inputs, panel, errors, below);
+        if self.precision == Precision::Bf16 {
+            rows.iter_mut().for_each(|value| *value = bf16(*value));
+        }
+    }
+
+    fn bias_gradient(&self, layer: usize, size: usize, into: &mut [f32]) {
+        let rows = self.errors[layer].chunks_exact(size);
+        for (bias, row) in into.iter_mut().zip(rows) {
+            *bias = low(self.precision, row.iter().sum());
+        }
+    }
+
+    fn forward(&mut self, weights: &Tensors, batch: &Batch) {
+        let (size, activation, precision) = (batch.size, self.config.activation, self.precision);
         for (layer, (inputs, outputs)) in self.config.layers().into_iter().enumerate() {
-            let (weight, bias) = parameters.layer(layer);
-            let below = if layer == 0 {
-                &batch.inputs
-            } else {
-                &self.active[layer - 1]
+            let (weight, bias) = weights.layer(layer);
+            let below = match layer {
+                0 => &batch.inputs,
+                _ => &self.active[layer - 1],
             };
             let below = Matrix::new(below, inputs, size);
-            let sums = &mut self.sums[layer];
+            let sums = match layer {
+                2 => &mut self.errors[2],
+                _ => &mut self.sums[layer],
+            };
             product(sums, size, Matrix::new(weight, outputs, inputs), below);
             let rows = sums.par_chunks_exact_mut(size).zip(bias);
-            rows.for_each(|(row, bias)| row.iter_mut().for_each(|sum| *sum += bias));
+            rows.for_each(|(row, bias)| {
+                row.iter_mut()
+                    .for_each(|sum| *sum = low(precision, *sum + bias));
+            });
             if layer < 2 {
                 let pairs = self.active[layer].par_iter_mut().zip(&self.sums[layer]);
-                pairs.for_each(|(active, sum)| *active = activation.apply(*sum));
+                pairs.for_each(|(active, sum)| *active = low(precision, activation.apply(*sum)));
             }
         }
+    }
+}
+
+/// What the network of `parameters` makes of `size` photos' standardized features, [outputs × size],
+/// in float32.
+pub(crate) fn predictions(
+    config: &EncoderConfig,
+    parameters: &Tensors,
+    inputs: Vec<f32>,
+    size: usize,
+) -> Vec<f32> {
+    let batch = Batch {
+        size,
+        inputs,
+        targets: Vec::new(),
+    };
+    let mut work = Workspace::new(config, size, Precision::F32, Reduction::Mean);
+    work.forward(parameters, &batch);
+    let [_, _, outputs] = work.errors;
+    outputs
+}
+
+fn low(precision: Precision, x: f32) -> f32 {
+    match precision {
+        Precision::F32 => x,
+        Precision::Bf16 => bf16(x),
     }
 }
 
 /// result [rows × cols] = lhs · rhs, in panels of rows.
 fn product(result: &mut [f32], cols: usize, lhs: Matrix<'_>, rhs: Matrix<'_>) {
-    result
-        .par_chunks_mut(PANEL * cols)
-        .enumerate()
-        .for_each(|(panel, result)| {
-            let rows = result.len() / cols;
-            let start = panel * PANEL * lhs.row_stride;
-            let lhs = Matrix {
-                data: &lhs.data[start..],
-                rows,
-                ..lhs
-            };
-            matmul(MatrixMut::new(result, rows, cols), lhs, rhs, 1.0, false);
-        });
+    let panels = result.par_chunks_mut(PANEL * cols).enumerate();
+    panels.for_each(|(panel, result)| product_panel(result, cols, panel, lhs, rhs));
+}
+
+/// One panel of it.
+fn product_panel(result: &mut [f32], cols: usize, panel: usize, lhs: Matrix<'_>, rhs: Matrix<'_>) {
+    let rows = result.len() / cols;
+    let start = panel * PANEL * lhs.row_stride;
+    let lhs = Matrix {
+        data: &lhs.data[start..],
+        rows,
+        ..lhs
+    };
+    matmul(MatrixMut::new(result, rows, cols), lhs, rhs, 1.0, false);
 }
 
 /// The activation's derivative.
@@ -201,114 +259,4 @@ fn slope(activation: Activation, x: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn numbers(count: usize, by: f32) -> Vec<f32> {
-        (0..count).map(|i| (i as f32 * by + 0.3).sin()).collect()
-    }
-
-    fn setup(activation: Activation, size: usize) -> (EncoderConfig, Tensors, Batch) {
-        let config = EncoderConfig {
-            input: 5,
-            hidden: [7, 6],
-            output_tokens: 2,
-            output_channels: 3,
-            activation,
-        };
-        let mut parameters = Tensors::zeros(&config);
-        for (k, tensor) in parameters.0.iter_mut().enumerate() {
-            *tensor = numbers(tensor.len(), 0.7 + k as f32 * 0.13);
-        }
-        let batch = Batch {
-            size,
-            inputs: numbers(5 * size, 1.3),
-            targets: numbers(6 * size, 0.9),
-        };
-        (config, parameters, batch)
-    }
-
-    /// The analytic gradient is the difference quotient, parameter by parameter.
-    #[test]
-    fn gradients_equal_finite_differences() {
-        for activation in [Activation::Gelu, Activation::Relu, Activation::None] {
-            let (config, parameters, batch) = setup(activation, 4);
-            let mut work = Workspace::new(&config, 4);
-            let mut gradient = Tensors::zeros(&config);
-            work.gradient(&parameters, &batch, &mut gradient);
-            for tensor in 0..6 {
-                for at in 0..parameters.0[tensor].len() {
-                    let mut loss_at = |by: f32| {
-                        let mut moved = parameters.clone();
-                        moved.0[tensor][at] += by;
-                        work.loss(&moved, &batch)
-                    };
-                    let slope = (loss_at(1e-2) - loss_at(-1e-2)) / 2e-2;
-                    let found = f64::from(gradient.0[tensor][at]);
-                    assert!(
-                        (slope - found).abs() < 2e-3 + 0.02 * slope.abs(),
-                        "{activation:?} {tensor} {at}: {slope} {found}"
-                    );
-                }
-            }
-        }
-    }
-
-    /// The same network as the one that is shipped.
-    #[test]
-    fn forward_pass_equals_the_encoder() {
-        let (config, parameters, batch) = setup(Activation::Gelu, 3);
-        let layer = |k: usize| laioncele_encoder::Layer {
-            weight: parameters.0[2 * k].clone(),
-            bias: parameters.0[2 * k + 1].clone(),
-        };
-        let encoder = laioncele_encoder::Encoder {
-            config: config.clone(),
-            input_mean: vec![0.0; 5],
-            input_std: vec![1.0; 5],
-            layers: [layer(0), layer(1), layer(2)],
-        };
-        let mut work = Workspace::new(&config, 3);
-        work.forward(&parameters, &batch);
-        for example in 0..3 {
-            let features: Vec<f32> = (0..5).map(|f| batch.inputs[f * 3 + example]).collect();
-            let expected = encoder.predict(&features).expect("five features");
-            for (output, expected) in expected.iter().enumerate() {
-                assert!((work.sums[2][output * 3 + example] - expected).abs() < 1e-5);
-            }
-        }
-    }
-
-    #[test]
-    fn gradients_are_independent_of_threads() {
-        let config = EncoderConfig {
-            input: 300,
-            hidden: [700, 260],
-            output_tokens: 8,
-            output_channels: 70,
-            activation: Activation::Gelu,
-        };
-        let mut parameters = Tensors::zeros(&config);
-        for (k, tensor) in parameters.0.iter_mut().enumerate() {
-            *tensor = numbers(tensor.len(), 0.7 + k as f32 * 0.13);
-        }
-        let batch = Batch {
-            size: 50,
-            inputs: numbers(300 * 50, 1.3),
-            targets: numbers(560 * 50, 0.9),
-        };
-        let on = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .expect("a pool");
-            let mut gradient = Tensors::zeros(&config);
-            let loss = pool.install(|| {
-                Workspace::new(&config, 50).gradient(&parameters, &batch, &mut gradient)
-            });
-            (loss.to_bits(), gradient)
-        };
-        let one = on(1);
-        assert!(one == on(2) && one == on(5));
-    }
-}
+mod tests;

@@ -21,7 +21,10 @@ use laioncele_inference::{ImageEncoderSection, ModelLoader};
 
 use super::*;
 
-const SETTINGS: &str = "[train_encoder]\nsteps = 400\nbatch = 16\nlearning_rate = 0.01\nhidden = 24\nnoise = 0.05\nvalidation = 0.1\ncheckpoint_every = 50\n";
+mod portraits;
+mod runs;
+
+const SETTINGS: &str = "[train_encoder]\nsteps = 400\nbatch = 16\nlearning_rate = 0.01\nhidden = 24\nnoise = 0.05\nvalidation = 0.1\ncurve_every = 4\ncheckpoint_every = 50\n";
 
 /// Forty people with four photos each; the name embedding is a smooth function of the features.
 fn people() -> (Vec<LaionCele>, Vec<PhotoFeature>) {
@@ -163,6 +166,12 @@ impl ProgressReporter for StopAfter {
 
 /// Runs the step as the harness does, but stops it after `steps`.
 fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
+    let ended = limited(harness, inputs, steps);
+    assert!(matches!(ended, Err(StageError::Cancelled)));
+}
+
+/// Runs the step as the harness does with at most so many steps, and commits nothing.
+fn limited(harness: &StepHarness, inputs: Vec<Part>, steps: u64) -> Result<(), StageError> {
     let (step, partition) = (train::TrainEncoder, Partition::Whole);
     let key_parts = harness.key_parts(&step, &inputs).expect("settings");
     let key = key_parts.key(step.spec().name, &partition);
@@ -191,7 +200,7 @@ fn interrupt(harness: &StepHarness, inputs: Vec<Part>, steps: u64) {
     };
     let mut task = Task::new(spec, "interrupted".to_owned(), context, Box::new(report))
         .expect("a task without lists");
-    assert!(matches!(step.run(&mut task), Err(StageError::Cancelled)));
+    step.run(&mut task)
 }
 
 #[test]
@@ -205,10 +214,11 @@ fn resumed_training_equals_uninterrupted_training() {
     let parts = inputs(&harness);
     interrupt(&harness, parts.clone(), 133);
     let left = harness.store.list("cache/checkpoints").expect("a list");
-    assert_eq!(left.len(), 1, "{left:?}");
-    let bytes = harness.store.get(&left[0]).expect("a checkpoint");
+    assert_eq!(left.len(), 2, "{left:?}");
+    let bytes = |at: usize| harness.store.get(&left[at]).expect("a checkpoint");
+    let before = [bytes(0), bytes(1)];
     interrupt(&harness, parts.clone(), 90);
-    assert_ne!(harness.store.get(&left[0]).expect("a checkpoint"), bytes);
+    assert!(before[0] != bytes(0) && before[1] != bytes(1));
     let resumed = harness
         .run(&train::TrainEncoder, &Partition::Whole, parts)
         .expect("trained");
@@ -235,11 +245,10 @@ fn damaged_checkpoint_restarts_training() {
     let harness = StepHarness::new(folders[1].path(), SETTINGS).expect("a harness");
     let parts = inputs(&harness);
     interrupt(&harness, parts.clone(), 20);
-    let left = harness.store.list("cache/checkpoints").expect("a list");
-    harness
-        .store
-        .put(&left[0], &b"no checkpoint"[..])
-        .expect("written");
+    for path in harness.store.list("cache/checkpoints").expect("a list") {
+        let written = harness.store.put(&path, &b"no checkpoint"[..]);
+        written.expect("written");
+    }
     let again = harness
         .run(&train::TrainEncoder, &Partition::Whole, parts)
         .expect("trained");
@@ -304,6 +313,11 @@ fn photos_without_features_are_dropped() {
 }
 
 fn feature_harness(root: &Path, crop: &str) -> StepHarness {
+    feature_harness_with(root, &format!("crop = \"{crop}\"\n"))
+}
+
+/// With settings of `[train_encoder]`.
+fn feature_harness_with(root: &Path, settings: &str) -> StepHarness {
     let mini = format!(
         "{}/../../manifests/mini/sdxl-mini",
         env!("CARGO_MANIFEST_DIR")
@@ -312,7 +326,7 @@ fn feature_harness(root: &Path, crop: &str) -> StepHarness {
         "[run]\nseed = 1\nbuckets = 1\n[source]\npath = \"c\"\n[source.columns]\nurl = \"U\"\ncaption = \"T\"\n\
          [embedding_dims]\nname_tokens = 8\nname_channels = 128\nface = 4\nfeatures = 128\n\
          [models.image_encoders]\nfirst = \"{mini}/image_encoder\"\nsecond = \"{mini}/image_encoder_2\"\n\
-         [train_encoder]\ncrop = \"{crop}\"\n"
+         [train_encoder]\n{settings}"
     );
     let manifest = Manifest::parse(&root.join("m.toml"), &text).expect("a manifest");
     StepHarness::with_manifest(root, manifest).expect("a harness")
