@@ -20,6 +20,9 @@ use crate::summary::{Summary, summary};
 use crate::trainer::{Trainer, VALIDATION_PHOTOS};
 use crate::{events, picture};
 
+/// No names are so far apart: a training with such a loss has diverged.
+const TOO_LARGE: f64 = 1e30;
+
 /// Step `train-encoder`.
 pub(crate) struct TrainEncoder;
 
@@ -118,7 +121,8 @@ fn train(
     while state.adam.steps < total && !trainer.is_stuck(&state) {
         let loss = pool.install(|| trainer.step(&mut state, &mut stepper));
         let done = state.adam.steps;
-        if !loss.is_finite() {
+        // Beyond this the squares in Adam leave float32.
+        if loss.is_nan() || loss >= TOO_LARGE {
             let text = format!("the training diverged at step {done} (loss {loss})");
             return Err(StageError::data(diverged(text)));
         }

@@ -36,7 +36,7 @@ fn training_equals_pytorchs() {
     assert!(runs.len() >= 10, "{runs:?}");
     for run in runs {
         let all = fixture.compare(&run).expect("comparisons");
-        assert!(all.len() > 10, "{run}: {}", all.len());
+        assert!(all.len() >= 10, "{run}: {}", all.len());
         check(&run, &all);
     }
 }
