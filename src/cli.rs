@@ -86,6 +86,8 @@ enum Command {
     Calibrate(commands::calibrate::Calibrate),
     /// Build, serve or score an embedded world
     Mini(commands::mini::Mini),
+    /// Write a batch script that runs the pipeline as a job
+    Submit(commands::submit::Submit),
     /// Run tasks from stdin, or one with --task
     Worker(commands::worker::Worker),
 }
@@ -112,6 +114,7 @@ impl Command {
             Self::Ahash(command) => command.execute(),
             Self::Calibrate(command) => command.execute(),
             Self::Mini(command) => command.execute(),
+            Self::Submit(command) => command.execute(),
             Self::Worker(command) => command.execute(verbosity),
         }
     }

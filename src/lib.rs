@@ -15,6 +15,7 @@ mod fault;
 mod lock;
 mod logging;
 mod machine;
+mod machines;
 mod output;
 pub mod plan;
 mod progress;
@@ -26,6 +27,7 @@ mod session;
 mod staleness;
 mod table_digests;
 mod terminal;
+mod units;
 mod words;
 mod world_web;
 

@@ -21,5 +21,6 @@ pub(crate) mod plan;
 pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod status;
+pub(crate) mod submit;
 pub(crate) mod verify;
 pub(crate) mod worker;

@@ -13,10 +13,10 @@ use crate::args::{RunPaths, Stages, Verbosity};
 use crate::crew::{Crew, Place, WorkerArgs};
 use crate::doctor::{Weights, before_run};
 use crate::error_rates::ErrorRates;
-use crate::executor::launch::Local;
 use crate::executor::{self, Executor, Failed, Options, Outcome};
 use crate::failure::{Exit, Failure};
 use crate::machine::Machine;
+use crate::machines::{Machines, OnArgs};
 use crate::output;
 use crate::plan::{Cause, Planner, StepPlan};
 use crate::progress::{Reporter, reporter};
@@ -33,6 +33,8 @@ Examples:
   laioncele run --stage extract-names,merge-names
   laioncele run --stage download-images..             from this stage to the last
   laioncele run --json > summary.json
+  laioncele run --on 'command:ssh -o BatchMode=yes {host}' --hosts node1,node2 --threads 8
+  laioncele run --on ray://10.0.0.1:6379
 
 What could not be downloaded is not asked for again by another run: see `laioncele retry`.
 A run can be stopped at any time, even by kill -9: only running tasks are lost. Run the same command
@@ -55,6 +57,8 @@ pub(crate) struct Run {
     change_source: bool,
     #[command(flatten)]
     workers: WorkerArgs,
+    #[command(flatten)]
+    on: OnArgs,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -145,9 +149,8 @@ struct Crews {
 impl Crews {
     /// Checks the models of all steps of `stages` that are not done yet, and with them whether the
     /// memory suffices.
-    fn checked(session: &Session, stages: &Stages, args: &WorkerArgs) -> Result<Self, Failure> {
-        check_gpus(&args.gpus)?;
-        let machine = Machine::look();
+    fn checked(session: &Session, stages: &Stages, machines: &Machines) -> Result<Self, Failure> {
+        let (machine, args) = (machines.machine.clone(), &machines.workers);
         let plan = session.plan()?;
         let left = plan.steps.iter();
         let left = left.filter(|step| stages.0.contains(&step.stage) && !step.complete());
@@ -194,20 +197,24 @@ struct ActiveRun {
 
 impl ActiveRun {
     fn begin(session: Session, run: &Run, verbosity: &Verbosity) -> Result<Self, Failure> {
-        let crews = Crews::checked(&session, &run.stage, &run.workers)?;
-        let launcher = Local::new().map_err(|e| {
-            Failure::new(
-                Exit::Environment,
-                format!("cannot find the program's own file: {e}"),
-            )
-        })?;
+        if run.on.is_local() {
+            check_gpus(&run.workers.gpus)?;
+        }
+        let log = run.paths.output.join("log").join("machines.log");
+        let machines = run.on.machines(&run.workers, &log)?;
+        let place = (!run.on.is_local()).then(|| machines.words());
+        let crews = Crews::checked(&session, &run.stage, &machines)?;
         let store = session.store()?.clone();
         session.clear_leftovers()?;
         let manifest = session.record_manifest()?;
         let options = run.options(&crews, manifest, verbosity)?;
-        let executor = Executor::new(options, store, Box::new(launcher));
+        let executor = Executor::new(options, store, machines.launcher);
         executor::watch_signals(executor.events())
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
+        let mut reporter = reporter(verbosity.quiet);
+        if let Some(place) = place {
+            reporter.note(&place);
+        }
         Ok(Self {
             crews,
             planner: session.planner()?,
@@ -215,7 +222,7 @@ impl ActiveRun {
             error_rates: ErrorRates::of(&session.manifest)?,
             session,
             executor,
-            reporter: reporter(verbosity.quiet),
+            reporter,
             summary: Summary::default(),
             paths: run.paths.clone(),
         })

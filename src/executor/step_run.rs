@@ -168,6 +168,7 @@ impl Executor {
         let options = &self.options;
         let threads = step.runtime_environment.threads;
         let filled = self.pool.fill(wanted, |id, slot| WorkerOptions {
+            slot,
             threads,
             gpu: options.crew.gpus.iter().cycle().nth(slot).cloned(),
             log: worker_log(&options.output, id),
@@ -252,6 +253,14 @@ impl Executor {
             }
             FromWorker::Failed { id, kind, text } => {
                 if !self.collect_record(step, worker, id)? {
+                    let wrong_place =
+                        kind == FailureKind::Environment && self.pool.retire_host(worker, &text);
+                    // What is wrong with one machine is no fault of the task, and stops nothing.
+                    let kind = if wrong_place {
+                        FailureKind::Cancelled
+                    } else {
+                        kind
+                    };
                     step.task_failed(worker, id, kind, &text);
                 }
             }
@@ -311,7 +320,9 @@ impl Executor {
         if !greeted {
             self.failed_starts += 1;
             if self.failed_starts >= MAX_FAILED_STARTS {
-                let text = format!("they {reason}; see {}", log.display());
+                let obstacles = self.pool.obstacles();
+                let about = obstacles.map_or(String::new(), |text| format!(" ({text})"));
+                let text = format!("they {reason}{about}; see {}", log.display());
                 return Err(no_workers(&text));
             }
         }

@@ -142,11 +142,11 @@ fn run_script(
         Script::ExitBeforeHello => {}
         Script::Serve => {
             let sender = MessageSender::new(Box::new(answers));
-            worker::serve(steps, tasks, &sender, || {}).expect("a thread");
+            worker::serve(steps, None, tasks, &sender, || {}).expect("a thread");
         }
         Script::CrashBeforeDone => {
             let sender = MessageSender::new(Box::new(CutBeforeDone(Some(answers))));
-            worker::serve(steps, tasks, &sender, || {}).expect("a thread");
+            worker::serve(steps, None, tasks, &sender, || {}).expect("a thread");
         }
         Script::CrashAtFirstTask | Script::FalselyReportDone => {
             let sender = MessageSender::new(Box::new(answers));
@@ -173,6 +173,7 @@ fn hello() -> FromWorker {
         host: String::new(),
         pid: 0,
         cpus: 1,
+        program: None,
     }
 }
 
