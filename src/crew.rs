@@ -40,6 +40,8 @@ pub(crate) struct Crew {
     pub workers: usize,
     /// Threads of each, in steps with at least as many tasks as workers.
     pub threads: usize,
+    /// Whether the workers of a step with fewer tasks share all threads: those of one machine can.
+    pub shared: bool,
     /// GPUs, given to the workers in turn. Empty: workers are not restricted.
     pub gpus: Vec<String>,
     /// Tasks that a worker runs at once.
@@ -63,6 +65,7 @@ impl Crew {
         Self {
             workers,
             threads: (machine.cpus / workers).max(1),
+            shared: !machine.several,
             gpus,
             at_once: 1,
         }
@@ -149,6 +152,7 @@ mod tests {
             cpus,
             gpus: gpus.iter().map(gpu).collect(),
             free,
+            several: false,
         }
     }
 

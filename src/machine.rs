@@ -11,6 +11,8 @@ pub(crate) struct Machine {
     pub gpus: Vec<VisibleGpu>,
     /// Free memory in bytes, if the system tells.
     pub free: Option<u64>,
+    /// Whether it stands for several, so that no worker can have all cores.
+    pub several: bool,
 }
 
 /// A GPU that this process sees.
@@ -40,6 +42,7 @@ impl Machine {
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             gpus: gpus.collect(),
             free: free_memory(),
+            several: false,
         }
     }
 }

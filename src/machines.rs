@@ -214,6 +214,7 @@ impl Room {
             cpus: self.workers * self.threads,
             gpus: (0..self.gpus).map(gpu).collect(),
             free: None,
+            several: true,
         }
     }
 }

@@ -136,8 +136,11 @@ impl Executor {
     fn shape(&self, step_tasks: usize) -> (usize, usize) {
         let crew = &self.options.crew;
         let workers = crew.workers.min(step_tasks).max(1);
-        let threads = crew.workers * crew.threads;
-        (workers, (threads / workers).max(1))
+        let threads = match crew.shared {
+            true => crew.workers * crew.threads / workers,
+            false => crew.threads,
+        };
+        (workers, threads.max(1))
     }
 
     fn event_loop(

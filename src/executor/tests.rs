@@ -244,6 +244,7 @@ impl Harness {
             crew: Crew {
                 workers,
                 threads: 1,
+                shared: true,
                 gpus: Vec::new(),
                 at_once,
             },

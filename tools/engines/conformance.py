@@ -201,7 +201,8 @@ class Test:
                 break
             during = None
         if code != 0:
-            sys.exit(f"{name}: exit {code}\n{log.read_text()}")
+            logs = "".join(f"{file}:\n{file.read_text()}" for file in (self.folder / output / "log").glob("*"))
+            sys.exit(f"{name}: exit {code}\n{log.read_text()}\n{logs}")
         if self.digests(output) != self.wanted:
             sys.exit(f"{name}: other data than on this machine")
         print(f"{name}: equal data in {time.time() - begun:.1f} s{'' if happened is not False else ' (nothing to kill)'}", flush=True)
