@@ -110,6 +110,8 @@ enum Command {
     Completions(commands::completions::Completions),
     /// Write manual pages
     Man(commands::completions::Man),
+    /// Write a batch script that runs the pipeline as a job
+    Submit(commands::submit::Submit),
     /// Run tasks from stdin, or one with --task
     Worker(commands::worker::Worker),
 }
@@ -145,6 +147,7 @@ impl Command {
             Self::Mini(command) => command.execute(),
             Self::Completions(command) => command.execute(Cli::command()),
             Self::Man(command) => command.execute(Cli::command()),
+            Self::Submit(command) => command.execute(),
             Self::Worker(command) => command.execute(verbosity),
         }
     }

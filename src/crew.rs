@@ -40,6 +40,8 @@ pub(crate) struct Crew {
     pub workers: usize,
     /// Threads of each, in steps with at least as many tasks as workers.
     pub threads: usize,
+    /// Whether the workers of a step with fewer tasks share all threads: those of one machine can.
+    pub shared: bool,
     /// GPUs, given to the workers in turn. Empty: workers are not restricted.
     pub gpus: Vec<String>,
     /// Tasks that a worker runs at once.
@@ -62,7 +64,11 @@ impl Crew {
         let workers = args.workers.map_or(usual, usize::from).max(1);
         Self {
             workers,
-            threads: (machine.cpus / workers).max(1),
+            threads: machine
+                .threads_each
+                .unwrap_or(machine.cpus / workers)
+                .max(1),
+            shared: machine.threads_each.is_none(),
             gpus,
             at_once: 1,
         }
@@ -149,6 +155,7 @@ mod tests {
             cpus,
             gpus: gpus.iter().map(gpu).collect(),
             free,
+            threads_each: None,
         }
     }
 

@@ -116,7 +116,10 @@ impl Events {
             self.log = None;
         }
         let running: Vec<&Now> = self.running.iter().map(|(now, _)| now).collect();
-        put(&self.progress, &serde_json::to_vec(&running).unwrap_or_default());
+        put(
+            &self.progress,
+            &serde_json::to_vec(&running).unwrap_or_default(),
+        );
         if let Some(path) = &self.metrics {
             put(path, prometheus(&running).as_bytes());
         }
@@ -144,16 +147,32 @@ type Number = fn(&Now) -> f64;
 
 /// Name, help and value of each number.
 const NUMBERS: [(&str, &str, Number); 8] = [
-    ("stage", "Number of the step's stage, from 1", |now| now.stage as f64),
-    ("stages", "Stages of the run", |now| now.stages as f64),
-    ("tasks", "Tasks of the step that this run does", |now| now.progress.tasks as f64),
-    ("tasks_done", "Those of them that are done", |now| now.progress.tasks_done as f64),
-    ("share_done", "Share of the step that is done", |now| now.progress.share),
-    ("rows_done", "Rows that are done", |now| now.progress.units as f64),
-    ("rows_per_second", "Rows a second since the step began", |now| now.progress.units_per_second),
-    ("seconds_left", "Seconds left of the step; NaN while not known", |now| {
-        now.progress.seconds_left.unwrap_or(f64::NAN)
+    ("stage", "Number of the step's stage, from 1", |now| {
+        now.stage as f64
     }),
+    ("stages", "Stages of the run", |now| now.stages as f64),
+    ("tasks", "Tasks of the step that this run does", |now| {
+        now.progress.tasks as f64
+    }),
+    ("tasks_done", "Those of them that are done", |now| {
+        now.progress.tasks_done as f64
+    }),
+    ("share_done", "Share of the step that is done", |now| {
+        now.progress.share
+    }),
+    ("rows_done", "Rows that are done", |now| {
+        now.progress.units as f64
+    }),
+    (
+        "rows_per_second",
+        "Rows a second since the step began",
+        |now| now.progress.units_per_second,
+    ),
+    (
+        "seconds_left",
+        "Seconds left of the step; NaN while not known",
+        |now| now.progress.seconds_left.unwrap_or(f64::NAN),
+    ),
 ];
 
 /// The numbers of the running steps in Prometheus' text format.
@@ -165,7 +184,10 @@ fn prometheus(running: &[&Now]) -> String {
         ));
         for now in running {
             let step = &now.step;
-            text.push_str(&format!("laioncele_{name}{{step=\"{step}\"}} {}\n", value(now)));
+            text.push_str(&format!(
+                "laioncele_{name}{{step=\"{step}\"}} {}\n",
+                value(now)
+            ));
         }
     }
     text
@@ -236,9 +258,15 @@ mod tests {
         events.begin("download-images", 2);
         let shown: Vec<_> = Now::read(folder.path()).iter().map(Now::describe).collect();
         let portraits = "stage 4 of 13, generate-portraits: 0 of 8 tasks";
-        assert_eq!(shown, [portraits, "stage 6 of 13, download-images: 0 of 2 tasks"]);
+        assert_eq!(
+            shown,
+            [portraits, "stage 6 of 13, download-images: 0 of 2 tasks"]
+        );
         let numbers = fs::read_to_string(&metrics).expect("metrics");
-        for number in ["{step=\"generate-portraits\"} 8\n", "{step=\"download-images\"} 2\n"] {
+        for number in [
+            "{step=\"generate-portraits\"} 8\n",
+            "{step=\"download-images\"} 2\n",
+        ] {
             let number = format!("laioncele_tasks{number}");
             assert!(numbers.contains(&number), "{numbers}");
         }

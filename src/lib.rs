@@ -16,6 +16,7 @@ mod fault;
 mod lock;
 mod logging;
 mod machine;
+mod machines;
 mod output;
 pub mod plan;
 mod progress;
@@ -30,6 +31,7 @@ mod shipped;
 mod staleness;
 mod table_digests;
 mod terminal;
+mod units;
 mod words;
 mod world_web;
 

@@ -11,6 +11,8 @@ pub(crate) struct Machine {
     pub gpus: Vec<VisibleGpu>,
     /// Free memory in bytes, if the system tells.
     pub free: Option<u64>,
+    /// Where it stands for several machines: the cores of each worker, which has them to itself.
+    pub threads_each: Option<usize>,
 }
 
 /// A GPU that this process sees.
@@ -40,6 +42,7 @@ impl Machine {
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             gpus: gpus.collect(),
             free: free_memory(),
+            threads_each: None,
         }
     }
 }

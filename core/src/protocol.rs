@@ -88,6 +88,9 @@ pub enum FromWorker {
         pid: u32,
         /// Processors it may use.
         cpus: usize,
+        /// Digest of the program's file, from workers that were asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
     },
     /// At most two a second; also the heartbeat.
     Progress {

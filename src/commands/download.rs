@@ -4,7 +4,6 @@ mod interrupt;
 mod lists;
 mod options;
 mod show;
-mod units;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

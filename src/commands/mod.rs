@@ -30,5 +30,6 @@ pub(crate) mod retry;
 pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod status;
+pub(crate) mod submit;
 pub(crate) mod verify;
 pub(crate) mod worker;

@@ -239,6 +239,7 @@ impl Retry {
             output: full(&self.paths.output)?,
             log_filter: verbosity.filter(),
             run_name: run_name(),
+            capacity: None,
         };
         let environment = |e: std::io::Error| Failure::new(Exit::Environment, e.to_string());
         let launcher = Local::new().map_err(environment)?;

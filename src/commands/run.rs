@@ -17,10 +17,10 @@ use crate::crew::{Crew, Place, WorkerArgs};
 use crate::doctor::{Weights, before_run};
 use crate::error_rates::ErrorRates;
 use crate::events::Events;
-use crate::executor::launch::Local;
 use crate::executor::{self, Executor, Failed, Options};
 use crate::failure::{Exit, Failure};
 use crate::machine::Machine;
+use crate::machines::{Machines, OnArgs};
 use crate::output;
 use crate::plan::{Cause, Planner, StepPlan};
 use crate::progress::{Reporter, reporter};
@@ -40,6 +40,8 @@ Examples:
   laioncele run --output s3://bucket/runs/mini        in a bucket, with the keys of AWS_…
   laioncele run --stage download-images..             from this stage to the last
   laioncele run --json > summary.json
+  laioncele run --on 'command:ssh -o BatchMode=yes {host}' --hosts node1,node2 --threads 8
+  laioncele run --on ray://10.0.0.1:6379
 
 What could not be downloaded is not asked for again by another run: see `laioncele retry`.
 A run can be stopped at any time, even by kill -9: only running tasks are lost. Run the same command
@@ -73,6 +75,8 @@ pub(crate) struct Run {
     /// Keep numbers for Prometheus in this file
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+    #[command(flatten)]
+    on: OnArgs,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -125,6 +129,10 @@ impl Run {
             output: full(&self.paths.output)?,
             log_filter: verbosity.filter(),
             run_name: run_name(),
+            capacity: crews
+                .machine
+                .threads_each
+                .map(|_| crews.of(Place::Processor, 0).workers),
         })
     }
 }
@@ -172,9 +180,8 @@ struct Crews {
 impl Crews {
     /// Checks the models of all steps of `stages` that are not done yet, and with them whether the
     /// memory suffices.
-    fn checked(session: &Session, stages: &Stages, args: &WorkerArgs) -> Result<Self, Failure> {
-        check_gpus(&args.gpus)?;
-        let machine = Machine::look();
+    fn checked(session: &Session, stages: &Stages, machines: &Machines) -> Result<Self, Failure> {
+        let (machine, args) = (machines.machine.clone(), &machines.workers);
         let plan = session.plan()?;
         let left = plan.steps.iter();
         let left = left.filter(|step| stages.0.contains(&step.stage) && !step.complete());
@@ -223,18 +230,18 @@ struct ActiveRun {
 
 impl ActiveRun {
     fn begin(session: Session, run: &Run, verbosity: &Verbosity) -> Result<Self, Failure> {
-        let crews = Crews::checked(&session, &run.stage, &run.workers)?;
-        let launcher = Local::new().map_err(|e| {
-            Failure::new(
-                Exit::Environment,
-                format!("cannot find the program's own file: {e}"),
-            )
-        })?;
+        if run.on.is_local() {
+            check_gpus(&run.workers.gpus)?;
+        }
+        let log = run.paths.output.join("log").join("machines.log");
+        let machines = run.on.machines(&run.workers, &log)?;
+        let place = (!run.on.is_local()).then(|| machines.words());
+        let crews = Crews::checked(&session, &run.stage, &machines)?;
         let store = session.store()?.clone();
         session.clear_leftovers()?;
         let manifest = session.record_manifest()?;
         let options = run.options(&crews, manifest, verbosity)?;
-        let executor = Executor::new(options, store, Box::new(launcher));
+        let executor = Executor::new(options, store, machines.launcher);
         executor::watch_signals(executor.events())
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
         let chosen = |step: &&StepPlan| run.stage.0.contains(&step.stage);
@@ -244,6 +251,15 @@ impl ActiveRun {
             .iter()
             .filter(chosen)
             .all(StepPlan::complete);
+        let mut reporter: Box<dyn Reporter> = Box::new(Events::new(
+            reporter(verbosity.quiet),
+            &run.paths.output,
+            run.events.as_deref(),
+            run.metrics.as_deref(),
+        )?);
+        if let Some(place) = place {
+            reporter.note(&place);
+        }
         Ok(Self {
             crews,
             idle,
@@ -252,12 +268,7 @@ impl ActiveRun {
             error_rates: ErrorRates::of(&session.manifest)?,
             session,
             executor,
-            reporter: Box::new(Events::new(
-                reporter(verbosity.quiet),
-                &run.paths.output,
-                run.events.as_deref(),
-                run.metrics.as_deref(),
-            )?),
+            reporter,
             summary: Summary::default(),
             paths: run.paths.clone(),
         })

@@ -17,6 +17,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::args::{RunPaths, Verbosity};
 use crate::executor::MessageSender;
+use crate::executor::launch::Program;
 use crate::executor::worker::{self, TaskFailure};
 use crate::failure::{Exit, Failure};
 use crate::logging;
@@ -41,6 +42,9 @@ pub(crate) struct Worker {
     /// Run this task only, then exit
     #[arg(long, value_name = "FILE")]
     task: Option<PathBuf>,
+    /// Tell the coordinator the digest of this program's file
+    #[arg(long, hide = true, conflicts_with = "task")]
+    identify: bool,
     #[command(flatten)]
     paths: RunPaths,
 }
@@ -58,12 +62,13 @@ impl Worker {
     pub(crate) fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
         match &self.task {
             Some(task) => run_one(task, &self.paths),
-            None => driven(verbosity).map_err(|e| Failure::new(Exit::Environment, e.to_string())),
+            None => driven(verbosity, self.identify)
+                .map_err(|e| Failure::new(Exit::Environment, e.to_string())),
         }
     }
 }
 
-fn driven(verbosity: &Verbosity) -> io::Result<()> {
+fn driven(verbosity: &Verbosity, identify: bool) -> io::Result<()> {
     // If the coordinator is killed, the worker must not go on without it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Native libraries may print to standard output, which carries the protocol: send their text to
@@ -72,9 +77,13 @@ fn driven(verbosity: &Verbosity) -> io::Result<()> {
     rustix::stdio::dup2_stdout(io::stderr())?;
     let sender = MessageSender::new(Box::new(pipe));
     logging::to_coordinator(verbosity, sender.clone());
+    let program = match identify {
+        true => Some(Program::this(None)?.digest),
+        false => None,
+    };
     // The end of input means: exit at once, finish nothing.
     let leave = || std::process::exit(0);
-    worker::serve(&registry::steps(), io::stdin(), &sender, leave)
+    worker::serve(&registry::steps(), program, io::stdin(), &sender, leave)
 }
 
 fn run_one(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {

@@ -145,6 +145,7 @@ mod tests {
             cpus: 16,
             gpus: (0..gpus).map(gpu).collect(),
             free,
+            threads_each: None,
         }
     }
 

@@ -43,6 +43,9 @@ pub(crate) struct Options {
     pub log_filter: String,
     /// Name of this run, part of its attempts' names.
     pub run_name: String,
+    /// The most workers of all lanes together, where they run on other machines: a worker too many would wait there for
+    /// ever.
+    pub capacity: Option<usize>,
 }
 
 /// Runs steps and keeps the workers between them.
@@ -279,7 +282,13 @@ impl Executor {
             .workers()
             .min(self.pool.len(lane) + step.queue.waiting());
         let (threads, _) = step.kind();
+        let wanted = match self.options.capacity {
+            Some(capacity) => wanted.min(self.room(lane, capacity)),
+            None => wanted,
+        };
+        let step = &self.steps[&number];
         let filled = self.pool.fill(lane, wanted, |id, slot| WorkerOptions {
+            slot,
             threads,
             gpu: step.gpu(slot),
             log: worker_log(&self.store, id),
@@ -287,6 +296,25 @@ impl Executor {
         });
         filled.map_err(|e| no_workers(&e.to_string()))?;
         Ok(true)
+    }
+
+    /// How many workers `lane` may have, of `capacity` in all. A lane that finds no room takes it from workers of other lanes
+    /// that have nothing to do; computing leaves one of four or more to the network, so that it need not wait.
+    fn room(&mut self, lane: Lane, capacity: usize) -> usize {
+        let beside: Vec<WorkerId> = self.pool.beside(lane).collect();
+        let mut room = capacity.saturating_sub(beside.len());
+        if room == 0 && self.pool.len(lane) == 0 {
+            let busy = |worker: &WorkerId| self.steps.values().any(|s| s.queue.holds(*worker));
+            if let Some(idle) = beside.into_iter().find(|worker| !busy(worker)) {
+                self.pool.dismiss(idle);
+                room = 1;
+            }
+        }
+        match lane {
+            Lane::Network => room,
+            Lane::Processor | Lane::Gpu if capacity >= 4 => room.min(capacity - 1),
+            Lane::Processor | Lane::Gpu => room,
+        }
     }
 
     /// A task for each worker in turn, so that few tasks are spread over all of them. Workers with a task of another step get
@@ -411,6 +439,13 @@ impl Executor {
         if self.collect_record(worker, id, done)? {
             return Ok(());
         }
+        // What is wrong with one machine is no fault of the task, and stops nothing.
+        let kind = match kind {
+            FailureKind::Environment if self.pool.retire_host(worker, text) => {
+                FailureKind::Cancelled
+            }
+            kind => kind,
+        };
         if let Some(step) = self.step_of(worker, id) {
             step.task_failed(worker, id, kind, text);
         }
@@ -467,7 +502,9 @@ impl Executor {
         if !greeted {
             self.failed_starts += 1;
             if self.failed_starts >= MAX_FAILED_STARTS {
-                let text = format!("they {reason}; see {}", log.display());
+                let obstacles = self.pool.obstacles();
+                let about = obstacles.map_or(String::new(), |text| format!(" ({text})"));
+                let text = format!("they {reason}{about}; see {}", log.display());
                 return Err(no_workers(&text));
             }
         }

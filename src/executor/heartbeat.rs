@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Silence after which a worker is pinged.
 const PING_AFTER: Duration = Duration::from_secs(30);
-/// Time to answer a ping, and to send the hello after the start. Generous: a machine that swaps is
-/// slow, not dead.
+/// Time to answer a ping. Generous: a machine that swaps is slow, not dead.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// What to do about a worker's silence.
@@ -25,15 +24,17 @@ pub(super) struct Heartbeat {
     heard: Instant,
     pinged: Option<Instant>,
     greeted: bool,
+    start_timeout: Duration,
 }
 
 impl Heartbeat {
-    /// A worker that was just started.
-    pub(super) fn new(now: Instant) -> Self {
+    /// A worker that was just started, and whose hello is due within `start_timeout`.
+    pub(super) fn new(now: Instant, start_timeout: Duration) -> Self {
         Self {
             heard: now,
             pinged: None,
             greeted: false,
+            start_timeout,
         }
     }
 
@@ -58,7 +59,7 @@ impl Heartbeat {
     pub(super) fn check(&mut self, now: Instant) -> HeartbeatAction {
         let since = |then: Instant| now.saturating_duration_since(then);
         match (self.greeted, self.pinged) {
-            (false, _) if since(self.heard) > ANSWER_TIMEOUT => HeartbeatAction::Kill,
+            (false, _) if since(self.heard) > self.start_timeout => HeartbeatAction::Kill,
             (true, Some(pinged)) if since(pinged) > ANSWER_TIMEOUT => HeartbeatAction::Kill,
             (true, None) if since(self.heard) > PING_AFTER => {
                 self.pinged = Some(now);
@@ -77,7 +78,8 @@ mod tests {
     fn silence_is_pinged_once_and_then_kills_the_worker() {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);
-        let mut heart = Heartbeat::new(start);
+        let timeout = Duration::from_secs(150);
+        let mut heart = Heartbeat::new(start, timeout);
         assert_eq!(heart.check(at(100)), HeartbeatAction::Wait);
         heart.greeted(at(100));
         assert_eq!(heart.check(at(131)), HeartbeatAction::Ping);
@@ -85,6 +87,8 @@ mod tests {
         heart.heard(at(133));
         assert_eq!(heart.check(at(164)), HeartbeatAction::Ping);
         assert_eq!(heart.check(at(285)), HeartbeatAction::Kill);
-        assert_eq!(Heartbeat::new(start).check(at(121)), HeartbeatAction::Kill);
+        let mut silent = Heartbeat::new(start, timeout);
+        assert_eq!(silent.check(at(150)), HeartbeatAction::Wait);
+        assert_eq!(silent.check(at(151)), HeartbeatAction::Kill);
     }
 }

@@ -1,20 +1,52 @@
 //! Starting workers: a launcher provides two pipes and a way to kill, and knows nothing of tasks.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod command;
+mod local;
+mod ray;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) use command::{Prefix, Slurm};
+pub(crate) use local::Local;
+pub(crate) use ray::Ray;
+
+use laioncele_core::Digest;
+
+/// A program's file and its digest.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    /// Where it lies on the machines that run it.
+    pub path: PathBuf,
+    /// The BLAKE3 digest of the file, in hexadecimal digits.
+    pub digest: String,
+}
+
+impl Program {
+    /// This process's program, which lies at `elsewhere` on other machines, or at the same place.
+    ///
+    /// # Errors
+    /// Where the program's own file cannot be found or read.
+    pub(crate) fn this(elsewhere: Option<PathBuf>) -> io::Result<Self> {
+        let path = std::env::current_exe()?;
+        let digest = Digest::of(&std::fs::read(&path)?).to_string();
+        Ok(Self {
+            path: elsewhere.unwrap_or(path),
+            digest,
+        })
+    }
+}
 
 /// How a worker is started.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerOptions {
+    /// Its place among the workers, from 0; a replacement takes over the place.
+    pub slot: usize,
     /// Threads it may use.
     pub threads: usize,
-    /// The only GPU it may use, as CUDA_VISIBLE_DEVICES names it; `None` leaves all GPUs visible.
+    /// The only GPU it may use, as CUDA_VISIBLE_DEVICES names it; `None` leaves all GPUs of this machine visible, and on
+    /// others none.
     pub gpu: Option<String>,
     /// File for its standard error.
     pub log: PathBuf,
@@ -49,110 +81,19 @@ pub(crate) trait Launch {
     /// # Errors
     /// What the operating system says.
     fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker>;
-}
 
-/// Child processes of this one, each in its own process group, so that a Ctrl-C at the terminal
-/// reaches only the coordinator. A worker asks the kernel to kill it when its parent dies.
-pub(crate) struct Local {
-    program: PathBuf,
-    /// Where scratch folders of runs in buckets lie, if that was said.
-    scratch: Option<PathBuf>,
-}
-
-impl Local {
-    /// Workers that run this program.
-    ///
-    /// # Errors
-    /// Where the program's own file cannot be found.
-    pub(crate) fn new() -> io::Result<Self> {
-        let scratch = laioncele_core::store::scratch_place();
-        std::env::current_exe().map(|program| Self { program, scratch })
-    }
-}
-
-impl Launch for Local {
-    fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker> {
-        if let Some(folder) = options.log.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&options.log)?;
-        let threads = options.threads.to_string();
-        let mut command = Command::new(&self.program);
-        if let Some(gpu) = &options.gpu {
-            command.env("CUDA_VISIBLE_DEVICES", gpu);
-        }
-        if let Some(scratch) = &self.scratch {
-            command.arg("--scratch").arg(scratch);
-        }
-        let mut child = command
-            .arg("worker")
-            .env("RUST_LOG", &options.log_filter)
-            .env("RAYON_NUM_THREADS", &threads)
-            .env("OMP_NUM_THREADS", &threads)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .process_group(0)
-            .spawn()?;
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(input), Some(output)) => Ok(StartedWorker {
-                input: Box::new(input),
-                output: Box::new(output),
-                process: Box::new(LocalProcess { child }),
-            }),
-            _ => Err(io::Error::other("a worker without pipes")),
-        }
-    }
-}
-
-struct LocalProcess {
-    child: Child,
-}
-
-impl Process for LocalProcess {
-    fn kill(&mut self) {
-        // Until the child is waited for, its process id is not reused.
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-            let killed = group.map(|g| kill_process_group(g, Signal::KILL));
-            if !matches!(killed, Some(Ok(()))) {
-                drop(self.child.kill());
-            }
-        }
+    /// How long a worker may take until its hello. Generous: a machine that swaps is slow, not dead.
+    fn start_timeout(&self) -> Duration {
+        Duration::from_mins(2)
     }
 
-    fn wait(&mut self, timeout: Duration) -> Option<String> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => {
-                    return Some(match (status.code(), status.signal()) {
-                        (Some(code), _) => format!("ended with exit code {code}"),
-                        (None, Some(9)) => {
-                            "was killed by signal 9 (the kernel does so when memory runs out)"
-                                .to_owned()
-                        }
-                        (None, signal) => {
-                            format!("was ended by signal {}", signal.unwrap_or_default())
-                        }
-                    });
-                }
-                Ok(None) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Ok(None) => return None,
-                Err(error) => return Some(format!("cannot be waited for: {error}")),
-            }
-        }
+    /// The digest of the program that workers must be. `None` where they are started from this very file.
+    fn program(&self) -> Option<&str> {
+        None
     }
-}
 
-impl Drop for LocalProcess {
-    fn drop(&mut self) {
-        self.kill();
-        drop(self.child.wait());
+    /// What may keep workers from starting, for the message that none has.
+    fn obstacles(&self) -> Option<String> {
+        None
     }
 }

@@ -1,7 +1,7 @@
 //! The worker processes of a run: started when there is work, kept between steps, replaced when
 //! they die.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -64,6 +64,10 @@ pub(super) struct Pool {
     started: usize,
     /// Threads of the workers of each lane, and the first one's GPU: what steps may want otherwise.
     kinds: BTreeMap<Lane, Kind>,
+    /// Machines whose environment is wrong, and what is wrong there.
+    bad_hosts: BTreeMap<String, String>,
+    /// Slots that led to such machines: they stay empty.
+    retired: BTreeSet<(Lane, usize)>,
     sender: Sender<Event>,
     receiver: Receiver<Event>,
 }
@@ -72,6 +76,8 @@ struct Worker {
     lane: Lane,
     /// Its slot, from 0. A replacement worker takes over the slot, and with it the GPU.
     slot: usize,
+    /// The machine that it said it is on; empty before its hello.
+    host: String,
     input: Option<Box<dyn Write + Send>>,
     process: Box<dyn Process>,
     heartbeat: Heartbeat,
@@ -86,6 +92,8 @@ impl Pool {
             workers: BTreeMap::new(),
             started: 0,
             kinds: BTreeMap::new(),
+            bad_hosts: BTreeMap::new(),
+            retired: BTreeSet::new(),
             sender,
             receiver,
         }
@@ -123,10 +131,17 @@ impl Pool {
             self.shut_down(|worker| worker.lane == lane);
         }
         self.kinds.insert(lane, kind);
-        while self.len(lane) < count {
+        let retired = self.retired.range((lane, 0)..(lane, count)).count();
+        if retired == count && count > 0 {
+            return Err(self.no_machine_left());
+        }
+        let start_timeout = self.launcher.start_timeout();
+        while self.len(lane) < count - retired {
             let id = self.next_worker();
             let of_lane = || self.workers.values().filter(|w| w.lane == lane);
-            let taken = |slot: &usize| of_lane().any(|w| w.slot == *slot);
+            let taken = |slot: &usize| {
+                self.retired.contains(&(lane, *slot)) || of_lane().any(|w| w.slot == *slot)
+            };
             let slot = (0..count).find(|slot| !taken(slot)).unwrap_or(0);
             let StartedWorker {
                 input,
@@ -138,13 +153,14 @@ impl Pool {
             std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || listen(id, output, &events))?;
-            let heartbeat = Heartbeat::new(Instant::now());
+            let heartbeat = Heartbeat::new(Instant::now(), start_timeout);
             let input = Some(input);
             self.workers.insert(
                 id,
                 Worker {
                     lane,
                     slot,
+                    host: String::new(),
                     input,
                     process,
                     heartbeat,
@@ -190,10 +206,15 @@ impl Pool {
             Event::Message(
                 id,
                 FromWorker::Hello {
-                    protocol, build, ..
+                    protocol,
+                    build,
+                    program,
+                    host,
+                    ..
                 },
             ) => {
-                return Some(self.greet(*id, *protocol, build));
+                let refused = self.refuses(*protocol, build, program.as_deref());
+                return Some(self.greet(*id, host, refused));
             }
             Event::Message(id, _) => {
                 if let Some(worker) = self.workers.get_mut(id) {
@@ -205,19 +226,79 @@ impl Pool {
         Some(event)
     }
 
-    fn greet(&mut self, id: WorkerId, protocol: u32, build: &str) -> Event {
+    /// Why a worker that says this of itself cannot be used.
+    fn refuses(&self, protocol: u32, build: &str, program: Option<&str>) -> Option<String> {
         let ours = env!("CARGO_PKG_VERSION");
         if protocol != PROTOCOL || build != ours {
-            let reason = format!(
+            return Some(format!(
                 "is build {build} with protocol {protocol}, not {ours} with protocol {PROTOCOL}"
-            );
+            ));
+        }
+        let wanted = self.launcher.program()?;
+        (program != Some(wanted)).then(|| {
+            let found = program.unwrap_or("one that does not say its digest");
+            format!("is another build of laioncele: {found}, not {wanted}")
+        })
+    }
+
+    fn greet(&mut self, id: WorkerId, host: &str, refused: Option<String>) -> Event {
+        if let Some(reason) = refused {
             return Event::Ended(id, Some(reason));
         }
         if let Some(worker) = self.workers.get_mut(&id) {
+            host.clone_into(&mut worker.host);
             worker.heartbeat.greeted(Instant::now());
+            if let Some(why) = self.bad_hosts.get(host) {
+                self.retired.insert((worker.lane, worker.slot));
+                return Event::Ended(id, Some(format!("is on {host}: {why}")));
+            }
         }
         let n = 0;
         Event::Message(id, FromWorker::Pong { n })
+    }
+
+    fn no_machine_left(&self) -> io::Error {
+        let why = self.bad_hosts.iter();
+        let why: Vec<String> = why.map(|(host, text)| format!("{host}: {text}")).collect();
+        io::Error::other(format!("no machine is left that works: {}", why.join("; ")))
+    }
+
+    /// Takes the machine of `worker` out of the run, because its environment is wrong as `why` says: what is on it is
+    /// killed, its slots stay empty. Not if the run has no other machine; returns whether it did.
+    pub(super) fn retire_host(&mut self, worker: WorkerId, why: &str) -> bool {
+        let Some(host) = self.workers.get(&worker).map(|w| w.host.clone()) else {
+            return false;
+        };
+        let other = |w: &Worker| w.heartbeat.is_greeted() && w.host != host;
+        if self.launcher.program().is_none() || !self.workers.values().any(other) {
+            return false;
+        }
+        for worker in self.workers.values_mut().filter(|w| w.host == host) {
+            self.retired.insert((worker.lane, worker.slot));
+            worker.process.kill();
+        }
+        self.bad_hosts.insert(host, why.to_owned());
+        true
+    }
+
+    /// What may keep workers from starting.
+    pub(super) fn obstacles(&self) -> Option<String> {
+        self.launcher.obstacles()
+    }
+
+    /// The workers of the other lanes.
+    pub(super) fn beside(&self, lane: Lane) -> impl Iterator<Item = WorkerId> {
+        let beside = self.workers.iter().filter(move |(_, w)| w.lane != lane);
+        beside.map(|(id, _)| *id)
+    }
+
+    /// Lets one worker go.
+    pub(super) fn dismiss(&mut self, worker: WorkerId) {
+        if let Some(mut worker) = self.workers.remove(&worker) {
+            worker.input = None;
+            drop(worker.process.wait(EXIT_TIMEOUT));
+            worker.process.kill();
+        }
     }
 
     /// Pings silent workers and kills those that do not answer.
@@ -346,6 +427,7 @@ mod tests {
         let asked = Rc::new(RefCell::new(Vec::new()));
         let mut pool = Pool::new(Box::new(RecordingLauncher(asked.clone())));
         let options = |_, slot: usize| WorkerOptions {
+            slot: 0,
             threads: 1,
             gpu: Some(format!("{}", slot % 2)),
             log: PathBuf::new(),
@@ -365,6 +447,7 @@ mod tests {
         let asked = Rc::new(RefCell::new(Vec::new()));
         let mut pool = Pool::new(Box::new(RecordingLauncher(asked.clone())));
         let options = |gpu: Option<&str>| WorkerOptions {
+            slot: 0,
             threads: 4,
             gpu: gpu.map(str::to_owned),
             log: PathBuf::new(),

@@ -162,8 +162,11 @@ impl StepRun {
 /// step counts, not how much of it is done, so that a resumed run works as the first did.
 fn shape(crew: &Crew, step_tasks: usize) -> (usize, usize) {
     let workers = crew.workers.min(step_tasks).max(1);
-    let threads = crew.workers * crew.threads;
-    (workers, (threads / workers).max(1))
+    let threads = match crew.shared {
+        true => crew.workers * crew.threads / workers,
+        false => crew.threads,
+    };
+    (workers, threads.max(1))
 }
 
 pub(super) fn warn_of(spec: &TaskSpec, after: AfterFailure, text: &str) {

@@ -142,11 +142,11 @@ fn run_script(
         Script::ExitBeforeHello => {}
         Script::Serve => {
             let sender = MessageSender::new(Box::new(answers));
-            worker::serve(steps, tasks, &sender, || {}).expect("a thread");
+            worker::serve(steps, None, tasks, &sender, || {}).expect("a thread");
         }
         Script::CrashBeforeDone => {
             let sender = MessageSender::new(Box::new(CutBeforeDone(Some(answers))));
-            worker::serve(steps, tasks, &sender, || {}).expect("a thread");
+            worker::serve(steps, None, tasks, &sender, || {}).expect("a thread");
         }
         Script::CrashAtFirstTask | Script::FalselyReportDone => {
             let sender = MessageSender::new(Box::new(answers));
@@ -173,6 +173,7 @@ fn hello() -> FromWorker {
         host: String::new(),
         pid: 0,
         cpus: 1,
+        program: None,
     }
 }
 
@@ -243,6 +244,7 @@ impl Harness {
             crew: Crew {
                 workers,
                 threads: 1,
+                shared: true,
                 gpus: Vec::new(),
                 at_once,
             },
@@ -250,6 +252,7 @@ impl Harness {
             output: self.output(),
             log_filter: String::new(),
             run_name: "test".to_owned(),
+            capacity: None,
         };
         let store = Store::local(&self.output()).expect("a store");
         Executor::new(options, store, Box::new(launcher))

@@ -62,12 +62,13 @@ struct TaskRequest {
 }
 
 /// Does the tasks read from `input` until it ends. The listening thread calls `at_end` at the end
-/// of input, possibly while a task runs.
+/// of input, possibly while a task runs. `program` is the digest that the hello tells.
 ///
 /// # Errors
 /// If the listening thread does not start.
 pub(crate) fn serve(
     steps: &[Box<dyn Step>],
+    program: Option<String>,
     input: impl Read + Send + 'static,
     sender: &MessageSender,
     at_end: impl FnOnce() + Send + 'static,
@@ -78,6 +79,7 @@ pub(crate) fn serve(
         host: host_name(),
         pid: std::process::id(),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        program,
     });
     let (queue, requests) = channel();
     let listener = sender.clone();

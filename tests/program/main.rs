@@ -23,6 +23,7 @@ mod garbage;
 mod gpu;
 mod help;
 mod lock_file;
+mod machines;
 mod models;
 mod names;
 mod ner;

@@ -93,7 +93,7 @@ pub use scheduler::SchedulerKind;
 pub use text::{NegativePrompt, TextEncoders};
 pub use trace::{Trace, TraceTensor, TraceValues};
 pub use unet::{
-    Conditioning, CrossAttention, ImageAttention, ImageKeyValue, ImageLayer, Level, StepBiases, TimeIds,
-    UNet, UNetConfig, sinusoid,
+    Conditioning, CrossAttention, ImageAttention, ImageKeyValue, ImageLayer, Level, StepBiases,
+    TimeIds, UNet, UNetConfig, sinusoid,
 };
 pub use vae::{LatentDistribution, Vae};

@@ -13,7 +13,7 @@ use laioncele_download::{EngineSettings, PhotoRules, ShardFormat, ShardSettings,
 use laioncele_web::WebSettings;
 use serde_json::{Map, Value, json};
 
-use super::units;
+use crate::units;
 
 /// What a shard's photos are written as.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -211,7 +211,9 @@ impl Publication<'_> {
     fn sha256(&self, shard: &Shard) -> Result<String, CoreError> {
         let path = shard.path();
         let hashed = hashes(&*self.store.get(&path)?);
-        Ok(hashed.map_err(|e| CoreError::from_io(path.as_ref(), e))?.sha256)
+        Ok(hashed
+            .map_err(|e| CoreError::from_io(path.as_ref(), e))?
+            .sha256)
     }
 
     /// The tar files; those of the same shards stay.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `10s`, `500ms`, `2m`, `1h`, or plain seconds; above 0.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let units = [
         ("ms", 0.001),
         ("s", 1.0),
@@ -19,7 +19,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `200MB`, `64MiB`, `1.5GB`, or plain bytes; at least 1.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let units = [
         ("kb", 1e3),
         ("mb", 1e6),
