@@ -28,7 +28,8 @@ One line per image:
   {\"image\": ..., \"image_embeds\": {ENCODER: [...], ...}, \"features\": [...]}
 The embeddings are the projected ones and not of unit length. \"features\" are those of all encoders
 side by side, in their order. Pixels are taken as `evaluate` takes them: as stored, without EXIF
-orientation, and without transparency (as Pillow's `convert(\"RGB\")`). An image that cannot be read has \"error\" instead.";
+orientation, and without transparency, like Pillow's convert to RGB. An image that cannot be read
+has \"error\" instead.";
 
 /// The image encoders of a folder that has two.
 const PAIR: [&str; 2] = ["image_encoder", "image_encoder_2"];
