@@ -32,6 +32,7 @@ use laioncele_core::{
 use serde_json::json;
 
 pub use mean::sums;
+pub use parquet_file::encode;
 pub use settings::{Extra, Ids, Settings};
 
 use lineage::PEOPLE;

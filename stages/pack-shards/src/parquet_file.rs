@@ -8,8 +8,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, make_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use laioncele_core::CoreError;
 use laioncele_core::error::Cause;
+use laioncele_core::table::{LaionCele, Row};
+use laioncele_core::{CoreError, EmbeddingDims};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -23,6 +24,24 @@ use crate::column_order;
 const HUGGING_FACE: &str = "huggingface";
 /// Columns of pictures: a struct of `bytes` and `path`.
 pub(crate) const PICTURES: [&str; 2] = ["image", "aligned_face"];
+
+/// `rows` as a Parquet file, as the step writes it; the same rows always give the same bytes.
+///
+/// # Errors
+/// [`CoreError::Parquet`].
+pub fn encode(
+    rows: Vec<LaionCele>,
+    dims: &EmbeddingDims,
+    row_group: usize,
+) -> Result<Vec<u8>, CoreError> {
+    let mut writer = ShardWriter::new(Vec::new(), &LaionCele::schema(dims), row_group)?;
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        let group = rows.by_ref().take(row_group).collect();
+        writer.add(&LaionCele::to_batch(group, dims)?)?;
+    }
+    writer.into_bytes()
+}
 
 /// A shard on its way into a file or memory, a row group of which is held.
 pub(crate) struct ShardWriter<W: Write + Send> {
