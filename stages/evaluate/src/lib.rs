@@ -123,12 +123,11 @@ impl Step for Evaluate {
         let mut viewer = SampleViewer::default();
         let parts: Vec<_> = task.inputs(TableId::Samples).cloned().collect();
         for part in parts.iter().filter(|part| part.is_parquet()) {
-            let (ours, others) = of_laioncele(task.read_part(part)?);
-            viewer.others += others;
-            viewer.view(task, ours, &networks, &pool)?;
+            let samples = task.read_part(part)?;
+            viewer.view(task, samples, &networks, &pool)?;
         }
         let rows_in = task.rows_in(TableId::Samples);
-        let measured = viewer.images.images.len() as u64 + viewer.others;
+        let measured = viewer.images.images.len() as u64;
         task.balance(Unit::Sample, rows_in, measured);
         let photos = people::photos_by_person(config.references(task.manifest())?)?;
         let people = viewer.people.iter().map(String::as_str).collect();
@@ -192,18 +191,7 @@ struct SampleViewer {
     images: ViewedImages,
     /// Everybody with samples, also those of whom no image decodes.
     people: BTreeSet<String>,
-    /// Samples of other methods.
-    others: u64,
     done: u64,
-}
-
-/// LaionCele's samples and the base model's, and how many are of other methods.
-fn of_laioncele(samples: Vec<Sample>) -> (Vec<Sample>, u64) {
-    let all = samples.len();
-    let ours = |sample: &Sample| matches!(sample.method.as_str(), "laioncele" | "sdxl");
-    let samples: Vec<Sample> = samples.into_iter().filter(ours).collect();
-    let others = (all - samples.len()) as u64;
-    (samples, others)
 }
 
 impl SampleViewer {
@@ -231,16 +219,9 @@ impl SampleViewer {
     }
 }
 
-/// What made a sample.
-fn system_of(sample: &Sample) -> &str {
-    match sample.person.as_str() {
-        BASE_MODEL => PLAIN,
-        _ => OURS,
-    }
-}
-
 fn order(sample: &Sample) -> (&str, &str, &str, &str, u32, u64) {
     let Sample {
+        method,
         person,
         group,
         prompt,
@@ -248,13 +229,12 @@ fn order(sample: &Sample) -> (&str, &str, &str, &str, u32, u64) {
         seed,
         ..
     } = sample;
-    let system = system_of(sample);
-    (system, person, group, prompt, *index, *seed)
+    (method, person, group, prompt, *index, *seed)
 }
 
 fn image(sample: &Sample) -> ImageInput<'_> {
     ImageInput {
-        system: system_of(sample),
+        system: &sample.method,
         person: &sample.person,
         group: &sample.group,
         prompt: Some(&sample.prompt),

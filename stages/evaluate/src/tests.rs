@@ -51,7 +51,7 @@ fn sample(person: &str, prompt: &str, index: u32, file: &str) -> Sample {
     let bytes =
         std::fs::read(fixture(file)).unwrap_or_else(|_| b"\x89PNG\r\n\x1a\nbroken".to_vec());
     Sample {
-        method: "laioncele".to_owned(),
+        method: if person == BASE_MODEL { PLAIN } else { OURS }.to_owned(),
         person: person.to_owned(),
         group: "mood".to_owned(),
         prompt: prompt.to_owned(),
