@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, setpriority_process};
+
+/// The niceness of workers that yield.
+const YIELDING: i32 = 10;
 
 /// How a worker is started.
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ pub(crate) struct WorkerOptions {
     pub log: PathBuf,
     /// Levels of the log lines that it sends.
     pub log_filter: String,
+    /// Whether workers that wait for the network come first where processors are short: those keep to the times of hosts.
+    pub yields: bool,
 }
 
 /// A started worker.
@@ -97,6 +102,11 @@ impl Launch for Local {
             .stderr(log)
             .process_group(0)
             .spawn()?;
+        if options.yields
+            && let Err(error) = setpriority_process(Some(Pid::from_child(&child)), YIELDING)
+        {
+            tracing::debug!("a worker has the priority of all others: {error}");
+        }
         match (child.stdin.take(), child.stdout.take()) {
             (Some(input), Some(output)) => Ok(StartedWorker {
                 input: Box::new(input),
