@@ -293,6 +293,7 @@ impl Executor {
             gpu: step.gpu(slot),
             log: worker_log(&self.store, id),
             log_filter: self.options.log_filter.clone(),
+            yields: lane != Lane::Network,
         });
         filled.map_err(|e| no_workers(&e.to_string()))?;
         Ok(true)

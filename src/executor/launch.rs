@@ -52,6 +52,8 @@ pub(crate) struct WorkerOptions {
     pub log: PathBuf,
     /// Levels of the log lines that it sends.
     pub log_filter: String,
+    /// Whether workers that wait for the network come first where processors are short: those keep to the times of hosts.
+    pub yields: bool,
 }
 
 /// A started worker.

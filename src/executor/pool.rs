@@ -432,6 +432,7 @@ mod tests {
             gpu: Some(format!("{}", slot % 2)),
             log: PathBuf::new(),
             log_filter: String::new(),
+            yields: false,
         };
         pool.fill(Lane::Gpu, 3, options).expect("started");
         pool.remove(2, None);
@@ -452,6 +453,7 @@ mod tests {
             gpu: gpu.map(str::to_owned),
             log: PathBuf::new(),
             log_filter: String::new(),
+            yields: false,
         };
         for gpu in [None, None, Some("0"), Some("0"), None] {
             pool.fill(Lane::Processor, 1, |_, _| options(gpu))

@@ -182,6 +182,7 @@ mod tests {
             gpu: gpu.map(str::to_owned),
             log: PathBuf::new(),
             log_filter: "laioncele=debug,warn".to_owned(),
+            yields: false,
         }
     }
 

@@ -7,9 +7,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, setpriority_process};
 
 use super::{Launch, Process, StartedWorker, WorkerOptions};
+
+/// The niceness of workers that yield.
+const YIELDING: i32 = 10;
 
 /// Child processes of this one, each in its own process group, so that a Ctrl-C at the terminal
 /// reaches only the coordinator. A worker asks the kernel to kill it when its parent dies.
@@ -71,6 +74,11 @@ pub(super) fn spawn(mut command: Command, options: &WorkerOptions) -> io::Result
         .stderr(log)
         .process_group(0)
         .spawn()?;
+    if options.yields
+        && let Err(error) = setpriority_process(Some(Pid::from_child(&child)), YIELDING)
+    {
+        tracing::debug!("a worker has the priority of all others: {error}");
+    }
     match (child.stdin.take(), child.stdout.take()) {
         (Some(input), Some(output)) => Ok(StartedWorker {
             input: Box::new(input),
