@@ -61,6 +61,9 @@ pub enum Error {
         #[source]
         source: Box<safetensors::SafeTensorError>,
     },
+    /// The system starts no more threads.
+    #[error(transparent)]
+    Threads(#[from] rayon::ThreadPoolBuildError),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -2,15 +2,21 @@
 
 use std::ops::Range;
 
-use candle_core::{DType, Tensor};
+use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Tensor, bail};
 use laioncele_sdxl::TimeIds;
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 use crate::network::recompute::Recomputing;
 use crate::network::{Inputs, Network};
 use crate::objective::Objective;
+use crate::ops::gathered::gather;
+use crate::ops::numbers;
 use crate::optimizer::{AdamW, OptimizerSettings};
+
+/// Numbers that one job adds.
+const BLOCK: usize = 8192;
 
 /// One row of a batch.
 #[derive(Debug, Clone)]
@@ -59,6 +65,8 @@ pub struct Trainer {
     objective: Objective,
     optimizer: AdamW,
     options: TrainerOptions,
+    /// Pools of one thread each, for parts of a batch at once; none off the processor.
+    threads: Vec<ThreadPool>,
 }
 
 /// Gradients of some rows, one for each parameter, and what came with them.
@@ -80,7 +88,15 @@ impl Trainer {
         settings: OptimizerSettings,
         options: TrainerOptions,
     ) -> Result<Self> {
+        let count = match network.options().device.is_cpu() {
+            true => rayon::current_num_threads(),
+            false => 0,
+        };
+        let thread = |_| ThreadPoolBuilder::new().num_threads(1).build();
         Ok(Self {
+            threads: (0..count)
+                .map(thread)
+                .collect::<std::result::Result<_, _>>()?,
             optimizer: AdamW::new(settings, network.parameters())?,
             network,
             objective,
@@ -173,16 +189,18 @@ impl Trainer {
             .map(|start| start..(start + at_once).min(rows.len()))
             .collect();
         // As many at once as there are threads: each holds gradients of its own.
-        let window = match self.network.options().device.is_cpu() {
-            true => rayon::current_num_threads(),
-            false => 1,
-        };
+        let window = self.threads.len();
         let mut sum: Option<Part> = None;
         for window in parts.chunks(window.max(1)) {
             let one = |part: &Range<usize>| self.part(&rows[part.clone()], rows.len(), size);
             let found: Vec<Part> = match window {
                 [single] => vec![one(single)?],
-                many => many.par_iter().map(one).collect::<Result<_>>()?,
+                // Each on a thread of its own: what a part gathers must not meet another's.
+                many => many
+                    .par_iter()
+                    .zip(&self.threads)
+                    .map(|(part, thread)| thread.install(|| one(part)))
+                    .collect::<Result<_>>()?,
             };
             for part in found {
                 match &mut sum {
@@ -212,17 +230,19 @@ impl Trainer {
         let (noised, most) = (largest(&inputs.latents), largest(&values));
         let losses = self.seed_gradient(rows, &targets, &mut values, all);
         let seed = Tensor::from_vec(values, output.shape(), output.device())?;
-        let store = (&output * seed)?.sum_all()?.backward()?;
+        let back = || (&output * &seed)?.sum_all()?.backward();
+        let (store, mut gathered) = gather(back);
         drop(output);
-        let mut stores = vec![store];
+        let mut stores = vec![store?];
         stores.extend(recomputing.map(Recomputing::stores).unwrap_or_default());
         let gradients = self.network.parameters().iter().map(|parameter| {
-            let found = stores
-                .iter_mut()
-                .find_map(|store| store.remove(&parameter.var));
-            match found {
+            let var = &parameter.var;
+            if let Some(values) = gathered.remove(&var.id()) {
+                return Ok(Tensor::from_vec(values, var.shape(), var.device())?);
+            }
+            match stores.iter_mut().find_map(|store| store.remove(var)) {
                 Some(gradient) => Ok(gradient.contiguous()?),
-                None => Ok(parameter.var.zeros_like()?.detach()),
+                None => Ok(var.zeros_like()?.detach()),
             }
         });
         Ok(Part {
@@ -291,11 +311,37 @@ impl Trainer {
 impl Part {
     fn add(&mut self, other: Self) -> Result<()> {
         for (sum, gradient) in self.gradients.iter_mut().zip(&other.gradients) {
-            *sum = (&*sum + gradient)?;
+            if sum.device().is_cpu() {
+                sum.inplace_op1(&AddOp(gradient))?;
+            } else {
+                *sum = (&*sum + gradient)?;
+            }
         }
         self.rows.extend(other.rows);
         self.noised = self.noised.max(other.noised);
         self.output = self.output.max(other.output);
+        Ok(())
+    }
+}
+
+/// Adds a gradient to another, in place.
+struct AddOp<'a>(&'a Tensor);
+
+impl InplaceOp1 for AddOp<'_> {
+    fn name(&self) -> &'static str {
+        "add-gradient"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets())
+        else {
+            bail!("a gradient is not float32 in one piece")
+        };
+        let other = numbers(self.0)?;
+        let sums = values[start..end].par_chunks_mut(BLOCK);
+        sums.zip(other.par_chunks(BLOCK)).for_each(|(sums, other)| {
+            sums.iter_mut().zip(other).for_each(|(sum, v)| *sum += v);
+        });
         Ok(())
     }
 }

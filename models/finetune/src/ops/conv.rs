@@ -6,6 +6,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use laioncele_nn::kernels::{Matrix, MatrixMut, matmul};
 use laioncele_nn::ops::{contiguous, on_cpu_in_f32};
 
+use super::gathered::gradient;
 use super::{numbers, tensor, wanted};
 
 /// Floats of unfolded input per matrix product: they stay in the second-level cache.
@@ -270,13 +271,12 @@ impl Sizes {
 
 struct ConvOp(Geometry);
 
-/// Sums over each channel's plane, one per row and channel, or over all rows.
-fn bias_sums(grad: &[f32], plane: usize, count: usize) -> Vec<f32> {
-    let mut sums = vec![0f32; count];
+/// Adds the sums over each channel's plane to `sums`: one per row and channel, or over all rows.
+fn add_bias_sums(grad: &[f32], plane: usize, sums: &mut [f32]) {
+    let count = sums.len();
     for (i, channel) in grad.chunks_exact(plane).enumerate() {
         sums[i % count] += channel.iter().sum::<f32>();
     }
-    sums
 }
 
 impl CustomOp3 for ConvOp {
@@ -335,18 +335,17 @@ impl CustomOp3 for ConvOp {
             }
             tensor(by, x.shape())
         })?;
-        let by_weight = wanted(weight, || {
-            let mut by = vec![0f32; weights.len()];
+        let by_weight = gradient(weight, |by| {
             let images = values.chunks_exact(sizes.image());
             for (image, grad) in images.zip(grad.chunks_exact(one)) {
-                sizes.by_weight(grad, image, &mut by, &mut columns);
+                sizes.by_weight(grad, image, by, &mut columns);
             }
-            tensor(by, weight.shape())
+            Ok(())
         })?;
         COLUMNS.set(columns);
-        let count = bias.elem_count();
-        let by_bias = wanted(bias, || {
-            tensor(bias_sums(&grad, sizes.plane(), count), bias.shape())
+        let by_bias = gradient(bias, |by| {
+            add_bias_sums(&grad, sizes.plane(), by);
+            Ok(())
         })?;
         Ok((by_x, by_weight, by_bias))
     }

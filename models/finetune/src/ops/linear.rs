@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape
 use laioncele_nn::kernels::{Matrix, MatrixMut, matmul};
 use laioncele_nn::ops::{contiguous, on_cpu_in_f32};
 
+use super::gathered::gradient;
 use super::{Numbers, numbers, tensor, wanted};
 
 /// y = x Wᵀ + b over the last dimension: x [… × in], weight [out × in], bias `[out]` → [… × out].
@@ -110,13 +111,11 @@ fn times(lhs: Matrix<'_>, rhs: Matrix<'_>, scale: f32) -> Vec<f32> {
     y
 }
 
-/// Sums of the columns of [rows × width].
-fn column_sums(values: &[f32], width: usize) -> Vec<f32> {
-    let mut sums = vec![0f32; width];
-    for row in values.chunks_exact(width.max(1)) {
+/// Adds the sums of the columns of `values` to `sums`.
+fn add_column_sums(values: &[f32], sums: &mut [f32]) {
+    for row in values.chunks_exact(sums.len().max(1)) {
         sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
     }
-    sums
 }
 
 struct LinearOp;
@@ -133,10 +132,11 @@ impl LinearOp {
 
     fn by_weight(x: &Tensor, weight: &Tensor, grad: &[f32]) -> Result<Option<Tensor>> {
         let (out, width) = weight.dims2()?;
-        wanted(weight, || {
+        gradient(weight, |by| {
             let x = numbers(x)?;
-            let by = times(as_matrix(grad, out).transposed(), as_matrix(&x, width), 1.0);
-            tensor(by, (out, width))
+            let (grad, x) = (as_matrix(grad, out).transposed(), as_matrix(&x, width));
+            matmul(MatrixMut::new(by, out, width), grad, x, 1.0, true);
+            Ok(())
         })
     }
 }
@@ -213,11 +213,13 @@ impl CustomOp3 for LinearOp {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         let grad = numbers(&grad)?;
-        let out = bias.elem_count();
         Ok((
             Self::by_x(x, weight, &grad)?,
             Self::by_weight(x, weight, &grad)?,
-            wanted(bias, || tensor(column_sums(&grad, out), out))?,
+            gradient(bias, |by| {
+                add_column_sums(&grad, by);
+                Ok(())
+            })?,
         ))
     }
 }
@@ -296,13 +298,17 @@ impl CustomOp3 for LoraOp {
             );
             tensor(by, x.shape())
         })?;
-        let by_a = wanted(a, || {
-            tensor(times(inner.transposed(), rows, 1.0), (rank, width))
+        let by_a = gradient(a, |by| {
+            let to = MatrixMut::new(by, rank, width);
+            matmul(to, inner.transposed(), rows, 1.0, true);
+            Ok(())
         })?;
-        let by_b = wanted(b, || {
+        let by_b = gradient(b, |by| {
             let h = times(rows, down.transposed(), 1.0);
             let h = Matrix::new(&h, rows.rows, rank);
-            tensor(times(grad.transposed(), h, self.0.scale), (out, rank))
+            let to = MatrixMut::new(by, out, rank);
+            matmul(to, grad.transposed(), h, self.0.scale, true);
+            Ok(())
         })?;
         Ok((by_x, by_a, by_b))
     }

@@ -7,6 +7,7 @@
 pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod gated;
+pub(crate) mod gathered;
 pub(crate) mod linear;
 pub(crate) mod norm;
 pub(crate) mod upsample;

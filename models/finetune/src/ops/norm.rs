@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor
 use laioncele_nn::kernels::{exp, moments, silu};
 use laioncele_nn::ops::{contiguous, on_cpu_in_f32};
 
+use super::gathered::gradient;
 use super::{numbers, sum_pairs, tensor, wanted};
 
 /// What follows a group norm.
@@ -82,6 +83,12 @@ fn plain_layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Res
 pub(crate) fn silu_slope(x: f32) -> f32 {
     let sigmoid = 1.0 / (1.0 + exp(-x));
     sigmoid * (1.0 + x * (1.0 - sigmoid))
+}
+
+/// Adds numbers to numbers.
+fn add(to: &mut [f32], values: &[f32]) -> Result<()> {
+    to.iter_mut().zip(values).for_each(|(to, v)| *to += v);
+    Ok(())
 }
 
 struct GroupNormOp {
@@ -214,8 +221,8 @@ impl CustomOp3 for GroupNormOp {
         }
         Ok((
             wanted(x, || tensor(by_x, x.shape()))?,
-            wanted(weight, || tensor(by_weight, channels))?,
-            wanted(bias, || tensor(by_bias, channels))?,
+            gradient(weight, |by| add(by, &by_weight))?,
+            gradient(bias, |by| add(by, &by_bias))?,
         ))
     }
 }
@@ -282,8 +289,8 @@ impl CustomOp3 for LayerNormOp {
         }
         Ok((
             wanted(x, || tensor(by_x, x.shape()))?,
-            wanted(weight, || tensor(by_weight, width))?,
-            wanted(bias, || tensor(by_bias, width))?,
+            gradient(weight, |by| add(by, &by_weight))?,
+            gradient(bias, |by| add(by, &by_bias))?,
         ))
     }
 }
