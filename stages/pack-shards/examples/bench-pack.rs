@@ -77,10 +77,10 @@ fn print(line: &str) {
 fn memory(what: &str) -> Result<u64, Failure> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with(what));
-    let words = line
+    let mut words = line
         .ok_or("no such line in /proc/self/status")?
         .split_whitespace();
-    Ok(words.skip(1).next().ok_or("no number")?.parse::<u64>()? * 1024)
+    Ok(words.nth(1).ok_or("no number")?.parse::<u64>()? * 1024)
 }
 
 /// The bucket's tables; of the photos some 64 MB are in memory at once.

@@ -280,8 +280,8 @@ impl Publication<'_> {
                 name.strip_prefix(split.as_str())
                     .is_some_and(|rest| rest.starts_with('-'))
             };
-            let ending = path.ends_with(".parquet") || path.ends_with(".tar");
-            ending && Split::ALL.iter().any(of_split)
+            let ending = path.rsplit('.').next();
+            matches!(ending, Some("parquet" | "tar")) && Split::ALL.iter().any(of_split)
         };
         let mut stale = self.published.paths();
         // Also those of an index that was lost.
