@@ -10,10 +10,10 @@ use crate::run_view::{self, nothing_known};
 
 const EXAMPLES: &str = "\
 Examples:
-  laioncele explain \"Mira Castellan\"
+  laioncele explain 'Mira Castellan'
   laioncele explain https://a.example/1.jpg
   laioncele explain e2767bc04564a909              an id of a name, an image or a caption
-  laioncele explain --json \"Mira Castellan\" | jq .otherwise
+  laioncele explain --json 'Mira Castellan' | jq .otherwise
 
 A photo can also be named by the SHA-256 of its bytes. The tree goes from the captions to the shard;
 what was dropped says at which setting it would have been kept.";

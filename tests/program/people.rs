@@ -78,7 +78,7 @@ fn the_reports_numbers_are_the_ledgers() {
         "LaionCele: {} people, {photos} photos",
         names.len()
     )));
-    assert!(page.contains("data:image/jpeg;base64,") && !page.contains("not recorded"));
+    assert!(page.contains("data:image/jpeg;base64,") && page.contains(" MB</td>"));
 }
 
 #[test]

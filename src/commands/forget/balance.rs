@@ -3,13 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use laioncele_core::forgotten::Removed;
+use laioncele_core::forgotten::{Forgotten, Removed};
 use laioncele_core::ledger::Record;
-use laioncele_core::{DropReason, TableId, Unit};
+use laioncele_core::{DropReason, NameId, TableId, Unit};
 
 /// Makes the balances and metrics of `record` those of what is left of its tables.
-pub(super) fn follow(record: &mut Record, removed: &BTreeMap<TableId, Removed>) {
+pub(super) fn follow(
+    record: &mut Record,
+    removed: &BTreeMap<TableId, Removed>,
+    stones: &Forgotten,
+) {
     let of = |table: TableId| removed.get(&table).cloned().unwrap_or_default();
+    // A name that stays may have lost single rows.
+    let names = |r: &Removed| -> Vec<u64> {
+        let gone = r.names.iter().filter(|id| stones.has_name(NameId(**id)));
+        gone.copied().collect()
+    };
     let dropped = of(TableId::Dropped).dropped;
     let written: Vec<&Removed> = (removed.iter())
         .filter(|(table, _)| **table != TableId::Dropped)
@@ -20,9 +29,7 @@ pub(super) fn follow(record: &mut Record, removed: &BTreeMap<TableId, Removed>) 
             ("count-images", Unit::Mention) => of(TableId::Candidates).rows,
             (_, Unit::Mention) => of(TableId::Mentions).rows + of(TableId::FiledMentions).rows,
             (_, Unit::Caption) => distinct(&written, |r| r.captions.iter().copied().collect()),
-            (_, Unit::Name | Unit::Identity) => {
-                distinct(&written, |r| r.names.iter().copied().collect())
-            }
+            (_, Unit::Name | Unit::Identity) => distinct(&written, names),
             (_, Unit::Image) => distinct(&written, |r| r.images.iter().copied().collect()),
             (_, Unit::Portrait) => distinct(&written, |r| r.portraits.iter().copied().collect()),
             (_, Unit::Sample) => of(TableId::Samples).rows,
@@ -42,7 +49,7 @@ pub(super) fn follow(record: &mut Record, removed: &BTreeMap<TableId, Removed>) 
         }
         balance.rows_in = balance.rows_out + balance.dropped.values().sum::<u64>();
     }
-    let people = of(TableId::LaionCele).names.len() as f64;
+    let people = names(&of(TableId::LaionCele)).len() as f64;
     let portraits = of(TableId::Portraits).rows as f64;
     let mentions = of(TableId::Mentions).rows as f64;
     for (name, gone) in [
@@ -95,7 +102,7 @@ mod tests {
             ..Removed::default()
         };
         let removed = [(TableId::Matches, matches), (TableId::Dropped, dropped)].into();
-        follow(&mut record, &removed);
+        follow(&mut record, &removed, &Forgotten::new(&[0; 16]));
         let balance = &record.balances[0];
         assert_eq!((balance.rows_in, balance.rows_out), (9, 8));
         assert_eq!(balance.dropped, [(DropReason::OtherPerson, 1)].into());
@@ -109,7 +116,8 @@ mod tests {
             captions: [7, 8].into(),
             ..Removed::default()
         };
-        follow(&mut record, &[(TableId::Mentions, mentions)].into());
+        let removed = [(TableId::Mentions, mentions)].into();
+        follow(&mut record, &removed, &Forgotten::new(&[0; 16]));
         let balance = &record.balances[0];
         assert_eq!((balance.rows_in, balance.rows_out), (14, 8));
         assert_eq!(balance.dropped[&DropReason::Forgotten], 2);

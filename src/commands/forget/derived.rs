@@ -8,7 +8,7 @@ use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
 use laioncele_core::table::{LaionCele, NameSum, Verdict};
 use laioncele_core::{CoreError, EmbeddingDims, Part, PartList, PartWriter, Row, TableId};
-use laioncele_pack_shards::sums;
+use laioncele_pack_shards::{encode, sums};
 
 use super::KeptRows;
 
@@ -84,6 +84,22 @@ fn spellings_of(store: &Store, record: &Record, part: &Part) -> Result<Vec<Part>
         found.extend(list.parts().iter().filter(is_own).cloned());
     }
     Ok(found)
+}
+
+/// The bytes of a shard with the rows of `part` that stay: those that pack-shards would write.
+///
+/// # Errors
+/// A damaged part.
+pub(super) fn shard(
+    store: &Store,
+    dims: &EmbeddingDims,
+    part: &Part,
+    kept: &[bool],
+    row_group: usize,
+) -> Result<Vec<u8>, CoreError> {
+    let rows = read_rows::<LaionCele>(store, part, dims)?.into_iter();
+    let rows = rows.zip(kept).filter(|(_, stays)| **stays);
+    encode(rows.map(|(row, _)| row).collect(), dims, row_group)
 }
 
 /// Makes the sums over names anew where a name went: of the names that are left in the shards.

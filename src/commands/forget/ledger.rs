@@ -9,7 +9,7 @@ use laioncele_core::forgotten::{Forgotten, Removed, without};
 use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::spec::TaskSpec;
 use laioncele_core::store::Store;
-use laioncele_core::{CoreError, EmbeddingDims, Part, TableId};
+use laioncele_core::{CoreError, Digest, EmbeddingDims, Part, TableId};
 
 use super::{KeptRows, Taken, balance, derived};
 use crate::commands::run::run_name;
@@ -56,6 +56,7 @@ pub(super) fn rewrite(
         dims: session.manifest.embedding_dims,
         kept: KeptRows::new(),
         attempt: format!("forget-{}", run_name()),
+        row_group: laioncele_pack_shards::Settings::from_manifest(&session.manifest)?.row_group,
     };
     // The review's lines on them say nothing any more.
     Decisions::load(&walk.store)?.forget(&walk.store, stones)?;
@@ -106,6 +107,8 @@ struct Walk {
     dims: EmbeddingDims,
     kept: KeptRows,
     attempt: String,
+    /// Rows of a shard's row groups.
+    row_group: usize,
 }
 
 impl Walk {
@@ -155,7 +158,7 @@ impl Walk {
                 taken.trained_before = true;
             }
         }
-        balance::follow(&mut new, &removed);
+        balance::follow(&mut new, &removed, stones);
         Ok(Some(new))
     }
 
@@ -186,11 +189,24 @@ impl Walk {
             }
             return Ok(());
         };
-        self.store.adopt(new.written.file.path(), &path)?;
+        match part.table {
+            // Shards are written as others read them.
+            TableId::LaionCele => {
+                let bytes =
+                    derived::shard(&self.store, &self.dims, part, &new.kept, self.row_group)?;
+                part.rows = new.written.rows;
+                part.bytes = bytes.len() as u64;
+                part.digest = Digest::of(&bytes);
+                self.store.put(&path, bytes)?;
+            }
+            _ => {
+                self.store.adopt(new.written.file.path(), &path)?;
+                part.rows = new.written.rows;
+                part.bytes = new.written.bytes;
+                part.digest = new.written.digest;
+            }
+        }
         part.path = path;
-        part.rows = new.written.rows;
-        part.bytes = new.written.bytes;
-        part.digest = new.written.digest;
         if part.table == TableId::Spellings {
             self.kept.insert(before, new.kept);
         }

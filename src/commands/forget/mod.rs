@@ -24,10 +24,10 @@ pub(crate) use leftovers::scanned;
 
 const EXAMPLES: &str = "\
 Examples:
-  laioncele forget \"Mira Castellan\"
+  laioncele forget 'Mira Castellan'
   laioncele forget https://a.example/1.jpg
   laioncele forget --list takedowns.txt            a name, url or SHA-256 on each line
-  laioncele forget --dry-run \"Mira Castellan\"
+  laioncele forget --dry-run 'Mira Castellan'
   laioncele forget                                 finishes what was interrupted
 
 A name goes with all spellings that are merged with it, its portraits, its photos, and every caption
@@ -112,8 +112,9 @@ impl Forget {
             session.clear_leftovers()?;
             ledger::rewrite(&mut session, &mut stones, &mut taken)?;
             stones.save(&store)?;
-            leftovers::clear(&session, &stones, &mut taken)?;
             ledger::publish(&session)?;
+            // Last: what was published before is among what the cache remembers.
+            leftovers::clear(&session, &stones, &mut taken)?;
         }
         match self.json {
             true => output::json(&taken),

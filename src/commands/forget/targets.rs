@@ -6,9 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use laioncele_core::forgotten::{Forgotten, words};
-use laioncele_core::table::{
-    Identity, Match, MergedName, Photo, PhotoPrint, SpellingCount, Verdict,
-};
+use laioncele_core::table::{Candidate, Match, MergedName, PhotoPrint, SpellingCount, Verdict};
 use laioncele_core::{CoreError, ImageId, NameId, Part, Row, TableId};
 use laioncele_report::RunView;
 
@@ -75,11 +73,20 @@ pub(super) fn add(
 ) -> Result<(), Failure> {
     let view = run_view::of_session(session)?.view;
     let (mut names, mut spellings) = (BTreeSet::new(), BTreeSet::new());
+    let mut hashes = BTreeSet::new();
     for text in asked {
         if text.contains("://") {
-            add_url(&view, text, stones, taken);
+            stones.add_url(text);
+            let image = ImageId::of(text);
+            let found = of_images::<PhotoPrint>(&view, |_, id| id == image.0);
+            if of_images::<Candidate>(&view, |_, id| id == image.0).is_empty() {
+                taken.unknown.push(text.clone());
+            }
+            hashes.extend(found.into_iter().map(|row| row.sha256));
+            taken.images += 1;
         } else if is_sha256(text) {
-            add_sha256(&view, &text.to_ascii_lowercase(), text, stones, taken);
+            hashes.insert(text.to_ascii_lowercase());
+            taken.images += 1;
         } else {
             let found = named(&view, text);
             if found.is_empty() {
@@ -90,20 +97,26 @@ pub(super) fn add(
                 spellings.extend(name.aliases.into_iter().map(|alias| alias.spelling));
                 spellings.insert(name.name);
             }
-            names.insert(NameId::of(text));
+            stones.add_name(NameId::of(text));
             spellings.insert(text.clone());
         }
     }
-    spellings.extend(written(&view, &names));
-    let mut new = 0;
     for name in &names {
-        new += u64::from(stones.add_name(*name));
+        stones.add_name(*name);
     }
     for spelling in &spellings {
         stones.add_spelling(spelling);
     }
-    shown(&view, &names, stones);
-    taken.names = new as usize - taken.unknown.len().min(new as usize);
+    // A single word that was taken for a name once is too common to keep out; longer ones that hold a spelling are kept out by it.
+    for spelling in written(&view, &names) {
+        if words(&spelling).len() > 1 && !stones.is_named_in(&spelling) {
+            stones.add_spelling(&spelling);
+            spellings.insert(spelling);
+        }
+    }
+    hashes.extend(shown(&view, &names));
+    same_photos(&view, &hashes, stones);
+    taken.names = names.len();
     taken.spellings = spellings.len();
     stones.count(taken.names as u64, taken.images as u64);
     let remarks = view.remarks();
@@ -132,8 +145,7 @@ fn named(view: &RunView, text: &str) -> Vec<MergedName> {
     found
 }
 
-/// The spellings that captions have of these names: before they are normalized. What is longer than a name is left as it is where
-/// its words hold a spelling already.
+/// The spellings that captions have of these names: before they are normalized.
 fn written(view: &RunView, names: &BTreeSet<NameId>) -> Vec<String> {
     let mut found = Vec::new();
     for part in view.parts(TableId::Spellings) {
@@ -153,52 +165,27 @@ fn written(view: &RunView, names: &BTreeSet<NameId>) -> Vec<String> {
     found
 }
 
-fn add_url(view: &RunView, url: &str, stones: &mut Forgotten, taken: &mut Taken) {
-    stones.add_url(url);
-    let image = ImageId::of(url);
-    let found = of_images::<PhotoPrint>(view, |_, id| id == image.0);
-    if found.is_empty() && of_images::<Photo>(view, |_, id| id == image.0).is_empty() {
-        taken.unknown.push(url.to_owned());
-    }
-    // The same bytes behind another url are the same photo.
-    for row in &found {
-        stones.add_sha256(&row.sha256);
-    }
-    taken.images += 1;
-}
-
-fn add_sha256(
-    view: &RunView,
-    sha256: &str,
-    asked: &str,
-    stones: &mut Forgotten,
-    taken: &mut Taken,
-) {
-    stones.add_sha256(sha256);
-    let prints = view.table::<PhotoPrint>();
-    let same: Vec<_> = prints.iter().filter(|row| row.sha256 == sha256).collect();
-    if same.is_empty() {
-        taken.unknown.push(asked.to_owned());
-    }
-    for row in same {
-        stones.add_image(row.image_id);
-    }
-    taken.images += 1;
-}
-
-/// Photos that show people of `names`: they go whatever other name they are filed under too, and do not come back behind
-/// another url.
-fn shown(view: &RunView, names: &BTreeSet<NameId>, stones: &mut Forgotten) {
-    let mut images = BTreeSet::new();
+/// SHA-256 of the photos that show people of `names`: they go whatever other name they are filed under too, and do not come back
+/// behind another url.
+fn shown(view: &RunView, names: &BTreeSet<NameId>) -> Vec<String> {
     let matched = of_images::<Match>(view, |name, _| names.contains(&NameId(name)));
-    images.extend(matched.into_iter().map(|row| row.image_id));
-    let kept = of_images::<Identity>(view, |name, _| names.contains(&NameId(name)));
-    images.extend(kept.into_iter().map(|row| row.image_id));
-    for image in &images {
-        stones.add_image(*image);
+    let images: BTreeSet<u64> = matched.into_iter().map(|row| row.image_id.0).collect();
+    let prints = of_images::<PhotoPrint>(view, |_, id| images.contains(&id));
+    prints.into_iter().map(|row| row.sha256).collect()
+}
+
+/// Adds photos by their bytes, and every image that has these.
+fn same_photos(view: &RunView, hashes: &BTreeSet<String>, stones: &mut Forgotten) {
+    for hash in hashes {
+        stones.add_sha256(hash);
     }
-    for print in of_images::<PhotoPrint>(view, |_, id| images.contains(&ImageId(id))) {
-        stones.add_sha256(&print.sha256);
+    if hashes.is_empty() {
+        return;
+    }
+    for row in view.table::<PhotoPrint>() {
+        if hashes.contains(&row.sha256) {
+            stones.add_image(row.image_id);
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use serde_json::json;
 
 pub use licence::licence;
 pub use mean::sums;
+pub use parquet_file::encode;
 pub use settings::Settings;
 
 use lineage::PEOPLE;
@@ -105,7 +106,7 @@ fn shards(rows: Vec<LaionCele>, shard_bytes: u64) -> Vec<Vec<LaionCele>> {
 
 fn write(task: &mut Task, shard: Vec<LaionCele>, row_group: usize) -> Result<(), StageError> {
     let rows = shard.len() as u64;
-    let bytes = parquet_file::encode(shard, task.embedding_dims(), row_group)?;
+    let bytes = encode(shard, task.embedding_dims(), row_group)?;
     task.write_encoded::<LaionCele>(rows, bytes)
 }
 

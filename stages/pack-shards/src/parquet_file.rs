@@ -22,7 +22,7 @@ const HUGGING_FACE: &str = "huggingface";
 ///
 /// # Errors
 /// [`CoreError::Parquet`].
-pub(crate) fn encode(
+pub fn encode(
     rows: Vec<LaionCele>,
     dims: &EmbeddingDims,
     row_group: usize,
