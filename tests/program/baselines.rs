@@ -401,7 +401,7 @@ fn wrong_arguments_are_named() {
     );
     // A huge scale leaves the finite numbers, and says so.
     let mut huge = adapter(&["--photo"]);
-    huge.extend([photo, "--ip-scale".to_owned(), "1e38".to_owned()]);
+    huge.extend([photo, "--ip-scale".to_owned(), "1e300".to_owned()]);
     check(huge, 3, &["not finite"]);
 }
 

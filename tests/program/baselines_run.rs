@@ -169,8 +169,10 @@ fn all_methods_draw_the_same_people_prompts_and_seeds() {
     write_adapter(&world.join("adapter.safetensors"), 1);
     write_photomaker(&world.join("maker.safetensors"), &world.join("vision"));
     let methods = METHODS.map(|method| format!("{method:?}")).join(", ");
+    let encoder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/mini/sdxl-mini/image_encoder_2");
     let sections = format!(
-        "[models.ip_adapter]\nfile = \"adapter.safetensors\"\nimage_encoder = \"mini/sdxl-mini/image_encoder_2\"\n\
+        "[models.ip_adapter]\nfile = \"adapter.safetensors\"\nimage_encoder = {encoder:?}\n\
          [models.photomaker]\nfile = \"maker.safetensors\"\nvision = \"vision/config.json\"\n\
          [generate_samples]\nmethods = [{methods}]\n"
     );
