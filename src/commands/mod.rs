@@ -15,6 +15,7 @@ pub(crate) mod interpolate;
 mod lines;
 pub(crate) mod lock;
 pub(crate) mod mini;
+mod name_export;
 pub(crate) mod names;
 pub(crate) mod ner;
 pub(crate) mod plan;
