@@ -80,6 +80,14 @@ impl Sources {
             plain_texts: files.plain_texts,
             inversions: files.inversions.clone(),
         };
+        if sources.checkpoint.is_some() {
+            // The U-Net says best what a file is that fits SDXL no further than by its names.
+            let dry = LoadOptions {
+                dry: true,
+                ..LoadOptions::default()
+            };
+            sources.load_unet(&dry)?;
+        }
         if !files.loras.is_empty() {
             let names = sources.module_names()?;
             let loras = Loras::open(&files.loras, &names)?;
