@@ -97,6 +97,7 @@ enum Command {
     /// Find the named entities in captions
     Ner(commands::ner::NerCommand),
     /// Normalize mentions of people, or merge spellings, as merge-names does
+    #[command(alias = "name")]
     Names(commands::names::Names),
     /// Find the faces in images, or compare two images
     Faces(commands::faces::Faces),

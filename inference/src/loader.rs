@@ -45,9 +45,7 @@ impl<'a> ModelLoader<'a> {
     /// manifest's.
     pub fn sdxl(&self, files: &SdxlFiles) -> Result<Arc<Sdxl>, StageError> {
         let key = format!("sdxl images {files:?}");
-        let sdxl = self.keep(&key, || {
-            Ok(Sdxl::load(&files.folder, &files.image_options()?)?)
-        })?;
+        let sdxl = self.keep(&key, || Ok(Sdxl::load_files(files)?))?;
         self.check_name(sdxl.name_width())?;
         Ok(sdxl)
     }
@@ -58,9 +56,7 @@ impl<'a> ModelLoader<'a> {
     /// As [`Self::sdxl`].
     pub fn text_encoders(&self, files: &SdxlFiles) -> Result<Arc<TextEncoders>, StageError> {
         let key = format!("sdxl texts {files:?}");
-        let encoders = self.keep(&key, || {
-            Ok(TextEncoders::load(&files.folder, &files.text_options()?)?)
-        })?;
+        let encoders = self.keep(&key, || Ok(TextEncoders::load_files(files)?))?;
         self.check_name(encoders.name_width())?;
         Ok(encoders)
     }

@@ -297,7 +297,7 @@ impl Inspect {
 
 impl Conditioning {
     fn execute(self) -> Result<(), Failure> {
-        let mut pipeline = open_pipeline(&self.paths, None, None)?;
+        let mut pipeline = open_pipeline(&self.paths, |_| ())?;
         pipeline.naming = self.naming;
         let name = name_of(&pipeline, &self.person)?;
         let request = SampleRequest {

@@ -2,15 +2,15 @@
 //! way.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
 use image::RgbImage;
 use laioncele_inference::SchedulerChoice;
 use laioncele_sdxl::{
-    DeviceChoice, ImageRequest, InitialLatents, NegativePrompt, Noise, Precision, PromptEmbedding,
-    SamplingSettings, Sdxl, SdxlFiles, SizeConditioning, TextEncoders, Trace,
+    DeviceChoice, ImageRequest, InitialLatents, NameSource, NegativePrompt, Noise, Precision,
+    PromptEmbedding, SamplingSettings, Sdxl, SdxlFiles, SizeConditioning, TextEncoders, Trace,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -22,11 +22,15 @@ use crate::failure::{Exit, Failure};
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options with --model")]
 pub(super) struct FromModel {
-    /// An SDXL folder in Diffusers layout, to use instead of a run
-    #[arg(long, value_name = "FOLDER")]
+    /// An SDXL folder in Diffusers layout, or a model in one safetensors file, to use instead of a run
+    #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
+    /// An SDXL folder that gives a model in one file its configurations, its tokenizers and the parts
+    /// that the file lacks [default: SDXL's own configurations and tokenizers]
+    #[arg(long, value_name = "FOLDER", requires = "model")]
+    base: Option<PathBuf>,
     /// A name to put into the prompt
-    #[arg(long, value_name = "NAME", requires = "model")]
+    #[arg(long, value_name = "NAME", requires = "model", value_parser = a_name)]
     pub(super) name: Option<String>,
     /// What is guided away from; `''` is the encoded empty text [default: what the folder says,
     /// zeros for SDXL]
@@ -72,8 +76,18 @@ pub(super) struct FromModel {
 }
 
 /// A value named as manifests name it.
-fn setting<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn setting<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(Value::from(text)).map_err(|e| e.to_string())
+}
+
+/// Any text but an empty one.
+fn a_name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err(
+            "a name has letters; leave --name out for images of nobody in particular".to_owned(),
+        ),
+        name => Ok(name.to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +134,7 @@ impl FromModel {
         prompts: &[String],
         images: u64,
         generation: &GenerationArgs,
+        name_file: Option<&Path>,
     ) -> Result<Vec<Written>, Failure> {
         if self.trace.is_some() && prompts.len() > 1 {
             let text = "--trace records one prompt; several were given";
@@ -127,14 +142,24 @@ impl FromModel {
         }
         let latents = self.initial_latents.as_deref().map(InitialLatents::read);
         let latents = latents.transpose().map_err(|e| model_failure(&e))?;
-        let files = self.files(generation);
-        let texts = self.encode(&files, prompts, generation);
+        let mut files = self.files(generation);
+        let named = name_file.map(NameSource::read).transpose();
+        let named = named.map_err(|e| model_failure(&e))?;
+        if let Some(NameSource::Embedding(file)) = &named
+            && !file.finished
+        {
+            let text = "the name of --name-file is as it was predicted; Equations 4 and 5 need the names of a run: leave --model out";
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        if let Some(NameSource::Inversion(inversion)) = &named {
+            files.inversions.push(inversion.clone());
+        }
+        let texts = self.encode(&files, prompts, generation, named.as_ref());
         let Texts {
             negative,
             prompts: encoded,
         } = texts.map_err(|e| model_failure(&e))?;
-        let load = || Sdxl::load(&files.folder, &files.image_options()?);
-        let sdxl = load().map_err(|e| model_failure(&e))?;
+        let sdxl = Sdxl::load_files(&files).map_err(|e| model_failure(&e))?;
         let mut sampling = self.sampling(&sdxl, latents.as_ref());
         generation.set(&mut sampling)?;
         let starts = starts(latents, images, generation.seed);
@@ -162,15 +187,22 @@ impl FromModel {
         Ok(written)
     }
 
+    /// The files of the model and what the arguments change of it.
     pub(super) fn files(&self, generation: &GenerationArgs) -> SdxlFiles {
-        SdxlFiles {
-            folder: self.model.clone().unwrap_or_default(),
-            unet: generation.unet.clone(),
-            vae: generation.vae.clone(),
+        let model = self.model.as_deref().unwrap_or(Path::new(""));
+        let mut files = SdxlFiles {
             precision: self.precision.unwrap_or_default(),
             device: self.device.unwrap_or_default(),
             batch: self.batch,
-        }
+            ..SdxlFiles::of_model(model, self.base.as_deref())
+        };
+        generation.change_model(&mut files);
+        files
+    }
+
+    /// Whether a model was given.
+    pub(super) fn is_given(&self) -> bool {
+        self.model.is_some()
     }
 
     /// All texts, before anything else is loaded: the encoders' memory is free again when the U-Net
@@ -180,8 +212,13 @@ impl FromModel {
         files: &SdxlFiles,
         prompts: &[String],
         generation: &GenerationArgs,
+        name_file: Option<&NameSource>,
     ) -> laioncele_sdxl::Result<Texts> {
-        let encoders = TextEncoders::load(&files.folder, &files.text_options()?)?;
+        let encoders = TextEncoders::load_files(files)?;
+        let name = match name_file {
+            Some(NameSource::Inversion(inversion)) => Some(&inversion.token),
+            _ => self.name.as_ref(),
+        };
         let negative = match &self.negative_prompt {
             Some(text) => NegativePrompt::Text(text.clone()),
             None => NegativePrompt::Model,
@@ -189,7 +226,11 @@ impl FromModel {
         let encode = |prompt: &String| {
             let mut trace = Trace::default();
             let prompt = encoders.encode_prompt(prompt)?;
-            let Some(name) = &self.name else {
+            if let Some(NameSource::Embedding(file)) = name_file {
+                let named = encoders.named(&prompt, &file.name, generation.naming)?;
+                return Ok((named, trace));
+            }
+            let Some(name) = name else {
                 return Ok((prompt, trace));
             };
             let text = encoders.encode_prompt(name)?;

@@ -1,6 +1,8 @@
 //! `laioncele generate`: images of a person, from a photo or a name (Algorithm 1 of the paper), or straight from a
 //! model's folder.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use laioncele_inference::generation::SampleRequest;
 
@@ -21,6 +23,8 @@ Examples:
   laioncele generate photo.jpg --method ip-adapter --ip-scale 0.6
   laioncele generate --model sdxl/ --method photomaker --photomaker photomaker-v1.safetensors \\
       --photo photo.jpg --prompt 'a man img in the snow'
+  laioncele generate --model fine-tune.safetensors --lora style.safetensors:0.8 --name 'Mira Castellan'
+  laioncele generate photo.jpg --unet fine-tune.safetensors --lora style.safetensors
 
 A photo needs a run whose train-encoder is complete. The prompt speaks of \"a person\": the name is prepended.
 --model needs neither run nor manifest. Its trace holds ids_1, ids_2, embeds, pooled, the same of
@@ -36,10 +40,14 @@ pub(crate) struct Generate {
     /// The person: a photo, a folder of photos of one person, or `name:` and a name that the model may know
     #[arg(
         value_name = "PERSON",
-        required_unless_present = "model",
-        conflicts_with = "model"
+        required_unless_present_any = ["model", "name_file"],
+        conflicts_with_all = ["model", "name_file"]
     )]
     person: Option<Person>,
+    /// A name as a file: one that `names export` wrote, or a textual inversion; with --model or with
+    /// a run
+    #[arg(long, value_name = "FILE", conflicts_with = "name")]
+    name_file: Option<PathBuf>,
     /// What the images show; may be given several times
     #[arg(
         long,
@@ -78,18 +86,23 @@ impl Generate {
         if let Some(written) = by_method {
             return self.generation.print(&written);
         }
-        let written = match &self.person {
-            Some(person) => self.generate_from_run(person)?,
-            None => {
-                (self.from_model).generate(&self.prompt, self.images.into(), &self.generation)?
-            }
+        let of_file = self.name_file.clone().map(Person::File);
+        let written = if self.from_model.is_given() {
+            let name_file = self.name_file.as_deref();
+            let images = self.images.into();
+            (self.from_model).generate(&self.prompt, images, &self.generation, name_file)?
+        } else if let Some(person) = self.person.as_ref().or(of_file.as_ref()) {
+            self.generate_from_run(person)?
+        } else {
+            Vec::new()
         };
         self.generation.print(&written)
     }
 
     /// Generates with the models of a run.
     fn generate_from_run(&self, person: &Person) -> Result<Vec<Written>, Failure> {
-        let pipeline = self.generation.pipeline(&self.paths)?;
+        let inversions = person.inversion()?.into_iter().collect();
+        let pipeline = self.generation.pipeline_with(&self.paths, inversions)?;
         let name = self.method.name_of(&pipeline, person)?;
         let mut written = Vec::new();
         for (at, prompt) in self.prompt.iter().enumerate() {

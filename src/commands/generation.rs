@@ -12,7 +12,10 @@ use laioncele_generate_samples::StageConfig;
 use laioncele_image::{Limits, Orientation, decode};
 use laioncele_inference::ModelError;
 use laioncele_inference::generation::{GenerationError, GenerationPipeline, PersonName, RunTables};
-use laioncele_sdxl::{Naming, SamplingSettings};
+use laioncele_sdxl::{
+    Inversion, Lora, NameSource, Naming, PredictionType, SamplingSettings, SdxlFiles,
+    TimestepSpacing,
+};
 use serde::Serialize;
 
 use crate::args::RunPaths;
@@ -27,6 +30,24 @@ pub(super) enum Person {
     Photos(PathBuf),
     /// A name, encoded by the text encoders.
     Text(String),
+    /// A file that `names export` wrote, or a textual inversion.
+    File(PathBuf),
+}
+
+impl Person {
+    /// The textual inversion that the text encoders need to know for it, if any.
+    ///
+    /// # Errors
+    /// A file that is no name.
+    pub(super) fn inversion(&self) -> Result<Option<Inversion>, Failure> {
+        let Self::File(path) = self else {
+            return Ok(None);
+        };
+        match NameSource::read(path).map_err(|e| model_failure(&e))? {
+            NameSource::Inversion(inversion) => Ok(Some(inversion)),
+            NameSource::Embedding(_) => Ok(None),
+        }
+    }
 }
 
 impl FromStr for Person {
@@ -36,7 +57,10 @@ impl FromStr for Person {
         match text.strip_prefix("name:") {
             Some(name) if name.trim().is_empty() => Err("`name:` without a name".to_owned()),
             Some(name) => Ok(Self::Text(name.trim().to_owned())),
-            None => Ok(Self::Photos(PathBuf::from(text))),
+            None => Ok(match text.strip_prefix("name-file:") {
+                Some(file) => Self::File(PathBuf::from(file)),
+                None => Self::Photos(PathBuf::from(text)),
+            }),
         }
     }
 }
@@ -56,12 +80,35 @@ pub(super) struct GenerationArgs {
     /// How the name goes into the prompt: `prepend`, or `substitute` for "a person" and the like
     #[arg(long, value_name = "HOW", default_value = "prepend")]
     pub naming: Naming,
-    /// Another U-Net: a folder, or one safetensors file of weights
+    /// Another U-Net: a folder, or one safetensors file in Diffusers' or the original layout; of a
+    /// whole model in one file its U-Net is taken
     #[arg(long, value_name = "PATH")]
-    pub unet: Option<PathBuf>,
+    unet: Option<PathBuf>,
     /// Another VAE: a folder, or one safetensors file of weights
     #[arg(long, value_name = "PATH")]
-    pub vae: Option<PathBuf>,
+    vae: Option<PathBuf>,
+    /// A LoRA to merge into the weights, with the strength behind a colon (1 without); may be given
+    /// several times
+    #[arg(long, value_name = "FILE[:STRENGTH]")]
+    lora: Vec<Lora>,
+    /// Whether LoRAs also change the text encoders
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    lora_text: bool,
+    /// A textual inversion, with the word that it stands for in prompts behind a colon (the file's
+    /// name without); may be given several times
+    #[arg(long, value_name = "FILE[:WORD]")]
+    embedding: Vec<Inversion>,
+    /// What the U-Net predicts: epsilon or v_prediction [default: what the weight file's marks say,
+    /// else the model's scheduler]
+    #[arg(long, value_name = "WHAT", value_parser = super::from_model::setting::<PredictionType>)]
+    prediction: Option<PredictionType>,
+    /// Whether the last training timestep is pure noise [default: as --prediction]
+    #[arg(long, value_name = "BOOL")]
+    zero_terminal_snr: Option<bool>,
+    /// Where the timesteps lie: leading, trailing or linspace [default: the model's scheduler's, or
+    /// trailing where the schedule ends in pure noise]
+    #[arg(long, value_name = "WHERE", value_parser = super::from_model::setting::<TimestepSpacing>)]
+    timestep_spacing: Option<TimestepSpacing>,
     /// The folder to write the images to
     #[arg(long, value_name = "FOLDER", default_value = "generated")]
     into: PathBuf,
@@ -91,10 +138,49 @@ impl GenerationArgs {
     /// # Errors
     /// No run, missing or wrong models.
     pub(super) fn pipeline(&self, paths: &RunPaths) -> Result<GenerationPipeline, Failure> {
-        let mut pipeline = open_pipeline(paths, self.unet.as_ref(), self.vae.as_ref())?;
+        self.pipeline_with(paths, Vec::new())
+    }
+
+    /// The same with more textual inversions.
+    ///
+    /// # Errors
+    /// As [`Self::pipeline`].
+    pub(super) fn pipeline_with(
+        &self,
+        paths: &RunPaths,
+        inversions: Vec<Inversion>,
+    ) -> Result<GenerationPipeline, Failure> {
+        let mut pipeline = open_pipeline(paths, |files| {
+            self.change_model(files);
+            files.inversions.extend(inversions);
+        })?;
         self.set(&mut pipeline.sampling)?;
         pipeline.naming = self.naming;
         Ok(pipeline)
+    }
+
+    /// The run at `paths`.
+    ///
+    /// # Errors
+    /// No run there.
+    pub(super) fn session(paths: &RunPaths) -> Result<Session, Failure> {
+        Session::open(paths, StageName::Evaluate, Access::Existing)
+    }
+
+    /// Changes a model to what the arguments say.
+    pub(super) fn change_model(&self, files: &mut SdxlFiles) {
+        for (part, other) in [(&mut files.unet, &self.unet), (&mut files.vae, &self.vae)] {
+            if other.is_some() {
+                part.clone_from(other);
+            }
+        }
+        files.loras.extend(self.lora.iter().cloned());
+        files.plain_texts |= !self.lora_text;
+        files.inversions.extend(self.embedding.iter().cloned());
+        let prediction = &mut files.prediction;
+        prediction.prediction = self.prediction.or(prediction.prediction);
+        prediction.zero_terminal_snr = self.zero_terminal_snr.or(prediction.zero_terminal_snr);
+        prediction.timestep_spacing = self.timestep_spacing.or(prediction.timestep_spacing);
     }
 
     /// Changes `sampling` to what the arguments say.
@@ -142,16 +228,15 @@ impl GenerationArgs {
     }
 }
 
-/// The pipeline of the run at `paths`, with another U-Net or VAE where one is given.
+/// The pipeline of the run at `paths`, its SDXL changed by `change`.
 ///
 /// # Errors
 /// No run, missing or wrong models.
 pub(super) fn open_pipeline(
     paths: &RunPaths,
-    unet: Option<&PathBuf>,
-    vae: Option<&PathBuf>,
+    change: impl FnOnce(&mut SdxlFiles),
 ) -> Result<GenerationPipeline, Failure> {
-    let session = Session::open(paths, StageName::Evaluate, Access::Existing)?;
+    let session = GenerationArgs::session(paths)?;
     let records = session.current_records()?;
     let parts = |table| parts_of(&records, table);
     let tables = RunTables::Run {
@@ -160,12 +245,7 @@ pub(super) fn open_pipeline(
         parts: &parts,
     };
     let mut config = StageConfig::from_manifest(&session.manifest)?.generation();
-    if let Some(unet) = unet {
-        config.sdxl.unet = Some(unet.clone());
-    }
-    if let Some(vae) = vae {
-        config.sdxl.vae = Some(vae.clone());
-    }
+    change(&mut config.sdxl);
     GenerationPipeline::open(&config, &tables).map_err(|e| failure(e, ""))
 }
 
@@ -186,6 +266,15 @@ pub(super) fn name_of(
         Person::Text(name) => pipeline
             .name_from_text(name)
             .map_err(|e| failure(e, &format!("name `{name}`: "))),
+        Person::File(path) => match NameSource::read(path).map_err(|e| model_failure(&e))? {
+            NameSource::Embedding(file) => Ok(PersonName {
+                embedding: file.name,
+                predicted: !file.finished,
+            }),
+            NameSource::Inversion(inversion) => pipeline
+                .name_from_text(&inversion.token)
+                .map_err(|e| failure(e, &format!("{}: ", path.display()))),
+        },
         Person::Photos(path) => {
             let photos = photos(path)?;
             pipeline
@@ -272,9 +361,9 @@ fn baseline_failure(error: &laioncele_baselines::Error, about: &str) -> Failure 
 /// An error of SDXL as the user sees it: what was asked for is impossible, or the model is wrong.
 pub(super) fn model_failure(error: &laioncele_sdxl::Error) -> Failure {
     let exit = match error {
-        laioncele_sdxl::Error::Setting { .. } | laioncele_sdxl::Error::Latents { .. } => {
-            Exit::Usage
-        }
+        laioncele_sdxl::Error::Setting { .. }
+        | laioncele_sdxl::Error::Latents { .. }
+        | laioncele_sdxl::Error::NameFile { .. } => Exit::Usage,
         _ => Exit::Environment,
     };
     Failure::new(exit, laioncele_core::error::chain(error))

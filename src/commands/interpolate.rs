@@ -17,7 +17,7 @@ The two names are mixed before Equations 4 and 5 of the paper; every image begin
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Interpolate {
-    /// The first person: a photo, a folder of photos, or `name:` and a name
+    /// The first person: a photo, a folder of photos, `name:` and a name, or `name-file:` and a file
     #[arg(value_name = "FROM")]
     from: Person,
     /// The second person
@@ -46,7 +46,10 @@ impl Interpolate {
     /// # Errors
     /// As `generate`.
     pub(crate) fn execute(self) -> Result<(), Failure> {
-        let pipeline = self.generation.pipeline(&self.paths)?;
+        let mut inversions: Vec<_> = self.from.inversion()?.into_iter().collect();
+        let other = self.to.inversion()?;
+        inversions.extend(other.filter(|other| !inversions.contains(other)));
+        let pipeline = self.generation.pipeline_with(&self.paths, inversions)?;
         let from = name_of(&pipeline, &self.from)?;
         let to = name_of(&pipeline, &self.to)?;
         let count = usize::from(self.images);

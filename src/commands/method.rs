@@ -237,14 +237,7 @@ impl MethodArgs {
             Crop::Whole => None,
         };
         let mut sdxl = stage.sdxl.files.clone();
-        for (part, other) in [
-            (&mut sdxl.unet, &wanted.generation.unet),
-            (&mut sdxl.vae, &wanted.generation.vae),
-        ] {
-            if other.is_some() {
-                part.clone_from(other);
-            }
-        }
+        wanted.generation.change_model(&mut sdxl);
         let config = MethodConfig {
             sdxl,
             method,

@@ -22,6 +22,7 @@ mod lines;
 pub(crate) mod lock;
 mod method;
 pub(crate) mod mini;
+mod name_export;
 pub(crate) mod names;
 pub(crate) mod ner;
 pub(crate) mod plan;

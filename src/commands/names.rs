@@ -10,12 +10,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::lines::{Lines, STDIN, write_answers};
+use super::name_export::Export;
 use crate::failure::{Exit, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
   printf 'Emma Watson Photoshoot\\nkitchen table\\n' | laioncele names normalize
-  laioncele names merge spellings.jsonl > merged.jsonl";
+  laioncele names merge spellings.jsonl > merged.jsonl
+  laioncele names export anna-1.jpg anna-2.jpg --to anna.safetensors";
 
 const NORMALIZE: &str = "\
 Examples:
@@ -52,6 +54,8 @@ pub(crate) struct Names {
 enum Command {
     /// Find the name in each mention
     Normalize(Normalize),
+    /// Write a person's name embedding to a file, from photos
+    Export(Export),
     /// Normalize spellings and file those of one person under one name
     Merge(Merge),
 }
@@ -98,6 +102,7 @@ impl Names {
     pub(crate) fn execute(self) -> Result<(), Failure> {
         match self.command {
             Command::Normalize(command) => command.execute(),
+            Command::Export(command) => command.execute(),
             Command::Merge(command) => command.execute(),
         }
     }

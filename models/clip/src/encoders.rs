@@ -191,12 +191,26 @@ impl TextEncoder {
         options: &LoadOptions,
     ) -> Result<Self> {
         let text = TextModel::load(model, with_projection, options)?;
-        let encoder = Self {
-            tokenizer: Tokenizer::load(tokenizer)?,
-            model: text,
-        };
-        encoder.check(tokenizer)?;
+        Self::new(Tokenizer::load(tokenizer)?, text, tokenizer)
+    }
+
+    /// A tokenizer with a tower; `place` is what errors call the tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] where they do not fit each other.
+    pub fn new(tokenizer: Tokenizer, model: TextModel, place: &Path) -> Result<Self> {
+        let encoder = Self { tokenizer, model };
+        encoder.check(place)?;
         Ok(encoder)
+    }
+
+    /// Gives a text of its own `rows` of embeddings, one token each, wherever `token` stands.
+    ///
+    /// # Errors
+    /// A token that the vocabulary has, or that was given before; rows of another width.
+    pub fn add_token(&mut self, token: &str, rows: &[Vec<f32>]) -> Result<()> {
+        let first = self.tokenizer.add_token(token, rows.len())?;
+        self.model.set_tokens(first, rows)
     }
 
     fn check(&self, folder: &Path) -> Result<()> {

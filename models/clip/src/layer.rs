@@ -63,7 +63,11 @@ pub(crate) trait TowerConfig: DeserializeOwned {
 
     /// Reads `folder/config.json`, and whether it is a whole CLIPModel's.
     fn read(folder: &Path) -> Result<(Self, bool)> {
-        let json = JsonFile::read(&config_file(folder))?;
+        Self::of(&JsonFile::read(&config_file(folder))?)
+    }
+
+    /// The configuration of a file, and whether it is a whole CLIPModel's.
+    fn of(json: &JsonFile) -> Result<(Self, bool)> {
         let whole = json.get(Self::SECTION).is_some();
         let mut config: Self = match whole {
             true => json.parse_section(Self::SECTION)?,
@@ -73,7 +77,7 @@ pub(crate) trait TowerConfig: DeserializeOwned {
         if let Some(width) = width.filter(|_| whole) {
             config.set_projection(usize::try_from(width).unwrap_or(usize::MAX));
         }
-        config.check(&json)?;
+        config.check(json)?;
         Ok((config, whole))
     }
 }

@@ -125,9 +125,26 @@ impl TextModel {
     /// A configuration or weight file that is missing, damaged or not supported; weights that do
     /// not fit the configuration.
     pub fn load(folder: &Path, with_projection: bool, options: &LoadOptions) -> Result<Self> {
-        let (config, whole) = TextConfig::read(folder)?;
-        let weights = open_weights(folder, options)?;
-        let model = Self::build(config, with_projection, &weights)?;
+        let weights = Self::weights(folder, options)?;
+        let json = JsonFile::read(&folder.join("config.json"))?;
+        Self::of_weights(&json, with_projection, &weights)
+    }
+
+    /// The weights that [`TextModel::load`] reads.
+    ///
+    /// # Errors
+    /// A folder without weights; a file that is damaged or cannot be read.
+    pub fn weights(folder: &Path, options: &LoadOptions) -> Result<Weights> {
+        open_weights(folder, options)
+    }
+
+    /// A tower of weights from anywhere, for the configuration `config`.
+    ///
+    /// # Errors
+    /// A configuration that is not supported; weights that do not fit it.
+    pub fn of_weights(config: &JsonFile, with_projection: bool, weights: &Weights) -> Result<Self> {
+        let (config, whole) = TextConfig::of(config)?;
+        let model = Self::build(config, with_projection, weights)?;
         weights.finish(if whole {
             &["vision_model.", "visual_projection.", "logit_scale"]
         } else {
@@ -149,7 +166,18 @@ impl TextModel {
     /// # Errors
     /// A configuration that is missing, damaged or not supported.
     pub fn shapes(folder: &Path, with_projection: bool) -> Result<Shapes> {
-        let (config, _) = TextConfig::read(folder)?;
+        Self::shapes_of(
+            &JsonFile::read(&folder.join("config.json"))?,
+            with_projection,
+        )
+    }
+
+    /// The tensors that a configuration asks for.
+    ///
+    /// # Errors
+    /// A configuration that is not supported.
+    pub fn shapes_of(config: &JsonFile, with_projection: bool) -> Result<Shapes> {
+        let (config, _) = TextConfig::of(config)?;
         let weights = Weights::none();
         Self::build(config, with_projection, &weights)?;
         Ok(weights.wanted())
@@ -187,6 +215,27 @@ impl TextModel {
             files: w.files().map(Path::to_path_buf).collect(),
             config,
         })
+    }
+
+    /// Gives the ids from `first` on these embeddings, each of the hidden width, in place of
+    /// whatever rows the table has there.
+    ///
+    /// # Errors
+    /// [`Error::TokenId`] where the table ends before `first`; rows of another width.
+    pub fn set_tokens(&mut self, first: usize, rows: &[Vec<f32>]) -> Result<()> {
+        let table = &self.token_embedding;
+        if first > self.config.vocab_size {
+            return Err(Error::TokenId {
+                id: first as u32,
+                size: self.config.vocab_size,
+            });
+        }
+        let shape = (rows.len(), self.config.hidden_size);
+        let added = Tensor::from_vec(rows.concat(), shape, &Device::Cpu)?;
+        let added = added.to_dtype(table.dtype())?.to_device(table.device())?;
+        self.token_embedding = Tensor::cat(&[&table.narrow(0, 0, first)?, &added], 0)?;
+        self.config.vocab_size = first + rows.len();
+        Ok(())
     }
 
     /// The configuration as read.

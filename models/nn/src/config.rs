@@ -29,7 +29,23 @@ impl JsonFile {
     /// # Errors
     /// [`Error::Io`], [`Error::TooLarge`], [`Error::Json`].
     pub fn read(path: &Path) -> Result<Self> {
-        let text = read_text(path)?;
+        let mut text = read_text(path)?;
+        // Editors on Windows put a byte order mark in front, which JSON has none of.
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
+        Self::parsed(path, text)
+    }
+
+    /// A file that is part of the program; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`Error::Json`]
+    pub fn built_in(path: &Path, text: &str) -> Result<Self> {
+        Self::parsed(path, text.to_owned())
+    }
+
+    fn parsed(path: &Path, text: String) -> Result<Self> {
         let value = serde_json::from_str(&text).map_err(|source| {
             foreign::what_is(path).unwrap_or_else(|| Error::Json {
                 path: path.into(),

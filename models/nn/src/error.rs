@@ -65,12 +65,33 @@ pub enum Error {
     )]
     WebPage { path: PathBuf },
     /// A weight file that is cut off or not in safetensors format.
-    #[error("{path} is not a whole safetensors file")]
-    Safetensors {
+    #[error("{path} is not a whole safetensors file: {reason}")]
+    Safetensors { path: PathBuf, reason: String },
+    /// A file of pickled tensors.
+    #[error(
+        "{path} is a pickled PyTorch file, which can run any code when it is read: convert it to safetensors, for example by loading it in Python with torch.load(…, weights_only=True) and saving the tensors with safetensors.torch.save_file"
+    )]
+    Pickled { path: PathBuf },
+    /// A file of llama.cpp's format.
+    #[error(
+        "{path} is a GGUF file, whose quantized tensors are not read: take the safetensors file"
+    )]
+    Gguf { path: PathBuf },
+    /// A quantization that is not read.
+    #[error(
+        "{path} is quantized ({name}), which is not read: take a file in f16, bf16, f32 or 8-bit floats"
+    )]
+    Quantized { path: PathBuf, name: String },
+    /// A tensor that cannot be read.
+    #[error("{path}: tensor {name} cannot be read: {reason}")]
+    Tensor {
         path: PathBuf,
-        #[source]
-        source: Box<candle_core::Error>,
+        name: String,
+        reason: String,
     },
+    /// What was to change the weights while they are read failed.
+    #[error(transparent)]
+    Change(Box<dyn std::error::Error + Send + Sync>),
     /// Tensors that do not fit the configuration.
     #[error("the weights in {origin} do not fit config.json:\n{report}")]
     Tensors {
@@ -85,6 +106,9 @@ pub enum Error {
     /// A token that the text tower has no embedding for.
     #[error("token id {id} is outside the vocabulary of {size}")]
     TokenId { id: u32, size: usize },
+    /// A token that cannot be added to a vocabulary.
+    #[error("{token:?} cannot be a token of its own: it is {reason}")]
+    OwnToken { token: String, reason: String },
     /// A token sequence longer than the text tower has positions for, or empty.
     #[error("{length} tokens were given; between 1 and {most} are possible")]
     TokenCount { length: usize, most: usize },
@@ -142,23 +166,63 @@ impl TensorReport {
     }
 }
 
+/// Differences that are shown; a file of another model has hundreds.
+const SHOWN: usize = 10;
+
 impl fmt::Display for TensorReport {
+    /// The first ten differences, a line each, of every kind some; then how many there are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines = Vec::new();
-        for (name, expected) in &self.missing {
-            lines.push(format!("  missing {name}: expected {expected:?}"));
+        let missing = self.missing.iter();
+        let missing = missing.map(|(name, shape)| format!("  missing {name}: expected {shape:?}"));
+        let misshapen = self.misshapen.iter().map(|(name, expected, found)| {
+            format!("  wrong shape {name}: expected {expected:?}, found {found:?}")
+        });
+        let unexpected = self.unexpected.iter();
+        let unexpected =
+            unexpected.map(|(name, found)| format!("  unexpected {name}: found {found:?}"));
+        let unreadable = self.unreadable.iter();
+        let unreadable = unreadable.map(|(name, d)| format!("  unreadable {name}: stored as {d}"));
+        let kinds: [(&str, Vec<String>); 4] = [
+            ("missing", missing.collect()),
+            ("misshapen", misshapen.collect()),
+            ("unexpected", unexpected.collect()),
+            ("unreadable", unreadable.collect()),
+        ];
+        let total: usize = kinds.iter().map(|(_, lines)| lines.len()).sum();
+        if total <= SHOWN {
+            let lines: Vec<String> = kinds.into_iter().flat_map(|(_, lines)| lines).collect();
+            return f.write_str(&lines.join("\n"));
         }
-        for (name, expected, found) in &self.misshapen {
-            lines.push(format!(
-                "  wrong shape {name}: expected {expected:?}, found {found:?}"
-            ));
+        let present = kinds.iter().filter(|(_, lines)| !lines.is_empty());
+        let counts = present
+            .clone()
+            .map(|(kind, lines)| format!("{} {kind}", lines.len()));
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        let each = (SHOWN - 1) / present.clone().count().max(1);
+        for line in present.flat_map(|(_, lines)| lines.iter().take(each)) {
+            writeln!(f, "{line}")?;
         }
-        for (name, found) in &self.unexpected {
-            lines.push(format!("  unexpected {name}: found {found:?}"));
-        }
-        for (name, dtype) in &self.unreadable {
-            lines.push(format!("  unreadable {name}: stored as {dtype}"));
-        }
-        f.write_str(&lines.join("\n"))
+        write!(f, "  and others: {counts}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_hundreds_has_ten_lines_and_counts() {
+        let named = |i: usize| (format!("layer.{i}"), vec![i]);
+        let mut report = TensorReport {
+            missing: (0..3).map(named).collect(),
+            ..TensorReport::default()
+        };
+        assert_eq!(report.to_string().lines().count(), 3);
+        report.missing = (0..300).map(named).collect();
+        report.unexpected = (0..120).map(named).collect();
+        let text = report.to_string();
+        assert!(text.lines().count() <= 10, "{text}");
+        assert!(text.ends_with("300 missing, 120 unexpected"), "{text}");
+        assert!(text.contains("unexpected layer.0"), "{text}");
     }
 }

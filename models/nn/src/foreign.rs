@@ -17,6 +17,12 @@ pub(crate) fn what_is(path: &Path) -> Option<Error> {
     let mut start = Vec::new();
     let file = std::fs::File::open(path).ok()?;
     file.take(256).read_to_end(&mut start).ok()?;
+    if is_pickle(&start) {
+        return Some(Error::Pickled { path: path.into() });
+    }
+    if start.starts_with(b"GGUF") {
+        return Some(Error::Gguf { path: path.into() });
+    }
     let text = start.trim_ascii_start();
     let page = [b"<!doctype".as_slice(), b"<html"];
     let is_page = |tag: &&[u8]| {
@@ -27,6 +33,13 @@ pub(crate) fn what_is(path: &Path) -> Option<Error> {
         return Some(Error::LfsPointer { path: path.into() });
     }
     (page.iter().any(is_page)).then(|| Error::WebPage { path: path.into() })
+}
+
+/// How PyTorch's pickled files begin: as an archive, or with the pickle itself. The same bytes may
+/// begin the length of a safetensors header, whose ninth byte is then a brace.
+fn is_pickle(start: &[u8]) -> bool {
+    let begins = start.starts_with(b"PK\x03\x04") || start.first() == Some(&0x80);
+    begins && start.get(8) != Some(&b'{')
 }
 
 /// The names of the files in `folder` that hold pickled tensors, a few of them.
@@ -59,7 +72,11 @@ mod tests {
         assert!(pointer.contains("model.safetensors") && pointer.contains("git lfs pull"));
         assert!(told(b"\n<!DOCTYPE HTML><html>")?.contains("web page"));
         assert!(told(b"<html>")?.contains("web page"));
-        for other in [&b""[..], b"<", b"{\"a\": 1}", &[0xff; 300]] {
+        assert!(told(b"PK\x03\x04archive/data.pkl")?.contains("pickle"));
+        assert!(told(b"\x80\x02}q\x00(X\x05\x00")?.contains("convert it to safetensors"));
+        assert!(told(b"GGUF\x03\x00")?.contains("GGUF"));
+        let header = b"\x80\x01\x00\x00\x00\x00\x00\x00{\"a\"";
+        for other in [&b""[..], b"<", b"{\"a\": 1}", &[0xff; 300], header] {
             assert_eq!(told(other)?, "");
         }
         Ok(())

@@ -18,15 +18,19 @@ mod foreign;
 #[cfg(feature = "cuda")]
 mod fused;
 mod gpu;
+mod header;
 pub mod kernels;
 pub mod layers;
 mod open;
 pub mod ops;
+mod tensor_file;
 mod weights;
 
 pub use device::{DeviceChoice, Precision};
 pub use error::{Error, Result, TensorReport};
 pub use gpu::{Gpu, gpus};
+pub use header::{StoredTensor, StoredType};
 pub use open::ResolvedDevice;
 pub use ops::finite_numbers;
-pub use weights::{LoadOptions, Shapes, WeightVariant, Weights};
+pub use tensor_file::TensorFile;
+pub use weights::{LoadOptions, Seen, Shapes, Stored, WeightChange, WeightVariant, Weights};

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Shape, Tensor};
-use safetensors::Dtype;
 use serde::Deserialize;
 
 use crate::config::JsonFile;
 use crate::error::{Error, Result, TensorReport};
 use crate::foreign;
+use crate::header::StoredType;
+use crate::tensor_file::TensorFile;
 
 /// Which of a folder's weight files to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,6 +58,56 @@ impl Default for LoadOptions {
 /// Tensors as a configuration asks for them: name and shape, in the order of loading.
 pub type Shapes = Vec<(String, Vec<usize>)>;
 
+/// Where the tensor that layers ask for by one name is in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name in the file.
+    pub name: String,
+    /// What of it.
+    pub seen: Seen,
+}
+
+/// What is seen of a stored tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// All of it, as it is.
+    Whole,
+    /// This part of equal parts along the first dimension, counted from 0: (part, parts).
+    Part(usize, usize),
+    /// Rows and columns of a matrix exchanged.
+    Transposed,
+    /// A 1 × 1 convolution as a matrix; a matrix as it is.
+    Matrix,
+}
+
+impl Seen {
+    /// The shape that it gives a tensor of `shape`; `None` where it cannot be.
+    fn shape(&self, shape: &[usize]) -> Option<Vec<usize>> {
+        match (self, shape) {
+            (Self::Whole, shape) => Some(shape.to_vec()),
+            (Self::Part(part, parts), [rows, rest @ ..]) => {
+                let fits = part < parts && rows.is_multiple_of(*parts);
+                fits.then(|| [&[rows / parts], rest].concat())
+            }
+            (Self::Transposed, [rows, columns]) => Some(vec![*columns, *rows]),
+            (Self::Matrix, [rows, columns] | [rows, columns, 1, 1]) => Some(vec![*rows, *columns]),
+            _ => None,
+        }
+    }
+}
+
+/// What weights are changed by while they are read: LoRA.
+pub trait WeightChange: Send + Sync {
+    /// Whether the tensor of this name changes.
+    fn concerns(&self, name: &str) -> bool;
+
+    /// Changes `values`, the tensor's numbers of `shape` as they would be computed with.
+    ///
+    /// # Errors
+    /// What stops loading; [`Error::Change`] carries any.
+    fn apply(&self, name: &str, shape: &[usize], values: &mut [f32]) -> Result<()>;
+}
+
 /// The tensors of one module under a name prefix, as its layers ask for them.
 ///
 /// Layers take what they need with [`Weights::get`]; what is missing or misshapen is collected and
@@ -65,13 +115,14 @@ pub type Shapes = Vec<(String, Vec<usize>)>;
 #[derive(Clone)]
 pub struct Weights {
     source: Arc<Source>,
+    change: Option<Arc<dyn WeightChange>>,
     prefix: String,
 }
 
 struct Source {
     /// The folder, or the one file.
     origin: PathBuf,
-    files: Vec<(PathBuf, MmapedSafetensors)>,
+    files: Vec<Arc<TensorFile>>,
     /// Tensor name → file, shape, stored type. Integer buffers (`position_ids`) are left out.
     tensors: BTreeMap<String, Entry>,
     device: Device,
@@ -83,8 +134,12 @@ struct Source {
 
 struct Entry {
     file: usize,
+    stored: Stored,
+    /// As seen.
     shape: Vec<usize>,
-    dtype: Dtype,
+    dtype: StoredType,
+    /// The tensor of the one number that it is to be multiplied by.
+    scale: Option<String>,
 }
 
 #[derive(Default)]
@@ -120,30 +175,61 @@ impl Weights {
         Self::open_files(path, vec![path.to_owned()], options)
     }
 
+    /// Tensors of an opened file under other names than it has: (the name that layers ask for,
+    /// where it is). What is not there is missing.
+    pub fn of_file(
+        file: &Arc<TensorFile>,
+        names: impl IntoIterator<Item = (String, Stored)>,
+        options: &LoadOptions,
+    ) -> Self {
+        let mut tensors = BTreeMap::new();
+        for (name, stored) in names {
+            if let Some(entry) = Entry::of(0, file, stored) {
+                tensors.insert(name, entry);
+            }
+        }
+        Self::over(file.path(), vec![file.clone()], tensors, options)
+    }
+
     /// No weights at all: everything that layers ask for is missing, and [`Weights::wanted`] lists
     /// it.
     pub fn none() -> Self {
-        Self::over(Path::new(""), Vec::new(), &LoadOptions::default())
+        let options = LoadOptions::default();
+        Self::over(Path::new(""), Vec::new(), BTreeMap::new(), &options)
+    }
+
+    /// The same weights, changed as they are read.
+    pub fn changed_by(self, change: Option<Arc<dyn WeightChange>>) -> Self {
+        Self { change, ..self }
     }
 
     fn open_files(origin: &Path, paths: Vec<PathBuf>, options: &LoadOptions) -> Result<Self> {
-        let mut files = Vec::with_capacity(paths.len());
-        for path in paths {
-            let file = map_file(&path)?;
-            tracing::debug!(path = %path.display(), "weights opened");
-            files.push((path, file));
+        let open = |path: PathBuf| TensorFile::open(&path).map(Arc::new);
+        let files: Vec<Arc<TensorFile>> = paths.into_iter().map(open).collect::<Result<_>>()?;
+        let mut tensors = BTreeMap::new();
+        for (at, file) in files.iter().enumerate() {
+            for name in file.tensors().keys().filter(|name| !is_scale(name)) {
+                let stored = Stored {
+                    name: name.clone(),
+                    seen: Seen::Whole,
+                };
+                if let Some(entry) = Entry::of(at, file, stored) {
+                    tensors.insert(name.clone(), entry);
+                }
+            }
         }
-        Ok(Self::over(origin, files, options))
+        Ok(Self::over(origin, files, tensors, options))
     }
 
     fn over(
         origin: &Path,
-        files: Vec<(PathBuf, MmapedSafetensors)>,
+        files: Vec<Arc<TensorFile>>,
+        tensors: BTreeMap<String, Entry>,
         options: &LoadOptions,
     ) -> Self {
         let source = Source {
             origin: origin.into(),
-            tensors: list_tensors(&files),
+            tensors,
             files,
             device: options.device.clone(),
             dtype: options.dtype,
@@ -153,6 +239,7 @@ impl Weights {
         };
         Self {
             source: Arc::new(source),
+            change: None,
             prefix: String::new(),
         }
     }
@@ -164,7 +251,7 @@ impl Weights {
 
     /// The files that were opened.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.source.files.iter().map(|(path, _)| path.as_path())
+        self.source.files.iter().map(|file| file.path())
     }
 
     /// [`LoadOptions::tf32`]
@@ -176,6 +263,7 @@ impl Weights {
     pub fn pp(&self, name: impl std::fmt::Display) -> Self {
         Self {
             source: self.source.clone(),
+            change: self.change.clone(),
             prefix: format!("{}{name}.", self.prefix),
         }
     }
@@ -219,7 +307,16 @@ impl Weights {
             });
             return source.placeholder(&shape);
         }
-        source.read(&name, entry, &shape)
+        let tensor = source.read(&name, entry, &shape)?;
+        let change = self.change.as_ref().filter(|change| change.concerns(&name));
+        match change {
+            Some(change) if !source.dry => {
+                let mut values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+                change.apply(&name, shape.dims(), &mut values)?;
+                source.place(Tensor::from_vec(values, shape, &Device::Cpu)?)
+            }
+            _ => source.place(tensor),
+        }
     }
 
     /// [`Weights::get`], seen as another shape of as many numbers.
@@ -266,6 +363,35 @@ impl Weights {
     }
 }
 
+/// Whether a tensor only says how 8-bit weights are scaled: `X.scale_weight` and `X.scale_input`
+/// beside `X.weight`, and a marker.
+pub(crate) fn is_scale(name: &str) -> bool {
+    name.ends_with(".scale_weight")
+        || name.ends_with(".scale_input")
+        || name.ends_with("scaled_fp8")
+}
+
+impl Entry {
+    /// Of a stored tensor of numbers; a shape that cannot be seen so stays as it is, and will not
+    /// fit.
+    fn of(at: usize, file: &TensorFile, stored: Stored) -> Option<Self> {
+        let found = file.tensors().get(&stored.name)?;
+        if matches!(found.dtype, StoredType::Integer(_)) {
+            return None;
+        }
+        let shape = stored.seen.shape(&found.shape);
+        let scale = stored.name.strip_suffix("weight");
+        let scale = scale.map(|stem| format!("{stem}scale_weight"));
+        Some(Self {
+            file: at,
+            shape: shape.unwrap_or_else(|| found.shape.clone()),
+            dtype: found.dtype.clone(),
+            scale: scale.filter(|name| file.tensors().contains_key(name)),
+            stored,
+        })
+    }
+}
+
 impl Source {
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
@@ -281,99 +407,59 @@ impl Source {
     }
 
     fn read(&self, name: &str, entry: &Entry, shape: &Shape) -> Result<Tensor> {
-        let (path, file) = &self.files[entry.file];
-        let damaged = |source| Error::Safetensors {
-            path: path.clone(),
-            source: Box::new(source),
-        };
-        let readable = matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32);
-        if self.dry && readable {
+        if let StoredType::Other(dtype) = &entry.dtype {
+            self.note(|report| report.unreadable.push((name.into(), dtype.clone())));
             return self.placeholder(shape);
         }
-        let view = file.get(name).map_err(damaged)?;
-        let finite = match entry.dtype {
-            Dtype::F16 => all_finite_16(view.data(), 0x7c00),
-            Dtype::BF16 => all_finite_16(view.data(), 0x7f80),
-            Dtype::F32 => all_finite_32(view.data()),
-            other => {
-                self.note(|report| report.unreadable.push((name.into(), format!("{other:?}"))));
-                return self.placeholder(shape);
-            }
-        };
-        if !finite {
-            return Err(Error::NotFinite {
-                path: path.clone(),
-                name: name.into(),
-            });
+        if self.dry {
+            return self.placeholder(shape);
         }
-        let tensor = file.load(name, &Device::Cpu).map_err(damaged)?;
+        let file = &self.files[entry.file];
+        let plain = entry.stored.seen == Seen::Whole && entry.scale.is_none();
+        let tensor = match entry.dtype {
+            StoredType::F16 | StoredType::Bf16 | StoredType::F32 if plain => {
+                file.tensor(&entry.stored.name)?
+            }
+            _ => Tensor::from_vec(entry.numbers(file)?, shape, &Device::Cpu)?,
+        };
+        Ok(tensor.to_dtype(self.dtype)?)
+    }
+
+    fn place(&self, tensor: Tensor) -> Result<Tensor> {
         Ok(tensor.to_dtype(self.dtype)?.to_device(&self.device)?)
     }
 }
 
-/// No number among little-endian 16-bit floats has all the exponent bits of `mask` set.
-fn all_finite_16(bytes: &[u8], mask: u16) -> bool {
-    bytes
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .all(|pair| u16::from_le_bytes(*pair) & mask != mask)
-}
-
-fn all_finite_32(bytes: &[u8]) -> bool {
-    bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .all(|four| f32::from_le_bytes(*four).is_finite())
-}
-
-#[allow(unsafe_code)]
-fn map_file(path: &Path) -> Result<MmapedSafetensors> {
-    std::fs::metadata(path).map_err(|source| Error::Io {
-        path: path.into(),
-        source,
-    })?;
-    // SAFETY: the map is read-only and private to this process's readers. As with every memory map,
-    // another process that truncates the file meanwhile would end this one by a signal; model
-    // folders are not written while a run reads them, and every value read is plain numbers, valid
-    // for any bits.
-    let mapped = unsafe { MmapedSafetensors::new(path) };
-    mapped.map_err(|source| {
-        foreign::what_is(path).unwrap_or_else(|| Error::Safetensors {
-            path: path.into(),
-            source: Box::new(source),
-        })
-    })
-}
-
-fn list_tensors(files: &[(PathBuf, MmapedSafetensors)]) -> BTreeMap<String, Entry> {
-    let mut tensors = BTreeMap::new();
-    for (index, (_, file)) in files.iter().enumerate() {
-        for (name, view) in file.tensors() {
-            let integer = matches!(
-                view.dtype(),
-                Dtype::BOOL
-                    | Dtype::U8
-                    | Dtype::I8
-                    | Dtype::I16
-                    | Dtype::U16
-                    | Dtype::I32
-                    | Dtype::U32
-                    | Dtype::I64
-                    | Dtype::U64
-            );
-            if !integer {
-                let entry = Entry {
-                    file: index,
-                    shape: view.shape().to_vec(),
-                    dtype: view.dtype(),
-                };
-                tensors.insert(name, entry);
+impl Entry {
+    /// Its numbers in float32, as it is seen.
+    fn numbers(&self, file: &TensorFile) -> Result<Vec<f32>> {
+        let name = &self.stored.name;
+        let mut numbers = match self.stored.seen {
+            Seen::Part(part, _) => {
+                let rows = self.shape[0];
+                file.rows(name, part * rows..(part + 1) * rows)?
+            }
+            Seen::Transposed => transposed(&file.numbers(name)?, self.shape[0], self.shape[1]),
+            Seen::Whole | Seen::Matrix => file.numbers(name)?,
+        };
+        if let Some(scale) = &self.scale {
+            let scale = file.number(scale)?;
+            numbers.iter_mut().for_each(|v| *v *= scale);
+            if !numbers.iter().all(|v| v.is_finite()) {
+                return Err(file.not_finite(name));
             }
         }
+        Ok(numbers)
     }
-    tensors
+}
+
+/// A matrix of `columns` rows as one of `rows` rows.
+fn transposed(numbers: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(numbers.len());
+    for row in 0..rows {
+        out.extend((0..columns).map(|column| numbers[column * rows + row]));
+    }
+    out
 }
 
 #[derive(Deserialize)]

@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_clip::{TextEncoder, TextModel};
-use laioncele_nn::config::JsonFile;
+use laioncele_clip::TextModel;
 use laioncele_nn::{LoadOptions, Shapes};
 
 use crate::error::{Error, Result};
 use crate::files::SdxlFiles;
-use crate::folder::{ModelIndex, PartPlace, SCHEDULER_CONFIG};
+use crate::folder::ModelIndex;
+use crate::lora::{TEXT_1, TEXT_2};
 use crate::pipeline::{Sdxl, SdxlOptions};
 use crate::request::SamplingSettings;
+use crate::sources::Sources;
 use crate::text::TextEncoders;
-use crate::unet::UNet;
-use crate::vae::Vae;
+use crate::unet::{UNet, UNetConfig};
+use crate::vae::{Vae, VaeConfig};
 
 /// The tensors that the parts of an SDXL folder ask for, part by part: `text_encoder`,
 /// `text_encoder_2`, `unet`, `vae`. Only the configurations need to be there.
@@ -72,28 +73,34 @@ impl SdxlFiles {
     /// Checks each part: files, configuration, tensors, shapes, stored types; with `deep` also that
     /// every number is finite, which reads all of the weights.
     pub fn check(&self, deep: bool) -> Vec<PartCheck> {
-        let folder = &self.folder;
         let part = |part: &'static str, path: PathBuf, found| PartCheck { part, path, found };
-        let index = ModelIndex::read(folder).map(|_| PartFacts::default());
-        let mut checks = vec![part("model_index", folder.join("model_index.json"), index)];
-        let texts = [
-            ("text_encoder", "tokenizer", false),
-            ("text_encoder_2", "tokenizer_2", true),
-        ];
-        for (name, tokenizer, projection) in texts {
-            let found = self.check_text(name, tokenizer, projection, deep);
-            checks.push(part(name, folder.join(name), found));
+        let sources = match Sources::open(self) {
+            Ok(sources) => sources,
+            Err(error) => return vec![part("model", self.path().into(), Err(error))],
+        };
+        let base = sources.base.name();
+        let index = sources.base.index().map(|_| PartFacts::default());
+        let mut checks = vec![part("model_index", base.join("model_index.json"), index)];
+        for name in [TEXT_1, TEXT_2] {
+            let found = self.check_text(&sources, name, deep);
+            checks.push(part(name, sources.path_of(name), found));
         }
-        let (unet, vae) = (self.unet_place(), self.vae_place());
+        let unet = self.check_unet(&sources, deep);
+        checks.push(part("unet", sources.path_of("unet"), unet));
+        let vae = self.check_vae(&sources, deep);
+        checks.push(part("vae", sources.path_of("vae"), vae));
+        let scheduler = sources.base.config("scheduler");
+        let path = match &scheduler {
+            Ok(json) => json.path().to_owned(),
+            Err(_) => base.join("scheduler"),
+        };
+        // Only whether there is one: settings may ask for another than the folder's own, which then
+        // need not be one that is implemented ([`SdxlFiles::check_sampling`]).
         checks.push(part(
-            "unet",
-            unet.path().into(),
-            self.check_unet(&unet, deep),
+            "scheduler",
+            path,
+            scheduler.map(|_| PartFacts::default()),
         ));
-        checks.push(part("vae", vae.path().into(), self.check_vae(&vae, deep)));
-        let scheduler = folder.join("scheduler").join(SCHEDULER_CONFIG);
-        let found = check_scheduler(&scheduler);
-        checks.push(part("scheduler", scheduler, found));
         checks
     }
 
@@ -117,15 +124,14 @@ impl SdxlFiles {
     }
 
     fn load_dry(&self) -> Result<(ModelWidths, Sdxl)> {
-        let texts = TextEncoders::load(&self.folder, &self.options(false))?;
+        let sources = Sources::open(self)?;
+        let texts = TextEncoders::load_sources(&sources, &self.options(false))?;
         let options = SdxlOptions {
             dtype: self.precision.dtype(),
-            unet: self.unet.clone(),
-            vae: self.vae.clone(),
             dry: true,
             ..SdxlOptions::default()
         };
-        let sdxl = Sdxl::load(&self.folder, &options)?;
+        let sdxl = Sdxl::load_parts(&sources, &options)?;
         let ours = (texts.name_width(), texts.pooled_width());
         let theirs = (sdxl.name_width(), sdxl.pooled_width());
         if ours != theirs {
@@ -150,33 +156,26 @@ impl SdxlFiles {
         }
     }
 
-    fn check_text(
-        &self,
-        part: &str,
-        tokenizer: &str,
-        projection: bool,
-        deep: bool,
-    ) -> Result<PartFacts> {
-        let (tokenizer, folder) = (self.folder.join(tokenizer), self.folder.join(part));
-        let encoder = TextEncoder::load(&tokenizer, &folder, projection, &self.options(deep))?;
-        let shapes = TextModel::shapes(&folder, projection)?;
-        Ok(self.facts(encoder.model().files(), &shapes))
+    fn check_text(&self, sources: &Sources, part: &'static str, deep: bool) -> Result<PartFacts> {
+        let encoder = sources.load_text(part, &self.options(deep))?;
+        Ok(self.facts(encoder.model().files(), &sources.text_shapes(part)?))
     }
 
-    fn check_unet(&self, place: &PartPlace, deep: bool) -> Result<PartFacts> {
-        let unet = UNet::load_place(place, &self.options(deep))?;
-        Ok(self.facts(unet.files(), &UNet::shapes(place.config_folder())?))
+    fn check_unet(&self, sources: &Sources, deep: bool) -> Result<PartFacts> {
+        let unet = sources.load_unet(&self.options(deep))?;
+        let config = UNetConfig::of(&sources.unet_config()?)?;
+        Ok(self.facts(unet.files(), &UNet::shapes_of(&config)?))
     }
 
-    fn check_vae(&self, place: &PartPlace, deep: bool) -> Result<PartFacts> {
+    fn check_vae(&self, sources: &Sources, deep: bool) -> Result<PartFacts> {
         let options = LoadOptions {
             dtype: SdxlOptions::default().vae_dtype,
             ..self.options(deep)
         };
-        let vae = Vae::load_place(place, &options)?;
+        let vae = sources.load_vae(&options)?;
         let bytes = options.dtype.size_in_bytes();
-        let shapes = Vae::shapes(place.config_folder())?;
-        Ok(facts(vae.files(), &shapes, bytes))
+        let config = VaeConfig::of(&sources.vae_config()?, options.dtype)?;
+        Ok(facts(vae.files(), &Vae::shapes_of(&config)?, bytes))
     }
 
     fn facts(&self, files: &[PathBuf], shapes: &Shapes) -> PartFacts {
@@ -193,11 +192,4 @@ fn facts(files: &[PathBuf], shapes: &Shapes, bytes: usize) -> PartFacts {
         parameters,
         bytes: parameters * bytes as u64,
     }
-}
-
-/// Only whether there is one: settings may ask for another than the folder's own, which then need not be one that is
-/// implemented ([`SdxlFiles::check_sampling`]).
-fn check_scheduler(path: &Path) -> Result<PartFacts> {
-    JsonFile::read(path)?;
-    Ok(PartFacts::default())
 }

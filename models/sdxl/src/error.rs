@@ -16,6 +16,33 @@ pub enum Error {
     /// A folder of another kind of model.
     #[error("{path} is not an SDXL folder: {reason}")]
     NotSdxl { path: PathBuf, reason: String },
+    /// A weight file of another model, or of another kind.
+    #[error(
+        "{path} is {what} ({key}); laioncele runs SDXL base models and their fine-tunes{}",
+        hint_after(hint)
+    )]
+    Foreign {
+        path: PathBuf,
+        what: String,
+        /// The name that shows it.
+        key: String,
+        /// What to do, or nothing.
+        hint: &'static str,
+    },
+    /// A LoRA that does not fit the model, or is none.
+    #[error("the LoRA {path} {reason}")]
+    Lora { path: PathBuf, reason: String },
+    /// A textual inversion that does not fit the model, or is none.
+    #[error("the embedding {path} {reason}")]
+    Inversion { path: PathBuf, reason: String },
+    /// A file of a name that is none.
+    #[error("the name file {path} {reason}")]
+    NameFile { path: PathBuf, reason: String },
+    /// A single file that lacks a part, without a folder that has it.
+    #[error(
+        "{path} holds no {part}: give an SDXL folder in Diffusers layout as its base, which has them"
+    )]
+    NoPart { path: PathBuf, part: &'static str },
     /// Parts of one folder that do not fit together.
     #[error("{folder}: {reason}")]
     Mismatch { folder: PathBuf, reason: String },
@@ -67,6 +94,13 @@ pub enum Error {
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+fn hint_after(hint: &str) -> String {
+    match hint {
+        "" => String::new(),
+        hint => format!(": {hint}"),
+    }
 }
 
 /// A `Result` with this crate's [`Error`].

@@ -3,23 +3,39 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use laioncele_nn::{DeviceChoice, LoadOptions, Precision};
+use laioncele_nn::{DeviceChoice, LoadOptions, Precision, TensorFile};
 
+use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::folder::{PartPlace, SCHEDULER_CONFIG};
+use crate::folder::SCHEDULER_CONFIG;
+use crate::inversion::Inversion;
+use crate::lora::Lora;
 use crate::pipeline::SdxlOptions;
+use crate::prediction::PredictionSettings;
 
 /// An SDXL model on disk, and how to load it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SdxlFiles {
-    /// An SDXL folder in Diffusers layout.
+    /// An SDXL folder in Diffusers layout. With [`SdxlFiles::file`] it is the base: configurations,
+    /// tokenizers and the parts that the file lacks come from it. Empty with a file of a model of
+    /// SDXL's own widths, whose configurations and tokenizers are built in.
     pub folder: PathBuf,
+    /// A model in one safetensors file in the original layout, as fine-tunes are published.
+    pub file: Option<PathBuf>,
     /// A U-Net to use instead of the model's own: a folder, or one safetensors file of weights for
-    /// the model's own `unet/config.json`.
+    /// the model's own `unet/config.json`, in Diffusers' or the original layout.
     pub unet: Option<PathBuf>,
     /// A VAE to use instead of the model's own: a folder, or one safetensors file of weights for
-    /// the model's own `vae/config.json`.
+    /// the model's own `vae/config.json`, in Diffusers' or the original layout.
     pub vae: Option<PathBuf>,
+    /// LoRAs that are merged into the weights; their order does not matter.
+    pub loras: Vec<Lora>,
+    /// Whether LoRAs leave the text encoders as they are.
+    pub plain_texts: bool,
+    /// Words with embeddings of their own, in the order of their ids.
+    pub inversions: Vec<Inversion>,
+    /// What settings say of the U-Net's prediction.
+    pub prediction: PredictionSettings,
     /// The type that the text encoders and the U-Net compute in; the VAE always computes in
     /// float32.
     pub precision: Precision,
@@ -37,12 +53,32 @@ impl SdxlFiles {
         vec![scheduler.join(SCHEDULER_CONFIG)]
     }
 
-    pub(crate) fn unet_place(&self) -> PartPlace {
-        PartPlace::of(&self.folder, "unet", self.unet.as_deref())
+    /// The model in `path`: a folder in Diffusers layout, or one file, over the folder `base` where
+    /// it is given.
+    pub fn of_model(path: &Path, base: Option<&Path>) -> Self {
+        let files = Self::default();
+        match path.is_dir() || !path.exists() {
+            true => Self {
+                folder: path.to_owned(),
+                ..files
+            },
+            false => Self {
+                folder: base.map_or_else(PathBuf::new, Path::to_path_buf),
+                file: Some(path.to_owned()),
+                ..files
+            },
+        }
     }
 
-    pub(crate) fn vae_place(&self) -> PartPlace {
-        PartPlace::of(&self.folder, "vae", self.vae.as_deref())
+    /// Whether the model in one file has a part of its own, by the names of its tensors: `unet`,
+    /// `vae`, `text_encoder`, `text_encoder_2`. A file that cannot be read has none.
+    pub fn holds(file: &Path, part: &str) -> bool {
+        TensorFile::open(file).is_ok_and(|file| Checkpoint::from(file).has_part(part))
+    }
+
+    /// What errors call the model: its file, else its folder.
+    pub fn path(&self) -> &Path {
+        self.file.as_deref().unwrap_or(&self.folder)
     }
 
     /// How to load the text encoders.

@@ -11,64 +11,10 @@ use crate::error::{Error, Result};
 pub(crate) const CONFIG: &str = "config.json";
 
 /// The weight files of the U-Net and of the VAE, without their extension.
-const WEIGHTS: &str = "diffusion_pytorch_model";
+pub(crate) const WEIGHTS: &str = "diffusion_pytorch_model";
 
 /// The scheduler's configuration in an SDXL folder's `scheduler`.
 pub(crate) const SCHEDULER_CONFIG: &str = "scheduler_config.json";
-
-/// Where the weights of a part are.
-pub(crate) enum PartPlace {
-    /// In a folder with their configuration.
-    Folder(PathBuf),
-    /// In one file, under the configuration of a folder.
-    File {
-        /// One safetensors file.
-        weights: PathBuf,
-        /// The model's own folder of this part.
-        config: PathBuf,
-    },
-}
-
-impl PartPlace {
-    /// Of `part` of the model in `folder`: its own, unless `other`, a folder or a file, takes its
-    /// place.
-    pub(crate) fn of(folder: &Path, part: &str, other: Option<&Path>) -> Self {
-        let own = folder.join(part);
-        match other {
-            None => Self::Folder(own),
-            Some(other) if other.is_file() => Self::File {
-                weights: other.to_owned(),
-                config: own,
-            },
-            Some(other) => Self::Folder(other.to_owned()),
-        }
-    }
-
-    /// The folder of its configuration.
-    pub(crate) fn config_folder(&self) -> &Path {
-        match self {
-            Self::Folder(folder) | Self::File { config: folder, .. } => folder,
-        }
-    }
-
-    /// The folder or file of its weights.
-    pub(crate) fn path(&self) -> &Path {
-        match self {
-            Self::Folder(path) | Self::File { weights: path, .. } => path,
-        }
-    }
-
-    /// Its weights, opened.
-    ///
-    /// # Errors
-    /// As [`Weights::open`].
-    pub(crate) fn open(&self, options: &LoadOptions) -> Result<Weights> {
-        Ok(match self {
-            Self::Folder(folder) => Weights::open(folder, WEIGHTS, options)?,
-            Self::File { weights, .. } => Weights::open_file(weights, options)?,
-        })
-    }
-}
 
 /// The files that loading the U-Net or the VAE of `folder` reads.
 ///
@@ -149,24 +95,19 @@ impl ModelIndex {
     }
 }
 
-/// Why `path` cannot be an SDXL folder, where it is a single-file checkpoint or has one in place of
+/// Why `path` cannot be an SDXL folder, where it is one file or has one in place of
 /// `model_index.json`.
 fn no_diffusers_folder(path: &Path) -> Option<String> {
-    let checkpoint = match path.is_file() {
-        true => path.to_owned(),
-        false if path.join("model_index.json").exists() => return None,
-        false => checkpoint_in(path)?,
-    };
-    let reason = match path.is_file() {
-        true => "it is one file, a single-file checkpoint it seems".to_owned(),
-        false => format!(
-            "it has no model_index.json, but {}, a single-file checkpoint it seems",
-            checkpoint.file_name().unwrap_or_default().to_string_lossy()
-        ),
-    };
+    if path.is_file() {
+        return Some("it is one file, a single-file checkpoint it seems: give it as the file of the model, with a folder in Diffusers layout as its base where it needs one".to_owned());
+    }
+    if path.join("model_index.json").exists() {
+        return None;
+    }
+    let checkpoint = checkpoint_in(path)?;
     Some(format!(
-        "{reason}; a folder in Diffusers layout is needed: convert it in Python with StableDiffusionXLPipeline.from_single_file(\"{}\").save_pretrained(\"FOLDER\")",
-        checkpoint.display()
+        "it has no model_index.json, but {}, a single-file checkpoint it seems: give that file as the model",
+        checkpoint.file_name().unwrap_or_default().to_string_lossy()
     ))
 }
 

@@ -49,8 +49,10 @@
 //! Everything is read from the folder's own JSON files; a value that is not implemented is an error
 //! that names its key. No stage and no table is known here.
 
+mod base;
 mod batch;
 mod check;
+mod checkpoint;
 #[cfg(feature = "cudnn")]
 #[allow(unsafe_code)]
 mod cudnn;
@@ -59,18 +61,23 @@ mod error;
 mod files;
 mod folder;
 mod generate;
+mod inversion;
 mod kernels;
 mod latents;
 mod layers;
+mod lora;
 mod name;
+mod name_file;
 mod noise;
 mod ops;
 mod parallel;
 mod pipeline;
+mod prediction;
 mod recorder;
 mod request;
 mod sampling;
 pub mod scheduler;
+mod sources;
 mod text;
 mod trace;
 mod unet;
@@ -80,16 +87,20 @@ pub use batch::BatchSize;
 pub use check::{ModelWidths, PartCheck, PartFacts, part_shapes};
 pub use error::{Error, Result};
 pub use files::SdxlFiles;
+pub use inversion::Inversion;
 pub use laioncele_nn::{DeviceChoice, LoadOptions, Precision, WeightVariant};
 pub use latents::InitialLatents;
+pub use lora::Lora;
 pub use name::{NAME_TOKENS, NameTensor, Naming, PromptEmbedding};
+pub use name_file::{NameFile, NameSource};
 pub use noise::{LaterNoise, Noise};
 pub use parallel::in_parallel;
 pub use pipeline::{Sdxl, SdxlOptions};
+pub use prediction::{Prediction, PredictionSettings};
 pub use request::{
     ConditionedRequest, Conditions, ImageRequest, LaterPrompt, SamplingSettings, SizeConditioning,
 };
-pub use scheduler::SchedulerKind;
+pub use scheduler::{PredictionType, SchedulerKind, TimestepSpacing};
 pub use text::{NegativePrompt, TextEncoders};
 pub use trace::{Trace, TraceTensor, TraceValues};
 pub use unet::{

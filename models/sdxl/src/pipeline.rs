@@ -9,13 +9,15 @@ use laioncele_nn::{LoadOptions, WeightVariant};
 
 use crate::batch::BatchSize;
 use crate::error::{Error, Result};
-use crate::folder::{ModelIndex, PartPlace, SCHEDULER_CONFIG};
+use crate::files::SdxlFiles;
 use crate::generate;
 use crate::parallel::in_parallel;
+use crate::prediction::Prediction;
 use crate::recorder::Recorder;
 use crate::request::{ConditionedRequest, ImageRequest, Job, SamplingSettings, SizeConditioning};
 use crate::sampling::SamplingParams;
 use crate::scheduler::{Schedule, SchedulerConfig};
+use crate::sources::Sources;
 use crate::trace::Trace;
 use crate::unet::UNet;
 use crate::vae::Vae;
@@ -74,6 +76,7 @@ pub struct Sdxl {
     pub(crate) unet: UNet,
     pub(crate) vae: Vae,
     scheduler: JsonFile,
+    prediction: Prediction,
     /// `None` generates one image at a time.
     batch: Option<BatchSize>,
 }
@@ -85,11 +88,27 @@ impl Sdxl {
     /// A folder of another kind, parts that are missing, damaged or do not fit each other, a device
     /// whose memory is too small.
     pub fn load(folder: &Path, options: &SdxlOptions) -> Result<Self> {
-        Self::load_parts(folder, options).map_err(|error| error.of_loading(folder))
+        let files = SdxlFiles {
+            folder: folder.to_owned(),
+            unet: options.unet.clone(),
+            vae: options.vae.clone(),
+            ..SdxlFiles::default()
+        };
+        let load = || Self::load_parts(&Sources::open(&files)?, options);
+        load().map_err(|error: Error| error.of_loading(folder))
     }
 
-    fn load_parts(folder: &Path, options: &SdxlOptions) -> Result<Self> {
-        ModelIndex::read(folder)?;
+    /// Loads the U-Net, the VAE and the scheduler of a model, whatever it is made of.
+    ///
+    /// # Errors
+    /// As [`Sdxl::load`]; files that are not what they are given as.
+    pub fn load_files(files: &SdxlFiles) -> Result<Self> {
+        let load = || Self::load_parts(&Sources::open(files)?, &files.image_options()?);
+        load().map_err(|error| error.of_loading(files.path()))
+    }
+
+    pub(crate) fn load_parts(sources: &Sources, options: &SdxlOptions) -> Result<Self> {
+        sources.base.index()?;
         let load = |dtype| LoadOptions {
             device: options.device.clone(),
             dtype,
@@ -97,9 +116,8 @@ impl Sdxl {
             variant: options.variant,
             dry: options.dry,
         };
-        let scheduler = JsonFile::read(&folder.join("scheduler").join(SCHEDULER_CONFIG))?;
-        let unet = PartPlace::of(folder, "unet", options.unet.as_deref());
-        let unet = UNet::load_place(&unet, &load(options.dtype))?;
+        let scheduler = sources.base.config("scheduler")?;
+        let unet = sources.load_unet(&load(options.dtype))?;
         let vae_options = LoadOptions {
             device: options
                 .vae_device
@@ -110,14 +128,13 @@ impl Sdxl {
             tf32: options.dtype != DType::F32,
             ..load(options.vae_dtype)
         };
-        let vae = PartPlace::of(folder, "vae", options.vae.as_deref());
-        let vae = Vae::load_place(&vae, &vae_options)?;
+        let vae = sources.load_vae(&vae_options)?;
         if vae.channels() != unet.channels() || !unet.is_plain() {
             let (ours, theirs) = (unet.channels(), vae.channels());
             let reason =
                 format!("the U-Net takes latents of {ours} channels, the VAE makes {theirs}");
             return Err(Error::Mismatch {
-                folder: folder.into(),
+                folder: sources.base.name().into(),
                 reason,
             });
         }
@@ -126,6 +143,7 @@ impl Sdxl {
             unet,
             vae,
             scheduler,
+            prediction: sources.prediction.clone(),
             batch: options.batch.or(on_gpu).map(BatchSize::new),
         })
     }
@@ -143,6 +161,16 @@ impl Sdxl {
     /// The edge of the model's own square images, in pixels (1024 for SDXL).
     pub fn image_size(&self) -> usize {
         self.unet.sample_size().unwrap_or(128) * self.vae.factor()
+    }
+
+    /// What a schedule of these settings is computed with, and what decided how the U-Net's output
+    /// is meant.
+    ///
+    /// # Errors
+    /// A scheduler configuration that is not supported.
+    pub fn schedule_config(&self, settings: &SamplingSettings) -> Result<(SchedulerConfig, &str)> {
+        let config = SchedulerConfig::read(&self.scheduler, settings.scheduler)?;
+        Ok((self.prediction.apply(config)?, &self.prediction.because))
     }
 
     /// The U-Net.
@@ -278,6 +306,7 @@ impl Sdxl {
 
     pub(crate) fn params(&self, settings: &SamplingSettings) -> Result<SamplingParams> {
         let config = SchedulerConfig::read(&self.scheduler, settings.scheduler)?;
+        let config = self.prediction.apply(config)?;
         let guidance = settings.guidance;
         if !guidance.is_finite() {
             return Err(Error::setting("guidance", guidance, "a finite number"));

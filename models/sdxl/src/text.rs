@@ -7,8 +7,9 @@ use laioncele_clip::{TextEncoder, Tokenizer};
 use laioncele_nn::{LoadOptions, finite_numbers};
 
 use crate::error::{Error, Result};
-use crate::folder::ModelIndex;
+use crate::files::SdxlFiles;
 use crate::name::{NAME_TOKENS, NameTensor, Naming, PromptEmbedding};
+use crate::sources::Sources;
 
 /// What a name may stand for in a prompt, tried in this order.
 const PLACEHOLDERS: [&str; 6] = ["a person", "a man", "a woman", "person", "man", "woman"];
@@ -53,20 +54,27 @@ impl TextEncoders {
     /// # Errors
     /// A folder of another kind, parts that are missing, damaged or do not fit each other.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
-        let index = ModelIndex::read(folder)?;
-        let load = |tokenizer: &str, model: &str, projection: bool| {
-            TextEncoder::load(
-                &folder.join(tokenizer),
-                &folder.join(model),
-                projection,
-                options,
-            )
+        let files = SdxlFiles {
+            folder: folder.to_owned(),
+            ..SdxlFiles::default()
         };
-        let of_loading = |error| Error::from(error).of_loading(folder);
-        let encoders = [
-            load("tokenizer", "text_encoder", false).map_err(of_loading)?,
-            load("tokenizer_2", "text_encoder_2", true).map_err(of_loading)?,
-        ];
+        let load = || Self::load_sources(&Sources::open(&files)?, options);
+        load().map_err(|error: Error| error.of_loading(folder))
+    }
+
+    /// Loads the tokenizers and text encoders of a model, whatever it is made of, with its LoRAs and
+    /// inversions.
+    ///
+    /// # Errors
+    /// As [`TextEncoders::load`]; files that are not what they are given as.
+    pub fn load_files(files: &SdxlFiles) -> Result<Self> {
+        let load = || Self::load_sources(&Sources::open(files)?, &files.text_options()?);
+        load().map_err(|error| error.of_loading(files.path()))
+    }
+
+    pub(crate) fn load_sources(sources: &Sources, options: &LoadOptions) -> Result<Self> {
+        let index = sources.base.index()?;
+        let encoders = sources.load_texts(options)?;
         let lengths = [
             encoders[0].tokenizer().length(),
             encoders[1].tokenizer().length(),
@@ -77,7 +85,7 @@ impl TextEncoders {
                 lengths[0], lengths[1]
             );
             return Err(Error::Mismatch {
-                folder: folder.into(),
+                folder: sources.base.name().into(),
                 reason,
             });
         }

@@ -10,7 +10,7 @@ use laioncele_nn::config::{JsonFile, read_text};
 use laioncele_nn::{Error, Result};
 
 /// The mark on the last symbol of a word.
-const END_OF_WORD: &str = "</w>";
+pub(super) const END_OF_WORD: &str = "</w>";
 
 /// Vocabulary and merges. Symbols are numbered apart from the vocabulary, because a merge may make
 /// a symbol that the vocabulary lacks.
@@ -104,7 +104,7 @@ impl BytePairs {
         Self::new(path, json.model.vocab, merges.collect(), unk)
     }
 
-    fn new(
+    pub(super) fn new(
         path: &Path,
         vocabulary: HashMap<String, u32>,
         pairs: Vec<(String, String)>,
@@ -144,6 +144,11 @@ impl BytePairs {
     /// The id of a vocabulary entry.
     pub(super) fn id(&self, content: &str) -> Option<u32> {
         self.vocabulary.get(content).copied()
+    }
+
+    /// Entries of the vocabulary.
+    pub(super) fn len(&self) -> usize {
+        self.vocabulary.len()
     }
 
     pub(super) fn largest_id(&self) -> u32 {
@@ -227,13 +232,13 @@ impl Chain {
     }
 }
 
-fn split_pair(line: &str) -> Option<(String, String)> {
+pub(super) fn split_pair(line: &str) -> Option<(String, String)> {
     let (left, right) = line.trim_end_matches('\r').split_once(' ')?;
     Some((left.into(), right.into()))
 }
 
 /// GPT-2's printable stand-in for every byte.
-fn byte_symbols() -> [char; 256] {
+pub(super) fn byte_symbols() -> [char; 256] {
     let mut next = 256u32;
     std::array::from_fn(|byte| match byte {
         33..=126 | 161..=172 | 174..=255 => byte as u8 as char,

@@ -2,6 +2,8 @@
 //! byte-level pair encoding, start and end tokens, padding.
 
 mod bpe;
+mod built_in;
+mod own_tokens;
 mod split;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use unicode_normalization::UnicodeNormalization;
 use bpe::{BytePairs, VocabularyFiles};
 use laioncele_nn::config::JsonFile;
 use laioncele_nn::{Error, Result};
+use own_tokens::OwnTokens;
 
 /// One encoded text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct Tokenizer {
     raw: Vec<(String, u32)>,
     /// Special tokens cut from the normalized text.
     late: Vec<(String, u32)>,
+    /// Tokens behind the vocabulary, cut from the raw text before all else.
+    own: OwnTokens,
 }
 
 /// What `tokenizer_config.json` says of the special tokens.
@@ -53,6 +58,26 @@ impl Tokenizer {
     /// A file that is missing, damaged or not supported; a special token that the vocabulary lacks.
     pub fn load(folder: &Path) -> Result<Self> {
         let json = JsonFile::read(&config_file(folder))?;
+        Self::with_vocabulary(&json, folder, |unk| BytePairs::load(folder, unk))
+    }
+
+    /// CLIP's own, which pads with `pad`: `<|endoftext|>` for SDXL's first text encoder, `!` for
+    /// its second.
+    ///
+    /// # Errors
+    /// None but a defect of the program.
+    pub fn built_in(pad: &str) -> Result<Self> {
+        let place = Path::new("the built-in tokenizer");
+        let config = serde_json::json!({ "pad_token": pad }).to_string();
+        let json = JsonFile::built_in(place, &config)?;
+        Self::with_vocabulary(&json, place, |unk| built_in::byte_pairs(place, unk))
+    }
+
+    fn with_vocabulary(
+        json: &JsonFile,
+        folder: &Path,
+        load: impl FnOnce(&str) -> Result<BytePairs>,
+    ) -> Result<Self> {
         json.require("do_lower_case", &["true"])?;
         json.require("add_prefix_space", &["false"])?;
         let length = match json.get("model_max_length") {
@@ -65,8 +90,8 @@ impl Tokenizer {
         if !(3..=4096).contains(&length) {
             return Err(json.unsupported("model_max_length", length, "3 to 4096"));
         }
-        let special = SpecialTokens::read(&json)?;
-        let pairs = BytePairs::load(folder, &special.unk)?;
+        let special = SpecialTokens::read(json)?;
+        let pairs = load(&special.unk)?;
         let id = |content: &str| {
             pairs.id(content).ok_or_else(|| Error::Tokenizer {
                 path: PathBuf::from(folder),
@@ -89,6 +114,7 @@ impl Tokenizer {
             pad: id(&special.pad)?,
             raw: with_ids(false)?,
             late: with_ids(true)?,
+            own: OwnTokens::default(),
             pairs,
         })
     }
@@ -111,13 +137,30 @@ impl Tokenizer {
         self.pairs.largest_id()
     }
 
+    /// Makes `token`, wherever it stands and in any letter case, the `count` ids behind the
+    /// vocabulary and the tokens that were added before; returns the first of them.
+    ///
+    /// # Errors
+    /// [`Error::OwnToken`] of a token that is empty, in the vocabulary, or added already.
+    pub fn add_token(&mut self, token: &str, count: usize) -> Result<usize> {
+        let word = token.to_lowercase();
+        let known = [word.clone(), format!("{word}</w>"), token.to_owned()];
+        if known.iter().any(|text| self.pairs.id(text).is_some()) {
+            return Err(own_tokens::refused(
+                token,
+                "an ordinary word of the vocabulary",
+            ));
+        }
+        self.own.add(token, self.pairs.len(), count)
+    }
+
     /// The ids of a text alone: no ends, no padding, nothing cut off.
     pub fn text_ids(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
-        for piece in split::cut(text, &self.raw) {
+        for piece in self.own.cut(text) {
             match piece {
-                split::Piece::Special(id) => ids.push(id),
-                split::Piece::Text(text) => self.encode_raw(text, &mut ids),
+                own_tokens::Piece::Ids(own) => ids.extend(own),
+                own_tokens::Piece::Text(text) => self.encode_piece(text, &mut ids),
             }
         }
         ids
@@ -153,6 +196,15 @@ impl Tokenizer {
     /// Whether the end of a text of this many tokens was cut off.
     pub fn is_truncated(&self, token_count: usize) -> bool {
         token_count > self.length - 2
+    }
+
+    fn encode_piece(&self, text: &str, ids: &mut Vec<u32>) {
+        for piece in split::cut(text, &self.raw) {
+            match piece {
+                split::Piece::Special(id) => ids.push(id),
+                split::Piece::Text(text) => self.encode_raw(text, ids),
+            }
+        }
     }
 
     fn encode_raw(&self, text: &str, ids: &mut Vec<u32>) {

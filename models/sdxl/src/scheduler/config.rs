@@ -1,7 +1,7 @@
 //! `scheduler_config.json`, read with the defaults of the scheduler that is to run.
 
 use laioncele_nn::config::JsonFile;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -31,6 +31,11 @@ impl SchedulerKind {
         }
     }
 
+    /// Whether it steps over σ, which is infinite where there is no signal.
+    pub(super) fn is_over_sigma(self) -> bool {
+        !matches!(self, Self::Ddim | Self::Lcm)
+    }
+
     /// diffusers' class.
     fn class(self) -> &'static str {
         match self {
@@ -53,7 +58,7 @@ impl std::str::FromStr for SchedulerKind {
 }
 
 /// What the U-Net predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PredictionType {
     /// The noise ε.
@@ -63,7 +68,7 @@ pub enum PredictionType {
 }
 
 /// Where a run's timesteps lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimestepSpacing {
     /// Multiples of ⌊1000/N⌋ plus an offset.
@@ -91,6 +96,8 @@ pub struct SchedulerConfig {
     pub betas: [f64; 2],
     /// Whether DDIM ends at ᾱ = 1 instead of the table's first.
     pub set_alpha_to_one: bool,
+    /// Whether the table is rescaled so that its last entry has no signal.
+    pub zero_snr: bool,
     /// DDIM's and LCM's clipping of x₀.
     pub clip_sample: Option<f32>,
     /// Whether σ follow Karras et al. (Euler, DPM++).
@@ -110,6 +117,7 @@ struct SchedulerJson {
     beta_start: Option<f64>,
     beta_end: Option<f64>,
     set_alpha_to_one: Option<bool>,
+    rescale_betas_zero_snr: Option<bool>,
     clip_sample: Option<bool>,
     clip_sample_range: Option<f32>,
     use_karras_sigmas: Option<bool>,
@@ -118,10 +126,7 @@ struct SchedulerJson {
 }
 
 /// Keys that every implemented scheduler reads.
-const FIXED: &[(&str, &[&str])] = &[
-    ("trained_betas", &["null"]),
-    ("rescale_betas_zero_snr", &["false"]),
-];
+const FIXED: &[(&str, &[&str])] = &[("trained_betas", &["null"])];
 
 /// Keys that only some of them read.
 fn fixed_for(kind: SchedulerKind) -> &'static [(&'static str, &'static [&'static str])] {
@@ -194,6 +199,24 @@ impl SchedulerConfig {
     }
 }
 
+impl SchedulerConfig {
+    /// Refuses zero terminal SNR for a U-Net that predicts the noise: at its last timestep x₀ would
+    /// be divided by zero.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]
+    pub(crate) fn check_zero_snr(&self) -> Result<()> {
+        if self.zero_snr && self.prediction_type == PredictionType::Epsilon {
+            return Err(Error::setting(
+                "rescale_betas_zero_snr",
+                true,
+                "false for a U-Net that predicts epsilon",
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl SchedulerJson {
     fn resolve(self, kind: SchedulerKind) -> SchedulerConfig {
         let lcm = kind == SchedulerKind::Lcm;
@@ -205,6 +228,13 @@ impl SchedulerJson {
             [0.00085, 0.012]
         } else {
             [0.0001, 0.02]
+        };
+        let zero_snr = self.rescale_betas_zero_snr.unwrap_or(false);
+        // Pure noise at the end of the schedule is of use only where a run begins there.
+        let spacing = if zero_snr {
+            TimestepSpacing::Trailing
+        } else {
+            spacing
         };
         let clip = self.clip_sample.unwrap_or(kind == SchedulerKind::Ddim);
         let clips = matches!(kind, SchedulerKind::Ddim | SchedulerKind::Lcm);
@@ -219,6 +249,7 @@ impl SchedulerJson {
                 self.beta_end.unwrap_or(end),
             ],
             set_alpha_to_one: self.set_alpha_to_one.unwrap_or(true),
+            zero_snr,
             clip_sample: (clip && clips).then(|| self.clip_sample_range.unwrap_or(1.0)),
             use_karras_sigmas: self.use_karras_sigmas.unwrap_or(false),
             original_inference_steps: self.original_inference_steps.unwrap_or(50),

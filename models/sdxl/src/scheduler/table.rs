@@ -1,6 +1,6 @@
 //! The noise table of the training and the timesteps that a run takes from it.
 
-use super::config::{SchedulerConfig, TimestepSpacing};
+use super::config::{SchedulerConfig, SchedulerKind, TimestepSpacing};
 
 /// ρ of Karras et al.
 const RHO: f64 = 7.0;
@@ -31,6 +31,10 @@ impl NoiseTable {
                 product as f32
             })
             .collect();
+        let alphas = match config.zero_snr {
+            true => without_signal(&alphas, config.kind),
+            false => alphas,
+        };
         let sigmas = alphas.iter().map(|a| ((1.0 - a) / a).sqrt()).collect();
         Self { alphas, sigmas }
     }
@@ -60,6 +64,31 @@ impl NoiseTable {
         );
         (above - 1) as f64 + (sigma.ln() - low) / (high - low)
     }
+}
+
+/// ᾱ so that the last has no signal: its roots shifted and stretched, and taken through α and β as
+/// diffusers takes them. Schedulers over σ keep 2⁻²⁴ of it, since σ would be infinite.
+fn without_signal(alphas: &[f32], kind: SchedulerKind) -> Vec<f32> {
+    let roots: Vec<f32> = alphas.iter().map(|a| a.sqrt()).collect();
+    let (first, last) = (roots[0], roots[roots.len() - 1]);
+    let stretch = first / (first - last);
+    let bars: Vec<f32> = roots
+        .iter()
+        .map(|root| ((root - last) * stretch).powi(2))
+        .collect();
+    let mut product = 1f64;
+    let mut before = 1f32;
+    let mut rescaled = Vec::with_capacity(bars.len());
+    for (i, bar) in bars.iter().enumerate() {
+        let alpha = if i == 0 { *bar } else { bar / before };
+        before = *bar;
+        product *= f64::from(1.0 - (1.0 - alpha));
+        rescaled.push(product as f32);
+    }
+    if let (true, Some(last)) = (kind.is_over_sigma(), rescaled.last_mut()) {
+        *last = 2f32.powi(-24);
+    }
+    rescaled
 }
 
 /// Timesteps from noise to image, not yet rounded where the spacing makes fractions.

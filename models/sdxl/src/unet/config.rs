@@ -44,13 +44,21 @@ impl Depth {
     }
 }
 
+/// The latents that a U-Net was trained on: one edge, or height and width.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum SampleSize {
+    Edge(usize),
+    HeightWidth([usize; 2]),
+}
+
 /// `unet/config.json` with diffusers' defaults for missing keys.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 struct UNetJson {
     in_channels: usize,
     out_channels: usize,
-    sample_size: Option<usize>,
+    sample_size: Option<SampleSize>,
     block_out_channels: Vec<usize>,
     down_block_types: Vec<String>,
     up_block_types: Vec<String>,
@@ -191,7 +199,11 @@ impl UNetConfig {
     /// # Errors
     /// A configuration that is missing, damaged or not supported.
     pub fn read(folder: &Path) -> Result<Self> {
-        let json = JsonFile::read(&folder.join(CONFIG))?;
+        Self::of(&JsonFile::read(&folder.join(CONFIG))?)
+    }
+
+    /// Checks a configuration.
+    pub(crate) fn of(json: &JsonFile) -> Result<Self> {
         json.require_all(FIXED)?;
         if json.get("addition_embed_type").is_none() {
             return Err(json
@@ -199,12 +211,20 @@ impl UNetConfig {
                 .into());
         }
         let config: UNetJson = json.parse()?;
-        config.check(&json)?;
-        config.resolve(&json)
+        config.check(json)?;
+        config.resolve(json)
     }
 }
 
 impl UNetJson {
+    /// The edge of square latents; the longer one of others.
+    fn edge(&self) -> Option<usize> {
+        match self.sample_size? {
+            SampleSize::Edge(edge) => Some(edge),
+            SampleSize::HeightWidth([height, width]) => Some(height.max(width)),
+        }
+    }
+
     fn check(&self, json: &JsonFile) -> Result<()> {
         let levels = self.block_out_channels.len();
         json.check_count("block_out_channels", levels, 8)?;
@@ -222,7 +242,7 @@ impl UNetJson {
             ("in_channels", self.in_channels),
             ("out_channels", self.out_channels),
             ("cross_attention_dim", self.cross_attention_dim),
-            ("sample_size", self.sample_size.unwrap_or(1)),
+            ("sample_size", self.edge().unwrap_or(1)),
             ("time_embedding_dim", self.time_embedding_dim.unwrap_or(1)),
         ];
         dimensions
@@ -262,7 +282,7 @@ impl UNetJson {
         Ok(UNetConfig {
             in_channels: self.in_channels,
             out_channels: self.out_channels,
-            sample_size: self.sample_size,
+            sample_size: self.edge(),
             mid_depth: check_depth(json, "transformer_layers_per_block", last)?[0],
             levels,
             cross_attention_dim: self.cross_attention_dim,

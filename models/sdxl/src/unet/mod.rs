@@ -17,7 +17,7 @@ use laioncele_nn::layers::silu;
 use laioncele_nn::{LoadOptions, Shapes, Weights};
 
 use crate::error::{Error, Result};
-use crate::folder::{self, PartPlace};
+use crate::folder::{self, WEIGHTS};
 use crate::layers::{Conv2d, GroupNorm};
 use blocks::{Block, Pass};
 pub use config::{Level, UNetConfig};
@@ -112,18 +112,22 @@ impl UNet {
     /// A configuration or weight file that is missing, damaged or not supported; weights that do
     /// not fit the configuration.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
-        Self::load_place(&PartPlace::Folder(folder.into()), options)
+        let config = UNetConfig::read(folder)?;
+        let weights = Weights::open(folder, WEIGHTS, options)?;
+        Self::of_weights(config, &weights, options)
     }
 
-    /// Loads the weights of `place`; one file of them is how few-step U-Nets such as SDXL-Lightning
-    /// are published.
+    /// A U-Net of weights from anywhere; one file of them is how few-step U-Nets such as
+    /// SDXL-Lightning are published.
     ///
     /// # Errors
     /// As [`UNet::load`].
-    pub(crate) fn load_place(place: &PartPlace, options: &LoadOptions) -> Result<Self> {
-        let config = UNetConfig::read(place.config_folder())?;
-        let w = place.open(options)?;
-        let unet = Self::build(config, &w, options)?;
+    pub(crate) fn of_weights(
+        config: UNetConfig,
+        w: &Weights,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        let unet = Self::build(config, w, options)?;
         w.finish(&[])?;
         Ok(unet)
     }
@@ -141,8 +145,13 @@ impl UNet {
     /// # Errors
     /// A configuration that is missing, damaged or not supported.
     pub fn shapes(folder: &Path) -> Result<Shapes> {
+        Self::shapes_of(&UNetConfig::read(folder)?)
+    }
+
+    /// The tensors that a configuration asks for.
+    pub(crate) fn shapes_of(config: &UNetConfig) -> Result<Shapes> {
         let w = Weights::none();
-        Self::build(UNetConfig::read(folder)?, &w, &LoadOptions::default())?;
+        Self::build(config.clone(), &w, &LoadOptions::default())?;
         Ok(w.wanted())
     }
 

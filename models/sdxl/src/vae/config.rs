@@ -13,12 +13,12 @@ use crate::folder::CONFIG;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 #[allow(clippy::struct_excessive_bools, reason = "the keys of config.json")]
-pub(super) struct VaeConfig {
+pub(crate) struct VaeConfig {
     pub(super) in_channels: usize,
     pub(super) out_channels: usize,
-    pub(super) block_out_channels: Vec<usize>,
+    pub(crate) block_out_channels: Vec<usize>,
     pub(super) layers_per_block: usize,
-    pub(super) latent_channels: usize,
+    pub(crate) latent_channels: usize,
     pub(super) norm_num_groups: usize,
     pub(super) scaling_factor: f64,
     pub(super) force_upcast: bool,
@@ -61,7 +61,11 @@ const FIXED: &[(&str, &[&str])] = &[
 impl VaeConfig {
     /// Reads and checks `folder/config.json` for computing in `dtype`.
     pub(super) fn read(folder: &Path, dtype: DType) -> Result<Self> {
-        let json = JsonFile::read(&folder.join(CONFIG))?;
+        Self::of(&JsonFile::read(&folder.join(CONFIG))?, dtype)
+    }
+
+    /// Checks a configuration for computing in `dtype`.
+    pub(crate) fn of(json: &JsonFile, dtype: DType) -> Result<Self> {
         json.require_all(FIXED)?;
         let config: Self = json.parse()?;
         json.check_count("block_out_channels", config.block_out_channels.len(), 8)?;

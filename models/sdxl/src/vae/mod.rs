@@ -9,9 +9,9 @@ use candle_core::{DType, Device, Tensor};
 use laioncele_nn::{LoadOptions, Shapes, Weights, finite_numbers};
 
 use crate::error::{Error, Result};
-use crate::folder::{self, PartPlace};
+use crate::folder::{self, WEIGHTS};
 use crate::layers::Conv2d;
-use config::VaeConfig;
+pub(crate) use config::VaeConfig;
 use network::{Decoder, Encoder};
 
 /// SDXL's VAE.
@@ -44,17 +44,21 @@ impl Vae {
     /// A configuration or weight file that is missing, damaged or not supported; weights that do
     /// not fit the configuration.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
-        Self::load_place(&PartPlace::Folder(folder.into()), options)
+        let config = VaeConfig::read(folder, options.dtype)?;
+        let weights = Weights::open(folder, WEIGHTS, options)?;
+        Self::of_weights(config, &weights, options)
     }
 
-    /// Loads the weights of `place`.
+    /// A VAE of weights from anywhere.
     ///
     /// # Errors
     /// As [`Vae::load`].
-    pub(crate) fn load_place(place: &PartPlace, options: &LoadOptions) -> Result<Self> {
-        let config = VaeConfig::read(place.config_folder(), options.dtype)?;
-        let w = place.open(options)?;
-        let vae = Self::build(config, &w, options)?;
+    pub(crate) fn of_weights(
+        config: VaeConfig,
+        w: &Weights,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        let vae = Self::build(config, w, options)?;
         w.finish(&[])?;
         Ok(vae)
     }
@@ -72,8 +76,13 @@ impl Vae {
     /// # Errors
     /// A configuration that is missing, damaged or not supported.
     pub fn shapes(folder: &Path) -> Result<Shapes> {
-        let (w, options) = (Weights::none(), LoadOptions::default());
-        Self::build(VaeConfig::read(folder, options.dtype)?, &w, &options)?;
+        Self::shapes_of(&VaeConfig::read(folder, LoadOptions::default().dtype)?)
+    }
+
+    /// The tensors that a configuration asks for.
+    pub(crate) fn shapes_of(config: &VaeConfig) -> Result<Shapes> {
+        let w = Weights::none();
+        Self::build(config.clone(), &w, &LoadOptions::default())?;
         Ok(w.wanted())
     }
 

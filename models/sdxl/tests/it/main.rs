@@ -11,4 +11,5 @@ mod models;
 mod naming;
 mod schedulers;
 mod trajectories;
+mod variants;
 mod weights;

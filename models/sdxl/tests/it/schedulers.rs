@@ -183,11 +183,6 @@ fn scheduler_read_rejects_unsupported_values_by_key() {
             "thresholding",
         ),
         (
-            SchedulerKind::Ddim,
-            r#"{"rescale_betas_zero_snr": true}"#,
-            "rescale_betas_zero_snr",
-        ),
-        (
             SchedulerKind::Euler,
             r#"{"beta_schedule": "linear"}"#,
             "beta_schedule",

@@ -156,12 +156,7 @@ fn what_is_no_weight_file_is_named() {
     for place in [&checkpoint, empty.path()] {
         let error = Sdxl::load(place, &SdxlOptions::default()).expect_err("no folder");
         let error = error.to_string();
-        for words in [
-            "safetensors",
-            "Diffusers layout",
-            "from_single_file",
-            "is not an SDXL",
-        ] {
+        for words in ["safetensors", "single-file checkpoint", "is not an SDXL"] {
             assert!(error.contains(words), "no {words} in: {error}");
         }
     }
@@ -294,10 +289,9 @@ fn files(unet: Option<PathBuf>) -> SdxlFiles {
     SdxlFiles {
         folder: fixture("model"),
         unet,
-        vae: None,
         precision: Precision::Bf16,
         device: DeviceChoice::Cpu,
-        batch: None,
+        ..SdxlFiles::default()
     }
 }
 
