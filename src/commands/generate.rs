@@ -75,8 +75,10 @@ impl Generate {
     /// # Errors
     /// Missing models or encoder, an unusable photo, a folder that cannot be written.
     pub(crate) fn execute(self) -> Result<(), Failure> {
+        let of_file = self.name_file.clone().map(Person::File);
+        let of_file = of_file.filter(|_| !self.from_model.is_given());
         let by_method = self.method.generate(&Wanted {
-            person: self.person.as_ref(),
+            person: self.person.as_ref().or(of_file.as_ref()),
             prompts: &self.prompt,
             images: self.images.into(),
             generation: &self.generation,
@@ -86,7 +88,6 @@ impl Generate {
         if let Some(written) = by_method {
             return self.generation.print(&written);
         }
-        let of_file = self.name_file.clone().map(Person::File);
         let written = if self.from_model.is_given() {
             let name_file = self.name_file.as_deref();
             let images = self.images.into();

@@ -417,11 +417,11 @@ impl MethodArgs {
                 name: name.clone(),
                 photos: Vec::new(),
             }),
-            (MethodName::SdxlName, Person::Photos(_)) => {
+            (MethodName::SdxlName, Person::Photos(_) | Person::File(_)) => {
                 let text = "--method sdxl-name needs a name: `name:` and the name";
                 Err(Failure::new(Exit::Usage, text))
             }
-            (method, Person::Text(_)) => {
+            (method, Person::Text(_) | Person::File(_)) => {
                 let text = format!("--method {method} needs a photo, or a folder of photos");
                 Err(Failure::new(Exit::Usage, text))
             }
