@@ -115,6 +115,11 @@ impl Events {
             tracing::warn!("--events: {error}");
             self.log = None;
         }
+        self.show();
+    }
+
+    /// Shows how far the running steps are.
+    fn show(&self) {
         let running: Vec<&Now> = self.running.iter().map(|(now, _)| now).collect();
         put(
             &self.progress,
@@ -231,6 +236,7 @@ impl Reporter for Events {
         let about = known.then_some(step);
         self.event("step_ended", about, json!({ "step": step, "text": line }));
         self.running.retain(|(now, _)| now.step != step);
+        self.show();
         self.people.end(step, line);
     }
 

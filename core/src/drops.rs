@@ -250,7 +250,7 @@ mod tests {
              unknown_name dns connect tls timeout bad_response too_many_redirects \
              http_4xx http_5xx too_large not_an_image corrupt opt_out blocked_address \
              hash_mismatch duplicate_of placeholder other_person face_too_small above_cap \
-             malformed_row not_downloaded poison forgotten rejected"
+             malformed_row not_downloaded validation_photo poison forgotten rejected"
         );
     }
 }

@@ -20,8 +20,9 @@ mod steps;
 mod testing;
 mod view;
 
-pub use page::{Evaluation, Facts, ModelFact, Page, Person, SettingFact, Threshold};
+pub use page::{Evaluation, Facts, ModelFact, Page, SettingFact, Threshold};
 pub use page::{ReportError, html, page};
 pub use pictures::{Picture, thumbnail};
+pub use samples::Person;
 pub use steps::StepFact;
 pub use view::{RunView, bucket_of};

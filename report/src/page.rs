@@ -12,7 +12,7 @@ use crate::identities::{self, Identities};
 use crate::merges::{self, MergedName};
 use crate::numbers::{grouped, percent};
 use crate::plot;
-use crate::samples::{self, SampleRow};
+use crate::samples::{self, Person, SampleRow};
 use crate::similarities::{self, Distributions};
 use crate::steps::{self, StepFact, StepRow};
 use crate::view::RunView;
@@ -29,15 +29,6 @@ pub enum ReportError {
     /// The template does not fit what it is given: a defect.
     #[error("the page's template does not fit its data")]
     Template(#[from] minijinja::Error),
-}
-
-/// Someone with a reference photo.
-#[derive(Clone, Debug)]
-pub struct Person {
-    /// As the samples call them.
-    pub name: String,
-    /// The photo's file.
-    pub photo: Vec<u8>,
 }
 
 /// A threshold on faces.

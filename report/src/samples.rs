@@ -6,13 +6,21 @@ use laioncele_core::TableId;
 use laioncele_core::table::Sample;
 use serde::Serialize;
 
-use crate::page::Person;
 use crate::pictures::{Picture, thumbnail};
 use crate::view::RunView;
 
 /// People, and images of each, that are shown at most.
 const MOST_PEOPLE: usize = 60;
 const MOST_IMAGES: usize = 6;
+
+/// Someone with a reference photo.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// As the samples call them.
+    pub name: String,
+    /// The photo's file.
+    pub photo: Vec<u8>,
+}
 
 /// A person with generated images.
 #[derive(Clone, Debug, PartialEq, Serialize)]

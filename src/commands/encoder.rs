@@ -53,8 +53,10 @@ pub(crate) struct EncoderCommand {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Copy the run's encoder, with all that it needs, into a folder
+    #[command(after_help = EXAMPLES)]
     Export(Export),
     /// Show an encoder's form, crop and mean name
+    #[command(after_help = EXAMPLES)]
     Inspect(Inspect),
     /// Write a person's prompt embeddings for ComfyUI, diffusers and others
     #[command(after_help = CONDITIONING)]

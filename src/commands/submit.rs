@@ -31,6 +31,7 @@ pub(crate) struct Submit {
 #[derive(Debug, Subcommand)]
 enum Queue {
     /// Write a batch script for Slurm
+    #[command(after_help = EXAMPLES)]
     Slurm(Slurm),
 }
 

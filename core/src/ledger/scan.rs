@@ -109,7 +109,10 @@ impl Ledger {
     /// # Errors
     /// A full or read-only disk.
     pub fn remember(&self, scan: &Scan) -> Result<(), CoreError> {
-        snapshot::remember(&self.store, scan)
+        let Scan {
+            records, versions, ..
+        } = scan;
+        snapshot::remember(&self.store, records, versions, scan.unremembered)
     }
 
     /// Takes the record of a task out of the ledger, so that the task runs again. Only for who holds the run's lock. Its

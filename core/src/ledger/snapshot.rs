@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::{RECORD_FORMAT, Record, Scan};
+use super::{RECORD_FORMAT, Record};
 use crate::digest::Digest;
 use crate::error::CoreError;
 use crate::store::Store;
@@ -58,19 +58,25 @@ impl Snapshot {
     }
 }
 
-/// Remembers the records of `scan`, unless what is remembered is nearly as good.
+/// Remembers `records`, whose objects have these versions by their paths, unless what is remembered is nearly as good: it lacks
+/// `unremembered`.
 ///
 /// # Errors
 /// A full or read-only disk.
-pub(super) fn remember(store: &Store, scan: &Scan) -> Result<(), CoreError> {
-    if scan.unremembered < FEW.max(scan.records.len() / SHARE) {
+pub(super) fn remember(
+    store: &Store,
+    records: &[Record],
+    versions: &HashMap<String, String>,
+    unremembered: usize,
+) -> Result<(), CoreError> {
+    if unremembered < FEW.max(records.len() / SHARE) {
         return Ok(());
     }
     let mut bytes = HEAD.to_vec();
     bytes.extend(RECORD_FORMAT.to_le_bytes());
-    for record in &scan.records {
+    for record in records {
         let path = record.path();
-        let Some(version) = scan.versions.get(&path) else {
+        let Some(version) = versions.get(&path) else {
             continue;
         };
         let text = serde_json::to_vec(record).map_err(|e| CoreError::record(&path, e))?;
@@ -135,7 +141,7 @@ pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
 #[cfg(test)]
 mod tests {
     use crate::key::KeyParts;
-    use crate::ledger::Ledger;
+    use crate::ledger::{Ledger, Scan};
     use crate::names::StageName;
     use crate::partition::Partition;
     use crate::testing;

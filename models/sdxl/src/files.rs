@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::folder::SCHEDULER_CONFIG;
 use crate::inversion::Inversion;
 use crate::lora::Lora;
-use crate::pipeline::SdxlOptions;
+use crate::options::SdxlOptions;
 use crate::prediction::PredictionSettings;
 
 /// An SDXL model on disk, and how to load it.

@@ -70,6 +70,7 @@ mod name;
 mod name_file;
 mod noise;
 mod ops;
+mod options;
 mod parallel;
 mod pipeline;
 mod prediction;
@@ -94,8 +95,9 @@ pub use lora::Lora;
 pub use name::{NAME_TOKENS, NameTensor, Naming, PromptEmbedding};
 pub use name_file::{NameFile, NameSource};
 pub use noise::{LaterNoise, Noise};
+pub use options::SdxlOptions;
 pub use parallel::in_parallel;
-pub use pipeline::{Sdxl, SdxlOptions};
+pub use pipeline::Sdxl;
 pub use prediction::{Prediction, PredictionSettings};
 pub use request::{
     ConditionedRequest, Conditions, ImageRequest, LaterPrompt, SamplingSettings, SizeConditioning,

@@ -16,7 +16,8 @@ use laioncele_nn::LoadOptions;
 use super::*;
 use crate::name::NameTensor;
 use crate::noise::Noise;
-use crate::pipeline::{Sdxl, SdxlOptions};
+use crate::options::SdxlOptions;
+use crate::pipeline::Sdxl;
 use crate::request::{ImageRequest, SamplingSettings};
 use crate::text::{NegativePrompt, TextEncoders};
 
