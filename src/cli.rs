@@ -53,6 +53,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
 enum Command {
     /// Make a folder with a manifest to begin with
     Init(commands::init::Init),

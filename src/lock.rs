@@ -49,12 +49,15 @@ impl Place {
     /// [`CoreError::Locked`] with the holder; what access to the folder or bucket says.
     pub(crate) fn take(store: &Store, output: &Path) -> Result<Self, CoreError> {
         let lease = store.bucket().map(|bucket| Lease::take(store, bucket));
-        let _bucket = lease.transpose()?;
-        let _folder = match &_bucket {
+        let bucket = lease.transpose()?;
+        let folder = match &bucket {
             Some(_) => None,
             None => Some(Lock::take(output)?),
         };
-        Ok(Self { _folder, _bucket })
+        Ok(Self {
+            _folder: folder,
+            _bucket: bucket,
+        })
     }
 }
 

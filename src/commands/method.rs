@@ -236,7 +236,7 @@ impl MethodArgs {
             Crop::Face => Some(laioncele_inference::FaceSection::from_manifest(&manifest)?),
             Crop::Whole => None,
         };
-        let mut sdxl = stage.sdxl.files.clone();
+        let mut sdxl = stage.sdxl.files;
         wanted.generation.change_model(&mut sdxl);
         let config = MethodConfig {
             sdxl,

@@ -51,6 +51,7 @@ pub(crate) struct Names {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
 enum Command {
     /// Find the name in each mention
     Normalize(Normalize),

@@ -128,7 +128,7 @@ pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
     }
     let work = &work;
     std::thread::scope(|scope| {
-        let start = |items| scope.spawn(move || Vec::from_iter(<[T]>::iter(items).map(work)));
+        let start = |items| scope.spawn(move || <[T]>::iter(items).map(work).collect::<Vec<_>>());
         let threads: Vec<_> = items.chunks(share).map(start).collect();
         let joined = threads.into_iter().flat_map(|thread| {
             let panicked = |panic| std::panic::resume_unwind(panic);

@@ -44,7 +44,7 @@ pub(super) fn scratch_of(url: &str) -> Result<PathBuf, CoreError> {
         Some(folder) => folder.clone(),
         None => std::env::temp_dir().join(format!("laioncele-{user}")),
     };
-    let folder = parent.join(Digest::of(url.as_bytes()).short().to_string());
+    let folder = parent.join(Digest::of(url.as_bytes()).short());
     let io = |e| CoreError::from_io(&folder, e);
     let mut builder = DirBuilder::new();
     builder

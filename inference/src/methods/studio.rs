@@ -246,7 +246,9 @@ fn load_adapter(
 ) -> Result<Arc<AdapterPhotos>> {
     let (file, folder, square) = (&section.file, &section.image_encoder, section.square);
     let key = format!(
-        "ip-adapter {file:?} {folder:?} {square:?} {:?}",
+        "ip-adapter {} {} {square:?} {:?}",
+        file.display(),
+        folder.display(),
         config.sdxl
     );
     Ok(loader.keep_any(&key, || {
@@ -267,7 +269,7 @@ fn load_photomaker(
     loader: &ModelLoader<'_>,
 ) -> Result<(Arc<Sdxl>, Arc<PhotoMaker>)> {
     let (file, vision, files) = (&section.file, section.vision.as_deref(), &config.sdxl);
-    let key = format!("{file:?} {vision:?} {files:?}");
+    let key = format!("{} {vision:?} {files:?}", file.display());
     let maker = loader.keep_any(&format!("photomaker {key}"), || {
         let load = || -> std::result::Result<_, ModelError> {
             Ok(PhotoMaker::load(

@@ -467,7 +467,8 @@ mod tests {
             "models.sdxl.file".to_owned(),
             PathBuf::from("/run/x.safetensors"),
         );
-        assert_eq!(labels(section.text_model_files()), [file.clone()]);
+        let texts = labels(section.text_model_files());
+        assert_eq!(texts, std::slice::from_ref(&file));
         assert_eq!(labels(section.image_model_files()), [file]);
         let expected = json!({ "precision": "f32", "prediction": "v_prediction" });
         assert_eq!(section.image_settings(), expected);

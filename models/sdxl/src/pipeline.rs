@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use image::RgbImage;
+use laioncele_nn::LoadOptions;
 use laioncele_nn::config::JsonFile;
-use laioncele_nn::{LoadOptions, WeightVariant};
 
 use crate::batch::BatchSize;
 use crate::error::{Error, Result};

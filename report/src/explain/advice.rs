@@ -8,7 +8,7 @@ use crate::view::RunView;
 pub(super) fn setting(view: &RunView, step: &str, name: &str) -> String {
     let mut records = view.records.iter().filter(|r| r.step == step);
     let value = records.find_map(|r| r.key_parts.settings.get(name));
-    value.map_or("?".to_owned(), |value| setting_text(value).clone())
+    value.map_or("?".to_owned(), |value| setting_text(value))
 }
 
 /// A number rounded down to three decimals: what is kept at the shown number is kept.

@@ -1,6 +1,7 @@
 //! Files besides the results that count: other results, tries of urls, caches, logs, what was published before.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use laioncele_core::forgotten::{FORGOTTEN, Forgotten, finds, without};
 use laioncele_core::ledger::{DAMAGED, Ledger};
@@ -51,7 +52,10 @@ pub(super) fn clear(
     for folder in ["cache", "log", "queue", DAMAGED] {
         for path in store.list(folder)? {
             // Journals and checkpoints hold photos and what was made of them.
-            let may_stay = path.ends_with(".json") && !path.starts_with("cache/checkpoints");
+            let may_stay = Path::new(&path)
+                .extension()
+                .is_some_and(|end| end == "json")
+                && !path.starts_with("cache/checkpoints");
             if !may_stay || finds(store, &path, stones)? {
                 delete(&path)?;
             }

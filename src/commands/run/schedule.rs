@@ -197,7 +197,8 @@ impl ActiveRun {
         }
         let (ready, info) = (course.is_ready(step), &course.steps[step]);
         let chosen = stages.0.contains(&info.stage);
-        if !ready && !(chosen && course.can_follow(step)) {
+        let can_begin = ready || (chosen && course.can_follow(step));
+        if !can_begin {
             return Ok(());
         }
         course.steps[step] = self.session.decided(info.clone())?;

@@ -18,7 +18,7 @@ use super::{Launch, Process, Program, StartedWorker, WorkerOptions};
 
 const SHIM: &str = include_str!("ray_shim.py");
 /// How long joining the cluster may take.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
+const JOIN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Workers on a Ray cluster.
 pub(crate) struct Ray {
@@ -192,7 +192,7 @@ impl Shim {
                 Ok(FromShim::Fatal { fatal }) => drop(ready.send(Err(fatal))),
                 Ok(FromShim::Ready { ready: what }) => drop(ready.send(Ok(what))),
                 Ok(FromShim::Line { w, line }) => {
-                    self.hand_on(w, |ends| writeln!(ends.output, "{line}"))
+                    self.hand_on(w, |ends| writeln!(ends.output, "{line}"));
                 }
                 Ok(FromShim::Log { w, log }) => self.hand_on(w, |ends| writeln!(ends.log, "{log}")),
                 Ok(FromShim::Exit { w, exit }) => {

@@ -86,7 +86,7 @@ impl Step for SampleBaseline {
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let config = StageConfig::from_manifest(task.manifest())?;
         let (methods, people) = (self.methods(&config), config.people(task.manifest())?);
-        let (chunk, chunks) = (chunk_number(task)?, people.len().min(MOST_CHUNKS).max(1));
+        let (chunk, chunks) = (chunk_number(task)?, people.len().clamp(1, MOST_CHUNKS));
         let method = *methods.get(chunk / chunks).ok_or_else(|| {
             StageError::data(format!("chunk {chunk} is of no method of the manifest"))
         })?;

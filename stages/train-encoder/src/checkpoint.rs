@@ -311,7 +311,7 @@ mod tests {
         #[test]
         fn damage_is_refused(position in 0usize..8000, value: u8, cut in 0usize..8000) {
             let whole = bytes();
-            let mut bytes = whole.clone();
+            let mut bytes = whole;
             let position = position % bytes.len();
             bytes[position] = value;
             bytes.truncate(bytes.len() - (cut % bytes.len()) * usize::from(cut % 2 == 0));

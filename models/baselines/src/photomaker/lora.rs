@@ -152,7 +152,7 @@ fn place(name: &str) -> Option<(String, bool)> {
     };
     let layer = layer.strip_suffix(".processor").unwrap_or(layer);
     let (_, own) = MAPS.iter().find(|(theirs, _)| *theirs == map)?;
-    let attention = layer.ends_with(".attn1") || layer.ends_with(".attn2");
+    let attention = matches!(layer.rsplit_once('.'), Some((_, "attn1" | "attn2")));
     attention.then(|| (format!("{layer}.{own}"), is_up))
 }
 

@@ -154,7 +154,7 @@ fn adapters_for_other_models_and_of_other_kinds_are_named() {
     );
     says(&with("latents", &[5, 48]), &["latents is [5, 48]"]);
     let bare = adapter_error("plus", |tensors| {
-        tensors.retain(|name, _| !name.contains("latents"))
+        tensors.retain(|name, _| !name.contains("latents"));
     });
     says(&bare, &["neither proj.weight (base) nor latents (plus)"]);
 }

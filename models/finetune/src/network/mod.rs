@@ -262,8 +262,7 @@ impl Pass<'_> {
             return resnet.forward(x, &self.time);
         };
         let resnet = resnet.clone();
-        let segment =
-            move |x: &Tensor, time: &Tensor| Ok(resnet.forward(x, time).map_err(inner)?);
+        let segment = move |x: &Tensor, time: &Tensor| resnet.forward(x, time).map_err(inner);
         Ok(recomputing.run(x, &self.time, Arc::new(segment))?)
     }
 
@@ -272,9 +271,8 @@ impl Pass<'_> {
             return transformer.forward(x, &self.context);
         };
         let transformer = transformer.clone();
-        let segment = move |x: &Tensor, context: &Tensor| {
-            Ok(transformer.forward(x, context).map_err(inner)?)
-        };
+        let segment =
+            move |x: &Tensor, context: &Tensor| transformer.forward(x, context).map_err(inner);
         Ok(recomputing.run(x, &self.context, Arc::new(segment))?)
     }
 }

@@ -173,7 +173,7 @@ impl Sizes {
             if inside.is_empty() {
                 return;
             }
-            let from = &tile[(lane * rows + row) * width..][inside.clone()];
+            let from = &tile[(lane * rows + row) * width..][inside];
             if stride == 1 {
                 let to = &mut image[at..at + from.len()];
                 to.iter_mut().zip(from).for_each(|(to, v)| *to += v);

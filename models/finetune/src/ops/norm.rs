@@ -101,7 +101,8 @@ impl GroupNormOp {
     /// Numbers of one image, of one channel, and channels of a group.
     fn sizes(&self, x: &Shape, channels: usize) -> Result<(usize, usize, usize)> {
         let image = x.dims().iter().skip(1).product::<usize>();
-        if x.dims().get(1) != Some(&channels) || channels % self.groups != 0 || image == 0 {
+        if x.dims().get(1) != Some(&channels) || !channels.is_multiple_of(self.groups) || image == 0
+        {
             bail!("a group norm of {x:?} in {} groups", self.groups);
         }
         Ok((image, image / channels, channels / self.groups))

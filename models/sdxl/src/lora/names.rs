@@ -61,7 +61,7 @@ impl ModuleNames {
         }
         // diffusers before 0.20: `attn1.processor.to_q`, and `to_out` for `to_out.0`.
         if let Some((block, map)) = module.rsplit_once(".to_")
-            && (block.ends_with(".attn1") || block.ends_with(".attn2"))
+            && let Some((_, "attn1" | "attn2")) = block.rsplit_once('.')
         {
             let map = map.trim_end_matches(".0");
             add(format!("{block}.processor.to_{map}"));
