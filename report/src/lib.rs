@@ -1,4 +1,4 @@
-//! A run for people: one page that shows all of it ([`page`]), and everything that happened to a name, a url or an id
+//! A run for people: one page that shows all of it ([`page()`]), and everything that happened to a name, a url or an id
 //! ([`explain`]).
 //!
 //! Nothing here changes a run, and nothing here is fussy: a table that is missing, half made or damaged is said to be so, and the

@@ -52,7 +52,7 @@ impl Checkpoint {
         &self.header.notes
     }
 
-    /// Reads a file of [`write`] for the network of `trainer`.
+    /// Reads a file of [`write()`] for the network of `trainer`.
     ///
     /// # Errors
     /// [`Error::File`] of a file that is damaged or of another network; a file that cannot be read.

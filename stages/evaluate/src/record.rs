@@ -53,11 +53,11 @@ impl Tensor {
 ///
 /// | tensor | shape |
 /// |---|---|
-/// | `image_embeds`, `text_embeds` | [images, W], [texts, W], not of unit length |
-/// | `text_of_image` (int32; −1 without a prompt), `cosine` (float64; NaN without) | [images] |
-/// | `features`; `resized_sums` (float64: sum and sum of squares of the resized picture) | [images, F]; [images, 2] |
-/// | `vectors` (of unit length; zeros without a face), `found` (int32) | [images, D], [images] |
-/// | `person`, `group`, `system` (int32, −1 for the base model's person) | [images] |
+/// | `image_embeds`, `text_embeds` | `[images, W]`, `[texts, W]`, not of unit length |
+/// | `text_of_image` (int32; −1 without a prompt), `cosine` (float64; NaN without) | `[images]` |
+/// | `features`; `resized_sums` (float64: sum and sum of squares of the resized picture) | `[images, F]`; `[images, 2]` |
+/// | `vectors` (of unit length; zeros without a face), `found` (int32) | `[images, D]`, `[images]` |
+/// | `person`, `group`, `system` (int32, −1 for the base model's person) | `[images]` |
 ///
 /// The names of images, texts, people, groups and systems are in the file's metadata, as JSON lists.
 ///

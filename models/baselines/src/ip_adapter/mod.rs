@@ -22,7 +22,7 @@ pub use photos::{AdapterPhotos, PhotoTokens, Square};
 /// What an adapter takes of its image encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdapterInput {
-    /// The projected image embedding [width], not of unit length: base adapters.
+    /// The projected image embedding `[width]`, not of unit length: base adapters.
     Embedding {
         /// Its numbers: 1280 of bigG, 1024 of H.
         width: usize,
