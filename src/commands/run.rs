@@ -105,13 +105,15 @@ impl Run {
         summary.seconds = begun.elapsed().as_secs_f64();
         // The summary is printed even if something stopped the run.
         let (ran, tasks) = summary.tasks();
-        if self.json {
-            output::json(&summary)?;
-        } else if ran == 0 && result.is_ok() {
+        let idle = ran == 0 && result.is_ok();
+        if idle {
             let tasks = count(tasks, "task");
             run.reporter
                 .note(&format!("nothing to do: {tasks} already done"));
-        } else if !summary.steps.is_empty() && !verbosity.quiet {
+        }
+        if self.json {
+            output::json(&summary)?;
+        } else if !idle && !summary.steps.is_empty() && !verbosity.quiet {
             output::data(&summary.render(&self.paths))?;
         }
         result
@@ -277,7 +279,7 @@ impl ActiveRun {
     /// Reports the error rates of the threshold of a step that compares faces, if they were
     /// measured.
     fn report_error_rates(&mut self, planned: &StepPlan) -> Result<(), Failure> {
-        let Some(rates) = self.error_rates.as_ref().filter(|_| !self.idle) else {
+        let Some(rates) = &self.error_rates else {
             return Ok(());
         };
         if let Some(line) = rates.line(&self.session.manifest, &planned.name)? {

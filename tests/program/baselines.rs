@@ -487,7 +487,7 @@ fn wrong_files_are_named() {
 /// With a manifest: files, scales and face networks are its own.
 #[test]
 fn a_manifest_names_the_files() {
-    let sandbox = Sandbox::with_manifest(&manifest_of_tiny());
+    let sandbox = Sandbox::with_manifest(&manifest_of_tiny()).with_runtime();
     let photo = file_of(1);
     let arguments = |more: &[&str]| -> Vec<String> {
         let all = [

@@ -350,6 +350,8 @@ impl Training {
                 continue;
             };
             read.restore(trainer)?;
+            // A kill after the last one was written has left one too many.
+            self.drop_old()?;
             return Ok(notes.curve);
         }
         Ok(Curve::default())
@@ -366,14 +368,20 @@ impl Training {
         let path = folder.join(format!("step-{step:08}.safetensors"));
         checkpoint::write(&path, trainer, key, &serde_json::to_string(&notes)?)?;
         reach("checkpoint-written")?;
+        self.drop_old()?;
+        let rates = *trainer.optimizer().settings();
+        let csv = curve.csv(|step| rates.rate(step));
+        Ok(save::write_text(&self.into.join("losses.csv"), &csv)?)
+    }
+
+    /// Deletes all checkpoints but the newest.
+    fn drop_old(&self) -> Result<()> {
         let found = self.checkpoints();
         let old = found.len().saturating_sub(KEPT);
         for (_, path) in &found[..old] {
             std::fs::remove_file(path).map_err(FinetuneError::io(path))?;
         }
-        let rates = *trainer.optimizer().settings();
-        let csv = curve.csv(|step| rates.rate(step));
-        Ok(save::write_text(&self.into.join("losses.csv"), &csv)?)
+        Ok(())
     }
 
     /// Writes what was trained; the files' names.
