@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train test-slurm test-ray
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train test-bucket test-slurm test-ray
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -28,6 +28,10 @@ test-hostile: build
 test-report: build
 	$${CARGO_TARGET_DIR:-target}/release/laioncele report --output $(OUTPUT) --output-file $(OUTPUT)/report.html
 	tools/test-report.sh $(OUTPUT)/report.html
+# Runs in a bucket whose store fails and that die themselves.
+test-bucket: onnxruntime
+	cargo test --release --test program -- --ignored bucket
+
 # The tiny world on two nodes of Slurm or Ray, which are installed for it, with workers, nodes and the planner killed; needs root.
 test-slurm test-ray: build
 	tools/engines/run.sh $${CARGO_TARGET_DIR:-target}/release/laioncele $(@:test-%=%)

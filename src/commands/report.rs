@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use laioncele_core::CoreError;
+use laioncele_core::store::url_of;
 use laioncele_report::{html, page};
 
 use crate::args::RunPaths;
@@ -32,7 +33,7 @@ more people than fit into 20 MB it shows a sample, and says so. `laioncele run` 
 pub(crate) struct Report {
     #[command(flatten)]
     paths: RunPaths,
-    /// The page [default: report.html in the run's folder]
+    /// The page [default: report.html in the run's folder; here, of a run in a bucket]
     #[arg(long, short = 'f', value_name = "FILE")]
     output_file: Option<PathBuf>,
 }
@@ -45,7 +46,11 @@ impl Report {
     pub(crate) fn execute(self) -> Result<(), Failure> {
         let run = run_view::open(&self.paths)?;
         let file = self.output_file;
-        let file = file.unwrap_or_else(|| self.paths.output.join(REPORT));
+        let file = file.unwrap_or_else(|| match url_of(&self.paths.output) {
+            // A browser opens files of this machine.
+            Some(_) => PathBuf::from(REPORT),
+            None => self.paths.output.join(REPORT),
+        });
         write(run, &file)?;
         output::data(&file.display().to_string())
     }

@@ -235,7 +235,9 @@ impl ActiveRun {
         if run.on.is_local() {
             check_gpus(&run.workers.gpus)?;
         }
-        let log = run.paths.output.join("log").join("machines.log");
+        // Of a run in a bucket, the scratch folder of this machine.
+        let folder = session.store()?.root().to_owned();
+        let log = folder.join("log").join("machines.log");
         let machines = run.on.machines(&run.workers, &log)?;
         let place = (!run.on.is_local()).then(|| machines.words());
         let crews = Crews::checked(&session, &run.stage, &machines)?;
@@ -255,7 +257,7 @@ impl ActiveRun {
             .all(StepPlan::complete);
         let mut reporter: Box<dyn Reporter> = Box::new(Events::new(
             reporter(verbosity.quiet),
-            &run.paths.output,
+            &folder,
             run.events.as_deref(),
             run.metrics.as_deref(),
         )?);
@@ -305,11 +307,15 @@ impl ActiveRun {
     /// Writes the page of `laioncele report` where there is something new to show. That it could not be written fails no run.
     fn report(&mut self, result: &Result<(), Failure>) {
         let ran: usize = self.summary.steps.iter().map(|step| step.ran).sum();
-        if result.is_err() || (ran == 0 && report::exists(&self.paths.output)) {
+        let Ok(store) = self.session.store() else {
+            return;
+        };
+        let folder = store.root().to_owned();
+        if result.is_err() || (ran == 0 && report::exists(&folder)) {
             return;
         }
         let written = self.read_run();
-        let written = written.and_then(|run| report::write_into(run, &self.paths.output));
+        let written = written.and_then(|run| report::write_into(run, &folder));
         match written {
             Ok(path) => self.reporter.note(&format!("report: {}", path.display())),
             Err(failure) => tracing::warn!("no report: {}", failure.message),

@@ -170,6 +170,7 @@ fn damage_is_found_and_made_again(run: &BucketRun) {
 
 /// A store that is busy, cuts answers, forgets to answer, or is slow costs time; kills cost tasks.
 #[test]
+#[ignore = "takes minutes and wants an idle machine: make test-bucket"]
 fn a_run_in_a_bucket_outlives_the_store_and_its_own_death() {
     let run = BucketRun::new(2);
     let steps = [
