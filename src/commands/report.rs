@@ -33,7 +33,7 @@ more people than fit into 20 MB it shows a sample, and says so. `laioncele run` 
 pub(crate) struct Report {
     #[command(flatten)]
     paths: RunPaths,
-    /// The page [default: report.html in the run's folder; here, of a run in a bucket]
+    /// The page [default: report.html in the run's folder]
     #[arg(long, short = 'f', value_name = "FILE")]
     output_file: Option<PathBuf>,
 }
