@@ -200,6 +200,12 @@ impl Summary {
 }
 
 impl Summary {
+    /// How the web answered, where asking it again may help.
+    pub(crate) fn may_ask_again(&self, paths: &RunPaths) -> Option<String> {
+        let web = self.web.as_ref().filter(|web| !web.may_pass.is_empty());
+        web.map(|web| web.render(paths))
+    }
+
     /// The tasks that the run did, and all of them.
     pub(crate) fn tasks(&self) -> (usize, usize) {
         let ran = self.steps.iter().map(|s| s.ran).sum();

@@ -113,7 +113,11 @@ impl Run {
         }
         if self.json {
             output::json(&summary)?;
-        } else if !idle && !summary.steps.is_empty() && !verbosity.quiet {
+        } else if idle {
+            if let Some(text) = summary.may_ask_again(&self.paths) {
+                output::data(text.trim_end())?;
+            }
+        } else if !summary.steps.is_empty() && !verbosity.quiet {
             output::data(&summary.render(&self.paths))?;
         }
         result
