@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use laioncele_core::StageName;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::plan::stages;
 
@@ -87,6 +89,11 @@ fn level(verbose: u8, quiet: bool) -> &'static str {
         (false, 1) => "info",
         (false, _) => "debug",
     }
+}
+
+/// A value named as manifests name it.
+pub(crate) fn setting<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(Value::from(text)).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

@@ -12,10 +12,9 @@ use laioncele_sdxl::{
     DeviceChoice, ImageRequest, InitialLatents, NameSource, NegativePrompt, Noise, Precision,
     PromptEmbedding, SamplingSettings, Sdxl, SdxlFiles, SizeConditioning, TextEncoders, Trace,
 };
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::generation::{GenerationArgs, Written, model_failure};
+use crate::args::setting;
 use crate::failure::{Exit, Failure};
 
 /// Generation without a run.
@@ -73,11 +72,6 @@ pub(super) struct FromModel {
     /// has a thread]
     #[arg(long, value_name = "N", requires = "model")]
     batch: Option<NonZeroUsize>,
-}
-
-/// A value named as manifests name it.
-pub(super) fn setting<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(Value::from(text)).map_err(|e| e.to_string())
 }
 
 /// Any text but an empty one.

@@ -100,14 +100,14 @@ pub(super) struct GenerationArgs {
     embedding: Vec<Inversion>,
     /// What the U-Net predicts: epsilon or v_prediction [default: what the weight file's marks say,
     /// else the model's scheduler]
-    #[arg(long, value_name = "WHAT", value_parser = super::from_model::setting::<PredictionType>)]
+    #[arg(long, value_name = "WHAT", value_parser = crate::args::setting::<PredictionType>)]
     prediction: Option<PredictionType>,
     /// Whether the last training timestep is pure noise [default: as --prediction]
     #[arg(long, value_name = "BOOL")]
     zero_terminal_snr: Option<bool>,
     /// Where the timesteps lie: leading, trailing or linspace [default: the model's scheduler's, or
     /// trailing where the schedule ends in pure noise]
-    #[arg(long, value_name = "WHERE", value_parser = super::from_model::setting::<TimestepSpacing>)]
+    #[arg(long, value_name = "WHERE", value_parser = crate::args::setting::<TimestepSpacing>)]
     timestep_spacing: Option<TimestepSpacing>,
     /// The folder to write the images to
     #[arg(long, value_name = "FOLDER", default_value = "generated")]
