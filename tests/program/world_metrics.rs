@@ -107,7 +107,7 @@ fn a_changed_threshold_re_decides_without_a_model() {
             assert!(*ran > 0, "{step} did not run");
         }
     }
-    assert_eq!(steps.len(), 22, "{steps:?}");
+    assert_eq!(steps.len(), 25, "{steps:?}");
 }
 
 /// Lazy portraits keep the same names with fewer images.
