@@ -24,6 +24,7 @@ pub mod layers;
 mod open;
 pub mod ops;
 mod tensor_file;
+mod weight_files;
 mod weights;
 
 pub use device::{DeviceChoice, Precision};
@@ -33,4 +34,5 @@ pub use header::{StoredTensor, StoredType};
 pub use open::ResolvedDevice;
 pub use ops::finite_numbers;
 pub use tensor_file::TensorFile;
-pub use weights::{LoadOptions, Seen, Shapes, Stored, WeightChange, WeightVariant, Weights};
+pub use weight_files::WeightVariant;
+pub use weights::{LoadOptions, Seen, Shapes, Stored, WeightChange, Weights};

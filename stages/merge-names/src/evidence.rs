@@ -92,7 +92,7 @@ impl WordCounts {
     /// The form in which a written word is counted: in small letters, without the signs around it
     /// and without dots. Empty where nothing is left.
     pub fn key(written: &str) -> String {
-        crate::normalize::bare(written)
+        crate::normalize::bare(written).into_string()
     }
 
     /// What was counted of a word, given in the form of [`WordCounts::key`].

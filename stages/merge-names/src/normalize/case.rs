@@ -1,5 +1,6 @@
 //! Name case: what capitals and small letters a name word gets.
 
+use super::bare::small;
 use super::lexicon::LEXICON;
 use super::vocabulary::list;
 
@@ -26,14 +27,20 @@ pub(super) fn is_mixed(word: &str) -> bool {
 
 /// `word` in name case; `first` says that it opens the name, so that a particle is capitalised.
 pub(super) fn name_case(word: &str, first: bool) -> String {
-    let lower = word.to_lowercase();
+    let lower = small(word);
     if !first && LEXICON.is(&lower, list::PARTICLE) {
-        return lower;
+        return lower.into_string();
     }
     if !first && is_numeral(word) {
         return word.to_uppercase();
     }
     let mut out = String::with_capacity(word.len());
+    let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphabetic());
+    if plain && !lower.starts_with("mc") {
+        out.push_str(&lower);
+        out[..1].make_ascii_uppercase();
+        return out;
+    }
     for (i, piece) in lower.split_inclusive(['-', '\'', '.']).enumerate() {
         // The s of a possessive, and of O's, stays small.
         out.push_str(&if i > 0 && out.ends_with('\'') && piece.len() == 1 {

@@ -1,6 +1,10 @@
 //! The clauses of a mention: credits, captions after a dash, "Last, First", brackets and nicknames.
 
-use super::bare::bare;
+use std::borrow::Cow;
+
+use compact_str::CompactString;
+
+use super::bare::{bare, small};
 use super::knowledge::Knowledge;
 use super::lexicon::LEXICON;
 use super::spelling::{Rejection, Spelling};
@@ -15,12 +19,16 @@ const FILE_ENDINGS: [&str; 7] = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp
 /// The name in a repaired mention.
 pub(super) fn read_mention(text: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
     let text = without_file_ending(text);
-    let lower = text.to_lowercase();
+    let lower = small(text);
     if is_address(&lower) || LEXICON.is_no_name(lower.trim_end_matches(['.', ',', '!', '?', '\'']))
     {
         return Err(Rejection::NotAName);
     }
-    let text = without_nicknames(&without_brackets(&split_hashtag(text)));
+    let text = split_hashtag(text);
+    let text = without_nicknames(without_brackets(text));
+    if !text.contains(['/', '|', ';', ':', '-']) {
+        return read_clause(text.trim(), knowledge);
+    }
     let mut best: Option<Result<Spelling, Rejection>> = None;
     let mut full_names: Vec<String> = Vec::new();
     for clause in clauses(&text) {
@@ -66,13 +74,17 @@ fn without_file_ending(text: &str) -> &str {
 }
 
 fn is_address(lower: &str) -> bool {
-    ["http:", "https:", "www.", ".com", ".org", ".net", "@"]
-        .iter()
-        .any(|mark| lower.contains(mark))
+    lower.contains([':', '.', '@'])
+        && ["http:", "https:", "www.", ".com", ".org", ".net", "@"]
+            .iter()
+            .any(|mark| lower.contains(mark))
 }
 
 /// `#EmmaWatson` → `Emma Watson`; other `#` are dropped.
-fn split_hashtag(text: &str) -> String {
+fn split_hashtag(text: &str) -> Cow<'_, str> {
+    if !text.contains('#') {
+        return Cow::Borrowed(text);
+    }
     let split = |word: &str| {
         let Some(tag) = word.strip_prefix('#') else {
             return word.replace('#', "");
@@ -88,11 +100,14 @@ fn split_hashtag(text: &str) -> String {
         }
         out
     };
-    text.split(' ').map(split).collect::<Vec<_>>().join(" ")
+    Cow::Owned(text.split(' ').map(split).collect::<Vec<_>>().join(" "))
 }
 
 /// Cuts brackets with what they hold, unless nothing would be left; then only the signs go.
-fn without_brackets(text: &str) -> String {
+fn without_brackets(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains(['(', ')', '[', ']', '{', '}']) {
+        return text;
+    }
     let (mut out, mut depth) = (String::with_capacity(text.len()), 0u32);
     let worded = |side: &str| side.chars().any(char::is_alphabetic);
     let opens = |at: usize| text[at..].contains([')', ']', '}']) || worded(&text[..at]);
@@ -108,20 +123,29 @@ fn without_brackets(text: &str) -> String {
             _ => {}
         }
     }
-    if out.chars().any(char::is_alphanumeric) {
+    Cow::Owned(if out.chars().any(char::is_alphanumeric) {
         out
     } else {
         text.replace(['(', ')', '[', ']', '{', '}'], " ")
-    }
+    })
 }
 
 /// Cuts `"nickname"` and ` 'nickname' ` between words, and what follows "aka".
-fn without_nicknames(text: &str) -> String {
-    let mut text = cut_quoted(text, "\"", "\"").unwrap_or_else(|| text.to_owned());
-    text = cut_quoted(&text, " '", "' ")
-        .unwrap_or(text)
-        .replace('"', " ");
-    let lower = text.to_lowercase();
+fn without_nicknames(text: Cow<'_, str>) -> Cow<'_, str> {
+    let mut text = text;
+    if text.contains(['"', '\'']) {
+        if let Some(cut) = cut_quoted(&text, "\"", "\"") {
+            text = Cow::Owned(cut);
+        }
+        if let Some(cut) = cut_quoted(&text, " '", "' ") {
+            text = Cow::Owned(cut);
+        }
+        text = Cow::Owned(text.replace('"', " "));
+    }
+    if !may_be_renamed(&text) {
+        return text;
+    }
+    let lower = small(&text);
     let at = [
         " aka ", " a.k.a. ", " a.k.a ", " née ", " nee ", " born ", " et al",
     ]
@@ -130,9 +154,17 @@ fn without_nicknames(text: &str) -> String {
     .min();
     match at {
         // Lower-casing may move bytes: then the cut is not where it was found, and nothing is cut.
-        Some(at) if lower.len() == text.len() && text.is_char_boundary(at) => text[..at].to_owned(),
+        Some(at) if lower.len() == text.len() && text.is_char_boundary(at) => {
+            Cow::Owned(text[..at].to_owned())
+        }
         _ => text,
     }
+}
+
+/// Whether a word begins as those do that begin another name.
+fn may_be_renamed(text: &str) -> bool {
+    let starts = |pair: &[u8]| pair[0] == b' ' && matches!(pair[1] | 32, b'a' | b'b' | b'e' | b'n');
+    text.as_bytes().windows(2).any(starts)
 }
 
 /// `before after` where `text` is `before“held”after` and both sides hold a word.
@@ -176,34 +208,35 @@ fn read_clause(clause: &str, knowledge: &Knowledge) -> Result<Spelling, Rejectio
     }
     let mut suffix = "";
     let mut parts = Vec::new();
-    for (i, part) in clause
-        .split(',')
-        .map(str::trim)
-        .filter(|p| !p.is_empty())
-        .enumerate()
-    {
+    for part in clause.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        if parts.is_empty() && suffix.is_empty() {
+            parts.push(part);
+            continue;
+        }
         match bare(part) {
-            word if i > 0 && is_suffix(word.trim_end_matches("'s")) => suffix = part,
-            word if i > 0 && LEXICON.is(&word, list::CREDENTIAL) => {}
+            word if is_suffix(word.trim_end_matches("'s")) => suffix = part,
+            word if LEXICON.is(&word, list::CREDENTIAL) => {}
             _ => parts.push(part),
         }
     }
-    let with_suffix =
-        |text: String| words::read_words(format!("{text} {suffix}").trim(), knowledge);
+    let with_suffix = |text: &str| {
+        if suffix.is_empty() {
+            words::read_words(text.trim(), knowledge)
+        } else {
+            words::read_words(format!("{text} {suffix}").trim(), knowledge)
+        }
+    };
     match parts.as_slice() {
         [] => Err(Rejection::NotAName),
-        [only] => with_suffix((*only).to_owned()),
+        [only] => with_suffix(only),
         [first, second, rest @ ..] => {
             if LEXICON.is(&bare(second), list::AFTER_COMMA) {
                 return Err(Rejection::NotAName);
             }
             if is_last_first(first, second) && rest.is_empty() {
-                return with_suffix(format!("{second} {first}"));
+                return with_suffix(&format!("{second} {first}"));
             }
-            let (one, other) = (
-                with_suffix((*first).to_owned()),
-                words::read_words(second, knowledge),
-            );
+            let (one, other) = (with_suffix(first), words::read_words(second, knowledge));
             match (&one, &other) {
                 (Ok(a), Ok(b)) if !a.mononym && !b.mononym && a.name != b.name => {
                     Err(Rejection::SeveralPeople)
@@ -220,7 +253,7 @@ fn is_last_first(first: &str, second: &str) -> bool {
     let (last, given): (Vec<_>, Vec<_>) = (first.split(' ').collect(), second.split(' ').collect());
     let words = |list: &[&str]| list.iter().map(|w| bare(w)).collect::<Vec<_>>();
     let (last_bare, given_bare) = (words(&last), words(&given));
-    let plain = |list: &[String]| {
+    let plain = |list: &[CompactString]| {
         list.iter().all(|w| {
             !w.is_empty() && !LEXICON.is_only_thing(w) && !w.contains(|c: char| c.is_ascii_digit())
         })

@@ -21,6 +21,8 @@ mod words;
 mod writing;
 
 pub(crate) use bare::bare;
+use std::borrow::Cow;
+
 use knowledge::Knowledge;
 pub use normalizer::{Evidence, Normalizer, SeveralPeople};
 pub use spelling::{Rejection, Spelling};
@@ -53,7 +55,7 @@ fn normalize_by(mention: &str, knowledge: &Knowledge) -> Result<Spelling, Reject
 fn read_until_stable(mention: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
     let mut spelling = one_pass(mention, knowledge)?;
     for _ in 0..MOST_PASSES {
-        if spelling.name == mention {
+        if spelling.name == mention || plain::is_name(&spelling.name, knowledge) {
             return Ok(spelling);
         }
         let again = one_pass(&spelling.name, knowledge)?;
@@ -74,7 +76,10 @@ fn one_pass(text: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
         return Err(Rejection::NotAName);
     }
     let spelling = clauses::read_mention(&repaired, knowledge)?;
-    let name = repair::tidy(&spelling.name);
+    let name = match repair::tidy(&spelling.name) {
+        Cow::Borrowed(_) => spelling.name,
+        Cow::Owned(tidied) => tidied,
+    };
     if name.is_empty() {
         Err(Rejection::NotAName)
     } else {

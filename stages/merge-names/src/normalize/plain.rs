@@ -16,6 +16,25 @@ const FREE: u32 = list::GIVEN | list::SURNAME | list::ROLE;
 
 /// The answer for `mention`; `None` where the long way is needed.
 pub(super) fn read(mention: &str, knowledge: &Knowledge) -> Option<Result<Spelling, Rejection>> {
+    let found = judge(mention, knowledge)?;
+    Some(if found {
+        Ok(Spelling {
+            name: mention.to_owned(),
+            mononym: false,
+            recased: false,
+        })
+    } else {
+        Err(Rejection::NotAName)
+    })
+}
+
+/// Whether `text` is a name for sure, as it is written.
+pub(super) fn is_name(text: &str, knowledge: &Knowledge) -> bool {
+    judge(text, knowledge) == Some(true)
+}
+
+/// Whether `mention` is a name as it is written; `None` where the long way is needed.
+fn judge(mention: &str, knowledge: &Knowledge) -> Option<bool> {
     let mut buffer = [0u8; LONGEST];
     let (lower, ends, count) = split(mention, &mut buffer)?;
     let mut words = [("", Entry::default()); MOST_WORDS];
@@ -43,17 +62,7 @@ pub(super) fn read(mention: &str, knowledge: &Knowledge) -> Option<Result<Spelli
         things: is_everyday(words),
         whole_thing: whole.is(list::WHOLE_THING),
     };
-    Some(
-        if score::log_odds(&case, words[0], words[count - 1]) > knowledge.least_odds {
-            Ok(Spelling {
-                name: mention.to_owned(),
-                mononym: false,
-                recased: false,
-            })
-        } else {
-            Err(Rejection::NotAName)
-        },
-    )
+    Some(score::log_odds(&case, words[0], words[count - 1]) > knowledge.least_odds)
 }
 
 /// The mention in small letters and where its words end, if it is two or three words of a capital

@@ -1,12 +1,14 @@
 //! Repairs a mention's characters: entities, mark-up, mojibake, compatibility forms, quotes,
 //! dashes, symbols, spaces.
 
+use std::borrow::Cow;
+
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// `raw` in NFC with plain quotes and dashes, single spaces, and neither mark-up, symbols nor
 /// control characters.
-pub(super) fn repair(raw: &str) -> String {
+pub(super) fn repair(raw: &str) -> Cow<'_, str> {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b" '\"-.,()/:#".contains(&b);
     if raw.bytes().all(is_plain) {
         return tidy(raw);
@@ -15,18 +17,33 @@ pub(super) fn repair(raw: &str) -> String {
     let text = undo_mojibake(&text).unwrap_or(text);
     let plain: String = text.chars().filter_map(before_folding).collect();
     let folded: String = plain.nfkc().filter_map(after_folding).collect();
-    tidy(&folded)
+    Cow::Owned(tidy(&folded).into_owned())
 }
 
 /// Single spaces, none at the ends, NFC.
-pub(super) fn tidy(text: &str) -> String {
+pub(super) fn tidy(text: &str) -> Cow<'_, str> {
+    if is_tidy(text) {
+        return Cow::Borrowed(text);
+    }
     let words: Vec<_> = text.split_whitespace().collect();
     let joined = words.join(" ");
-    if joined.is_ascii() {
+    Cow::Owned(if joined.is_ascii() {
         joined
     } else {
         joined.nfc().collect()
+    })
+}
+
+/// Whether text is printable ASCII whose words are parted by single spaces.
+fn is_tidy(text: &str) -> bool {
+    let mut space = true;
+    for byte in text.bytes() {
+        if (byte == b' ' && space) || !(b' '..=b'~').contains(&byte) {
+            return false;
+        }
+        space = byte == b' ';
     }
+    !space || text.is_empty()
 }
 
 /// Quotes and dashes become `'`, `"`, `-`; other symbols (™ © ★, emoji, currency) become spaces,

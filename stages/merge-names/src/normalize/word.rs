@@ -1,5 +1,7 @@
 //! One word of a mention, and what its form and the lists say.
 
+use compact_str::CompactString;
+
 use super::bare::bare;
 use super::case::is_numeral;
 use super::knowledge::Knowledge;
@@ -9,8 +11,8 @@ use super::vocabulary::{Entry, list};
 /// A word as written, and bare in small letters.
 #[derive(Clone)]
 pub(super) struct Word {
-    pub(super) written: String,
-    pub(super) bare: String,
+    pub(super) written: CompactString,
+    pub(super) bare: CompactString,
     pub(super) entry: Entry,
 }
 
@@ -19,7 +21,7 @@ impl Word {
         let bare = bare(written);
         let entry = knowledge.entry(&bare);
         Self {
-            written: written.to_owned(),
+            written: CompactString::new(written),
             bare,
             entry,
         }
@@ -33,8 +35,8 @@ impl Word {
     /// A sign that joins people.
     pub(super) fn joiner(written: &str) -> Self {
         Self {
-            written: written.to_owned(),
-            bare: "&".to_owned(),
+            written: CompactString::new(written),
+            bare: CompactString::const_new("&"),
             entry: Entry::default(),
         }
     }

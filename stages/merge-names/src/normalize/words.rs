@@ -1,6 +1,7 @@
 //! The words of a clause: what stands before and after the name goes, the rest is written as a
 //! name.
 
+use super::bare::small;
 use super::case::{is_mixed, is_numeral};
 use super::knowledge::Knowledge;
 use super::lexicon::LEXICON;
@@ -15,8 +16,7 @@ const MOST_WORDS: usize = 8;
 
 /// The name in `text`, which has no commas that matter and no clauses.
 pub(super) fn read_words(text: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
-    let lower = text.to_lowercase();
-    if LEXICON.is_no_name(&lower) || text.contains(['%', '$']) {
+    if LEXICON.is_no_name(&small(text)) || text.contains(['%', '$']) {
         return Err(Rejection::NotAName);
     }
     let mut words = split_words(text, knowledge)?;
@@ -47,7 +47,7 @@ pub(super) fn read_words(text: &str, knowledge: &Knowledge) -> Result<Spelling, 
 
 /// Words with their signs trimmed; initials that cling to the next word are parted.
 fn split_words(text: &str, knowledge: &Knowledge) -> Result<Vec<Word>, Rejection> {
-    let mut words: Vec<Word> = Vec::new();
+    let mut words: Vec<Word> = Vec::with_capacity(MOST_WORDS);
     for written in text.split_whitespace() {
         let at_end =
             |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '\'' | '&' | '+') || is_mark(c));
@@ -60,13 +60,17 @@ fn split_words(text: &str, knowledge: &Knowledge) -> Result<Vec<Word>, Rejection
             .iter()
             .find_map(|e| trimmed.strip_suffix(e))
             .unwrap_or(trimmed);
-        let pieces = part_initials(trimmed);
-        words.extend(
-            pieces
-                .iter()
-                .map(|p| Word::new(p, knowledge))
-                .filter(|w| !w.bare.is_empty()),
-        );
+        let mut push = |piece: &str| {
+            let word = Word::new(piece, knowledge);
+            if !word.bare.is_empty() {
+                words.push(word);
+            }
+        };
+        if trimmed.contains('.') {
+            part_initials(trimmed).iter().for_each(|piece| push(piece));
+        } else {
+            push(trimmed);
+        }
     }
     join_apostrophes(&mut words, text, knowledge);
     let joins = |w: &Word| w.bare == "&";
@@ -90,11 +94,12 @@ fn is_mark(c: char) -> bool {
     c.general_category_group() == GeneralCategoryGroup::Mark
 }
 
+/// Words and signs between people.
+const JOINS: [&str; 9] = ["&", "+", "and", "vs", "versus", "feat", "x", "und", "et"];
+
 pub(super) fn joins_people(word: &str) -> bool {
-    matches!(
-        word.to_lowercase().trim_end_matches('.'),
-        "&" | "+" | "and" | "vs" | "versus" | "feat" | "x" | "und" | "et"
-    ) && word != "X"
+    let plain = word.trim_end_matches('.');
+    word != "X" && JOINS.iter().any(|join| join.eq_ignore_ascii_case(plain))
 }
 
 /// Joined words are several people, or a firm's name; both are no name.
@@ -340,6 +345,9 @@ fn cut_repetition(words: &mut Vec<Word>) {
 
 /// `Kate Moss Jamie Hince`: two given names, each with a surname that is no given name after it.
 fn are_two_people(words: &[Word]) -> bool {
+    if words.len() < 4 {
+        return false;
+    }
     let plain: Vec<_> = words.iter().filter(|w| !is_suffix(&w.bare)).collect();
     let [one, surname, other, .., last] = plain.as_slice() else {
         return false;
@@ -349,16 +357,21 @@ fn are_two_people(words: &[Word]) -> bool {
     given(one) && family(surname) && given(other) && !other.is_surname() && family(last)
 }
 
+/// The bare words, parted by spaces.
+fn joined(words: &[Word]) -> String {
+    let mut whole = String::with_capacity(48);
+    for (i, word) in words.iter().enumerate() {
+        whole.push_str(if i > 0 { " " } else { "" });
+        whole.push_str(&word.bare);
+    }
+    whole
+}
+
 /// Whether the words cannot be a name, whatever they are elsewhere.
 fn are_impossible(words: &[Word]) -> bool {
     let first = &words[0];
-    let whole = words
-        .iter()
-        .map(|w| w.bare.as_str())
-        .collect::<Vec<_>>()
-        .join(" ");
     words.len() > MOST_WORDS
-        || LEXICON.is_no_name(&whole)
+        || LEXICON.is_no_name(&joined(words))
         || (words.len() > 1 && first.is(list::PLACE_START) && !first.is_given_name())
         || (words.len() == 1 && (first.is_leading() || first.is_lasting_title()))
         || (first.is_lasting_title()

@@ -1,5 +1,6 @@
 //! The words of a name as it is written: their case, order, initials and suffix.
 
+use super::bare::small;
 use super::case::{is_mixed, is_numeral, name_case};
 use super::spelling::{Rejection, Spelling};
 use super::word::{Word, is_suffix};
@@ -18,7 +19,7 @@ pub(super) fn write_name(words: Vec<Word>, count: usize) -> Result<Spelling, Rej
     let total = words.len();
     for (i, word) in words.iter().enumerate() {
         let text = write_word(word, i, total, mixed_text);
-        recased |= text != word.written && text.to_lowercase() == word.written.to_lowercase();
+        recased |= text != word.written && small(&text) == small(&word.written);
         let clings =
             i > 0 && word.is_initial() && words[i - 1].are_initials() && name.ends_with('.');
         if i > 0 && !clings {
@@ -78,7 +79,7 @@ fn write_word(word: &Word, i: usize, total: usize, mixed_text: bool) -> String {
     if word.is_initial() {
         let letter = word.bare.to_uppercase();
         return if i + 1 == total && i > 0 {
-            letter
+            letter.into_string()
         } else {
             format!("{letter}.")
         };
