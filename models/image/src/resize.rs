@@ -1,6 +1,7 @@
 //! Photos made smaller, as JPEGs, fast.
 
 use fast_image_resize as fir;
+use fast_image_resize::images::{TypedImage, TypedImageRef};
 use image::{DynamicImage, RgbImage};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
@@ -110,16 +111,18 @@ fn fitted([width, height]: [u32; 2], max_side: u32) -> [u32; 2] {
 
 fn shrunk(image: &RgbImage, width: u32, height: u32) -> Result<Vec<u8>, DecodeError> {
     let failed = |what: &dyn std::fmt::Display| DecodeError::Corrupt(what.to_string());
-    let kind = fir::PixelType::U8x3;
-    let source = fir::images::ImageRef::new(image.width(), image.height(), image.as_raw(), kind)
-        .map_err(|e| failed(&e))?;
-    let mut target = fir::images::Image::new(width, height, kind);
+    let (source_width, source_height) = image.dimensions();
+    let mut target = vec![0; width as usize * height as usize * 3];
+    let source = TypedImageRef::from_buffer(source_width, source_height, image.as_raw());
+    let source = source.map_err(|e| failed(&e))?;
+    let mut view = TypedImage::from_buffer(width, height, &mut target).map_err(|e| failed(&e))?;
     let by = fir::ResizeAlg::Convolution(fir::FilterType::Hamming);
     let options = fir::ResizeOptions::new().resize_alg(by);
+    // For one kind of pixel: `resize` would compile the convolutions of all kinds, which took two minutes.
     fir::Resizer::new()
-        .resize(&source, &mut target, &options)
+        .resize_typed::<fir::pixels::U8x3>(&source, &mut view, &options)
         .map_err(|e| failed(&e))?;
-    Ok(target.into_vec())
+    Ok(target)
 }
 
 fn encoded(pixels: &[u8], width: u32, height: u32, quality: u8) -> Result<Vec<u8>, DecodeError> {
