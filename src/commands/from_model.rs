@@ -40,7 +40,8 @@ pub(super) struct FromModel {
     #[arg(long, value_name = "NAME", requires = "model", value_parser = setting::<SchedulerChoice>)]
     pub(super) scheduler: Option<SchedulerChoice>,
     /// Begin with the tensor `noise` of this safetensors file: standard normal, an image for each
-    /// of its rows. The noise that lcm adds later is the file's `step_noise`, or comes from --seed
+    /// of its rows. The noise that some schedulers add later is the file's `step_noise`, or comes
+    /// from --seed
     #[arg(
         long,
         value_name = "FILE",

@@ -44,11 +44,13 @@ impl Schedule {
         output: &[f32],
         fresh: &mut dyn FnMut(&mut [f32]) -> Result<()>,
     ) -> Result<()> {
-        let (from, to) = (self.sigma(i), self.sigma(i + 1));
+        // In float32, as diffusers: of what is left of two squares, few digits are right.
+        let (from, to) = (self.sigmas[i], self.sigmas[i + 1]);
         let up = (to * to * (from * from - to * to) / (from * from)).sqrt();
-        self.down(i, (to * to - up * up).max(0.0).sqrt(), latents, output);
+        let down = (to * to - up * up).max(0.0).sqrt();
+        self.down(i, f64::from(down), latents, output);
         match up > 0.0 {
-            true => add_noise(latents, 1.0, up as f32, fresh),
+            true => add_noise(latents, 1.0, up, fresh),
             false => Ok(()),
         }
     }
