@@ -1,6 +1,6 @@
 #![no_main]
 
-use laioncele_image::{Limits, Orientation, decode, header, sniff};
+use laioncele_image::{Limits, Orientation, check, decode, header, sniff};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let limits = Limits {
@@ -8,7 +8,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     };
     let read = header(bytes);
     assert!(read.is_err() || sniff(bytes).is_some());
-    if let (Ok(header), Ok(image)) = (read, decode(bytes, &limits, Orientation::AsStored)) {
+    let decoded = decode(bytes, &limits, Orientation::AsStored);
+    assert_eq!(check(bytes, &limits).is_ok(), decoded.is_ok());
+    if let (Ok(header), Ok(image)) = (read, decoded) {
         assert_eq!((header.width, header.height), image.dimensions());
         assert!(u64::from(header.width) * u64::from(header.height) <= limits.max_pixels);
     }

@@ -35,11 +35,13 @@ pub(super) struct FromModel {
     /// zeros for SDXL]
     #[arg(long, value_name = "TEXT", requires = "model")]
     pub(super) negative_prompt: Option<String>,
-    /// ddim, euler, dpmpp_2m, lcm, or `model` for the folder's own [default: ddim]
+    /// ddim, euler, euler_ancestral, heun, dpmpp_2m, dpmpp_2m_sde, unipc, lcm, tcd, or `model` for
+    /// the folder's own [default: ddim]
     #[arg(long, value_name = "NAME", requires = "model", value_parser = setting::<SchedulerChoice>)]
     pub(super) scheduler: Option<SchedulerChoice>,
     /// Begin with the tensor `noise` of this safetensors file: standard normal, an image for each
-    /// of its rows. The noise that lcm adds later is the file's `step_noise`, or comes from --seed
+    /// of its rows. The noise that some schedulers add later is the file's `step_noise`, or comes
+    /// from --seed
     #[arg(
         long,
         value_name = "FILE",

@@ -29,8 +29,8 @@ Examples:
 A photo needs a run whose train-encoder is complete. The prompt speaks of \"a person\": the name is prepended.
 --model needs neither run nor manifest. Its trace holds ids_1, ids_2, embeds, pooled, the same of
 the negative prompt (null_...), noise, time_ids, timesteps, first_output, predictions, states
-(latents at first and after every step) and decoded; with lcm also step_noise; with --name also
-names, name_ids_1, name_ids_2, token_count, prompt_embeds, prompt_pooled and np. Given to
+(latents at first and after every step) and decoded; step_noise where steps draw some; with --name
+also names, name_ids_1, name_ids_2, token_count, prompt_embeds, prompt_pooled and np. Given to
 --initial-latents, it generates again from the same noise.";
 
 /// `laioncele generate`

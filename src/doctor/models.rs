@@ -184,7 +184,7 @@ fn generation(manifest: &Manifest, wanted: Wanted) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut add = |name: &str, files: &SdxlFiles, sampling: &SamplingSettings| {
         let found = files.check_sampling(sampling).map_err(|e| chain(&e));
-        let found = found.map(|()| format!("{} steps", sampling.steps));
+        let found = found.map(|kind| format!("{} steps of {}", sampling.steps, kind.name()));
         checks.push(Check::new(name, Some(manifest.path()), found));
     };
     if wanted.portraits

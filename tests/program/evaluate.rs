@@ -149,3 +149,104 @@ fn figures_of_recorded_faces_are_printed() {
     let same = json(&sandbox.run(&[&["evaluate", "--features", inception], &same[..]].concat()));
     assert!(value(&same, "", "frechet", "all").abs() < 1e-6);
 }
+
+/// A line of a list for each system, with the same file.
+fn both(list: &mut String, image: &str, person: &str) {
+    for system in ["a", "b"] {
+        *list += &format!("{system},{image},{person},a photo of a person,style\n");
+    }
+}
+
+const HEADER: &str = "system,image,person,prompt,group\n";
+
+/// Fewer images than features, so that both covariances are singular.
+#[test]
+fn equal_sets_are_no_distance_apart_and_a_damaged_image_costs_itself() {
+    let sandbox = sandbox();
+    let people = eval_a().join("pictures/people");
+    let mut list = HEADER.to_owned();
+    let mut whole = Vec::new();
+    for person in ["odile-marsh", "perrin-vale"] {
+        for image in std::fs::read_dir(people.join(person)).expect("a folder") {
+            let name = image.expect("an image").file_name();
+            let path = format!("eval-a/pictures/people/{person}/{}", name.to_string_lossy());
+            whole = std::fs::read(sandbox.join(&path)).expect("an image");
+            both(&mut list, &path, person);
+        }
+    }
+    sandbox.write("cut.png", &whole[..whole.len() / 2]);
+    sandbox.write("page.jpg", "<html>gone</html>");
+    both(&mut list, "cut.png", "odile-marsh");
+    both(&mut list, "page.jpg", "perrin-vale");
+    sandbox.write("same.csv", &list);
+    let arguments = ["evaluate", "--systems", "same.csv", "-m", "manifest.toml"];
+    let found = json(&sandbox.run(&[&arguments[..], &["--against", "b", "--json"]].concat()));
+    assert!(value(&found, "a", "fid", "all").abs() < 1e-3);
+    assert_eq!(found["undecodable"].as_array().expect("files").len(), 4);
+    assert_eq!(found["images"], list.lines().count() - 1);
+    assert!(all_are_finite(&found), "{found}");
+}
+
+fn all_are_finite(found: &Value) -> bool {
+    // What is no number is null in JSON.
+    let mut scores = found["scores"].as_array().expect("scores").iter();
+    scores.all(|score| score["value"].is_number())
+}
+
+#[test]
+fn one_image_has_no_distance_and_no_image_is_an_error() {
+    let sandbox = sandbox();
+    let mut list = HEADER.to_owned();
+    both(
+        &mut list,
+        "eval-a/pictures/people/odile-marsh/0-0.png",
+        "odile-marsh",
+    );
+    sandbox.write("one.csv", &list);
+    let arguments = ["evaluate", "--systems", "one.csv", "-m", "manifest.toml"];
+    let found = json(&sandbox.run(&[&arguments[..], &["--against", "b", "--json"]].concat()));
+    let scores = found["scores"].as_array().expect("scores");
+    assert!(all_are_finite(&found), "{found}");
+    let metrics: Vec<&str> = scores.iter().filter_map(|s| s["metric"].as_str()).collect();
+    assert!(
+        metrics.contains(&"clip_ti") && !metrics.contains(&"fid"),
+        "{metrics:?}"
+    );
+
+    std::fs::create_dir_all(sandbox.join("nothing")).expect("a folder");
+    let folders = [
+        "evaluate",
+        "--images",
+        "nothing",
+        "--references",
+        "eval-a/references",
+    ];
+    let output = sandbox.run(&[&folders[..], &["-m", "manifest.toml"]].concat());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("nothing"), "{text}");
+}
+
+/// Each JPEG beside libjpeg-turbo's pixels of it, as a PNG: equal numbers, not close ones.
+#[test]
+fn a_jpeg_has_the_features_of_its_pixels() {
+    let sandbox = sandbox();
+    let names = [
+        "q88-420",
+        "q95-444",
+        "q75-422-progressive",
+        "gray",
+        "turned",
+    ];
+    let files = names.map(|name| ["jpg", "png"].map(|end| format!("eval-a/jpeg/{name}.{end}")));
+    let files: Vec<&str> = files.as_flattened().iter().map(String::as_str).collect();
+    let arguments = ["encode-image", "--model", "eval-a/clip"];
+    let output = sandbox.run(&[&arguments[..], &files].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["features"].clone();
+    let features: Vec<Value> = text.lines().map(line).collect();
+    assert_eq!(features.len(), files.len(), "{text}");
+    for (pair, name) in features.chunks_exact(2).zip(names) {
+        assert!(pair[0].is_array() && pair[0] == pair[1], "{name}");
+    }
+}

@@ -500,7 +500,7 @@ mod tests {
 
     #[test]
     fn schedulers_have_names() {
-        for name in ["model", "ddim", "euler", "dpmpp_2m", "lcm"] {
+        for name in ["model", "ddim", "euler_ancestral", "dpmpp_2m_sde", "tcd"] {
             let choice: SchedulerChoice = serde_json::from_value(name.into()).expect("a scheduler");
             assert_eq!(serde_json::to_value(choice).expect("a name"), name);
         }

@@ -46,6 +46,7 @@ impl JsonFile {
     }
 
     fn parsed(path: &Path, text: String) -> Result<Self> {
+        let text = finite(text);
         let value = serde_json::from_str(&text).map_err(|source| {
             foreign::what_is(path).unwrap_or_else(|| Error::Json {
                 path: path.into(),
@@ -189,6 +190,35 @@ pub fn read_text(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(fail)
 }
 
+/// The text with `null` for numbers that are not finite, which Python writes and JSON does not have.
+fn finite(text: String) -> String {
+    const NAMES: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    if !NAMES.iter().any(|name| text.contains(name)) {
+        return text;
+    }
+    let mut found = String::with_capacity(text.len());
+    let (mut rest, mut is_in_string) = (text.as_str(), false);
+    while let Some(next) = rest.chars().next() {
+        let name = NAMES.iter().find(|name| rest.starts_with(**name));
+        let taken = match (is_in_string, next, name) {
+            (false, _, Some(name)) => {
+                found.push_str("null");
+                rest = &rest[name.len()..];
+                continue;
+            }
+            (true, '\\', _) => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            (_, '"', _) => {
+                is_in_string = !is_in_string;
+                1
+            }
+            _ => next.len_utf8(),
+        };
+        found.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    found
+}
+
 /// Whether `value` is what the JSON literal says; 1 and 1.0 are the same number.
 fn is_literal(value: &Value, literal: &str) -> bool {
     let Ok(expected) = serde_json::from_str::<Value>(literal) else {
@@ -197,5 +227,22 @@ fn is_literal(value: &Value, literal: &str) -> bool {
     match (value.as_f64(), expected.as_f64()) {
         (Some(found), Some(wanted)) => found == wanted,
         _ => *value == expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_not_finite_are_null() {
+        let text = r#"{"a": -Infinity, "b": [NaN, Infinity], "-Infinity \\\" NaN": "NaN"}"#;
+        let file = JsonFile::built_in(Path::new("x.json"), text).expect("JSON");
+        let expected =
+            serde_json::json!({"a": null, "b": [null, null], "-Infinity \\\" NaN": "NaN"});
+        assert_eq!(file.value(), &expected);
+        for text in ["", "{-Infinity", "\"\\", "NaNé\"ü"] {
+            assert!(JsonFile::built_in(Path::new("x.json"), text).is_err());
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::lora::{TEXT_1, TEXT_2};
 use crate::options::SdxlOptions;
 use crate::pipeline::Sdxl;
 use crate::request::SamplingSettings;
+use crate::scheduler::SchedulerKind;
 use crate::sources::Sources;
 use crate::text::TextEncoders;
 use crate::unet::{UNet, UNetConfig};
@@ -114,14 +115,15 @@ impl SdxlFiles {
         self.load_dry().map(|(widths, _)| widths)
     }
 
-    /// Whether the model can generate with these settings; nothing but configurations and the names
-    /// and shapes of tensors is read.
+    /// Whether the model can generate with these settings, and the scheduler that it would do so with; nothing but
+    /// configurations and the names and shapes of tensors is read.
     ///
     /// # Errors
     /// As [`SdxlFiles::check_together`]; [`Error::Setting`].
-    pub fn check_sampling(&self, settings: &SamplingSettings) -> Result<()> {
+    pub fn check_sampling(&self, settings: &SamplingSettings) -> Result<SchedulerKind> {
         let (_, sdxl) = self.load_dry()?;
-        sdxl.check(settings)
+        sdxl.check(settings)?;
+        Ok(sdxl.schedule_config(settings)?.0.kind)
     }
 
     fn load_dry(&self) -> Result<(ModelWidths, Sdxl)> {

@@ -13,7 +13,7 @@ use crate::pipeline::Sdxl;
 use crate::recorder::Recorder;
 use crate::request::{Job, same_image};
 use crate::sampling::{DiffusionModel, Latents, LaterTexts, SamplingParams, TextConditioning};
-use crate::scheduler::MultistepState;
+use crate::scheduler::StepState;
 use crate::unet::{Conditioning, ImageAttention};
 
 impl DiffusionModel for Sdxl {
@@ -55,7 +55,7 @@ impl DiffusionModel for Sdxl {
         for x in &mut latents {
             *x *= sigma;
         }
-        let mut state = MultistepState::default();
+        let mut state = StepState::default();
         let mut failed: Vec<Option<usize>> = vec![None; batch.len()];
         for i in 0..texts.biases.len() {
             let mut output = self.predict(i, &latents, texts, params)?;

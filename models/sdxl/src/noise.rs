@@ -19,7 +19,7 @@ pub enum Noise {
     /// user sees the same image. torch uses the low 32 bits of the seed.
     Torch(u64),
     /// The standard normal latents themselves, [channels × h × w], and what a scheduler gets that
-    /// needs more (LCM).
+    /// needs more (LCM, TCD, Euler ancestral, DPM++ 2M SDE).
     Latents {
         /// What the run begins with.
         first: Vec<f32>,
@@ -98,7 +98,7 @@ impl NoiseStream<'_> {
                 (None, Some(rng)) => fill_normal(rng, values),
                 (None, None) => {
                     let expected = "no more steps than there is noise given for";
-                    return Err(Error::setting("scheduler", "lcm", expected));
+                    return Err(Error::setting("noise", "the given", expected));
                 }
             },
         }

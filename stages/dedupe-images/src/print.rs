@@ -20,7 +20,7 @@ pub(crate) struct FingerprintPhotos;
 const SPEC: StepSpec = StepSpec {
     name: "fingerprint-photos",
     stage: StageName::DedupeImages,
-    version: 1,
+    version: 2,
     partitioning: Partitioning::Buckets,
     reads: &[Reads::own(TableId::Photos)],
     writes: &[TableId::PhotoPrints],

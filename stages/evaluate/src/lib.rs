@@ -98,7 +98,7 @@ struct Evaluate;
 const SPEC: StepSpec = StepSpec {
     name: "evaluate",
     stage: StageName::Evaluate,
-    version: 4,
+    version: 5,
     partitioning: Partitioning::Once,
     reads: &[Reads::all(TableId::Samples)],
     writes: &[TableId::Evaluation],

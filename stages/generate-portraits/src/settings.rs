@@ -22,7 +22,7 @@ pub struct Settings {
     pub guidance: f32,
     /// Denoising steps.
     pub steps: usize,
-    /// `ddim`, `euler`, `dpmpp_2m`, `lcm`, or `model` for the one that the folder names.
+    /// `ddim`, `euler`, `euler_ancestral`, `heun`, `dpmpp_2m`, `dpmpp_2m_sde`, `unipc`, `lcm`, `tcd`, or `model` for the one that the folder names.
     pub scheduler: SchedulerChoice,
     /// Pixels; the model's own size (1024 for SDXL) where it is not given.
     pub width: Option<usize>,

@@ -42,7 +42,7 @@ struct GenerateSamples;
 const SPEC: StepSpec = StepSpec {
     name: "generate-samples",
     stage: StageName::GenerateSamples,
-    version: 5,
+    version: 6,
     partitioning: Partitioning::Chunks(MOST_CHUNKS as u32 + 1),
     reads: &[Reads::all(TableId::Encoder), Reads::all(TableId::NameSums)],
     writes: &[TableId::Samples],

@@ -24,7 +24,7 @@ macro_rules! spec {
         &StepSpec {
             name: $name,
             stage: StageName::GenerateSamples,
-            version: 1,
+            version: 2,
             partitioning: Partitioning::Chunks((MOST_CHUNKS * MOST_ROWS) as u32),
             reads: &[],
             writes: &[TableId::Samples],

@@ -26,7 +26,7 @@ pub(crate) struct PhotoFeatures;
 const SPEC: StepSpec = StepSpec {
     name: "photo-features",
     stage: StageName::TrainEncoder,
-    version: 2,
+    version: 3,
     partitioning: Partitioning::Buckets,
     reads: &[Reads::own(TableId::Identities), Reads::own(TableId::Photos)],
     writes: &[TableId::PhotoFeatures],

@@ -29,7 +29,7 @@ pub(crate) struct ScorePhotos;
 const SPEC: StepSpec = StepSpec {
     name: "score-photos",
     stage: StageName::VerifyImages,
-    version: 5,
+    version: 6,
     partitioning: Partitioning::Buckets,
     reads: &[
         Reads::own(TableId::UniquePhotos),

@@ -22,7 +22,7 @@ pub(crate) struct ScorePortraits;
 const SPEC: StepSpec = StepSpec {
     name: "score-portraits",
     stage: StageName::VerifyPortraits,
-    version: 3,
+    version: 4,
     partitioning: Partitioning::Buckets,
     reads: &[Reads::own(TableId::Portraits)],
     writes: &[TableId::PortraitFaces],

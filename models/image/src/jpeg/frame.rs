@@ -71,6 +71,18 @@ impl Frame {
         ]
     }
 
+    /// Gray, three colours or four, each of which has a whole number of pixels of the image to one of its own.
+    pub(crate) fn is_readable(&self) -> bool {
+        let is_whole = |c: &Component| !self.coarseness(c).contains(&0);
+        matches!(self.components.len(), 1 | 3 | 4) && self.components.iter().all(is_whole)
+    }
+
+    /// Pixels of a component that count, across and down.
+    pub(crate) fn size_of(&self, component: &Component) -> [usize; 2] {
+        let [across, down] = self.coarseness(component).map(|times| times.max(1));
+        [self.width.div_ceil(across), self.height.div_ceil(down)]
+    }
+
     /// Gray, or three colours of which only the first may be finer than the others.
     pub(crate) fn is_common(&self) -> bool {
         let factors = |c: &Component| (c.across, c.down);

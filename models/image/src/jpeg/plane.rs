@@ -61,9 +61,19 @@ impl Plane {
         }
     }
 
-    fn row(&self, row: usize) -> Option<&[u8]> {
+    pub(crate) fn row(&self, row: usize) -> Option<&[u8]> {
         let start = row * self.stride;
         self.pixels.get(start..start + self.stride)
+    }
+
+    /// The pixels from a block of 8 × 8 on, at a row and a column of blocks, and how many lie from one row to the next.
+    #[inline(always)]
+    pub(crate) fn block(&mut self, row: usize, column: usize) -> (&mut [u8], usize) {
+        let first = (row * self.stride + column) * 8;
+        (
+            self.pixels.get_mut(first..).unwrap_or_default(),
+            self.stride,
+        )
     }
 
     /// One pixel a block.

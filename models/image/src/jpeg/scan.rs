@@ -27,6 +27,13 @@ impl ScanHeader {
             }
             members.push((index, tables.0, tables.1));
         }
+        let blocks = |(index, ..): &(usize, usize, usize)| {
+            frame.components[*index].across * frame.components[*index].down
+        };
+        // As much as an MCU may have.
+        if count > 1 && members.iter().map(blocks).sum::<usize>() > 10 {
+            return None;
+        }
         let &[first, last, precision] = &rest[2 * count..] else {
             return None;
         };

@@ -108,3 +108,45 @@ pub(crate) fn values(
     }
     Some((difference, rows))
 }
+
+/// Reads a block's AC coefficients, each times its step (in zigzag order), into `into`, row by row, as libjpeg-turbo
+/// has them in 16 bits. The difference of its DC coefficient, and whether there are others. `None`: no such code.
+#[inline(always)]
+pub(crate) fn coefficients(
+    bits: &mut Bits,
+    member: &Member,
+    steps: &[i16; 64],
+    into: &mut [i16; 64],
+) -> Option<(i32, bool)> {
+    let difference = dc_difference(bits, member)?;
+    let (ac, values) = (member.ac?, member.values?);
+    let (mut place, mut has_more) = (1_usize, false);
+    while place < 64 {
+        bits.fill();
+        let quick = values.look(bits);
+        let (zeros, value) = if quick.bits > 0 {
+            bits.skip(u32::from(quick.bits));
+            (quick.zeros, quick.value)
+        } else {
+            let (symbol, length) = ac.look(bits)?;
+            bits.skip(length);
+            let size = u32::from(symbol & 15);
+            let value = match size {
+                0 => 0,
+                _ => extend(bits.peek(size), size),
+            };
+            bits.skip(size);
+            (zeros_of(symbol), value as i16)
+        };
+        place += usize::from(zeros);
+        if zeros == 64 {
+            break;
+        }
+        // Runs beyond the end reach no further than it.
+        let at = place.min(63);
+        into[usize::from(NATURAL[at] & 63)] = value.wrapping_mul(steps[at]);
+        has_more = true;
+        place += 1;
+    }
+    Some((difference, has_more))
+}

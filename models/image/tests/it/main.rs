@@ -4,6 +4,7 @@
 #![allow(clippy::case_sensitive_file_extension_comparisons)]
 
 mod cut;
+mod jpeg;
 mod pillow;
 
 use std::path::{Path, PathBuf};

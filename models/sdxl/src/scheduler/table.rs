@@ -1,6 +1,6 @@
 //! The noise table of the training and the timesteps that a run takes from it.
 
-use super::config::{SchedulerConfig, SchedulerKind, TimestepSpacing};
+use super::config::{FinalSigma, SchedulerConfig, SchedulerKind, TimestepSpacing};
 
 /// ρ of Karras et al.
 const RHO: f64 = 7.0;
@@ -147,23 +147,48 @@ pub(super) fn lcm_timesteps(config: &SchedulerConfig, steps: usize) -> Vec<f64> 
         .collect()
 }
 
-pub(super) fn euler_schedule(
+/// Timesteps and their σ before pairs and an end are made of them.
+fn euler_points(
     config: &SchedulerConfig,
     table: &NoiseTable,
     steps: usize,
-) -> (Vec<f64>, Vec<f32>) {
+) -> (Vec<f64>, Vec<f64>) {
     let mut timesteps: Vec<f64> = spaced(config, steps);
     let mut sigmas: Vec<f64> = timesteps.iter().map(|t| table.sigma_at(*t)).collect();
-    if config.use_karras_sigmas {
+    // Euler's ancestral class has no such key.
+    if config.use_karras_sigmas && config.kind != SchedulerKind::EulerAncestral {
         sigmas = karras(sigmas[0], sigmas[steps - 1], steps);
         timesteps = sigmas
             .iter()
             .map(|sigma| table.timestep_of(*sigma))
             .collect();
     }
-    // diffusers hands Euler's timesteps over as float32.
+    // diffusers hands these timesteps over as float32.
     let timesteps = timesteps.into_iter().map(|t| f64::from(t as f32)).collect();
-    (timesteps, with_zero(&sigmas))
+    (timesteps, sigmas)
+}
+
+pub(super) fn euler_schedule(
+    config: &SchedulerConfig,
+    table: &NoiseTable,
+    steps: usize,
+) -> (Vec<f64>, Vec<f32>) {
+    let (timesteps, sigmas) = euler_points(config, table, steps);
+    (timesteps, with_end(&sigmas, end(config, table)))
+}
+
+/// Every point but the first is called twice.
+pub(super) fn heun_schedule(
+    config: &SchedulerConfig,
+    table: &NoiseTable,
+    steps: usize,
+) -> (Vec<f64>, Vec<f32>) {
+    let (timesteps, sigmas) = euler_points(config, table, steps);
+    let twice = |values: &[f64]| -> Vec<f64> {
+        let pairs = values.iter().flat_map(|value| [*value; 2]);
+        pairs.skip(1).collect()
+    };
+    (twice(&timesteps), with_end(&twice(&sigmas), 0.0))
 }
 
 pub(super) fn dpm_schedule(
@@ -172,6 +197,7 @@ pub(super) fn dpm_schedule(
     steps: usize,
 ) -> (Vec<f64>, Vec<f32>) {
     let count = config.num_train_timesteps;
+    let end = end(config, table);
     if config.use_karras_sigmas {
         let sigmas = karras(
             f64::from(table.sigmas[count - 1]),
@@ -182,7 +208,7 @@ pub(super) fn dpm_schedule(
             .iter()
             .map(|sigma| table.timestep_of(*sigma).round_ties_even())
             .collect();
-        return (timesteps, with_zero(&sigmas));
+        return (timesteps, with_end(&sigmas, end));
     }
     let timesteps: Vec<f64> = match config.timestep_spacing {
         // Unlike the other schedulers' spacings, these two divide by one step more and leave out
@@ -205,7 +231,16 @@ pub(super) fn dpm_schedule(
         TimestepSpacing::Trailing => trailing(count, steps),
     };
     let sigmas: Vec<f64> = timesteps.iter().map(|t| table.sigma_at(*t)).collect();
-    (timesteps, with_zero(&sigmas))
+    (timesteps, with_end(&sigmas, end))
+}
+
+/// The σ that a run ends at.
+fn end(config: &SchedulerConfig, table: &NoiseTable) -> f32 {
+    match config.final_sigma {
+        // Euler's ancestral class has no such key.
+        FinalSigma::SigmaMin if config.kind != SchedulerKind::EulerAncestral => table.sigmas[0],
+        _ => 0.0,
+    }
 }
 
 fn karras(top: f64, bottom: f64, steps: usize) -> Vec<f64> {
@@ -216,10 +251,10 @@ fn karras(top: f64, bottom: f64, steps: usize) -> Vec<f64> {
         .collect()
 }
 
-fn with_zero(sigmas: &[f64]) -> Vec<f32> {
+fn with_end(sigmas: &[f64], end: f32) -> Vec<f32> {
     sigmas
         .iter()
         .map(|sigma| *sigma as f32)
-        .chain([0.0])
+        .chain([end])
         .collect()
 }

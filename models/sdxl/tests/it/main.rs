@@ -4,6 +4,7 @@ mod bad_input;
 mod checks;
 #[path = "../../../clip/tests/it/common.rs"]
 mod common;
+mod diffusers_schedulers;
 mod half;
 mod invariants;
 mod mini;

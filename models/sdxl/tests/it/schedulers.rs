@@ -3,7 +3,7 @@
 use std::fs;
 
 use laioncele_nn::config::JsonFile;
-use laioncele_sdxl::scheduler::{MultistepState, Schedule, SchedulerConfig, SchedulerKind};
+use laioncele_sdxl::scheduler::{Schedule, SchedulerConfig, SchedulerKind, StepState};
 use laioncele_sdxl::{Error, Noise};
 
 use crate::common::{assert_close, fixture, golden, numbers};
@@ -136,7 +136,7 @@ fn steps_match() {
                 *x *= ours.init_noise_sigma();
             }
             let (mut state, mut states, mut inputs) =
-                (MultistepState::default(), latents.clone(), Vec::new());
+                (StepState::default(), latents.clone(), Vec::new());
             for i in 0..steps {
                 inputs.extend(ours.scale_model_input(i, &latents));
                 let output = numbers(&golden[&format!("model_output.{i}")]);
@@ -194,7 +194,7 @@ fn scheduler_read_rejects_unsupported_values_by_key() {
         ),
         (
             SchedulerKind::DpmPlusPlus2M,
-            r#"{"solver_order": 3}"#,
+            r#"{"solver_order": 4}"#,
             "solver_order",
         ),
         (SchedulerKind::Euler, r#"{"beta_start": 2.0}"#, "beta_start"),

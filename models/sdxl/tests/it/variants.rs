@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use laioncele_nn::config::JsonFile;
-use laioncele_sdxl::scheduler::{MultistepState, Schedule, SchedulerConfig};
+use laioncele_sdxl::scheduler::{Schedule, SchedulerConfig, StepState};
 use laioncele_sdxl::{
     ImageRequest, Inversion, Lora, NegativePrompt, Noise, PredictionSettings, PredictionType,
     SamplingSettings, Sdxl, SdxlFiles, SizeConditioning, TextEncoders, TimeIds, TimestepSpacing,
@@ -336,7 +336,7 @@ fn steps_match(schedule: &Schedule, golden: &Golden, id: &str) {
             "{id}: starts at {ours}, not {theirs}"
         );
     }
-    let mut kept = MultistepState::default();
+    let mut kept = StepState::default();
     for i in 0..schedule.timesteps().len() {
         let output = numbers(&golden[&format!("model_output.{i}")]);
         schedule

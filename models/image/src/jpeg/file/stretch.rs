@@ -1,9 +1,11 @@
 //! The blocks between two restart markers: stepped over, or read as far as is wanted of them.
 
-use super::{CUT, File, NO_CODE, Stop, Wanted};
+use super::{CUT, File, NO_CODE, ODD, Stop, Wanted};
 use crate::jpeg::bits::Bits;
 use crate::jpeg::frame::{McuBlock, Member, Scan};
+use crate::jpeg::idct::{inverse, inverse_flat};
 use crate::jpeg::plane::Transform;
+use crate::jpeg::progressive::{Band, Kept, Values};
 use crate::jpeg::{progressive, sequential};
 
 impl File<'_> {
@@ -20,6 +22,7 @@ impl File<'_> {
             (false, _, Wanted::Image(side @ 2..)) => {
                 self.stretch_pixels(scan, bits, mcus, &Transform::new(side))
             }
+            (false, _, Wanted::Whole) => self.stretch_whole(scan, bits, mcus),
             (false, ..) | (true, 0, _) => self.stretch_dc(scan, bits, mcus, across),
             (true, ..) => self.stretch_ac(scan, bits, mcus, across),
         }
@@ -71,7 +74,7 @@ impl File<'_> {
     #[inline(always)]
     fn kept(&mut self, scan: &Scan, block: &McuBlock, mcu: [usize; 2]) -> Option<&mut i32> {
         let index = block.member.index;
-        if !self.keeps_dc(index) {
+        if !self.keeps_dc(index, scan.frame.is_progressive) {
             return None;
         }
         let [row, column] = block.at(mcu);
@@ -116,6 +119,45 @@ impl File<'_> {
         Ok(bits)
     }
 
+    /// MCUs of a sequential scan whose pixels are made as libjpeg-turbo makes them.
+    fn stretch_whole<'d>(
+        &mut self,
+        scan: &Scan,
+        mut bits: Bits<'d>,
+        mcus: std::ops::Range<usize>,
+    ) -> Result<Bits<'d>, Stop> {
+        let blocks = scan.blocks_of_mcu();
+        let across = scan.mcus()[1];
+        let steps = |member: &Member| {
+            let table = self.steps[member.index & 3].unwrap_or([1; 64]);
+            table.map(|step| step as i16)
+        };
+        let steps: Vec<[i16; 64]> = scan.members.iter().map(steps).collect();
+        let mut last = [0_i32; 4];
+        for mcu in mcus {
+            let place = [mcu / across, mcu % across];
+            for block in &blocks {
+                let (member, steps) = (block.member, &steps[block.number]);
+                let mut coefficients = [0; 64];
+                let read = sequential::coefficients(&mut bits, member, steps, &mut coefficients);
+                let (difference, has_more) = read.ok_or_else(|| no_code(&bits))?;
+                let value = &mut last[member.index & 3];
+                *value = value.wrapping_add(difference);
+                coefficients[0] = (*value as i16).wrapping_mul(steps[0]);
+                let [row, column] = block.at(place);
+                let (target, stride) = self.planes[member.index & 3].block(row, column);
+                match has_more {
+                    true => inverse(&coefficients, target, stride),
+                    false => inverse_flat(coefficients[0], target, stride),
+                }
+            }
+            if bits.is_beyond() {
+                return Err(CUT);
+            }
+        }
+        Ok(bits)
+    }
+
     fn stretch_ac<'d>(
         &mut self,
         scan: &Scan,
@@ -123,24 +165,51 @@ impl File<'_> {
         mcus: std::ops::Range<usize>,
         across: usize,
     ) -> Result<Bits<'d>, Stop> {
-        let member = scan.members.first().ok_or(Stop::Unusual)?;
-        let ac = member.ac.ok_or(NO_CODE)?;
+        let member = scan.members.first().ok_or(ODD)?;
         let stride = scan.frame.components[member.index].stride;
-        let filled = &mut self.filled[member.index];
+        let has_values = self.wanted == Wanted::Whole;
+        let (values, _) = self.values[member.index].as_chunks_mut();
         let mut run = 0;
         for mcu in mcus {
-            let block = filled.get_mut(mcu / across * stride + mcu % across);
-            let block = block.ok_or(Stop::Unusual)?;
-            let stepped = match scan.is_refinement {
-                true => progressive::refine(&mut bits, ac, scan.band, &mut run, block),
-                false => progressive::first(&mut bits, ac, scan.band, &mut run, block),
-            };
-            stepped.ok_or_else(|| no_code(&bits))?;
-            if bits.is_beyond() {
-                return Err(CUT);
+            let at = mcu / across * stride + mcu % across;
+            let mut filled = self.filled[member.index].get_mut(at).ok_or(ODD)?;
+            match has_values {
+                false => ac_block(scan, member, &mut bits, &mut run, &mut filled)?,
+                true => {
+                    let values = values.get_mut(at).ok_or(ODD)?;
+                    let low = scan.low;
+                    let mut block = Values {
+                        filled,
+                        values,
+                        low,
+                    };
+                    ac_block(scan, member, &mut bits, &mut run, &mut block)?;
+                }
             }
         }
         Ok(bits)
+    }
+}
+
+/// A block of a progressive scan without DC coefficients.
+#[inline(always)]
+fn ac_block(
+    scan: &Scan,
+    member: &Member,
+    bits: &mut Bits,
+    run: &mut u32,
+    block: &mut impl Kept,
+) -> Result<(), Stop> {
+    let ac = member.ac.ok_or(NO_CODE)?;
+    let (band, low) = (scan.band, scan.low);
+    let scanned = match scan.is_refinement {
+        true => progressive::refine(bits, Band { ac, band, low }, run, block),
+        false => progressive::first(bits, Band { ac, band, low }, run, block),
+    };
+    scanned.ok_or_else(|| no_code(bits))?;
+    match bits.is_beyond() {
+        true => Err(CUT),
+        false => Ok(()),
     }
 }
 
