@@ -12,7 +12,7 @@ pub enum GenerationError {
     #[error("no face found in the photo")]
     NoFace,
     /// The face crop was asked for, but there are no networks that find faces.
-    #[error("a face crop needs the networks of [models.face]; photo = \"whole\" does without")]
+    #[error("a face crop needs networks that find faces, those of [models.face]")]
     NoFaceNetworks,
     /// No photo was given.
     #[error("no photo was given")]
@@ -25,6 +25,11 @@ pub enum GenerationError {
         "the dataset has no names yet, and Equation 4 needs their mean: run `laioncele run --stage pack-shards` first"
     )]
     NoNames,
+    /// The dataset has a name at most, which have no spread.
+    #[error(
+        "the dataset has fewer than two names: a random person needs to know how names are spread"
+    )]
+    FewNames,
     /// A prompt that a method cannot put a person into.
     #[error("the prompt {prompt:?} has none of the words {words}, which {method} needs")]
     NoPersonWord {
