@@ -415,7 +415,7 @@ fn progress_is_for_terminals() {
     let sandbox = Sandbox::new();
     let draw = |more: &str| {
         format!(
-            "{} generate --model {} --steps 3 --images 2 --overwrite {more}",
+            "{} generate --model {} --steps 20 --images 4 --overwrite {more}",
             program(),
             tiny()
         )
@@ -431,11 +431,11 @@ fn progress_is_for_terminals() {
     };
     let bar = shown(&draw(""));
     assert!(
-        bar.contains("drawing") && bar.contains("of 2 images, step"),
+        bar.contains("drawing") && bar.contains("of 4 images, step"),
         "{bar}"
     );
     let quiet = shown(&draw("-q"));
-    assert!(!quiet.contains("of 2 images"), "{quiet}");
+    assert!(!quiet.contains("of 4 images"), "{quiet}");
     let model = tiny();
     let piped = done(
         sandbox.path(),
