@@ -259,7 +259,7 @@ fn what_an_encoder_lacks_is_said() {
             &other,
         ],
         2,
-        &["64", "128", "another model"],
+        &["72", "128", "another model"],
     );
     refused(
         folder,

@@ -12,7 +12,7 @@ pub enum GenerationError {
     #[error("no face found in the photo")]
     NoFace,
     /// The face crop was asked for, but there are no networks that find faces.
-    #[error("a face crop needs networks that find faces, those of [models.face]")]
+    #[error("a face crop needs the networks of [models.face]; photo = \"whole\" does without")]
     NoFaceNetworks,
     /// No photo was given.
     #[error("no photo was given")]
