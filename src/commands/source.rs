@@ -40,7 +40,7 @@ pub(super) struct Source<'a> {
 enum Origin {
     Run(Box<RunOrigin>),
     /// An SDXL, with a published encoder or without one.
-    Model(Option<OpenedEncoder>),
+    Model(Option<Box<OpenedEncoder>>),
 }
 
 struct RunOrigin {
@@ -211,7 +211,7 @@ impl Source<'_> {
         about.negative_prompt = negative_text(&config.negative);
         Ok(Opened {
             pipeline: pipeline.with_predictor(predictor),
-            origin: Origin::Model(encoder),
+            origin: Origin::Model(encoder.map(Box::new)),
             about,
             allow_several: self.generation.allow_several,
         })
@@ -291,7 +291,7 @@ impl Opened {
         }
         let check = match &self.origin {
             Origin::Run(run) => FaceCheck::of_manifest(&run.session.manifest),
-            Origin::Model(encoder) => encoder.as_ref().and_then(OpenedEncoder::face_check),
+            Origin::Model(encoder) => encoder.as_deref().and_then(OpenedEncoder::face_check),
         };
         check.map_or(Ok(()), |check| check.check(photos, path))
     }
@@ -353,7 +353,7 @@ impl Opened {
     /// Weights that cannot be read.
     pub(super) fn encoder_fact(&self) -> Result<Option<ModelFact>, Failure> {
         match &self.origin {
-            Origin::Model(encoder) => encoder.as_ref().map(OpenedEncoder::fact).transpose(),
+            Origin::Model(encoder) => encoder.as_deref().map(OpenedEncoder::fact).transpose(),
             Origin::Run(run) => {
                 let parts = parts_of(&run.records, TableId::Encoder);
                 let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();

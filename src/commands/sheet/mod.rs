@@ -23,7 +23,6 @@ pub(crate) struct SheetCommand {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
 enum Command {
     /// One name with several prompts and at several places in them, then other names with the same
     /// prompts (Figure 2 of the paper)
