@@ -96,6 +96,13 @@ pub(crate) fn setting<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(Value::from(text)).map_err(|e| e.to_string())
 }
 
+/// A finite number.
+pub(crate) fn finite<T: std::str::FromStr + Into<f64> + Copy>(text: &str) -> Result<T, String> {
+    let number = text.trim().parse::<T>().ok();
+    let number = number.filter(|number| (*number).into().is_finite());
+    number.ok_or_else(|| format!("{text:?} is no finite number"))
+}
+
 #[cfg(test)]
 mod tests {
     use tracing_subscriber::EnvFilter;

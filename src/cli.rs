@@ -85,6 +85,8 @@ enum Command {
     Generate(commands::generate::Generate),
     /// Generate images between one person and another
     Interpolate(commands::interpolate::Interpolate),
+    /// Draw experiments with names as one labelled sheet each
+    Sheet(commands::sheet::SheetCommand),
     /// Export or look at the trained encoder, or write what it gives other programs
     Encoder(commands::encoder::EncoderCommand),
     /// Print CLIP embeddings of images
@@ -134,8 +136,9 @@ impl Command {
             Self::Verify(command) => command.execute(),
             Self::Gc(command) => command.execute(),
             Self::Lock(command) => command.execute(),
-            Self::Generate(command) => command.execute(),
-            Self::Interpolate(command) => command.execute(),
+            Self::Generate(command) => command.execute(verbosity),
+            Self::Interpolate(command) => command.execute(verbosity),
+            Self::Sheet(command) => command.execute(verbosity),
             Self::Encoder(command) => command.execute(),
             Self::EncodeImage(command) => command.execute(),
             Self::Evaluate(command) => command.execute(),

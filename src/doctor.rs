@@ -69,6 +69,7 @@ pub(crate) fn examine(
     checks.extend(files(manifest, steps));
     let mut weights = Weights::default();
     checks.extend(models::check(manifest, Wanted::all(), deep, &mut weights));
+    checks.extend(models::recognized(manifest));
     checks.extend(weights.check(manifest, &Machine::look(), workers));
     checks
 }

@@ -10,7 +10,10 @@
 //! | [`generation`] | Algorithm 1: photos or texts to names, names and prompts to images |
 //! | [`methods`] | LaionCele and the methods that the paper compares itself with, behind one trait |
 //! | [`agreement`] | whether a name's portraits show one person |
+//! | [`people()`] | how many people photos show |
+//! | [`Sheet`] | contact sheets with labels |
 //! | [`encoder_folder`] | the trained encoder as a folder that stands alone |
+//! | [`single_files()`] | what single weight files were recognized as |
 //! | [`licence()`] | what a model's folder says of its licence |
 //! | [`references`], [`training_crop`] | settings of one stage that another one depends on |
 //!
@@ -24,9 +27,12 @@ pub mod generation;
 mod licence;
 mod loader;
 pub mod methods;
+mod people;
 mod png;
 pub mod references;
 pub mod sections;
+mod sheet;
+mod single_files;
 pub mod testing;
 mod threads;
 
@@ -34,9 +40,12 @@ pub use crop::training_crop;
 pub use error::ModelError;
 pub use licence::licence;
 pub use loader::ModelLoader;
-pub use png::encode_png;
+pub use people::people;
+pub use png::{encode_png, encode_png_with_texts, png_texts};
 pub use sections::{
     FaceSection, ImageEncoderSection, IpAdapterSection, PhotoMakerSection, SchedulerChoice,
     SdxlSection, Unconditional,
 };
+pub use sheet::{Sheet, SheetLabels};
+pub use single_files::{SingleFile, recognized, single_files};
 pub use threads::{pool_of, thread_pool};

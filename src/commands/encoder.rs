@@ -8,13 +8,17 @@ use clap::{Args, Subcommand};
 use laioncele_core::error::chain;
 use laioncele_core::{CoreError, Digest, StageName};
 use laioncele_encoder::{CONFIG_FILE, CropConfig, Encoder, WEIGHTS_FILE, read_config};
-use laioncele_inference::encoder_folder::{FOLDER, MEAN_FILE};
-use laioncele_inference::generation::SampleRequest;
+use laioncele_inference::encoder_folder::{FOLDER, MEAN_FILE, SPREAD_FILE};
+use laioncele_inference::generation::{
+    GenerationError, GenerationPipeline, NameSpread, PersonName, RunTables, SampleRequest,
+};
 use laioncele_sdxl::{Naming, Trace, TraceValues};
 use safetensors::SafeTensors;
 use serde::Serialize;
 
-use super::generation::{Person, failure, model_failure, name_of, open_pipeline};
+use super::generation::{failure, model_failure};
+use super::person::{Person, Photos, name_without_photos};
+use super::source::{open_pipeline, parts_of};
 use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -140,9 +144,33 @@ impl Export {
             }
             fs::write(&to, store.get(file)?).map_err(|e| CoreError::from_io(&to, e))?;
         }
+        self.write_spread(&session)?;
         // What was written is what others will load.
         Description::of(&self.into)?;
         output::data(&self.into.display().to_string())
+    }
+
+    /// How the run's names are spread, for `generate --fictional`; a run of one name has no spread.
+    fn write_spread(&self, session: &Session) -> Result<(), Failure> {
+        let records = session.current_records()?;
+        let parts = |table| parts_of(&records, table);
+        let tables = RunTables::Run {
+            store: session.store()?,
+            dims: &session.manifest.embedding_dims,
+            parts: &parts,
+        };
+        let spread = match NameSpread::of_run(&tables) {
+            Ok(spread) => spread,
+            Err(error @ (GenerationError::NoNames | GenerationError::FewNames)) => {
+                tracing::warn!("{SPREAD_FILE} is left out: {error}");
+                return Ok(());
+            }
+            Err(error) => return Err(failure(error, "")),
+        };
+        let path = self.into.join(SPREAD_FILE);
+        let bytes = spread.to_bytes();
+        let bytes = bytes.map_err(|e| Failure::new(Exit::Defect, e.to_string()))?;
+        Ok(fs::write(&path, bytes).map_err(|e| CoreError::from_io(&path, e))?)
     }
 
     fn check_empty(&self) -> Result<(), Failure> {
@@ -298,10 +326,22 @@ impl Inspect {
 }
 
 impl Conditioning {
+    fn of_photos(&self, pipeline: &GenerationPipeline) -> Result<PersonName, Failure> {
+        let Person::Photos(path) = &self.person else {
+            return Err(Failure::new(Exit::Defect, "a person of no kind"));
+        };
+        let photos = Photos::of(path, None)?;
+        let name = pipeline.name_from_photos(&photos.images);
+        name.map_err(|e| failure(e, &format!("{}: ", path.display())))
+    }
+
     fn execute(self) -> Result<(), Failure> {
         let mut pipeline = open_pipeline(&self.paths, |_| ())?;
         pipeline.naming = self.naming;
-        let name = name_of(&pipeline, &self.person)?;
+        let name = match name_without_photos(&pipeline, &self.person)? {
+            Some(name) => name,
+            None => self.of_photos(&pipeline)?,
+        };
         let request = SampleRequest {
             name: Some(&name),
             prompt: &self.prompt,

@@ -1,71 +1,19 @@
-//! What `generate` and `interpolate` share: who is shown, the loaded pipeline, the written images.
+//! How images are generated: what `generate`, `interpolate`, the sheets and `names export` share of their arguments, and how
+//! failures of generation are told.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 
 use clap::Args;
-use image::RgbImage;
-use laioncele_core::ledger::Record;
-use laioncele_core::{CoreError, Part, StageError, StageName, TableId};
-use laioncele_generate_samples::StageConfig;
-use laioncele_image::{Limits, Orientation, decode};
+use laioncele_core::StageError;
 use laioncele_inference::ModelError;
-use laioncele_inference::generation::{GenerationError, GenerationPipeline, PersonName, RunTables};
+use laioncele_inference::generation::{Eta, GenerationError, MeanLength};
 use laioncele_sdxl::{
-    Inversion, Lora, NameSource, Naming, PredictionType, SamplingSettings, SdxlFiles,
-    TimestepSpacing,
+    Inversion, Lora, Naming, PredictionType, SamplingSettings, SdxlFiles, TimestepSpacing,
 };
-use serde::Serialize;
 
-use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
-use crate::output;
-use crate::session::{Access, Session};
 
-/// Somebody to show: photos, or a name that the model may know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Person {
-    /// A photo, or a folder of photos of one person.
-    Photos(PathBuf),
-    /// A name, encoded by the text encoders.
-    Text(String),
-    /// A file that `names export` wrote, or a textual inversion.
-    File(PathBuf),
-}
-
-impl Person {
-    /// The textual inversion that the text encoders need to know for it, if any.
-    ///
-    /// # Errors
-    /// A file that is no name.
-    pub(super) fn inversion(&self) -> Result<Option<Inversion>, Failure> {
-        let Self::File(path) = self else {
-            return Ok(None);
-        };
-        match NameSource::read(path).map_err(|e| model_failure(&e))? {
-            NameSource::Inversion(inversion) => Ok(Some(inversion)),
-            NameSource::Embedding(_) => Ok(None),
-        }
-    }
-}
-
-impl FromStr for Person {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("name:") {
-            Some(name) if name.trim().is_empty() => Err("`name:` without a name".to_owned()),
-            Some(name) => Ok(Self::Text(name.trim().to_owned())),
-            None => Ok(match text.strip_prefix("name-file:") {
-                Some(file) => Self::File(PathBuf::from(file)),
-                None => Self::Photos(PathBuf::from(text)),
-            }),
-        }
-    }
-}
-
-/// How images are generated and where they go.
+/// How images are generated.
 #[derive(Args, Clone, Debug)]
 pub(super) struct GenerationArgs {
     /// The first image's seed; the following ones count up
@@ -109,64 +57,31 @@ pub(super) struct GenerationArgs {
     /// trailing where the schedule ends in pure noise]
     #[arg(long, value_name = "WHERE", value_parser = crate::args::setting::<TimestepSpacing>)]
     timestep_spacing: Option<TimestepSpacing>,
-    /// The folder to write the images to
-    #[arg(long, value_name = "FOLDER", default_value = "generated")]
-    into: PathBuf,
-    /// Print the list of images as JSON
+    /// δ of Equation 4: how far a predicted name goes away from the mean name [default: the
+    /// run's, or what the encoder's folder says]
+    #[arg(long, value_name = "DELTA", allow_hyphen_values = true, value_parser = crate::args::finite::<f32>)]
+    delta: Option<f32>,
+    /// η of Equation 5: the length that a predicted name is brought to, a number or `mean`
+    /// [default: the run's, or what the encoder's folder says]
+    #[arg(long, value_name = "ETA", value_parser = eta)]
+    eta: Option<Eta>,
+    /// Take a folder for one person even if its photos show several
     #[arg(long)]
-    json: bool,
+    pub(super) allow_several: bool,
 }
 
-/// A written image.
-#[derive(Debug, Serialize)]
-pub(super) struct Written {
-    /// The PNG.
-    pub file: PathBuf,
-    /// What was asked for.
-    pub prompt: String,
-    /// The noise's seed; none where the noise was given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// For an interpolation: the second person's share, from 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub share: Option<f32>,
+/// η as manifests have it: a number or `mean`.
+pub(super) fn eta(text: &str) -> Result<Eta, String> {
+    match text {
+        "mean" => Ok(Eta::Mean(MeanLength::Mean)),
+        number => match crate::args::finite::<f32>(number) {
+            Ok(length) if length > 0.0 => Ok(Eta::Length(length)),
+            _ => Err("a length above 0, or `mean`".to_owned()),
+        },
+    }
 }
 
 impl GenerationArgs {
-    /// The pipeline of the run at `paths`, set as the arguments say.
-    ///
-    /// # Errors
-    /// No run, missing or wrong models.
-    pub(super) fn pipeline(&self, paths: &RunPaths) -> Result<GenerationPipeline, Failure> {
-        self.pipeline_with(paths, Vec::new())
-    }
-
-    /// The same with more textual inversions.
-    ///
-    /// # Errors
-    /// As [`Self::pipeline`].
-    pub(super) fn pipeline_with(
-        &self,
-        paths: &RunPaths,
-        inversions: Vec<Inversion>,
-    ) -> Result<GenerationPipeline, Failure> {
-        let mut pipeline = open_pipeline(paths, |files| {
-            self.change_model(files);
-            files.inversions.extend(inversions);
-        })?;
-        self.set(&mut pipeline.sampling)?;
-        pipeline.naming = self.naming;
-        Ok(pipeline)
-    }
-
-    /// The run at `paths`.
-    ///
-    /// # Errors
-    /// No run there.
-    pub(super) fn session(paths: &RunPaths) -> Result<Session, Failure> {
-        Session::open(paths, StageName::Evaluate, Access::Existing)
-    }
-
     /// Changes a model to what the arguments say.
     pub(super) fn change_model(&self, files: &mut SdxlFiles) {
         for (part, other) in [(&mut files.unet, &self.unet), (&mut files.vae, &self.vae)] {
@@ -200,123 +115,22 @@ impl GenerationArgs {
         Ok(())
     }
 
-    /// Writes an image as `NAME.png`.
-    ///
-    /// # Errors
-    /// A folder that cannot be written.
-    pub(super) fn write(&self, name: &str, image: &RgbImage) -> Result<PathBuf, Failure> {
-        fs::create_dir_all(&self.into).map_err(|e| CoreError::from_io(&self.into, e))?;
-        let file = self.into.join(format!("{name}.png"));
-        image
-            .save(&file)
-            .map_err(|e| Failure::new(Exit::Environment, format!("{}: {e}", file.display())))?;
-        Ok(file)
-    }
-
-    /// Prints what was written: a path a line, or JSON.
-    ///
-    /// # Errors
-    /// Standard output that cannot be written.
-    pub(super) fn print(&self, written: &[Written]) -> Result<(), Failure> {
-        if self.json {
-            return output::json(&written);
-        }
-        for image in written {
-            output::data(&image.file.display().to_string())?;
-        }
-        Ok(())
+    /// δ and η: the arguments', else those that are given.
+    pub(super) fn equations(&self, delta: f32, eta: Eta) -> (f32, Eta) {
+        (self.delta.unwrap_or(delta), self.eta.unwrap_or(eta))
     }
 }
 
-/// The pipeline of the run at `paths`, its SDXL changed by `change`.
-///
-/// # Errors
-/// No run, missing or wrong models.
-pub(super) fn open_pipeline(
-    paths: &RunPaths,
-    change: impl FnOnce(&mut SdxlFiles),
-) -> Result<GenerationPipeline, Failure> {
-    let session = GenerationArgs::session(paths)?;
-    let records = session.current_records()?;
-    let parts = |table| parts_of(&records, table);
-    let tables = RunTables::Run {
-        store: session.store()?,
-        dims: &session.manifest.embedding_dims,
-        parts: &parts,
-    };
-    let mut config = StageConfig::from_manifest(&session.manifest)?.generation();
-    change(&mut config.sdxl);
-    GenerationPipeline::open(&config, &tables).map_err(|e| failure(e, ""))
-}
-
-fn parts_of(records: &[Record], table: TableId) -> Vec<Part> {
-    let parts = records.iter().flat_map(|r| r.outputs_of(table));
-    parts.cloned().collect()
-}
-
-/// The name of `person`.
-///
-/// # Errors
-/// Photos that cannot be read or show no face; a run without an encoder.
-pub(super) fn name_of(
-    pipeline: &GenerationPipeline,
-    person: &Person,
-) -> Result<PersonName, Failure> {
-    match person {
-        Person::Text(name) => pipeline
-            .name_from_text(name)
-            .map_err(|e| failure(e, &format!("name `{name}`: "))),
-        Person::File(path) => match NameSource::read(path).map_err(|e| model_failure(&e))? {
-            NameSource::Embedding(file) => Ok(PersonName {
-                embedding: file.name,
-                predicted: !file.finished,
-            }),
-            NameSource::Inversion(inversion) => pipeline
-                .name_from_text(&inversion.token)
-                .map_err(|e| failure(e, &format!("{}: ", path.display()))),
-        },
-        Person::Photos(path) => {
-            let photos = photos(path)?;
-            pipeline
-                .name_from_photos(&photos)
-                .map_err(|e| failure(e, &format!("{}: ", path.display())))
-        }
+impl From<GenerationError> for Failure {
+    fn from(error: GenerationError) -> Self {
+        failure(error, "")
     }
 }
 
-/// The pixels of a photo, or of all photos of a folder, sorted by name.
-///
-/// # Errors
-/// As [`photo`]; a folder that cannot be read.
-pub(super) fn photos(path: &Path) -> Result<Vec<RgbImage>, Failure> {
-    if !path.is_dir() {
-        return Ok(vec![photo(path)?]);
+impl From<laioncele_sdxl::Error> for Failure {
+    fn from(error: laioncele_sdxl::Error) -> Self {
+        model_failure(&error)
     }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(|e| CoreError::from_io(path, e))? {
-        let file = entry.map_err(|e| CoreError::from_io(path, e))?.path();
-        files.extend(file.is_file().then_some(file));
-    }
-    files.sort();
-    files.iter().map(|file| photo(file)).collect()
-}
-
-/// The pixels of a photo, upright.
-///
-/// # Errors
-/// A file that is missing or no image.
-pub(super) fn photo(path: &Path) -> Result<RgbImage, Failure> {
-    let bytes = fs::read(path).map_err(|e| {
-        let missing = e.kind() == std::io::ErrorKind::NotFound;
-        let failure = Failure::from(CoreError::from_io(path, e));
-        if missing {
-            failure.hint("a person is a photo, a folder of photos, or `name:` and a name")
-        } else {
-            failure
-        }
-    })?;
-    decode(&bytes, &Limits::default(), Orientation::Upright)
-        .map_err(|e| Failure::new(Exit::Usage, format!("{}: {e}", path.display())))
 }
 
 /// A generation error as the user sees it; `about` begins its text.
@@ -335,6 +149,7 @@ pub(super) fn failure(error: GenerationError, about: &str) -> Failure {
         | GenerationError::NoPersonWord { .. }
         | GenerationError::NoPhoto
         | GenerationError::NoEncoder
+        | GenerationError::FewNames
         | GenerationError::NoNames => Failure::new(Exit::Usage, format!("{about}{error}")),
         GenerationError::Model(ModelError::Sdxl(error)) => {
             let failure = model_failure(&error);
@@ -374,11 +189,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_is_photos_or_a_name() {
-        let photos = Person::Photos(PathBuf::from("a/b.jpg"));
-        assert_eq!("a/b.jpg".parse(), Ok(photos));
-        let name = Person::Text("Mira Castellan".to_owned());
-        assert_eq!("name: Mira Castellan".parse(), Ok(name));
-        assert!("name: ".parse::<Person>().is_err());
+    fn eta_is_a_length_or_the_mean() {
+        assert_eq!(eta("27.5"), Ok(Eta::Length(27.5)));
+        assert_eq!(eta("mean"), Ok(Eta::Mean(MeanLength::Mean)));
+        for wrong in ["0", "-3", "nan", "inf", "median", ""] {
+            assert!(eta(wrong).is_err(), "{wrong}");
+        }
     }
 }

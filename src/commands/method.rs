@@ -2,30 +2,29 @@
 //! folder alone.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use image::RgbImage;
 use laioncele_core::EmbeddingDims;
 use laioncele_encoder::Crop;
 use laioncele_generate_samples::StageConfig;
-use laioncele_inference::generation::{GenerationPipeline, PersonName};
 use laioncele_inference::methods::{
-    BaselineMethod, Likeness, MethodConfig, MethodName, Preset, PresetSettings, Reference, Studio,
-    StudioRequest,
+    BaselineMethod, MethodConfig, MethodName, Preset, PresetSettings, Studio,
 };
-use laioncele_inference::{IpAdapterSection, ModelLoader, PhotoMakerSection};
-use laioncele_sdxl::{
-    ConditionedRequest, ImageRequest, InitialLatents, NAME_TOKENS, NegativePrompt,
-    SamplingSettings, Trace,
-};
+use laioncele_inference::{IpAdapterSection, ModelLoader, PhotoMakerSection, SdxlSection};
+use laioncele_sdxl::{NegativePrompt, SamplingSettings};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::from_model::{FromModel, Start, starts};
-use super::generation::{
-    GenerationArgs, Person, Written, failure, model_failure, name_of, photo, photos,
-};
+use super::drawing::Drawing;
+use super::encoder_args::dims_of;
+use super::from_model::{FromModel, starts};
+use super::generation::{GenerationArgs, failure};
+use super::images::{ImageArgs, Planned, Written};
+use super::method_images::{Shown, draw, draw_seeds, likeness, shared};
+use super::model_args::ModelArgs;
+use super::person::{Person, Photos, photo};
 use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
 use crate::session::manifest_of_run;
@@ -94,14 +93,10 @@ pub(super) struct Wanted<'a> {
     /// Of each prompt.
     pub(super) images: u64,
     pub(super) generation: &'a GenerationArgs,
+    pub(super) gallery: &'a ImageArgs,
     pub(super) paths: &'a RunPaths,
     pub(super) from_model: &'a FromModel,
-}
-
-/// A person's photos and name, as far as the method asks for them.
-struct Shown {
-    name: String,
-    photos: Vec<RgbImage>,
+    pub(super) quiet: bool,
 }
 
 impl MethodArgs {
@@ -115,29 +110,23 @@ impl MethodArgs {
             return Ok(None);
         }
         match wanted.person {
+            _ if wanted.from_model.model.is_given() => self.generate_from_model(wanted).map(Some),
             Some(person) => self.generate_from_manifest(person, wanted).map(Some),
-            None => self.generate_from_model(wanted).map(Some),
+            None => {
+                let text = format!("--method {} shows people whom there is", self.method);
+                Err(Failure::new(Exit::Usage, text))
+            }
         }
     }
 
-    /// The name of LaionCele's person, from at most `--photos` photos.
-    ///
-    /// # Errors
-    /// As [`name_of`].
-    pub(super) fn name_of(
-        &self,
-        pipeline: &GenerationPipeline,
-        person: &Person,
-    ) -> Result<PersonName, Failure> {
-        match (self.photos, person) {
-            (Some(most), Person::Photos(path)) => {
-                let mut photos = photos(path)?;
-                photos.truncate(most.get());
-                let name = pipeline.name_from_photos(&photos);
-                name.map_err(|e| failure(e, &format!("{}: ", path.display())))
-            }
-            _ => name_of(pipeline, person),
-        }
+    /// Whether LaionCele itself is asked for.
+    pub(super) fn is_laioncele(&self) -> bool {
+        self.method == MethodName::LaionCele
+    }
+
+    /// The photos of a person that are used at most.
+    pub(super) fn most_photos(&self) -> Option<usize> {
+        self.photos.map(NonZeroUsize::get)
     }
 
     /// Options of one method given to another are mistakes.
@@ -238,6 +227,10 @@ impl MethodArgs {
         };
         let mut sdxl = stage.sdxl.files;
         wanted.generation.change_model(&mut sdxl);
+        let section = SdxlSection {
+            files: sdxl.clone(),
+            unconditional: stage.sdxl.unconditional,
+        };
         let config = MethodConfig {
             sdxl,
             method,
@@ -247,60 +240,60 @@ impl MethodArgs {
         };
         let shown = self.shown(person)?;
         let loader = ModelLoader::without_task(&manifest.embedding_dims);
-        let studio = Studio::open(&config, &loader).map_err(|e| failure(e, ""))?;
-        let likeness = likeness(&studio, &shown)?;
-        let mut written = Vec::new();
-        for (at, prompt) in wanted.prompts.iter().enumerate() {
-            for k in 0..wanted.images {
-                let seed = wanted.generation.seed.wrapping_add(k);
-                let request = StudioRequest { prompt, seed };
-                // One at a time: what is there is written, whatever becomes of the next.
-                let images = studio.generate(&*likeness, &[request]);
-                for image in images.map_err(|e| failure(e, ""))? {
-                    let file = format!("prompt-{at:02}-seed-{seed}");
-                    written.push(Written {
-                        file: wanted.generation.write(&file, &image)?,
-                        prompt: prompt.clone(),
-                        seed: Some(seed),
-                        share: None,
-                    });
-                }
-            }
-        }
-        Ok(written)
+        let mut studio = Studio::open(&config, &loader).map_err(|e| failure(e, ""))?;
+        let person = person.about()?;
+        let name = self.method.to_string();
+        let about = shared(
+            &name,
+            (&studio, &config),
+            (&config.sampling, &section),
+            person,
+        )?;
+        let starts = starts(None, wanted.images, wanted.generation.seed);
+        let planned = wanted.from_model.planned(wanted.prompts, &starts, &about)?;
+        let planned: Vec<Planned> = planned.into_iter().flatten().collect();
+        draw_seeds(&mut studio, &shown, &planned, wanted.gallery, wanted.quiet)
     }
 
     /// From an SDXL folder and the files that the arguments name.
     fn generate_from_model(&self, wanted: &Wanted<'_>) -> Result<Vec<Written>, Failure> {
-        let (from_model, generation) = (wanted.from_model, wanted.generation);
-        if from_model.trace.is_some() && wanted.prompts.len() > 1 {
-            let text = "--trace records one prompt; several were given";
-            return Err(Failure::new(Exit::Usage, text));
-        }
-        let latents = from_model.initial_latents.as_deref();
-        let latents = latents.map(InitialLatents::read).transpose();
-        let latents = latents.map_err(|e| model_failure(&e))?;
-        let shown = self.shown_from_model(from_model)?;
+        let from_model = wanted.from_model;
+        from_model.check_trace(wanted.prompts)?;
+        let latents = from_model.latents()?;
+        let (shown, person) = self.shown_from_model(wanted)?;
         let (config, dims) = self.config_from_model(wanted)?;
         let studio = Studio::open(&config, &ModelLoader::without_task(&dims));
         let studio = studio.map_err(|e| failure(e, ""))?;
         let own = from_model.sampling(studio.sdxl(), latents.as_ref());
-        let sampling = self.settings_from_model(wanted, own)?.sampling;
+        let mut sampling = self.settings_from_model(wanted, own)?.sampling;
+        let section = ModelArgs::section(&config.sdxl);
+        let name = self.method.to_string();
+        let about = shared(&name, (&studio, &config), (&sampling, &section), person)?;
+        let starts = starts(latents, wanted.images, wanted.generation.seed);
+        let planned = from_model.planned(wanted.prompts, &starts, &about)?;
+        wanted.gallery.check(planned.iter().flatten())?;
+        let images = wanted.prompts.len() * starts.len();
+        let drawing = Drawing::begin(images, sampling.steps, wanted.quiet);
+        sampling.steps_done = Some(drawing.steps.clone());
         let likeness = likeness(&studio, &shown)?;
-        let starts = starts(latents, wanted.images, generation.seed);
         let mut written = Vec::new();
-        for (at, prompt) in wanted.prompts.iter().enumerate() {
+        for (prompt, planned) in wanted.prompts.iter().zip(&planned) {
+            let mut files: Vec<Option<Written>> = planned.iter().map(|_| None).collect();
+            let request = (prompt.as_str(), starts.as_slice());
             let trace = from_model.trace.as_deref();
-            let images = draw(&studio, &*likeness, prompt, &starts, &sampling, trace)?;
-            for (start, image) in starts.iter().zip(&images) {
-                let file = format!("prompt-{at:02}-{}", start.label);
-                written.push(Written {
-                    file: generation.write(&file, image)?,
-                    prompt: prompt.clone(),
-                    seed: start.seed,
-                    share: None,
-                });
-            }
+            draw(
+                &studio,
+                &*likeness,
+                request,
+                &sampling,
+                trace,
+                |at, image| {
+                    drawing.image_done();
+                    files[at] = Some(wanted.gallery.write(&planned[at], &image)?);
+                    Ok(())
+                },
+            )?;
+            written.extend(files.into_iter().flatten());
         }
         Ok(written)
     }
@@ -321,14 +314,9 @@ impl MethodArgs {
         };
         let preset = self.settings.unwrap_or_default();
         let method = self.baseline(preset, settings.sampling.steps, sections)?;
-        let files = wanted.from_model.files(wanted.generation);
-        let widths = files.check_together().map_err(|e| model_failure(&e))?;
-        let dims = EmbeddingDims {
-            name_tokens: NAME_TOKENS,
-            name_channels: widths.name,
-            face: 0,
-            features: 0,
-        };
+        let files = wanted.from_model.model.files(wanted.generation);
+        let widths = files.check_together()?;
+        let dims = dims_of(widths.name);
         let config = MethodConfig {
             sdxl: files,
             method,
@@ -351,10 +339,10 @@ impl MethodArgs {
         };
         let preset = self.settings.unwrap_or_default();
         let mut settings = PresetSettings::of(self.method, preset, common);
-        if let Some(text) = &wanted.from_model.negative_prompt {
+        if let Some(text) = &wanted.from_model.model.negative_prompt {
             settings.negative = NegativePrompt::Text(text.clone());
         }
-        if let Some(scheduler) = wanted.from_model.scheduler {
+        if let Some(scheduler) = wanted.from_model.model.scheduler {
             settings.sampling.scheduler = scheduler.0;
         }
         wanted.generation.set(&mut settings.sampling)?;
@@ -425,39 +413,48 @@ impl MethodArgs {
                 let text = format!("--method {method} needs a photo, or a folder of photos");
                 Err(Failure::new(Exit::Usage, text))
             }
-            (_, Person::Photos(path)) => self.of_photos(photos(path)?),
+            (_, Person::Photos(path)) => Ok(Shown {
+                name: String::new(),
+                photos: Photos::of(path, self.most_photos())?.images,
+            }),
         }
     }
 
-    fn shown_from_model(&self, from_model: &FromModel) -> Result<Shown, Failure> {
+    fn shown_from_model(&self, wanted: &Wanted<'_>) -> Result<(Shown, Value), Failure> {
         if self.method == MethodName::SdxlName {
-            let name = from_model.name.clone().ok_or_else(|| {
+            let Some(Person::Text(name)) = wanted.person else {
                 let text = "--method sdxl-name with --model needs --name";
-                Failure::new(Exit::Usage, text)
-            })?;
-            return Ok(Shown {
-                name,
+                return Err(Failure::new(Exit::Usage, text));
+            };
+            let shown = Shown {
+                name: name.clone(),
                 photos: Vec::new(),
-            });
+            };
+            return Ok((shown, json!({ "name": name })));
         }
-        if from_model.name.is_some() {
+        if wanted.from_model.name.is_some() {
             let text = format!("--name is not for --method {}", self.method);
             return Err(Failure::new(Exit::Usage, text));
         }
-        if self.photo.is_empty() {
-            let text = format!("--method {} with --model needs --photo", self.method);
-            return Err(Failure::new(Exit::Usage, text));
+        match wanted.person {
+            Some(person) => return Ok((self.shown(person)?, person.about()?)),
+            None if self.photo.is_empty() => {
+                let text = format!("--method {} with --model needs --photo", self.method);
+                return Err(Failure::new(Exit::Usage, text));
+            }
+            None => {}
         }
-        let read = |path: &PathBuf| photo(path);
-        self.of_photos(self.photo.iter().map(read).collect::<Result<_, _>>()?)
-    }
-
-    fn of_photos(&self, mut photos: Vec<RgbImage>) -> Result<Shown, Failure> {
-        photos.truncate(self.photos.map_or(usize::MAX, NonZeroUsize::get));
-        Ok(Shown {
-            name: String::new(),
-            photos,
-        })
+        let most = self.most_photos().unwrap_or(usize::MAX);
+        let files: Vec<&PathBuf> = self.photo.iter().take(most).collect();
+        let photos = files.iter().map(|file| photo(file));
+        let photos: Vec<RgbImage> = photos.collect::<Result<_, _>>()?;
+        let mut listed = Vec::new();
+        for file in files {
+            let about = Person::Photos(file.clone()).about()?;
+            listed.extend(about["photos"].as_array().cloned().unwrap_or_default());
+        }
+        let name = String::new();
+        Ok((Shown { name, photos }, json!({ "photos": listed })))
     }
 }
 
@@ -465,52 +462,4 @@ impl MethodArgs {
 struct Sections<A, M> {
     adapter: A,
     maker: M,
-}
-
-fn likeness<'a>(studio: &'a Studio, shown: &Shown) -> Result<Box<dyn Likeness + 'a>, Failure> {
-    let reference = Reference {
-        name: &shown.name,
-        photos: &shown.photos,
-    };
-    studio.likeness(&reference).map_err(|e| failure(e, ""))
-}
-
-/// One prompt's images, with a trace of them where one is asked for.
-fn draw(
-    studio: &Studio,
-    likeness: &dyn Likeness,
-    prompt: &str,
-    starts: &[Start],
-    sampling: &SamplingSettings,
-    trace: Option<&Path>,
-) -> Result<Vec<RgbImage>, Failure> {
-    let conditioned = likeness.conditions(prompt).map_err(|e| failure(e, ""))?;
-    let request = |start: &Start| ConditionedRequest {
-        request: ImageRequest {
-            prompt: &conditioned.prompt,
-            name: None,
-            negative: studio.negative(),
-            noise: start.noise.clone(),
-        },
-        conditions: &conditioned.conditions,
-    };
-    let requests: Vec<_> = starts.iter().map(request).collect();
-    let Some(file) = trace else {
-        let mut images: Vec<Option<RgbImage>> = vec![None; requests.len()];
-        let sdxl = studio.sdxl();
-        let drawn = sdxl.generate_conditioned_each(&requests, sampling, 0, |index, image| {
-            images[index] = Some(image?);
-            Ok::<(), laioncele_sdxl::Error>(())
-        });
-        drawn.map_err(|e| model_failure(&e))?;
-        return Ok(images.into_iter().flatten().collect());
-    };
-    let mut record = Trace::default();
-    likeness
-        .record(prompt, &mut record)
-        .map_err(|e| failure(e, ""))?;
-    let images = (studio.sdxl()).generate_conditioned(&requests, sampling, Some(&mut record));
-    let images = images.map_err(|e| model_failure(&e))?;
-    record.write(file).map_err(|e| model_failure(&e))?;
-    Ok(images)
 }

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use laioncele_clip::{ImageEncoders, VisionModel};
 use laioncele_core::error::chain;
+use laioncele_core::file_digests::FileDigests;
 use laioncele_core::{CoreError, Manifest, StageName, Step};
 use laioncele_extract_names::check_engine;
 use laioncele_face::{FaceFiles, FaceNets, FaceOptions};
-use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection};
+use laioncele_inference::{
+    FaceSection, ImageEncoderSection, SdxlSection, SingleFile, single_files,
+};
 use laioncele_nn::{DeviceChoice, LoadOptions, ResolvedDevice};
 use laioncele_sdxl::{NAME_TOKENS, SamplingSettings, SdxlFiles};
 
@@ -147,6 +150,27 @@ fn sdxl(manifest: &Manifest, wanted: Wanted, deep: bool, weights: &mut Weights) 
     }
     checks.push(device(files.device));
     checks
+}
+
+/// What each single file was recognized as, by which names, and its digest.
+pub(super) fn recognized(manifest: &Manifest) -> Vec<Check> {
+    let Ok(section) = SdxlSection::from_manifest(manifest) else {
+        return Vec::new();
+    };
+    let digests = FileDigests::open(None);
+    let check = |file: SingleFile| {
+        let found = file.found.and_then(|found| {
+            let digest = digests.of(&file.path).map_err(|e| chain(&e))?;
+            let digest = digest.short();
+            Ok(format!(
+                "{}, by {}; BLAKE3 {digest}",
+                found.what, found.rule
+            ))
+        });
+        Check::new(&format!("{} (kind)", file.label), Some(&file.path), found)
+    };
+    let files = single_files(&section.files).into_iter();
+    files.map(check).collect()
 }
 
 /// Where images are generated.

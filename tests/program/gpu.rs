@@ -208,6 +208,7 @@ fn an_emulated_gpu_is_asked_for_what_there_is() {
             images,
             "--precision",
             precision,
+            "--overwrite",
         ];
         let ended = run_emulated(&sandbox, &libraries, memory, &arguments);
         (ended.status.code(), stderr(&ended))

@@ -13,6 +13,7 @@ mod damage;
 mod doctor;
 mod download;
 mod download_stage;
+mod drawing;
 mod encoder;
 mod evaluate;
 mod extract_names;

@@ -63,6 +63,7 @@ fn trace(sandbox: &Sandbox, model: &Path, arguments: &[&str]) -> Tensors {
         &model,
         "--trace",
         "trace.safetensors",
+        "--overwrite",
     ];
     all.extend(arguments);
     let ended = sandbox.run(&all);

@@ -3,6 +3,7 @@
 //! Written when train-encoder publishes, from its records; deleted by nobody; after a crash the next
 //! run writes it again.
 
+mod inference_file;
 mod readme;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Digest, Manifest, Part, PartList, TableId};
 
+pub use inference_file::{ImageEncoderFacts, InferenceFile};
 pub use readme::{Facts, readme};
 
 /// The folder in the store.
@@ -19,6 +21,10 @@ pub const FOLDER: &str = "encoder";
 const MEAN: &str = "laioncele/name_mean.safetensors";
 /// The mean name's file name.
 pub const MEAN_FILE: &str = "name_mean.safetensors";
+/// What else is needed to draw with it.
+pub const INFERENCE_FILE: &str = "inference.json";
+/// How names are spread: written by `laioncele encoder export` only, which reads every name for it.
+pub const SPREAD_FILE: &str = "name_spread.safetensors";
 /// The script that uses the folder with diffusers.
 pub const SCRIPT_FILE: &str = "use-encoder.py";
 const SCRIPT: &str = include_str!("../../../tools/use-encoder.py");
@@ -58,7 +64,11 @@ pub fn complete(store: &Store, manifest: &Manifest, records: &[Record]) -> Resul
         settings: record.key_parts.settings.clone(),
         models: models(store, record)?,
     };
+    let inference = InferenceFile::of_run(manifest, &facts.models)?;
+    let text = serde_json::to_string_pretty(&inference)
+        .map_err(|error| CoreError::parquet(INFERENCE_FILE, error))?;
     let put = |file: &str, text: String| store.put_changed(&format!("{FOLDER}/{file}"), text);
+    put(INFERENCE_FILE, text + "\n")?;
     put("README.md", readme(manifest, &facts))?;
     put("LICENSE.md", LICENCE.to_owned())?;
     put(SCRIPT_FILE, SCRIPT.to_owned())?;

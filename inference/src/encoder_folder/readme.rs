@@ -6,7 +6,7 @@ use std::fmt::Write;
 use laioncele_core::numbers::setting_text;
 use laioncele_core::{Digest, Manifest};
 
-use crate::licence;
+use crate::{licence, recognized};
 
 /// The paper's δ and η, which hold where the manifest names no others.
 const PAPER: [(&str, &str, &str); 2] = [("DELTA", "delta", "5"), ("ETA", "eta", "80")];
@@ -69,6 +69,16 @@ fn models(text: &mut String, manifest: &Manifest, facts: &Facts) {
     for (label, digest) in &facts.models {
         let licence = licence(manifest, label);
         line!(text, "| `{label}` | `{digest}` | {licence} |");
+    }
+    let recognized = recognized(manifest);
+    if !recognized.is_empty() {
+        line!(
+            text,
+            "\nSingle files were recognized by the names of their tensors:\n"
+        );
+        for file in recognized {
+            line!(text, "{file}");
+        }
     }
     line!(
         text,

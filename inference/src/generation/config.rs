@@ -2,10 +2,10 @@
 
 use laioncele_encoder::Crop;
 use laioncele_face::FaceFiles;
-use laioncele_sdxl::{SamplingSettings, SdxlFiles};
+use laioncele_sdxl::{NegativePrompt, SamplingSettings, SdxlFiles};
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageEncoderSection, Unconditional};
+use crate::ImageEncoderSection;
 
 /// Models and numbers of a [`crate::generation::GenerationPipeline`].
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct GenerationConfig {
     /// The model that generates.
     pub sdxl: SdxlFiles,
     /// What guidance guides away from.
-    pub unconditional: Unconditional,
+    pub negative: NegativePrompt,
     /// The image encoders whose features the trained encoder reads.
     pub image_encoders: ImageEncoderSection,
     /// The face networks; not needed for whole photos without a guess at the gender. Their gender network is what makes

@@ -25,6 +25,11 @@ pub enum GenerationError {
         "the dataset has no names yet, and Equation 4 needs their mean: run `laioncele run --stage pack-shards` first"
     )]
     NoNames,
+    /// The dataset has a name at most, which have no spread.
+    #[error(
+        "the dataset has fewer than two names: a random person needs to know how names are spread"
+    )]
+    FewNames,
     /// A prompt that a method cannot put a person into.
     #[error("the prompt {prompt:?} has none of the words {words}, which {method} needs")]
     NoPersonWord {

@@ -3,14 +3,22 @@
 
 mod config;
 mod error;
+mod folder;
+mod name;
 mod pipeline;
+mod predictor;
+mod spread;
 mod statistics;
 mod tables;
 
 pub use config::{Eta, GenerationConfig, MeanLength};
 pub use error::{GenerationError, Result};
+pub use folder::{EncoderFolder, FolderError};
+pub use name::PersonName;
 pub(crate) use pipeline::PipelineParts;
-pub use pipeline::{GenerationPipeline, PersonName, SampleRequest};
+pub use pipeline::{GenerationPipeline, SampleRequest};
+pub use predictor::NamePredictor;
+pub use spread::{NameSpread, fictional};
 pub use statistics::NameStatistics;
 pub use tables::RunTables;
 

@@ -4,28 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use image::RgbImage;
-use laioncele_clip::ImageEncoders;
-use laioncele_core::TableId;
-use laioncele_encoder::{CONFIG_FILE, Crop, Encoder, WEIGHTS_FILE};
 use laioncele_face::FaceNets;
 use laioncele_sdxl::{
     ImageRequest, NameTensor, Naming, Noise, PromptEmbedding, SamplingSettings, Sdxl, TextEncoders,
 };
 
-use super::config::{Eta, GenerationConfig, MeanLength};
+use super::config::{Eta, GenerationConfig};
 use super::error::{GenerationError, Result};
-use super::statistics::NameStatistics;
+use super::name::PersonName;
+use super::predictor::NamePredictor;
 use super::tables::RunTables;
-
-/// The name of a person in the N space.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PersonName {
-    /// Its embedding, before Equations 4 and 5.
-    pub embedding: NameTensor,
-    /// Whether it was predicted from photos: Equations 4 and 5 are for those; the text encoders' own names are used
-    /// as they are.
-    pub predicted: bool,
-}
+use crate::ModelLoader;
 
 /// An image to generate.
 #[derive(Clone, Debug)]
@@ -38,13 +27,6 @@ pub struct SampleRequest<'a> {
     pub seed: u64,
 }
 
-/// What turns photos into names.
-struct NamePredictor {
-    image_encoders: Arc<ImageEncoders>,
-    encoder: Arc<Encoder>,
-    statistics: Arc<NameStatistics>,
-}
-
 /// Everything that generation needs, loaded. Any number of threads may share it.
 pub struct GenerationPipeline {
     sdxl: Arc<Sdxl>,
@@ -52,11 +34,12 @@ pub struct GenerationPipeline {
     negative: PromptEmbedding,
     faces: Option<Arc<FaceNets>>,
     predictor: Option<NamePredictor>,
-    crop: Crop,
     /// Whether the setting asks for a word and there is a network to choose it.
     gendered: bool,
-    delta: f32,
-    eta: Eta,
+    /// δ of Equation 4; as configured at first.
+    pub delta: f32,
+    /// η of Equation 5; as configured at first.
+    pub eta: Eta,
     /// How images are sampled; as configured at first.
     pub sampling: SamplingSettings,
     /// How names go into prompts; prepended at first.
@@ -91,15 +74,27 @@ impl GenerationPipeline {
     /// Missing or wrong models, parts that do not fit them, settings that the model cannot meet.
     pub fn open(config: &GenerationConfig, tables: &RunTables<'_>) -> Result<Self> {
         let loader = tables.loader();
+        let faces = config.face.as_ref().map(|files| loader.face_nets(files));
+        let faces = faces.transpose()?;
+        let mut pipeline = Self::without_encoder(config, loader)?;
+        pipeline.predictor = NamePredictor::of_run(config, tables, faces.clone())?;
+        pipeline.faces = faces;
+        Ok(pipeline)
+    }
+
+    /// Loads SDXL alone: names come from texts, from files, or from a predictor that is given to
+    /// [`GenerationPipeline::with_predictor`].
+    ///
+    /// # Errors
+    /// Missing or wrong models, settings that the model cannot meet.
+    pub fn without_encoder(config: &GenerationConfig, loader: ModelLoader<'_>) -> Result<Self> {
         let sdxl = loader.sdxl(&config.sdxl)?;
         let texts = loader.text_encoders(&config.sdxl)?;
         sdxl.check(&config.sampling)?;
-        let faces = config.face.as_ref().map(|files| loader.face_nets(files));
         Ok(Self {
-            negative: texts.encode_negative(&config.unconditional.negative())?,
-            faces: faces.transpose()?,
-            predictor: NamePredictor::load(config, tables)?,
-            crop: config.crop,
+            negative: texts.encode_negative(&config.negative)?,
+            faces: None,
+            predictor: None,
             gendered: (config.face.as_ref()).is_some_and(|face| face.gender.is_some()),
             delta: config.delta,
             eta: config.eta,
@@ -109,6 +104,17 @@ impl GenerationPipeline {
             sdxl,
             texts,
         })
+    }
+
+    /// With what turns photos into names.
+    pub fn with_predictor(mut self, predictor: Option<NamePredictor>) -> Self {
+        self.predictor = predictor;
+        self
+    }
+
+    /// The model that generates.
+    pub fn sdxl(&self) -> &Sdxl {
+        &self.sdxl
     }
 
     /// The name of the person in a photo.
@@ -126,36 +132,7 @@ impl GenerationPipeline {
     /// network's error.
     pub fn name_from_photos(&self, photos: &[RgbImage]) -> Result<PersonName> {
         let predictor = self.predictor.as_ref().ok_or(GenerationError::NoEncoder)?;
-        if photos.is_empty() {
-            return Err(GenerationError::NoPhoto);
-        }
-        let mut names = Vec::with_capacity(photos.len());
-        for photo in photos {
-            let Some(face_box) = self.face_box(photo)? else {
-                continue;
-            };
-            let seen = self.crop.apply(photo, face_box);
-            let predicted = predictor
-                .encoder
-                .predict(&predictor.image_encoders.feature(&seen)?)?;
-            names.push(NameTensor::new(predicted, self.sdxl.name_width())?);
-        }
-        if names.is_empty() {
-            return Err(GenerationError::NoFace);
-        }
-        Ok(PersonName {
-            embedding: NameTensor::mean(&names)?,
-            predicted: true,
-        })
-    }
-
-    /// The box that is cropped to: the most prominent face's, anything for a crop that needs none.
-    fn face_box(&self, photo: &RgbImage) -> Result<Option<[f32; 4]>> {
-        match (self.crop, &self.faces) {
-            (Crop::Whole, _) => Ok(Some([0.0; 4])),
-            (Crop::Face, Some(nets)) => Ok(nets.detect(photo)?.first().map(|face| face.bbox)),
-            (Crop::Face, None) => Ok(None),
-        }
+        predictor.name_from_photos(photos)
     }
 
     /// A name as SDXL's text encoders read it.
@@ -213,14 +190,7 @@ impl GenerationPipeline {
             return Ok(name.embedding.clone());
         }
         let predictor = self.predictor.as_ref().ok_or(GenerationError::NoEncoder)?;
-        let eta = match self.eta {
-            Eta::Length(length) => length,
-            Eta::Mean(MeanLength::Mean) => predictor.statistics.mean_length,
-        };
-        let guided = name
-            .embedding
-            .recentre(&predictor.statistics.mean, self.delta)?;
-        Ok(guided.rescale(eta))
+        (predictor.statistics()).guided(&name.embedding, self.delta, self.eta)
     }
 
     /// Generates images, several at once, and returns them in the order of their requests. An image depends on its request
@@ -320,6 +290,17 @@ impl GenerationPipeline {
         Ok(self.texts.named(&encoded, &name, self.naming)?)
     }
 
+    /// Tokens of a prompt, start and end not counted; at most 75 of them are read.
+    ///
+    /// # Errors
+    /// A text that cannot be encoded.
+    pub fn token_count(&self, prompt: &str) -> Result<usize> {
+        let encoded = self.texts.encode_prompt(prompt)?;
+        // Start and end take a row each.
+        let read = encoded.tokens().saturating_sub(2);
+        Ok(encoded.token_count.min(read))
+    }
+
     /// What other methods share with this pipeline.
     pub(crate) fn parts(&self) -> PipelineParts {
         PipelineParts {
@@ -354,43 +335,4 @@ impl GenerationPipeline {
         };
         self.generate(&names.iter().map(request).collect::<Vec<_>>())
     }
-}
-
-impl NamePredictor {
-    /// The encoder of the run, if there is one yet, with what it needs.
-    fn load(config: &GenerationConfig, tables: &RunTables<'_>) -> Result<Option<Self>> {
-        let parts = tables.parts(TableId::Encoder);
-        let find = |name: &str| parts.iter().find(|part| part.path.ends_with(name));
-        let (Some(shape), Some(weights)) = (find(CONFIG_FILE), find(WEIGHTS_FILE)) else {
-            return Ok(None);
-        };
-        let key = format!("{} {}", shape.digest, weights.digest);
-        let loader = tables.loader();
-        let encoder =
-            loader.encoder(&key, || Ok([tables.bytes(shape)?, tables.bytes(weights)?]))?;
-        let image_encoders = loader.image_encoders(&config.image_encoders)?;
-        let name = tables.embedding_dims().name_tokens * tables.embedding_dims().name_channels;
-        fit(
-            "the encoder's input",
-            encoder.config.input,
-            image_encoders.width(),
-        )?;
-        fit("the encoder's output", encoder.config.output(), name)?;
-        Ok(Some(Self {
-            statistics: NameStatistics::kept(tables)?,
-            image_encoders,
-            encoder,
-        }))
-    }
-}
-
-fn fit(what: &'static str, found: usize, expected: usize) -> Result<()> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(GenerationError::Dims {
-        what,
-        found,
-        expected,
-    })
 }

@@ -6,6 +6,7 @@ use laioncele_core::table::{Identity, NameEmbedding as NameRow, NameSum};
 use laioncele_core::{KeyHasher, NameId, Part, StageError, TableId};
 use laioncele_sdxl::NameTensor;
 
+use super::config::{Eta, MeanLength};
 use super::error::{GenerationError, Result};
 use super::tables::RunTables;
 
@@ -39,6 +40,18 @@ impl NameStatistics {
             }
         }
         sums.finish(width)
+    }
+
+    /// Equations 4 and 5: a predicted name away from the mean name by `delta`, brought to the length `eta`.
+    ///
+    /// # Errors
+    /// A name of another width.
+    pub fn guided(&self, name: &NameTensor, delta: f32, eta: Eta) -> Result<NameTensor> {
+        let length = match eta {
+            Eta::Length(length) => length,
+            Eta::Mean(MeanLength::Mean) => self.mean_length,
+        };
+        Ok(name.recentre(&self.mean, delta)?.rescale(length))
     }
 
     /// The same, kept by the worker as long as the tables are the same.

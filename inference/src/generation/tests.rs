@@ -6,13 +6,13 @@ use image::RgbImage;
 use laioncele_core::testing::StepHarness;
 use laioncele_core::{Manifest, Part, TableId};
 use laioncele_encoder::Crop;
-use laioncele_sdxl::SamplingSettings;
+use laioncele_sdxl::{NameTensor, NegativePrompt, SamplingSettings};
 
 use super::*;
 use crate::testing::{
     NAMES, encoder_parts, memorizing_encoder, mini_manifest, name_rows, old_run_parts, run_parts,
 };
-use crate::{FaceSection, ImageEncoderSection, SdxlSection, Unconditional};
+use crate::{FaceSection, ImageEncoderSection, SdxlSection};
 
 const PROMPT: &str = "a portrait of a person";
 
@@ -27,7 +27,7 @@ fn config(manifest: &Manifest) -> GenerationConfig {
         sdxl: SdxlSection::from_manifest(manifest)
             .expect("[models.sdxl]")
             .files,
-        unconditional: Unconditional::Model,
+        negative: NegativePrompt::Model,
         image_encoders: ImageEncoderSection::from_manifest(manifest).expect("a section"),
         face: None,
         crop: Crop::Whole,
@@ -193,4 +193,145 @@ fn an_encoder_without_a_dataset_is_refused() {
     let error = open(&harness, &config(&harness.manifest), &parts).err();
     let text = error.expect("no names").to_string();
     assert!(text.contains("pack-shards"), "{text}");
+}
+
+/// How far along the line between both names `f` lies from their mean, in half their distance; it must lie on that line.
+fn along(f: &NameTensor, names: &[Vec<f32>; 2]) -> f64 {
+    let pairs = names[0].iter().zip(&names[1]);
+    let (mut dot, mut length) = (0.0, 0.0);
+    let mut moved = Vec::new();
+    for ((a, b), f) in pairs.zip(f.rows()) {
+        let (mean, half) = (f64::from(a + b) / 2.0, f64::from(a - b) / 2.0);
+        let away = f64::from(*f) - mean;
+        (dot, length) = (dot + away * half, length + half * half);
+        moved.push((away, half));
+    }
+    let share = dot / length;
+    let off: f64 = moved
+        .iter()
+        .map(|(away, half)| (away - share * half).powi(2))
+        .sum();
+    assert!(off < 1e-4 * length, "{off} beside the line");
+    share
+}
+
+/// Of two names the covariance is known: both are half their distance from the mean, so that the variance in halves is
+/// (1 + 1) / (2 - 1).
+#[test]
+fn random_names_have_the_names_covariance() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let harness = harness(folder.path());
+    let parts = old_run_parts(&harness).expect("parts");
+    let of = |table: TableId| parts.iter().filter(|p| p.table == table).cloned().collect();
+    let tables = RunTables::Run {
+        store: &harness.store,
+        dims: &harness.manifest.embedding_dims,
+        parts: &of,
+    };
+    let rows = name_rows().expect("names");
+    let numbers = |at: usize| rows[at].embedding.0.iter().map(|v| v.to_f32()).collect();
+    let names: [Vec<f32>; 2] = [numbers(0), numbers(1)];
+    let draw = |seed| along(&fictional(&tables, seed).expect("a name"), &names);
+    assert_eq!(draw(3), draw(3));
+    let shares: Vec<f64> = (0..400).map(draw).collect();
+    let mean = shares.iter().sum::<f64>() / 400.0;
+    let variance = shares.iter().map(|share| share * share).sum::<f64>() / 400.0;
+    assert!(mean.abs() < 0.2, "{mean}");
+    assert!((variance - 2.0).abs() < 0.4, "{variance}");
+
+    // What is published draws alike.
+    let spread = NameSpread::of_run(&tables).expect("a spread");
+    let bytes = spread.to_bytes().expect("bytes");
+    let spread = NameSpread::from_bytes(&bytes, 8, 128).expect("a spread");
+    let draw = |seed| along(&spread.fictional(seed).expect("a name"), &names);
+    assert_eq!(draw(3), draw(3));
+    let squares = (0..400).map(|seed| draw(seed).powi(2));
+    let variance = squares.sum::<f64>() / 400.0;
+    assert!((variance - 2.0).abs() < 0.8, "{variance}");
+    // A mean of half as many numbers is not that of the file.
+    assert!(NameSpread::from_bytes(&bytes, 8, 64).is_err());
+    assert!(NameSpread::from_bytes(b"no tensors", 8, 128).is_err());
+}
+
+/// A published folder predicts and guides as its run does; without its files it says which is missing.
+#[test]
+fn a_published_folder_is_the_runs_encoder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let harness = harness(folder.path());
+    let config = config(&harness.manifest);
+    let parts = run_parts(&harness).expect("parts");
+    let pipeline = open(&harness, &config, &parts).expect("a pipeline");
+    let photo = RgbImage::new(40, 30);
+    let name = pipeline.name_from_photo(&photo).expect("a name");
+
+    let published = folder.path().join("published");
+    let encoder = memorizing_encoder(&name_rows().expect("names")[0]);
+    std::fs::create_dir(&published).expect("a folder");
+    encoder.save(&published).expect("saved");
+    let write =
+        |file: &str, bytes: &[u8]| std::fs::write(published.join(file), bytes).expect("written");
+    let bytes = laioncele_encoder::config_with_crop(&encoder.config, Crop::Whole).expect("bytes");
+    write("encoder.json", &bytes);
+    let error = EncoderFolder::open(&published)
+        .err()
+        .expect("no mean")
+        .to_string();
+    assert!(error.contains("name_mean.safetensors"), "{error}");
+    let of = |table: TableId| parts.iter().filter(|p| p.table == table).cloned().collect();
+    let tables = RunTables::Run {
+        store: &harness.store,
+        dims: &harness.manifest.embedding_dims,
+        parts: &of,
+    };
+    let statistics = NameStatistics::read(&tables).expect("statistics");
+    let floats = |values: &[f32]| {
+        values
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    let (mean, length) = (
+        floats(statistics.mean.rows()),
+        floats(&[statistics.mean_length]),
+    );
+    let view = |shape: Vec<usize>, data| {
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, data)
+            .expect("a tensor")
+    };
+    let views = [
+        ("mean", view(vec![8, 128], &mean)),
+        ("length", view(vec![1], &length)),
+    ];
+    write(
+        "name_mean.safetensors",
+        &safetensors::serialize(views, None).expect("bytes"),
+    );
+    write(
+        "inference.json",
+        br#"{"delta": 2.0, "eta": "mean", "image_encoders": {"precision": "f32", "blake3": {}}}"#,
+    );
+
+    let opened = EncoderFolder::open(&published).expect("a folder");
+    assert_eq!(
+        (opened.inference.delta, opened.eta),
+        (2.0, Eta::Mean(MeanLength::Mean))
+    );
+    let predictor =
+        NamePredictor::of_folder(&opened, &config.image_encoders, None).expect("a predictor");
+    let again = predictor.name_from_photos(&[photo]).expect("a name");
+    assert_eq!(again, name);
+    let guided = opened
+        .statistics()
+        .guided(&again.embedding, 2.0, Eta::Length(30.0));
+    assert_eq!(
+        guided.expect("guided"),
+        pipeline.prepended(&name).expect("an embedding")
+    );
+    assert!(opened.spread().expect("none").is_none());
+    write("inference.json", b"{\"delta\": 1}");
+    let error = EncoderFolder::open(&published)
+        .err()
+        .expect("no eta")
+        .to_string();
+    assert!(error.contains("inference.json"), "{error}");
 }

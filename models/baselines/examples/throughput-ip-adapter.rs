@@ -124,6 +124,7 @@ fn generate(
         height: Some(order.size),
         width: Some(order.size),
         sizes: None,
+        steps_done: None,
     };
     let request = |seed| ConditionedRequest {
         request: ImageRequest {

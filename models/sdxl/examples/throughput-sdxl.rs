@@ -95,6 +95,7 @@ fn generate(
         height: Some(order.size),
         width: Some(order.size),
         sizes: None,
+        steps_done: None,
     };
     let request = |seed| ImageRequest {
         prompt,

@@ -75,6 +75,9 @@ impl DiffusionModel for Sdxl {
                 Ok(())
             };
             (params.schedule).step(i, &mut latents, &guided, &mut state, &mut fresh)?;
+            if let Some(counter) = &params.steps_done {
+                counter.add(batch.len());
+            }
         }
         if let Some(recorder) = &mut recorder {
             recorder.last(&latents, one);

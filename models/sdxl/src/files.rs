@@ -13,6 +13,9 @@ use crate::lora::Lora;
 use crate::options::SdxlOptions;
 use crate::prediction::PredictionSettings;
 
+/// How files of weights end, whether they can be read or not.
+const WEIGHT_ENDINGS: [&str; 5] = ["safetensors", "ckpt", "pt", "pth", "bin"];
+
 /// An SDXL model on disk, and how to load it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SdxlFiles {
@@ -54,10 +57,13 @@ impl SdxlFiles {
     }
 
     /// The model in `path`: a folder in Diffusers layout, or one file, over the folder `base` where
-    /// it is given.
+    /// it is given. A path where nothing is counts as a file if it ends as weight files do.
     pub fn of_model(path: &Path, base: Option<&Path>) -> Self {
         let files = Self::default();
-        match path.is_dir() || !path.exists() {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let like_file =
+            ending.is_some_and(|ending| WEIGHT_ENDINGS.contains(&ending.to_lowercase().as_str()));
+        match path.is_dir() || (!path.exists() && !like_file) {
             true => Self {
                 folder: path.to_owned(),
                 ..files

@@ -86,6 +86,7 @@ mod vae;
 
 pub use batch::BatchSize;
 pub use check::{ModelWidths, PartCheck, PartFacts, part_shapes};
+pub use checkpoint::Recognition;
 pub use error::{Error, Result};
 pub use files::SdxlFiles;
 pub use inversion::Inversion;
@@ -101,6 +102,7 @@ pub use pipeline::Sdxl;
 pub use prediction::{Prediction, PredictionSettings};
 pub use request::{
     ConditionedRequest, Conditions, ImageRequest, LaterPrompt, SamplingSettings, SizeConditioning,
+    StepCounter,
 };
 pub use scheduler::{PredictionType, SchedulerKind, TimestepSpacing};
 pub use text::{NegativePrompt, TextEncoders};

@@ -1,5 +1,6 @@
 //! The N space: name embeddings, how a prompt takes one, and the arithmetic of Equations 4 and 5.
 
+use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -16,6 +17,22 @@ pub enum Naming {
     Prepend,
     /// Name substitution ([`PromptEmbedding::substitute`]): what the paper compares it with.
     Substitute,
+    /// The name before the prompt's token of this position ([`PromptEmbedding::insert`]): Name
+    /// Prepending at another place. 0 is the start token, before which there is no place.
+    Insert(usize),
+}
+
+/// How settings begin [`Naming::Insert`].
+const AT: &str = "at:";
+
+impl fmt::Display for Naming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prepend => f.write_str("prepend"),
+            Self::Substitute => f.write_str("substitute"),
+            Self::Insert(position) => write!(f, "{AT}{position}"),
+        }
+    }
 }
 
 impl FromStr for Naming {
@@ -25,7 +42,13 @@ impl FromStr for Naming {
         match name {
             "prepend" => Ok(Self::Prepend),
             "substitute" => Ok(Self::Substitute),
-            other => Err(Error::setting("naming", other, "prepend or substitute")),
+            other => {
+                let position = other.strip_prefix(AT).and_then(|at| at.parse().ok());
+                let position = position.filter(|position| *position > 0);
+                let expected = "prepend, substitute, or at: and a position from 1";
+                let wrong = || Error::setting("naming", other, expected);
+                position.map(Self::Insert).ok_or_else(wrong)
+            }
         }
     }
 }
@@ -214,20 +237,38 @@ impl PromptEmbedding {
     /// # Errors
     /// [`Error::Size`] of a name of another width, or a prompt of eight tokens or fewer.
     pub fn prepend(&self, name: &NameTensor) -> Result<Self> {
-        Error::check_size("a row of the name embedding", name.width, self.width)?;
-        let kept = self
-            .tokens()
-            .checked_sub(NAME_TOKENS)
-            .filter(|kept| *kept > 0)
-            .ok_or(Error::Size {
+        let (found, expected) = (self.embeds.len(), (1 + NAME_TOKENS) * self.width);
+        if self.tokens() <= NAME_TOKENS {
+            return Err(Error::Size {
                 what: "a prompt embedding",
-                found: self.embeds.len(),
-                expected: (1 + NAME_TOKENS) * self.width,
-            })?;
+                found,
+                expected,
+            });
+        }
+        self.insert(name, 1)
+    }
+
+    /// The name between the prompt's rows: [P₀…Pₖ₋₁, N₁…N₈, Pₖ…P₆₈] with k the `position`; as
+    /// [`PromptEmbedding::prepend`] where that is 1.
+    ///
+    /// # Errors
+    /// [`Error::Size`] of a name of another width, [`Error::Setting`] of a position outside the
+    /// prompt.
+    pub fn insert(&self, name: &NameTensor, position: usize) -> Result<Self> {
+        Error::check_size("a row of the name embedding", name.width, self.width)?;
+        let kept = self.tokens().saturating_sub(NAME_TOKENS);
+        if position == 0 || position > kept {
+            let expected = format!("a position from 1 to {kept}");
+            return Err(Error::setting(
+                "naming",
+                format!("{AT}{position}"),
+                expected,
+            ));
+        }
         let mut embeds = Vec::with_capacity(self.embeds.len());
-        embeds.extend_from_slice(&self.embeds[..self.width]);
+        embeds.extend_from_slice(&self.embeds[..position * self.width]);
         embeds.extend_from_slice(&name.rows);
-        embeds.extend_from_slice(&self.embeds[self.width..kept * self.width]);
+        embeds.extend_from_slice(&self.embeds[position * self.width..kept * self.width]);
         Ok(Self {
             embeds,
             ..self.clone()
@@ -299,6 +340,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_inserted_at_a_position() {
+        let named = prompt().insert(&name(), 3).expect("inserted");
+        let expected = [
+            0.0, 1.0, 2.0, 100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0, 107.0, 3.0,
+        ];
+        assert_eq!(named.embeds, expected);
+        let first = prompt().insert(&name(), 1).expect("inserted");
+        assert_eq!(first, prompt().prepend(&name()).expect("prepended"));
+        for wrong in [0, 5, 99] {
+            assert!(prompt().insert(&name(), wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_long_name_pushes_the_end_out() {
         let named = prompt().substitute(&name(), 3..5).expect("substituted");
         let expected = [
@@ -328,6 +383,11 @@ mod tests {
     #[test]
     fn naming_parses_and_rejects_unknown_words() {
         assert_eq!("prepend".parse::<Naming>().ok(), Some(Naming::default()));
+        for text in ["prepend", "substitute", "at:7"] {
+            let naming = text.parse::<Naming>().expect("a naming");
+            assert_eq!(naming.to_string(), text);
+        }
+        assert!("at:0".parse::<Naming>().is_err());
         let wrong = "replace".parse::<Naming>().expect_err("unknown");
         assert!(wrong.to_string().contains("substitute"), "{wrong}");
     }

@@ -281,6 +281,7 @@ impl Sdxl {
             width: width / self.vae.factor(),
             time_ids: [oh, ow, top, left, th, tw].map(|v| v as f32),
             guidance,
+            steps_done: settings.steps_done.clone(),
         })
     }
 

@@ -2,6 +2,7 @@
 //! share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::name::{NameTensor, PromptEmbedding};
 use crate::noise::Noise;
@@ -129,6 +130,24 @@ pub struct SamplingSettings {
     pub width: Option<usize>,
     /// The sizes that the U-Net is conditioned on; `None` is the image's own size, uncropped.
     pub sizes: Option<SizeConditioning>,
+    /// Where steps are counted as they are done, for who shows progress; no image depends on it.
+    pub steps_done: Option<StepCounter>,
+}
+
+/// Counts denoising steps as they are done, one for each image of a batch. Clones share one count,
+/// which any thread may read.
+#[derive(Debug, Clone, Default)]
+pub struct StepCounter(Arc<AtomicU64>);
+
+impl StepCounter {
+    /// Steps done so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, images: usize) {
+        self.0.fetch_add(images as u64, Ordering::Relaxed);
+    }
 }
 
 impl Default for SamplingSettings {
@@ -141,6 +160,7 @@ impl Default for SamplingSettings {
             height: None,
             width: None,
             sizes: None,
+            steps_done: None,
         }
     }
 }

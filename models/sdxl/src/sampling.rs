@@ -8,7 +8,7 @@ use image::RgbImage;
 use crate::error::Result;
 use crate::name::PromptEmbedding;
 use crate::recorder::Recorder;
-use crate::request::Job;
+use crate::request::{Job, StepCounter};
 use crate::scheduler::Schedule;
 use crate::unet::{Conditioning, ImageAttention, StepBiases, TimeIds};
 
@@ -20,6 +20,7 @@ pub(crate) struct SamplingParams {
     pub width: usize,
     pub time_ids: TimeIds,
     pub guidance: f32,
+    pub steps_done: Option<StepCounter>,
 }
 
 impl SamplingParams {

@@ -202,8 +202,10 @@ impl TextEncoders {
         name: &NameTensor,
         naming: Naming,
     ) -> Result<PromptEmbedding> {
-        if naming == Naming::Prepend {
-            return prompt.prepend(name);
+        match naming {
+            Naming::Prepend => return prompt.prepend(name),
+            Naming::Insert(position) => return prompt.insert(name, position),
+            Naming::Substitute => {}
         }
         let place = PLACEHOLDERS
             .iter()

@@ -63,6 +63,7 @@ impl Settings {
             height: self.height,
             width: self.width,
             sizes: None,
+            steps_done: None,
         }
     }
 }

@@ -104,6 +104,7 @@ impl Settings {
             height: self.height,
             width: self.width,
             sizes: None,
+            steps_done: None,
         }
     }
 
@@ -206,7 +207,7 @@ impl StageConfig {
     pub fn generation(&self) -> GenerationConfig {
         GenerationConfig {
             sdxl: self.sdxl.files.clone(),
-            unconditional: self.sdxl.unconditional,
+            negative: self.sdxl.unconditional.negative(),
             image_encoders: self.image_encoders.clone(),
             face: self.face.as_ref().map(|section| section.files.clone()),
             crop: self.crop,

@@ -14,7 +14,7 @@ use laioncele_core::reachability::{Reached, Tally};
 use laioncele_core::store::Store;
 use laioncele_core::table::{Dropped, Identity, NamePeople};
 use laioncele_core::{CoreError, Digest, DropReason, Manifest, StageName, TableId};
-use laioncele_inference::licence;
+use laioncele_inference::{licence, recognized};
 
 use crate::card_head;
 use crate::index::Shard;
@@ -169,6 +169,16 @@ fn models(text: &mut String, manifest: &Manifest, lineage: &Lineage) {
             "| `{label}` | `{digest}` | {} |",
             licence(manifest, label)
         );
+    }
+    let recognized = recognized(manifest);
+    if !recognized.is_empty() {
+        line!(
+            text,
+            "\nSingle files were recognized by the names of their tensors:\n"
+        );
+        for file in recognized {
+            line!(text, "{file}");
+        }
     }
 }
 

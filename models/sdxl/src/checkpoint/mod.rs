@@ -3,6 +3,7 @@
 //! 1 × 1 convolutions that are matrices here.
 
 mod kind;
+mod recognize;
 mod text_names;
 mod unet_names;
 mod vae_names;
@@ -16,6 +17,7 @@ use laioncele_nn::{LoadOptions, Seen, Shapes, Stored, TensorFile, Weights};
 use crate::error::{Error, Result};
 use crate::unet::UNetConfig;
 pub(crate) use kind::Role;
+pub use recognize::Recognition;
 pub(crate) use unet_names::ldm_name;
 
 /// What the names of a checkpoint's parts begin with.

@@ -98,6 +98,7 @@ fn draw(model: &Path) -> (Vec<f32>, Trace) {
         height: Some(96),
         width: Some(64),
         sizes: None,
+        steps_done: None,
     };
     let mut trace = Trace::default();
     sdxl.generate(&[request], &settings, Some(&mut trace))

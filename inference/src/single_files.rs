@@ -1,0 +1,109 @@
+//! The single weight files that `[models.sdxl]` names, and what each was recognized as.
+
+use std::path::{Path, PathBuf};
+
+use laioncele_core::Manifest;
+use laioncele_core::error::chain;
+use laioncele_sdxl::{Recognition, SdxlFiles};
+
+use crate::SdxlSection;
+use crate::sections::label;
+
+/// A weight file.
+#[derive(Clone, Debug)]
+pub struct SingleFile {
+    /// `models.sdxl.file`, `models.sdxl.lora`, …
+    pub label: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it is, or why that cannot be told.
+    pub found: Result<Recognition, String>,
+}
+
+/// The files of a model that are no folders, in the order of the section's keys; a path where nothing is counts as a file
+/// unless it is the model's folder itself.
+pub fn single_files(files: &SdxlFiles) -> Vec<SingleFile> {
+    let parts = [
+        ("file", &files.file),
+        ("unet", &files.unet),
+        ("vae", &files.vae),
+    ];
+    let parts = parts
+        .into_iter()
+        .filter_map(|(role, path)| Some((role, path.as_deref()?)));
+    let loras = files.loras.iter().map(|lora| ("lora", lora.file.as_path()));
+    let inversions = files.inversions.iter();
+    let inversions = inversions.map(|inversion| ("embedding", inversion.file.as_path()));
+    let all = parts.chain(loras).chain(inversions);
+    all.filter(|(_, path)| !path.is_dir())
+        .map(|(role, path)| SingleFile {
+            label: label("sdxl", role),
+            found: recognize(path),
+            path: path.to_owned(),
+        })
+        .collect()
+}
+
+fn recognize(path: &Path) -> Result<Recognition, String> {
+    if !path.exists() {
+        return Err(format!("{}: there is no such file", path.display()));
+    }
+    Recognition::of(path).map_err(|error| chain(&error))
+}
+
+/// Lines of Markdown on the manifest's single files, for the cards of what was made with them; nothing where there are none.
+pub fn recognized(manifest: &Manifest) -> Vec<String> {
+    let Ok(section) = SdxlSection::from_manifest(manifest) else {
+        return Vec::new();
+    };
+    let line = |file: SingleFile| {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        let found = file.found.ok()?;
+        Some(format!(
+            "- `{}`, {name}: {} (`{}`)",
+            file.label, found.what, found.rule
+        ))
+    };
+    single_files(&section.files)
+        .into_iter()
+        .filter_map(line)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sections::testing::manifest;
+
+    #[test]
+    fn files_are_recognized_and_missing_ones_told() {
+        let variants =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/sdxl/tests/fixtures/variants");
+        let variants = variants.display();
+        let manifest = manifest(&format!(
+            "[models.sdxl]\nfolder = \"base\"\nunet = \"nowhere.safetensors\"\n\
+             [[models.sdxl.lora]]\nfile = \"{variants}/lora/kohya.safetensors\"\n\
+             [[models.sdxl.embedding]]\nfile = \"{variants}/textual-inversion/mira.safetensors\"\n"
+        ));
+        let section = SdxlSection::from_manifest(&manifest).expect("a section");
+        let files = single_files(&section.files);
+        let labels: Vec<&str> = files.iter().map(|file| file.label.as_str()).collect();
+        assert_eq!(
+            labels,
+            [
+                "models.sdxl.unet",
+                "models.sdxl.lora",
+                "models.sdxl.embedding"
+            ]
+        );
+        let missing = files[0].found.as_ref().expect_err("missing");
+        assert!(
+            missing.contains("nowhere.safetensors: there is no such file"),
+            "{missing}"
+        );
+        let lines = recognized(&manifest);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].contains("kohya.safetensors: a LoRA"), "{lines:?}");
+        assert!(lines[1].contains("a textual inversion"), "{lines:?}");
+    }
+}
