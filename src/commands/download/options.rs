@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use laioncele_core::DropReason;
 use laioncele_core::manifest::{SourcePath, SourceSettings};
+use laioncele_core::nearest::nearest;
 use laioncele_download::{EngineSettings, PhotoRules, ShardFormat, ShardSettings, Shrink};
 use laioncele_web::WebSettings;
 use serde_json::{Map, Value, json};
@@ -181,8 +182,12 @@ const CLASSES: [DropReason; 17] = [
 fn class(text: &str) -> Result<DropReason, String> {
     let known = CLASSES.iter().find(|class| class.as_str() == text.trim());
     known.copied().ok_or_else(|| {
-        let names: Vec<&str> = CLASSES.iter().map(|class| class.as_str()).collect();
-        format!("no class of failures; they are {}", names.join(", "))
+        let names: Vec<String> = CLASSES.iter().map(ToString::to_string).collect();
+        let near = match nearest(text, &names) {
+            Some(class) => format!(": did you mean `{class}`?"),
+            None => String::new(),
+        };
+        format!("no class of failures{near}; they are {}", names.join(", "))
     })
 }
 
