@@ -112,7 +112,7 @@ mod tests {
         );
         assert_eq!(
             at(59),
-            "4/13 generate-portraits [====>   ] 1 of 4 tasks, 1:40 left"
+            " 4/13 generate-portraits [====>   ] 1 of 4 tasks, 1:40 left"
         );
         assert_eq!(at(39), "4/13 generate-portraits 1 of 4 tasks");
         assert_eq!(at(29), "4/13 generate-portraits 50 %");

@@ -81,7 +81,13 @@ pub(super) struct Options {
     #[arg(long, value_name = "SIZE", default_value = "20MiB", value_parser = units::size, help_heading = "Photos")]
     max_bytes: u64,
     /// What becomes of photos whose bytes are not those of the list's hash
-    #[arg(long, value_enum, default_value = "drop", help_heading = "Photos")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value = "drop",
+        help_heading = "Photos"
+    )]
     on_hash_mismatch: OnHashMismatch,
     /// Time for one try, redirects included
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration, help_heading = "Requests")]
