@@ -71,7 +71,7 @@ impl Page {
 /// A request on a connection of its own; status and body.
 fn ask(address: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("a connection");
-    let wait = stream.set_read_timeout(Some(Duration::from_secs(60)));
+    let wait = stream.set_read_timeout(Some(Duration::from_mins(1)));
     wait.expect("a timeout");
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
@@ -80,7 +80,7 @@ fn ask(address: &str, method: &str, path: &str, headers: &str, body: &str) -> (u
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = Vec::new();
     // A server that keeps the connection open is read as far as it has said how long its answer is.
-    let mut buffer = [0; 65536];
+    let mut buffer = [0; 8192];
     loop {
         let read = stream.read(&mut buffer).expect("an answer");
         answer.extend_from_slice(&buffer[..read]);
