@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train test-bucket test-slurm test-ray
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train test-bucket test-slurm test-ray wheel test-wheel
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -23,6 +23,16 @@ test: onnxruntime pyarrow
 HOSTILE ?=
 test-hostile: build
 	tools/hostile-web/test.sh $${CARGO_TARGET_DIR:-target}/release/laioncele $(HOSTILE)
+
+# The program as a Python wheel in .wheel/, which `pip install` puts into an environment together with ONNX Runtime. WHEEL='--features cudnn' are
+# options of `maturin build`.
+WHEEL ?=
+wheel:
+	tools/wheel.sh $(WHEEL)
+
+# The wheel in a fresh environment: a tiny world is run by it, outside of the checkout and without a compiler.
+test-wheel: wheel
+	tools/test-wheel.sh
 
 # The page of the run in OUTPUT in a headless browser: no error on its console, every section there. Needs chromium.
 test-report: build

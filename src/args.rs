@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use laioncele_core::StageName;
+use laioncele_core::manifest::Assignment;
+use laioncele_core::nearest::nearest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -23,6 +25,18 @@ pub(crate) struct RunPaths {
     /// s3://BUCKET/PREFIX, gs://…, az://…, with keys and endpoint from the environment
     #[arg(long, short, value_name = "FOLDER", default_value = "laioncele-output")]
     pub output: PathBuf,
+    /// Settings of the command line, where the command takes such.
+    #[arg(skip)]
+    pub set: Vec<Assignment>,
+}
+
+/// Settings over those of the manifest.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SetArgs {
+    /// Use another value than the manifest says, such as verify_images.same_person_photo=0.6; may
+    /// be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<Assignment>,
 }
 
 /// The manifest that a command uses which needs no run.
@@ -34,6 +48,9 @@ pub(crate) struct ModelsOf {
     /// Use the manifest of the run in this folder
     #[arg(long, short, value_name = "FOLDER", conflicts_with = "manifest")]
     pub output: Option<PathBuf>,
+    /// Settings of the command line, where the command takes such.
+    #[arg(skip)]
+    pub set: Vec<Assignment>,
 }
 
 /// Stages as given on the command line, in data order.
@@ -91,9 +108,19 @@ fn level(verbose: u8, quiet: bool) -> &'static str {
     }
 }
 
-/// A value named as manifests name it.
+/// A value named as manifests name it; an unknown word's error has the nearest valid one.
 pub(crate) fn setting<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(Value::from(text)).map_err(|e| e.to_string())
+    serde_json::from_value(Value::from(text)).map_err(|error| {
+        let error = error.to_string();
+        // serde: unknown variant `x`, expected one of `a`, `b`
+        let valid: Vec<String> = (error.split('`').skip(1).step_by(2).skip(1))
+            .map(str::to_owned)
+            .collect();
+        match nearest(text, &valid) {
+            Some(word) => format!("{error}: did you mean `{word}`?"),
+            None => error,
+        }
+    })
 }
 
 /// A finite number.
@@ -114,6 +141,13 @@ mod tests {
         let stages: Stages = "evaluate,merge-names".parse()?;
         assert_eq!(stages.last(), StageName::Evaluate);
         Ok(())
+    }
+
+    #[test]
+    fn an_unknown_word_of_a_setting_names_the_nearest() {
+        assert_eq!(setting::<StageName>("evaluate"), Ok(StageName::Evaluate));
+        let error = setting::<StageName>("evalute").expect_err("no such word");
+        assert!(error.ends_with("did you mean `evaluate`?"), "{error}");
     }
 
     #[test]

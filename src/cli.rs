@@ -1,9 +1,11 @@
 //! The command line: commands, help, and exit codes.
 
+mod narrow;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use laioncele_core::store::place_scratch;
 
 use crate::args::Verbosity;
@@ -169,7 +171,7 @@ pub(crate) fn main() -> ExitCode {
         verbosity,
         scratch,
         command,
-    } = Cli::parse();
+    } = parsed();
     if let Some(folder) = scratch {
         // Absolute, for workers; a folder that is gone is said where it is used.
         place_scratch(std::path::absolute(&folder).unwrap_or(folder));
@@ -188,6 +190,12 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(failure.exit.code())
         }
     }
+}
+
+/// The arguments; ends the process where they are wrong, or ask for help.
+fn parsed() -> Cli {
+    let matches = narrow::fitted(Cli::command()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 impl Exit {

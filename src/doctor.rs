@@ -3,8 +3,10 @@
 //! that it will run, so that both judge alike.
 
 mod baselines;
+mod disk;
 mod memory;
 mod models;
+mod system;
 
 use std::path::{Path, PathBuf};
 
@@ -21,47 +23,107 @@ use crate::words::{count, grouped, size};
 pub(crate) use memory::Weights;
 use models::Wanted;
 
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// All is well.
+    Ok,
+    /// A run may do, but not well.
+    Warning,
+    /// A run would end with it.
+    Error,
+}
+
+impl Level {
+    /// The word that a line begins with.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Check {
     /// What was checked: `source`, `models.sdxl.unet`, `embedding_dims`, `memory`, …
     pub check: String,
-    /// Whether the check passed.
+    /// How it ended.
+    pub level: Level,
+    /// Whether the check passed, if with a warning.
     pub ok: bool,
     /// Its file or folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// What was found, or the error.
     pub detail: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<String>,
 }
 
 impl Check {
     fn new(check: &str, path: Option<&Path>, found: Result<String, String>) -> Self {
         Self {
             check: check.to_owned(),
+            level: if found.is_ok() {
+                Level::Ok
+            } else {
+                Level::Error
+            },
             ok: found.is_ok(),
             path: path.map(Path::to_owned),
             detail: found.unwrap_or_else(|error| error),
+            way_out: None,
+        }
+    }
+
+    /// A check that ended with `level`.
+    fn of(level: Level, check: &str, detail: String) -> Self {
+        let found = match level {
+            Level::Error => Err(detail),
+            _ => Ok(detail),
+        };
+        Self {
+            level,
+            ..Self::new(check, None, found)
+        }
+    }
+
+    /// With what to do about it, where all is not well.
+    fn way_out(self, way_out: &str) -> Self {
+        let wanted = self.level != Level::Ok && self.way_out.is_none();
+        Self {
+            way_out: wanted.then(|| way_out.to_owned()).or(self.way_out),
+            ..self
         }
     }
 
     /// What was found, with the file that it concerns where the error does not name it.
     pub(crate) fn text(&self) -> String {
-        match &self.path {
+        let detail = match &self.path {
             Some(path) if !self.ok && !self.detail.contains(&*path.to_string_lossy()) => {
                 format!("{}: {}", path.display(), self.detail)
             }
             _ => self.detail.clone(),
+        };
+        match &self.way_out {
+            Some(way_out) => format!("{detail}; {way_out}"),
+            None => detail,
         }
     }
 }
 
-/// Runs all checks. `deep` reads all weights of SDXL and of the image encoders.
+/// Runs all checks. `deep` reads all weights of SDXL and of the image encoders. `output` is the folder of a run, if one is asked about.
 pub(crate) fn examine(
     manifest: &Manifest,
     steps: &[Box<dyn Step>],
     deep: bool,
     workers: &WorkerArgs,
+    output: Option<&Path>,
 ) -> Vec<Check> {
     let mut checks = settings(manifest, steps);
     checks.extend(second_opinion(manifest));
@@ -71,7 +133,16 @@ pub(crate) fn examine(
     checks.extend(models::check(manifest, Wanted::all(), deep, &mut weights));
     checks.extend(models::recognized(manifest));
     checks.extend(weights.check(manifest, &Machine::look(), workers));
-    checks
+    checks.push(system::runtime());
+    checks.extend(system::check(manifest, output));
+    checks.push(disk::check(output));
+    let set_in = format!("what is set is in {}", manifest.path().display());
+    // What memory lacks is no setting, and says itself what helps.
+    let way_out = |check: Check| match check.check.starts_with("memory") {
+        true => check,
+        false => check.way_out(&set_in),
+    };
+    checks.into_iter().map(way_out).collect()
 }
 
 /// The checks of the models that `steps` will load, as a run begins; the weights of each of its
@@ -181,7 +252,7 @@ fn files(manifest: &Manifest, steps: &[Box<dyn Step>]) -> Vec<Check> {
             true => Ok("exists".to_owned()),
             false => Err("missing".to_owned()),
         };
-        Check::new(&label, Some(&path), found)
+        Check::new(&label, Some(&path), found).way_out("put it there, or correct the path")
     };
     used.into_iter().map(check).collect()
 }

@@ -4,6 +4,7 @@
 //! terminal. Results go to standard output, messages to standard error.
 
 mod args;
+mod bar;
 mod cli;
 mod commands;
 mod crew;
@@ -18,6 +19,7 @@ mod logging;
 mod machine;
 mod machines;
 mod output;
+mod overrides;
 pub mod plan;
 mod progress;
 mod published;

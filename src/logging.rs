@@ -16,7 +16,7 @@ pub(crate) fn to_stderr(verbosity: &Verbosity) {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(|| LogLine(Vec::new()))
         .with_target(false)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .with_ansi(terminal::has_colours(&io::stderr()))
         .without_time();
     tracing_subscriber::registry()
         .with(EnvFilter::new(verbosity.filter()))

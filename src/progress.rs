@@ -4,17 +4,15 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use laioncele_core::Unit;
 use serde::{Deserialize, Serialize};
 
+use crate::bar::{self, Part};
 use crate::words::{count, duration, grouped};
 use crate::{output, terminal};
 
 /// Time between two plain lines of one step.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
-/// Steps of the bar.
-const BAR_LENGTH: u64 = 1000;
 
 /// The progress of a step.
 #[derive(Clone, Debug)]
@@ -80,26 +78,21 @@ impl StepProgress {
         }
     }
 
-    fn describe(&self, elapsed: Duration) -> String {
-        let mut parts = vec![format!(
-            "{} of {}",
-            self.tasks_done,
-            count(self.tasks, "task")
-        )];
+    /// What is said of it: the tasks matter most, then the time left.
+    fn parts(&self, elapsed: Duration) -> Vec<Part> {
+        let tasks = count(self.tasks, "task");
+        let mut parts = vec![(0, format!("{} of {tasks}", self.tasks_done))];
         if let Some((unit, sum)) = self.units {
-            parts.push(format!(
-                "{}, {}/s",
-                counted(unit, sum),
-                rate(sum as f64 / elapsed.as_secs_f64().max(0.001))
-            ));
+            let per_second = rate(sum as f64 / elapsed.as_secs_f64().max(0.001));
+            parts.push((2, format!("{}, {per_second}/s", counted(unit, sum))));
         }
         if let Some((unit, sum)) = self.found {
-            parts.push(counted(unit, sum));
+            parts.push((3, counted(unit, sum)));
         }
         if let Some(left) = remaining(self.done(), elapsed) {
-            parts.push(format!("{} left", duration(left)));
+            parts.push((1, format!("{} left", duration(left))));
         }
-        parts.join(", ")
+        parts
     }
 }
 
@@ -231,7 +224,7 @@ impl Reporter for LineReporter {
             && last.elapsed() >= LINE_INTERVAL
         {
             *last = Instant::now();
-            let text = progress.describe(progress.started.elapsed());
+            let text = bar::join(&progress.parts(progress.started.elapsed()));
             output::message(&format!("{step}: {text}"));
         }
     }
@@ -250,6 +243,8 @@ impl Reporter for LineReporter {
 #[derive(Default)]
 struct BarReporter {
     place: String,
+    /// What each running step is called, with the place of its stage.
+    labels: HashMap<String, String>,
 }
 
 impl Reporter for BarReporter {
@@ -258,24 +253,26 @@ impl Reporter for BarReporter {
     }
 
     fn begin(&mut self, step: &str, tasks: usize) {
-        let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{prefix:>24} [{bar:24}] {wide_msg}");
-        if let Ok(style) = style {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_prefix(format!("{}{step}", self.place));
-        bar.set_message(count(tasks, "task"));
+        let label = format!("{}{step}", self.place);
+        let bar = bar::bar();
+        bar.set_message(bar::line(
+            &label,
+            Some(0.0),
+            vec![(0, count(tasks, "task"))],
+        ));
+        self.labels.insert(step.to_owned(), label);
         terminal::show_bar(step, bar);
     }
 
     fn progress(&mut self, step: &str, progress: &StepProgress) {
-        if let Some(bar) = terminal::bar(step) {
-            bar.set_position((progress.done() * BAR_LENGTH as f64) as u64);
-            bar.set_message(progress.describe(progress.started.elapsed()));
+        if let Some((bar, label)) = terminal::bar(step).zip(self.labels.get(step)) {
+            let parts = progress.parts(progress.started.elapsed());
+            bar.set_message(bar::line(label, Some(progress.done()), parts));
         }
     }
 
     fn end(&mut self, step: &str, line: &str) {
+        self.labels.remove(step);
         terminal::clear_bar(step);
         output::message(line);
     }
@@ -296,7 +293,7 @@ mod tests {
         progress.fraction = 1.0;
         progress.add_units(Unit::Image, 3000);
         progress.add_units(Unit::Name, 7);
-        let text = progress.describe(Duration::from_secs(100));
+        let text = bar::join(&progress.parts(Duration::from_secs(100)));
         assert_eq!(text, "1 of 4 tasks, 3,000 images, 30/s, 1:40 left");
     }
 
@@ -306,7 +303,7 @@ mod tests {
         progress.fraction = 0.5;
         progress.add_units(Unit::Caption, 9000);
         progress.add_found(Unit::Mention, 1);
-        let text = progress.describe(Duration::from_secs(3));
+        let text = bar::join(&progress.parts(Duration::from_secs(3)));
         assert_eq!(
             text,
             "0 of 2 tasks, 9,000 captions, 3,000/s, 1 mention, 9.00 s left"

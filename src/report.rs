@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::args::RunPaths;
 
 use crate::plan::StepPlan;
-use crate::words::{count, duration, grouped, table};
+use crate::words::{count, duration, grouped, headed_table};
 
 /// A whole run.
 #[derive(Debug, Default, Serialize)]
@@ -71,7 +71,7 @@ impl WebSummary {
         rows.push(tally_row("all", total));
         let hosts = self.reached.hosts.iter().take(PRINTED_HOSTS);
         rows.extend(hosts.map(|(host, tally)| tally_row(host, tally)));
-        let mut text = format!("{}\n", table(&rows, &[1, 2]));
+        let mut text = format!("{}\n", headed_table(&rows, &[1, 2]));
         if !self.may_pass.is_empty() {
             let classes: Vec<_> = self.may_pass.keys().map(ToString::to_string).collect();
             let urls: u64 = self.may_pass.values().sum();
@@ -191,10 +191,11 @@ impl Summary {
         let (ran, tasks) = self.tasks();
         let web = self.web.as_ref().map(|web| web.render(paths));
         format!(
-            "{}\n{}{homonyms}{ran} of {tasks} tasks run in {}",
-            table(&rows, &[2, 3, 4, 5]),
+            "{}\n{}{homonyms}{ran} of {tasks} tasks run in {}; results in {}",
+            headed_table(&rows, &[2, 3, 4, 5]),
             web.unwrap_or_default(),
-            duration(Duration::from_secs_f64(self.seconds))
+            duration(Duration::from_secs_f64(self.seconds)),
+            paths.output.display()
         )
     }
 }
@@ -266,6 +267,7 @@ mod tests {
         RunPaths {
             manifest: None,
             output: "out".into(),
+            set: Vec::new(),
         }
     }
 
@@ -321,7 +323,10 @@ mod tests {
         let words: Vec<_> = row.split_whitespace().collect();
         let expected = "dedupe-images image 1,200 1,000 200 already done duplicate_of 200";
         assert_eq!(words.join(" "), expected);
-        assert!(text.ends_with("0 of 2 tasks run in 0.20 s"), "{text}");
+        assert!(
+            text.ends_with("0 of 2 tasks run in 0.20 s; results in out"),
+            "{text}"
+        );
         assert!(!text.contains("homonyms"), "{text}");
     }
 

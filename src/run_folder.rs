@@ -114,10 +114,16 @@ impl RunFile {
 
     /// A remark where the file that the manifest was written in says something else by now, or is
     /// gone.
-    pub(crate) fn changed_since(&self) -> Option<String> {
+    /// `recorded` is the manifest itself, which knows what was set on the command line.
+    pub(crate) fn changed_since(&self, recorded: &Manifest) -> Option<String> {
         let path = self.path.display();
+        let same = || {
+            let now =
+                Manifest::load(&self.path).and_then(|m| m.with_settings(&recorded.assigned()));
+            now.is_ok_and(|now| now.digest() == self.manifest)
+        };
         match fs::read(&self.path) {
-            Ok(text) if Digest::of(&text) == self.manifest => None,
+            Ok(_) if same() => None,
             Ok(_) => Some(format!(
                 "{path} was changed since the last run here, whose manifest is used; --manifest {path} uses the new one"
             )),
@@ -235,10 +241,10 @@ mod tests {
         let recorded = record(&store, &written)?;
         assert_eq!(Manifest::load(&recorded)?.digest(), written.digest());
         let run = RunFile::read(&output)?.expect("it was recorded");
-        assert_eq!(run.changed_since(), None);
+        assert_eq!(run.changed_since(&written), None);
         fs::write(&file, "[run]\n").expect("written");
         assert!(
-            run.changed_since()
+            run.changed_since(&written)
                 .is_some_and(|text| text.contains("--manifest"))
         );
         fs::remove_file(&file).expect("removed");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use laioncele_core::decisions::{Decisions, LABEL};
+use laioncele_core::decisions::{Decisions, LABEL, MERGES, Rulings};
 use laioncele_core::error::chain;
 use laioncele_core::file_digests::FileDigests;
 use laioncele_core::ledger::{DAMAGED, Ledger, Record, Scan};
@@ -13,6 +13,7 @@ use laioncele_core::{CoreError, Digest, Manifest, StageName, Step};
 use crate::args::{DEFAULT_MANIFEST, ModelsOf, RunPaths};
 use crate::failure::{Exit, Failure};
 use crate::lock::Place;
+use crate::overrides;
 use crate::plan::{
     self, Plan, PlanError, PlanInputs, Planner, Records, StepInfo, StepPlan, inputs,
 };
@@ -173,10 +174,13 @@ impl Session {
     ) -> Result<(), Failure> {
         let folder = self.output.display();
         if paths.manifest.is_none() {
-            if let Some(remark) = recorded.and_then(RunFile::changed_since) {
+            let changed = |run: &RunFile| run.changed_since(&self.manifest);
+            if let Some(remark) = recorded.and_then(changed).filter(|_| paths.set.is_empty()) {
                 tracing::warn!("{remark}");
             }
-            return Ok(());
+            if paths.set.is_empty() {
+                return Ok(());
+            }
         }
         if recorded.is_some_and(|run| run.manifest == self.manifest.digest()) {
             return Ok(());
@@ -336,15 +340,17 @@ fn scanned(store: &Store, access: Access, look: Look) -> Result<Scan, CoreError>
     Ok(scan)
 }
 
-/// Adds what people struck out in a review to what the keys of filter-counts depend on.
+/// Adds what people struck out in a review to what the keys of filter-counts depend on, and what they merged to those of merge-spellings.
 fn add_rulings(store: &Store, step: &mut StepInfo) -> Result<(), Failure> {
-    if step.stage != StageName::FilterCounts {
-        return Ok(());
-    }
-    step.models.remove(LABEL);
-    let struck = Decisions::load(store)?.rulings().digest();
+    let (label, digest): (_, fn(&Rulings) -> Option<Digest>) = match step.name.as_str() {
+        "filter-counts" => (LABEL, Rulings::digest),
+        "merge-spellings" => (MERGES, Rulings::merges_digest),
+        _ => return Ok(()),
+    };
+    step.models.remove(label);
+    let decided = digest(&Decisions::load(store)?.rulings());
     step.models
-        .extend(struck.map(|digest| (LABEL.to_owned(), digest)));
+        .extend(decided.map(|digest| (label.to_owned(), digest)));
     Ok(())
 }
 
@@ -373,6 +379,15 @@ fn manifest_of(
     store: Option<&Store>,
     recorded: Option<&RunFile>,
 ) -> Result<Manifest, Failure> {
+    let manifest = written_manifest(paths, store, recorded)?;
+    overrides::with_settings(manifest, &paths.set)
+}
+
+fn written_manifest(
+    paths: &RunPaths,
+    store: Option<&Store>,
+    recorded: Option<&RunFile>,
+) -> Result<Manifest, Failure> {
     match (&paths.manifest, recorded.zip(store)) {
         (Some(path), _) => load_manifest(path),
         (None, Some((run, store))) => run.load(store),
@@ -381,7 +396,7 @@ fn manifest_of(
             let text = format!("{folder} does not say which manifest it was run with");
             Err(Failure::new(Exit::Usage, text).hint("name the manifest with --manifest FILE"))
         }
-        (None, None) => load_manifest(&shipped(Path::new(DEFAULT_MANIFEST))),
+        (None, None) => load_manifest(Path::new(DEFAULT_MANIFEST)),
     }
 }
 
@@ -390,7 +405,7 @@ fn manifest_of(
 /// # Errors
 /// As [`load_manifest`]; a folder without a run.
 pub(crate) fn manifest_of_models(chosen: &ModelsOf) -> Result<Manifest, Failure> {
-    match (&chosen.manifest, &chosen.output) {
+    let manifest = match (&chosen.manifest, &chosen.output) {
         (Some(path), _) => load_manifest(path),
         (None, Some(output)) => {
             let store = run_folder::existing(output)?;
@@ -398,16 +413,21 @@ pub(crate) fn manifest_of_models(chosen: &ModelsOf) -> Result<Manifest, Failure>
             let run = RunFile::of(&store)?.ok_or_else(|| nothing_run(output))?;
             run.load(&store)
         }
-        (None, None) => load_manifest(&shipped(Path::new(DEFAULT_MANIFEST))),
-    }
+        (None, None) => load_manifest(Path::new(DEFAULT_MANIFEST)),
+    };
+    overrides::with_settings(manifest?, &chosen.set)
 }
 
-/// Loads the manifest at `path`.
+/// Loads the manifest at `path`; one below `manifests/` also where it came with the program.
 ///
 /// # Errors
 /// A missing or wrong manifest.
 pub(crate) fn load_manifest(path: &Path) -> Result<Manifest, Failure> {
-    Manifest::load(path).map_err(|error| {
+    let path = match path.starts_with("manifests") {
+        true => shipped(path),
+        false => path.to_owned(),
+    };
+    Manifest::load(&path).map_err(|error| {
         let missing = matches!(error, CoreError::Missing { .. });
         let failure = Failure::from(error);
         if missing {

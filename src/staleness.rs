@@ -4,7 +4,7 @@ use laioncele_core::StageName;
 use serde::Serialize;
 
 use crate::plan::{self, Plan, StepPlan};
-use crate::words::{grouped, table};
+use crate::words::{grouped, headed_table};
 
 /// Most causes shown per step.
 const SHOWN_CAUSES: usize = 2;
@@ -108,7 +108,7 @@ pub(crate) fn tree(steps: &[StepState]) -> String {
             }
         }
     }
-    table(&rows, &[1, 2])
+    headed_table(&rows, &[1, 2])
 }
 
 fn row(branch: String, step: &StepState) -> Vec<String> {

@@ -1,8 +1,51 @@
-//! The progress bars on the terminal, and writing around them.
+//! The progress bars on the terminal, writing around them, and how wide it is.
 
+use std::io::{self, IsTerminal};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar};
+
+/// Columns that fewer than which are not believed.
+const NARROWEST: usize = 20;
+
+/// Columns of what is written to standard output: those of the terminal; else of the variable `COLUMNS`; none where lines may be of any length,
+/// as in a pipe.
+pub(crate) fn columns() -> Option<usize> {
+    let terminal = io::stdout()
+        .is_terminal()
+        .then(terminal_size::terminal_size);
+    columns_of(terminal.flatten())
+}
+
+/// Columns of standard error, as [`columns`].
+pub(crate) fn error_columns() -> Option<usize> {
+    let terminal = io::stderr().is_terminal();
+    columns_of(
+        terminal
+            .then(|| terminal_size::terminal_size_of(io::stderr()))
+            .flatten(),
+    )
+}
+
+fn columns_of(terminal: Option<(terminal_size::Width, terminal_size::Height)>) -> Option<usize> {
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let columns = terminal
+        .map(|(width, _)| usize::from(width.0))
+        .or_else(said);
+    columns.map(|columns| columns.max(NARROWEST))
+}
+
+/// Whether colours are wanted on `stream`, as https://no-color.org and https://bixense.com/clicolors say.
+pub(crate) fn has_colours(stream: &impl IsTerminal) -> bool {
+    let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let forced = said("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    let off = said("CLICOLOR").is_some_and(|value| value == "0");
+    let dumb = said("TERM").is_some_and(|value| value == "dumb");
+    match said("NO_COLOR") {
+        Some(_) => false,
+        None => forced || (stream.is_terminal() && !off && !dumb),
+    }
+}
 
 /// The bars that are shown now, by name. Global, because log lines from any thread must be written around them.
 static BARS: Mutex<Option<Bars>> = Mutex::new(None);

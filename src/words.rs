@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use indicatif::{DecimalBytes, HumanCount};
+
+use crate::terminal;
 
 /// `1234567` → `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
@@ -46,16 +48,102 @@ pub(crate) fn count(number: usize, word: &str) -> String {
     format!("{} {plural}", grouped(number as u64))
 }
 
-/// Columns with two blanks between them, left-aligned but for those in `right`, without any lines.
+/// Columns with two blanks between them, left-aligned but for those in `right`, without any lines. On a narrow terminal the last column is
+/// wrapped, or each row becomes a few lines.
 pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
+    fitted(rows, right, false, terminal::columns())
+}
+
+/// As [`table`], of rows of which the first is the heading.
+pub(crate) fn headed_table(rows: &[Vec<String>], right: &[usize]) -> String {
+    fitted(rows, right, true, terminal::columns())
+}
+
+/// Blanks between columns.
+const GAP: usize = 2;
+/// Columns that the last column of a table must have left to be wrapped there.
+const WRAPPED: usize = 24;
+
+fn fitted(rows: &[Vec<String>], right: &[usize], headed: bool, columns: Option<usize>) -> String {
+    let mut table = plain(rows, right);
+    let widths = table.column_max_content_widths();
+    let widths: Vec<usize> = widths.into_iter().map(usize::from).collect();
+    let Some((last, others)) = widths.split_last() else {
+        return String::new();
+    };
+    let others: usize = others.iter().map(|width| width + GAP).sum();
+    match columns {
+        Some(columns) if others + last > columns && others + WRAPPED <= columns => {
+            wrap(&mut table, columns);
+            table.trim_fmt()
+        }
+        Some(columns) if others + last > columns => stacked(rows, headed, columns),
+        _ => table.trim_fmt(),
+    }
+}
+
+fn plain(rows: &[Vec<String>], right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).add_rows(rows);
+    let last = table.column_count().saturating_sub(1);
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        let gap = if column.index == last { 0 } else { GAP as u16 };
+        column.set_padding((0, gap));
         if right.contains(&column.index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    table
+}
+
+/// Gives the last column of `table` what the others leave of `columns`.
+fn wrap(table: &mut Table, columns: usize) {
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(columns).unwrap_or(u16::MAX));
+    let last = table.column_count().saturating_sub(1);
+    for column in table
+        .column_iter_mut()
+        .filter(|column| column.index != last)
+    {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+}
+
+/// The first cell of each row, and below it the others with what their column is called.
+fn stacked(rows: &[Vec<String>], headed: bool, columns: usize) -> String {
+    let (heading, rows) = match rows {
+        [heading, rows @ ..] if headed => (heading.as_slice(), rows),
+        rows => (&[][..], rows),
+    };
+    let called = |at: usize| heading.get(at).map_or("", String::as_str);
+    let mut lines = Vec::new();
+    for row in rows {
+        let Some((first, others)) = row.split_first() else {
+            continue;
+        };
+        if !first.is_empty() {
+            lines.push(wrapped(vec![vec![first.clone()]], columns));
+        }
+        let cells = others
+            .iter()
+            .enumerate()
+            .filter(|(_, cell)| !cell.is_empty());
+        let cells = cells.map(|(at, cell)| match called(at + 1) {
+            "" if headed => vec!["  ".to_owned(), cell.clone()],
+            "" => vec![String::new(), cell.clone()],
+            name => vec![format!("  {name}"), cell.clone()],
+        });
+        let cells: Vec<_> = cells.collect();
+        if !cells.is_empty() {
+            lines.push(wrapped(cells, columns));
+        }
+    }
+    lines.join("\n")
+}
+
+fn wrapped(rows: Vec<Vec<String>>, columns: usize) -> String {
+    let mut table = plain(&rows, &[]);
+    wrap(&mut table, columns);
     table.trim_fmt()
 }
 
@@ -94,6 +182,44 @@ mod tests {
         ];
         let rows = rows.map(|r| r.map(str::to_owned).to_vec());
         let expected = "a     1\nbcd  22  x\nZoë   3\n名    4  y";
-        assert_eq!(table(&rows, &[1]), expected);
+        assert_eq!(fitted(&rows, &[1], false, None), expected);
+    }
+
+    #[test]
+    fn a_table_is_never_wider_than_the_terminal() {
+        let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
+        let rows = [
+            row(["step", "rows", "seconds", "why"]),
+            row([
+                "generate-portraits",
+                "1,234",
+                "0.5",
+                "a setting: [generate_portraits] steps 20 → 30",
+            ]),
+            row([
+                "",
+                "7",
+                "",
+                "/a/path/without/any/blank/that/is/longer/than/the/whole/terminal/is/wide.txt",
+            ]),
+        ];
+        for columns in 20..140 {
+            for headed in [true, false] {
+                let text = fitted(&rows, &[1, 2], headed, Some(columns));
+                let widest = text.lines().map(|line| line.chars().count()).max();
+                assert!(widest <= Some(columns), "{columns}:\n{text}");
+                let said: String = text.split_whitespace().collect();
+                assert!(
+                    said.contains("1,234") && said.contains("wide.txt"),
+                    "{text}"
+                );
+            }
+        }
+        let text = fitted(&rows[..2], &[1, 2], true, Some(64));
+        assert_eq!(text.lines().count(), 4, "{text}");
+        let text = fitted(&rows[..2], &[1, 2], true, Some(40));
+        let expected =
+            "generate-portraits\n  rows     1,234\n  seconds  0.5\n  why      a setting:";
+        assert!(text.starts_with(expected), "{text}");
     }
 }

@@ -5,6 +5,7 @@
 set -eu
 page=$(realpath "$1")
 shots=${2:-$(mktemp -d)}
+mkdir -p "$shots"
 browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || {
     echo "no chromium: apt-get install chromium" >&2
     exit 3

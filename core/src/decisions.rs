@@ -2,8 +2,8 @@
 //!
 //! `laioncele review` appends a line for each decision, with who and when; a later line on the same name or photo counts instead of
 //! an earlier one, and an undoing line takes one back. Nobody deletes lines. A crash may leave half a line at the end, which is no
-//! line. filter-counts applies what counts; a digest of that is in its tasks' keys, so that a decision is applied by the next run and
-//! one that was undone leaves the results that were there before.
+//! line. filter-counts applies what was struck out, merge-spellings what was merged; a digest of that is in their tasks' keys, so that a
+//! decision is applied by the next run and one that was undone leaves the results that were there before.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -22,6 +22,8 @@ pub const DECISIONS: &str = "decisions.jsonl";
 
 /// What the keys of filter-counts call them.
 pub const LABEL: &str = "review.decisions";
+/// What the keys of merge-spellings call the names that are filed under others.
+pub const MERGES: &str = "review.merges";
 
 /// A line: who decided what, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +57,13 @@ pub enum Ruling {
         name: HexId,
         /// The photo.
         image: HexId,
+    },
+    /// The name is another spelling of the person of another name: both become one name, the second.
+    Merge {
+        /// The name that goes.
+        name: HexId,
+        /// The name that its spellings are filed under.
+        into: HexId,
     },
     /// The line of this number, from 0, does not count.
     Undo {
@@ -96,6 +105,8 @@ pub struct Rulings {
     names: BTreeMap<u64, (bool, usize)>,
     /// Photos that are struck out, and by which line.
     photos: BTreeMap<(u64, u64), usize>,
+    /// Names that are filed under others, and by which line. No chain of them is a circle.
+    merges: BTreeMap<u64, (u64, usize)>,
 }
 
 impl Decisions {
@@ -164,6 +175,9 @@ impl Decisions {
                 Ruling::StrikePhoto { name, image } => {
                     stones.has_name(NameId(name.0)) || stones.has_image(ImageId(image.0))
                 }
+                Ruling::Merge { name, into } => {
+                    stones.has_name(NameId(name.0)) || stones.has_name(NameId(into.0))
+                }
                 Ruling::Undo { .. } => false,
             };
             if is_out {
@@ -205,6 +219,7 @@ impl Decisions {
                 Ruling::StrikePhoto { name, image } => {
                     rulings.photos.insert((name.0, image.0), line);
                 }
+                Ruling::Merge { name, into } => rulings.merge(name.0, into.0, line),
                 Ruling::Undo { .. } => {}
             }
         }
@@ -213,6 +228,43 @@ impl Decisions {
 }
 
 impl Rulings {
+    /// Files `name` under `into`; the last word on a name counts. A circle is none: nothing is done then.
+    fn merge(&mut self, name: u64, into: u64, line: usize) {
+        if !self.chain(into).any(|met| met == name) {
+            self.merges.insert(name, (into, line));
+        }
+    }
+
+    /// `name`, the name that it is filed under, and so on to the end.
+    fn chain(&self, name: u64) -> impl Iterator<Item = u64> {
+        let next = |name: &u64| self.merges.get(name).map(|(into, _)| *into);
+        std::iter::successors(Some(name), next)
+    }
+
+    /// Names that are filed under others, each with the one that it ends at, by the first one's id.
+    pub fn merges(&self) -> impl Iterator<Item = (NameId, NameId)> {
+        let names = self.merges.keys();
+        names.filter_map(|name| Some((NameId(*name), NameId(self.chain(*name).last()?))))
+    }
+
+    /// The name that a name is filed under, and the line that says so.
+    pub fn of_merge(&self, name: NameId) -> Option<(NameId, usize)> {
+        let (into, line) = self.merges.get(&name.0)?;
+        Some((NameId(*into), *line))
+    }
+
+    /// A digest of [`Rulings::merges`]: none without any.
+    pub fn merges_digest(&self) -> Option<Digest> {
+        if self.merges.is_empty() {
+            return None;
+        }
+        let mut hasher = KeyHasher::new("merges").number("names", self.merges.len() as u64);
+        for (name, into) in self.merges() {
+            hasher = hasher.number("name", name.0).number("into", into.0);
+        }
+        Some(hasher.finish())
+    }
+
     /// Whether a name is struck out.
     pub fn strikes_identity(&self, name: NameId) -> bool {
         self.names.get(&name.0).is_some_and(|(kept, _)| !kept)
@@ -233,7 +285,7 @@ impl Rulings {
         self.photos.get(&(name.0, image.0)).copied()
     }
 
-    /// A digest of what changes results: none where nothing is struck out. Who decided, when and in which order is not in it.
+    /// A digest of what is struck out: none where nothing is struck out. Who decided, when and in which order is not in it.
     pub fn digest(&self) -> Option<Digest> {
         let struck: Vec<u64> = (self.names.iter())
             .filter(|(_, (kept, _))| !kept)
@@ -289,6 +341,32 @@ mod tests {
         assert_eq!(decisions.rulings().digest(), struck);
         assert_eq!(Decisions::load(&store)?, decisions);
         Ok(())
+    }
+
+    #[test]
+    fn merges_are_followed_to_their_end_and_are_no_circle() {
+        let merge = |name, into| {
+            decision(Ruling::Merge {
+                name: HexId(name),
+                into: HexId(into),
+            })
+        };
+        let undo = |line| decision(Ruling::Undo { line });
+        let of = |lines: Vec<Decision>| Decisions(lines).rulings();
+        let pairs = |rulings: &Rulings| -> Vec<(u64, u64)> {
+            rulings.merges().map(|(a, b)| (a.0, b.0)).collect()
+        };
+        let chain = of(vec![merge(1, 2), merge(2, 3), merge(3, 1), merge(4, 4)]);
+        assert_eq!(pairs(&chain), [(1, 3), (2, 3)]);
+        assert_eq!(chain.of_merge(NameId(1)), Some((NameId(2), 0)));
+        assert!(chain.digest().is_none() && chain.merges_digest().is_some());
+        let other = of(vec![merge(2, 3), merge(1, 3)]);
+        assert_eq!(chain.merges_digest(), other.merges_digest());
+        let turned = of(vec![merge(1, 2), merge(5, 1), merge(1, 5)]);
+        assert_eq!(pairs(&turned), [(1, 2), (5, 2)]);
+        let undone = of(vec![merge(1, 2), merge(1, 3), undo(1)]);
+        assert_eq!(pairs(&undone), [(1, 2)]);
+        assert_eq!(of(vec![merge(1, 2), undo(0)]).merges_digest(), None);
     }
 
     #[test]

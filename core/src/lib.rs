@@ -21,6 +21,7 @@ pub mod key;
 pub mod ledger;
 pub mod manifest;
 pub mod names;
+pub mod nearest;
 pub mod numbers;
 pub mod part;
 pub mod part_list;

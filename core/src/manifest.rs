@@ -5,6 +5,7 @@
 //! own struct with `deny_unknown_fields` and defaults. `[mini_world]` is the program's: it says where the embedded
 //! world's web is. Paths are relative to the manifest's folder.
 
+mod assignment;
 mod source;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,10 @@ use crate::digest::Digest;
 use crate::disk::Durability;
 use crate::error::CoreError;
 use crate::names::StageName;
+use crate::nearest::suggestion;
 use crate::table::EmbeddingDims;
 
+pub use assignment::Assignment;
 use source::check_source;
 pub use source::{Layout, SOURCE_COLUMNS, SourcePath, SourceSettings};
 
@@ -116,6 +119,7 @@ impl Manifest {
                 suggestion(unknown, &valid)
             )));
         }
+        check_models(&sections).map_err(fail)?;
         let part = |name: &str| {
             sections
                 .get(name)
@@ -229,6 +233,28 @@ fn flatten(path: String, value: &Value, flat: &mut BTreeMap<String, String>) {
     }
 }
 
+/// The models that a manifest may name, as sections of `[models]`.
+const MODELS: [&str; 6] = [
+    "ner",
+    "sdxl",
+    "face",
+    "image_encoders",
+    "ip_adapter",
+    "photomaker",
+];
+
+fn check_models(sections: &Table) -> Result<(), String> {
+    let models = sections.get("models").and_then(Value::as_table);
+    let mut names = models.into_iter().flat_map(Table::keys);
+    match names.find(|name| !MODELS.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(format!(
+            "unknown section [models.{unknown}]{}",
+            suggestion(unknown, &MODELS.map(str::to_owned))
+        )),
+    }
+}
+
 /// Recorded manifests: a line that says where the text was written, and the text.
 mod recorded {
     use std::path::{Path, PathBuf};
@@ -280,20 +306,6 @@ fn typed<T: DeserializeOwned>(path: &Path, section: &str, value: Value) -> Resul
             reason: format!("[{section}] {}{hint}", text.trim().replace('\n', ": ")),
         }
     })
-}
-
-/// `: did you mean `x`?` where a valid word is near.
-pub fn suggestion(unknown: &str, valid: &[String]) -> String {
-    let near = valid
-        .iter()
-        .map(|v| (strsim::damerau_levenshtein(unknown, v), v))
-        .min();
-    match near {
-        Some((distance, word)) if distance <= unknown.len().max(3) / 2 => {
-            format!(": did you mean `{word}`?")
-        }
-        _ => format!(": valid are {}", valid.join(", ")),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::decisions::{Decisions, LABEL};
+use crate::decisions::{Decisions, LABEL, MERGES};
 use crate::digest::Digest;
 use crate::error::{CoreError, StageError};
 use crate::key::KeyParts;
@@ -131,10 +131,13 @@ impl StepHarness {
         let settings = settings.map(|(k, v)| (format!("{section}.{k}"), v.to_string()));
         let digest = |p: &Part| (format!("{}/{}", p.table, p.path), p.digest);
         let mut models = BTreeMap::new();
-        if step.spec().stage == StageName::FilterCounts {
-            let struck = Decisions::load(&self.store)?.rulings().digest();
-            models.extend(struck.map(|digest| (LABEL.to_owned(), digest)));
-        }
+        let rulings = Decisions::load(&self.store)?.rulings();
+        let decided = match step.spec().name {
+            "filter-counts" => rulings.digest().map(|digest| (LABEL, digest)),
+            "merge-spellings" => rulings.merges_digest().map(|digest| (MERGES, digest)),
+            _ => None,
+        };
+        models.extend(decided.map(|(label, digest)| (label.to_owned(), digest)));
         Ok(KeyParts {
             version: step.spec().version,
             settings: settings.collect(),

@@ -67,6 +67,8 @@ pub(crate) fn why(merged_by: &str) -> &str {
         "canonical" => "the name's own spelling",
         "folded" => "the same letters",
         "edit_distance" => "a rare spelling nearby",
+        "second_opinion" => "a language model says so",
+        "review" => "merged in a review",
         other => other,
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use laioncele_core::decisions::{Decision, Decisions, HexId, Ruling};
+use laioncele_core::decisions::{Decision, Decisions, HexId, Ruling, Rulings};
 use laioncele_core::store::Store;
-use laioncele_core::table::{KnownName, Match, Photo, Portrait};
+use laioncele_core::table::{KnownName, Match, MergedName, Photo, Portrait};
 use laioncele_core::{CoreError, ImageId, NameId, Row, TableId};
 use laioncele_report::{RunView, bucket_of};
 use serde::Serialize;
@@ -19,6 +19,10 @@ pub(crate) struct Entry {
     photos: Vec<PhotoEntry>,
     /// Whether it was kept (true) or struck out (false), and by which line.
     ruling: Option<(bool, usize)>,
+    /// The name that it is filed under from the next run on, and the line that says so.
+    merged: Option<(HexId, usize)>,
+    /// Names that were filed under it by an earlier run, and the lines that say so.
+    has: Vec<(String, usize)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,6 +37,8 @@ struct PhotoEntry {
 pub struct Board {
     view: RunView,
     names: BTreeMap<NameId, (String, Vec<(f32, ImageId)>)>,
+    /// Spellings that a review brought to a name.
+    spellings: BTreeMap<NameId, Vec<String>>,
     decisions: Decisions,
     who: String,
 }
@@ -59,10 +65,12 @@ impl Board {
         for (_, photos) in names.values_mut() {
             photos.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         }
+        let spellings = reviewed_spellings(&view);
         let decisions = Decisions::load(&view.store)?;
         Ok(Self {
             view,
             names,
+            spellings,
             decisions,
             who,
         })
@@ -93,6 +101,8 @@ impl Board {
                 })
                 .collect(),
             ruling: rulings.of_identity(*id),
+            merged: (rulings.of_merge(*id)).map(|(into, line)| (HexId(into.0), line)),
+            has: self.merged_before(&rulings, *id),
         };
         let mut entries: Vec<Entry> = self.names.iter().map(entry).collect();
         entries.sort_by(|a, b| {
@@ -114,16 +124,41 @@ impl Board {
             Ruling::StrikePhoto { name, image } => {
                 has(*name).is_some_and(|(_, photos)| photos.iter().any(|(_, id)| id.0 == image.0))
             }
+            Ruling::Merge { name, into } => {
+                has(*name).is_some() && has(*into).is_some() && name != into
+            }
             Ruling::Undo { line } => *line < self.decisions.0.len(),
         };
         if !known {
             return Err("the run has no such identity, photo or line".to_owned());
+        }
+        if let Ruling::Merge { name, into } = &ruling
+            && self.is_circle(NameId(name.0), NameId(into.0))
+        {
+            return Err("the other one is merged into this one already".to_owned());
         }
         let who = self.who.clone();
         let decision = Decision { who, when, ruling };
         let store: &Store = &self.view.store;
         let appended = self.decisions.append(store, decision);
         appended.map_err(|error| laioncele_core::error::chain(&error))
+    }
+
+    /// Whether `into` is filed under `name` already, through others perhaps.
+    fn is_circle(&self, name: NameId, into: NameId) -> bool {
+        let rulings = self.decisions.rulings();
+        let next = |at: &NameId| rulings.of_merge(*at).map(|(to, _)| to);
+        std::iter::successors(Some(into), next).any(|met| met == name)
+    }
+
+    /// The names that are spellings of `name` already because people merged them, each with the line that undoes it.
+    fn merged_before(&self, rulings: &Rulings, name: NameId) -> Vec<(String, usize)> {
+        let spellings = self.spellings.get(&name).into_iter().flatten();
+        let line = |spelling: &String| {
+            let (_, line) = rulings.of_merge(NameId::of(spelling))?;
+            Some((spelling.clone(), line))
+        };
+        spellings.filter_map(line).collect()
     }
 
     /// The file of a photo, or of a portrait where `portrait` says so.
@@ -146,4 +181,19 @@ impl Board {
             self.view.select::<R>(part, Some(column), wanted).pop()
         })
     }
+}
+
+/// The spellings that earlier reviews brought to each name.
+fn reviewed_spellings(view: &RunView) -> BTreeMap<NameId, Vec<String>> {
+    let mut spellings = BTreeMap::new();
+    for part in view.parts(TableId::MergedNames) {
+        for row in view.rows::<MergedName>(std::iter::once(part)) {
+            let reviewed = row.aliases.into_iter().filter(|a| a.merged_by == "review");
+            let reviewed: Vec<String> = reviewed.map(|alias| alias.spelling).collect();
+            if !reviewed.is_empty() {
+                spellings.insert(row.name_id, reviewed);
+            }
+        }
+    }
+    spellings
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use laioncele_core::manifest::{Layout, SourceSettings, suggestion};
+use laioncele_core::manifest::{Layout, SourceSettings};
+use laioncele_core::nearest::suggestion;
 
 use crate::error::SourceError;
 use crate::layout::{self, Need};

@@ -17,7 +17,7 @@ use crate::error_rates;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::session::manifest_of_run;
-use crate::words::{grouped, table};
+use crate::words::{grouped, headed_table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -178,7 +178,7 @@ impl Calibrate {
         }));
         let (same, different) = (grouped(curve.same), grouped(curve.different));
         let counts = format!("{same} of one person, {different} of two people");
-        format!("{title}: {counts}\n{}\n\n", table(&rows, &[0, 1, 2]))
+        format!("{title}: {counts}\n{}\n\n", headed_table(&rows, &[0, 1, 2]))
     }
 }
 

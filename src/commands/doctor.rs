@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::args::ModelsOf;
+use crate::args::{ModelsOf, SetArgs};
 use crate::crew::WorkerArgs;
 use crate::doctor::{Check, examine};
 use crate::failure::{Exit, Failure};
@@ -18,7 +18,10 @@ Examples:
   laioncele doctor --json | jq -r '.[] | select(.ok | not) | .check'
 
 Checks settings, captions and their columns; files, configuration, tensors, shapes and types of each
-model; embedding dimensions; the memory that all workers need. The exit code is 3 if a check fails.";
+model; embedding dimensions; the memory that all workers need; where ONNX Runtime is looked for, and
+which is taken; names of hosts, the clock, limits of the process, the disk. With --output the disk is
+held against what the run's stages will still write, by what they have written so far. Each line is
+ok, a warning or an error, with a way out. The exit code is 3 if there is an error.";
 
 /// `laioncele doctor`
 #[derive(Args, Debug)]
@@ -26,6 +29,8 @@ model; embedding dimensions; the memory that all workers need. The exit code is 
 pub(crate) struct Doctor {
     #[command(flatten)]
     models: ModelsOf,
+    #[command(flatten)]
+    set: SetArgs,
     /// Also read every weight and check that it is finite
     #[arg(long)]
     deep: bool,
@@ -41,9 +46,12 @@ impl Doctor {
     ///
     /// # Errors
     /// A manifest that cannot be read; checks that failed.
-    pub(crate) fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(mut self) -> Result<(), Failure> {
+        self.models.set = std::mem::take(&mut self.set.set);
         let manifest = manifest_of_models(&self.models)?;
-        let checks = examine(&manifest, &registry::steps(), self.deep, &self.workers);
+        let output = self.models.output.as_deref();
+        let steps = registry::steps();
+        let checks = examine(&manifest, &steps, self.deep, &self.workers, output);
         if self.json {
             output::json(&checks)?;
         } else {
@@ -60,8 +68,11 @@ impl Doctor {
 
 fn render(checks: &[Check]) -> String {
     let row = |check: &Check| {
-        let state = if check.ok { "ok" } else { "FAILED" };
-        vec![state.to_owned(), check.check.clone(), check.text()]
+        vec![
+            check.level.word().to_owned(),
+            check.check.clone(),
+            check.text(),
+        ]
     };
     table(&checks.iter().map(row).collect::<Vec<_>>(), &[])
 }

@@ -87,7 +87,10 @@ impl Download {
             show: Show::begin(rows, verbosity.quiet),
         };
         let totals = run.run(lists)?;
-        self.report(&totals)
+        match verbosity.quiet {
+            true => Ok(()),
+            false => self.report(&totals),
+        }
     }
 
     /// What the folder holds now, and how to ask again for what may be there later.

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::generation::model_failure;
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::shipped::shipped;
 use crate::words::count;
 
 const EXAMPLES: &str = "\
@@ -65,7 +66,11 @@ impl EncodeImage {
     /// the first).
     pub(crate) fn execute(self) -> Result<(), Failure> {
         let mut towers = Vec::new();
-        for folder in self.model.iter().flat_map(|folder| folders(folder)) {
+        for folder in self
+            .model
+            .iter()
+            .flat_map(|folder| folders(&shipped(folder)))
+        {
             towers.push(Tower::load(&folder)?);
         }
         match &self.into {

@@ -269,6 +269,7 @@ impl Evaluate {
             let paths = RunPaths {
                 manifest: None,
                 output: folder.clone(),
+                set: Vec::new(),
             };
             reports.push(report_of_run(&paths)?);
         }

@@ -11,7 +11,7 @@ use crate::args::RunPaths;
 use crate::failure::Failure;
 use crate::output;
 use crate::session::{Access, Session};
-use crate::words::{count, grouped, size, table};
+use crate::words::{count, grouped, headed_table, size};
 
 use garbage::{Garbage, Kind, Object};
 
@@ -120,6 +120,6 @@ impl Report<'_> {
             true => format!("deleted: {files}, {bytes}"),
             false => format!("{files}, {bytes}; --delete deletes them"),
         };
-        format!("{}\n{end}", table(&rows, &[1, 2]))
+        format!("{}\n{end}", headed_table(&rows, &[1, 2]))
     }
 }

@@ -10,7 +10,7 @@ use laioncele_mini_world::{BuildOptions, Size, build};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::shipped::shipped;
-use crate::words::table;
+use crate::words::headed_table;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +24,8 @@ const LAION: &str = include_str!("../../manifests/laion2b-en.toml");
 /// The manifest's name in a new folder.
 const MANIFEST: &str = "laioncele.toml";
 
-/// What the paper's run needs besides: what, where the manifest looks, from where, licence, size.
+/// What the paper's run needs besides: what, where the manifest looks, from where, licence, size. SDXL's size is that of its 3,468,837,867
+/// numbers; the captions' is extrapolated from 20 GB for 112 of LAION-2B's files with a million rows each; those of CLIP are not exact.
 const DOWNLOADS: [[&str; 5]; 5] = [
     [
         "what",
@@ -36,30 +37,30 @@ const DOWNLOADS: [[&str; 5]; 5] = [
     [
         "captions of LAION-2B-en, Parquet files",
         "laion2b-en/",
-        "huggingface.co/laion (the research-safe release)",
-        "CC-BY-4.0 (metadata)",
-        "some 300 GB",
+        "huggingface.co/datasets/laion/relaion2B-en-research-safe (LAION gives access on request)",
+        "CC-BY-4.0 for the metadata",
+        "roughly 300 to 400 GB",
     ],
     [
         "SDXL base 1.0",
         "models/stable-diffusion-xl-base-1.0",
         "huggingface.co/stabilityai/stable-diffusion-xl-base-1.0",
         "CreativeML Open RAIL++-M",
-        "14 GB in float32, 7 GB in float16",
+        "13.9 GB in float32, 6.9 GB in float16",
     ],
     [
         "CLIP ViT-L/14",
         "models/clip-vit-large-patch14",
         "huggingface.co/openai/clip-vit-large-patch14",
-        "MIT (code); see its model card",
-        "1.7 GB",
+        "MIT for OpenAI's code; see its model card",
+        "about 1.7 GB",
     ],
     [
         "OpenCLIP ViT-bigG/14",
         "models/clip-vit-bigg-14-laion2b-39b-b160k",
         "huggingface.co/laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
         "MIT",
-        "10 GB",
+        "about 10 GB",
     ],
 ];
 
@@ -128,11 +129,14 @@ impl Init {
             .collect();
         output::data(&format!(
             "{}\n\nDownload, below {}:\n{}\n\n\
-             Put a photo of each person whom generate-samples shows into references/. The licences of the shipped face networks are in manifests/mini/face/README.md; models that are\n\
-             trained for research only would keep the dataset from commercial use: `laioncele report` warns of them.\n\n{}",
+             Sizes with \"about\" are not exact, and licences can change: the pages that are named have the last word.\n\
+             Put a photo of each person whom generate-samples shows into references/. The shipped face networks' licences\n\
+             are in {}; a model that may only serve research would keep the\n\
+             dataset from commercial use: `laioncele report` warns of such.\n\n{}",
             file.display(),
             self.folder.display(),
-            table(&rows, &[]),
+            headed_table(&rows, &[]),
+            shipped(Path::new("manifests/mini/face/README.md")).display(),
             self.next(file)
         ))
     }

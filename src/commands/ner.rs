@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::lines::{Lines, STDIN, write_answers};
 use crate::failure::{Exit, Failure};
+use crate::shipped::shipped;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,7 +79,7 @@ impl NerCommand {
     /// A package that does not load, a file that cannot be read, a line that is not UTF-8.
     pub(crate) fn execute(self) -> Result<(), Failure> {
         let environment = |text: String| Failure::new(Exit::Environment, text);
-        let ner = Ner::load(&self.model).map_err(|e| {
+        let ner = Ner::load(&shipped(&self.model)).map_err(|e| {
             environment(laioncele_core::error::chain(&e))
                 .hint("name the folder of an en_core_web_sm package with --model")
         })?;

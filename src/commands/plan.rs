@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{RunPaths, Stages};
+use crate::args::{RunPaths, SetArgs, Stages};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::plan::Plan;
@@ -15,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   laioncele plan
   laioncele plan --stage verify-images.. --manifest manifests/mini.toml --output /data/mini
+  laioncele plan --set filter_counts.min_images=8
   laioncele plan --json | jq '[.[] | .to_run] | add'
   laioncele plan --estimate --seconds-per-portrait 6.9 --names 42000
 
@@ -33,6 +34,8 @@ pub(crate) struct PlanCommand {
     stage: Stages,
     #[command(flatten)]
     paths: RunPaths,
+    #[command(flatten)]
+    set: SetArgs,
     /// Also estimate the worker-hours for all portraits
     #[arg(long)]
     estimate: bool,
@@ -61,30 +64,44 @@ struct Estimated<'a> {
     estimate: Estimate,
 }
 
+/// Prints what a run of `stages` would do; nothing is written.
+///
+/// # Errors
+/// Whatever is wrong with manifest, models, source or folder.
+pub(crate) fn show(paths: &RunPaths, stages: &Stages, json: bool) -> Result<(), Failure> {
+    let session = Session::open(paths, stages.last(), Access::Read)?;
+    let entries = states(&session.plan()?, stages);
+    match json {
+        true => output::json(&entries),
+        false => output::data(&tree(&entries)),
+    }
+}
+
+fn states(plan: &Plan, stages: &Stages) -> Vec<StepState> {
+    let wanted = plan.steps.iter().filter(|s| stages.0.contains(&s.stage));
+    wanted.map(|step| StepState::of(plan, step)).collect()
+}
+
 impl PlanCommand {
     /// Prints the plan.
     ///
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder.
-    pub(crate) fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(mut self) -> Result<(), Failure> {
+        self.paths.set = std::mem::take(&mut self.set.set);
+        if !self.estimate {
+            return show(&self.paths, &self.stage, self.json);
+        }
         let session = Session::open(&self.paths, self.stage.last(), Access::Read)?;
         let plan = session.plan()?;
-        let wanted = plan
-            .steps
-            .iter()
-            .filter(|s| self.stage.0.contains(&s.stage));
-        let entries: Vec<StepState> = wanted.map(|step| StepState::of(&plan, step)).collect();
-        let estimate = self.estimate.then(|| self.hours(&session, &plan));
-        match (self.json, estimate.transpose()?) {
-            (true, None) => output::json(&entries),
-            (true, Some(estimate)) => {
-                let steps = &entries;
-                output::json(&Estimated { steps, estimate })
-            }
-            (false, None) => output::data(&tree(&entries)),
-            (false, Some(estimate)) => {
-                output::data(&format!("{}\n\n{}", tree(&entries), estimate.render()))
-            }
+        let entries = states(&plan, &self.stage);
+        let estimate = self.hours(&session, &plan)?;
+        match self.json {
+            true => output::json(&Estimated {
+                steps: &entries,
+                estimate,
+            }),
+            false => output::data(&format!("{}\n\n{}", tree(&entries), estimate.render())),
         }
     }
 

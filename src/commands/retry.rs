@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use laioncele_core::ledger::Record;
+use laioncele_core::nearest::nearest;
 use laioncele_core::spec::{Again, TaskSpec};
 use laioncele_core::{Digest, DropReason, Part, Partition, StageName, TableId};
 use laioncele_download_images::STEP;
@@ -83,7 +84,12 @@ fn parse_class(text: &str) -> Result<DropReason, String> {
     class.filter(|c| c.is_of_a_download()).ok_or_else(|| {
         let all = DropReason::ALL.iter().filter(|c| c.is_of_a_download());
         let all: Vec<_> = all.map(ToString::to_string).collect();
-        format!("no class of a failed download; they are {}", all.join(", "))
+        let near = match nearest(text, &all) {
+            Some(class) => format!(": did you mean `{class}`?"),
+            None => String::new(),
+        };
+        let all = all.join(", ");
+        format!("no class of a failed download{near}; they are {all}")
     })
 }
 

@@ -21,8 +21,9 @@ Examples:
   laioncele review --output /data/mini --port 8765
 
 The page shows the identities, those with the least similar photo first. A decision is a line in the
-run's decisions.jsonl, with who and when; each can be undone. The next `laioncele run` applies them in
-filter-counts and makes again what depends on them, and no more. Only who has the printed address,
+run's decisions.jsonl, with who and when; each can be undone. The next `laioncele run` applies them,
+what was struck out in filter-counts and what was merged in merge-names, and makes again what depends
+on them, and no more. Only who has the printed address,
 which holds a token, is answered. Ctrl-C ends it.";
 
 /// `laioncele review`

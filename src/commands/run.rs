@@ -11,8 +11,8 @@ use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::TaskSpec;
 use laioncele_core::{CoreError, Manifest, StageName, Step};
 
-use crate::args::{RunPaths, Stages, Verbosity};
-use crate::commands::report;
+use crate::args::{RunPaths, SetArgs, Stages, Verbosity};
+use crate::commands::{plan, report};
 use crate::crew::{Crew, Place, WorkerArgs};
 use crate::doctor::{Weights, before_run};
 use crate::error_rates::ErrorRates;
@@ -40,9 +40,12 @@ Examples:
   laioncele run --output s3://bucket/runs/mini        in a bucket, with the keys of AWS_…
   laioncele run --stage download-images..             from this stage to the last
   laioncele run --json > summary.json
+  laioncele run --dry-run --set verify_images.same_person_photo=0.6
   laioncele run --on 'command:ssh -o BatchMode=yes {host}' --hosts node1,node2 --threads 8
   laioncele run --on ray://10.0.0.1:6379
 
+A value of --set stays with the run: the folder's copy of the manifest has it, until another one or
+--manifest says otherwise.
 What could not be downloaded is not asked for again by another run: see `laioncele retry`.
 A run can be stopped at any time, even by kill -9: only running tasks are lost. Run the same command
 again to resume.";
@@ -61,6 +64,11 @@ pub(crate) struct Run {
     stage: Stages,
     #[command(flatten)]
     paths: RunPaths,
+    #[command(flatten)]
+    set: SetArgs,
+    /// Show what would run, and why, as `plan` does; nothing runs or is written
+    #[arg(long, conflicts_with_all = ["change_source", "events", "metrics"])]
+    dry_run: bool,
     /// Go on though the folder's run had another source
     #[arg(long)]
     change_source: bool,
@@ -87,8 +95,12 @@ impl Run {
     ///
     /// # Errors
     /// Whatever stops the run; failed tasks; an interrupt.
-    pub(crate) fn execute(self, verbosity: &Verbosity) -> Result<(), Failure> {
+    pub(crate) fn execute(mut self, verbosity: &Verbosity) -> Result<(), Failure> {
         let begun = Instant::now();
+        self.paths.set = std::mem::take(&mut self.set.set);
+        if self.dry_run {
+            return plan::show(&self.paths, &self.stage, self.json);
+        }
         let access = Access::Run {
             change_source: self.change_source,
         };
@@ -108,16 +120,20 @@ impl Run {
         let idle = ran == 0 && result.is_ok();
         if idle {
             let tasks = count(tasks, "task");
-            run.reporter
-                .note(&format!("nothing to do: {tasks} already done"));
+            run.reporter.note(&format!(
+                "nothing to do: {tasks} already done; results in {}",
+                self.paths.output.display()
+            ));
         }
         if self.json {
             output::json(&summary)?;
+        } else if verbosity.quiet {
+            // Errors only.
         } else if idle {
             if let Some(text) = summary.may_ask_again(&self.paths) {
                 output::data(text.trim_end())?;
             }
-        } else if !summary.steps.is_empty() && !verbosity.quiet {
+        } else if !summary.steps.is_empty() {
             output::data(&summary.render(&self.paths))?;
         }
         result
@@ -331,6 +347,7 @@ impl ActiveRun {
         let paths = RunPaths {
             manifest: Some(self.session.manifest.file().to_owned()),
             output: self.paths.output.clone(),
+            set: Vec::new(),
         };
         let session = Session::open(&paths, StageName::Evaluate, Access::Existing)?;
         run_view::of_session(&session)

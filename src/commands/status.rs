@@ -9,7 +9,7 @@ use laioncele_core::ledger::Record;
 use laioncele_core::{Digest, StageName, TableId, Unit};
 use serde::Serialize;
 
-use crate::args::RunPaths;
+use crate::args::{RunPaths, SetArgs};
 use crate::events::Now;
 use crate::failure::Failure;
 use crate::output;
@@ -19,7 +19,7 @@ use crate::report::add_metrics;
 use crate::run_view::at_work;
 use crate::session::{Access, Session};
 use crate::staleness::StepState;
-use crate::words::{count, grouped, size, table};
+use crate::words::{count, grouped, headed_table, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +34,8 @@ Examples:
 pub(crate) struct Status {
     #[command(flatten)]
     paths: RunPaths,
+    #[command(flatten)]
+    set: SetArgs,
     /// While another process runs here, show how far it is; then the status
     #[arg(long, short, conflicts_with = "json")]
     watch: bool,
@@ -89,7 +91,8 @@ impl Status {
     ///
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder; a folder without a run.
-    pub(crate) fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(mut self) -> Result<(), Failure> {
+        self.paths.set = std::mem::take(&mut self.set.set);
         if self.watch {
             watch(&self.paths.output);
         }
@@ -210,7 +213,7 @@ fn render(entries: &[Entry]) -> String {
     ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     rows.extend(entries.iter().flat_map(Entry::rows));
-    table(&rows, &[1, 2, 4, 5, 6])
+    headed_table(&rows, &[1, 2, 4, 5, 6])
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Which stages a command is about: `all`, a name, a list, or a range.
 
 use laioncele_core::StageName;
-use laioncele_core::manifest::suggestion;
+use laioncele_core::nearest::nearest;
+
+use crate::registry;
 
 /// Parses `all`, `NAME`, `a,b` or `from..to` (ends included; either end may be left out).
 ///
@@ -45,14 +47,23 @@ fn stage(word: &str) -> Result<StageName, String> {
     let word = word.trim();
     word.parse().map_err(|_| {
         let words: Vec<_> = StageName::ALL.iter().map(ToString::to_string).collect();
-        let near = suggestion(word, &words);
+        let near = near(word, &words);
         let list = format!("stages, in order: all, {}", words.join(", "));
-        if near.contains("did you mean") {
-            format!("unknown stage `{word}`{near}\n{list}")
-        } else {
-            format!("unknown stage `{word}`\n{list}")
-        }
+        format!("unknown stage `{word}`{near}\n{list}")
     })
+}
+
+/// The stage whose step is called `word`, or the nearest stage; nothing where none is near.
+fn near(word: &str, stages: &[String]) -> String {
+    let steps = registry::steps();
+    let mut steps = steps.iter().map(|step| step.spec());
+    if let Some(step) = steps.find(|step| step.name == word) {
+        return format!(": it is a step of the stage `{}`", step.stage);
+    }
+    match nearest(word, stages) {
+        Some(stage) => format!(": did you mean `{stage}`?"),
+        None => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +91,13 @@ mod tests {
     fn an_unknown_stage_names_the_nearest_and_the_list() {
         let text = parse("merge-name").expect_err("no such stage");
         assert!(text.contains("did you mean `merge-names`?") && text.contains("evaluate"));
+        let text = parse("score-photos").expect_err("a step");
+        assert!(
+            text.contains("a step of the stage `verify-images`"),
+            "{text}"
+        );
+        let text = parse("xyz").expect_err("nothing is near");
+        assert!(!text.contains("did you mean"), "{text}");
         assert!(parse("evaluate..extract-names").is_err());
         assert!(parse("").is_err());
     }

@@ -71,6 +71,7 @@ fn the_reports_numbers_are_the_ledgers() {
         }
     }
     assert_eq!(shown, expected);
+    assert_eq!(shown_rows(&page), ledger_rows(&world.join("output/ledger")));
     let mut names = people(&world.join("output"));
     let photos = names.len();
     names.dedup();
@@ -79,6 +80,54 @@ fn the_reports_numbers_are_the_ledgers() {
         names.len()
     )));
     assert!(page.contains("data:image/jpeg;base64,") && page.contains(" MB</td>"));
+}
+
+/// Rows in, out and dropped, by step and unit.
+type Rows = BTreeMap<(String, String), [u64; 3]>;
+
+/// What the page's funnel says.
+fn shown_rows(page: &str) -> Rows {
+    let rows = page.split("<tr ");
+    let rows = rows.filter(|row| row.contains("data-dropped="));
+    rows.map(|row| {
+        let [step, unit] = ["data-step", "data-unit"].map(|name| attribute(row, name).to_owned());
+        let numbers = ["data-in", "data-out", "data-dropped"];
+        let numbers = numbers.map(|name| attribute(row, name).parse().expect("a number"));
+        ((step, unit), numbers)
+    })
+    .collect()
+}
+
+/// What the records below `folder` say: those of a run that was never run again.
+fn ledger_rows(folder: &Path) -> Rows {
+    let mut rows = Rows::new();
+    for entry in fs::read_dir(folder).expect("the ledger") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            for (key, numbers) in ledger_rows(&path) {
+                let sums = rows.entry(key).or_default();
+                (0..3).for_each(|k| sums[k] += numbers[k]);
+            }
+            continue;
+        }
+        let record: Value =
+            serde_json::from_slice(&fs::read(&path).expect("a record")).expect("JSON");
+        for balance in record["balances"].as_array().expect("balances") {
+            let text = |value: &Value| value.as_str().expect("a text").to_owned();
+            let number = |value: &Value| value.as_u64().expect("a number");
+            let dropped = balance["dropped"].as_object().expect("reasons");
+            let dropped = dropped.values().map(number).sum();
+            let key = (text(&record["step"]), text(&balance["unit"]));
+            let numbers = [
+                number(&balance["rows_in"]),
+                number(&balance["rows_out"]),
+                dropped,
+            ];
+            let sums = rows.entry(key).or_default();
+            (0..3).for_each(|k| sums[k] += numbers[k]);
+        }
+    }
+    rows
 }
 
 #[test]

@@ -133,6 +133,7 @@ impl Sandbox {
             .current_dir(self.path())
             .env_remove("RUST_LOG")
             .env_remove("CUDA_VISIBLE_DEVICES")
+            .env_remove("COLUMNS")
             .stdin(Stdio::null());
         command
     }

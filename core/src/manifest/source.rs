@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use strum::Display;
 
-use super::suggestion;
+use crate::nearest::suggestion;
 
 /// `[source]`: where the captions are, and what their columns are called.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,8 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 use super::Task;
-use crate::decisions::{DECISIONS, Decisions, LABEL, Rulings};
+use crate::decisions::{DECISIONS, Decisions, LABEL, MERGES, Rulings};
+use crate::digest::Digest;
 use crate::error::{CoreError, StageError};
 use crate::footer::Footer;
 use crate::forgotten::Forgotten;
@@ -36,9 +37,25 @@ impl Task {
     /// # Errors
     /// Decisions that changed since: the next run plans with them.
     pub fn rulings(&self) -> Result<Rulings, StageError> {
-        let planned = self.spec.key_parts.models.get(LABEL).copied();
+        self.decided(LABEL, Rulings::digest)
+    }
+
+    /// The names that people merged in a review, as this task was planned with.
+    ///
+    /// # Errors
+    /// As [`Task::rulings`].
+    pub fn merges(&self) -> Result<Rulings, StageError> {
+        self.decided(MERGES, Rulings::merges_digest)
+    }
+
+    fn decided(
+        &self,
+        label: &str,
+        digest: fn(&Rulings) -> Option<Digest>,
+    ) -> Result<Rulings, StageError> {
+        let planned = self.spec.key_parts.models.get(label).copied();
         let rulings = Decisions::load(&self.context.store)?.rulings();
-        match rulings.digest() == planned {
+        match digest(&rulings) == planned {
             true => Ok(rulings),
             false => Err(StageError::environment(format!(
                 "{DECISIONS} changed after the task was planned: run `laioncele run` again"

@@ -25,7 +25,7 @@ pub enum FaceError {
     },
     /// The ONNX Runtime library was not found or does not load.
     #[error(
-        "the ONNX Runtime library: {reason}: `make onnxruntime` brings it, or set ORT_DYLIB_PATH to the file"
+        "the ONNX Runtime library: {reason}: `pip install onnxruntime` into the program's environment or `make onnxruntime` in a checkout brings it, or set ORT_DYLIB_PATH to the file"
     )]
     Runtime {
         /// The places searched, or the message of the loader.

@@ -61,4 +61,5 @@ pub use file::FileError;
 pub use files::{Crop, Device, FaceFiles, FaceOptions, Search};
 pub use gender::GenderAge;
 pub use nets::FaceNets;
+pub use runtime::{RuntimePlace, runtime_places};
 pub use spec::Thresholds;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use laioncele_core::DropReason;
 use laioncele_core::manifest::{SourcePath, SourceSettings};
+use laioncele_core::nearest::nearest;
 use laioncele_download::{EngineSettings, PhotoRules, ShardFormat, ShardSettings, Shrink};
 use laioncele_web::WebSettings;
 use serde_json::{Map, Value, json};
@@ -80,7 +81,13 @@ pub(super) struct Options {
     #[arg(long, value_name = "SIZE", default_value = "20MiB", value_parser = units::size, help_heading = "Photos")]
     max_bytes: u64,
     /// What becomes of photos whose bytes are not those of the list's hash
-    #[arg(long, value_enum, default_value = "drop", help_heading = "Photos")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value = "drop",
+        help_heading = "Photos"
+    )]
     on_hash_mismatch: OnHashMismatch,
     /// Time for one try, redirects included
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration, help_heading = "Requests")]
@@ -181,8 +188,12 @@ const CLASSES: [DropReason; 17] = [
 fn class(text: &str) -> Result<DropReason, String> {
     let known = CLASSES.iter().find(|class| class.as_str() == text.trim());
     known.copied().ok_or_else(|| {
-        let names: Vec<&str> = CLASSES.iter().map(|class| class.as_str()).collect();
-        format!("no class of failures; they are {}", names.join(", "))
+        let names: Vec<String> = CLASSES.iter().map(ToString::to_string).collect();
+        let near = match nearest(text, &names) {
+            Some(class) => format!(": did you mean `{class}`?"),
+            None => String::new(),
+        };
+        format!("no class of failures{near}; they are {}", names.join(", "))
     })
 }
 

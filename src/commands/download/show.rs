@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use laioncele_download::Tally;
 
+use crate::bar::{self, Part};
 use crate::words::{count, duration, grouped, size};
 use crate::{output, terminal};
 
@@ -16,8 +16,6 @@ pub(super) const TICK: Duration = Duration::from_millis(200);
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Classes of failures that are named.
 const CLASSES: usize = 4;
-/// Steps of the bar.
-const BAR_LENGTH: u64 = 1000;
 
 /// Shows how far a download has come.
 pub(super) struct Show {
@@ -46,7 +44,7 @@ impl Show {
             (false, false) => Kind::Lines,
         };
         if matches!(kind, Kind::Bar) {
-            terminal::show_bar(NAME, bar(rows.is_some()));
+            terminal::show_bar(NAME, bar::bar());
         }
         let now = Instant::now();
         Self {
@@ -64,14 +62,13 @@ impl Show {
             Kind::Lines if self.last_line.elapsed() < LINE_INTERVAL => {}
             Kind::Lines => {
                 self.last_line = Instant::now();
-                output::message(&format!("download: {}", self.line(tally)));
+                output::message(&format!("download: {}", bar::join(&self.parts(tally))));
             }
             Kind::Bar => {
                 if let Some(bar) = terminal::bar(NAME) {
                     let done = (tally.before() + tally.ended()) as f64;
-                    let share = self.rows.map_or(0.0, |rows| done / rows.max(1) as f64);
-                    bar.set_position((share * BAR_LENGTH as f64) as u64);
-                    bar.set_message(self.line(tally));
+                    let share = self.rows.map(|rows| done / rows.max(1) as f64);
+                    bar.set_message(bar::line(NAME, share, self.parts(tally)));
                 }
             }
         }
@@ -82,7 +79,7 @@ impl Show {
         terminal::clear_bar(NAME);
     }
 
-    fn line(&self, tally: &Tally) -> String {
+    fn parts(&self, tally: &Tally) -> Vec<Part> {
         let far = Far {
             rows: self.rows,
             before: tally.before(),
@@ -91,19 +88,7 @@ impl Show {
             bytes: tally.bytes(),
             classes: tally.classes(),
         };
-        far.line(self.started.elapsed())
-    }
-}
-
-fn bar(known: bool) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), ProgressDrawTarget::stderr());
-    let template = match known {
-        true => "download [{bar:24}] {wide_msg}",
-        false => "download {wide_msg}",
-    };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
-        Err(_) => bar,
+        far.parts(self.started.elapsed())
     }
 }
 
@@ -118,7 +103,8 @@ struct Far {
 }
 
 impl Far {
-    fn line(&self, elapsed: Duration) -> String {
+    /// What is said of it: the rows matter most, then the time left and the photos.
+    fn parts(&self, elapsed: Duration) -> Vec<Part> {
         let seconds = elapsed.as_secs_f64().max(0.001);
         let done = self.before + self.ended;
         let rows = match self.rows {
@@ -128,22 +114,28 @@ impl Far {
         let photos = count(self.photos as usize, "photo");
         let share = 100.0 * self.photos as f64 / self.ended.max(1) as f64;
         let mut parts = vec![
-            rows,
-            format!("{photos} ({share:.0} %)"),
-            format!(
-                "{}/s",
-                grouped((self.photos as f64 / seconds).round() as u64)
+            (0, rows),
+            (2, format!("{photos} ({share:.0} %)")),
+            (
+                3,
+                format!(
+                    "{}/s",
+                    grouped((self.photos as f64 / seconds).round() as u64)
+                ),
             ),
-            format!("{}/s", size((self.bytes as f64 / seconds) as u64)),
+            (
+                4,
+                format!("{}/s", size((self.bytes as f64 / seconds) as u64)),
+            ),
         ];
         let mut classes: Vec<_> = self.classes.iter().collect();
         classes.sort_by_key(|(class, number)| (std::cmp::Reverse(**number), **class));
         let named = classes.iter().take(CLASSES);
-        parts.extend(named.map(|(class, number)| format!("{class} {}", grouped(**number))));
+        parts.extend(named.map(|(class, number)| (5, format!("{class} {}", grouped(**number)))));
         if let Some(left) = self.left(seconds) {
-            parts.push(format!("{} left", duration(left)));
+            parts.push((1, format!("{} left", duration(left))));
         }
-        parts.join(", ")
+        parts
     }
 
     /// The time left at the rate so far; none while too little is done to tell.
@@ -170,13 +162,13 @@ mod tests {
             classes: [("timeout", 10), ("http_4xx", 90)].into(),
         };
         assert_eq!(
-            far.line(Duration::from_secs(10)),
+            bar::join(&far.parts(Duration::from_secs(10))),
             "1,000 of 2,000 rows, 400 photos (80 %), 40/s, 4.00 MB/s, http_4xx 90, timeout 10, 20.0 s left"
         );
         far.rows = None;
         far.classes.clear();
         assert_eq!(
-            far.line(Duration::from_secs(10)),
+            bar::join(&far.parts(Duration::from_secs(10))),
             "1,000 rows, 400 photos (80 %), 40/s, 4.00 MB/s"
         );
     }

@@ -5,7 +5,7 @@ use laioncele_evaluate::{Choice, Format, Report, Score, Table, tables};
 use super::Formats;
 use crate::failure::Failure;
 use crate::output;
-use crate::words::table;
+use crate::words::headed_table;
 
 /// Prints a layout of the paper.
 pub(super) fn layout(
@@ -56,7 +56,7 @@ pub(super) fn scores(scores: &[Score]) -> String {
             score.count.to_string(),
         ]
     }));
-    table(&lines, &[2, 3, 4])
+    headed_table(&lines, &[2, 3, 4])
 }
 
 /// Who may be a reference, as CSV.
@@ -77,7 +77,7 @@ pub(super) fn choices(choices: &[Choice]) -> String {
 
 fn columns(lines: &[Vec<String>]) -> String {
     let count = lines.first().map_or(0, Vec::len);
-    table(lines, &(1..count).collect::<Vec<_>>())
+    headed_table(lines, &(1..count).collect::<Vec<_>>())
 }
 
 fn with_notes(text: String, notes: &[String]) -> String {

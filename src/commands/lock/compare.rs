@@ -6,7 +6,7 @@ use laioncele_core::numbers::setting_text;
 use serde::Serialize;
 
 use super::file::{LockFile, Photo};
-use crate::words::{count, grouped, table};
+use crate::words::{count, grouped, headed_table};
 
 /// Most differences that are printed of a kind; the JSON has them all.
 const SHOWN: usize = 10;
@@ -154,7 +154,7 @@ impl Comparison {
         ];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
         rows.extend(kinds.iter().map(|(what, share)| share.row(what)));
-        let mut text = table(&rows, &[1, 2, 3, 4, 5, 6]);
+        let mut text = headed_table(&rows, &[1, 2, 3, 4, 5, 6]);
         for (what, share) in kinds {
             for (how, all) in [("other", &share.other), ("missing", &share.missing)] {
                 for one in all.iter().take(SHOWN) {

@@ -20,6 +20,7 @@ pub mod merge;
 mod merge_spellings;
 pub mod normalize;
 mod normalized;
+mod reviewed;
 mod rows;
 pub mod second_opinion;
 mod settings;

@@ -21,6 +21,7 @@ use crate::fold::fold_key;
 use crate::merge::{Merged, SpellingTable, merge};
 use crate::normalize::{Normalizer, normalize};
 use crate::normalized::{Normalized, Reader, evidence};
+use crate::reviewed;
 use crate::second_opinion::Answers;
 use crate::settings::Settings;
 
@@ -87,6 +88,7 @@ impl Step for MergeSpellings {
         let table = spellings.into_table();
         let mut merged = merge(&table, settings.common_ratio);
         answers.join(&table, &mut merged);
+        reviewed::join(&task.merges()?, &table, &mut merged);
         let mut names = Names::new(&table, &merged);
         names.write(task, &mononyms, &settings)?;
         write_verdicts(task, &parts, codes, &several, &names)

@@ -98,6 +98,8 @@ pub enum MergedBy {
     EditDistance,
     /// A language model says so: [`crate::second_opinion`].
     SecondOpinion,
+    /// A person says so, in a review.
+    Review,
 }
 
 impl MergedBy {
@@ -108,6 +110,7 @@ impl MergedBy {
             Self::Folded => "folded",
             Self::EditDistance => "edit_distance",
             Self::SecondOpinion => "second_opinion",
+            Self::Review => "review",
         }
     }
 }

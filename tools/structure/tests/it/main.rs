@@ -1,5 +1,6 @@
 //! The whole workspace, held to ARCHITECTURE.md.
 
+mod containers;
 mod layers;
 mod modules;
 mod reference;
