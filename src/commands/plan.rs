@@ -1,8 +1,11 @@
-//! `laioncele plan`: what would run, and why.
+//! `laioncele plan`: what would run, and why; and the model of a large run.
+
+mod forecast;
 
 use clap::Args;
 use serde::Serialize;
 
+use self::forecast::{ForecastArgs, render};
 use crate::args::{RunPaths, Stages};
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -17,12 +20,17 @@ Examples:
   laioncele plan --stage verify-images.. --manifest manifests/mini.toml --output /data/mini
   laioncele plan --json | jq '[.[] | .to_run] | add'
   laioncele plan --estimate --seconds-per-portrait 6.9 --names 42000
+  laioncele plan --estimate --captions 5850000000 --nodes 32 --cores 64 --gpus 8
+  laioncele plan --estimate --captions 1e9 --assume seconds_per_portrait=3.2 --assume names=400000
 
   laioncele plan --json | jq '.[].causes[] | select(.kind == \"setting\") | {name, from, to}'
 
 A step whose inputs are not known yet shows the step that it waits for, and why that one runs. A
 part that is gone or has another size is made again; what depends on it runs if its bytes change.
-Altered bytes are found by `laioncele verify`.";
+Altered bytes are found by `laioncele verify`.
+
+With --captions no run is planned: hours and bytes of a run over so many captions are computed from
+rates, each of which says whether it was measured or is assumed.";
 
 /// `laioncele plan`
 #[derive(Args, Debug)]
@@ -36,6 +44,8 @@ pub(crate) struct PlanCommand {
     /// Also estimate the worker-hours for all portraits
     #[arg(long)]
     estimate: bool,
+    #[command(flatten)]
+    forecast: ForecastArgs,
     /// Seconds that one worker needs per portrait [default: measured by the run]
     #[arg(long, value_name = "SECONDS", requires = "estimate", value_parser = seconds)]
     seconds_per_portrait: Option<f64>,
@@ -67,6 +77,12 @@ impl PlanCommand {
     /// # Errors
     /// Whatever is wrong with manifest, models, source or folder.
     pub(crate) fn execute(self) -> Result<(), Failure> {
+        if let Some(forecast) = self.forecast.forecast(&self.paths)? {
+            return match self.json {
+                true => output::json(&forecast),
+                false => output::data(&render(&forecast)),
+            };
+        }
         let session = Session::open(&self.paths, self.stage.last(), Access::Read)?;
         let plan = session.plan()?;
         let wanted = plan
