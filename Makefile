@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train test-bucket test-slurm test-ray wheel test-wheel
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-machines bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train test-bucket test-slurm test-ray wheel test-wheel
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -122,6 +122,14 @@ bench-planner:
 BENCH_ENGINE ?= 1000 10000
 bench-engine: build bench-planner
 	python3 benches/engine.py $(BENCH_ENGINE)
+
+# What the coordinator costs with a thousand workers that only sleep, some of which die or are cut off: processor, memory.
+# BENCH_WORKERS, BENCH_TASKS and BENCH_MEAN_MS (of a task) say otherwise. Two open files a worker.
+bench-machines: export BENCH_WORKERS ?= 1000
+bench-machines: export BENCH_TASKS ?= 100000
+bench-machines: export BENCH_MEAN_MS ?= 2000
+bench-machines:
+	ulimit -n 8192 && cargo test --release -p laioncele --lib -- --ignored --nocapture bench_a_thousand_workers
 
 # Memory, time and files of merge-names' steps on synthetic mentions: BENCH_MERGE='10000000 1000000' are mentions and
 # distinct spellings.

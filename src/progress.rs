@@ -8,6 +8,7 @@ use laioncele_core::Unit;
 use serde::{Deserialize, Serialize};
 
 use crate::bar::{self, Part};
+use crate::executor::Cost;
 use crate::words::{count, duration, grouped};
 use crate::{output, terminal};
 
@@ -26,6 +27,43 @@ pub(crate) struct StepProgress {
     units: Option<(Unit, u64)>,
     found: Option<(Unit, u64)>,
     started: Instant,
+    /// Workers that hold tasks of it.
+    pub workers: usize,
+    /// What it has cost so far.
+    pub cost: Cost,
+    /// Tasks that take much longer than others did.
+    pub stragglers: Vec<Straggler>,
+}
+
+/// A task that takes much longer than others did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Straggler {
+    /// Number of the worker that is at it.
+    pub worker: usize,
+    /// The worker's machine.
+    pub host: String,
+    /// The task's partition.
+    pub partition: String,
+    /// Seconds since it began.
+    pub seconds: f64,
+}
+
+impl Straggler {
+    /// `bucket-0003 for 12:00 (worker 7 on node2)`
+    fn describe(&self) -> String {
+        let Self {
+            worker,
+            host,
+            partition,
+            seconds,
+        } = self;
+        let on = match host.is_empty() {
+            true => String::new(),
+            false => format!(" on {host}"),
+        };
+        let time = duration(Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
+        format!("{partition} for {time} (worker {worker}{on})")
+    }
 }
 
 impl StepProgress {
@@ -38,6 +76,9 @@ impl StepProgress {
             units: None,
             found: None,
             started: Instant::now(),
+            workers: 0,
+            cost: Cost::default(),
+            stragglers: Vec::new(),
         }
     }
 
@@ -75,6 +116,9 @@ impl StepProgress {
             units_per_second: self.units.map_or(0.0, |(_, sum)| rate(sum)),
             seconds: elapsed.as_secs_f64(),
             seconds_left: remaining(self.done(), elapsed).map(|left| left.as_secs_f64()),
+            workers: self.workers,
+            cost: self.cost,
+            stragglers: self.stragglers.clone(),
         }
     }
 
@@ -115,6 +159,15 @@ pub(crate) struct ProgressFacts {
     pub seconds: f64,
     /// Seconds left at the rate so far; null while too little is done to tell.
     pub seconds_left: Option<f64>,
+    /// Workers that hold its tasks, on all machines.
+    #[serde(default)]
+    pub workers: usize,
+    /// What its tasks have cost so far in this run.
+    #[serde(default)]
+    pub cost: Cost,
+    /// Tasks that take much longer than others did, the longest first.
+    #[serde(default)]
+    pub stragglers: Vec<Straggler>,
 }
 
 impl ProgressFacts {
@@ -129,13 +182,24 @@ impl ProgressFacts {
             parts.push(counted(unit, self.units));
             parts.push(format!("{}/s", rate(self.units_per_second)));
         }
+        if self.workers > 0 {
+            let workers = count(self.workers, "worker");
+            let each = self.units_per_second / self.workers as f64;
+            let each = self.unit.map(|_| format!(" of {}/s", rate(each)));
+            parts.push(workers + &each.unwrap_or_default());
+        }
         if let Some(left) = self.seconds_left {
             parts.push(format!(
                 "{} left",
                 duration(Duration::from_secs_f64(left.clamp(0.0, 1e9)))
             ));
         }
-        parts.join(", ")
+        let mut text = parts.join(", ");
+        if !self.stragglers.is_empty() {
+            let late: Vec<_> = self.stragglers.iter().map(Straggler::describe).collect();
+            text.push_str(&format!("; behind the others: {}", late.join(", ")));
+        }
+        text
     }
 }
 

@@ -11,9 +11,9 @@ use laioncele_core::{CoreError, DropReason, Manifest, StageName, TableId};
 use serde::Serialize;
 
 use crate::args::RunPaths;
-
+use crate::executor::Cost;
 use crate::plan::StepPlan;
-use crate::words::{count, duration, grouped, headed_table};
+use crate::words::{count, duration, grouped, headed_table, worker_hours};
 
 /// A whole run.
 #[derive(Debug, Default, Serialize)]
@@ -120,6 +120,8 @@ pub(crate) struct StepSummary {
     pub seconds: f64,
     /// Seconds that all its tasks took, also in earlier runs.
     pub task_seconds: f64,
+    /// What this run has cost in time of workers.
+    pub cost: Cost,
     /// The balance of each unit over all tasks.
     pub balances: Vec<RowBalance>,
     /// Metrics that are no row counts, summed over all tasks.
@@ -137,6 +139,7 @@ impl StepSummary {
             done: 0,
             seconds: took.as_secs_f64(),
             task_seconds: 0.0,
+            cost: Cost::default(),
             balances: Vec::new(),
             metrics: BTreeMap::new(),
         };
@@ -191,12 +194,38 @@ impl Summary {
         let (ran, tasks) = self.tasks();
         let web = self.web.as_ref().map(|web| web.render(paths));
         format!(
-            "{}\n{}{homonyms}{ran} of {tasks} tasks run in {}; results in {}",
+            "{}\n{}{homonyms}{ran} of {tasks} tasks run in {}{}; results in {}",
             headed_table(&rows, &[2, 3, 4, 5]),
             web.unwrap_or_default(),
             duration(Duration::from_secs_f64(self.seconds)),
+            self.cost(),
             paths.output.display()
         )
+    }
+
+    /// What the run has cost in time of workers: `, 12.3 worker-hours (…)`; nothing where no worker did anything.
+    fn cost(&self) -> String {
+        let mut cost = Cost::default();
+        self.steps.iter().for_each(|step| cost.add(&step.cost));
+        if cost.worker_seconds <= 0.0 {
+            return String::new();
+        }
+        let mut text = format!(", {}", worker_hours(cost.worker_seconds));
+        let mut lost = Vec::new();
+        let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        if cost.lost_attempts > 0 {
+            let attempts = count(number(cost.lost_attempts), "attempt");
+            lost.push(format!("{attempts} that came to nothing"));
+        }
+        if cost.duplicates > 0 {
+            let attempts = count(number(cost.duplicates), "attempt");
+            lost.push(format!("{attempts} at what another had done"));
+        }
+        if !lost.is_empty() {
+            let hours = worker_hours(cost.lost_seconds);
+            text.push_str(&format!(", {hours} of them for {}", lost.join(" and ")));
+        }
+        text
     }
 }
 
@@ -310,6 +339,7 @@ mod tests {
             done: 2,
             seconds: 0.1,
             task_seconds: 7.0,
+            cost: Cost::default(),
             balances: vec![balance],
             metrics: BTreeMap::new(),
         };
@@ -331,6 +361,40 @@ mod tests {
     }
 
     #[test]
+    fn the_cost_tells_apart_what_came_to_nothing() {
+        let step = |cost| StepSummary {
+            stage: StageName::VerifyImages,
+            step: "verify-images".to_owned(),
+            tasks: 2,
+            ran: 2,
+            done: 2,
+            seconds: 0.1,
+            task_seconds: 0.1,
+            cost,
+            balances: Vec::new(),
+            metrics: BTreeMap::new(),
+        };
+        let cost = |worker_seconds, lost_seconds, lost_attempts, duplicates| Cost {
+            worker_seconds,
+            lost_seconds,
+            lost_attempts,
+            duplicates,
+        };
+        let of = |costs: &[Cost]| Summary {
+            steps: costs.iter().copied().map(step).collect(),
+            ..Summary::default()
+        };
+        assert_eq!(of(&[Cost::default()]).cost(), "");
+        assert_eq!(of(&[cost(3600.0, 0.0, 0, 0)]).cost(), ", 1.00 worker-hours");
+        let both = of(&[cost(3600.0, 90.0, 1, 0), cost(36_000.0, 90.0, 1, 1)]);
+        assert_eq!(
+            both.cost(),
+            ", 11.0 worker-hours, 0.0500 worker-hours of them for 2 attempts that came to nothing and 1 attempt at what \
+             another had done"
+        );
+    }
+
+    #[test]
     fn render_counts_homonyms() {
         let step = StepSummary {
             stage: StageName::VerifyImages,
@@ -340,6 +404,7 @@ mod tests {
             done: 2,
             seconds: 0.1,
             task_seconds: 0.1,
+            cost: Cost::default(),
             balances: Vec::new(),
             metrics: BTreeMap::from([("homonyms".to_owned(), 3.0)]),
         };

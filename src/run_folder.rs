@@ -158,23 +158,36 @@ fn recorded(manifest: Digest) -> String {
     format!("{MANIFESTS}/{manifest}.toml")
 }
 
-/// Records that `manifest` is what the folder is run with. Returns the recorded text's file, which
-/// workers read: what is written into the manifest during the run does not concern it.
+/// Records that `manifest` is what the folder is run with. Returns the recorded text's object, which workers read, wherever they
+/// are: what is written into the manifest during the run does not concern it.
 ///
 /// # Errors
 /// Store errors.
-pub(crate) fn record(store: &Store, manifest: &Manifest) -> Result<PathBuf, CoreError> {
-    let origin = absolute(manifest.path());
-    let origin = origin.map_err(|e| CoreError::from_io(manifest.path(), e))?;
+pub(crate) fn record(store: &Store, manifest: &Manifest) -> Result<String, CoreError> {
+    let kept = keep(store, manifest)?;
     let run = RunFile {
         format: FORMAT,
         manifest: manifest.digest(),
-        path: origin.clone(),
+        path: origin(manifest)?,
     };
-    store.put_changed(&run.recorded(), manifest.recorded(&origin))?;
     let text = serde_json::to_vec_pretty(&run).map_err(|e| CoreError::record(RUN, e))?;
     store.put_changed(RUN, text)?;
-    store.local_copy(&run.recorded())
+    Ok(kept)
+}
+
+/// Puts the text of `manifest` among the recorded ones, without saying that the folder is run with it. Returns its object.
+///
+/// # Errors
+/// Store errors.
+pub(crate) fn keep(store: &Store, manifest: &Manifest) -> Result<String, CoreError> {
+    let path = recorded(manifest.digest());
+    store.put_changed(&path, manifest.recorded(&origin(manifest)?))?;
+    Ok(path)
+}
+
+/// Where `manifest` was written, from the root of the file system.
+fn origin(manifest: &Manifest) -> Result<PathBuf, CoreError> {
+    absolute(manifest.path()).map_err(|e| CoreError::from_io(manifest.path(), e))
 }
 
 /// What `now` says otherwise than `before`, one text a setting.
@@ -239,7 +252,10 @@ mod tests {
         assert_eq!(RunFile::read(&output)?, None);
         let written = manifest(&file, TEXT);
         let recorded = record(&store, &written)?;
-        assert_eq!(Manifest::load(&recorded)?.digest(), written.digest());
+        assert_eq!(
+            Manifest::of_run(&store, &recorded)?.digest(),
+            written.digest()
+        );
         let run = RunFile::read(&output)?.expect("it was recorded");
         assert_eq!(run.changed_since(&written), None);
         fs::write(&file, "[run]\n").expect("written");

@@ -244,12 +244,12 @@ impl Session {
         Ok(RunFile::read(&self.output)?.map(|run| run.manifest))
     }
 
-    /// Records that the folder is run with this session's manifest. Returns the file that workers
+    /// Records that the folder is run with this session's manifest. Returns the object that workers
     /// read it from.
     ///
     /// # Errors
     /// Store errors.
-    pub(crate) fn record_manifest(&self) -> Result<PathBuf, Failure> {
+    pub(crate) fn record_manifest(&self) -> Result<String, Failure> {
         Ok(run_folder::record(self.store()?, &self.manifest)?)
     }
 

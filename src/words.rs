@@ -38,6 +38,25 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// Time of workers with three digits: `0.0123 worker-hours`, `1.50 worker-hours`, `1,234 worker-hours`.
+pub(crate) fn worker_hours(seconds: f64) -> String {
+    format!("{} worker-hours", three_digits(seconds / 3600.0))
+}
+
+/// A number from 0 on with three digits that count: `0.0123`, `1.50`, `12.3`, `1,234`.
+pub(crate) fn three_digits(number: f64) -> String {
+    if number <= 0.0 || !number.is_finite() {
+        return "0".to_owned();
+    }
+    // Of 9.996 one decimal is shown, as of 10.0.
+    let digits = number.log10().floor() as i32;
+    let digits = (number + 0.5 * 10_f64.powi(digits - 2)).log10().floor() as i32;
+    match usize::try_from(2 - digits) {
+        Ok(decimals @ 1..) => format!("{number:.*}", decimals.min(9)),
+        _ => grouped(number.round() as u64),
+    }
+}
+
 /// `1 task`, `2 tasks`.
 pub(crate) fn count(number: usize, word: &str) -> String {
     let plural = match word.strip_suffix('y') {
@@ -170,6 +189,26 @@ mod tests {
             [count(1, "task"), count(2, "identity"), count(1000, "row")],
             ["1 task", "2 identities", "1,000 rows"]
         );
+    }
+
+    #[test]
+    fn hours_have_three_digits() {
+        let numbers = [
+            0.0,
+            0.001_234,
+            0.05,
+            0.9996,
+            9.996,
+            12.34,
+            999.6,
+            1234.5,
+            f64::NAN,
+        ];
+        let texts = [
+            "0", "0.00123", "0.0500", "1.00", "10.0", "12.3", "1,000", "1,235", "0",
+        ];
+        assert_eq!(numbers.map(three_digits), texts);
+        assert_eq!(worker_hours(5400.0), "1.50 worker-hours");
     }
 
     #[test]

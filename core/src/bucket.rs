@@ -9,6 +9,7 @@
 
 mod address;
 mod conditional;
+mod pieces;
 mod reason;
 
 use std::fs::File;
@@ -19,10 +20,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path as ObjectPath;
-use object_store::{
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart,
-};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::Runtime;
 
 use crate::disk::Created;
@@ -32,12 +32,14 @@ use crate::fail_point;
 pub use address::{Patience, is_url};
 pub use conditional::{Seen, Version};
 
+/// Where uploads in pieces are noted while they are under way.
+pub const UPLOADS: &str = "uploads";
 /// Files of more bytes are sent in pieces of [`PIECE`].
 const MOST_IN_ONE: u64 = 16 << 20;
 /// Bytes of a piece. S3 takes ten thousand of them for an object: 80 GB.
 const PIECE: usize = 8 << 20;
-/// Pieces under way at once.
-const PIECES_AT_ONCE: usize = 4;
+/// The largest object that a store copies by one request, in bytes: that of S3.
+const MOST_COPIED: u64 = 5 << 30;
 /// Requests under way at once, where many objects are read, copied or deleted.
 const AT_ONCE: usize = 32;
 /// Times that a put with a condition is sent again where its answer does not tell what became of it.
@@ -46,6 +48,8 @@ const UNSURE: u32 = 4;
 /// A run's place in a bucket.
 pub struct Bucket {
     objects: Arc<dyn ObjectStore>,
+    /// The same store, where uploads in pieces have names by which they can be given up.
+    uploads: Option<Arc<dyn MultipartStore>>,
     runtime: Arc<Runtime>,
     url: String,
 }
@@ -58,14 +62,19 @@ impl Bucket {
     /// [`CoreError::Bucket`]: a url of another kind, settings that cannot be.
     pub fn open(url: &str, patience: Patience) -> Result<Self, CoreError> {
         let runtime = address::runtime().map_err(|e| refused(url, e.to_string()))?;
-        let objects = address::objects(url, patience).map_err(|reason| refused(url, reason))?;
-        Ok(Self::of(objects, runtime, url))
+        let found = address::objects(url, patience).map_err(|reason| refused(url, reason))?;
+        let (objects, uploads) = found;
+        Ok(Self {
+            uploads: Some(uploads),
+            ..Self::of(objects, runtime, url)
+        })
     }
 
     /// A bucket that `objects` reaches.
     pub(crate) fn of(objects: Arc<dyn ObjectStore>, runtime: Runtime, url: &str) -> Self {
         Self {
             objects,
+            uploads: None,
             runtime: Arc::new(runtime),
             url: url.trim_end_matches('/').to_owned(),
         }
@@ -134,35 +143,20 @@ impl Bucket {
             return self.put(path, bytes.into());
         }
         self.before(path)?;
-        let object = ObjectPath::from(path);
-        let upload = self.run(path, self.objects.put_multipart(&object))?;
-        let mut writer = WriteMultipart::new_with_chunk_size(upload, PIECE);
-        loop {
+        self.send_pieces(path, || {
             let mut piece = Vec::with_capacity(PIECE);
             let read = source.by_ref().take(PIECE as u64).read_to_end(&mut piece);
-            if let Err(error) = read {
-                drop(self.runtime.block_on(writer.abort()));
-                return Err(io(error));
-            }
-            if piece.is_empty() {
-                break;
-            }
-            let sent = self.runtime.block_on(async {
-                writer.wait_for_capacity(PIECES_AT_ONCE).await?;
-                writer.put(piece.into());
-                Ok(())
-            });
-            if let Err(error) = sent {
-                drop(self.runtime.block_on(writer.abort()));
-                return Err(self.fail(path, &error));
-            }
-        }
-        self.run(path, async { writer.finish().await.map(drop) })?;
+            read.map(|_| Bytes::from(piece)).map_err(io)
+        })?;
         self.after(path)
     }
 
-    /// Copies the object `from`, in the bucket.
+    /// Copies the object `from`, in the bucket. S3 copies no more than 5 GB by one request: larger ones come and go through this
+    /// machine, in pieces.
     pub(crate) fn copy(&self, from: &str, to: &str) -> Result<(), CoreError> {
+        if let Some(size) = self.size(from)?.filter(|size| *size > MOST_COPIED) {
+            return self.copy_in_pieces(from, to, size);
+        }
         self.before(to)?;
         let (source, target) = (ObjectPath::from(from), ObjectPath::from(to));
         match self.runtime.block_on(self.objects.copy(&source, &target)) {

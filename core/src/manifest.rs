@@ -10,6 +10,7 @@ mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use crate::disk::Durability;
 use crate::error::CoreError;
 use crate::names::StageName;
 use crate::nearest::suggestion;
+use crate::store::Store;
 use crate::table::EmbeddingDims;
 
 pub use assignment::Assignment;
@@ -39,6 +41,11 @@ pub struct RunSettings {
     /// and nothing else. `false` leaves it to the system: a kill then still loses nothing, a power cut may. In no task's key.
     #[serde(default = "default_sync")]
     pub sync: bool,
+    /// Seconds that a row may take (a caption, a name with its portraits, a photo) where rows are looked at by themselves. A
+    /// worker that takes longer is ended; a row that took two workers longer is dropped as `poison`. 0 waits for ever. In no task's
+    /// key.
+    #[serde(default = "default_row_deadline")]
+    pub row_deadline_s: u64,
 }
 
 fn default_buckets() -> u32 {
@@ -49,6 +56,11 @@ fn default_sync() -> bool {
     true
 }
 
+/// Six hours: an SDXL of the real size may need minutes for each step of a portrait on a processor.
+fn default_row_deadline() -> u64 {
+    6 * 60 * 60
+}
+
 impl RunSettings {
     /// What the writes of the run's store outlive.
     pub fn durability(&self) -> Durability {
@@ -56,6 +68,11 @@ impl RunSettings {
             true => Durability::PowerCut,
             false => Durability::Kill,
         }
+    }
+
+    /// How long a row may take; zero for ever.
+    pub fn row_deadline(&self) -> Duration {
+        Duration::from_secs(self.row_deadline_s)
     }
 }
 
@@ -86,8 +103,26 @@ impl Manifest {
     /// A file that a run recorded ([`Manifest::recorded`]) is read as the manifest that it was made from.
     pub fn load(path: &Path) -> Result<Self, CoreError> {
         let text = std::fs::read_to_string(path).map_err(|e| CoreError::from_io(path, e))?;
-        let Some((origin, text)) = recorded::split(&text) else {
-            return Self::parse(path, &text);
+        Self::read(path, &text)
+    }
+
+    /// The manifest that a run recorded ([`Manifest::recorded`]) as the object `path` of its store.
+    ///
+    /// # Errors
+    /// No such object; [`CoreError::Manifest`].
+    pub fn of_run(store: &Store, path: &str) -> Result<Self, CoreError> {
+        let (bytes, shown) = (store.get(path)?, store.shown(path));
+        let text = std::str::from_utf8(&bytes).map_err(|e| CoreError::Manifest {
+            path: shown.clone(),
+            reason: e.to_string(),
+        })?;
+        Self::read(&shown, text)
+    }
+
+    /// What the file `path` says, which may be one that a run recorded.
+    fn read(path: &Path, text: &str) -> Result<Self, CoreError> {
+        let Some((origin, text)) = recorded::split(text) else {
+            return Self::parse(path, text);
         };
         Ok(Self {
             file: path.to_owned(),

@@ -4,6 +4,8 @@
 //! [`FromWorker`] on its standard output. Unknown fields are ignored on both sides; the version is in the hello.
 //! A line is never the truth: a task counts when its ledger record exists.
 
+pub mod lines;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -11,10 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::spec::{Progress, RowCare, RuntimeEnvironment};
 
+pub use lines::LineError;
+
 /// Version of the protocol, in the hello.
 ///
-/// 1: a task's `surroundings`. 2: its `runtime_environment`. 3: its `rows`, `at_row` and `panic`.
-pub const PROTOCOL: u32 = 3;
+/// 1: a task's `surroundings`. 2: its `runtime_environment`. 3: its `rows`, `at_row` and `panic`. 4: its `manifest` is an object
+/// of the run's store, no file of the coordinator's machine; `overdue`.
+pub const PROTOCOL: u32 = 4;
 
 /// Longest line in bytes.
 pub const MAX_LINE: usize = 1 << 20;
@@ -31,9 +36,9 @@ pub enum ToWorker {
         spec: String,
         /// Try: part of the parts' names.
         attempt: String,
-        /// The manifest file.
-        manifest: PathBuf,
-        /// The run's output folder.
+        /// Object path of the recorded manifest.
+        manifest: String,
+        /// The run's output: a folder that all machines see at this path, or a bucket's url.
         output: PathBuf,
         /// What the result does not depend on.
         #[serde(default, alias = "surroundings")]
@@ -107,6 +112,15 @@ pub enum FromWorker {
         id: u64,
         /// Id of the row.
         row: Option<u64>,
+    },
+    /// A look at a row, or at several at once, takes longer than a row may: the worker asks to be ended.
+    Overdue {
+        /// The assignment.
+        id: u64,
+        /// Id of the row, where it is one.
+        row: Option<u64>,
+        /// Seconds that a row may take.
+        limit: u64,
     },
     /// A line for the log.
     Log {

@@ -25,9 +25,11 @@
 //! queue/KEY.json                              tasks at work; read only by the run that wrote them
 //! lock                                        held by the run that writes here
 //! probe/                                      how a bucket is tried out: nothing stays
+//! uploads/                                    of a bucket: uploads in pieces that have not ended
 //! cache/  log/                                 may be deleted at any time
 //! ```
 
+mod folder;
 mod listing;
 mod machine;
 
@@ -36,7 +38,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -47,6 +48,7 @@ pub use crate::disk::Created;
 use crate::disk::{Disk, Durability, LocalDisk, Writer};
 use crate::error::CoreError;
 
+use folder::Look;
 pub use listing::is_inside;
 pub use machine::{ON_THE_MACHINE, place_scratch, scratch_place};
 
@@ -215,17 +217,9 @@ impl Store {
         if let Some(bucket) = self.bucket_of(path) {
             return bucket.get(path);
         }
-        let object = ObjectPath::from(path);
-        match self
-            .runtime
-            .block_on(async { self.objects.get(&object).await?.bytes().await })
-        {
-            Ok(bytes) => Ok(bytes),
-            Err(object_store::Error::NotFound { .. }) => Err(CoreError::Missing {
-                path: self.local_path(path),
-            }),
-            Err(source) => Err(CoreError::store(path, source)),
-        }
+        let file = self.local_path(path);
+        let bytes = std::fs::read(&file).map_err(|e| CoreError::from_io(&file, e));
+        bytes.map(Bytes::from)
     }
 
     /// The bytes of an object from `range.start` to before `range.end`.
@@ -311,6 +305,17 @@ impl Store {
         }
     }
 
+    /// Gives up an upload in pieces that is noted below [`UPLOADS`](crate::bucket::UPLOADS). Only for who holds the run's lock.
+    ///
+    /// # Errors
+    /// [`CoreError::Bucket`].
+    pub fn abandon_upload(&self, noted: &str) -> Result<(), CoreError> {
+        match self.bucket_of(noted) {
+            Some(bucket) => bucket.abandon_upload(noted),
+            None => self.delete(noted),
+        }
+    }
+
     /// Deletes an object; that none is there is no error.
     ///
     /// # Errors
@@ -327,8 +332,8 @@ impl Store {
     /// # Errors
     /// [`CoreError::Store`].
     pub fn list(&self, prefix: &str) -> Result<Vec<String>, CoreError> {
-        let listed = self.metas(prefix)?.into_iter();
-        let mut paths: Vec<String> = listed.map(|meta| meta.location.to_string()).collect();
+        let listed = self.found(prefix, Look::Names)?.into_iter();
+        let mut paths: Vec<String> = listed.map(|found| found.path).collect();
         paths.sort();
         Ok(paths)
     }
@@ -340,18 +345,36 @@ impl Store {
     pub fn any(&self, prefix: &str) -> Result<bool, CoreError> {
         match self.bucket_of(prefix) {
             Some(bucket) => bucket.any(prefix),
-            None => Ok(!self.metas(prefix)?.is_empty()),
+            None => Ok(!self.found(prefix, Look::Names)?.is_empty()),
         }
     }
 
-    fn metas(&self, prefix: &str) -> Result<Vec<ObjectMeta>, CoreError> {
+    /// The objects below `prefix`, in no order.
+    fn found(&self, prefix: &str, look: Look) -> Result<Vec<Found>, CoreError> {
         if let Some(bucket) = self.bucket_of(prefix) {
-            return bucket.list(prefix);
+            return Ok(bucket.list(prefix)?.into_iter().map(Found::of).collect());
         }
-        let prefix_path = ObjectPath::from(prefix);
-        let listed = self.objects.list(Some(&prefix_path));
-        let listed = self.runtime.block_on(listed.try_collect());
-        listed.map_err(|source| CoreError::store(prefix, source))
+        let listed = folder::list(&self.root, &plain(prefix), look);
+        listed.map_err(|error| CoreError::from_io(&self.local_path(prefix), error))
+    }
+}
+
+/// An object as a listing shows it.
+struct Found {
+    path: String,
+    size: u64,
+    /// Another one after each write.
+    version: String,
+}
+
+impl Found {
+    fn of(meta: ObjectMeta) -> Self {
+        let tag = meta.e_tag.or(meta.version);
+        Self {
+            path: meta.location.to_string(),
+            size: meta.size,
+            version: tag.unwrap_or_else(|| format!("{} {}", meta.size, meta.last_modified)),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A running task: reads its input parts, writes its output parts, balances its rows, commits.
 
+mod looks;
 mod reading;
 mod rows;
 mod writing;
@@ -35,6 +36,9 @@ pub trait ProgressReporter: Send + Sync {
     /// The task looks at the row of this id, or at none any more. Told only where rows are looked at one by one
     /// ([`RowCare`]).
     fn at_row(&self, _row: Option<u64>) {}
+
+    /// A look at the row of this id, or at several rows at once, has taken longer than the `limit` and still goes on. Told once.
+    fn overdue(&self, _row: Option<u64>, _limit: Duration) {}
 }
 
 /// Ignores progress.
@@ -100,7 +104,12 @@ impl Task {
         let (outputs, dropped, failed_drop, balances, metrics) = Default::default();
         let reporter: Arc<dyn ProgressReporter> = reporter.into();
         Ok(Self {
-            rows: Rows::new(&spec.step, &context.rows, reporter.clone()),
+            rows: Rows::new(
+                &spec.step,
+                &context.rows,
+                context.manifest.run.row_deadline(),
+                reporter.clone(),
+            ),
             spec,
             attempt,
             context,

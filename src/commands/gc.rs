@@ -85,7 +85,10 @@ fn delete(session: &Session, garbage: &Garbage) -> Result<(), Failure> {
         ledger.remove(&record.step, &record.partition, record.key)?;
     }
     for object in garbage.objects.iter().filter(|o| o.kind != Kind::Record) {
-        store.delete(&object.path)?;
+        match object.kind {
+            Kind::Upload => store.abandon_upload(&object.path)?,
+            _ => store.delete(&object.path)?,
+        }
     }
     Ok(store.remove_empty_folders(&[
         "tables",

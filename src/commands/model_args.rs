@@ -28,7 +28,8 @@ pub(super) struct ModelArgs {
     /// zeros for SDXL]
     #[arg(long, value_name = "TEXT", requires = "model")]
     pub(super) negative_prompt: Option<String>,
-    /// ddim, euler, dpmpp_2m, lcm, or `model` for the folder's own [default: ddim]
+    /// ddim, euler, euler_ancestral, heun, dpmpp_2m, dpmpp_2m_sde, unipc, lcm, tcd, or `model` for
+    /// the folder's own [default: ddim]
     #[arg(long, value_name = "NAME", requires = "model", value_parser = setting::<SchedulerChoice>)]
     pub(super) scheduler: Option<SchedulerChoice>,
     /// Pixels [default: the latents', else the model's own]

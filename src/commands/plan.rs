@@ -1,8 +1,11 @@
-//! `laioncele plan`: what would run, and why.
+//! `laioncele plan`: what would run, and why; and the model of a large run.
+
+mod forecast;
 
 use clap::Args;
 use serde::Serialize;
 
+use self::forecast::{ForecastArgs, render};
 use crate::args::{RunPaths, SetArgs, Stages};
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -18,12 +21,17 @@ Examples:
   laioncele plan --set filter_counts.min_images=8
   laioncele plan --json | jq '[.[] | .to_run] | add'
   laioncele plan --estimate --seconds-per-portrait 6.9 --names 42000
+  laioncele plan --estimate --captions 5850000000 --nodes 32 --cores 64 --gpus 8
+  laioncele plan --estimate --captions 1e9 --assume seconds_per_portrait=3.2 --assume names=400000
 
   laioncele plan --json | jq '.[].causes[] | select(.kind == \"setting\") | {name, from, to}'
 
 A step whose inputs are not known yet shows the step that it waits for, and why that one runs. A
 part that is gone or has another size is made again; what depends on it runs if its bytes change.
-Altered bytes are found by `laioncele verify`.";
+Altered bytes are found by `laioncele verify`.
+
+With --captions no run is planned: hours and bytes of a run over so many captions are computed from
+rates, each of which says whether it was measured or is assumed.";
 
 /// `laioncele plan`
 #[derive(Args, Debug)]
@@ -39,6 +47,8 @@ pub(crate) struct PlanCommand {
     /// Also estimate the worker-hours for all portraits
     #[arg(long)]
     estimate: bool,
+    #[command(flatten)]
+    forecast: ForecastArgs,
     /// Seconds that one worker needs per portrait [default: measured by the run]
     #[arg(long, value_name = "SECONDS", requires = "estimate", value_parser = seconds)]
     seconds_per_portrait: Option<f64>,
@@ -89,6 +99,12 @@ impl PlanCommand {
     /// Whatever is wrong with manifest, models, source or folder.
     pub(crate) fn execute(mut self) -> Result<(), Failure> {
         self.paths.set = std::mem::take(&mut self.set.set);
+        if let Some(forecast) = self.forecast.forecast(&self.paths)? {
+            return match self.json {
+                true => output::json(&forecast),
+                false => output::data(&render(&forecast)),
+            };
+        }
         if !self.estimate {
             return show(&self.paths, &self.stage, self.json);
         }

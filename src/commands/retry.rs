@@ -22,7 +22,7 @@ use crate::machine::Machine;
 use crate::output;
 use crate::plan::{Plan, StepPlan};
 use crate::progress::reporter;
-use crate::run_folder::{existing, full};
+use crate::run_folder::{existing, full, keep};
 use crate::session::{Access, Session};
 use crate::words::count;
 use crate::world_web::WorldWeb;
@@ -241,7 +241,7 @@ impl Retry {
             .map_or(1, laioncele_core::Step::tasks_at_once);
         let options = Options {
             crew: Crew::of_waiting_tasks(&Machine::look(), &self.workers, at_once),
-            manifest: full(session.manifest.file())?,
+            manifest: keep(session.store()?, &session.manifest)?,
             output: full(&self.paths.output)?,
             log_filter: verbosity.filter(),
             run_name: run_name(),

@@ -142,7 +142,7 @@ impl Run {
     fn options(
         &self,
         crews: &Crews,
-        manifest: PathBuf,
+        manifest: String,
         verbosity: &Verbosity,
     ) -> Result<Options, Failure> {
         Ok(Options {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use laioncele_core::ledger::Record;
-use laioncele_core::{Digest, StageName, TableId, Unit};
+use laioncele_core::{Digest, StageName, Step, TableId, Unit};
 use serde::Serialize;
 
 use crate::args::{RunPaths, SetArgs};
@@ -19,7 +19,7 @@ use crate::report::add_metrics;
 use crate::run_view::at_work;
 use crate::session::{Access, Session};
 use crate::staleness::StepState;
-use crate::words::{count, grouped, headed_table, size};
+use crate::words::{count, grouped, headed_table, size, three_digits, worker_hours};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,6 +74,8 @@ struct Entry {
     bytes: u64,
     /// Seconds that its tasks took.
     task_seconds: f64,
+    /// Seconds of workers that those are: of tasks that a worker runs at once each has an even share.
+    worker_seconds: f64,
     /// Metrics that are no row counts, summed over the tasks.
     metrics: BTreeMap<String, f64>,
     state: String,
@@ -98,7 +100,10 @@ impl Status {
         }
         let session = Session::open(&self.paths, StageName::Evaluate, Access::Existing)?;
         let plan = session.plan()?;
-        let entries: Vec<Entry> = plan.steps.iter().map(|s| Entry::of(&plan, s)).collect();
+        let at_once = |step: &StepPlan| session.step(&step.name).map_or(1, Step::tasks_at_once);
+        let entries = plan.steps.iter();
+        let entries = entries.map(|step| Entry::of(&plan, step, at_once(step)));
+        let entries: Vec<Entry> = entries.collect();
         if self.json {
             return output::json(&entries);
         }
@@ -110,6 +115,9 @@ impl Status {
             of.short(),
             render(&entries)
         );
+        if let Some(cost) = cost(&entries) {
+            text.push_str(&format!("\n\n{cost}"));
+        }
         if let Some(published) = published(&results, of) {
             text.push_str(&format!("\n\n{published}"));
         }
@@ -118,7 +126,7 @@ impl Status {
 }
 
 impl Entry {
-    fn of(plan: &Plan, step: &StepPlan) -> Self {
+    fn of(plan: &Plan, step: &StepPlan, at_once: usize) -> Self {
         let of = StepState::of(plan, step);
         let mut entry = Self {
             complete: step.complete(),
@@ -126,11 +134,13 @@ impl Entry {
             dropped: BTreeMap::new(),
             bytes: 0,
             task_seconds: 0.0,
+            worker_seconds: 0.0,
             metrics: BTreeMap::new(),
             state: state(&of),
             of,
         };
         step.records().for_each(|record| entry.add(record));
+        entry.worker_seconds = entry.task_seconds / at_once.max(1) as f64;
         entry
     }
 
@@ -191,6 +201,23 @@ fn state(step: &StepState) -> String {
     }
 }
 
+/// The worker-hours of the stages whose tasks are done, and of all of them. Attempts that came to nothing are in no record.
+fn cost(entries: &[Entry]) -> Option<String> {
+    let mut stages: Vec<(StageName, f64)> = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.of.done > 0) {
+        match stages.last_mut() {
+            Some((stage, seconds)) if *stage == entry.of.stage => *seconds += entry.worker_seconds,
+            _ => stages.push((entry.of.stage, entry.worker_seconds)),
+        }
+    }
+    let all: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
+    let line =
+        |(stage, seconds): &(StageName, f64)| format!("{stage} {}", three_digits(seconds / 3600.0));
+    let lines: Vec<_> = stages.iter().map(line).collect();
+    let all = worker_hours(all);
+    (!lines.is_empty()).then(|| format!("cost so far: {all} ({})", lines.join(", ")))
+}
+
 /// What is published, and which of it belongs to another manifest than that of digest `now`.
 fn published(results: &Results, now: Digest) -> Option<String> {
     let line = |(step, found): (&String, &Published)| {
@@ -241,10 +268,14 @@ mod tests {
             dropped: BTreeMap::from([(Unit::Mention, 7), (Unit::Name, 1)]),
             bytes: 4100,
             task_seconds: 0.54,
+            worker_seconds: 0.54,
             metrics: BTreeMap::new(),
             state: "complete".to_owned(),
         };
-        let text = render(&[entry]);
+        let entries = [entry];
+        let costs = "cost so far: 0.000150 worker-hours (merge-names 0.000150)";
+        assert_eq!(cost(&entries).as_deref(), Some(costs));
+        let text = render(&entries);
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         let lines: Vec<_> = text.lines().skip(1).map(words).collect();
         let expected = [

@@ -14,6 +14,7 @@ use laioncele_core::protocol::{FailureKind, FromWorker, ToWorker};
 use laioncele_core::spec::{HostMap, TaskSpec};
 use laioncele_core::store::Store;
 
+use super::cost::Ended;
 use super::launch::{Launch, WorkerOptions};
 use super::pool::{Event, Lane, Pool};
 use super::queue::{Assignment, Numbers, WorkerId};
@@ -22,9 +23,12 @@ use super::{Outcome, StepNumber, spec_path, wire_log, worker_log};
 use crate::crew::Crew;
 use crate::failure::{Exit, Failure};
 use crate::progress::Reporter;
+use crate::words::count;
 
 /// How often the pool is checked when no event comes.
 const TICK: Duration = Duration::from_millis(200);
+/// Events that are handled between two looks at all workers.
+const EVENTS: usize = 64;
 /// How long tasks may take to stop after an interrupt.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Workers that may exit before their hello, one after another, until the run fails.
@@ -35,8 +39,8 @@ const MAX_FAILED_STARTS: u32 = 3;
 pub(crate) struct Options {
     /// The workers of [`Executor::run`]'s step.
     pub crew: Crew,
-    /// The manifest file.
-    pub manifest: PathBuf,
+    /// The object that the manifest is recorded as.
+    pub manifest: String,
     /// The run's folder.
     pub output: PathBuf,
     /// Levels of the workers' log lines.
@@ -152,6 +156,7 @@ impl Executor {
             let took = step.begun.elapsed();
             let outcome = Outcome {
                 records: Vec::new(),
+                cost: step.costs.until(Instant::now()),
                 failed: step.into_failed(),
                 interrupted,
             };
@@ -217,11 +222,18 @@ impl Executor {
         if self.steps.values().all(StepRun::ended) {
             return Ok(done);
         }
-        if let Some(event) = self.pool.next_event(TICK) {
+        // What comes together costs one look at all workers.
+        let mut patience = TICK;
+        for _ in 0..EVENTS {
+            let Some(event) = self.pool.next_event(patience) else {
+                break;
+            };
             self.handle_event(event, &mut done, reporter)?;
+            patience = Duration::ZERO;
         }
         self.pool.check_heartbeats();
-        for step in self.steps.values() {
+        for step in self.steps.values_mut() {
+            step.look_at_workers(|worker| self.pool.host(worker));
             reporter.progress(&step.name, &step.progress);
         }
         let overdue = |since: Instant| since.elapsed() > STOP_TIMEOUT;
@@ -364,14 +376,22 @@ impl Executor {
         let message = ToWorker::Task {
             id: assignment.id,
             spec: path,
-            attempt: format!("{}-{}", self.options.run_name, assignment.id),
+            attempt: self.attempt(assignment.id),
             manifest: self.options.manifest.clone(),
             output: self.options.output.clone(),
             runtime_environment,
             rows,
         };
         self.pool.send(worker, &message);
+        if let Some(step) = self.steps.get_mut(&number) {
+            step.costs.assigned(worker, assignment.id, Instant::now());
+        }
         Ok(())
+    }
+
+    /// The name of the attempt with this number.
+    fn attempt(&self, id: u64) -> String {
+        format!("{}-{id}", self.options.run_name)
     }
 
     /// The step of which `worker` holds assignment `id`.
@@ -414,6 +434,7 @@ impl Executor {
                     }
                 }
             }
+            FromWorker::Overdue { id, row, limit } => self.overdue(worker, id, row, limit),
             FromWorker::Log { level, text } => wire_log::relay(worker, &level, &text),
             FromWorker::Done { id, .. } => {
                 self.failed_starts = 0;
@@ -426,6 +447,19 @@ impl Executor {
             FromWorker::Hello { .. } | FromWorker::Pong { .. } => {}
         }
         Ok(())
+    }
+
+    /// A worker does not come to the end of a row, or of several: it is ended as if it had died there.
+    fn overdue(&mut self, worker: WorkerId, id: u64, row: Option<u64>, limit: u64) {
+        let Some(step) = self.step_of(worker, id) else {
+            return;
+        };
+        if let Some(row) = row {
+            step.at_row.insert(id, row);
+        }
+        let limit = count(usize::try_from(limit).unwrap_or(usize::MAX), "second");
+        let why = format!("was ended at its deadline: a row took longer than {limit}");
+        self.pool.end(worker, why);
     }
 
     /// Assignment `id` has ended; without a record it failed for this reason.
@@ -461,6 +495,7 @@ impl Executor {
         done: &mut Vec<(StepNumber, Record)>,
     ) -> Result<bool, CoreError> {
         let ledger = Ledger::new(self.store.clone());
+        let attempt = self.attempt(id);
         let Some(step) = self.step_of(worker, id) else {
             // Its record was collected before.
             return Ok(true);
@@ -481,8 +516,12 @@ impl Executor {
             return Ok(false);
         }
         let path = spec_path(spec);
+        let how = match record.attempt == attempt {
+            true => Ended::Done,
+            false => Ended::Duplicate,
+        };
         step.queue.finished(worker, id);
-        step.task_ended(id, true);
+        step.task_ended(worker, id, how);
         done.push((step.number, record));
         self.store.delete(&path)?;
         Ok(true)
@@ -532,7 +571,7 @@ impl Executor {
             if !self.collect_record(worker, assignment.id, done)?
                 && let Some(step) = self.steps.get_mut(&number)
             {
-                step.task_ended(assignment.id, false);
+                step.task_ended(worker, assignment.id, Ended::Lost);
             }
         }
         let Some(step) = self.steps.get_mut(&number) else {
@@ -565,6 +604,7 @@ impl Executor {
         self.pool.kill();
         for step in self.steps.values_mut() {
             step.queue.abandon();
+            step.costs.abandoned(Instant::now());
         }
     }
 }

@@ -3,10 +3,10 @@
 //! The coordinator owns the queue and the attempts. A task is done when its ledger record exists,
 //! not when a worker says so: the record is looked up after every `done` and before every retry.
 
+pub(crate) mod cost;
 mod dispatch;
 mod heartbeat;
 pub(crate) mod launch;
-mod lines;
 mod pool;
 mod queue;
 mod signals;
@@ -22,6 +22,7 @@ use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::TaskSpec;
 use laioncele_core::store::Store;
 
+pub(crate) use cost::Cost;
 pub(crate) use dispatch::{Executor, Options};
 pub(crate) use signals::watch as watch_signals;
 pub(crate) use step_run::Beginning;
@@ -41,6 +42,8 @@ pub(crate) struct Outcome {
     pub failed: Vec<Failed>,
     /// Whether the run was asked to stop.
     pub interrupted: bool,
+    /// What workers spent on them.
+    pub cost: Cost,
 }
 
 /// A task that failed for good.
@@ -64,5 +67,7 @@ pub(crate) fn worker_log(store: &Store, number: usize) -> PathBuf {
     store.local_path(&format!("log/worker-{number}.log"))
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

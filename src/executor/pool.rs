@@ -6,11 +6,10 @@ use std::io::{self, BufReader, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use laioncele_core::protocol::{FromWorker, PROTOCOL, ToWorker};
+use laioncele_core::protocol::{FromWorker, PROTOCOL, ToWorker, lines};
 
 use super::heartbeat::{Heartbeat, HeartbeatAction};
 use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
-use super::lines;
 use super::queue::WorkerId;
 use crate::crew::Crew;
 
@@ -81,6 +80,8 @@ struct Worker {
     input: Option<Box<dyn Write + Send>>,
     process: Box<dyn Process>,
     heartbeat: Heartbeat,
+    /// Why the coordinator ended it.
+    ended: Option<String>,
 }
 
 impl Pool {
@@ -136,13 +137,14 @@ impl Pool {
             return Err(self.no_machine_left());
         }
         let start_timeout = self.launcher.start_timeout();
-        while self.len(lane) < count - retired {
+        let of_lane = self.workers.values().filter(|w| w.lane == lane);
+        let taken: BTreeSet<usize> = of_lane.map(|w| w.slot).collect();
+        let missing = (count - retired).saturating_sub(taken.len());
+        let is_free =
+            |slot: &usize| !taken.contains(slot) && !self.retired.contains(&(lane, *slot));
+        let free: Vec<usize> = (0..count).filter(is_free).take(missing).collect();
+        for slot in free {
             let id = self.next_worker();
-            let of_lane = || self.workers.values().filter(|w| w.lane == lane);
-            let taken = |slot: &usize| {
-                self.retired.contains(&(lane, *slot)) || of_lane().any(|w| w.slot == *slot)
-            };
-            let slot = (0..count).find(|slot| !taken(slot)).unwrap_or(0);
             let StartedWorker {
                 input,
                 output,
@@ -164,6 +166,7 @@ impl Pool {
                     input,
                     process,
                     heartbeat,
+                    ended: None,
                 },
             );
         }
@@ -292,6 +295,21 @@ impl Pool {
         beside.map(|(id, _)| *id)
     }
 
+    /// The machine that a worker said it is on.
+    pub(super) fn host(&self, worker: WorkerId) -> String {
+        self.workers
+            .get(&worker)
+            .map_or_else(String::new, |worker| worker.host.clone())
+    }
+
+    /// Kills one worker, because of what `why` says. Its end follows as an event.
+    pub(super) fn end(&mut self, worker: WorkerId, why: String) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.ended.get_or_insert(why);
+            worker.process.kill();
+        }
+    }
+
     /// Lets one worker go.
     pub(super) fn dismiss(&mut self, worker: WorkerId) {
         if let Some(mut worker) = self.workers.remove(&worker) {
@@ -332,7 +350,9 @@ impl Pool {
             None => worker.process.wait(STATUS_TIMEOUT),
         };
         worker.process.kill();
-        let reason = reason
+        let reason = worker
+            .ended
+            .or(reason)
             .or(status)
             .unwrap_or_else(|| "closed its output".to_owned());
         Some((reason, worker.heartbeat.is_greeted()))

@@ -1,16 +1,22 @@
 //! A step that is running: its tasks, their queue, how far they are.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::{Progress, RuntimeEnvironment, TaskSpec};
 
+use super::cost::{Costs, Ended, Late};
 use super::pool::{Kind, Lane};
 use super::queue::{AfterFailure, Numbers, Queue, WorkerId};
 use super::{Failed, StepNumber};
 use crate::crew::Crew;
-use crate::progress::StepProgress;
+use crate::progress::{StepProgress, Straggler};
+
+/// Time between two looks at the workers of a step.
+const LOOK: Duration = Duration::from_secs(1);
+/// Stragglers that are shown.
+const SHOWN_STRAGGLERS: usize = 3;
 
 /// A step that is running.
 pub(super) struct StepRun {
@@ -21,6 +27,9 @@ pub(super) struct StepRun {
     pub queue: Queue,
     pub progress: StepProgress,
     running: BTreeMap<u64, Running>,
+    pub costs: Costs,
+    /// When what `progress` says of workers was last found out.
+    looked: Option<Instant>,
     /// The rows that assignments are at, of those whose rows are looked at one by one.
     pub at_row: BTreeMap<u64, u64>,
     pub runtime_environment: RuntimeEnvironment,
@@ -73,6 +82,8 @@ impl StepRun {
             queue: Queue::new(0, crew.at_once, numbers),
             progress: StepProgress::new(tasks),
             running: BTreeMap::new(),
+            costs: Costs::new(crew.at_once),
+            looked: None,
             at_row: BTreeMap::new(),
             runtime_environment: RuntimeEnvironment {
                 host_map,
@@ -145,16 +156,39 @@ impl StepRun {
         let Some(task) = self.queue.task_of(worker, id) else {
             return;
         };
-        self.task_ended(id, false);
+        self.task_ended(worker, id, Ended::Lost);
         let after = self.queue.failed(worker, id, kind, text.to_owned());
         warn_of(&self.tasks[task], after, text);
     }
 
-    pub(super) fn task_ended(&mut self, id: u64, done: bool) {
+    /// Finds out once a second what `progress` says of workers; `host` names that of one.
+    pub(super) fn look_at_workers(&mut self, host: impl Fn(WorkerId) -> String) {
+        let now = Instant::now();
+        if self.looked.is_some_and(|last| now - last < LOOK) {
+            return;
+        }
+        self.looked = Some(now);
+        self.progress.workers = self.costs.workers();
+        self.progress.cost = self.costs.until(now);
+        let straggler = |late: Late| {
+            let task = self.queue.task_of(late.worker, late.assignment)?;
+            Some(Straggler {
+                worker: late.worker,
+                host: host(late.worker),
+                partition: self.tasks[task].partition.to_string(),
+                seconds: late.seconds,
+            })
+        };
+        let late = self.costs.late(now).into_iter().take(SHOWN_STRAGGLERS);
+        self.progress.stragglers = late.filter_map(straggler).collect();
+    }
+
+    pub(super) fn task_ended(&mut self, worker: WorkerId, id: u64, how: Ended) {
+        self.costs.ended(worker, id, how, Instant::now());
         self.running.remove(&id);
         self.at_row.remove(&id);
         self.progress.fraction = self.running.values().map(|r| r.fraction).sum();
-        self.progress.tasks_done += usize::from(done);
+        self.progress.tasks_done += usize::from(how != Ended::Lost);
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use laioncele_core::file_digests::FileDigests;
 use laioncele_core::ledger::Ledger;
-use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, ToWorker};
+use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, ToWorker, lines};
 use laioncele_core::spec::TaskSpec;
 use laioncele_core::store::Store;
 use laioncele_core::table::UniquePhoto;
@@ -23,7 +23,7 @@ use laioncele_core::{
 
 use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
 use super::pool::Event;
-use super::{Executor, MessageSender, Options, Outcome, lines, worker};
+use super::{Executor, MessageSender, Options, Outcome, worker};
 use crate::crew::Crew;
 use crate::failure::{Exit, Failure};
 use crate::plan::{self, Records, inputs};
@@ -31,6 +31,9 @@ use crate::progress::QuietReporter;
 
 const MANIFEST: &str = "[run]\nseed = 1\nbuckets = 4\n[source]\npath = \"captions\"\n[source.columns]\n\
     url = \"URL\"\ncaption = \"TEXT\"\n[embedding_dims]\nname_tokens = 8\nname_channels = 4\nface = 4\nfeatures = 3\n";
+
+/// The object that the manifest is recorded as.
+const RECORDED: &str = "manifests/one.toml";
 
 type Behaviour = Arc<dyn Fn(&mut Task) -> Result<(), StageError> + Send + Sync>;
 
@@ -221,7 +224,18 @@ impl Harness {
             .expect("plan inputs");
         let plan = plan::plan(&inputs, &Records::default()).expect("a plan");
         let tasks = plan.steps[0].missing().map(|(s, _)| s.clone()).collect();
-        Self { folder, tasks }
+        let harness = Self { folder, tasks };
+        harness.record_manifest(MANIFEST);
+        harness
+    }
+
+    /// Records `text` as the run's manifest.
+    fn record_manifest(&self, text: &str) {
+        self.store().put(RECORDED, text.to_owned()).expect("put");
+    }
+
+    fn store(&self) -> Store {
+        Store::local(&self.output()).expect("a store")
     }
 
     fn output(&self) -> std::path::PathBuf {
@@ -248,14 +262,13 @@ impl Harness {
                 gpus: Vec::new(),
                 at_once,
             },
-            manifest: self.folder.path().join("manifest.toml"),
+            manifest: RECORDED.to_owned(),
             output: self.output(),
             log_filter: String::new(),
             run_name: "test".to_owned(),
             capacity: None,
         };
-        let store = Store::local(&self.output()).expect("a store");
-        Executor::new(options, store, Box::new(launcher))
+        Executor::new(options, self.store(), Box::new(launcher))
     }
 
     fn run(
@@ -285,8 +298,7 @@ impl Harness {
     }
 
     fn in_ledger(&self) -> usize {
-        let store = Store::local(&self.output()).expect("a store");
-        Ledger::new(store).all().expect("records").len()
+        Ledger::new(self.store()).all().expect("records").len()
     }
 
     fn queued(&self) -> usize {
@@ -412,7 +424,7 @@ fn a_balance_that_does_not_add_up_fails_the_task() {
 fn a_manifest_changed_after_planning_is_noticed() {
     let harness = Harness::new();
     let text = MANIFEST.replace("seed = 1", "seed = 2");
-    std::fs::write(harness.folder.path().join("manifest.toml"), text).expect("a file");
+    harness.record_manifest(&text);
     let outcome = harness
         .run(1, |_| Script::Serve, |_| Ok(()))
         .expect("a run");

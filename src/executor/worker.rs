@@ -12,17 +12,15 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use laioncele_core::disk::Durability;
 use laioncele_core::error::Context;
 use laioncele_core::ledger::Record;
-use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, ToWorker};
+use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, ToWorker, lines};
 use laioncele_core::resources::Resources;
 use laioncele_core::spec::{Progress, RowCare, RuntimeEnvironment, TaskSpec};
 use laioncele_core::store::Store;
 use laioncele_core::task::{ProgressReporter, WorkerContext, host_name, panic_text};
 use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task};
 
-use super::lines;
 use crate::plan::inputs;
 use crate::report::PEAK_MEMORY;
 
@@ -54,7 +52,7 @@ struct TaskRequest {
     id: u64,
     spec: String,
     attempt: String,
-    manifest: PathBuf,
+    manifest: String,
     output: PathBuf,
     runtime_environment: RuntimeEnvironment,
     rows: RowCare,
@@ -266,11 +264,20 @@ impl From<CoreError> for TaskFailure {
     }
 }
 
+/// The run that a worker works for.
+#[derive(Clone)]
+struct OpenRun {
+    output: PathBuf,
+    /// The object that the manifest is recorded as.
+    recorded: String,
+    store: Store,
+    manifest: Arc<Manifest>,
+}
+
 /// What a worker keeps between tasks.
 #[derive(Default)]
 struct WorkerState {
-    manifest: Option<Arc<Manifest>>,
-    store: Option<(PathBuf, Store)>,
+    run: Option<OpenRun>,
     resources: Arc<Resources>,
     stage: Option<StageName>,
     /// How many tasks of the last task's step run at once.
@@ -285,8 +292,9 @@ impl WorkerState {
         steps: &[Box<dyn Step>],
         running: &Running,
     ) -> Result<ReadyTask, TaskFailure> {
-        let manifest = self.manifest(&request.manifest)?;
-        let store = self.store(&request.output, manifest.run.durability())?;
+        let OpenRun {
+            store, manifest, ..
+        } = self.run(&request.output, &request.manifest)?;
         let spec = read_spec(&request.spec, &store.get(&request.spec)?)?;
         let step = steps.iter().find(|s| s.spec().name == spec.step);
         self.at_once = step.map_or(1, |step| step.tasks_at_once().max(1));
@@ -308,26 +316,21 @@ impl WorkerState {
         Ok(ReadyTask { spec, context })
     }
 
-    fn manifest(&mut self, path: &Path) -> Result<Arc<Manifest>, CoreError> {
-        match &self.manifest {
-            Some(manifest) if manifest.file() == path => Ok(manifest.clone()),
-            _ => {
-                let manifest = Arc::new(Manifest::load(path)?);
-                self.manifest = Some(manifest.clone());
-                Ok(manifest)
-            }
+    /// The run at `output` with the manifest that is recorded there as the object `recorded`.
+    fn run(&mut self, output: &Path, recorded: &str) -> Result<OpenRun, CoreError> {
+        let same = |run: &&OpenRun| run.output == output && run.recorded == recorded;
+        if let Some(run) = self.run.as_ref().filter(same) {
+            return Ok(run.clone());
         }
-    }
-
-    fn store(&mut self, output: &Path, durability: Durability) -> Result<Store, CoreError> {
-        match &self.store {
-            Some((folder, store)) if folder == output => Ok(store.clone()),
-            _ => {
-                let store = Store::open(output)?.with_durability(durability);
-                self.store = Some((output.to_owned(), store.clone()));
-                Ok(store)
-            }
-        }
+        let store = Store::open(output)?;
+        let manifest = Manifest::of_run(&store, recorded)?;
+        let run = OpenRun {
+            output: output.to_owned(),
+            recorded: recorded.to_owned(),
+            store: store.with_durability(manifest.run.durability()),
+            manifest: Arc::new(manifest),
+        };
+        Ok(self.run.insert(run).clone())
     }
 }
 
@@ -437,5 +440,10 @@ impl ProgressReporter for ThrottledProgress {
     fn at_row(&self, row: Option<u64>) {
         let id = self.id;
         self.sender.send(&FromWorker::AtRow { id, row });
+    }
+
+    fn overdue(&self, row: Option<u64>, limit: Duration) {
+        let (id, limit) = (self.id, limit.as_secs());
+        self.sender.send(&FromWorker::Overdue { id, row, limit });
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod cause;
 pub mod estimate;
+pub mod forecast;
 pub mod inputs;
 mod planner;
 mod records;

@@ -2,6 +2,7 @@
 //! refused.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -321,4 +322,36 @@ fn a_second_run_in_a_bucket_is_refused_while_the_first_lives() {
     first.kill().expect("killed");
     first.wait().expect("its end");
     run.ends(run.command(&["run", "--stage", "extract-names"]), 0);
+}
+
+/// Workers that see nothing of the coordinator's folders: all that they need of the run comes through the bucket.
+#[test]
+fn workers_on_other_machines_need_nothing_but_the_bucket() {
+    let probe = Command::new("unshare").args(["-m", "--", "true"]).status();
+    if !probe.is_ok_and(|status| status.success()) {
+        // Needs the right to make namespaces.
+        return;
+    }
+    let run = BucketRun::new(1);
+    let scratch = run.scratch.path();
+    let elsewhere = scratch.join("elsewhere");
+    let hidden = "host=$1; folder=$2; shift 2\n\
+         exec unshare -m -- sh -c 'mount -t tmpfs none \"$0\" && exec \"$@\"' \"$folder\" \"$@\"";
+    fs::write(&elsewhere, format!("#!/bin/sh\n{hidden}\n")).expect("a script");
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o755)).expect("executable");
+    let on = format!(
+        "command:{} {{host}} {}",
+        elsewhere.display(),
+        scratch.display()
+    );
+    let mut command = run.command(&["run", "--stage", "..encode-names", "--hosts", "a,b"]);
+    command.args(["--on", &on]);
+    run.ends(command, 0);
+    let (there, here) = (run.digests(), run.world.digests("output"));
+    let here: Vec<&str> = here.lines().collect();
+    assert!(there.lines().count() > 3, "{there}");
+    for line in there.lines() {
+        let known = here.contains(&line) || line.starts_with("dropped");
+        assert!(known, "{line}");
+    }
 }

@@ -147,3 +147,49 @@ fn plan_estimates_hours_from_given_values() {
     assert_eq!(ended.status.code(), Some(2));
     assert!(stderr(&ended).contains("--names"), "{}", stderr(&ended));
 }
+
+/// A model of a large run needs neither a run nor a source, and tells what was measured from what is assumed.
+#[test]
+fn plan_models_a_large_run() {
+    let sandbox = Sandbox::with_manifest(FRAME);
+    let model = ["plan", "--estimate", "--captions", "5.85e9"];
+    let run = |more: &[&str]| sandbox.run(&[&model[..], more].concat());
+    let ended = run(&["--nodes", "32", "--cores", "64", "--gpus", "8"]);
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    let text = stdout(&ended);
+    let place = |words: &str| {
+        text.find(words)
+            .unwrap_or_else(|| panic!("{words}: {text}"))
+    };
+    assert!(text.starts_with("5,850,000,000 captions"), "{text}");
+    assert!(place("\nmeasured:") < place("captions_per_core_second"));
+    assert!(place("\nassumed:") < place("seconds_per_portrait"));
+    let json = |more: &[&str]| -> Value {
+        let ended = run(&[more, &["--json"]].concat());
+        assert!(ended.status.success(), "{}", stderr(&ended));
+        serde_json::from_str(&stdout(&ended)).expect("JSON")
+    };
+    let hours = |more: &[&str]| json(more)["hours"].as_f64();
+    assert!(hours(&["--nodes", "32"]) < hours(&["--nodes", "4"]));
+    assert_eq!(hours(&["--gpus", "0"]), None);
+    assert!(hours(&["--assume", "seconds_per_portrait=1"]) < hours(&[]));
+    sandbox.write(
+        "rates.toml",
+        "[names]\nvalue = 5\norigin = \"measured\"\nsource = \"here\"\n",
+    );
+    let named = json(&["--rates", "rates.toml"]);
+    assert_eq!(named["figures"]["names"]["source"], "here");
+    let names = named["stages"].as_array().expect("stages");
+    assert!(
+        names
+            .iter()
+            .any(|stage| stage["unit"] == "names" && stage["rows"] == 5.0)
+    );
+    let wrong = run(&["--assume", "nmes=5"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        stderr(&wrong).contains("did you mean `names`"),
+        "{}",
+        stderr(&wrong)
+    );
+}

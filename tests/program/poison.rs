@@ -111,6 +111,30 @@ fn a_caption_that_kills_every_worker_is_dropped_as_poison_and_the_run_goes_on() 
     }
 }
 
+/// Nobody can end a thread that computes: the worker is ended, and the row is found as one that kills is.
+#[test]
+fn a_caption_that_takes_for_ever_is_dropped_as_poison() {
+    let poison = caption_id(2);
+    let frame = FRAME.replace("[run]\n", "[run]\nrow_deadline_s = 1\n");
+    let sandbox = Sandbox::with_captions(&frame, &CAPTIONS.map(str::as_bytes));
+    let ended = faulty(&sandbox, &format!("row.extract-names.{poison}=hang"));
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    let rows = dropped(&sandbox.join("laioncele-output"), "extract-names");
+    let how = "extract-names: was ended at its deadline: a row took longer than 1 second";
+    assert_eq!(rows, [(poison, "poison".to_owned(), how.to_owned())]);
+    let mut expected: Vec<u64> = [0, 1, 3].map(caption_id).to_vec();
+    expected.sort_unstable();
+    assert_eq!(captions_with_mentions(&sandbox), expected);
+    // The deadline is in no key.
+    sandbox.write("manifest.toml", FRAME);
+    let again = sandbox.run(&RUN);
+    let text = stderr(&again);
+    assert!(
+        again.status.success() && text.contains("nothing to do"),
+        "{text}"
+    );
+}
+
 /// A worker that dies wherever it is, and not of a row, still ends the task after three attempts.
 #[test]
 fn a_worker_that_dies_of_no_row_gives_the_task_up() {
@@ -144,13 +168,18 @@ fn names_and_photos_that_kill_workers_cost_themselves_only() {
     names.retain(|id| !ids("known_names", "name_id").contains(id));
     let names: Vec<u64> = names.into_iter().collect();
     let photos = ids("identities", "image_id");
-    let [first, last] = [photos.first(), photos.last()].map(|id| *id.expect("photos"));
+    let photos: Vec<u64> = photos.into_iter().collect();
+    let [first, second, third, .., last] = photos[..] else {
+        panic!("{} photos", photos.len());
+    };
     let cases = [
         ("encode-names", "..encode-names", names[0]),
         ("generate-portraits", "..generate-portraits", names[1]),
         ("score-portraits", "..verify-portraits", names[2]),
+        ("download-images", "..download-images", second),
         ("fingerprint-photos", "..dedupe-images", first),
         ("score-photos", "..verify-images", last),
+        ("photo-features", "..train-encoder", third),
     ];
     for (step, stages, id) in cases {
         let mut command = world.command(&["run", "--stage", stages], "output");

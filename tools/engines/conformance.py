@@ -176,6 +176,13 @@ class Test:
         self.folder = folder
         self.number = 0
         sh(BINARY, "mini", "build", "--seed", "3", "--size", "tiny", str(folder / "world"), cwd=REPOSITORY)
+        # Of a busy machine an answer may take longer than the world's own times allow: another photo would be lost each run.
+        manifest = folder / "world" / "mini.toml"
+        text = manifest.read_text()
+        for short, long in (("timeout_s = 2.0", "timeout_s = 8.0"), ("deadline_s = 4.0", "deadline_s = 20.0")):
+            assert short in text, short
+            text = text.replace(short, long)
+        manifest.write_text(text)
         sh(BINARY, *self.arguments("here"), cwd=REPOSITORY)
         self.wanted = self.digests("here")
 

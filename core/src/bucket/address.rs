@@ -4,9 +4,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
@@ -77,7 +78,7 @@ pub(super) fn runtime() -> std::io::Result<Runtime> {
 ///
 /// # Errors
 /// What is wrong with the url or the environment, in words.
-pub(super) fn objects(url: &str, patience: Patience) -> Result<Arc<dyn ObjectStore>, String> {
+pub(super) fn objects(url: &str, patience: Patience) -> Result<Objects, String> {
     let kind = KINDS.iter().find(|(scheme, _)| url.starts_with(scheme));
     let Some((scheme, kind)) = kind else {
         return Err("not a url of a bucket: s3://…, gs://…, az://… are known".to_owned());
@@ -93,16 +94,25 @@ pub(super) fn objects(url: &str, patience: Patience) -> Result<Arc<dyn ObjectSto
     let prefix = ObjectPath::parse(prefix.trim_matches('/')).map_err(|e| e.to_string())?;
     let bucket_url = format!("{scheme}{bucket}");
     let objects = match kind {
-        Kind::S3 => s3(&bucket_url, patience),
-        Kind::Google => google(&bucket_url, patience),
-        Kind::Azure => azure(&bucket_url, patience),
+        Kind::S3 => s3(&bucket_url, patience).map(|store| below(store, prefix)),
+        Kind::Google => google(&bucket_url, patience).map(|store| below(store, prefix)),
+        Kind::Azure => azure(&bucket_url, patience).map(|store| below(store, prefix)),
     };
     // What a builder complains of may be the value of a secret.
-    let objects = objects.map_err(|error| super::reason::of(&error))?;
-    Ok(match prefix.as_ref() {
-        "" => objects,
-        _ => Arc::new(PrefixStore::new(objects, prefix)),
-    })
+    objects.map_err(|error| super::reason::of(&error))
+}
+
+/// One store, and as one whose uploads in pieces have names.
+type Objects = (Arc<dyn ObjectStore>, Arc<dyn MultipartStore>);
+
+/// What of `store` lies below `prefix`.
+fn below<T: ObjectStore + MultipartStore>(store: T, prefix: ObjectPath) -> Objects {
+    if prefix.as_ref().is_empty() {
+        let store = Arc::new(store);
+        return (store.clone(), store);
+    }
+    let store = Arc::new(PrefixStore::new(store, prefix));
+    (store.clone(), store)
 }
 
 fn options() -> ClientOptions {
@@ -139,9 +149,7 @@ fn settings<K: FromStr>(prefix: &str) -> Vec<(K, String)> {
     std::env::vars_os().filter_map(setting).collect()
 }
 
-type Objects = object_store::Result<Arc<dyn ObjectStore>>;
-
-fn s3(url: &str, patience: Patience) -> Objects {
+fn s3(url: &str, patience: Patience) -> object_store::Result<AmazonS3> {
     let builder = AmazonS3Builder::new()
         .with_client_options(options())
         .with_retry(retry(patience));
@@ -150,10 +158,10 @@ fn s3(url: &str, patience: Patience) -> Objects {
         .fold(builder, |builder, (key, value)| {
             builder.with_config(key, value)
         });
-    Ok(Arc::new(builder.with_url(url).build()?))
+    builder.with_url(url).build()
 }
 
-fn google(url: &str, patience: Patience) -> Objects {
+fn google(url: &str, patience: Patience) -> object_store::Result<GoogleCloudStorage> {
     let builder = GoogleCloudStorageBuilder::new()
         .with_client_options(options())
         .with_retry(retry(patience));
@@ -162,10 +170,10 @@ fn google(url: &str, patience: Patience) -> Objects {
         .fold(builder, |builder, (key, value)| {
             builder.with_config(key, value)
         });
-    Ok(Arc::new(builder.with_url(url).build()?))
+    builder.with_url(url).build()
 }
 
-fn azure(url: &str, patience: Patience) -> Objects {
+fn azure(url: &str, patience: Patience) -> object_store::Result<MicrosoftAzure> {
     let builder = MicrosoftAzureBuilder::new()
         .with_client_options(options())
         .with_retry(retry(patience));
@@ -174,7 +182,7 @@ fn azure(url: &str, patience: Patience) -> Objects {
         .fold(builder, |builder, (key, value)| {
             builder.with_config(key, value)
         });
-    Ok(Arc::new(builder.with_url(url).build()?))
+    builder.with_url(url).build()
 }
 
 #[cfg(test)]

@@ -8,7 +8,11 @@ fn bucket(objects: Arc<dyn ObjectStore>) -> Bucket {
 }
 
 fn in_memory() -> Bucket {
-    bucket(Arc::new(InMemory::new()))
+    let objects = Arc::new(InMemory::new());
+    Bucket {
+        uploads: Some(objects.clone()),
+        ..bucket(objects)
+    }
 }
 
 #[test]
@@ -52,6 +56,7 @@ fn what_is_large_is_sent_in_pieces_and_comes_back_whole() -> Result<(), CoreErro
         bucket.upload(&file, "tables/x.parquet")?;
         assert_eq!(bucket.get("tables/x.parquet")?, bytes);
         assert_eq!(bucket.size("tables/x.parquet")?, Some(size as u64));
+        assert!(bucket.list(UPLOADS)?.is_empty());
     }
     assert!(
         matches!(bucket.get("gone"), Err(CoreError::Missing { path }) if path.ends_with("run/gone"))
@@ -93,5 +98,49 @@ fn only_the_version_that_was_seen_is_replaced() -> Result<(), CoreError> {
     bucket.delete("lock")?;
     bucket.delete("lock")?;
     assert_eq!(bucket.replace("lock", &two, &version)?, None);
+    Ok(())
+}
+
+#[test]
+fn what_is_too_large_to_be_copied_at_once_is_copied_in_pieces() -> Result<(), CoreError> {
+    let bucket = in_memory();
+    for size in [1, PIECE, 2 * PIECE + 77] {
+        let bytes: Vec<u8> = (0..size).map(|k| (k % 253) as u8).collect();
+        bucket.put("from", bytes.clone().into())?;
+        bucket.copy_in_pieces("from", "to", size as u64)?;
+        assert!(bucket.get("to")? == bytes, "{size}");
+    }
+    // The source ends before its time: nothing appears under the name.
+    let cut = bucket.copy_in_pieces("from", "cut", 4 * PIECE as u64);
+    assert!(cut.is_err() && bucket.size("cut")?.is_none());
+    Ok(())
+}
+
+/// As a kill leaves one: pieces in the store, and the note.
+#[test]
+fn an_upload_that_was_cut_off_is_given_up() -> Result<(), CoreError> {
+    let objects = Arc::new(InMemory::new());
+    let bucket = Bucket {
+        uploads: Some(objects.clone()),
+        ..bucket(objects)
+    };
+    let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut pieces = 0;
+        bucket.send_pieces("tables/x.parquet", || {
+            pieces += 1;
+            assert!(pieces < 6, "as a kill would");
+            Ok(vec![7; PIECE].into())
+        })
+    }));
+    assert!(sent.is_err());
+    let noted = bucket.list(UPLOADS)?;
+    assert_eq!(noted.len(), 1);
+    let noted = noted[0].location.to_string();
+    bucket.abandon_upload(&noted)?;
+    assert!(bucket.list("")?.is_empty());
+    assert!(matches!(
+        bucket.abandon_upload(&noted),
+        Err(CoreError::Missing { .. })
+    ));
     Ok(())
 }

@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Component, Path};
 
-use object_store::ObjectMeta;
-
 use super::Store;
+use super::folder::Look;
 use crate::error::CoreError;
 
 impl Store {
@@ -16,10 +15,8 @@ impl Store {
     /// # Errors
     /// [`CoreError::Store`].
     pub fn sizes(&self, prefix: &str) -> Result<HashMap<String, u64>, CoreError> {
-        let listed = self.metas(prefix)?.into_iter();
-        Ok(listed
-            .map(|meta| (meta.location.to_string(), meta.size))
-            .collect())
+        let listed = self.found(prefix, Look::Whole)?.into_iter();
+        Ok(listed.map(|found| (found.path, found.size)).collect())
     }
 
     /// What tells versions of the objects below `prefix` apart, by their paths: another one after each write.
@@ -27,12 +24,8 @@ impl Store {
     /// # Errors
     /// [`CoreError::Store`].
     pub fn versions(&self, prefix: &str) -> Result<HashMap<String, String>, CoreError> {
-        let version = |meta: ObjectMeta| {
-            let tag = meta.e_tag.or(meta.version);
-            let tag = tag.unwrap_or_else(|| format!("{} {}", meta.size, meta.last_modified));
-            (meta.location.to_string(), tag)
-        };
-        Ok(self.metas(prefix)?.into_iter().map(version).collect())
+        let listed = self.found(prefix, Look::Whole)?.into_iter();
+        Ok(listed.map(|found| (found.path, found.version)).collect())
     }
 
     /// Moves all objects below the folder `from` to the folder `to`, in the place of what is there; nothing where `from` is

@@ -3,14 +3,16 @@
 //! A panic is caught where it happens. What ends the whole process (a signal, an abort, the kernel when memory runs out)
 //! costs the task an attempt. When it has cost two, the coordinator asks for the rows one by one ([`RowCare`]) and is told of
 //! each before it is looked at, so that it knows at which row the next worker dies; a row at which two have died is left
-//! out from then on.
+//! out from then on. A row that takes for ever is told of by the worker itself, whose coordinator ends it.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ProgressReporter;
+use super::looks::Looks;
 use crate::fail_point;
 use crate::spec::RowCare;
 
@@ -28,14 +30,22 @@ pub struct Rows {
     poison: Arc<BTreeMap<u64, String>>,
     one_by_one: bool,
     reporter: Arc<dyn ProgressReporter>,
+    looks: Arc<Looks>,
 }
 
 impl Rows {
-    pub(super) fn new(step: &str, care: &RowCare, reporter: Arc<dyn ProgressReporter>) -> Self {
+    /// Rows each of which may take `deadline`; zero is no deadline.
+    pub(super) fn new(
+        step: &str,
+        care: &RowCare,
+        deadline: Duration,
+        reporter: Arc<dyn ProgressReporter>,
+    ) -> Self {
         Self {
             step: step.into(),
             poison: Arc::new(care.poison.iter().cloned().collect()),
             one_by_one: care.one_by_one,
+            looks: Looks::new(deadline, reporter.clone()),
             reporter,
         }
     }
@@ -59,6 +69,7 @@ impl Rows {
             return Err(poison);
         }
         let _leaves = self.one_by_one.then(|| AtRow::begin(&*self.reporter, id));
+        let _ends = self.looks.begin(Some(id));
         self.caught(|| {
             // An armed place kills, or panics; an error would mean nothing here.
             drop(fail_point::reach(|| format!("row.{}.{id}", self.step)));
@@ -75,6 +86,7 @@ impl Rows {
         ids: impl IntoIterator<Item = u64>,
         work: impl FnOnce() -> T,
     ) -> Result<T, Poison> {
+        let _ends = self.looks.begin(None);
         self.caught(|| {
             for id in ids {
                 drop(fail_point::reach(|| format!("row.{}.{id}", self.step)));
@@ -144,7 +156,10 @@ mod tests {
             one_by_one,
             poison: vec![(7, "was ended by signal 11".to_owned())],
         };
-        (Rows::new("a-step", &care, told.clone()), told)
+        (
+            Rows::new("a-step", &care, Duration::ZERO, told.clone()),
+            told,
+        )
     }
 
     #[test]

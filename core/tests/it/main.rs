@@ -3,3 +3,4 @@
 mod balances;
 mod damaged_records;
 mod old_artefacts;
+mod protocol;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use laioncele_core::bucket::UPLOADS;
 use laioncele_core::ledger::{DAMAGED, Record};
 use laioncele_core::scratch::SCRATCH;
 use laioncele_core::store::Store;
@@ -48,6 +49,8 @@ pub(super) enum Kind {
     List,
     /// What a killed run left behind.
     Leftover,
+    /// An upload in pieces to a bucket that was cut off: its note, whose pieces are deleted with it.
+    Upload,
     /// What lay in the ledger and was no record.
     Damaged,
     /// The record of a result that the present manifest does not use.
@@ -61,10 +64,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Part,
         Self::List,
         Self::Leftover,
+        Self::Upload,
         Self::Damaged,
         Self::Record,
         Self::SupersededPart,
@@ -77,6 +81,7 @@ impl Kind {
             Self::Part => "parts that no record names",
             Self::List => "lists that no record names",
             Self::Leftover => "leftovers of killed runs",
+            Self::Upload => "uploads that were cut off",
             Self::Damaged => "damaged records set aside",
             Self::Record => "records of superseded results",
             Self::SupersededPart => "parts of superseded results",
@@ -105,6 +110,7 @@ impl Garbage {
         garbage.parts(store, &kept, &dropped)?;
         garbage.lists(store, &kept)?;
         garbage.leftovers(store, &kept)?;
+        garbage.add(store, UPLOADS, Kind::Upload, |_| true)?;
         garbage.add(store, DAMAGED, Kind::Damaged, |_| true)?;
         if superseded {
             let ledger = store.sizes("ledger")?;

@@ -378,7 +378,8 @@ impl ActiveRun {
             };
             self.reporter.end(name, &line);
         }
-        let summary = StepSummary::of(&planned, ran, begun.elapsed());
+        let mut summary = StepSummary::of(&planned, ran, begun.elapsed());
+        summary.cost = outcome.cost;
         self.summary.steps.push(summary);
         if info.name == laioncele_download_images::STEP {
             let store = self.session.store()?;
