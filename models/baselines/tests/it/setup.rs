@@ -118,5 +118,6 @@ pub(crate) fn sampling(case: &Value) -> SamplingSettings {
             crop: [0, 0],
             target,
         }),
+        steps_done: None,
     }
 }

@@ -228,7 +228,7 @@ fn generate_rejects_inputs_out_of_range() {
     ));
     let odd = SamplingSettings {
         width: Some(100),
-        ..settings
+        ..settings.clone()
     };
     assert!(matches!(
         generate(&request, &odd),
@@ -242,7 +242,7 @@ fn generate_rejects_inputs_out_of_range() {
             &request,
             &SamplingSettings {
                 steps: 0,
-                ..settings
+                ..settings.clone()
             }
         ),
         Err(Error::Setting { .. })
@@ -252,7 +252,7 @@ fn generate_rejects_inputs_out_of_range() {
             &request,
             &SamplingSettings {
                 guidance: f32::NAN,
-                ..settings
+                ..settings.clone()
             }
         ),
         Err(Error::Setting { .. })

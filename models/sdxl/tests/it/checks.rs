@@ -158,6 +158,7 @@ fn settings(case: &Value) -> SamplingSettings {
             crop: pair(&case["crop_top_left"]),
             target,
         }),
+        steps_done: None,
     }
 }
 

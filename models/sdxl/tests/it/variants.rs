@@ -413,6 +413,7 @@ fn run(case: &Value, files: &SdxlFiles, golden: &Golden) -> Trace {
             crop: pair(&case["crop_top_left"]),
             target,
         }),
+        steps_done: None,
     };
     let request = ImageRequest {
         prompt: &prompt,
