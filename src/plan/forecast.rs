@@ -157,7 +157,7 @@ impl Figures {
     pub fn set(&mut self, name: &str, figure: Figure) -> Result<(), FigureError> {
         let known: Vec<String> = self.0.keys().cloned().collect();
         let Some(place) = self.0.get_mut(name) else {
-            let hint = laioncele_core::manifest::suggestion(name, &known);
+            let hint = laioncele_core::nearest::suggestion(name, &known);
             return Err(FigureError::Unknown(name.to_owned(), hint));
         };
         if !figure.value.is_finite() || figure.value <= 0.0 {

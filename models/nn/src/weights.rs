@@ -1,7 +1,7 @@
 //! Weight files: safetensors, memory-mapped, whole or sharded, full or half precision, with every
 //! difference from the expected tensors reported at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
