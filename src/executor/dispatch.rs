@@ -4,26 +4,25 @@
 //! of a lane one is served until none of its tasks waits, then the next in data order. While the network has nothing to do,
 //! the last step before it is served first, so that names reach it before all of them are ready.
 
+mod answers;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use laioncele_core::CoreError;
-use laioncele_core::ledger::{Ledger, Record};
-use laioncele_core::protocol::{FailureKind, FromWorker, ToWorker};
+use laioncele_core::ledger::Record;
+use laioncele_core::protocol::ToWorker;
 use laioncele_core::spec::{HostMap, TaskSpec};
 use laioncele_core::store::Store;
 
-use super::cost::Ended;
 use super::launch::{Launch, WorkerOptions};
 use super::pool::{Event, Lane, Pool};
 use super::queue::{Assignment, Numbers, WorkerId};
-use super::step_run::{Beginning, StepRun, warn_of};
-use super::{Outcome, StepNumber, spec_path, wire_log, worker_log};
+use super::step_run::{Beginning, StepRun};
+use super::{Outcome, StepNumber, spec_path, worker_log};
 use crate::crew::Crew;
 use crate::failure::{Exit, Failure};
 use crate::progress::Reporter;
-use crate::words::count;
 
 /// How often the pool is checked when no event comes.
 const TICK: Duration = Duration::from_millis(200);
@@ -398,190 +397,6 @@ impl Executor {
     fn step_of(&mut self, worker: WorkerId, id: u64) -> Option<&mut StepRun> {
         let mut steps = self.steps.values_mut();
         steps.find(|step| step.queue.task_of(worker, id).is_some())
-    }
-
-    fn handle_event(
-        &mut self,
-        event: Event,
-        done: &mut Vec<(StepNumber, Record)>,
-        reporter: &mut dyn Reporter,
-    ) -> Result<(), Failure> {
-        match event {
-            Event::Interrupt => self.interrupt(reporter),
-            Event::Ended(worker, reason) => self.worker_ended(worker, reason, done)?,
-            Event::Message(worker, message) => self.handle_message(worker, message, done)?,
-        }
-        Ok(())
-    }
-
-    fn handle_message(
-        &mut self,
-        worker: WorkerId,
-        message: FromWorker,
-        done: &mut Vec<(StepNumber, Record)>,
-    ) -> Result<(), Failure> {
-        match message {
-            FromWorker::Progress { id, progress } => {
-                if let Some(step) = self.step_of(worker, id) {
-                    step.note_progress(worker, id, progress);
-                }
-            }
-            FromWorker::AtRow { id, row } => {
-                if let Some(step) = self.step_of(worker, id) {
-                    match row {
-                        Some(row) => drop(step.at_row.insert(id, row)),
-                        None => drop(step.at_row.remove(&id)),
-                    }
-                }
-            }
-            FromWorker::Overdue { id, row, limit } => self.overdue(worker, id, row, limit),
-            FromWorker::Log { level, text } => wire_log::relay(worker, &level, &text),
-            FromWorker::Done { id, .. } => {
-                self.failed_starts = 0;
-                let text = "reported as done, but it has no record";
-                self.answered(worker, id, FailureKind::Internal, text, done)?;
-            }
-            FromWorker::Failed { id, kind, text } => {
-                self.answered(worker, id, kind, &text, done)?;
-            }
-            FromWorker::Hello { .. } | FromWorker::Pong { .. } => {}
-        }
-        Ok(())
-    }
-
-    /// A worker does not come to the end of a row, or of several: it is ended as if it had died there.
-    fn overdue(&mut self, worker: WorkerId, id: u64, row: Option<u64>, limit: u64) {
-        let Some(step) = self.step_of(worker, id) else {
-            return;
-        };
-        if let Some(row) = row {
-            step.at_row.insert(id, row);
-        }
-        let limit = count(usize::try_from(limit).unwrap_or(usize::MAX), "second");
-        let why = format!("was ended at its deadline: a row took longer than {limit}");
-        self.pool.end(worker, why);
-    }
-
-    /// Assignment `id` has ended; without a record it failed for this reason.
-    fn answered(
-        &mut self,
-        worker: WorkerId,
-        id: u64,
-        kind: FailureKind,
-        text: &str,
-        done: &mut Vec<(StepNumber, Record)>,
-    ) -> Result<(), Failure> {
-        if self.collect_record(worker, id, done)? {
-            return Ok(());
-        }
-        // What is wrong with one machine is no fault of the task, and stops nothing.
-        let kind = match kind {
-            FailureKind::Environment if self.pool.retire_host(worker, text) => {
-                FailureKind::Cancelled
-            }
-            kind => kind,
-        };
-        if let Some(step) = self.step_of(worker, id) {
-            step.task_failed(worker, id, kind, text);
-        }
-        Ok(())
-    }
-
-    /// Collects the record of assignment `id`. Returns whether it exists.
-    fn collect_record(
-        &mut self,
-        worker: WorkerId,
-        id: u64,
-        done: &mut Vec<(StepNumber, Record)>,
-    ) -> Result<bool, CoreError> {
-        let ledger = Ledger::new(self.store.clone());
-        let attempt = self.attempt(id);
-        let Some(step) = self.step_of(worker, id) else {
-            // Its record was collected before.
-            return Ok(true);
-        };
-        let Some(task) = step.queue.task_of(worker, id) else {
-            return Ok(true);
-        };
-        let spec = &step.tasks[task];
-        let Some(record) = ledger.find(&spec.step, &spec.partition, spec.key)? else {
-            return Ok(false);
-        };
-        // The record that is to be replaced is not the new one.
-        if spec
-            .again
-            .as_ref()
-            .is_some_and(|a| a.replaces == record.attempt)
-        {
-            return Ok(false);
-        }
-        let path = spec_path(spec);
-        let how = match record.attempt == attempt {
-            true => Ended::Done,
-            false => Ended::Duplicate,
-        };
-        step.queue.finished(worker, id);
-        step.task_ended(worker, id, how);
-        done.push((step.number, record));
-        self.store.delete(&path)?;
-        Ok(true)
-    }
-
-    fn worker_ended(
-        &mut self,
-        worker: WorkerId,
-        reason: Option<String>,
-        done: &mut Vec<(StepNumber, Record)>,
-    ) -> Result<(), Failure> {
-        let Some((reason, greeted)) = self.pool.remove(worker, reason) else {
-            return Ok(());
-        };
-        let log = worker_log(&self.store, worker);
-        let holding = self.steps.values().filter(|step| step.queue.holds(worker));
-        let holding: Vec<StepNumber> = holding.map(|step| step.number).collect();
-        if !greeted {
-            self.failed_starts += 1;
-            if self.failed_starts >= MAX_FAILED_STARTS {
-                let obstacles = self.pool.obstacles();
-                let about = obstacles.map_or(String::new(), |text| format!(" ({text})"));
-                let text = format!("they {reason}{about}; see {}", log.display());
-                return Err(no_workers(&text));
-            }
-        }
-        let text = format!("{reason} (its log: {})", log.display());
-        for number in holding {
-            self.tasks_lost(number, worker, &reason, &text, done)?;
-        }
-        Ok(())
-    }
-
-    /// What `worker` held of a step.
-    fn tasks_lost(
-        &mut self,
-        number: StepNumber,
-        worker: WorkerId,
-        reason: &str,
-        text: &str,
-        done: &mut Vec<(StepNumber, Record)>,
-    ) -> Result<(), Failure> {
-        let step = &self.steps[&number];
-        let at_row = step.at_row.clone();
-        let held: Vec<_> = step.queue.held().filter(|(w, _)| *w == worker).collect();
-        for (_, assignment) in held {
-            if !self.collect_record(worker, assignment.id, done)?
-                && let Some(step) = self.steps.get_mut(&number)
-            {
-                step.task_ended(worker, assignment.id, Ended::Lost);
-            }
-        }
-        let Some(step) = self.steps.get_mut(&number) else {
-            return Ok(());
-        };
-        let at = |id| at_row.get(&id).copied();
-        for (task, after) in step.queue.lost(worker, reason, text, at) {
-            warn_of(&step.tasks[task], after, &format!("its worker {text}"));
-        }
-        Ok(())
     }
 
     fn interrupt(&mut self, reporter: &mut dyn Reporter) {
