@@ -1,7 +1,5 @@
 //! What workers say and how they end: progress, answers, records, lost tasks.
 
-use std::time::Instant;
-
 use laioncele_core::CoreError;
 use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::protocol::{FailureKind, FromWorker};
@@ -10,7 +8,7 @@ use super::{Executor, MAX_FAILED_STARTS, no_workers};
 use crate::executor::cost::Ended;
 use crate::executor::pool::Event;
 use crate::executor::queue::WorkerId;
-use crate::executor::step_run::{StepRun, warn_of};
+use crate::executor::step_run::warn_of;
 use crate::executor::{StepNumber, spec_path, wire_log, worker_log};
 use crate::failure::Failure;
 use crate::progress::Reporter;

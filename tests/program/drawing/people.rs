@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Exported, about, done, mini, name_of, pixels, references, refused, texts};
+use super::{Exported, about, done, mini, name_of, pixels, references, refused};
 use crate::sandbox::stderr;
 
 /// Two people in a folder are refused with their files; names that nobody knows get a word.

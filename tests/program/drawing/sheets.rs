@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{Exported, about, done, mini, pixels, references, refused, repository};
+use super::{Exported, about, done, pixels, references, refused, repository};
 use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
 
 /// Ratios, prompts and seeds of one call; each end is the person, and what was kept draws the mixture.
