@@ -121,7 +121,11 @@ fn samples_are_of_each_person_and_of_the_base_model() {
         .expect("a sheet");
     let sheet = harness.store.get("samples/sheet.png").expect("the sheet");
     let image = image::load_from_memory(&sheet).expect("a PNG");
-    assert_eq!((image.width(), image.height()), (3 * 132 + 4, 4 * 132 + 4));
+    // Cells of 132 pixels, beside a column of 124 for who it is and below a line of 13 for what was asked.
+    assert_eq!(
+        (image.width(), image.height()),
+        (124 + 3 * 132 + 4, 13 + 4 * 132 + 4)
+    );
     GenerateSamples
         .publish(&harness.store, &harness.manifest, &records)
         .expect("a sheet");
