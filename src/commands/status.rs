@@ -19,7 +19,7 @@ use crate::report::add_metrics;
 use crate::run_view::at_work;
 use crate::session::{Access, Session};
 use crate::staleness::StepState;
-use crate::words::{count, grouped, headed_table, size, three_digits, worker_hours};
+use crate::words::{count, grouped, headed_table, size, table, three_digits, worker_hours};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -215,7 +215,8 @@ fn cost(entries: &[Entry]) -> Option<String> {
         |(stage, seconds): &(StageName, f64)| format!("{stage} {}", three_digits(seconds / 3600.0));
     let lines: Vec<_> = stages.iter().map(line).collect();
     let all = worker_hours(all);
-    (!lines.is_empty()).then(|| format!("cost so far: {all} ({})", lines.join(", ")))
+    let text = format!("{all} ({})", lines.join(", "));
+    (!lines.is_empty()).then(|| table(&[vec!["cost so far".to_owned(), text]], &[]))
 }
 
 /// What is published, and which of it belongs to another manifest than that of digest `now`.
@@ -273,7 +274,7 @@ mod tests {
             state: "complete".to_owned(),
         };
         let entries = [entry];
-        let costs = "cost so far: 0.000150 worker-hours (merge-names 0.000150)";
+        let costs = "cost so far  0.000150 worker-hours (merge-names 0.000150)";
         assert_eq!(cost(&entries).as_deref(), Some(costs));
         let text = render(&entries);
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
