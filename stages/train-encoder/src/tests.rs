@@ -25,12 +25,12 @@ mod portraits;
 mod runs;
 
 const SETTINGS: &str = concat!(
-    "[train_encoder]\nsteps = 400\nbatch = 16\nlearning_rate = 0.01\nhidden = 24\nnoise = 0.05\nvalidation = 0.1\ncurve_every = 4\ncheckpoint_every = 50\n",
     "[models.image_encoders]\nfirst = \"",
     env!("CARGO_MANIFEST_DIR"),
     "/../../manifests/mini/sdxl-mini/image_encoder\"\nsecond = \"",
     env!("CARGO_MANIFEST_DIR"),
-    "/../../manifests/mini/sdxl-mini/image_encoder_2\"\n"
+    "/../../manifests/mini/sdxl-mini/image_encoder_2\"\n",
+    "[train_encoder]\nsteps = 400\nbatch = 16\nlearning_rate = 0.01\nhidden = 24\nnoise = 0.05\nvalidation = 0.1\ncurve_every = 4\ncheckpoint_every = 50\n"
 );
 
 /// Forty people with four photos each; the name embedding is a smooth function of the features.
