@@ -21,7 +21,7 @@ pub(crate) fn join(parts: &[Part]) -> String {
     texts.join(", ")
 }
 
-/// A bar that shows lines of [`line`].
+/// A bar that shows lines of [`line()`].
 pub(crate) fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     match ProgressStyle::with_template("{msg}") {

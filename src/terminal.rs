@@ -35,7 +35,7 @@ fn columns_of(terminal: Option<(terminal_size::Width, terminal_size::Height)>) -
     columns.map(|columns| columns.max(NARROWEST))
 }
 
-/// Whether colours are wanted on `stream`, as https://no-color.org and https://bixense.com/clicolors say.
+/// Whether colours are wanted on `stream`, as <https://no-color.org> and <https://bixense.com/clicolors> say.
 pub(crate) fn has_colours(stream: &impl IsTerminal) -> bool {
     let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let forced = said("CLICOLOR_FORCE").is_some_and(|value| value != "0");
