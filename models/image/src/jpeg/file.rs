@@ -76,7 +76,7 @@ pub(crate) fn head(bytes: &[u8]) -> Result<Head<'_>, DecodeError> {
 /// Steps through the file: what passes has pixels.
 ///
 /// # Errors
-/// As [`whole`].
+/// As [`whole()`].
 pub(crate) fn prove(bytes: &[u8]) -> Result<(), DecodeError> {
     Ok(File::new(bytes, Wanted::Proof).all()?)
 }
