@@ -6,7 +6,7 @@
 
 mod answers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ use crate::progress::Reporter;
 const TICK: Duration = Duration::from_millis(200);
 /// Events that are handled between two looks at all workers.
 const EVENTS: usize = 64;
+/// How long a lane waits for its first worker before others make room for it.
+const NO_ROOM: Duration = Duration::from_secs(10);
 /// How long tasks may take to stop after an interrupt.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Workers that may exit before their hello, one after another, until the run fails.
@@ -61,6 +63,8 @@ pub(crate) struct Executor {
     /// The step that each lane served last.
     served: BTreeMap<Lane, StepNumber>,
     failed_starts: u32,
+    /// When workers last went for others that were kept waiting.
+    made_room: Option<Instant>,
     stopped: bool,
     interrupted: Option<Instant>,
 }
@@ -76,6 +80,7 @@ impl Executor {
             steps: BTreeMap::new(),
             served: BTreeMap::new(),
             failed_starts: 0,
+            made_room: None,
             stopped: false,
             interrupted: None,
         }
@@ -313,6 +318,7 @@ impl Executor {
     /// How many workers `lane` may have, of `capacity` in all. A lane that finds no room takes it from workers of other lanes
     /// that have nothing to do; computing leaves one of four or more to the network, so that it need not wait.
     fn room(&mut self, lane: Lane, capacity: usize) -> usize {
+        self.make_room(lane);
         let beside: Vec<WorkerId> = self.pool.beside(lane).collect();
         let mut room = capacity.saturating_sub(beside.len());
         if room == 0 && self.pool.len(lane) == 0 {
@@ -326,6 +332,26 @@ impl Executor {
             Lane::Network => room,
             Lane::Processor | Lane::Gpu if capacity >= 4 => room.min(capacity - 1),
             Lane::Processor | Lane::Gpu => room,
+        }
+    }
+
+    /// Where a lane's workers do not come though there is said to be room, a machine may be gone: of the other lanes the idle
+    /// workers that do not come either go, and one that is there.
+    fn make_room(&mut self, lane: Lane) {
+        let lately = self.made_room.is_some_and(|at| at.elapsed() < NO_ROOM);
+        if lately || !self.pool.is_kept_waiting(lane, NO_ROOM) {
+            return;
+        }
+        self.made_room = Some(Instant::now());
+        let here: BTreeSet<WorkerId> = Lane::ALL
+            .iter()
+            .flat_map(|lane| self.pool.ready(*lane))
+            .collect();
+        let busy = |worker: &WorkerId| self.steps.values().any(|s| s.queue.holds(*worker));
+        let idle = self.pool.beside(lane).filter(|worker| !busy(worker));
+        let (there, coming): (Vec<_>, Vec<_>) = idle.partition(|worker| here.contains(worker));
+        for worker in coming.into_iter().chain(there.into_iter().take(1)) {
+            self.pool.dismiss(worker);
         }
     }
 

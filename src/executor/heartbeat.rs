@@ -55,6 +55,11 @@ impl Heartbeat {
         self.greeted
     }
 
+    /// Whether the hello has not come for longer than `patience`.
+    pub(super) fn is_late(&self, now: Instant, patience: Duration) -> bool {
+        !self.greeted && now.saturating_duration_since(self.heard) > patience
+    }
+
     /// What to do now; [`HeartbeatAction::Ping`] comes once per silence.
     pub(super) fn check(&mut self, now: Instant) -> HeartbeatAction {
         let since = |then: Instant| now.saturating_duration_since(then);
@@ -88,6 +93,9 @@ mod tests {
         assert_eq!(heart.check(at(164)), HeartbeatAction::Ping);
         assert_eq!(heart.check(at(285)), HeartbeatAction::Kill);
         let mut silent = Heartbeat::new(start, timeout);
+        let patience = Duration::from_secs(10);
+        assert!(silent.is_late(at(11), patience) && !silent.is_late(at(10), patience));
+        assert!(!heart.is_late(at(300), patience));
         assert_eq!(silent.check(at(150)), HeartbeatAction::Wait);
         assert_eq!(silent.check(at(151)), HeartbeatAction::Kill);
     }

@@ -185,6 +185,19 @@ impl Pool {
         ready.map(|(id, _)| *id).collect()
     }
 
+    /// Whether none of `lane`'s workers has said hello, and the first was started longer than `patience` ago.
+    pub(super) fn is_kept_waiting(&self, lane: Lane, patience: Duration) -> bool {
+        let now = Instant::now();
+        let mut late = false;
+        for worker in self.workers.values().filter(|w| w.lane == lane) {
+            if worker.heartbeat.is_greeted() {
+                return false;
+            }
+            late |= worker.heartbeat.is_late(now, patience);
+        }
+        late
+    }
+
     /// Sends a message. A broken pipe is no error here: the worker's end follows as an event.
     pub(super) fn send(&mut self, worker: WorkerId, message: &ToWorker) {
         let Some(worker) = self.workers.get_mut(&worker) else {
