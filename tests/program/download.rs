@@ -326,16 +326,18 @@ fn spawn(sandbox: &Sandbox, input: &str, more: &[&str]) -> std::process::Child {
 
 /// Waits until the journals in `folder` hold at least `bytes`.
 fn wait_for_journals(folder: &Path, bytes: u64) {
-    loop {
+    let (mut before, mut quiet) = (0, 0);
+    // What an entry has beside its photo would make up for the last photo: so half a second without a change, too.
+    while before < bytes || quiet < 50 {
         let journals = if folder.exists() {
             files(folder, ".journal")
         } else {
             Vec::new()
         };
         let length = |path: &PathBuf| fs::metadata(path).map_or(0, |m| m.len());
-        if journals.iter().map(length).sum::<u64>() >= bytes {
-            return;
-        }
+        let now = journals.iter().map(length).sum::<u64>();
+        quiet = if now == before { quiet + 1 } else { 0 };
+        before = now;
         std::thread::sleep(Duration::from_millis(10));
     }
 }
