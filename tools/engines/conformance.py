@@ -80,6 +80,10 @@ def kill(pids):
             pass
 
 
+def parent(pid):
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
 def wait_for(what, test, seconds=60):
     end = time.time() + seconds
     while not test():
@@ -117,8 +121,7 @@ class Slurm:
     def kill_node(self):
         kill(processes("slurmd", "-N", "n2"))
         here = [pid for pid in workers() if b"SLURMD_NODENAME=n2" in pathlib.Path(f"/proc/{pid}/environ").read_bytes()]
-        parents = [int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1]) for pid in here]
-        kill(parents + here)
+        kill([parent(pid) for pid in here] + here)
         return bool(here)
 
     def command(self, arguments, tasks=4):
@@ -166,6 +169,8 @@ class Ray:
         return [BINARY, *arguments, *place]
 
     def settle(self):
+        # Ray leaves the actors of a killed raylet alone: they may work on, for nothing.
+        kill(pid for pid in processes("ray::Worker") if parent(pid) == 1)
         wait_for("no worker is left", lambda: not workers(), 30)
 
 
