@@ -285,7 +285,8 @@ impl Pool {
         let Some(host) = self.workers.get(&worker).map(|w| w.host.clone()) else {
             return false;
         };
-        let other = |w: &Worker| w.heartbeat.is_greeted() && w.host != host;
+        // One that has not said where it is may be on another.
+        let other = |w: &Worker| w.host != host;
         if self.launcher.program().is_none() || !self.workers.values().any(other) {
             return false;
         }

@@ -165,7 +165,9 @@ class Ray:
 
     def command(self, arguments, tasks=4):
         del tasks
-        place = ["--on", "ray://127.0.0.1:6399", "--python", self.python, "--threads", "1"]
+        place = ["--on", "ray://127.0.0.1:6399", "--python", self.python]
+        if "--threads" not in arguments:
+            place += ["--threads", "1"]
         return [BINARY, *arguments, *place]
 
     def settle(self):
