@@ -20,7 +20,7 @@ use crate::digest::Digest;
 use crate::disk::Durability;
 use crate::error::CoreError;
 use crate::names::StageName;
-use crate::nearest::suggestion;
+use crate::nearest::{nearest, suggestion};
 use crate::store::Store;
 use crate::table::EmbeddingDims;
 
@@ -332,7 +332,9 @@ fn typed<T: DeserializeOwned>(path: &Path, section: &str, value: Value) -> Resul
         let message = error.message().to_owned();
         let mut quoted = message.split('`').skip(1).step_by(2).map(str::to_owned);
         let hint = match (message.starts_with("unknown"), quoted.next()) {
-            (true, Some(unknown)) => suggestion(&unknown, &quoted.collect::<Vec<_>>()),
+            // The message itself lists all valid ones.
+            (true, Some(unknown)) => nearest(&unknown, &quoted.collect::<Vec<_>>())
+                .map_or_else(String::new, |word| format!(": did you mean `{word}`?")),
             _ => String::new(),
         };
         let text = error.to_string();

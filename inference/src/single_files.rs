@@ -51,23 +51,26 @@ fn recognize(path: &Path) -> Result<Recognition, String> {
     Recognition::of(path).map_err(|error| chain(&error))
 }
 
-/// Lines of Markdown on the manifest's single files, for the cards of what was made with them; nothing where there are none.
-pub fn recognized(manifest: &Manifest) -> Vec<String> {
+/// What Markdown cards say of the manifest's single files; nothing where there are none.
+pub fn recognized(manifest: &Manifest) -> String {
     let Ok(section) = SdxlSection::from_manifest(manifest) else {
-        return Vec::new();
+        return String::new();
     };
     let line = |file: SingleFile| {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         let found = file.found.ok()?;
         Some(format!(
-            "- `{}`, {name}: {} (`{}`)",
+            "- `{}`, {name}: {} (`{}`)\n",
             file.label, found.what, found.rule
         ))
     };
-    single_files(&section.files)
-        .into_iter()
-        .filter_map(line)
-        .collect()
+    let files = single_files(&section.files).into_iter();
+    let lines: String = files.filter_map(line).collect();
+    if lines.is_empty() {
+        lines
+    } else {
+        format!("\nSingle files were recognized by the names of their tensors:\n\n{lines}")
+    }
 }
 
 #[cfg(test)]
@@ -101,8 +104,9 @@ mod tests {
             missing.contains("nowhere.safetensors: there is no such file"),
             "{missing}"
         );
-        let lines = recognized(&manifest);
-        assert_eq!(lines.len(), 2);
+        let text = recognized(&manifest);
+        let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("- ")).collect();
+        assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].contains("kohya.safetensors: a LoRA"), "{lines:?}");
         assert!(lines[1].contains("a textual inversion"), "{lines:?}");
     }

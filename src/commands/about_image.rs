@@ -26,8 +26,11 @@ pub(super) struct AboutImage {
     pub method: String,
     /// As it was given.
     pub prompt: String,
-    /// What was guided away from; `model` for what the model's folder says.
-    pub negative_prompt: String,
+    /// The text that was guided away from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_prompt: Option<String>,
+    /// What was guided away from: `text`, `empty` text, `zeros`, or `model` for what the model's folder says.
+    pub unconditional: String,
     /// A name, files with digests, a seed of somebody fictional, or two of them and a share.
     pub person: Value,
     /// The noise's seed; none where the noise was given.
@@ -113,17 +116,19 @@ impl ModelFact {
     }
 }
 
-/// What a negative prompt is called in texts.
-pub(super) fn negative_text(negative: &NegativePrompt) -> String {
-    match negative {
-        NegativePrompt::Model => "model".to_owned(),
-        NegativePrompt::Zeros => "zeros".to_owned(),
-        NegativePrompt::Empty => String::new(),
-        NegativePrompt::Text(text) => text.clone(),
-    }
-}
-
 impl AboutImage {
+    /// Notes what was guided away from.
+    pub(super) fn note_negative(&mut self, negative: &NegativePrompt) {
+        let (kind, text) = match negative {
+            NegativePrompt::Model => ("model", None),
+            NegativePrompt::Zeros => ("zeros", None),
+            NegativePrompt::Empty => ("empty", None),
+            NegativePrompt::Text(text) => ("text", Some(text.clone())),
+        };
+        kind.clone_into(&mut self.unconditional);
+        self.negative_prompt = text;
+    }
+
     /// What all images of a call share.
     ///
     /// # Errors
@@ -201,8 +206,8 @@ impl AboutImage {
     /// As AUTOMATIC1111's web UI writes it.
     fn parameters(&self) -> String {
         let mut text = self.prompt.clone();
-        if !matches!(self.negative_prompt.as_str(), "" | "model" | "zeros") {
-            let _ = write!(text, "\nNegative prompt: {}", self.negative_prompt);
+        if let Some(negative) = &self.negative_prompt {
+            let _ = write!(text, "\nNegative prompt: {negative}");
         }
         let sampler = match self.scheduler.as_str() {
             "euler" => "Euler",
@@ -282,7 +287,8 @@ mod tests {
             program: "laioncele 0.1.0".to_owned(),
             method: "laioncele".to_owned(),
             prompt: "a person in the snow".to_owned(),
-            negative_prompt: "blurry".to_owned(),
+            negative_prompt: Some("blurry".to_owned()),
+            unconditional: "text".to_owned(),
             person: json!({ "name": "Mira Castellan" }),
             seed: Some(7),
             scheduler: "dpmpp_2m".to_owned(),

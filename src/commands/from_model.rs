@@ -13,7 +13,7 @@ use laioncele_sdxl::{
 };
 use serde_json::{Value, json};
 
-use super::about_image::{AboutImage, ModelFact, negative_text};
+use super::about_image::{AboutImage, ModelFact};
 use super::drawing::Drawing;
 use super::generation::{GenerationArgs, model_failure};
 use super::images::{ImageArgs, Planned, Written};
@@ -173,7 +173,7 @@ impl FromModel {
         let section = ModelArgs::section(&request.files);
         let models = ModelFact::of_sdxl(&section, &FileDigests::open(None))?;
         let mut about = AboutImage::shared("laioncele", sdxl, sampling, models)?;
-        about.negative_prompt = negative_text(&self.model.negative());
+        about.note_negative(&self.model.negative());
         about.naming = request.generation.naming.to_string();
         about.person = request.person.clone();
         if let Some((encoder, delta, eta)) = &request.encoder {

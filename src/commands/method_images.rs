@@ -12,7 +12,7 @@ use laioncele_inference::methods::{
 use laioncele_sdxl::{ConditionedRequest, ImageRequest, SamplingSettings, Trace};
 use serde_json::{Value, json};
 
-use super::about_image::{AboutImage, ModelFact, negative_text};
+use super::about_image::{AboutImage, ModelFact};
 use super::drawing::Drawing;
 use super::from_model::Start;
 use super::generation::failure;
@@ -40,7 +40,7 @@ pub(super) fn shared(
     let (files, more) = own_settings(&config.method);
     models.extend(ModelFact::of_files(&files, &digests)?);
     let mut about = AboutImage::shared(method, studio.sdxl(), sampling, models)?;
-    about.negative_prompt = negative_text(&config.negative);
+    about.note_negative(&config.negative);
     about.more = more;
     about.person = person;
     Ok(about)

@@ -15,7 +15,7 @@ use laioncele_inference::generation::{
 use laioncele_inference::{ImageEncoderSection, ModelLoader, SdxlSection};
 use laioncele_sdxl::{Inversion, NameTensor, SdxlFiles};
 
-use super::about_image::{AboutImage, ModelFact, negative_text};
+use super::about_image::{AboutImage, ModelFact};
 use super::drawing::Drawing;
 use super::encoder_args::{EncoderArgs, OpenedEncoder, dims_of};
 use super::face_check::{FaceCheck, tell_unknown};
@@ -157,7 +157,7 @@ impl Source<'_> {
         session.digests.save();
         let mut about =
             AboutImage::shared("laioncele", pipeline.sdxl(), &pipeline.sampling, models)?;
-        about.negative_prompt = negative_text(&config.negative);
+        about.note_negative(&config.negative);
         Ok(Opened {
             origin: Origin::Run(Box::new(RunOrigin { session, records })),
             allow_several: self.generation.allow_several,
@@ -208,7 +208,7 @@ impl Source<'_> {
         let models = ModelFact::of_sdxl(&section, &FileDigests::open(None))?;
         let mut about =
             AboutImage::shared("laioncele", pipeline.sdxl(), &pipeline.sampling, models)?;
-        about.negative_prompt = negative_text(&config.negative);
+        about.note_negative(&config.negative);
         Ok(Opened {
             pipeline: pipeline.with_predictor(predictor),
             origin: Origin::Model(encoder.map(Box::new)),

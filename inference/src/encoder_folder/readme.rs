@@ -70,16 +70,7 @@ fn models(text: &mut String, manifest: &Manifest, facts: &Facts) {
         let licence = licence(manifest, label);
         line!(text, "| `{label}` | `{digest}` | {licence} |");
     }
-    let recognized = recognized(manifest);
-    if !recognized.is_empty() {
-        line!(
-            text,
-            "\nSingle files were recognized by the names of their tensors:\n"
-        );
-        for file in recognized {
-            line!(text, "{file}");
-        }
-    }
+    text.push_str(&recognized(manifest));
     line!(
         text,
         "\nThe manifest's text has the BLAKE3 digest `{}`.",

@@ -170,16 +170,7 @@ fn models(text: &mut String, manifest: &Manifest, lineage: &Lineage) {
             licence(manifest, label)
         );
     }
-    let recognized = recognized(manifest);
-    if !recognized.is_empty() {
-        line!(
-            text,
-            "\nSingle files were recognized by the names of their tensors:\n"
-        );
-        for file in recognized {
-            line!(text, "{file}");
-        }
-    }
+    text.push_str(&recognized(manifest));
 }
 
 /// Homonyms that the card lists at most.

@@ -1,23 +1,25 @@
 //! Recordings of PyTorch's trainer (`data.safetensors`, `init.safetensors`, `manifest.json`,
 //! `runs/`), and this trainer held against them.
 
+// By its path: tests include this file, too.
+#[path = "recording.rs"]
+mod recording;
+
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use half::f16;
 use laioncele_core::Digest;
-use laioncele_encoder::{Activation, EncoderConfig, standardized};
+use laioncele_encoder::{Activation, EncoderConfig};
 use laioncele_train_encoder::{
     Adam, Batch, Optimizer, Precision, Reduction, Schedule, Settings, State, Stepper, Tensors,
     learning_rate, loss, statistics,
 };
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use serde::Deserialize;
 
-/// What stops the comparison.
-pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+pub(crate) use recording::Failure;
+use recording::{Data, group};
 
 /// A folder of recordings.
 pub(crate) struct Fixture {
@@ -59,17 +61,6 @@ struct Run {
     losses: Vec<f64>,
     learning_rates: Vec<f64>,
     validation_losses: BTreeMap<u64, f64>,
-}
-
-struct Data {
-    width: usize,
-    output: usize,
-    features: Vec<f32>,
-    names: Vec<f32>,
-    person: Vec<usize>,
-    batches: Vec<Vec<usize>>,
-    input_mean: Vec<f32>,
-    input_std: Vec<f32>,
 }
 
 /// A difference and how large it may be.
@@ -297,63 +288,6 @@ impl Fixture {
     }
 }
 
-impl Data {
-    fn read(path: &Path, config: &EncoderConfig) -> Result<Self, Failure> {
-        let bytes = std::fs::read(path)?;
-        let file = SafeTensors::deserialize(&bytes)?;
-        let (width, output) = (config.input, config.output());
-        let person = integers(&file, "photo_person")?;
-        let features = floats(&file, "features", person.len() * width)?;
-        let names = file.tensor("names")?;
-        if names.dtype() != Dtype::F16 {
-            return Err("names are not float16".into());
-        }
-        let (numbers, _) = names.data().as_chunks::<2>();
-        let names: Vec<f32> = numbers
-            .iter()
-            .map(|n| f16::from_le_bytes(*n).to_f32())
-            .collect();
-        let rows = integers(&file, "batches")?;
-        let size = *file.tensor("batches")?.shape().last().ok_or("no batches")?;
-        let people = names.len() / output.max(1);
-        if person.iter().any(|p| *p >= people) || rows.iter().any(|row| *row >= person.len()) {
-            return Err("a row that is not there".into());
-        }
-        Ok(Self {
-            width,
-            output,
-            features,
-            names,
-            person,
-            batches: rows.chunks(size.max(1)).map(<[usize]>::to_vec).collect(),
-            input_mean: floats(&file, "input_mean", width)?,
-            input_std: floats(&file, "input_std", width)?,
-        })
-    }
-
-    fn batch(&self, rows: &[usize]) -> Batch {
-        let (size, width, output) = (rows.len(), self.width, self.output);
-        let mut inputs = vec![0.0; width * size];
-        let mut targets = vec![0.0; output * size];
-        for (column, row) in rows.iter().enumerate() {
-            for k in 0..width {
-                let value = self.features[row * width + k];
-                inputs[k * size + column] =
-                    standardized(value, self.input_mean[k], self.input_std[k]);
-            }
-            let name = &self.names[self.person[*row] * output..][..output];
-            for (k, value) in name.iter().enumerate() {
-                targets[k * size + column] = *value;
-            }
-        }
-        Batch {
-            size,
-            inputs,
-            targets,
-        }
-    }
-}
-
 /// A recording's tolerances, as the README of the recordings states them.
 struct Tolerance {
     precision: Precision,
@@ -485,36 +419,6 @@ fn recorded(golden: &SafeTensors<'_>, tensor: &str) -> Vec<u64> {
     let mut steps: Vec<u64> = golden.names().into_iter().filter_map(step).collect();
     steps.sort_unstable();
     steps
-}
-
-/// Weights and biases of the three layers, under names that begin with `prefix`.
-fn group(file: &SafeTensors<'_>, prefix: &str, config: &EncoderConfig) -> Result<Tensors, Failure> {
-    let mut tensors = Tensors::zeros(config);
-    for (k, tensor) in tensors.0.iter_mut().enumerate() {
-        let part = if k % 2 == 0 { "weight" } else { "bias" };
-        let name = format!("{prefix}layers.{}.{part}", k / 2);
-        *tensor = floats(file, &name, tensor.len())?;
-    }
-    Ok(tensors)
-}
-
-fn floats(file: &SafeTensors<'_>, name: &str, count: usize) -> Result<Vec<f32>, Failure> {
-    let view = file.tensor(name)?;
-    let (numbers, _) = view.data().as_chunks::<4>();
-    if view.dtype() != Dtype::F32 || numbers.len() != count {
-        return Err(format!("{name} is not {count} float32 numbers").into());
-    }
-    Ok(numbers.iter().map(|n| f32::from_le_bytes(*n)).collect())
-}
-
-fn integers(file: &SafeTensors<'_>, name: &str) -> Result<Vec<usize>, Failure> {
-    let view = file.tensor(name)?;
-    if view.dtype() != Dtype::I32 {
-        return Err(format!("{name} is not int32").into());
-    }
-    let (numbers, _) = view.data().as_chunks::<4>();
-    let number = |n: &[u8; 4]| usize::try_from(i32::from_le_bytes(*n));
-    Ok(numbers.iter().map(number).collect::<Result<_, _>>()?)
 }
 
 /// The largest difference; NaN where one is.
