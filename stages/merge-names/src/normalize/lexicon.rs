@@ -1,5 +1,7 @@
 //! What the lists in `data/` say of words and of whole texts.
 
+use compact_str::CompactString;
+
 use super::vocabulary::{Entry, VOCABULARY, list};
 
 /// Which words are names, and which are none. All words are given in small letters.
@@ -85,11 +87,18 @@ const ENDINGS: [(&str, &str); 8] = [
 
 /// Whether one of the words that `word` may come from by an ending is as asked.
 pub(super) fn stems(word: &str, mut asked: impl FnMut(&str) -> bool) -> bool {
-    let mut stem = String::new();
+    // Most words end otherwise.
+    if !word.ends_with(['s', 'g', 'd', 'y']) {
+        return false;
+    }
+    let mut stem = CompactString::default();
     ENDINGS.iter().any(|(ending, instead)| {
         let Some(start) = word.strip_suffix(ending).filter(|start| start.len() >= 3) else {
             return false;
         };
+        if instead.is_empty() {
+            return asked(start);
+        }
         stem.clear();
         stem.push_str(start);
         stem.push_str(instead);

@@ -14,6 +14,7 @@ mod normalizer;
 mod plain;
 mod repair;
 mod score;
+mod shape;
 mod spelling;
 mod vocabulary;
 mod word;
@@ -22,6 +23,7 @@ mod writing;
 
 pub(crate) use bare::bare;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use knowledge::Knowledge;
 pub use normalizer::{Evidence, Normalizer, SeveralPeople};
@@ -38,7 +40,8 @@ const MOST_PASSES: usize = 4;
 /// # Errors
 /// A [`Rejection`] where it holds none, or several.
 pub fn normalize(mention: &str) -> Result<Spelling, Rejection> {
-    normalize_by(mention, &Knowledge::default())
+    static LISTS: LazyLock<Knowledge> = LazyLock::new(Knowledge::default);
+    normalize_by(mention, &LISTS)
 }
 
 fn normalize_by(mention: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
