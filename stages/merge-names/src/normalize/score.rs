@@ -72,6 +72,16 @@ fn uses(bare: &str, mut e: Entry) -> Uses {
             false
         });
     }
+    // `Alarmanlage`: German writes two ordinary words as one.
+    if e.is_unknown() && bare.len() >= LEAST_OF_COMPOUND {
+        let ordinary = |end| {
+            let e = VOCABULARY.get(end);
+            i32::from(e.ordinary) > UNLISTED && i32::from(e.surname.max(e.given)) < RARE
+        };
+        if endings(bare, LEAST_OF_ORDINARY).any(ordinary) {
+            e.ordinary = UNLISTED as u8 + 1;
+        }
+    }
     let [given, surname, ordinary, place] =
         [e.given, e.surname, e.ordinary, e.place].map(i32::from);
     Uses {
@@ -219,14 +229,37 @@ fn by_letters(word: &str, uses: &Uses, digit: i32, unknown: f32, weights: (f32, 
     }
 }
 
+/// Whether a long unknown word ends in a role, as German makes them (`Kanzleramtsminister`).
+fn is_compound_role((bare, entry): (&str, Entry)) -> bool {
+    entry == Entry::default()
+        && bare.len() >= LEAST_OF_COMPOUND
+        && endings(bare, LEAST_OF_ROLE).any(|end| VOCABULARY.get(end).is(list::ROLE))
+}
+
+/// What a word ends in, from all but three bytes of it down to `least` bytes.
+fn endings(word: &str, least: usize) -> impl Iterator<Item = &str> {
+    (3..=word.len().saturating_sub(least)).filter_map(|at| word.get(at..))
+}
+
+/// Whether a word is hardly a given name.
+pub(super) fn is_no_given_name(word: (&str, Entry)) -> bool {
+    !word.1.is(list::GIVEN) && i32::from(word.1.given) <= UNLISTED + 2
+}
+
+/// Whether a word is ten times as frequent as a given name than as a surname.
+pub(super) fn is_rather_given(word: (&str, Entry)) -> bool {
+    word.1.given >= word.1.surname.saturating_add(4)
+}
+
 /// Whether a word before a name is a role rather than the name's first: each in small letters and
-/// with its entry.
+/// with its entry. A role of another language than English is no ordinary word of the lists.
 pub(super) fn leads(word: (&str, Entry), next: (&str, Entry)) -> bool {
-    if !word.1.is(list::ROLE) {
+    if !word.1.is(list::ROLE) && !is_compound_role(word) {
         return false;
     }
     let (one, other) = (uses(word.0, word.1), uses(next.0, next.1));
-    one.ordinary - one.first >= ROLE_MARGIN && other.first - other.ordinary >= NAME_MARGIN
+    let role = one.ordinary - one.first >= ROLE_MARGIN || word.1.given.max(word.1.surname) == 0;
+    role && other.first - other.ordinary >= NAME_MARGIN
 }
 
 /// Whether a word after two name words is no third one; `before` is the word before it. After a
@@ -251,6 +284,10 @@ pub(super) fn trails(before: (&str, Entry), word: (&str, Entry)) -> bool {
         }
 }
 
+/// Bytes of a word that may be two, and of the role and the ordinary word that it may end in.
+const LEAST_OF_COMPOUND: usize = 10;
+const LEAST_OF_ROLE: usize = 6;
+const LEAST_OF_ORDINARY: usize = 5;
 /// Digits by which a role is an ordinary word rather than a name.
 const ROLE_MARGIN: i32 = 3;
 /// Digits by which a word is a name for sure.

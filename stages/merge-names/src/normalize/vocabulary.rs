@@ -263,10 +263,13 @@ fn marked_words(text: &'static str, mark: &'static str) -> impl Iterator<Item = 
 }
 
 /// Titles that stay where only one word would be left: royal, religious, noble.
-const LASTING_TITLES: [&str; 22] = [
+const LASTING_TITLES: [&str; 52] = [
     "prince", "princess", "king", "queen", "pope", "saint", "st", "lady", "lord", "emperor",
     "empress", "tsar", "czar", "sultan", "duke", "duchess", "baron", "baroness", "count",
-    "countess", "mother", "father",
+    "countess", "mother", "father", "archbishop", "bishop", "cardinal", "ayatollah", "viscount",
+    "viscountess", "marquess", "marchioness", "maharaja", "maharani", "emir", "caliph", "infanta",
+    "infante", "prinz", "prinzessin", "könig", "königin", "kaiserin", "papst", "princesse", "reine",
+    "rey", "reina", "príncipe", "princesa", "principessa", "koningin", "dronning", "drottning",
 ];
 
 /// Lead-in words that open a mention, but say nothing when they stand inside it.

@@ -107,6 +107,16 @@ impl Word {
             && self.written.matches('.').count() == 2
     }
 
+    /// An abbreviation that is no name's: consonants alone and a dot (`Pt.`, `Msgr.`), but for `Wm.`
+    /// and `St.`.
+    pub(super) fn is_abbreviated_title(&self) -> bool {
+        self.bare.len() > 1
+            && self.written.ends_with('.')
+            && self.written.matches('.').count() == 1
+            && self.bare.bytes().all(|b| b.is_ascii_lowercase() && !b"aeiouy".contains(&b))
+            && !matches!(self.bare.as_str(), "wm" | "st")
+    }
+
     pub(super) fn is_lasting_title(&self) -> bool {
         self.is(list::LASTING_TITLE)
     }
