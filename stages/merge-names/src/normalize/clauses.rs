@@ -33,7 +33,11 @@ pub(super) fn read_mention(text: &str, knowledge: &Knowledge) -> Result<Spelling
     let mut best: Option<Result<Spelling, Rejection>> = None;
     let mut full_names: Vec<String> = Vec::new();
     for clause in clauses(&text) {
-        let found = read_clause(clause.text, knowledge);
+        let found = if clause.lists_people && is_agency(clause.text) {
+            Err(Rejection::NotAName)
+        } else {
+            read_clause(clause.text, knowledge)
+        };
         if let Ok(spelling) = &found
             && !spelling.mononym
             && (clause.lists_people || full_names.is_empty())
@@ -226,6 +230,13 @@ fn clauses(text: &str) -> Vec<Clause<'_>> {
         }
     }
     all
+}
+
+/// Whether a credit names an agency: its name, and words that are no names (`Rex Features`).
+fn is_agency(clause: &str) -> bool {
+    let mut words = clause.split_whitespace().map(bare);
+    words.next().is_some_and(|w| LEXICON.is(&w, list::AGENCY))
+        && words.all(|w| LEXICON.is(&w, list::AGENCY) || LEXICON.is_common(&w))
 }
 
 /// The name in one clause, whose commas may stand before a suffix, in "Last, First", or between

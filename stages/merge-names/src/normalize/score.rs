@@ -30,6 +30,8 @@ const INITIALS_FIRST: f32 = 2.61;
 const WHOLE_THING: f32 = -2.20;
 const THINGS: f32 = -1.66;
 const LASTING_TITLE: f32 = 2.06;
+/// Of an institution or a building after a word that is hardly a given name (`Eltz Castle`).
+const INSTITUTION: f32 = -1.5;
 /// Of an unknown word, and of a rare one.
 const LETTERS_OF_FIRST: (f32, f32) = (0.30, 0.0);
 const LETTERS_OF_LAST: (f32, f32) = (0.43, 0.46);
@@ -139,13 +141,29 @@ pub(super) fn check(words: &[Word], things: bool, least_odds: f32) -> Result<(),
             things,
             whole_thing: LEXICON.is_whole_thing(words.iter().map(|w| w.bare.as_str())),
         };
-        log_odds(&case, (&first.bare, first.entry), (&last.bare, last.entry)) > least_odds
+        log_odds(&case, first.pair(), last.pair()) > least_odds
+            // `Park Shin Hye`: read as Shin Hye Park.
+            || (is_korean_order(words) && log_odds(&case, last.pair(), first.pair()) > least_odds)
     };
     if likely {
         Ok(())
     } else {
         Err(Rejection::NotAName)
     }
+}
+
+/// Whether a surname stands before one or two words of Korean syllables.
+fn is_korean_order(words: &[Word]) -> bool {
+    let [surname, given @ ..] = words else {
+        return false;
+    };
+    let korean = |part: &str| {
+        let entry = VOCABULARY.get(part);
+        entry.is(list::KOREAN) && entry.given >= entry.ordinary
+    };
+    (1..=2).contains(&given.len())
+        && surname.is(list::KOREAN_SURNAME)
+        && given.iter().all(|w| w.bare.split('-').all(korean))
 }
 
 /// What is known of a name but its words.
@@ -189,6 +207,7 @@ pub(super) fn log_odds(case: &Case, first: (&str, Entry), last: (&str, Entry)) -
     sum + total([
         (WHOLE_THING, case.whole_thing),
         (THINGS, case.things),
+        (INSTITUTION, last.1.is(list::INSTITUTION) && is_no_given_name(first)),
         (NOT_ORDINARY.0, f.ordinary <= UNLISTED),
         (NOT_ORDINARY.1, l.ordinary <= UNLISTED),
     ]) + by_lists(first.1, last.1)

@@ -40,6 +40,9 @@ pub(super) mod list {
     pub(crate) const NO_NAME: u32 = 1 << 16;
     /// A word that joins people, or that begins another name of one (`aka`, `born`).
     pub(crate) const JOINER: u32 = 1 << 17;
+    /// One or two syllables of a Korean given name.
+    pub(crate) const KOREAN: u32 = 1 << 18;
+    pub(crate) const KOREAN_SURNAME: u32 = 1 << 19;
 }
 
 impl Entry {
@@ -148,7 +151,7 @@ impl Vocabulary {
             let digits = read_front_coded(line, &mut word);
             let at = |i: usize| digits.get(i).map_or(0, |d| digit(*d));
             let entry = Entry {
-                lists: if at(4) > 0 { list::ROLE } else { 0 },
+                lists: kinds(at(4)),
                 given: at(0),
                 surname: at(1),
                 ordinary: at(2),
@@ -170,6 +173,18 @@ impl Vocabulary {
             self.add(&text, entry);
         }
     }
+}
+
+/// The lists that the fifth digit of a word stands for.
+fn kinds(digit: u8) -> u32 {
+    let role = if digit & 1 != 0 { list::ROLE } else { 0 };
+    let korean = if digit & 2 != 0 { list::KOREAN } else { 0 };
+    let surname = if digit & 4 != 0 {
+        list::KOREAN_SURNAME
+    } else {
+        0
+    };
+    role | korean | surname
 }
 
 /// Reads a line that begins with how many letters its text shares with the one before, which is in
@@ -269,7 +284,7 @@ const LASTING_TITLES: [&str; 52] = [
     "countess", "mother", "father", "archbishop", "bishop", "cardinal", "ayatollah", "viscount",
     "viscountess", "marquess", "marchioness", "maharaja", "maharani", "emir", "caliph", "infanta",
     "infante", "prinz", "prinzessin", "könig", "königin", "kaiserin", "papst", "princesse", "reine",
-    "rey", "reina", "príncipe", "princesa", "principessa", "koningin", "dronning", "drottning",
+    "rey", "reina", "príncipe", "princesa", "principessa", "koningin", "dronning", "swami",
 ];
 
 /// Lead-in words that open a mention, but say nothing when they stand inside it.
@@ -363,7 +378,7 @@ mod tests {
         }
         assert!(VOCABULARY.held >= prints.len());
         assert!(
-            VOCABULARY.held < SLOTS / 2 + SLOTS / 16,
+            VOCABULARY.held < SLOTS / 2 + SLOTS / 8,
             "{}",
             VOCABULARY.held
         );

@@ -280,7 +280,8 @@ fn is_lead_word(words: &[Word], mixed_text: bool) -> bool {
     }
     // `la actriz Penélope Cruz`, `Pt. Ravi Shankar`.
     let article = mixed_text && first.is_small() && next.is_small() && !next.is_particle();
-    if left > 1 && (article || first.is_abbreviated_title()) {
+    let role = mixed_text && first.is_small() && first.is(list::ROLE) && !first.is_particle();
+    if left > 1 && (article || role || first.is_abbreviated_title()) {
         return true;
     }
     let small = mixed_text && first.is_small() && !first.is_particle();
