@@ -12,7 +12,8 @@ use super::word::is_suffix;
 const LONGEST: usize = 48;
 const MOST_WORDS: usize = 3;
 /// Lists of words that no rule but the score looks at.
-const FREE: u32 = list::GIVEN | list::SURNAME | list::ROLE;
+const FREE: u32 =
+    list::GIVEN | list::SURNAME | list::ROLE | list::KOREAN | list::KOREAN_SURNAME;
 
 /// The answer for `mention`; `None` where the long way is needed.
 pub(super) fn read(mention: &str, knowledge: &Knowledge) -> Option<Result<Spelling, Rejection>> {
@@ -49,6 +50,9 @@ fn judge(mention: &str, knowledge: &Knowledge) -> Option<bool> {
         start = end + 1;
     }
     let words = &words[..count];
+    if words[0].1.is(list::KOREAN_SURNAME) && words[1].1.is(list::KOREAN) {
+        return None;
+    }
     let whole = VOCABULARY.get(lower);
     if whole.is(list::NO_NAME) || score::leads(words[0], words[1]) {
         return None;

@@ -32,6 +32,8 @@ const THINGS: f32 = -1.66;
 const LASTING_TITLE: f32 = 2.06;
 /// Of an institution or a building after a word that is hardly a given name (`Eltz Castle`).
 const INSTITUTION: f32 = -1.5;
+/// Of a Korean surname before syllables of Korean given names.
+const KOREAN_ORDER: f32 = 1.0;
 /// Of an unknown word, and of a rare one.
 const LETTERS_OF_FIRST: (f32, f32) = (0.30, 0.0);
 const LETTERS_OF_LAST: (f32, f32) = (0.43, 0.46);
@@ -143,7 +145,8 @@ pub(super) fn check(words: &[Word], things: bool, least_odds: f32) -> Result<(),
         };
         log_odds(&case, first.pair(), last.pair()) > least_odds
             // `Park Shin Hye`: read as Shin Hye Park.
-            || (is_korean_order(words) && log_odds(&case, last.pair(), first.pair()) > least_odds)
+            || (is_korean_order(words)
+                && log_odds(&case.of_people(), last.pair(), first.pair()) + KOREAN_ORDER > least_odds)
     };
     if likely {
         Ok(())
@@ -167,6 +170,7 @@ fn is_korean_order(words: &[Word]) -> bool {
 }
 
 /// What is known of a name but its words.
+#[derive(Clone, Copy)]
 pub(super) struct Case {
     /// It is written in other than Latin letters: the lists know nothing of it.
     pub(super) foreign: bool,
@@ -176,6 +180,17 @@ pub(super) struct Case {
     pub(super) things: bool,
     /// The lists have all of it as a thing.
     pub(super) whole_thing: bool,
+}
+
+impl Case {
+    /// The same, without what the lists of things say.
+    fn of_people(self) -> Self {
+        Self {
+            things: false,
+            whole_thing: false,
+            ..self
+        }
+    }
 }
 
 /// The logarithm of how much likelier a name is than anything else, by its first and last word:
