@@ -8,7 +8,7 @@ nothing else: same packages, same bytes. What the columns mean is said in stages
 """
 import collections
 import csv
-import importlib
+import importlib.util
 import json
 import math
 import re
@@ -128,6 +128,20 @@ def js_things(locales):
             for key, value in sorted((locales[locale].get(group) or {}).items()):
                 if (keys is None or key in keys) and key != "pet_name":
                     yield from strings(value)
+
+
+def works_and_vehicles(packages, locales, is_given_name):
+    """Whole names of cars, animals, songs and albums; of songs those that do not begin with a given name."""
+    spec = importlib.util.spec_from_file_location("transport", packages / "mimesis/mimesis/datasets/int/transport.py")
+    transport = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(transport)
+    english = locales["en"]
+    names = {*transport.CARS, *transport.AUTO_MANUFACTURERS, *english["vehicle"]["manufacturer"]}
+    names.update(text for key, texts in english["animal"].items() if key != "pet_name" for text in strings(texts))
+    works = {t for key in ("song_name", "album") for t in english["music"][key]}
+    names.update(t for t in works if not is_given_name(fold(t.split()[0])))
+    texts = {fold(" ".join(n.replace("-", " ").split()[:3])) for n in names}
+    return {t for t in texts if " " in t}
 
 
 def average(parts):
@@ -375,7 +389,8 @@ def main():
         w for w in other if w not in family and w not in given]), encoding="ascii")
     common.update(dict.fromkeys(everyday, 1e-6))
     write_words(target, (with_korean, family, common, other), (roles, korean, korean_family))
-    write_texts(target, place_names | brand_names | whole, given, family, common)
+    more = works_and_vehicles(packages, locales, lambda w: given.get(w, 0) > 1e-6)
+    write_texts(target, place_names | brand_names | whole | more, given, family, common)
 
 
 def write_words(target, columns, kinds):

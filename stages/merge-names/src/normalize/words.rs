@@ -21,7 +21,8 @@ pub(super) fn read_words(text: &str, knowledge: &Knowledge) -> Result<Spelling, 
     }
     let mut words = split_words(text, knowledge)?;
     let possessive = cut_possessive(&mut words, knowledge)?;
-    let mixed_text = words.iter().any(Word::is_small) && words.iter().any(|w| !w.is_small());
+    let has_capital = |w: &Word| w.written.chars().any(char::is_uppercase);
+    let mixed_text = words.iter().any(Word::is_small) && words.iter().any(has_capital);
     cut_credit(&mut words);
     cut_digits(&mut words, knowledge);
     cut_leading(&mut words, mixed_text);
