@@ -77,6 +77,15 @@ def office_forms(word):
 EVERYDAY_LANGUAGES = "cs da de es fi fr hr hu id it nl no pl pt ro sk sv tr".split()
 
 
+# Languages whose stop words are cut before a name.
+STOP_LANGUAGES = "de es fr it nl pt".split()
+
+
+def stop_words(packages):
+    stops = json.loads((packages / "stopwords/stopwords-iso.json").read_text(encoding="utf-8"))
+    return {w for language in STOP_LANGUAGES for w in map(fold, stops[language]) if WORD.match(w) and len(w) > 2}
+
+
 def everyday_words(packages):
     """Stop words, and the words by which CLDR describes emoji and signs: things, animals, food, clothes, what people do."""
     stops = json.loads((packages / "stopwords/stopwords-iso.json").read_text(encoding="utf-8"))

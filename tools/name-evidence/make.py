@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from languages import WORD, distribution, everyday_words, fold, korean_names, offices, strings
+from languages import WORD, distribution, everyday_words, fold, korean_names, offices, stop_words, strings
 
 # Shares of the sources in the distributions of given names and surnames: the US by birth registers and census, and the world.
 SHARES = {"census": 0.35, "births": 0.35, "world": 0.30}
@@ -266,6 +266,8 @@ def letter_model(words):
 
 # A word that is a given name or a surname this often is not called ordinary for that another language has it.
 NAME = (5e-8, 3e-6)
+# A stop word may be a name less often than this.
+STOP = (5e-6, 2e-5)
 
 
 def ordinary(packages, locales, is_name):
@@ -388,7 +390,8 @@ def main():
     (target / "letters.txt").write_text(letters(known, [w for w in common if w not in family and w not in given] + [
         w for w in other if w not in family and w not in given]), encoding="ascii")
     common.update(dict.fromkeys(everyday, 1e-6))
-    write_words(target, (with_korean, family, common, other), (roles, korean, korean_family))
+    stops = {w for w in stop_words(packages) - english if given.get(w, 0) < STOP[0] and family.get(w, 0) < STOP[1]}
+    write_words(target, (with_korean, family, common, other), (roles, korean, korean_family, stops))
     more = works_and_vehicles(packages, locales, lambda w: given.get(w, 0) > 1e-6)
     write_texts(target, place_names | brand_names | whole | more, given, family, common)
 

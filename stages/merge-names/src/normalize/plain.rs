@@ -12,8 +12,7 @@ use super::word::is_suffix;
 const LONGEST: usize = 48;
 const MOST_WORDS: usize = 3;
 /// Lists of words that no rule but the score looks at.
-const FREE: u32 =
-    list::GIVEN | list::SURNAME | list::ROLE | list::KOREAN | list::KOREAN_SURNAME;
+const FREE: u32 = list::GIVEN | list::SURNAME | list::ROLE | list::KOREAN | list::KOREAN_SURNAME;
 
 /// The answer for `mention`; `None` where the long way is needed.
 pub(super) fn read(mention: &str, knowledge: &Knowledge) -> Option<Result<Spelling, Rejection>> {

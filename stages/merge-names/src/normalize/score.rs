@@ -32,6 +32,8 @@ const THINGS: f32 = -1.66;
 const LASTING_TITLE: f32 = 2.06;
 /// Of an institution or a building after a word that is hardly a given name (`Eltz Castle`).
 const INSTITUTION: f32 = -1.5;
+/// Against a name of which one word has a capital and one has none (`Akkus können`).
+const UNEVEN: f32 = 1.5;
 /// Of a Korean surname before syllables of Korean given names.
 const KOREAN_ORDER: f32 = 1.0;
 /// Of an unknown word, and of a rare one.
@@ -143,6 +145,8 @@ pub(super) fn check(words: &[Word], things: bool, least_odds: f32) -> Result<(),
             things,
             whole_thing: LEXICON.is_whole_thing(words.iter().map(|w| w.bare.as_str())),
         };
+        let small = first.is_small() != last.is_small() && !first.is_particle();
+        let least_odds = least_odds + if small { UNEVEN } else { 0.0 };
         log_odds(&case, first.pair(), last.pair()) > least_odds
             // `Park Shin Hye`: read as Shin Hye Park.
             || (is_korean_order(words)
@@ -222,7 +226,10 @@ pub(super) fn log_odds(case: &Case, first: (&str, Entry), last: (&str, Entry)) -
     sum + total([
         (WHOLE_THING, case.whole_thing),
         (THINGS, case.things),
-        (INSTITUTION, last.1.is(list::INSTITUTION) && is_no_given_name(first)),
+        (
+            INSTITUTION,
+            last.1.is(list::INSTITUTION) && is_no_given_name(first),
+        ),
         (NOT_ORDINARY.0, f.ordinary <= UNLISTED),
         (NOT_ORDINARY.1, l.ordinary <= UNLISTED),
     ]) + by_lists(first.1, last.1)

@@ -43,6 +43,9 @@ pub(super) mod list {
     /// One or two syllables of a Korean given name.
     pub(crate) const KOREAN: u32 = 1 << 18;
     pub(crate) const KOREAN_SURNAME: u32 = 1 << 19;
+    /// An article, pronoun or other small word of German, French, Spanish, Italian, Dutch or
+    /// Portuguese.
+    pub(crate) const STOP: u32 = 1 << 20;
 }
 
 impl Entry {
@@ -175,16 +178,12 @@ impl Vocabulary {
     }
 }
 
-/// The lists that the fifth digit of a word stands for.
+/// The lists that the bits of a word's fifth digit stand for.
 fn kinds(digit: u8) -> u32 {
-    let role = if digit & 1 != 0 { list::ROLE } else { 0 };
-    let korean = if digit & 2 != 0 { list::KOREAN } else { 0 };
-    let surname = if digit & 4 != 0 {
-        list::KOREAN_SURNAME
-    } else {
-        0
-    };
-    role | korean | surname
+    let lists = [list::ROLE, list::KOREAN, list::KOREAN_SURNAME, list::STOP];
+    let held = lists.iter().enumerate();
+    held.filter(|(bit, _)| digit >> bit & 1 != 0)
+        .fold(0, |all, (_, list)| all | list)
 }
 
 /// Reads a line that begins with how many letters its text shares with the one before, which is in
@@ -279,12 +278,58 @@ fn marked_words(text: &'static str, mark: &'static str) -> impl Iterator<Item = 
 
 /// Titles that stay where only one word would be left: royal, religious, noble.
 const LASTING_TITLES: [&str; 52] = [
-    "prince", "princess", "king", "queen", "pope", "saint", "st", "lady", "lord", "emperor",
-    "empress", "tsar", "czar", "sultan", "duke", "duchess", "baron", "baroness", "count",
-    "countess", "mother", "father", "archbishop", "bishop", "cardinal", "ayatollah", "viscount",
-    "viscountess", "marquess", "marchioness", "maharaja", "maharani", "emir", "caliph", "infanta",
-    "infante", "prinz", "prinzessin", "könig", "königin", "kaiserin", "papst", "princesse", "reine",
-    "rey", "reina", "príncipe", "princesa", "principessa", "koningin", "dronning", "swami",
+    "prince",
+    "princess",
+    "king",
+    "queen",
+    "pope",
+    "saint",
+    "st",
+    "lady",
+    "lord",
+    "emperor",
+    "empress",
+    "tsar",
+    "czar",
+    "sultan",
+    "duke",
+    "duchess",
+    "baron",
+    "baroness",
+    "count",
+    "countess",
+    "mother",
+    "father",
+    "archbishop",
+    "bishop",
+    "cardinal",
+    "ayatollah",
+    "viscount",
+    "viscountess",
+    "marquess",
+    "marchioness",
+    "maharaja",
+    "maharani",
+    "emir",
+    "caliph",
+    "infanta",
+    "infante",
+    "prinz",
+    "prinzessin",
+    "könig",
+    "königin",
+    "kaiserin",
+    "papst",
+    "princesse",
+    "reine",
+    "rey",
+    "reina",
+    "príncipe",
+    "princesa",
+    "principessa",
+    "koningin",
+    "dronning",
+    "swami",
 ];
 
 /// Lead-in words that open a mention, but say nothing when they stand inside it.

@@ -113,7 +113,10 @@ impl Word {
         self.bare.len() > 1
             && self.written.ends_with('.')
             && self.written.matches('.').count() == 1
-            && self.bare.bytes().all(|b| b.is_ascii_lowercase() && !b"aeiouy".contains(&b))
+            && self
+                .bare
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() && !b"aeiouy".contains(&b))
             && !matches!(self.bare.as_str(), "wm" | "st")
     }
 

@@ -256,7 +256,9 @@ fn cut_leading(words: &mut Vec<Word>, mixed_text: bool) {
 fn is_lead_word(words: &[Word], mixed_text: bool) -> bool {
     let (first, next) = (&words[0], &words[1]);
     let left = words[1..].iter().filter(|w| !is_suffix(&w.bare)).count();
-    if names_subject(words) {
+    // `Eine Laborantin`, `Der Virologe Peter Brown`.
+    let article = matches!(first.bare.as_str(), "der" | "das");
+    if article || names_subject(words) || (first.is(list::STOP) && !first.is_particle()) {
         return true;
     }
     if first.is_lasting_title() && !matches!(first.bare.as_str(), "count" | "st") {
@@ -296,8 +298,10 @@ fn names_subject(words: &[Word]) -> bool {
     let [thing, of, given, _, ..] = words else {
         return false;
     };
-    matches!(of.bare.as_str(), "of" | "von" | "de" | "di" | "av" | "do" | "da")
-        && of.is_small()
+    matches!(
+        of.bare.as_str(),
+        "of" | "von" | "de" | "di" | "av" | "do" | "da"
+    ) && of.is_small()
         && !thing.is_name_word()
         && !thing.is_lasting_title()
         && score::is_no_given_name(thing.pair())
