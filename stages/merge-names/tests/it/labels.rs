@@ -129,7 +129,7 @@ fn normalize_agrees_with_mentions_of_captions_that_it_was_not_made_from() {
     let held_out = lines(include_str!("../fixtures/normalize-third-held-out.jsonl"));
     let held_out = Figures::of(held_out.iter());
     assert_eq!((held_out.scored, held_out.names), (503, 320));
-    held_out.are_at_least([0.87, 0.92, 0.92, 0.77]);
+    held_out.are_at_least([0.87, 0.92, 0.92, 0.79]);
 }
 
 /// Pairs of spellings that were merged: how many are one person, and of one person's pairs how many
