@@ -258,7 +258,9 @@ fn is_lead_word(words: &[Word], mixed_text: bool) -> bool {
     let left = words[1..].iter().filter(|w| !is_suffix(&w.bare)).count();
     // `Eine Laborantin`, `Der Virologe Peter Brown`.
     let article = matches!(first.bare.as_str(), "der" | "das");
-    if article || names_subject(words) || (first.is(list::STOP) && !first.is_particle()) {
+    // `Von Markus Balser`: by him.
+    let by = first.bare == "von" && left > 1 && score::is_rather_given(next.pair());
+    if article || by || names_subject(words) || (first.is(list::STOP) && !first.is_particle()) {
         return true;
     }
     if first.is_lasting_title() && !matches!(first.bare.as_str(), "count" | "st") {
@@ -352,7 +354,8 @@ fn ends_name(words: &[Word], i: usize, named: usize, mixed_text: bool) -> bool {
     if word.is_particle() {
         return i + 1 == words.len() && word.is_small();
     }
-    if word.is_credential() && named >= 2 && !word.is_small() {
+    let code = word.is_code() && !word.is_name_word() && words[..i].iter().all(Word::is_mixed);
+    if named >= 2 && (code || (word.is_credential() && !word.is_small())) {
         return true;
     }
     if mixed_text && word.is_small() && (named >= 2 || word.is_leading() || word.is_thing()) {
@@ -373,15 +376,9 @@ fn ends_name(words: &[Word], i: usize, named: usize, mixed_text: bool) -> bool {
 /// Cuts a last word of two or three capitals that is no suffix, after a name in name case
 /// (`Tommy Hilfiger TH`).
 fn cut_code(words: &mut Vec<Word>) {
-    let code = |w: &Word| {
-        let length = w.written.chars().count();
-        (2..=3).contains(&length)
-            && w.written.chars().all(|c| c.is_ascii_uppercase())
-            && !is_suffix(&w.bare)
-    };
     while words.len() > 2
-        && words.last().is_some_and(code)
-        && words[..2].iter().all(|w| is_mixed(&w.written))
+        && words.last().is_some_and(Word::is_code)
+        && words[..2].iter().all(Word::is_mixed)
     {
         words.pop();
     }
