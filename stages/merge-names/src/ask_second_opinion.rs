@@ -38,7 +38,7 @@ pub(crate) struct AskSecondOpinion;
 const SPEC: StepSpec = StepSpec {
     name: "ask-second-opinion",
     stage: StageName::MergeNames,
-    version: 1,
+    version: 2,
     partitioning: Partitioning::Chunks(1),
     reads: &[Reads::all(TableId::Spellings), Reads::all(TableId::Words)],
     writes: &[TableId::Opinions],

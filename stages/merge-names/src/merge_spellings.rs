@@ -35,7 +35,7 @@ pub(crate) struct MergeSpellings;
 const SPEC: StepSpec = StepSpec {
     name: "merge-spellings",
     stage: StageName::MergeNames,
-    version: 3,
+    version: 4,
     partitioning: Partitioning::Once,
     reads: &[Reads::all(TableId::Spellings), Reads::all(TableId::Words)],
     writes: &[TableId::Verdicts, TableId::MergedNames],

@@ -18,12 +18,13 @@ const FILE_ENDINGS: [&str; 7] = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp
 
 /// The name in a repaired mention.
 pub(super) fn read_mention(text: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
-    let text = without_file_ending(text);
+    let text = &*without_handles(without_file_ending(text));
     let lower = small(text);
     if is_address(&lower) || LEXICON.is_no_name(lower.trim_end_matches(['.', ',', '!', '?', '\'']))
     {
         return Err(Rejection::NotAName);
     }
+    let text = &*without_slug(text);
     let text = split_hashtag(text);
     let text = without_nicknames(without_brackets(text));
     if !text.contains(['/', '|', ';', ':', '-']) {
@@ -32,7 +33,11 @@ pub(super) fn read_mention(text: &str, knowledge: &Knowledge) -> Result<Spelling
     let mut best: Option<Result<Spelling, Rejection>> = None;
     let mut full_names: Vec<String> = Vec::new();
     for clause in clauses(&text) {
-        let found = read_clause(clause.text, knowledge);
+        let found = if clause.lists_people && is_agency(clause.text) {
+            Err(Rejection::NotAName)
+        } else {
+            read_clause(clause.text, knowledge)
+        };
         if let Ok(spelling) = &found
             && !spelling.mononym
             && (clause.lists_people || full_names.is_empty())
@@ -40,7 +45,11 @@ pub(super) fn read_mention(text: &str, knowledge: &Knowledge) -> Result<Spelling
         {
             full_names.push(fold_key(&spelling.name));
         }
-        if best.as_ref().is_none_or(|b| rank(&found) > rank(b)) {
+        // What follows a name after a dash is about it: `Emma Watson - Sunsets & Sunrises`.
+        let beside = !clause.lists_people
+            && found == Err(Rejection::SeveralPeople)
+            && !full_names.is_empty();
+        if !beside && best.as_ref().is_none_or(|b| rank(&found) > rank(b)) {
             best = Some(found);
         }
     }
@@ -71,6 +80,32 @@ fn without_file_ending(text: &str) -> &str {
         at.is_some_and(|at| text[at..].eq_ignore_ascii_case(e))
     });
     ending.map_or(text, |e| &text[..text.len() - e.len()])
+}
+
+/// `Emma Watson @emmawatson` → `Emma Watson`: handles go where two words are left.
+fn without_handles(text: &str) -> Cow<'_, str> {
+    if !text.contains('@') {
+        return Cow::Borrowed(text);
+    }
+    let words: Vec<&str> = text.split(' ').filter(|w| !w.starts_with('@')).collect();
+    if words.len() < 2 {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(words.join(" "))
+}
+
+/// `kate-hudson-at-the-oscars` → `kate hudson at the oscars`: names of files have hyphens for spaces.
+fn without_slug(text: &str) -> Cow<'_, str> {
+    let hyphens = text.bytes().filter(|b| *b == b'-').count();
+    let least = if text.chars().any(char::is_uppercase) {
+        3
+    } else {
+        2
+    };
+    if hyphens < least || text.contains(' ') {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace('-', " "))
 }
 
 fn is_address(lower: &str) -> bool {
@@ -197,6 +232,13 @@ fn clauses(text: &str) -> Vec<Clause<'_>> {
     all
 }
 
+/// Whether a credit names an agency: its name, and words that are no names (`Rex Features`).
+fn is_agency(clause: &str) -> bool {
+    let mut words = clause.split_whitespace().map(bare);
+    words.next().is_some_and(|w| LEXICON.is(&w, list::AGENCY))
+        && words.all(|w| LEXICON.is(&w, list::AGENCY) || LEXICON.is_common(&w))
+}
+
 /// The name in one clause, whose commas may stand before a suffix, in "Last, First", or between
 /// people.
 fn read_clause(clause: &str, knowledge: &Knowledge) -> Result<Spelling, Rejection> {
@@ -241,6 +283,7 @@ fn read_clause(clause: &str, knowledge: &Knowledge) -> Result<Spelling, Rejectio
                 (Ok(a), Ok(b)) if !a.mononym && !b.mononym && a.name != b.name => {
                     Err(Rejection::SeveralPeople)
                 }
+                (Ok(a), Err(Rejection::SeveralPeople)) if !a.mononym => other,
                 (Err(Rejection::NotAName), Ok(_)) => other,
                 _ => one,
             }

@@ -11,7 +11,7 @@ use super::word::is_suffix;
 
 const MOST_WORDS: usize = 3;
 /// Lists of words that no rule but the score looks at.
-const FREE: u32 = list::GIVEN | list::SURNAME | list::ROLE;
+const FREE: u32 = list::GIVEN | list::SURNAME | list::ROLE | list::KOREAN | list::KOREAN_SURNAME;
 /// Lists that a title or role before a name may stand in.
 const OF_LEADING: u32 = list::LEADING | list::ROLE | list::COMMON | list::THING;
 
@@ -83,6 +83,9 @@ fn judge(shape: &Shape, first: usize, knowledge: &Knowledge) -> Option<bool> {
         *word = (bare, entry);
     }
     let words = &words[..count];
+    if words[0].1.is(list::KOREAN_SURNAME) && words[1].1.is(list::KOREAN) {
+        return None;
+    }
     let whole = VOCABULARY.get(shape.words_from(first));
     if whole.is(list::NO_NAME) || score::leads(words[0], words[1]) {
         return None;

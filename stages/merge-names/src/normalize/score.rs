@@ -30,6 +30,12 @@ const INITIALS_FIRST: f32 = 2.61;
 const WHOLE_THING: f32 = -2.20;
 const THINGS: f32 = -1.66;
 const LASTING_TITLE: f32 = 2.06;
+/// Of an institution or a building after a word that is hardly a given name (`Eltz Castle`).
+const INSTITUTION: f32 = -1.5;
+/// Against a name of which one word has a capital and one has none (`Akkus können`).
+const UNEVEN: f32 = 1.5;
+/// Of a Korean surname before syllables of Korean given names.
+const KOREAN_ORDER: f32 = 1.0;
 /// Of an unknown word, and of a rare one.
 const LETTERS_OF_FIRST: (f32, f32) = (0.30, 0.0);
 const LETTERS_OF_LAST: (f32, f32) = (0.43, 0.46);
@@ -71,6 +77,16 @@ fn uses(bare: &str, mut e: Entry) -> Uses {
             e.ordinary = e.ordinary.max(ordinary);
             false
         });
+    }
+    // `Alarmanlage`: German writes two ordinary words as one.
+    if e.is_unknown() && bare.len() >= LEAST_OF_COMPOUND {
+        let ordinary = |end| {
+            let e = VOCABULARY.get(end);
+            i32::from(e.ordinary) > UNLISTED && i32::from(e.surname.max(e.given)) < RARE
+        };
+        if endings(bare, LEAST_OF_ORDINARY).any(ordinary) {
+            e.ordinary = UNLISTED as u8 + 1;
+        }
     }
     let [given, surname, ordinary, place] =
         [e.given, e.surname, e.ordinary, e.place].map(i32::from);
@@ -129,7 +145,12 @@ pub(super) fn check(words: &[Word], things: bool, least_odds: f32) -> Result<(),
             things,
             whole_thing: LEXICON.is_whole_thing(words.iter().map(|w| w.bare.as_str())),
         };
-        log_odds(&case, (&first.bare, first.entry), (&last.bare, last.entry)) > least_odds
+        let small = first.is_small() != last.is_small() && !first.is_particle();
+        let least_odds = least_odds + if small { UNEVEN } else { 0.0 };
+        log_odds(&case, first.pair(), last.pair()) > least_odds
+            // `Park Shin Hye`: read as Shin Hye Park.
+            || (is_korean_order(words)
+                && log_odds(&case.of_people(), last.pair(), first.pair()) + KOREAN_ORDER > least_odds)
     };
     if likely {
         Ok(())
@@ -138,7 +159,22 @@ pub(super) fn check(words: &[Word], things: bool, least_odds: f32) -> Result<(),
     }
 }
 
+/// Whether a surname stands before one or two words of Korean syllables.
+fn is_korean_order(words: &[Word]) -> bool {
+    let [surname, given @ ..] = words else {
+        return false;
+    };
+    let korean = |part: &str| {
+        let entry = VOCABULARY.get(part);
+        entry.is(list::KOREAN) && entry.given >= entry.ordinary
+    };
+    (1..=2).contains(&given.len())
+        && surname.is(list::KOREAN_SURNAME)
+        && given.iter().all(|w| w.bare.split('-').all(korean))
+}
+
 /// What is known of a name but its words.
+#[derive(Clone, Copy)]
 pub(super) struct Case {
     /// It is written in other than Latin letters: the lists know nothing of it.
     pub(super) foreign: bool,
@@ -148,6 +184,17 @@ pub(super) struct Case {
     pub(super) things: bool,
     /// The lists have all of it as a thing.
     pub(super) whole_thing: bool,
+}
+
+impl Case {
+    /// The same, without what the lists of things say.
+    fn of_people(self) -> Self {
+        Self {
+            things: false,
+            whole_thing: false,
+            ..self
+        }
+    }
 }
 
 /// The logarithm of how much likelier a name is than anything else, by its first and last word:
@@ -179,6 +226,10 @@ pub(super) fn log_odds(case: &Case, first: (&str, Entry), last: (&str, Entry)) -
     sum + total([
         (WHOLE_THING, case.whole_thing),
         (THINGS, case.things),
+        (
+            INSTITUTION,
+            last.1.is(list::INSTITUTION) && is_no_given_name(first),
+        ),
         (NOT_ORDINARY.0, f.ordinary <= UNLISTED),
         (NOT_ORDINARY.1, l.ordinary <= UNLISTED),
     ]) + by_lists(first.1, last.1)
@@ -219,14 +270,37 @@ fn by_letters(word: &str, uses: &Uses, digit: i32, unknown: f32, weights: (f32, 
     }
 }
 
+/// Whether a long unknown word ends in a role, as German makes them (`Kanzleramtsminister`).
+fn is_compound_role((bare, entry): (&str, Entry)) -> bool {
+    entry == Entry::default()
+        && bare.len() >= LEAST_OF_COMPOUND
+        && endings(bare, LEAST_OF_ROLE).any(|end| VOCABULARY.get(end).is(list::ROLE))
+}
+
+/// What a word ends in, from all but three bytes of it down to `least` bytes.
+fn endings(word: &str, least: usize) -> impl Iterator<Item = &str> {
+    (3..=word.len().saturating_sub(least)).filter_map(|at| word.get(at..))
+}
+
+/// Whether a word is hardly a given name.
+pub(super) fn is_no_given_name(word: (&str, Entry)) -> bool {
+    !word.1.is(list::GIVEN) && i32::from(word.1.given) <= UNLISTED + 2
+}
+
+/// Whether a word is ten times as frequent as a given name than as a surname.
+pub(super) fn is_rather_given(word: (&str, Entry)) -> bool {
+    word.1.given >= word.1.surname.saturating_add(4)
+}
+
 /// Whether a word before a name is a role rather than the name's first: each in small letters and
-/// with its entry.
+/// with its entry. A role of another language than English is no ordinary word of the lists.
 pub(super) fn leads(word: (&str, Entry), next: (&str, Entry)) -> bool {
-    if !word.1.is(list::ROLE) {
+    if !word.1.is(list::ROLE) && !is_compound_role(word) {
         return false;
     }
     let (one, other) = (uses(word.0, word.1), uses(next.0, next.1));
-    one.ordinary - one.first >= ROLE_MARGIN && other.first - other.ordinary >= NAME_MARGIN
+    let role = one.ordinary - one.first >= ROLE_MARGIN || word.1.given.max(word.1.surname) == 0;
+    role && other.first - other.ordinary >= NAME_MARGIN
 }
 
 /// Whether a word after two name words is no third one; `before` is the word before it. After a
@@ -251,6 +325,10 @@ pub(super) fn trails(before: (&str, Entry), word: (&str, Entry)) -> bool {
         }
 }
 
+/// Bytes of a word that may be two, and of the role and the ordinary word that it may end in.
+const LEAST_OF_COMPOUND: usize = 10;
+const LEAST_OF_ROLE: usize = 6;
+const LEAST_OF_ORDINARY: usize = 5;
 /// Digits by which a role is an ordinary word rather than a name.
 const ROLE_MARGIN: i32 = 3;
 /// Digits by which a word is a name for sure.

@@ -105,3 +105,46 @@ fn normalize_rejects_overlong_and_empty_mentions() {
         Err(Rejection::NotAName)
     );
 }
+
+#[test]
+fn what_stands_around_a_name_in_other_languages_and_in_files_goes() {
+    for (mention, wanted) in [
+        ("Regisseur Peter Brown", Ok("Peter Brown")),
+        ("Kanzleramtsminister Peter Brown", Ok("Peter Brown")),
+        ("la actriz Maria Lopez", Ok("Maria Lopez")),
+        ("Msgr. Peter Brown", Ok("Peter Brown")),
+        ("Auch Peter Brown", Ok("Peter Brown")),
+        ("Salman khan", Ok("Salman Khan")),
+        ("Koffer packen", Err(Rejection::NotAName)),
+        ("Fotos de Maria Lopez", Ok("Maria Lopez")),
+        ("country singer Emma Brown", Ok("Emma Brown")),
+        ("Norway's Daniel Brown", Ok("Daniel Brown")),
+        ("Emma Watson's Kids", Ok("Emma Watson")),
+        ("emma-watson-premiere-2015", Ok("Emma Watson")),
+        ("emma watson premiere 2015", Ok("Emma Watson")),
+        ("Jean-Claude Brown", Ok("Jean-Claude Brown")),
+        ("Emma Watson @emwatson", Ok("Emma Watson")),
+        ("@emwatson", Err(Rejection::NotAName)),
+        ("Anna Brown/Rex Features/Shutterstock", Ok("Anna Brown")),
+        ("Emma Watson - Sunsets & Sunrises", Ok("Emma Watson")),
+        (
+            "Emma Watson, Brad Pitt and Tom Hanks",
+            Err(Rejection::SeveralPeople),
+        ),
+        (
+            "Roger Brown def. Peter Smith",
+            Err(Rejection::SeveralPeople),
+        ),
+        ("Liam Brown Peter Smith", Err(Rejection::SeveralPeople)),
+        ("park shin hye", Ok("Park Shin Hye")),
+        ("Kim Min-hee", Ok("Kim Min-hee")),
+        ("moon sun sun", Err(Rejection::NotAName)),
+        ("Königin Silvia", Ok("Königin Silvia")),
+        ("Kreuz Castle", Err(Rejection::NotAName)),
+        ("Charlotte Church", Ok("Charlotte Church")),
+        ("Handtasche Leder", Err(Rejection::NotAName)),
+    ] {
+        let found = normalize(mention).map(|s| s.name);
+        assert_eq!(found, wanted.map(str::to_owned), "{mention}");
+    }
+}

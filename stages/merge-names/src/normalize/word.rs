@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 
 use super::bare::bare;
-use super::case::is_numeral;
+use super::case::{is_mixed, is_numeral};
 use super::knowledge::Knowledge;
 use super::lexicon::LEXICON;
 use super::vocabulary::{Entry, list};
@@ -105,6 +105,31 @@ impl Word {
     fn is_spelled_out(&self) -> bool {
         matches!(self.bare.as_str(), "ms" | "mr" | "dr" | "st")
             && self.written.matches('.').count() == 2
+    }
+
+    /// Two or three capitals that are no suffix.
+    pub(super) fn is_code(&self) -> bool {
+        (2..=3).contains(&self.written.len())
+            && self.written.bytes().all(|b| b.is_ascii_uppercase())
+            && !is_suffix(&self.bare)
+    }
+
+    /// Whether it has both capitals and small letters.
+    pub(super) fn is_mixed(&self) -> bool {
+        is_mixed(&self.written)
+    }
+
+    /// An abbreviation that is no name's: consonants alone and a dot (`Pt.`, `Msgr.`), but for `Wm.`
+    /// and `St.`.
+    pub(super) fn is_abbreviated_title(&self) -> bool {
+        self.bare.len() > 1
+            && self.written.ends_with('.')
+            && self.written.matches('.').count() == 1
+            && self
+                .bare
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() && !b"aeiouy".contains(&b))
+            && !matches!(self.bare.as_str(), "wm" | "st")
     }
 
     pub(super) fn is_lasting_title(&self) -> bool {

@@ -21,7 +21,8 @@ pub(super) fn read_words(text: &str, knowledge: &Knowledge) -> Result<Spelling, 
     }
     let mut words = split_words(text, knowledge)?;
     let possessive = cut_possessive(&mut words, knowledge)?;
-    let mixed_text = words.iter().any(Word::is_small) && words.iter().any(|w| !w.is_small());
+    let has_capital = |w: &Word| w.written.chars().any(char::is_uppercase);
+    let mixed_text = words.iter().any(Word::is_small) && words.iter().any(has_capital);
     cut_credit(&mut words);
     cut_digits(&mut words, knowledge);
     cut_leading(&mut words, mixed_text);
@@ -95,11 +96,14 @@ fn is_mark(c: char) -> bool {
 }
 
 /// Words and signs between people.
-const JOINS: [&str; 9] = ["&", "+", "and", "vs", "versus", "feat", "x", "und", "et"];
+const JOINS: [&str; 10] = [
+    "&", "+", "and", "vs", "versus", "def.", "feat", "x", "und", "et",
+];
 
 pub(super) fn joins_people(word: &str) -> bool {
     let plain = word.trim_end_matches('.');
-    word != "X" && JOINS.iter().any(|join| join.eq_ignore_ascii_case(plain))
+    let joins = |join: &&str| join.eq_ignore_ascii_case(plain) || join.eq_ignore_ascii_case(word);
+    word != "X" && JOINS.iter().any(|join| joins(&join))
 }
 
 /// Joined words are several people, or a firm's name; both are no name.
@@ -167,6 +171,12 @@ fn cut_possessive(words: &mut Vec<Word>, knowledge: &Knowledge) -> Result<bool, 
         return Ok(false);
     };
     let follows = words.len() - at - 1;
+    let owner_named = words[..at].iter().any(|w| !w.is_leading());
+    if follows > 1 && !(owner_named && words[0].is_given_name()) && opens_name(&words[at + 1..]) {
+        // `Norway's Daniel Tande`, `FC Bayern's Thomas Müller`.
+        words.drain(..=at);
+        return Ok(false);
+    }
     words.truncate(at + 1);
     words[at] = Word::new(&owner, knowledge);
     let named = words.iter().filter(|w| !w.is_leading()).count();
@@ -175,6 +185,19 @@ fn cut_possessive(words: &mut Vec<Word>, knowledge: &Knowledge) -> Result<bool, 
     } else {
         Ok(true)
     }
+}
+
+/// Whether words begin with a given name and a word that may be a surname.
+fn opens_name(words: &[Word]) -> bool {
+    let [first, second, ..] = words else {
+        return false;
+    };
+    first.is_given_name()
+        && !first.is_thing()
+        && !first.is_small()
+        && !second.is_small()
+        && !second.is_common()
+        && !second.is_thing()
 }
 
 /// Cuts numbers and codes before the name, and everything from the first one after it.
@@ -207,8 +230,9 @@ fn cut_credit(words: &mut Vec<Word>) {
 /// Cuts titles, roles and other words before the name.
 fn cut_leading(words: &mut Vec<Word>, mixed_text: bool) {
     let is_role = |w: &Word| {
-        (w.is_leading() || (mixed_text && w.is_small() && w.is(list::ROLE)))
-            && !w.is_name_word()
+        let small = mixed_text && w.is_small();
+        ((w.is_leading() && !w.is_name_word())
+            || (small && w.is(list::ROLE | list::LEADING) && !w.is_particle()))
             && !w.is(list::PREPOSITION)
     };
     // Everything up to the last role that is followed by two words at least:
@@ -223,13 +247,22 @@ fn cut_leading(words: &mut Vec<Word>, mixed_text: bool) {
         }
     }
     while words.len() > 1 && is_lead_word(words, mixed_text) {
-        words.remove(0);
+        // With what parts it from the name.
+        let parted = usize::from(names_subject(words));
+        words.drain(..=parted);
     }
 }
 
 fn is_lead_word(words: &[Word], mixed_text: bool) -> bool {
     let (first, next) = (&words[0], &words[1]);
     let left = words[1..].iter().filter(|w| !is_suffix(&w.bare)).count();
+    // `Eine Laborantin`, `Der Virologe Peter Brown`.
+    let article = matches!(first.bare.as_str(), "der" | "das");
+    // `Von Markus Balser`: by him.
+    let by = first.bare == "von" && left > 1 && score::is_rather_given(next.pair());
+    if article || by || names_subject(words) || (first.is(list::STOP) && !first.is_particle()) {
+        return true;
+    }
     if first.is_lasting_title() && !matches!(first.bare.as_str(), "count" | "st") {
         let rest_is_name = !next.is_particle() && words[1..].iter().all(|w| !w.bare.eq("of"));
         let regnal = words[1..].iter().any(|w| is_numeral(&w.bare));
@@ -250,9 +283,31 @@ fn is_lead_word(words: &[Word], mixed_text: bool) -> bool {
     if score::leads(first.pair(), next.pair()) && left > 0 {
         return true;
     }
+    // `la actriz Penélope Cruz`, `Pt. Ravi Shankar`.
+    let article = mixed_text && first.is_small() && next.is_small() && !next.is_particle();
+    let role = mixed_text && first.is_small() && first.is(list::ROLE) && !first.is_particle();
+    if left > 1 && (article || role || first.is_abbreviated_title()) {
+        return true;
+    }
     let small = mixed_text && first.is_small() && !first.is_particle();
     let thing = first.is_only_thing() && next.is_given_name() && left > 1;
     left > 1 && (thing || (small && next.is_given_name()))
+}
+
+/// Whether a name follows what it is the subject of: `Schlacht von Tom Buk-Swienty`, `Mugshot of
+/// Lindsay Lohan`; not `Joan of Arc`, nor `Ponce de Leon`.
+fn names_subject(words: &[Word]) -> bool {
+    let [thing, of, given, _, ..] = words else {
+        return false;
+    };
+    matches!(
+        of.bare.as_str(),
+        "of" | "von" | "de" | "di" | "av" | "do" | "da"
+    ) && of.is_small()
+        && !thing.is_name_word()
+        && !thing.is_lasting_title()
+        && score::is_no_given_name(thing.pair())
+        && given.is_given_name()
 }
 
 /// Cuts what follows the name: from the first word that is none.
@@ -299,7 +354,8 @@ fn ends_name(words: &[Word], i: usize, named: usize, mixed_text: bool) -> bool {
     if word.is_particle() {
         return i + 1 == words.len() && word.is_small();
     }
-    if word.is_credential() && named >= 2 && !word.is_small() {
+    let code = word.is_code() && !word.is_name_word() && words[..i].iter().all(Word::is_mixed);
+    if named >= 2 && (code || (word.is_credential() && !word.is_small())) {
         return true;
     }
     if mixed_text && word.is_small() && (named >= 2 || word.is_leading() || word.is_thing()) {
@@ -320,15 +376,9 @@ fn ends_name(words: &[Word], i: usize, named: usize, mixed_text: bool) -> bool {
 /// Cuts a last word of two or three capitals that is no suffix, after a name in name case
 /// (`Tommy Hilfiger TH`).
 fn cut_code(words: &mut Vec<Word>) {
-    let code = |w: &Word| {
-        let length = w.written.chars().count();
-        (2..=3).contains(&length)
-            && w.written.chars().all(|c| c.is_ascii_uppercase())
-            && !is_suffix(&w.bare)
-    };
     while words.len() > 2
-        && words.last().is_some_and(code)
-        && words[..2].iter().all(|w| is_mixed(&w.written))
+        && words.last().is_some_and(Word::is_code)
+        && words[..2].iter().all(Word::is_mixed)
     {
         words.pop();
     }
@@ -354,7 +404,11 @@ fn are_two_people(words: &[Word]) -> bool {
     };
     let given = |w: &Word| w.is_given_name() && !w.are_initials();
     let family = |w: &Word| !w.is_given_name() && !w.are_initials() && !w.is_particle();
-    given(one) && family(surname) && given(other) && !other.is_surname() && family(last)
+    given(one)
+        && family(surname)
+        && given(other)
+        && (!other.is_surname() || score::is_rather_given(other.pair()))
+        && family(last)
 }
 
 /// The bare words, parted by spaces.
