@@ -122,6 +122,9 @@ fn the_page_of_ten_thousand_people_is_below_twenty_megabytes() {
     assert!(text.len() < 20_000_000, "{} bytes", text.len());
     // As much as may be shown was shown, and the page says that it is not all.
     assert!(text.len() > 12_000_000, "{} bytes", text.len());
-    let said = format!("{} of 10000 identities are shown with pictures", of.cards.len());
+    let said = format!(
+        "{} of 10000 identities are shown with pictures",
+        of.cards.len()
+    );
     assert!(text.contains(&said), "no `{said}`");
 }
