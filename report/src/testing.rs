@@ -97,35 +97,26 @@ pub(crate) fn many(folder: &Path, people: usize, step: usize) -> RunView {
         path: "a.jpg".to_owned(),
     };
     for bucket in [0, 1].map(Partition::Bucket) {
-        let own = |(_, name): &(usize, &String)| builder.bucket(name) == bucket;
-        let own: Vec<(usize, &String)> = all.iter().enumerate().filter(own).collect();
-        let shown = || {
-            (own.iter())
-                .filter(|(k, _)| k.is_multiple_of(step))
-                .map(|(_, name)| *name)
-        };
-        let portraits = shown().flat_map(|name| (0..4).map(|k| portrait(name, k, &image)));
-        let portraits: Vec<Portrait> = portraits.collect();
-        let photos: Vec<Photo> = shown()
-            .flat_map(|name| (0..10).map(|k| photo(name, k, &image)))
-            .collect();
-        let identities = own
-            .iter()
-            .flat_map(|(_, name)| (0..10).map(|k| identity(name, k)));
-        let identities: Vec<Identity> = identities.collect();
+        let (mut portraits, mut photos, mut identities) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, name) in all.iter().enumerate() {
+            if builder.bucket(name) != bucket {
+                continue;
+            }
+            identities.extend((0..10).map(|k| identity(name, k)));
+            if at.is_multiple_of(step) {
+                portraits.extend((0..4).map(|k| portrait(name, k, &image)));
+                photos.extend((0..10).map(|k| photo(name, k, &image)));
+            }
+        }
+        use StageName::{DownloadImages, FilterCounts, GeneratePortraits};
         builder.add(
             "generate-portraits",
-            StageName::GeneratePortraits,
+            GeneratePortraits,
             bucket.clone(),
             portraits,
         );
-        builder.add(
-            "download-images",
-            StageName::DownloadImages,
-            bucket.clone(),
-            photos,
-        );
-        builder.add("filter-counts", StageName::FilterCounts, bucket, identities);
+        builder.add("download-images", DownloadImages, bucket.clone(), photos);
+        builder.add("filter-counts", FilterCounts, bucket, identities);
     }
     let Builder { harness, records } = builder;
     RunView::new(harness.store, (*harness.manifest).clone(), records)
@@ -161,7 +152,7 @@ fn photo(name: &str, k: usize, image: &Image) -> Photo {
         name_id: NameId::of(name),
         image_id: ImageId::of(&url),
         url,
-        caption: "a very long caption & more ".repeat(1000),
+        caption: "a very long caption & more ".repeat(50),
         image: image.clone(),
         sha256: String::new(),
         width: 200,

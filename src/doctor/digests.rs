@@ -33,7 +33,7 @@ impl Digests {
                 .hint("the form is that of inference/src/known_files/known_files.tsv")
         };
         let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
-        let own = text.parse().map_err(|error| wrong(&error))?;
+        let own = text.parse::<KnownFiles>().map_err(|error| wrong(&error))?;
         Ok(Self { read: true, own })
     }
 }

@@ -35,16 +35,14 @@ fn the_shipped_table_is_read_and_has_no_file_twice() {
 
 #[test]
 fn wrong_lines_are_named() {
+    let many = format!("{ABC}\tmany\tm\tr\tf\tl");
     for (text, problem) in [
         ("# first\nabc\t1", "line 2: six fields"),
         (
             "abc\t1\tm\tr\tf\tl",
             "line 1: the first field is no SHA-256",
         ),
-        (
-            &format!("{ABC}\tmany\tm\tr\tf\tl"),
-            "line 1: the second field",
-        ),
+        (many.as_str(), "line 1: the second field"),
     ] {
         let error = text
             .parse::<KnownFiles>()
