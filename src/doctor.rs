@@ -3,6 +3,7 @@
 //! that it will run, so that both judge alike.
 
 mod baselines;
+mod digests;
 mod disk;
 mod memory;
 mod models;
@@ -20,6 +21,7 @@ use crate::failure::{Exit, Failure};
 use crate::machine::Machine;
 use crate::plan::inputs;
 use crate::words::{count, grouped, size};
+pub(crate) use digests::Digests;
 pub(crate) use memory::Weights;
 use models::Wanted;
 
@@ -117,11 +119,13 @@ impl Check {
     }
 }
 
-/// Runs all checks. `deep` reads all weights of SDXL and of the image encoders. `output` is the folder of a run, if one is asked about.
+/// Runs all checks. `deep` reads all weights of SDXL and of the image encoders, `digests` says whether SDXL's files are told by theirs.
+/// `output` is the folder of a run, if one is asked about.
 pub(crate) fn examine(
     manifest: &Manifest,
     steps: &[Box<dyn Step>],
     deep: bool,
+    digests: &Digests,
     workers: &WorkerArgs,
     output: Option<&Path>,
 ) -> Vec<Check> {
@@ -132,6 +136,7 @@ pub(crate) fn examine(
     let mut weights = Weights::default();
     checks.extend(models::check(manifest, Wanted::all(), deep, &mut weights));
     checks.extend(models::recognized(manifest));
+    checks.extend(digests::check(manifest, digests));
     checks.extend(weights.check(manifest, &Machine::look(), workers));
     checks.push(system::runtime());
     checks.extend(system::check(manifest, output));

@@ -67,6 +67,8 @@ pub(crate) struct Events {
     place: (usize, usize),
     /// The running steps, and when each was last spoken of.
     running: Vec<(Now, Instant)>,
+    /// Steps that have ended.
+    ended: usize,
 }
 
 impl Events {
@@ -94,6 +96,7 @@ impl Events {
             progress,
             place: (0, 0),
             running: Vec::new(),
+            ended: 0,
         })
     }
 
@@ -126,7 +129,7 @@ impl Events {
             &serde_json::to_vec(&running).unwrap_or_default(),
         );
         if let Some(path) = &self.metrics {
-            put(path, prometheus(&running).as_bytes());
+            put(path, prometheus(&running, self.ended).as_bytes());
         }
     }
 }
@@ -180,9 +183,28 @@ const NUMBERS: [(&str, &str, Number); 8] = [
     ),
 ];
 
-/// The numbers of the running steps in Prometheus' text format.
-fn prometheus(running: &[&Now]) -> String {
+/// The numbers of the running steps, and how many steps have `ended`, in Prometheus' text format.
+fn prometheus(running: &[&Now], ended: usize) -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let of_run: [(&str, &str, f64); 3] = [
+        ("steps_running", "Steps that run now", running.len() as f64),
+        (
+            "steps_ended",
+            "Steps of this run that have ended",
+            ended as f64,
+        ),
+        (
+            "updated_seconds",
+            "When these numbers were written, in seconds since 1970",
+            since.unwrap_or_default().as_secs_f64(),
+        ),
+    ];
     let mut text = String::new();
+    for (name, help, value) in of_run {
+        text.push_str(&format!(
+            "# HELP laioncele_{name} {help}.\n# TYPE laioncele_{name} gauge\nlaioncele_{name} {value}\n"
+        ));
+    }
     for (name, help, value) in NUMBERS {
         text.push_str(&format!(
             "# HELP laioncele_{name} {help}.\n# TYPE laioncele_{name} gauge\n"
@@ -236,6 +258,7 @@ impl Reporter for Events {
         let about = known.then_some(step);
         self.event("step_ended", about, json!({ "step": step, "text": line }));
         self.running.retain(|(now, _)| now.step != step);
+        self.ended += usize::from(known);
         self.show();
         self.people.end(step, line);
     }
@@ -277,6 +300,13 @@ mod tests {
             assert!(numbers.contains(&number), "{numbers}");
         }
         events.end("generate-portraits", "generate-portraits: done in 2.00 s");
+        let numbers = fs::read_to_string(&metrics).expect("metrics");
+        for number in ["steps_running 1\n", "steps_ended 1\n"] {
+            assert!(
+                numbers.contains(&format!("laioncele_{number}")),
+                "{numbers}"
+            );
+        }
         let lines = fs::read_to_string(log).expect("a log");
         let lines: Vec<Value> = lines
             .lines()

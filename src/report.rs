@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::args::RunPaths;
 use crate::executor::Cost;
 use crate::plan::StepPlan;
-use crate::words::{count, duration, grouped, headed_table, worker_hours};
+use crate::words::{count, duration, grouped, headed_table, worker_time};
 
 /// A whole run.
 #[derive(Debug, Default, Serialize)]
@@ -72,17 +72,22 @@ impl WebSummary {
         let hosts = self.reached.hosts.iter().take(PRINTED_HOSTS);
         rows.extend(hosts.map(|(host, tally)| tally_row(host, tally)));
         let mut text = format!("{}\n", headed_table(&rows, &[1, 2]));
-        if !self.may_pass.is_empty() {
-            let classes: Vec<_> = self.may_pass.keys().map(ToString::to_string).collect();
-            let urls: u64 = self.may_pass.values().sum();
-            text.push_str(&format!(
-                "{} failed for a reason that may pass; to ask again: laioncele retry --class {} --output {}\n",
+        text.extend(self.again(paths).map(|line| line + "\n"));
+        text
+    }
+
+    /// How to ask again for what failed for a reason that may pass; nothing where nothing did.
+    fn again(&self, paths: &RunPaths) -> Option<String> {
+        let classes: Vec<_> = self.may_pass.keys().map(ToString::to_string).collect();
+        let urls: u64 = self.may_pass.values().sum();
+        (!classes.is_empty()).then(|| {
+            format!(
+                "{} failed for a reason that may pass; to ask again: laioncele retry --class {} --output {}",
                 count(usize::try_from(urls).unwrap_or(usize::MAX), "url"),
                 classes.join(","),
                 paths.output.display(),
-            ));
-        }
-        text
+            )
+        })
     }
 }
 
@@ -210,7 +215,7 @@ impl Summary {
         if cost.worker_seconds <= 0.0 {
             return String::new();
         }
-        let mut text = format!(", {}", worker_hours(cost.worker_seconds));
+        let mut text = format!(", {}", worker_time(cost.worker_seconds));
         let mut lost = Vec::new();
         let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         if cost.lost_attempts > 0 {
@@ -222,8 +227,8 @@ impl Summary {
             lost.push(format!("{attempts} at what another had done"));
         }
         if !lost.is_empty() {
-            let hours = worker_hours(cost.lost_seconds);
-            text.push_str(&format!(", {hours} of them for {}", lost.join(" and ")));
+            let time = worker_time(cost.lost_seconds);
+            text.push_str(&format!(", {time} of them for {}", lost.join(" and ")));
         }
         text
     }
@@ -232,8 +237,7 @@ impl Summary {
 impl Summary {
     /// How the web answered, where asking it again may help.
     pub(crate) fn may_ask_again(&self, paths: &RunPaths) -> Option<String> {
-        let web = self.web.as_ref().filter(|web| !web.may_pass.is_empty());
-        web.map(|web| web.render(paths))
+        self.web.as_ref()?.again(paths)
     }
 
     /// The tasks that the run did, and all of them.
@@ -389,7 +393,7 @@ mod tests {
         let both = of(&[cost(3600.0, 90.0, 1, 0), cost(36_000.0, 90.0, 1, 1)]);
         assert_eq!(
             both.cost(),
-            ", 11.0 worker-hours, 0.0500 worker-hours of them for 2 attempts that came to nothing and 1 attempt at what \
+            ", 11.0 worker-hours, 180 worker-seconds of them for 2 attempts that came to nothing and 1 attempt at what \
              another had done"
         );
     }

@@ -205,6 +205,9 @@ impl Session {
             Some(changes) if matches!(access, Access::Run { .. }) => {
                 tracing::warn!("{folder}: settings changed since its last run: {changes}");
             }
+            Some(changes) if paths.manifest.is_none() => {
+                tracing::warn!("{folder}: by --set its settings would change: {changes}");
+            }
             Some(changes) => tracing::warn!(
                 "{folder} was last run with {}; {} differs: {changes}",
                 run.path.display(),

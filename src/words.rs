@@ -38,9 +38,21 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-/// Time of workers with three digits: `0.0123 worker-hours`, `1.50 worker-hours`, `1,234 worker-hours`.
-pub(crate) fn worker_hours(seconds: f64) -> String {
-    format!("{} worker-hours", three_digits(seconds / 3600.0))
+/// Seconds of workers' time below which it is told in seconds.
+const FEW_SECONDS: f64 = 600.0;
+
+/// Time of workers with three digits: `42.0 worker-seconds`, `1.50 worker-hours`, `1,234 worker-hours`.
+pub(crate) fn worker_time(seconds: f64) -> String {
+    let (unit, word) = worker_unit(seconds);
+    format!("{} worker-{word}", three_digits(seconds / unit))
+}
+
+/// The unit that so much of workers' time is told in: its seconds, and its word.
+pub(crate) fn worker_unit(seconds: f64) -> (f64, &'static str) {
+    match seconds < FEW_SECONDS {
+        true => (1.0, "seconds"),
+        false => (3600.0, "hours"),
+    }
 }
 
 /// A number from 0 on with three digits that count: `0.0123`, `1.50`, `12.3`, `1,234`.
@@ -208,7 +220,8 @@ mod tests {
             "0", "0.00123", "0.0500", "1.00", "10.0", "12.3", "1,000", "1,235", "0",
         ];
         assert_eq!(numbers.map(three_digits), texts);
-        assert_eq!(worker_hours(5400.0), "1.50 worker-hours");
+        assert_eq!(worker_time(5400.0), "1.50 worker-hours");
+        assert_eq!(worker_time(42.0), "42.0 worker-seconds");
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | [`Sheet`] | contact sheets with labels |
 //! | [`encoder_folder`] | the trained encoder as a folder that stands alone |
 //! | [`single_files()`] | what single weight files were recognized as |
+//! | [`KnownFiles`] | weight files that are told by their SHA-256 |
 //! | [`licence()`] | what a model's folder says of its licence |
 //! | [`references`], [`training_crop`] | settings of one stage that another one depends on |
 //!
@@ -24,6 +25,7 @@ mod crop;
 pub mod encoder_folder;
 mod error;
 pub mod generation;
+mod known_files;
 mod licence;
 mod loader;
 pub mod methods;
@@ -38,6 +40,7 @@ mod threads;
 
 pub use crop::training_crop;
 pub use error::ModelError;
+pub use known_files::{Identity, KnownFile, KnownFiles, KnownFilesError, Sums, known_weights};
 pub use licence::licence;
 pub use loader::ModelLoader;
 pub use people::people;

@@ -15,8 +15,10 @@ const MOST_LINES: usize = 10_000;
 const MOST_CARDS: usize = 400;
 /// Photos of an identity that are shown at most: the least similar and the most similar ones.
 const MOST_PHOTOS: usize = 6;
-/// Characters of pictures in the page at most.
+/// Bytes of pictures and their texts in the page at most.
 const MOST_PICTURES: usize = 12 << 20;
+/// Characters of a caption that are shown at most; some are as long as books.
+const MOST_CAPTION: usize = 200;
 
 /// A line of the list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -156,9 +158,9 @@ fn cards(view: &RunView, found: &BTreeMap<NameId, Found>, shown: &[NameId]) -> V
                 photos,
             };
             let pictures = card.portraits.iter().chain(&card.photos);
-            let size: usize = pictures.map(|p| p.data.len()).sum();
+            let size: usize = pictures.map(|p| p.data.len() + p.alt.len()).sum();
             if size > left {
-                return cards;
+                continue;
             }
             left -= size;
             cards.push(card);
@@ -186,10 +188,8 @@ fn photos(
             let key = (row.name_id.0, row.image_id.0);
             let similarity = wanted.get(&key).copied().unwrap_or(0.0);
             let name = &found[&row.name_id].name;
-            let alt = format!(
-                "Photo of {name}, similarity {similarity:.3}: {}",
-                row.caption
-            );
+            let caption = clipped(&row.caption);
+            let alt = format!("Photo of {name}, similarity {similarity:.3}: {caption}");
             let picture = thumbnail(&row.image.bytes, alt, format!("{similarity:.3}"));
             pictures
                 .entry(key.0)
@@ -206,6 +206,14 @@ fn photos(
         .collect()
 }
 
+/// The beginning of a caption.
+fn clipped(caption: &str) -> String {
+    match caption.char_indices().nth(MOST_CAPTION) {
+        Some((end, _)) => format!("{}…", &caption[..end]),
+        None => caption.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +222,13 @@ mod tests {
     fn a_sample_is_spread_over_all() {
         assert_eq!(spread(vec![1, 2, 3], 5), [1, 2, 3]);
         assert_eq!(spread((0..100).collect(), 4), [0, 25, 50, 75]);
+    }
+
+    #[test]
+    fn long_captions_are_cut() {
+        assert_eq!(clipped("Mira"), "Mira");
+        let long = "é".repeat(MOST_CAPTION + 1);
+        assert_eq!(clipped(&long), "é".repeat(MOST_CAPTION) + "…");
     }
 
     #[test]

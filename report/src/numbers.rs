@@ -13,6 +13,12 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// `1 mention`, `2 mentions`, `1,234 mentions`.
+pub(crate) fn counted(number: u64, word: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {word}{plural}", grouped(number))
+}
+
 /// A share as a percentage with one decimal: `12.5 %`; `–` of nothing.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     match whole {

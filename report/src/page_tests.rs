@@ -1,7 +1,7 @@
 use laioncele_core::ledger::RowBalance;
 
 use super::*;
-use crate::testing::{KNOWN, view};
+use crate::testing::{KNOWN, many, view};
 
 fn facts() -> Facts {
     let steps = ["score-portraits", "verify-portraits", "evaluate"].map(|step| StepFact {
@@ -102,4 +102,29 @@ fn a_run_without_any_result_has_a_page() {
     view.records.clear();
     let text = html(&page(&view, Facts::default())).expect("a page");
     assert!(text.contains("No identity yet.") && text.contains("0 people"));
+}
+
+#[test]
+fn the_page_of_ten_thousand_people_is_below_twenty_megabytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = page(&many(folder.path(), 10_000, 25), Facts::default());
+    let of = &page.identities;
+    assert_eq!(
+        (of.people, of.photos, of.lines.len()),
+        (10_000, 100_000, 10_000)
+    );
+    assert!(
+        of.cards.len() > 50 && of.cards.len() < 400,
+        "{} cards",
+        of.cards.len()
+    );
+    let text = html(&page).expect("a page");
+    assert!(text.len() < 20_000_000, "{} bytes", text.len());
+    // As much as may be shown was shown, and the page says that it is not all.
+    assert!(text.len() > 12_000_000, "{} bytes", text.len());
+    let said = format!(
+        "{} of 10000 identities are shown with pictures",
+        of.cards.len()
+    );
+    assert!(text.contains(&said), "no `{said}`");
 }

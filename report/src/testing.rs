@@ -5,8 +5,8 @@ use std::path::Path;
 use laioncele_core::key::KeyParts;
 use laioncele_core::ledger::{Record, RowBalance};
 use laioncele_core::table::{
-    Alias, Candidate, Dropped, FaceBox, FaceVector, FaceVectors, FiledMention, Identity, KnownName,
-    Landmarks, MergedName, Name, PhotoFace, PortraitFace, Reachability,
+    Alias, Candidate, Dropped, FaceBox, FaceVector, FaceVectors, FiledMention, Identity, Image,
+    KnownName, Landmarks, MergedName, Name, Photo, PhotoFace, Portrait, PortraitFace, Reachability,
 };
 use laioncele_core::testing::{self, StepHarness};
 use laioncele_core::{CaptionId, DropReason, ImageId, NameId, Partition, Row, StageName, Unit};
@@ -79,6 +79,95 @@ pub(crate) fn view(folder: &Path) -> RunView {
     photos(&mut builder);
     let Builder { harness, records } = builder;
     RunView::new(harness.store, (*harness.manifest).clone(), records)
+}
+
+/// A run in `folder` with `people` identities of ten photos each. Portraits and photos are noise, which takes more room than any
+/// picture of the web, and have long captions; they are there for every `step`th person in the order of the ids.
+pub(crate) fn many(folder: &Path, people: usize, step: usize) -> RunView {
+    let harness = StepHarness::new(folder, "").expect("a harness");
+    let mut builder = Builder {
+        harness,
+        records: Vec::new(),
+    };
+    let name = |k: usize| format!("Invented Person Number {k}");
+    let mut all: Vec<String> = (0..people).map(name).collect();
+    all.sort_by_key(|name| NameId::of(name));
+    let image = Image {
+        bytes: noise(200),
+        path: "a.jpg".to_owned(),
+    };
+    for bucket in [0, 1].map(Partition::Bucket) {
+        let (mut portraits, mut photos, mut identities) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, name) in all.iter().enumerate() {
+            if builder.bucket(name) != bucket {
+                continue;
+            }
+            identities.extend((0..10).map(|k| identity(name, k)));
+            if at.is_multiple_of(step) {
+                portraits.extend((0..4).map(|k| portrait(name, k, &image)));
+                photos.extend((0..10).map(|k| photo(name, k, &image)));
+            }
+        }
+        use StageName::{DownloadImages, FilterCounts, GeneratePortraits};
+        builder.add(
+            "generate-portraits",
+            GeneratePortraits,
+            bucket.clone(),
+            portraits,
+        );
+        builder.add("download-images", DownloadImages, bucket.clone(), photos);
+        builder.add("filter-counts", FilterCounts, bucket, identities);
+    }
+    let Builder { harness, records } = builder;
+    RunView::new(harness.store, (*harness.manifest).clone(), records)
+}
+
+/// A JPEG of noise, as wide as high, the same each time.
+fn noise(side: u32) -> Vec<u8> {
+    let mut state = 1u32;
+    let pixels = image::RgbImage::from_fn(side, side, |_, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [_, r, g, b] = state.to_le_bytes();
+        image::Rgb([r, g, b])
+    });
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    let written = pixels.write_to(&mut jpeg, image::ImageFormat::Jpeg);
+    written.expect("encoded");
+    jpeg.into_inner()
+}
+
+fn portrait(name: &str, index: u32, image: &Image) -> Portrait {
+    Portrait {
+        name_id: NameId::of(name),
+        index,
+        seed: 0,
+        image: image.clone(),
+        settings: String::new(),
+    }
+}
+
+fn photo(name: &str, k: usize, image: &Image) -> Photo {
+    let url = format!("http://a.example/{name}/{k}.jpg");
+    Photo {
+        name_id: NameId::of(name),
+        image_id: ImageId::of(&url),
+        url,
+        caption: "a very long caption & more ".repeat(50),
+        image: image.clone(),
+        sha256: String::new(),
+        width: 200,
+        height: 200,
+    }
+}
+
+fn identity(name: &str, k: usize) -> Identity {
+    Identity {
+        name_id: NameId::of(name),
+        name: name.to_owned(),
+        image_id: ImageId::of(&format!("http://a.example/{name}/{k}.jpg")),
+        similarity: 0.9 - k as f32 / 100.0,
+        face_box: FaceBox(vec![0.0, 0.0, 60.0, 60.0]),
+    }
 }
 
 fn names(builder: &mut Builder) {

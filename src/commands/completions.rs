@@ -62,15 +62,11 @@ impl Man {
         fs::create_dir_all(&self.folder).map_err(io)?;
         let mut command = command.disable_help_subcommand(true);
         command.build();
-        let mut commands = vec![command.clone()];
-        commands.extend(command.get_subcommands().cloned());
-        for (number, command) in commands.iter().enumerate() {
-            let name = match number {
-                0 => "laioncele".to_owned(),
-                _ => format!("laioncele-{}", command.get_name()),
-            };
+        let mut commands = Vec::new();
+        below("laioncele", &command, &mut commands);
+        for (name, command) in &commands {
             let mut page = Vec::new();
-            let man = clap_mangen::Man::new(command.clone()).title(name.to_uppercase());
+            let man = clap_mangen::Man::new((*command).clone()).title(name.to_uppercase());
             man.render(&mut page).map_err(io)?;
             fs::write(self.folder.join(format!("{name}.1")), page).map_err(io)?;
         }
@@ -79,5 +75,13 @@ impl Man {
             self.folder.display(),
             count(commands.len(), "page")
         ))
+    }
+}
+
+/// `command`, whose page is `name`, and all below it, whose pages are called as those of the ones above refer to them.
+fn below<'a>(name: &str, command: &'a Command, found: &mut Vec<(String, &'a Command)>) {
+    found.push((name.to_owned(), command));
+    for sub in command.get_subcommands() {
+        below(&format!("{name}-{}", sub.get_name()), sub, found);
     }
 }

@@ -1,10 +1,12 @@
 //! `laioncele doctor`: checks that everything the manifest names exists and fits together.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::args::{ModelsOf, SetArgs};
 use crate::crew::WorkerArgs;
-use crate::doctor::{Check, examine};
+use crate::doctor::{Check, Digests, examine};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::registry;
@@ -15,13 +17,17 @@ const EXAMPLES: &str = "\
 Examples:
   laioncele doctor --manifest manifests/laion2b-en.toml
   laioncele doctor --deep                   also check that every weight is finite
+  laioncele doctor --digests                also tell SDXL's files by their SHA-256
   laioncele doctor --json | jq -r '.[] | select(.ok | not) | .check'
 
 Checks settings, captions and their columns; files, configuration, tensors, shapes and types of each
 model; embedding dimensions; the memory that all workers need; where ONNX Runtime is looked for, and
 which is taken; names of hosts, the clock, limits of the process, the disk. With --output the disk is
 held against what the run's stages will still write, by what they have written so far. Each line is
-ok, a warning or an error, with a way out. The exit code is 3 if there is an error.";
+ok, a warning or an error, with a way out. The exit code is 3 if there is an error.
+
+--digests holds the weight files of [models.sdxl] against the published SHA-256 of SDXL base 1.0 and of
+files used with it. What was read is remembered by size and time in ~/.cache/laioncele.";
 
 /// `laioncele doctor`
 #[derive(Args, Debug)]
@@ -34,6 +40,12 @@ pub(crate) struct Doctor {
     /// Also read every weight and check that it is finite
     #[arg(long)]
     deep: bool,
+    /// Also read SDXL's weight files and say whose they are by their SHA-256
+    #[arg(long)]
+    digests: bool,
+    /// With --digests: a table of your own files' SHA-256, beside the shipped one
+    #[arg(long, value_name = "FILE")]
+    known_files: Option<PathBuf>,
     #[command(flatten)]
     workers: WorkerArgs,
     /// Print JSON
@@ -51,7 +63,15 @@ impl Doctor {
         let manifest = manifest_of_models(&self.models)?;
         let output = self.models.output.as_deref();
         let steps = registry::steps();
-        let checks = examine(&manifest, &steps, self.deep, &self.workers, output);
+        let digests = Digests::new(self.digests, self.known_files.as_deref())?;
+        let checks = examine(
+            &manifest,
+            &steps,
+            self.deep,
+            &digests,
+            &self.workers,
+            output,
+        );
         if self.json {
             output::json(&checks)?;
         } else {

@@ -131,7 +131,7 @@ impl Run {
             // Errors only.
         } else if idle {
             if let Some(text) = summary.may_ask_again(&self.paths) {
-                output::data(text.trim_end())?;
+                output::data(&text)?;
             }
         } else if !summary.steps.is_empty() {
             output::data(&summary.render(&self.paths))?;

@@ -19,7 +19,9 @@ use crate::report::add_metrics;
 use crate::run_view::at_work;
 use crate::session::{Access, Session};
 use crate::staleness::StepState;
-use crate::words::{count, grouped, headed_table, size, table, three_digits, worker_hours};
+use crate::words::{
+    count, grouped, headed_table, size, table, three_digits, worker_time, worker_unit,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -201,7 +203,7 @@ fn state(step: &StepState) -> String {
     }
 }
 
-/// The worker-hours of the stages whose tasks are done, and of all of them. Attempts that came to nothing are in no record.
+/// The workers' time of the stages whose tasks are done, and of all of them. Attempts that came to nothing are in no record.
 fn cost(entries: &[Entry]) -> Option<String> {
     let mut stages: Vec<(StageName, f64)> = Vec::new();
     for entry in entries.iter().filter(|entry| entry.of.done > 0) {
@@ -211,10 +213,11 @@ fn cost(entries: &[Entry]) -> Option<String> {
         }
     }
     let all: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
+    let (unit, _) = worker_unit(all);
     let line =
-        |(stage, seconds): &(StageName, f64)| format!("{stage} {}", three_digits(seconds / 3600.0));
+        |(stage, seconds): &(StageName, f64)| format!("{stage} {}", three_digits(seconds / unit));
     let lines: Vec<_> = stages.iter().map(line).collect();
-    let all = worker_hours(all);
+    let all = worker_time(all);
     let text = format!("{all} ({})", lines.join(", "));
     (!lines.is_empty()).then(|| table(&[vec!["cost so far".to_owned(), text]], &[]))
 }
@@ -274,7 +277,7 @@ mod tests {
             state: "complete".to_owned(),
         };
         let entries = [entry];
-        let costs = "cost so far  0.000150 worker-hours (merge-names 0.000150)";
+        let costs = "cost so far  0.540 worker-seconds (merge-names 0.540)";
         assert_eq!(cost(&entries).as_deref(), Some(costs));
         let text = render(&entries);
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");

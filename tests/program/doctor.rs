@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
 use crate::test_run::TestRun;
@@ -122,6 +123,100 @@ fn doctor_finds_truncated_weights() {
     let checks: Vec<Value> = serde_json::from_str(&stdout(&ended)).expect("JSON");
     assert_eq!(failed(&checks), ["source", "models.sdxl.vae"]);
     assert_eq!(ended.status.code(), Some(3));
+}
+
+/// What doctor says of the parts' digests, with the cache in the sandbox.
+fn told_by_digests(sandbox: &Sandbox, more: &[&str]) -> Vec<Value> {
+    let arguments = [&["doctor", "--json", "--manifest", "manifest.toml"], more].concat();
+    let mut command = sandbox.command(&arguments);
+    command.env("XDG_CACHE_HOME", sandbox.join("cache"));
+    let ended = command.output().expect("the program");
+    let checks: Vec<Value> =
+        serde_json::from_str(&stdout(&ended)).unwrap_or_else(|e| panic!("{e}: {}", stderr(&ended)));
+    let of_digests = |check: &Value| check["check"].to_string().contains("(digest)");
+    checks.into_iter().filter(of_digests).collect()
+}
+
+#[test]
+fn doctor_tells_weight_files_by_their_sha256() {
+    let sandbox = Sandbox::with_manifest(FRAME);
+    let sum = |file: &str| {
+        let bytes = fs::read(sandbox.join("mini/sdxl-mini").join(file)).expect("weights");
+        let sum: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        (sum, bytes.len())
+    };
+    let (vae, vae_bytes) = sum("vae/diffusion_pytorch_model.safetensors");
+    let (_, unet_bytes) = sum("unet/diffusion_pytorch_model.safetensors");
+    let other = "0".repeat(64);
+    let table = format!(
+        "{vae}\t{vae_bytes}\tMini\tsome/mini\tvae/diffusion_pytorch_model.safetensors\tMIT\n\
+         {other}\t{unet_bytes}\tMini\tsome/mini\tunet/diffusion_pytorch_model.safetensors\tMIT\n"
+    );
+    sandbox.write("known.tsv", table);
+    assert!(
+        told_by_digests(&sandbox, &[]).is_empty(),
+        "nothing was asked"
+    );
+
+    let expected = [
+        ("text_encoder", "ok", "no file that is known; SHA-256 "),
+        ("text_encoder_2", "ok", "no file that is known; SHA-256 "),
+        (
+            "vae",
+            "ok",
+            "Mini: some/mini, vae/diffusion_pytorch_model.safetensors; licence: MIT",
+        ),
+        (
+            "unet",
+            "warning",
+            "looks like the file of Mini: some/mini, unet/",
+        ),
+    ];
+    let compare = |checks: &[Value]| {
+        assert_eq!(checks.len(), expected.len(), "{checks:?}");
+        for (check, (part, level, detail)) in checks.iter().zip(expected) {
+            assert_eq!(check["check"], format!("models.sdxl.{part} (digest)"));
+            assert_eq!(
+                (&check["level"], &check["ok"]),
+                (&level.into(), &true.into()),
+                "{check}"
+            );
+            assert!(check["detail"].to_string().contains(detail), "{check}");
+        }
+    };
+    compare(&told_by_digests(&sandbox, &["--known-files", "known.tsv"]));
+    // What was read is remembered, and told without being read again.
+    let remembered = told_by_digests(&sandbox, &[]);
+    assert_eq!(remembered.len(), expected.len(), "{remembered:?}");
+    assert!(sandbox.join("cache/laioncele/sha256.json").is_file());
+    compare(&told_by_digests(
+        &sandbox,
+        &["--digests", "--known-files", "known.tsv"],
+    ));
+}
+
+#[test]
+fn a_table_of_known_files_that_is_none_is_refused() {
+    let sandbox = Sandbox::with_manifest(FRAME);
+    sandbox.write("known.tsv", "abc\t1\n");
+    let doctor = ["doctor", "--manifest", "manifest.toml", "--known-files"];
+    let ended = sandbox.run(&[&doctor[..], &["known.tsv"]].concat());
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(
+        stderr(&ended).contains("known.tsv: line 1: six fields"),
+        "{}",
+        stderr(&ended)
+    );
+    let ended = sandbox.run(&[&doctor[..], &["nowhere.tsv"]].concat());
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(
+        stderr(&ended).contains("nowhere.tsv: "),
+        "{}",
+        stderr(&ended)
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The help of all commands.
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, stderr, stdout};
 
 #[test]
 fn help_of_the_program() {
@@ -82,4 +82,70 @@ fn help_of_encode_image() {
 #[test]
 fn help_of_ahash() {
     insta::assert_snapshot!(Sandbox::new().show(&["ahash", "--help"]));
+}
+
+#[test]
+fn every_command_has_a_manual_page_that_the_ones_above_refer_to() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox.run(&["man", "pages"]);
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    let page = |name: &str| {
+        let path = sandbox.join("pages").join(format!("{name}.1"));
+        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    for name in ["laioncele", "laioncele-run", "laioncele-mini"] {
+        let text = page(name).replace('\\', "");
+        assert!(text.contains(".TH"), "{name} is no manual page");
+        let below = text.lines().filter_map(|line| line.strip_suffix("(1)"));
+        let below: Vec<&str> = below
+            .filter(|name| name.starts_with("laioncele-"))
+            .collect();
+        assert_eq!(
+            below.is_empty(),
+            name == "laioncele-run",
+            "{name}: {below:?}"
+        );
+        below.into_iter().for_each(|name| drop(page(name)));
+    }
+}
+
+#[test]
+fn shells_complete_commands_and_options() {
+    let sandbox = Sandbox::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = sandbox.run(&["completions", shell]);
+        let script = stdout(&ended);
+        for word in ["laioncele", "verify", "dry-run"] {
+            assert!(script.contains(word), "{shell}: no {word}");
+        }
+    }
+    sandbox.write("script", stdout(&sandbox.run(&["completions", "bash"])));
+    let complete = "source ./script; COMP_WORDS=(laioncele doc); COMP_CWORD=1; _laioncele laioncele doc laioncele; echo \"${COMPREPLY[@]}\"";
+    let bash = std::process::Command::new("bash")
+        .args(["-c", complete])
+        .current_dir(sandbox.path())
+        .output();
+    assert_eq!(stdout(&bash.expect("bash")).trim(), "doctor");
+}
+
+#[test]
+fn help_is_as_narrow_as_the_terminal() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["doctor", "--help"],
+        &["mini", "build", "--help"],
+    ] {
+        let mut command = sandbox.command(arguments);
+        let ended = command.env("COLUMNS", "60").output().expect("the program");
+        for line in stdout(&ended).lines() {
+            // A word that is longer stays whole.
+            let words = line.split_whitespace().count();
+            assert!(
+                line.chars().count() <= 60 || words == 1,
+                "{arguments:?}: {line}"
+            );
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use laioncele_core::numbers::setting_text;
 use laioncele_core::{Digest, Manifest};
 
-use crate::{licence, recognized};
+use crate::{known_weights, licence, recognized};
 
 /// The paper's δ and η, which hold where the manifest names no others.
 const PAPER: [(&str, &str, &str); 2] = [("DELTA", "delta", "5"), ("ETA", "eta", "80")];
@@ -71,6 +71,7 @@ fn models(text: &mut String, manifest: &Manifest, facts: &Facts) {
         line!(text, "| `{label}` | `{digest}` | {licence} |");
     }
     text.push_str(&recognized(manifest));
+    text.push_str(&known_weights(manifest));
     line!(
         text,
         "\nThe manifest's text has the BLAKE3 digest `{}`.",

@@ -255,6 +255,24 @@ impl SdxlSection {
         files
     }
 
+    /// The weight files that are read, each once, by the labels of their parts; of folders that tell which.
+    pub fn weight_files(&self) -> Vec<(String, PathBuf)> {
+        let mut files: Vec<(String, PathBuf)> = Vec::new();
+        for model in [self.text_model_files(), self.image_model_files()].concat() {
+            let read = match model.path.is_dir() {
+                true => (model.files_read)(&model.path).unwrap_or_default(),
+                false => vec![model.path],
+            };
+            for file in read {
+                let weights = file.extension().is_some_and(|kind| kind == "safetensors");
+                if weights && file.is_file() && files.iter().all(|(_, known)| *known != file) {
+                    files.push((model.label.clone(), file));
+                }
+            }
+        }
+        files
+    }
+
     /// The folder, if there is one.
     fn base(&self) -> Option<&Path> {
         let folder = self.files.folder.as_path();

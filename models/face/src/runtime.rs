@@ -75,6 +75,17 @@ pub fn runtime_places() -> Result<Vec<RuntimePlace>, FaceError> {
             found: file.is_file().then_some(file),
         }
     }));
+    // A program that `cargo install` put elsewhere, and the checkout where `make onnxruntime` was called.
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    if let Ok(checkout) = checkout.canonicalize() {
+        places.push(RuntimePlace {
+            place: format!(
+                "{FOLDER}/ in or above {}, where the program was built",
+                checkout.display()
+            ),
+            found: search_upward(&checkout),
+        });
+    }
     Ok(places)
 }
 

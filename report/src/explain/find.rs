@@ -8,6 +8,7 @@ use laioncele_core::table::{
 use laioncele_core::{CaptionId, ImageId, NameId, Part, TableId};
 
 use super::{Found, Node};
+use crate::numbers::counted;
 use crate::view::RunView;
 
 /// Things of one kind that are explained at most.
@@ -154,7 +155,7 @@ fn by_written_spelling(view: &RunView, query: &str, found: &mut Found) {
         }
     }
     let node = |(reason, (mentions, spelling)): (String, (u64, String))| {
-        let text = format!("`{spelling}`, {mentions} mentions: {reason}");
+        let text = format!("`{spelling}`, {}: {reason}", counted(mentions, "mention"));
         (Node::of("merge-spellings", text), reason)
     };
     found.names = names.into_iter().take(MOST).collect();

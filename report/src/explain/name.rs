@@ -10,6 +10,7 @@ use laioncele_core::{NameId, Row, TableId, Unit};
 
 use super::{Fate, Node, advice, find, image};
 use crate::merges::why;
+use crate::numbers::counted;
 use crate::view::{RunView, bucket_of};
 
 /// Captions, spellings and images that are told at most.
@@ -39,11 +40,15 @@ pub(super) fn explain(view: &RunView, name: NameId) -> (Node, Fate) {
     captions(view, name, &mut root);
     spellings(&merged, &mut root);
     for row in rows::<Name>(view, name) {
-        let text = format!("{} images of {} mentions", row.images, row.mentions);
+        let (images, mentions) = (
+            counted(row.images, "image"),
+            counted(row.mentions, "mention"),
+        );
+        let text = format!("{images} of {mentions}");
         root.add(Node::of("count-images", text));
     }
     for row in rows::<NameEmbedding>(view, name) {
-        let text = format!("{} tokens", row.token_count);
+        let text = counted(row.token_count.into(), "token");
         root.add(Node::of("encode-names", text));
     }
     portraits(view, name, &mut root);
@@ -60,7 +65,7 @@ fn captions(view: &RunView, name: NameId, root: &mut Node) {
     }
     let mut node = Node::of(
         "extract-names",
-        format!("{} mentions in captions", filed.len()),
+        format!("{} in captions", counted(filed.len() as u64, "mention")),
     );
     let caption = |row: &laioncele_core::table::FiledMention| {
         Node::new(format!(
@@ -81,8 +86,9 @@ fn spellings(merged: &[MergedName], root: &mut Node) {
         };
         let mut node = Node::of("merge-spellings", text);
         let spelling = |alias: &laioncele_core::table::Alias| {
-            let (mentions, why) = (alias.mentions, why(&alias.merged_by));
-            Node::new(format!("`{}`: {mentions} mentions, {why}", alias.spelling))
+            let why = why(&alias.merged_by);
+            let mentions = counted(alias.mentions, "mention");
+            Node::new(format!("`{}`: {mentions}, {why}", alias.spelling))
         };
         node.add_some(row.aliases.iter().map(spelling).collect(), MOST_SPELLINGS);
         root.add(node);

@@ -16,7 +16,7 @@ fn a_name_is_told_from_its_captions_to_its_photos() {
     let text = told.tree[0].render();
     for part in [
         "extract-names: 3 mentions",
-        "`Mira Castelan`: 1 mentions, a rare spelling nearby",
+        "`Mira Castelan`: 1 mention, a rare spelling nearby",
         "count-images: 3 images of 6 mentions",
         "verify-portraits: one person: lowest similarity 0.985 ≥ 0.6",
         "1 http_4xx (download-images), 1 other_person (verify-images)",

@@ -14,7 +14,7 @@ use laioncele_core::reachability::{Reached, Tally};
 use laioncele_core::store::Store;
 use laioncele_core::table::{Dropped, Identity, NamePeople};
 use laioncele_core::{CoreError, Digest, DropReason, Manifest, StageName, TableId};
-use laioncele_inference::{licence, recognized};
+use laioncele_inference::{known_weights, licence, recognized};
 
 use crate::card_head;
 use crate::index::Shard;
@@ -171,6 +171,7 @@ fn models(text: &mut String, manifest: &Manifest, lineage: &Lineage) {
         );
     }
     text.push_str(&recognized(manifest));
+    text.push_str(&known_weights(manifest));
 }
 
 /// Homonyms that the card lists at most.
