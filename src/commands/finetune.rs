@@ -205,7 +205,9 @@ fn failure(error: FinetuneError) -> Failure {
     match error {
         FinetuneError::Core(error) => error.into(),
         FinetuneError::Setting(_) => Failure::new(Exit::Usage, text),
-        FinetuneError::NoDataSet { .. } | FinetuneError::NoPhoto { .. } => {
+        FinetuneError::NoDataSet { .. }
+        | FinetuneError::NoPhoto { .. }
+        | FinetuneError::Shard { .. } => {
             Failure::new(Exit::Usage, text).hint(
                 "--dataset takes LaionCele's folder of Parquet files, or a folder with a sub-folder of photos for each person",
             )
