@@ -22,7 +22,7 @@ use laioncele_finetune::save::{self, LoraLayout, Stored};
 use laioncele_finetune::{
     Error as TrainError, Network, NetworkOptions, Objective, Row, Trainer, TrainerOptions,
 };
-use laioncele_inference::{FaceSection, SdxlSection};
+use laioncele_inference::SdxlSection;
 use laioncele_sdxl::{Parts, SdxlFiles, in_parallel};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,8 @@ pub struct Training {
     pub webui: bool,
     /// How a whole U-Net is stored.
     pub stored: Stored,
+    /// The mean cosine of their faces from which on two people are the same.
+    pub same_person: f64,
 }
 
 /// How far a training is.
@@ -99,7 +101,7 @@ impl Training {
         identity.claim(&self.into)?;
         let network = self.network(&files, &parts)?;
         let examples = self.prepare(manifest, &dataset, &models, &network, &identity, progress)?;
-        self.refuse_evaluation_people(manifest, &examples, &models)?;
+        self.refuse_evaluation_people(&examples, &models)?;
         let (trainer, curve) =
             self.train(&parts, network, &examples, &models, &identity, progress)?;
         let resolution = models.resolution();
@@ -192,17 +194,11 @@ impl Training {
         Ok(hasher.finish())
     }
 
-    fn refuse_evaluation_people(
-        &self,
-        manifest: &Manifest,
-        examples: &Examples,
-        models: &Models,
-    ) -> Result<()> {
+    fn refuse_evaluation_people(&self, examples: &Examples, models: &Models) -> Result<()> {
         let Some(folder) = &self.settings.evaluation_people else {
             return Ok(());
         };
-        let threshold = FaceSection::thresholds(manifest)?.same_person_photo;
-        let found = people::in_both(folder, examples, models.faces(), threshold)?;
+        let found = people::in_both(folder, examples, models.faces(), self.same_person)?;
         match found.is_empty() {
             true => Ok(()),
             false => Err(FinetuneError::EvaluationPeople {
