@@ -100,12 +100,12 @@ def choose(trainings, people):
 
 
 def losses(folder, names):
-    yield "| training | people | photos | steps | numbers | mean loss of the first 200 steps | of the last 200 | clipped | seconds |"
-    yield "|---" * 9 + "|"
+    yield "| training | people | photos | steps | numbers | mean loss of the first 200 steps | of the last 200 | clipped |"
+    yield "|---" * 8 + "|"
     for name in names:
         card = json.loads((folder / name / "card.json").read_text())
         cells = [name, card["people"], card["photos"], card["steps"], f"{card['parameters']:,}", f"{card['first_loss']:.4f}",
-                 f"{card['last_loss']:.4f}", f"{card['clipped_steps']:.0%}", f"{card['seconds']:.0f}"]
+                 f"{card['last_loss']:.4f}", f"{card['clipped_steps']:.0%}"]
         yield "| " + " | ".join(map(str, cells)) + " |"
 
 
