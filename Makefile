@@ -189,7 +189,7 @@ bench-finetune:
 
 # Table 2 of the paper on the embedded world: docs/fine-tuning.md says what it does and how long it takes.
 table2: build
-	tools/table2.sh $(TABLE2)
+	python3 tools/table2.py $(TABLE2)
 
 # An SDXL of the real size: FULL_SIZE=FOLDER keeps the weights.
 bench-full-size: build

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Measures diffusers and laioncele-sdxl on the same models: benches/sdxl.sh [PASSES] [STEPS]
 # On the processor with the embedded world's model and a tiny random one; where nvidia-smi finds a GPU also on that, with
-# random weights of the real size. Takes the interpreter of PYTHON if it has diffusers, else makes a virtual environment
-# with it in benches/.venv-sdxl.
+# random weights of the real size. SDXL_FOLDER, an SDXL of the real size, is loaded as it is and as one file. Takes the
+# interpreter of PYTHON if it has diffusers, else makes a virtual environment with it in benches/.venv-sdxl.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -24,6 +24,17 @@ echo "IP-Adapter, images a second on the processor:"
 "$python" benches/sdxl/ip_adapter.py "$target/release/examples/throughput-ip-adapter" manifests/mini/sdxl-mini \
     manifests/mini/sdxl-mini/image_encoder_2 models/clip/tests/fixtures/tiny-a/images/landscape_rgb.png \
     --passes "$passes" --steps "$steps"
+echo
+echo "A LoRA merged, and a model in one file:"
+"$python" benches/sdxl/variants.py "$target/release/examples/throughput-sdxl" manifests/mini/sdxl-mini \
+    --passes "$passes" --steps "$steps"
+# SDXL_FOLDER, or the random one of the real size where it is there.
+folder=${SDXL_FOLDER:-$target/bench-sdxl-full}
+if [ -f "$folder/model_index.json" ]; then
+    echo "A model of the real size in one file, float16:"
+    "$python" benches/sdxl/variants.py "$target/release/examples/throughput-sdxl" "$folder" --passes 2 --precision f16 \
+        --only-load --scratch "$target"
+fi
 echo
 if ! nvidia-smi >/dev/null 2>&1; then
     echo "no GPU here: not measured"

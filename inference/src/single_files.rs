@@ -1,10 +1,13 @@
 //! The single weight files that `[models.sdxl]` names, and what each was recognized as.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use laioncele_core::Manifest;
 use laioncele_core::error::chain;
 use laioncele_sdxl::{Recognition, SdxlFiles};
+use sha2::{Digest, Sha256};
 
 use crate::SdxlSection;
 use crate::sections::label;
@@ -51,6 +54,26 @@ fn recognize(path: &Path) -> Result<Recognition, String> {
     Recognition::of(path).map_err(|error| chain(&error))
 }
 
+impl SingleFile {
+    /// Its SHA-256 in hexadecimal: the digest by which the places that publish such files name them.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn sha256(&self) -> std::io::Result<String> {
+        let mut file = File::open(&self.path)?;
+        let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+        }
+        let digest = hasher.finalize();
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
 /// What Markdown cards say of the manifest's single files; nothing where there are none.
 pub fn recognized(manifest: &Manifest) -> String {
     let Ok(section) = SdxlSection::from_manifest(manifest) else {
@@ -58,9 +81,10 @@ pub fn recognized(manifest: &Manifest) -> String {
     };
     let line = |file: SingleFile| {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
-        let found = file.found.ok()?;
+        let found = file.found.as_ref().ok()?;
+        let digest = file.sha256().ok()?;
         Some(format!(
-            "- `{}`, {name}: {} (`{}`)\n",
+            "- `{}`, {name}: {} (`{}`), SHA-256 {digest}\n",
             file.label, found.what, found.rule
         ))
     };
@@ -109,5 +133,13 @@ mod tests {
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].contains("kohya.safetensors: a LoRA"), "{lines:?}");
         assert!(lines[1].contains("a textual inversion"), "{lines:?}");
+        // As the fixtures' own manifest has it, which Python's hashlib wrote.
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../models/sdxl/tests/fixtures/variants/manifest.json");
+        let known = std::fs::read_to_string(path).expect("the fixtures' manifest");
+        let known: serde_json::Value = serde_json::from_str(&known).expect("JSON");
+        let known = known["sha256"]["lora/kohya.safetensors"].as_str();
+        let known = known.expect("a digest");
+        assert!(lines[0].ends_with(&format!("SHA-256 {known}")), "{lines:?}");
     }
 }

@@ -8,6 +8,7 @@ use laioncele_core::error::chain;
 use laioncele_finetune_run::{
     Card, FinetuneError, Progress, Settings, Stored, Training, What as Trained,
 };
+use laioncele_verify_images::Settings as PhotoSettings;
 
 use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
@@ -133,6 +134,7 @@ impl Finetune {
                 Numbers::F16 => Stored::F16,
                 Numbers::F32 => Stored::F32,
             },
+            same_person: PhotoSettings::from_manifest(&manifest)?.same_person_photo,
         };
         let shows = std::io::stderr().is_terminal();
         let mut tenths = 0;
@@ -205,7 +207,9 @@ fn failure(error: FinetuneError) -> Failure {
     match error {
         FinetuneError::Core(error) => error.into(),
         FinetuneError::Setting(_) => Failure::new(Exit::Usage, text),
-        FinetuneError::NoDataSet { .. } | FinetuneError::NoPhoto { .. } => {
+        FinetuneError::NoDataSet { .. }
+        | FinetuneError::NoPhoto { .. }
+        | FinetuneError::Shard { .. } => {
             Failure::new(Exit::Usage, text).hint(
                 "--dataset takes LaionCele's folder of Parquet files, or a folder with a sub-folder of photos for each person",
             )

@@ -152,18 +152,18 @@ fn sdxl(manifest: &Manifest, wanted: Wanted, deep: bool, weights: &mut Weights) 
     checks
 }
 
-/// What each single file was recognized as, by which names, and its digest.
+/// What each single file was recognized as, by which names, and its digests.
 pub(super) fn recognized(manifest: &Manifest) -> Vec<Check> {
     let Ok(section) = SdxlSection::from_manifest(manifest) else {
         return Vec::new();
     };
     let digests = FileDigests::open(None);
     let check = |file: SingleFile| {
-        let found = file.found.and_then(|found| {
+        let found = file.found.clone().and_then(|found| {
             let digest = digests.of(&file.path).map_err(|e| chain(&e))?;
-            let digest = digest.short();
+            let (digest, sha256) = (digest.short(), file.sha256().map_err(|e| e.to_string())?);
             Ok(format!(
-                "{}, by {}; BLAKE3 {digest}",
+                "{}, by {}; BLAKE3 {digest}, SHA-256 {sha256}",
                 found.what, found.rule
             ))
         });

@@ -1,6 +1,7 @@
 //! Drawing people: with a published encoder instead of a run, what images say of themselves and what they never replace,
 //! mixtures, people whom there never was, and sheets.
 
+mod face_crop;
 mod people;
 mod sheets;
 

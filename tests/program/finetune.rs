@@ -1,6 +1,8 @@
 //! `laioncele finetune` with the embedded world's models: killed trainings end with the bytes of
 //! undisturbed ones, what must not be trained on is refused, what is written is read again.
 
+mod data;
+
 use std::fs;
 use std::path::Path;
 use std::process::Output;

@@ -43,7 +43,7 @@ fn main() -> Result<(), Failure> {
         },
         seed: 0,
     };
-    let network = Network::load(&Path::new(folder).join("unet"), None, &options)?;
+    let network = Network::load(&Path::new(folder).join("unet"), &options)?;
     let config = network.config().clone();
     let rows: Vec<Row> = (0..batch)
         .map(|row| {

@@ -25,7 +25,17 @@ impl Objective {
     /// A configuration that is missing or not supported; γ that is not positive.
     pub fn read(folder: &Path, min_snr: Option<f64>) -> Result<Self> {
         let json = JsonFile::read(&folder.join("scheduler").join("scheduler_config.json"))?;
-        let config = SchedulerConfig::read(&json, Some(SchedulerKind::Ddim))?;
+        Self::of(
+            SchedulerConfig::read(&json, Some(SchedulerKind::Ddim))?,
+            min_snr,
+        )
+    }
+
+    /// Of a schedule and what it says of the prediction; `min_snr` as in [`Objective::read`].
+    ///
+    /// # Errors
+    /// γ that is not positive.
+    pub fn of(config: SchedulerConfig, min_snr: Option<f64>) -> Result<Self> {
         let prediction = config.prediction_type;
         if let Some(gamma) = min_snr.filter(|gamma| !(gamma.is_finite() && *gamma > 0.0)) {
             return Err(Error::Setting {

@@ -149,15 +149,15 @@ fn original(config: &UNetConfig, module: &str) -> String {
 /// Bytes of a U-Net's file above which diffusers cuts it into several.
 pub const SHARD_BYTES: usize = 10_000_000_000;
 
-/// Writes the trained U-Net as a Diffusers folder: the configuration of `base`, the folder that it
-/// was loaded from, and weights in files of at most `shard_bytes`.
+/// Writes the trained U-Net as a Diffusers folder: `config`, the text of the configuration that it
+/// was built by, and weights in files of at most `shard_bytes`.
 ///
 /// # Errors
-/// A network with a LoRA; a file that cannot be read or written.
+/// A network with a LoRA; a file that cannot be written.
 pub fn write_unet(
     folder: &Path,
     network: &Network,
-    base: &Path,
+    config: &str,
     stored: Stored,
     shard_bytes: usize,
 ) -> Result<Vec<PathBuf>> {
@@ -167,8 +167,6 @@ pub fn write_unet(
             reason: "a LoRA was trained, not the whole U-Net".into(),
         });
     }
-    let config = base.join("config.json");
-    let text = std::fs::read(&config).map_err(Error::io("read", &config))?;
     let shards = shards(network.parameters(), stored, shard_bytes);
     let count = shards.len();
     let mut files = Vec::new();
@@ -199,7 +197,7 @@ pub fn write_unet(
         files.push(path);
     }
     let path = folder.join("config.json");
-    write_text(&path, &String::from_utf8_lossy(&text))?;
+    write_text(&path, config)?;
     files.push(path);
     Ok(files)
 }

@@ -2,11 +2,13 @@
 //! asks for (a JSON object) and answers with one line: seconds by the wall clock and of the
 //! processors, peak memory.
 //!
-//!     throughput-sdxl MODEL_FOLDER PRECISION DEVICE
+//!     throughput-sdxl MODEL PRECISION DEVICE [--base FOLDER] [--lora FILE] [--load]
 //!     {"images": 4, "steps": 20, "size": 128, "guidance": 7, "threads": 2, "seed": 0, "into": "FILE of RGB bytes"}
 //!
 //! The texts are encoded before, so that a line measures the way from embeddings to bytes.
 //! `"batch"` sets how many images go through the U-Net at once, for which the model is loaded anew.
+//! A model is a folder or one file; with `--load` it is only loaded, and what that took is the one
+//! line of the answer.
 
 #[path = "../../../benches/clocks.rs"]
 mod clocks;
@@ -17,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use clocks::Clocks;
 use laioncele_sdxl::{
-    ImageRequest, NegativePrompt, Noise, PromptEmbedding, SamplingSettings, SchedulerKind, Sdxl,
-    SdxlFiles, TextEncoders,
+    ImageRequest, Lora, NegativePrompt, Noise, PromptEmbedding, SamplingSettings, SchedulerKind,
+    Sdxl, SdxlFiles, TextEncoders,
 };
 use serde::Deserialize;
 
@@ -36,17 +38,50 @@ struct Order {
     into: Option<PathBuf>,
 }
 
-fn main() -> Result<(), Failure> {
+const USAGE: &str =
+    "usage: throughput-sdxl MODEL PRECISION DEVICE [--base FOLDER] [--lora FILE] [--load]";
+
+/// The model of the command line, and whether it is only to be loaded.
+fn arguments() -> Result<(SdxlFiles, bool), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, precision, device] = arguments.as_slice() else {
-        return Err("usage: throughput-sdxl MODEL_FOLDER PRECISION DEVICE".into());
+    let [model, precision, device, more @ ..] = arguments.as_slice() else {
+        return Err(USAGE.into());
     };
-    let mut files = SdxlFiles {
-        folder: folder.into(),
+    let (mut base, mut loras, mut only_load) = (None, Vec::new(), false);
+    let mut more = more.iter();
+    while let Some(option) = more.next() {
+        if option == "--load" {
+            only_load = true;
+            continue;
+        }
+        let value = PathBuf::from(more.next().ok_or(USAGE)?);
+        match option.as_str() {
+            "--base" => base = Some(value),
+            "--lora" => loras.push(Lora {
+                file: value,
+                strength: 1.0,
+            }),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let files = SdxlFiles {
         precision: serde_json::from_value(precision.as_str().into())?,
         device: device.parse()?,
-        ..SdxlFiles::default()
+        loras,
+        ..SdxlFiles::of_model(Path::new(model), base.as_deref())
     };
+    Ok((files, only_load))
+}
+
+fn main() -> Result<(), Failure> {
+    let (mut files, only_load) = arguments()?;
+    if only_load {
+        let clocks = Clocks::start()?;
+        let loaded = (TextEncoders::load_files(&files)?, load(&files)?);
+        writeln!(std::io::stdout(), "{}", clocks.report()?)?;
+        drop(loaded);
+        return Ok(());
+    }
     let (prompt, negative) = texts(&files)?;
     let mut sdxl = load(&files)?;
     for line in std::io::stdin().lock().lines() {
@@ -69,12 +104,12 @@ fn main() -> Result<(), Failure> {
 }
 
 fn load(files: &SdxlFiles) -> Result<Sdxl, Failure> {
-    Ok(Sdxl::load(&files.folder, &files.image_options()?)?)
+    Ok(Sdxl::load_files(files)?)
 }
 
 /// A prompt with a name in it, and the encoded empty text.
 fn texts(files: &SdxlFiles) -> Result<(PromptEmbedding, PromptEmbedding), Failure> {
-    let encoders = TextEncoders::load(Path::new(&files.folder), &files.text_options()?)?;
+    let encoders = TextEncoders::load_files(files)?;
     let name = encoders.encode_name("Maria Johnson")?;
     let prompt = encoders.encode_prompt("a portrait of a person")?;
     let negative = encoders.encode_negative(&NegativePrompt::Empty)?;

@@ -1,5 +1,5 @@
 //! Float32 kernels for the processor that only SDXL needs: convolution, group norm, GEGLU,
-//! upsampling.
+//! upsampling. Drawing and training go forward with the same ones.
 
 use laioncele_nn::kernels::{Matrix, MatrixMut, gelu, matmul, moments, silu};
 
@@ -8,11 +8,16 @@ const TILE: usize = 96 * 1024;
 
 /// The sizes of a square-kernel convolution of one image.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ConvShape {
+pub struct ConvShape {
+    /// Channels that go in.
     pub channels: usize,
+    /// Rows that go in.
     pub height: usize,
+    /// Columns that go in.
     pub width: usize,
+    /// Edge of the kernel.
     pub kernel: usize,
+    /// Inputs between two outputs.
     pub stride: usize,
     /// Zero rows and columns above and to the left.
     pub before: usize,
@@ -25,30 +30,59 @@ impl ConvShape {
         (size + self.before + self.after + self.stride).saturating_sub(self.kernel) / self.stride
     }
 
-    pub(crate) fn out_height(&self) -> usize {
+    /// Rows that come out.
+    pub fn out_height(&self) -> usize {
         self.out(self.height)
     }
 
-    pub(crate) fn out_width(&self) -> usize {
+    /// Columns that come out.
+    pub fn out_width(&self) -> usize {
         self.out(self.width)
+    }
+
+    /// Inputs of one output.
+    pub fn depth(&self) -> usize {
+        self.channels * self.kernel * self.kernel
+    }
+
+    /// Outputs of one channel.
+    pub fn plane(&self) -> usize {
+        self.out_height() * self.out_width()
+    }
+
+    /// Numbers of one image that goes in.
+    pub fn image(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// Whether an image itself is its unfolded form.
+    pub fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.stride == 1 && self.before + self.after == 0
+    }
+
+    /// Rows of the output in tiles whose unfolded inputs stay in the cache: first and number.
+    pub fn tiles(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let height = self.out_height();
+        let rows = (TILE / (self.depth() * self.out_width()).max(1)).clamp(1, height.max(1));
+        (0..height)
+            .step_by(rows)
+            .map(move |first| (first, rows.min(height - first)))
     }
 }
 
 /// Adds the convolution of `input` [channels × height × width] with `weight` [out × channels ×
 /// kernel × kernel] to `output` [out × out_height × out_width], which holds the bias.
-pub(crate) fn conv2d(
+pub fn conv2d(
     shape: &ConvShape,
     input: &[f32],
     weight: &[f32],
     output: &mut [f32],
     columns: &mut Vec<f32>,
 ) {
-    let (out_height, out_width) = (shape.out_height(), shape.out_width());
-    let depth = shape.channels * shape.kernel * shape.kernel;
-    let plane = out_height * out_width;
+    let (out_width, depth, plane) = (shape.out_width(), shape.depth(), shape.plane());
     let out_channels = weight.len() / depth;
     let weight = Matrix::new(weight, out_channels, depth);
-    if shape.kernel == 1 && shape.stride == 1 && shape.before + shape.after == 0 {
+    if shape.is_pointwise() {
         matmul(
             MatrixMut::new(output, out_channels, plane),
             weight,
@@ -58,32 +92,24 @@ pub(crate) fn conv2d(
         );
         return;
     }
-    let rows_per_tile = (TILE / (depth * out_width)).clamp(1, out_height.max(1));
-    columns.resize(depth * rows_per_tile * out_width, 0.0);
-    for first in (0..out_height).step_by(rows_per_tile) {
-        let rows = rows_per_tile.min(out_height - first);
-        let tile = &mut columns[..depth * rows * out_width];
-        unfold(shape, input, first, rows, tile);
+    for (first, rows) in shape.tiles() {
+        let cols = rows * out_width;
+        columns.resize(depth * cols, 0.0);
+        unfold(shape, input, first, rows, columns);
         let dst = MatrixMut {
             data: &mut output[first * out_width..],
             rows: out_channels,
-            cols: rows * out_width,
+            cols,
             row_stride: plane,
             col_stride: 1,
         };
-        matmul(
-            dst,
-            weight,
-            Matrix::new(tile, depth, rows * out_width),
-            1.0,
-            true,
-        );
+        matmul(dst, weight, Matrix::new(columns, depth, cols), 1.0, true);
     }
 }
 
 /// The inputs that each output of `rows` rows from `first` meets: [channels · kernel² × rows ·
 /// out_width].
-fn unfold(shape: &ConvShape, input: &[f32], first: usize, rows: usize, tile: &mut [f32]) {
+pub fn unfold(shape: &ConvShape, input: &[f32], first: usize, rows: usize, tile: &mut [f32]) {
     let out_width = shape.out_width();
     let kernel = shape.kernel;
     for (i, lane) in tile.chunks_exact_mut(rows * out_width).enumerate() {
@@ -126,7 +152,7 @@ fn unfold(shape: &ConvShape, input: &[f32], first: usize, rows: usize, tile: &mu
 }
 
 /// Group norm of one image [channels × plane], followed by silu if `activate`.
-pub(crate) fn group_norm(
+pub fn group_norm(
     input: &[f32],
     weight: &[f32],
     bias: &[f32],
@@ -157,7 +183,7 @@ pub(crate) fn group_norm(
 
 /// [value, gate] halves of each row of `input` [rows × 2 width] → value · gelu(gate) [rows ×
 /// width].
-pub(crate) fn geglu(input: &[f32], width: usize, output: &mut [f32]) {
+pub fn geglu(input: &[f32], width: usize, output: &mut [f32]) {
     for (row, out) in input
         .chunks_exact(2 * width)
         .zip(output.chunks_exact_mut(width))
@@ -170,7 +196,7 @@ pub(crate) fn geglu(input: &[f32], width: usize, output: &mut [f32]) {
 }
 
 /// Nearest-neighbour resize of one plane: input column of output i is ⌊i · in / out⌋.
-pub(crate) fn upsample_nearest(
+pub fn upsample_nearest(
     input: &[f32],
     from: (usize, usize),
     to: (usize, usize),

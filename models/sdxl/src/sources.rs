@@ -169,21 +169,34 @@ impl Sources {
         })
     }
 
-    /// Loads the U-Net.
+    /// The U-Net's weights, LoRAs merged into them as they are taken.
     ///
     /// # Errors
-    /// Weights that are missing or do not fit the configuration.
-    pub(crate) fn load_unet(&self, options: &LoadOptions) -> Result<UNet> {
-        let config = UNetConfig::of(&self.unet_config()?)?;
+    /// Weights that are missing or damaged.
+    pub(crate) fn unet_weights(
+        &self,
+        config: &UNetConfig,
+        options: &LoadOptions,
+    ) -> Result<Weights> {
         let of = |file: &Checkpoint| -> Result<Weights> {
-            Ok(file.unet(&UNet::shapes_of(&config)?, &config, options))
+            Ok(file.unet(&UNet::shapes_of(config)?, config, options))
         };
         let weights = match (&self.unet, &self.checkpoint) {
             (Some(Other::Folder(folder)), _) => Weights::open(folder, WEIGHTS, options)?,
             (Some(Other::File(file)), _) | (None, Some(file)) => of(file)?,
             (None, None) => Weights::open(&self.own_folder(UNET)?, WEIGHTS, options)?,
         };
-        UNet::of_weights(config, &weights.changed_by(self.change(UNET)), options)
+        Ok(weights.changed_by(self.change(UNET)))
+    }
+
+    /// Loads the U-Net.
+    ///
+    /// # Errors
+    /// Weights that are missing or do not fit the configuration.
+    pub(crate) fn load_unet(&self, options: &LoadOptions) -> Result<UNet> {
+        let config = UNetConfig::of(&self.unet_config()?)?;
+        let weights = self.unet_weights(&config, options)?;
+        UNet::of_weights(config, &weights, options)
     }
 
     /// Loads the VAE.

@@ -1,5 +1,7 @@
 //! The layouts of the paper's Tables 1 and 2, and of the comparison in its Figure 6.
 
+mod fine_tuned;
+
 use crate::images::{ALL, MEAN};
 use crate::layout::{Cell, Layout, Row};
 use crate::number_format::{CLIP_COSINE, FACE_COSINE, NumberFormat};
@@ -75,7 +77,7 @@ impl Column {
 pub fn tables(reports: &[Report], table: Table, paper: bool) -> Layout {
     let mut layout = match table {
         Table::One => table_1(reports, paper),
-        Table::Two => table_2(reports, paper),
+        Table::Two => fine_tuned::table_2(reports, paper),
         Table::Six => table_6(reports),
     };
     if paper && table != Table::Six {
@@ -322,44 +324,6 @@ fn printed(value: Option<(f64, usize)>) -> Cell {
         bold: false,
         value: Some(value),
     })
-}
-
-fn table_2(reports: &[Report], paper: bool) -> Layout {
-    let groups = ordered(reports);
-    let group = group_or_all(&groups, "scene");
-    let [_, _, kid_name, kid] = distance_names(reports);
-    let columns = [
-        Column::new(head("CLIP-TI", "↑", group), "clip_ti", group),
-        Column::new(head("Ref Simi.", "↑", group), "reference_similarity", group),
-        Column::new(head("ID Cons. A", "↑", group), "id_consistency", group),
-        Column::new(head(&format!("{kid_name} × 1000"), "↓", group), kid, group),
-    ];
-    let named: Vec<Named<'_>> = reports.iter().map(|r| (r, r.main_system())).collect();
-    let mut rows = filled(&columns, &named);
-    if paper {
-        let row = |(name, values): &(&str, [f64; 3])| {
-            let [clip, reference, consistency] = *values;
-            let values = [
-                Some((clip, 2)),
-                Some((reference, 4)),
-                Some((consistency, 4)),
-                None,
-            ];
-            Row {
-                name: format!("{name} (paper)"),
-                cells: values.into_iter().map(printed).collect(),
-                gray: true,
-            }
-        };
-        rows.extend(paper::TABLE_2.iter().map(row));
-    }
-    finish(
-        "Table 2: fine-tuning",
-        "run",
-        &columns,
-        rows,
-        notes_of(reports),
-    )
 }
 
 /// The metrics of Figure 6: title, metric.

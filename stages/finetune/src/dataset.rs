@@ -4,12 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use laioncele_core::file_digests::FileDigests;
-use laioncele_core::store::Store;
-use laioncele_core::table::LaionCele;
-use laioncele_core::{Digest, EmbeddingDims, KeyHasher, Part, Partition, TableId, part};
+use laioncele_core::{Digest, EmbeddingDims, KeyHasher};
 use laioncele_inference::references::visible_entries;
 
 use crate::error::{FinetuneError, Result};
+use crate::shards;
 
 /// The caption of a photo that has none.
 pub const PLAIN_CAPTION: &str = "a photo of a person";
@@ -32,7 +31,7 @@ pub struct Photo {
 /// How the photos lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
-    /// Parquet files of the table `laioncele`.
+    /// LaionCele's published shards, those of `train`.
     Shards,
     /// A sub-folder for each person, captions in `.txt` files beside the photos.
     Folders,
@@ -48,7 +47,8 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// Lists a data set: a folder with Parquet files, or with sub-folders of photos.
+    /// Lists a data set: a folder with Parquet files, or with sub-folders of photos. Shards of the
+    /// splits `validation` and `test` are no part of it.
     ///
     /// # Errors
     /// A folder that is missing, cannot be read or has neither.
@@ -58,7 +58,7 @@ impl DataSet {
             |path: &PathBuf, extension: &str| path.extension().is_some_and(|e| e == extension);
         let shards: Vec<PathBuf> = entries
             .iter()
-            .filter(|path| has(path, "parquet") && path.is_file())
+            .filter(|path| has(path, "parquet") && path.is_file() && !shards::held_back(path))
             .cloned()
             .collect();
         if !shards.is_empty() {
@@ -109,7 +109,7 @@ impl DataSet {
         Ok(hasher.finish())
     }
 
-    /// Calls `each` for the photos of each file in turn, so that one file's are in memory.
+    /// Calls `each` for the photos in their order, some of a shard or one of a folder at a time.
     ///
     /// # Errors
     /// A file that cannot be read; what `each` returns.
@@ -118,17 +118,10 @@ impl DataSet {
         dims: &EmbeddingDims,
         mut each: impl FnMut(Vec<Photo>) -> Result<()>,
     ) -> Result<()> {
-        match self.layout {
-            Layout::Shards => {
-                let store = Store::local(&self.root)?;
-                for file in &self.files {
-                    each(shard(&store, file, dims)?)?;
-                }
-            }
-            Layout::Folders => {
-                for file in &self.files {
-                    each(vec![self.photo(file)?])?;
-                }
+        for file in &self.files {
+            match self.layout {
+                Layout::Shards => shards::each(file, dims, &mut each)?,
+                Layout::Folders => each(vec![self.photo(file)?])?,
             }
         }
         Ok(())
@@ -153,29 +146,6 @@ impl DataSet {
             face_box: None,
         })
     }
-}
-
-/// The photos of one of LaionCele's shards.
-fn shard(store: &Store, file: &Path, dims: &EmbeddingDims) -> Result<Vec<Photo>> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    // What is read is checked against the table's schema; the ledger's part is not known here.
-    let part = Part {
-        table: TableId::LaionCele,
-        partition: Partition::Whole,
-        path: name.into_owned(),
-        rows: 0,
-        bytes: 0,
-        digest: Digest([0; 32]),
-    };
-    let rows = part::read_rows::<LaionCele>(store, &part, dims)?;
-    let photo = |row: LaionCele| Photo {
-        key: format!("{:016x}/{:016x}", row.name_id.0, row.image_id.0),
-        person: row.name,
-        caption: Some(row.caption).filter(|text| !text.trim().is_empty()),
-        bytes: row.image.bytes,
-        face_box: row.face_box.0.try_into().ok(),
-    };
-    Ok(rows.into_iter().map(photo).collect())
 }
 
 /// `caption` with "a person" in place of every mention of `name`, whatever its case; `None` if the
@@ -271,6 +241,19 @@ mod tests {
         let before = digest(&dataset);
         std::fs::write(root.join("ada/1.txt"), "a woman").expect("written");
         assert_ne!(digest(&dataset), before);
+    }
+
+    #[test]
+    fn splits_that_judge_are_no_part_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["train-00000", "validation-00000", "test-00000"] {
+            let path = folder.path().join(format!("{name}-of-00001.parquet"));
+            std::fs::write(path, "x").expect("written");
+        }
+        let dataset = DataSet::open(folder.path()).expect("a data set");
+        let names = dataset.files.iter().map(|path| path.file_name());
+        let names: Vec<_> = names.map(|name| name.unwrap_or_default()).collect();
+        assert_eq!(names, ["train-00000-of-00001.parquet"]);
     }
 
     #[test]

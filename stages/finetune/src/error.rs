@@ -49,6 +49,9 @@ pub enum FinetuneError {
     /// A folder that is no data set.
     #[error("{dataset} is no data set: {reason}")]
     NoDataSet { dataset: PathBuf, reason: String },
+    /// A Parquet file that holds no photos of people.
+    #[error("{path} is no shard of LaionCele: {reason}")]
+    Shard { path: PathBuf, reason: String },
     /// People of the evaluation among those of the data set.
     #[error(
         "people of the evaluation in {people} are in the data set {dataset}: {}; an evaluation with them says nothing",

@@ -6,12 +6,14 @@ use std::path::Path;
 use laioncele_core::file_digests::FileDigests;
 use laioncele_core::{KeyHasher, Manifest, ModelFiles};
 use laioncele_finetune::save;
-use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection, training_crop};
+use laioncele_inference::{FaceSection, ImageEncoderSection, SdxlSection};
+use laioncele_sdxl::Precision;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::dataset::DataSet;
 use crate::error::{FinetuneError, Result};
+use crate::prepare::encoder_crop;
 use crate::settings::{Settings, What};
 
 /// Raise it when the same photos and settings give other weights.
@@ -59,7 +61,8 @@ impl Identity {
         made_from.insert("data_set".into(), dataset.digest(&digests)?.to_string());
         let mut settings = settings.training_key(what)?;
         settings["resolution"] = json!(resolution);
-        settings["encoder_crop"] = json!(training_crop(manifest)?);
+        settings["encoder_crop"] = json!(encoder_crop(encoder, manifest)?);
+        add_model_settings(&mut settings, &section)?;
         Ok(Self {
             version: VERSION,
             made_from,
@@ -142,6 +145,24 @@ impl Identity {
         }
         differing
     }
+}
+
+/// What `[models.sdxl]` says besides files, where it is not the default.
+fn add_model_settings(settings: &mut Value, section: &SdxlSection) -> Result<()> {
+    let files = &section.files;
+    if files.plain_texts && !files.loras.is_empty() {
+        settings["lora_text"] = json!(false);
+    }
+    if files.precision != Precision::default() {
+        settings["text_precision"] = json!(files.precision);
+    }
+    let prediction = serde_json::to_value(files.prediction)?;
+    for key in ["prediction", "zero_terminal_snr"] {
+        if !prediction[key].is_null() {
+            settings[key] = prediction[key].clone();
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

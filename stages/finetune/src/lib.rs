@@ -15,6 +15,7 @@ mod identity;
 mod people;
 mod prepare;
 mod settings;
+mod shards;
 mod training;
 
 pub use card::Card;

@@ -8,7 +8,7 @@ use image::RgbImage;
 use image::imageops::{crop_imm, flip_horizontal};
 use laioncele_clip::ImageEncoders;
 use laioncele_core::Manifest;
-use laioncele_encoder::{Crop, Encoder};
+use laioncele_encoder::{CONFIG_FILE, Crop, Encoder, FACE_MARGIN, read_config};
 use laioncele_face::FaceNets;
 use laioncele_finetune::Stream;
 use laioncele_image::{Filter, Limits, Orientation, decode, resample};
@@ -16,7 +16,9 @@ use laioncele_inference::{
     FaceSection, ImageEncoderSection, ModelLoader, SdxlSection, training_crop,
 };
 use laioncele_nn::LoadOptions;
-use laioncele_sdxl::{NameTensor, NegativePrompt, PromptEmbedding, TextEncoders, TimeIds, Vae};
+use laioncele_sdxl::{
+    NameTensor, NegativePrompt, Parts, PromptEmbedding, TextEncoders, TimeIds, Vae,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{PLAIN_CAPTION, Photo, without_name};
@@ -74,43 +76,37 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Loads them: those of the manifest, and the name encoder in the folder `encoder`.
+    /// Loads them: those of the manifest, the VAE of `parts`, and the name encoder in the folder
+    /// `encoder`.
     ///
     /// # Errors
     /// Models that are missing, wrong or do not fit each other.
-    pub(crate) fn load(manifest: &Manifest, encoder: &Path, settings: &Settings) -> Result<Self> {
-        let dims = &manifest.embedding_dims;
-        let loader = ModelLoader::without_task(dims);
+    pub(crate) fn load(
+        manifest: &Manifest,
+        parts: &Parts,
+        encoder: &Path,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let loader = ModelLoader::without_task(&manifest.embedding_dims);
         let section = SdxlSection::from_manifest(manifest)?;
-        let files = &section.files;
-        let vae = match &files.vae {
-            Some(folder) if folder.is_dir() => folder.clone(),
-            None => files.folder.join("vae"),
-            Some(file) => {
-                let text = format!(
-                    "the VAE in {} is one file; fine-tuning takes a folder in Diffusers layout",
-                    file.display()
-                );
-                return Err(FinetuneError::Setting(text));
-            }
-        };
         let options = LoadOptions {
-            device: files.device.open()?,
+            device: section.files.device.open()?,
             ..LoadOptions::default()
         };
-        let vae = Vae::load(&vae, &options)?;
+        let vae = parts.vae(&options)?;
+        let crop = encoder_crop(encoder, manifest)?;
         let encoder = Encoder::load(encoder)?;
         let image_encoders =
             loader.image_encoders(&ImageEncoderSection::from_manifest(manifest)?)?;
         let faces = FaceSection::from_manifest(manifest)?.without_gender();
         let resolution = match settings.resolution {
             Some(given) => given,
-            None => own_resolution(&files.folder, &vae)?,
+            None => parts.unet_config()?.sample_size.unwrap_or(128) * vae.factor(),
         };
         let models = Self {
-            texts: loader.text_encoders(files)?,
+            texts: loader.text_encoders(&section.files)?,
             faces: loader.face_nets(&faces.files)?,
-            crop: training_crop(manifest)?,
+            crop,
             vae,
             image_encoders,
             encoder,
@@ -268,10 +264,26 @@ impl Models {
     }
 }
 
-/// The edge of the model's own images, by the U-Net's configuration.
-fn own_resolution(folder: &Path, vae: &Vae) -> Result<usize> {
-    let config = laioncele_sdxl::UNetConfig::read(&folder.join("unet"))?;
-    Ok(config.sample_size.unwrap_or(128) * vae.factor())
+/// What of a photo the name encoder in `folder` was trained on: what its own file says, else, in
+/// files of earlier versions, the manifest.
+///
+/// # Errors
+/// A file that is missing, damaged, or says what cannot be done.
+pub(crate) fn encoder_crop(folder: &Path, manifest: &Manifest) -> Result<Crop> {
+    let Ok(text) = std::fs::read(folder.join(CONFIG_FILE)) else {
+        // Loading the encoder says better what is missing.
+        return Ok(training_crop(manifest)?);
+    };
+    let Some(crop) = read_config(&text)?.1 else {
+        return Ok(training_crop(manifest)?);
+    };
+    match crop.margin.filter(|margin| *margin != FACE_MARGIN) {
+        None => Ok(crop.part),
+        Some(margin) => Err(FinetuneError::Setting(format!(
+            "faces are cropped with a margin of {FACE_MARGIN}; the encoder in {} wants {margin}",
+            folder.display()
+        ))),
+    }
 }
 
 /// The caption that is encoded, and whether it named the person.

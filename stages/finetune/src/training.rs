@@ -22,8 +22,8 @@ use laioncele_finetune::save::{self, LoraLayout, Stored};
 use laioncele_finetune::{
     Error as TrainError, Network, NetworkOptions, Objective, Row, Trainer, TrainerOptions,
 };
-use laioncele_inference::{FaceSection, SdxlSection};
-use laioncele_sdxl::in_parallel;
+use laioncele_inference::SdxlSection;
+use laioncele_sdxl::{Parts, SdxlFiles, in_parallel};
 use serde::{Deserialize, Serialize};
 
 use crate::card::Card;
@@ -60,6 +60,8 @@ pub struct Training {
     pub webui: bool,
     /// How a whole U-Net is stored.
     pub stored: Stored,
+    /// The mean cosine of their faces from which on two people are the same.
+    pub same_person: f64,
 }
 
 /// How far a training is.
@@ -91,18 +93,20 @@ impl Training {
             return Err(FinetuneError::Setting(problem));
         }
         let dataset = DataSet::open(&self.dataset)?;
-        let models = Models::load(manifest, &self.encoder, &self.settings)?;
+        let files = SdxlSection::from_manifest(manifest)?.files;
+        let parts = Parts::open(&files)?;
+        let models = Models::load(manifest, &parts, &self.encoder, &self.settings)?;
         let how = (self.what, &self.settings);
         let identity = Identity::of(how, &self.encoder, manifest, &dataset, models.resolution())?;
         identity.claim(&self.into)?;
-        let network = self.network(manifest)?;
+        let network = self.network(&files, &parts)?;
         let examples = self.prepare(manifest, &dataset, &models, &network, &identity, progress)?;
-        self.refuse_evaluation_people(manifest, &examples, &models)?;
+        self.refuse_evaluation_people(&examples, &models)?;
         let (trainer, curve) =
-            self.train(manifest, network, &examples, &models, &identity, progress)?;
+            self.train(&parts, network, &examples, &models, &identity, progress)?;
         let resolution = models.resolution();
         let mut card = Card::of(how, &identity, resolution, &examples, &trainer, &curve)?;
-        card.files = self.write(manifest, &trainer, &curve)?;
+        card.files = self.write(&parts, &trainer, &curve)?;
         card.seconds = start.elapsed().as_secs_f64();
         save::write_text(
             &self.into.join("card.json"),
@@ -111,21 +115,14 @@ impl Training {
         Ok(card)
     }
 
-    fn network(&self, manifest: &Manifest) -> Result<Network> {
-        let section = SdxlSection::from_manifest(manifest)?;
-        let files = &section.files;
+    fn network(&self, files: &SdxlFiles, parts: &Parts) -> Result<Network> {
         let options = NetworkOptions {
             device: files.device.open()?,
             dtype: self.settings.precision.dtype(),
             trained: self.settings.trained(self.what),
             seed: self.settings.seed(),
         };
-        let own = files.folder.join("unet");
-        Ok(match &files.unet {
-            Some(file) if file.is_file() => Network::load(&own, Some(file), &options)?,
-            Some(folder) => Network::load(folder, None, &options)?,
-            None => Network::load(&own, None, &options)?,
-        })
+        Ok(Network::of_parts(parts, &options)?)
     }
 
     /// All photos, prepared; those of an earlier start are taken over.
@@ -197,17 +194,11 @@ impl Training {
         Ok(hasher.finish())
     }
 
-    fn refuse_evaluation_people(
-        &self,
-        manifest: &Manifest,
-        examples: &Examples,
-        models: &Models,
-    ) -> Result<()> {
+    fn refuse_evaluation_people(&self, examples: &Examples, models: &Models) -> Result<()> {
         let Some(folder) = &self.settings.evaluation_people else {
             return Ok(());
         };
-        let threshold = FaceSection::thresholds(manifest)?.same_person_photo;
-        let found = people::in_both(folder, examples, models.faces(), threshold)?;
+        let found = people::in_both(folder, examples, models.faces(), self.same_person)?;
         match found.is_empty() {
             true => Ok(()),
             false => Err(FinetuneError::EvaluationPeople {
@@ -221,15 +212,14 @@ impl Training {
     /// Takes all steps that the last checkpoint has not.
     fn train(
         &self,
-        manifest: &Manifest,
+        parts: &Parts,
         network: Network,
         examples: &Examples,
         models: &Models,
         identity: &Identity,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Trainer, Curve)> {
-        let section = SdxlSection::from_manifest(manifest)?;
-        let objective = Objective::read(&section.files.folder, self.settings.min_snr)?;
+        let objective = Objective::of(parts.scheduler()?, self.settings.min_snr)?;
         let timesteps = objective.timesteps();
         let on_cpu = network.options().device.is_cpu();
         let options = TrainerOptions {
@@ -385,7 +375,7 @@ impl Training {
     }
 
     /// Writes what was trained; the files' names.
-    fn write(&self, manifest: &Manifest, trainer: &Trainer, curve: &Curve) -> Result<Vec<String>> {
+    fn write(&self, parts: &Parts, trainer: &Trainer, curve: &Curve) -> Result<Vec<String>> {
         let network = trainer.network();
         let mut files = Vec::new();
         match self.what {
@@ -400,15 +390,9 @@ impl Training {
                 }
             }
             What::Unet => {
-                let section = SdxlSection::from_manifest(manifest)?;
-                let own = section.files.folder.join("unet");
-                let base = section
-                    .files
-                    .unet
-                    .filter(|unet| unet.is_dir())
-                    .unwrap_or(own);
-                let folder = self.into.join("unet");
-                files = save::write_unet(&folder, network, &base, self.stored, save::SHARD_BYTES)?;
+                let (folder, config) = (self.into.join("unet"), parts.unet_config_text()?);
+                let most = save::SHARD_BYTES;
+                files = save::write_unet(&folder, network, &config, self.stored, most)?;
             }
         }
         let rates = *trainer.optimizer().settings();

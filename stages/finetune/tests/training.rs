@@ -54,6 +54,7 @@ fn training(root: &Path, what: What, into: &str) -> Training {
         into: root.join(into),
         webui: true,
         stored: Stored::F32,
+        same_person: 0.35,
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use laioncele_nn::{LoadOptions, Weights};
-use laioncele_sdxl::{Level, TimeIds, UNetConfig, sinusoid};
+use laioncele_sdxl::{Level, Parts, TimeIds, UNetConfig, sinusoid};
 
 use crate::error::{Error, Result};
 use crate::ops::norm::Then;
@@ -36,6 +36,20 @@ pub struct NetworkOptions {
     pub trained: Trained,
     /// The seed of a LoRA's first numbers.
     pub seed: u64,
+}
+
+impl NetworkOptions {
+    /// How the weights are read: in float32 if all of them are trained.
+    fn load(&self) -> LoadOptions {
+        LoadOptions {
+            device: self.device.clone(),
+            dtype: match self.trained {
+                Trained::UNet => DType::F32,
+                Trained::Lora { .. } => self.dtype,
+            },
+            ..LoadOptions::default()
+        }
+    }
 }
 
 /// A U-Net that can be trained.
@@ -73,25 +87,25 @@ pub struct Inputs {
 }
 
 impl Network {
-    /// Loads `config.json` and the weights of `folder`, an SDXL folder's `unet`; with `weights`
-    /// that file's instead of the folder's own.
+    /// Loads `config.json` and the weights of `folder`, an SDXL folder's `unet`.
     ///
     /// # Errors
     /// Files that are missing, damaged or not supported; weights that do not fit.
-    pub fn load(folder: &Path, weights: Option<&Path>, options: &NetworkOptions) -> Result<Self> {
-        let config = UNetConfig::read(folder)?;
-        let load = LoadOptions {
-            device: options.device.clone(),
-            dtype: match options.trained {
-                Trained::UNet => DType::F32,
-                Trained::Lora { .. } => options.dtype,
-            },
-            ..LoadOptions::default()
-        };
-        let weights = match weights {
-            Some(file) => Weights::open_file(file, &load)?,
-            None => Weights::open(folder, WEIGHTS, &load)?,
-        };
+    pub fn load(folder: &Path, options: &NetworkOptions) -> Result<Self> {
+        let weights = Weights::open(folder, WEIGHTS, &options.load())?;
+        Self::of_weights(UNetConfig::read(folder)?, weights, options)
+    }
+
+    /// Loads the U-Net of a model, whatever it is made of; LoRAs are merged into it.
+    ///
+    /// # Errors
+    /// As [`Network::load`].
+    pub fn of_parts(parts: &Parts, options: &NetworkOptions) -> Result<Self> {
+        let weights = parts.unet_weights(&options.load())?;
+        Self::of_weights(parts.unet_config()?, weights, options)
+    }
+
+    fn of_weights(config: UNetConfig, weights: Weights, options: &NetworkOptions) -> Result<Self> {
         let files = weights.files().map(Path::to_path_buf).collect();
         let build = Build {
             trained: options.trained,
@@ -394,15 +408,11 @@ impl BlockConfig<'_> {
 }
 
 fn load_down(config: &UNetConfig, w: &Place<'_>) -> Result<Vec<Block>> {
-    let mut input = config.levels[0].channels;
-    let load = |(i, level): (usize, &Level)| {
+    let load = |(i, (level, inputs)): (usize, (&Level, Vec<usize>))| {
         let w = w.pp(format_args!("down_blocks.{i}"));
-        let channels = level.channels;
-        let mut inputs = vec![channels; level.layers];
-        inputs[0] = std::mem::replace(&mut input, channels);
         let last = i + 1 == config.levels.len();
         let resample = (!last)
-            .then(|| Conv2d::halving(&w.pp("downsamplers.0.conv"), channels))
+            .then(|| Conv2d::halving(&w.pp("downsamplers.0.conv"), level.channels))
             .transpose()?;
         let block = BlockConfig {
             level,
@@ -411,7 +421,8 @@ fn load_down(config: &UNetConfig, w: &Place<'_>) -> Result<Vec<Block>> {
         };
         block.load(&w, config, resample)
     };
-    config.levels.iter().enumerate().map(load).collect()
+    let levels = config.levels.iter().zip(config.down_inputs());
+    levels.enumerate().map(load).collect()
 }
 
 fn load_mid(config: &UNetConfig, w: &Place<'_>) -> Result<Block> {
@@ -425,14 +436,9 @@ fn load_mid(config: &UNetConfig, w: &Place<'_>) -> Result<Block> {
 }
 
 fn load_up(config: &UNetConfig, w: &Place<'_>) -> Result<Vec<Block>> {
-    let mut skips = skip_channels(config);
-    let mut input = config.levels[config.levels.len() - 1].channels;
-    let load = |(i, level): (usize, &Level)| {
+    let load = |(i, (level, inputs)): (usize, (&Level, Vec<usize>))| {
         let w = w.pp(format_args!("up_blocks.{i}"));
-        let channels = level.channels;
-        let mut joined = || std::mem::replace(&mut input, channels) + skips.pop().unwrap_or(0);
-        let inputs = (0..=level.layers).map(|_| joined()).collect();
-        let last = i + 1 == config.levels.len();
+        let (last, channels) = (i + 1 == config.levels.len(), level.channels);
         let resample = (!last)
             .then(|| Conv2d::same(&w.pp("upsamplers.0.conv"), channels, channels))
             .transpose()?;
@@ -443,18 +449,6 @@ fn load_up(config: &UNetConfig, w: &Place<'_>) -> Result<Vec<Block>> {
         };
         block.load(&w, config, resample)
     };
-    config.levels.iter().rev().enumerate().map(load).collect()
-}
-
-/// Channels of every tensor on the skip stack, in the order in which they are pushed.
-fn skip_channels(config: &UNetConfig) -> Vec<usize> {
-    let mut skips = vec![config.levels[0].channels];
-    for (i, level) in config.levels.iter().enumerate() {
-        let downsampled = usize::from(i + 1 < config.levels.len());
-        skips.extend(std::iter::repeat_n(
-            level.channels,
-            level.layers + downsampled,
-        ));
-    }
-    skips
+    let levels = config.levels.iter().rev().zip(config.up_inputs());
+    levels.enumerate().map(load).collect()
 }

@@ -5,12 +5,10 @@ use std::cell::Cell;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use laioncele_nn::kernels::{Matrix, MatrixMut, matmul};
 use laioncele_nn::ops::{contiguous, on_cpu_in_f32};
+use laioncele_sdxl::kernels::{self, ConvShape};
 
 use super::gathered::gradient;
 use super::{numbers, tensor, wanted};
-
-/// Floats of unfolded input per matrix product: they stay in the second-level cache.
-const TILE: usize = 96 * 1024;
 
 thread_local! {
     /// Unfolded input, kept between calls. Taken, not borrowed: a thread that waits for a product's
@@ -52,14 +50,9 @@ fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor, geometry: Geometry) -> Resu
 /// The sizes of one image's convolution.
 #[derive(Debug, Clone, Copy)]
 struct Sizes {
-    channels: usize,
-    height: usize,
-    width: usize,
-    kernel: usize,
+    shape: ConvShape,
+    /// Channels that come out.
     out: usize,
-    out_height: usize,
-    out_width: usize,
-    geometry: Geometry,
 }
 
 impl Sizes {
@@ -67,204 +60,96 @@ impl Sizes {
         let (batch, channels, height, width) = x.dims4()?;
         let (out, depth, kernel, other) = weight.dims4()?;
         let Geometry { stride, padding } = geometry;
-        let after = |size: usize| (size + 2 * padding + stride).saturating_sub(kernel) / stride;
-        let sizes = Self {
+        let shape = ConvShape {
             channels,
             height,
             width,
             kernel,
-            out,
-            out_height: after(height),
-            out_width: after(width),
-            geometry,
+            stride,
+            before: padding,
+            after: padding,
         };
-        if depth != channels || kernel != other || sizes.plane() == 0 || sizes.image() == 0 {
+        if depth != channels || kernel != other || shape.plane() == 0 || shape.image() == 0 {
             bail!("a convolution of {x:?} with {weight:?}");
         }
-        Ok((batch, sizes))
+        Ok((batch, Self { shape, out }))
     }
 
-    /// Inputs of one output.
-    fn depth(&self) -> usize {
-        self.channels * self.kernel * self.kernel
-    }
-
-    /// Outputs of one channel.
-    fn plane(&self) -> usize {
-        self.out_height * self.out_width
-    }
-
-    /// Numbers of one image.
-    fn image(&self) -> usize {
-        self.channels * self.height * self.width
-    }
-
-    /// Whether an image itself is its unfolded form.
-    fn pointwise(&self) -> bool {
-        self.kernel == 1 && self.geometry.stride == 1 && self.geometry.padding == 0
-    }
-
-    /// Output rows in tiles: first and number.
-    fn tiles(&self) -> impl Iterator<Item = (usize, usize)> {
-        let rows = (TILE / (self.depth() * self.out_width)).clamp(1, self.out_height);
-        let height = self.out_height;
-        (0..height)
-            .step_by(rows)
-            .map(move |first| (first, rows.min(height - first)))
-    }
-
-    /// Calls `f` for each lane of the tile's unfolded form [depth × rows · out width] and each of
-    /// its rows: lane, row, the image's row and column of the first output that lies inside, and
-    /// the columns of such outputs. Rows outside have none.
-    fn lanes(
-        &self,
-        first: usize,
-        rows: usize,
-        mut f: impl FnMut(usize, usize, usize, std::ops::Range<usize>),
-    ) {
-        let Geometry { stride, padding } = self.geometry;
-        for lane in 0..self.depth() {
-            let (channel, ky, kx) = (
-                lane / (self.kernel * self.kernel),
-                lane / self.kernel % self.kernel,
-                lane % self.kernel,
-            );
-            let start = padding
-                .saturating_sub(kx)
-                .div_ceil(stride)
-                .min(self.out_width);
-            let end = (self.width + padding)
-                .saturating_sub(kx)
-                .div_ceil(stride)
-                .clamp(start, self.out_width);
-            for row in 0..rows {
-                let y = ((first + row) * stride + ky).wrapping_sub(padding);
-                let inside = if y < self.height { start..end } else { 0..0 };
-                let x = (inside.start * stride + kx).saturating_sub(padding);
-                let at = (channel * self.height + y.min(self.height - 1)) * self.width + x;
-                f(lane, row, at, inside);
-            }
-        }
-    }
-
-    /// The inputs that each output of `rows` rows from `first` meets.
-    fn unfold(&self, image: &[f32], first: usize, rows: usize, tile: &mut [f32]) {
-        let (stride, width) = (self.geometry.stride, self.out_width);
-        self.lanes(first, rows, |lane, row, at, inside| {
-            let to = &mut tile[(lane * rows + row) * width..][..width];
-            to[..inside.start].fill(0.0);
-            to[inside.end..].fill(0.0);
-            if inside.is_empty() {
-                to.fill(0.0);
-            } else if stride == 1 {
-                let count = inside.len();
-                to[inside].copy_from_slice(&image[at..at + count]);
-            } else {
-                let from = image[at..].iter().step_by(stride);
-                to[inside].iter_mut().zip(from).for_each(|(to, v)| *to = *v);
-            }
-        });
-    }
-
-    /// The reverse of [`Sizes::unfold`]: adds what came from an input to it.
-    fn fold(&self, tile: &[f32], first: usize, rows: usize, image: &mut [f32]) {
-        let (stride, width) = (self.geometry.stride, self.out_width);
-        self.lanes(first, rows, |lane, row, at, inside| {
-            if inside.is_empty() {
-                return;
-            }
-            let from = &tile[(lane * rows + row) * width..][inside];
-            if stride == 1 {
-                let to = &mut image[at..at + from.len()];
-                to.iter_mut().zip(from).for_each(|(to, v)| *to += v);
-            } else {
-                let to = image[at..].iter_mut().step_by(stride);
-                to.zip(from).for_each(|(to, v)| *to += v);
-            }
-        });
-    }
-
-    /// Columns `first`… of rows of the output's plane.
+    /// Columns of `rows` rows of the output's plane from `first`.
     fn part<'a>(&self, output: &'a [f32], first: usize, rows: usize) -> Matrix<'a> {
+        let width = self.shape.out_width();
         Matrix {
-            data: &output[first * self.out_width..],
+            data: &output[first * width..],
             rows: self.out,
-            cols: rows * self.out_width,
-            row_stride: self.plane(),
+            cols: rows * width,
+            row_stride: self.shape.plane(),
             col_stride: 1,
-        }
-    }
-
-    /// Adds the convolution of one image to `output`.
-    fn forward(&self, image: &[f32], weight: &[f32], output: &mut [f32], columns: &mut Vec<f32>) {
-        let weight = Matrix::new(weight, self.out, self.depth());
-        let plane = self.plane();
-        if self.pointwise() {
-            let image = Matrix::new(image, self.channels, plane);
-            matmul(
-                MatrixMut::new(output, self.out, plane),
-                weight,
-                image,
-                1.0,
-                true,
-            );
-            return;
-        }
-        for (first, rows) in self.tiles() {
-            let cols = rows * self.out_width;
-            columns.resize(self.depth() * cols, 0.0);
-            self.unfold(image, first, rows, columns);
-            let to = MatrixMut {
-                data: &mut output[first * self.out_width..],
-                rows: self.out,
-                cols,
-                row_stride: plane,
-                col_stride: 1,
-            };
-            matmul(
-                to,
-                weight,
-                Matrix::new(columns, self.depth(), cols),
-                1.0,
-                true,
-            );
         }
     }
 
     /// Adds ∂loss/∂image.
     fn by_image(&self, grad: &[f32], weight: &[f32], image: &mut [f32], columns: &mut Vec<f32>) {
-        let weight = Matrix::new(weight, self.out, self.depth()).transposed();
-        if self.pointwise() {
-            let (channels, plane) = (self.channels, self.plane());
-            let to = MatrixMut::new(image, channels, plane);
-            matmul(to, weight, Matrix::new(grad, self.out, plane), 1.0, true);
+        let (shape, depth) = (&self.shape, self.shape.depth());
+        let weight = Matrix::new(weight, self.out, depth).transposed();
+        if shape.is_pointwise() {
+            let to = MatrixMut::new(image, depth, shape.plane());
+            let grad = Matrix::new(grad, self.out, shape.plane());
+            matmul(to, weight, grad, 1.0, true);
             return;
         }
-        for (first, rows) in self.tiles() {
-            let cols = rows * self.out_width;
-            columns.resize(self.depth() * cols, 0.0);
-            let to = MatrixMut::new(columns, self.depth(), cols);
+        for (first, rows) in shape.tiles() {
+            let cols = rows * shape.out_width();
+            columns.resize(depth * cols, 0.0);
+            let to = MatrixMut::new(columns, depth, cols);
             matmul(to, weight, self.part(grad, first, rows), 1.0, false);
-            self.fold(columns, first, rows, image);
+            fold(shape, columns, first, rows, image);
         }
     }
 
     /// Adds ∂loss/∂weight of one image.
     fn by_weight(&self, grad: &[f32], image: &[f32], weight: &mut [f32], columns: &mut Vec<f32>) {
-        let (out, depth) = (self.out, self.depth());
-        if self.pointwise() {
-            let image = Matrix::new(image, depth, self.plane()).transposed();
-            let grad = Matrix::new(grad, out, self.plane());
+        let (shape, out, depth) = (&self.shape, self.out, self.shape.depth());
+        if shape.is_pointwise() {
+            let image = Matrix::new(image, depth, shape.plane()).transposed();
+            let grad = Matrix::new(grad, out, shape.plane());
             matmul(MatrixMut::new(weight, out, depth), grad, image, 1.0, true);
             return;
         }
-        for (first, rows) in self.tiles() {
-            let cols = rows * self.out_width;
+        for (first, rows) in shape.tiles() {
+            let cols = rows * shape.out_width();
             columns.resize(depth * cols, 0.0);
-            self.unfold(image, first, rows, columns);
+            kernels::unfold(shape, image, first, rows, columns);
             let unfolded = Matrix::new(columns, depth, cols).transposed();
             let to = MatrixMut::new(weight, out, depth);
             matmul(to, self.part(grad, first, rows), unfolded, 1.0, true);
+        }
+    }
+}
+
+/// The reverse of [`kernels::unfold`]: adds what came from an input to it.
+fn fold(shape: &ConvShape, tile: &[f32], first: usize, rows: usize, image: &mut [f32]) {
+    let (stride, kernel, before) = (shape.stride, shape.kernel, shape.before);
+    let (width, plane) = (shape.out_width(), shape.height * shape.width);
+    for (i, lane) in tile.chunks_exact(rows * width).enumerate() {
+        let (channel, ky, kx) = (i / (kernel * kernel), i / kernel % kernel, i % kernel);
+        let image = &mut image[channel * plane..][..plane];
+        // Outputs whose input column ox · stride + kx − before lies inside the image.
+        let start = before.saturating_sub(kx).div_ceil(stride).min(width);
+        let end = (shape.width + before).saturating_sub(kx).div_ceil(stride);
+        let end = end.clamp(start, width);
+        for (row, from) in lane.chunks_exact(width).enumerate() {
+            let y = ((first + row) * stride + ky).wrapping_sub(before);
+            if y >= shape.height || start == end {
+                continue;
+            }
+            let (from, x) = (&from[start..end], start * stride + kx - before);
+            let to = &mut image[y * shape.width..][..shape.width][x..];
+            if stride == 1 {
+                to.iter_mut().zip(from).for_each(|(to, v)| *to += v);
+            } else {
+                let to = to.iter_mut().step_by(stride);
+                to.zip(from).for_each(|(to, v)| *to += v);
+            }
         }
     }
 }
@@ -299,17 +184,18 @@ impl CustomOp3 for ConvOp {
             bail!("a bias of {:?} for {} outputs", bl.shape(), sizes.out);
         }
         let (x, weight) = (contiguous(x, xl)?, contiguous(w, wl)?);
-        let one = sizes.out * sizes.plane();
+        let shape = &sizes.shape;
+        let one = sizes.out * shape.plane();
         let mut output = vec![0f32; batch * one];
-        let channels = output.chunks_exact_mut(sizes.plane()).enumerate();
+        let channels = output.chunks_exact_mut(shape.plane()).enumerate();
         channels.for_each(|(i, channel)| channel.fill(bias[i % bias.len()]));
         let mut columns = COLUMNS.take();
-        let images = x.chunks_exact(sizes.image());
+        let images = x.chunks_exact(shape.image());
         for (image, output) in images.zip(output.chunks_exact_mut(one)) {
-            sizes.forward(image, weight, output, &mut columns);
+            kernels::conv2d(shape, image, weight, output, &mut columns);
         }
         COLUMNS.set(columns);
-        let shape = (batch, sizes.out, sizes.out_height, sizes.out_width);
+        let shape = (batch, sizes.out, shape.out_height(), shape.out_width());
         Ok((CpuStorage::F32(output), shape.into()))
     }
 
@@ -325,18 +211,19 @@ impl CustomOp3 for ConvOp {
         let grad = grad.contiguous()?;
         let grad = numbers(&grad)?;
         let (values, weights) = (numbers(x)?, numbers(weight)?);
-        let one = sizes.out * sizes.plane();
+        let (image, plane) = (sizes.shape.image(), sizes.shape.plane());
+        let one = sizes.out * plane;
         let mut columns = COLUMNS.take();
         let by_x = wanted(x, || {
             let mut by = vec![0f32; values.len()];
-            let images = by.chunks_exact_mut(sizes.image());
+            let images = by.chunks_exact_mut(image);
             for (image, grad) in images.zip(grad.chunks_exact(one)) {
                 sizes.by_image(grad, &weights, image, &mut columns);
             }
             tensor(by, x.shape())
         })?;
         let by_weight = gradient(weight, |by| {
-            let images = values.chunks_exact(sizes.image());
+            let images = values.chunks_exact(image);
             for (image, grad) in images.zip(grad.chunks_exact(one)) {
                 sizes.by_weight(grad, image, by, &mut columns);
             }
@@ -344,7 +231,7 @@ impl CustomOp3 for ConvOp {
         })?;
         COLUMNS.set(columns);
         let by_bias = gradient(bias, |by| {
-            add_bias_sums(&grad, sizes.plane(), by);
+            add_bias_sums(&grad, plane, by);
             Ok(())
         })?;
         Ok((by_x, by_weight, by_bias))

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
 use laioncele_nn::kernels::{erf, exp, gelu};
 use laioncele_nn::ops::{contiguous, on_cpu_in_f32};
+use laioncele_sdxl::kernels;
 
 use super::{numbers, tensor};
 
@@ -46,16 +47,7 @@ impl CustomOp1 for GegluOp {
             _ => bail!("geglu of {:?}", layout.shape()),
         };
         let mut output = vec![0f32; x.len() / 2];
-        for (row, out) in x
-            .chunks_exact(2 * width)
-            .zip(output.chunks_exact_mut(width))
-        {
-            let (values, gates) = row.split_at(width);
-            let pairs = values.iter().zip(gates);
-            out.iter_mut()
-                .zip(pairs)
-                .for_each(|(y, (value, gate))| *y = value * gelu(*gate));
-        }
+        kernels::geglu(x, width, &mut output);
         Ok((CpuStorage::F32(output), dims.into()))
     }
 

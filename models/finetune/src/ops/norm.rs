@@ -1,8 +1,9 @@
 //! Group norm, with silu after it or without, and layer norm.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
-use laioncele_nn::kernels::{exp, moments, silu};
+use laioncele_nn::kernels::{self, exp, moments};
 use laioncele_nn::ops::{contiguous, on_cpu_in_f32};
+use laioncele_sdxl::kernels::group_norm as group_norm_of;
 
 use super::gathered::gradient;
 use super::{numbers, sum_pairs, tensor, wanted};
@@ -170,26 +171,12 @@ impl CustomOp3 for GroupNormOp {
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (weight, bias) = (contiguous(w, wl)?, contiguous(b, bl)?);
-        let (_, plane, per_group) = self.sizes(xl.shape(), weight.len())?;
+        let (image, ..) = self.sizes(xl.shape(), weight.len())?;
         let x = contiguous(x, xl)?;
         let mut output = vec![0f32; x.len()];
-        let groups = x.chunks_exact(per_group * plane).enumerate();
-        for ((group, x), y) in groups.zip(output.chunks_exact_mut(per_group * plane)) {
-            let (mean, scale) = moments(x, self.eps);
-            let first = group % self.groups * per_group;
-            for (i, (x, y)) in x
-                .chunks_exact(plane)
-                .zip(y.chunks_exact_mut(plane))
-                .enumerate()
-            {
-                let factor = scale * weight[first + i];
-                let shift = bias[first + i] - mean * factor;
-                let pairs = y.iter_mut().zip(x);
-                match self.then {
-                    Then::Silu => pairs.for_each(|(y, x)| *y = silu(x * factor + shift)),
-                    Then::Nothing => pairs.for_each(|(y, x)| *y = x * factor + shift),
-                }
-            }
+        let (groups, eps, silu) = (self.groups, self.eps, self.then == Then::Silu);
+        for (x, y) in x.chunks_exact(image).zip(output.chunks_exact_mut(image)) {
+            group_norm_of(x, weight, bias, groups, eps, silu, y);
         }
         Ok((CpuStorage::F32(output), xl.shape().clone()))
     }
@@ -251,7 +238,7 @@ impl CustomOp3 for LayerNormOp {
             bail!("a layer norm of {:?} with {:?}", xl.shape(), wl.shape());
         }
         let mut output = vec![0f32; x.len()];
-        laioncele_nn::kernels::layer_norm(x, weight, bias, self.eps, &mut output);
+        kernels::layer_norm(x, weight, bias, self.eps, &mut output);
         Ok((CpuStorage::F32(output), xl.shape().clone()))
     }
 

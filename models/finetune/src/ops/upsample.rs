@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use laioncele_nn::ops::{contiguous, on_cpu_in_f32};
+use laioncele_sdxl::kernels;
 
 use super::{numbers, tensor};
 
@@ -38,11 +39,12 @@ impl CustomOp1 for UpsampleOp {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (batch, channels, height, width) = layout.shape().dims4()?;
         let x = contiguous(x, layout)?;
-        let sources: Vec<usize> = self.sources(height, width).collect();
+        let (from, to) = ((height, width), (self.height, self.width));
+        let mut output = vec![0f32; batch * channels * self.height * self.width];
         let planes = x.chunks_exact((height * width).max(1));
-        let output: Vec<f32> = planes
-            .flat_map(|plane| sources.iter().map(|i| plane[*i]))
-            .collect();
+        for (plane, out) in planes.zip(output.chunks_exact_mut((to.0 * to.1).max(1))) {
+            kernels::upsample_nearest(plane, from, to, out);
+        }
         let shape = (batch, channels, self.height, self.width);
         Ok((CpuStorage::F32(output), shape.into()))
     }

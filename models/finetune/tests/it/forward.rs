@@ -15,7 +15,7 @@ fn network(recording: &Recording, trained: Trained) -> Network {
         trained,
         seed: 0,
     };
-    Network::load(&recording.base.join("unet"), None, &options).expect("a U-Net")
+    Network::load(&recording.base.join("unet"), &options).expect("a U-Net")
 }
 
 /// Even, uneven and odd sizes; a fresh LoRA changes nothing, since its B is 0.

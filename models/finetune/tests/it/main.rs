@@ -4,5 +4,6 @@ mod checkpoints;
 #[path = "../../../clip/tests/it/common.rs"]
 mod common;
 mod forward;
+mod models;
 mod recorded;
 mod saved;

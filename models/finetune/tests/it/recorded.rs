@@ -108,7 +108,7 @@ impl Recording {
             trained,
             seed: 0,
         };
-        let network = Network::load(&self.base.join("unet"), None, &network).expect("a U-Net");
+        let network = Network::load(&self.base.join("unet"), &network).expect("a U-Net");
         if run["what"] == "lora" {
             let start = load(&self.folder.join("lora_start.safetensors"));
             for (name, values) in &start {

@@ -148,13 +148,14 @@ fn a_saved_unet_is_loaded_again() {
     trainer
         .step(&recording.rows(0), recording.size())
         .expect("a step");
-    let base = recording.base.join("unet");
+    let config = std::fs::read_to_string(recording.base.join("unet/config.json"));
+    let config = config.expect("a configuration");
     for (stored, most, files) in [
         (Stored::F32, save::SHARD_BYTES, 2),
         (Stored::F32, 1 << 20, 6),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
-        let written = save::write_unet(folder.path(), trainer.network(), &base, stored, most);
+        let written = save::write_unet(folder.path(), trainer.network(), &config, stored, most);
         let written = written.expect("written");
         assert!(written.len() >= files, "{written:?}");
         let options = NetworkOptions {
@@ -163,7 +164,7 @@ fn a_saved_unet_is_loaded_again() {
             trained: Trained::UNet,
             seed: 0,
         };
-        let again = Network::load(folder.path(), None, &options).expect("a U-Net");
+        let again = Network::load(folder.path(), &options).expect("a U-Net");
         for (a, b) in trainer
             .network()
             .parameters()

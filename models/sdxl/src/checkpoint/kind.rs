@@ -212,7 +212,12 @@ fn other_stable_diffusion(names: &Names<'_>, channels: usize) -> Option<Kind> {
     if found == 2 * channels + 1 {
         return Kind::new("an inpainting SDXL", key, "");
     }
-    Kind::new("an image-editing SDXL", key, "")
+    if found == 2 * channels {
+        return Kind::new("an image-editing SDXL", key, "");
+    }
+    let what = format!("a single-file model of latents of {found} channels");
+    let hint = "if it is one with configurations of its own, give their folder in Diffusers layout as its base (--base)";
+    Kind::new(what, key, hint)
 }
 
 fn no_vae(names: &Names<'_>) -> Option<Kind> {

@@ -165,12 +165,8 @@ impl BlockConfig<'_> {
 }
 
 pub(super) fn load_down(config: &UNetConfig, w: &Weights) -> Result<Vec<Block>> {
-    let mut input = config.levels[0].channels;
-    let load = |(i, level): (usize, &Level)| {
+    let load = |(i, (level, inputs)): (usize, (&Level, Vec<usize>))| {
         let w = w.pp(format_args!("down_blocks.{i}"));
-        let channels = level.channels;
-        let mut inputs = vec![channels; level.layers];
-        inputs[0] = std::mem::replace(&mut input, channels);
         let block = BlockConfig {
             level,
             inputs,
@@ -178,10 +174,11 @@ pub(super) fn load_down(config: &UNetConfig, w: &Weights) -> Result<Vec<Block>> 
         };
         let last = i + 1 == config.levels.len();
         block.load(&w, config, || {
-            (!last).then(|| Conv2d::halving(&w.pp("downsamplers.0.conv"), channels, 1))
+            (!last).then(|| Conv2d::halving(&w.pp("downsamplers.0.conv"), level.channels, 1))
         })
     };
-    config.levels.iter().enumerate().map(load).collect()
+    let levels = config.levels.iter().zip(config.down_inputs());
+    levels.enumerate().map(load).collect()
 }
 
 pub(super) fn load_mid(config: &UNetConfig, w: &Weights) -> Result<Block> {
@@ -195,34 +192,18 @@ pub(super) fn load_mid(config: &UNetConfig, w: &Weights) -> Result<Block> {
 }
 
 pub(super) fn load_up(config: &UNetConfig, w: &Weights) -> Result<Vec<Block>> {
-    let mut skips = skip_channels(config);
-    let mut input = config.levels[config.levels.len() - 1].channels;
-    let load = |(i, level): (usize, &Level)| {
+    let load = |(i, (level, inputs)): (usize, (&Level, Vec<usize>))| {
         let w = w.pp(format_args!("up_blocks.{i}"));
-        let channels = level.channels;
-        let mut joined = || std::mem::replace(&mut input, channels) + skips.pop().unwrap_or(0);
         let block = BlockConfig {
             level,
-            inputs: (0..=level.layers).map(|_| joined()).collect(),
+            inputs,
             depths: level.up_depths.as_deref().unwrap_or_default(),
         };
-        let last = i + 1 == config.levels.len();
+        let (last, channels) = (i + 1 == config.levels.len(), level.channels);
         block.load(&w, config, || {
             (!last).then(|| Conv2d::same(&w.pp("upsamplers.0.conv"), channels, channels))
         })
     };
-    config.levels.iter().rev().enumerate().map(load).collect()
-}
-
-/// Channels of every tensor on the skip stack, in the order in which they are pushed.
-fn skip_channels(config: &UNetConfig) -> Vec<usize> {
-    let mut skips = vec![config.levels[0].channels];
-    for (i, level) in config.levels.iter().enumerate() {
-        let downsampled = usize::from(i + 1 < config.levels.len());
-        skips.extend(std::iter::repeat_n(
-            level.channels,
-            level.layers + downsampled,
-        ));
-    }
-    skips
+    let levels = config.levels.iter().rev().zip(config.up_inputs());
+    levels.enumerate().map(load).collect()
 }

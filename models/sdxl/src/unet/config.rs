@@ -214,6 +214,42 @@ impl UNetConfig {
         config.check(json)?;
         config.resolve(json)
     }
+
+    /// Channels that the ResNets of each level take, going down.
+    pub fn down_inputs(&self) -> Vec<Vec<usize>> {
+        let mut input = self.levels[0].channels;
+        let inputs = |level: &Level| {
+            let mut inputs = vec![level.channels; level.layers];
+            inputs[0] = std::mem::replace(&mut input, level.channels);
+            inputs
+        };
+        self.levels.iter().map(inputs).collect()
+    }
+
+    /// The same going up, from the innermost level: each is joined with what the way down kept.
+    pub fn up_inputs(&self) -> Vec<Vec<usize>> {
+        let mut skips = self.skip_channels();
+        let mut input = self.levels[self.levels.len() - 1].channels;
+        let inputs = |level: &Level| {
+            let mut joined =
+                || std::mem::replace(&mut input, level.channels) + skips.pop().unwrap_or(0);
+            (0..=level.layers).map(|_| joined()).collect()
+        };
+        self.levels.iter().rev().map(inputs).collect()
+    }
+
+    /// Channels of every tensor that the way down keeps, in its order.
+    fn skip_channels(&self) -> Vec<usize> {
+        let mut skips = vec![self.levels[0].channels];
+        for (i, level) in self.levels.iter().enumerate() {
+            let downsampled = usize::from(i + 1 < self.levels.len());
+            skips.extend(std::iter::repeat_n(
+                level.channels,
+                level.layers + downsampled,
+            ));
+        }
+        skips
+    }
 }
 
 impl UNetJson {

@@ -118,6 +118,32 @@ fn tables_2_and_6_have_a_row_or_a_column_for_each_report() {
     assert_eq!(layout.notes, ["A note."]);
 }
 
+/// One report of several systems has them all, and what they differ by from the first.
+#[test]
+fn table_2_of_one_report_has_its_systems_and_their_differences() {
+    let layout = tables(&[report()], Table::Two, true);
+    let names: Vec<&str> = layout.rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(
+        names[..3],
+        ["laioncele", "photomaker", "Ours (w/o fine-tune) (paper)"]
+    );
+    assert_eq!(layout.header[5], "Δ CLIP-TI ↑");
+    let width = layout.header.len() - 1;
+    assert!(layout.rows.iter().all(|row| row.cells.len() == width));
+    assert_eq!(layout.rows[0].cells[4].text, "");
+    assert_eq!(layout.rows[1].cells[4].text, "-0.50 (-1.50 … +0.50)");
+    // Said the other way round, it is turned.
+    let mut turned = report();
+    for score in &mut turned.scores {
+        if score.metric == "clip_ti_difference" {
+            score.system = "laioncele".to_owned();
+            score.against = Some("photomaker".to_owned());
+        }
+    }
+    let layout = tables(&[turned], Table::Two, false);
+    assert_eq!(layout.rows[1].cells[4].text, "+0.50 (-0.50 … +1.50)");
+}
+
 #[test]
 fn the_best_is_above_all_others() {
     assert_eq!(best(&[Some(1.0), None, Some(2.0)], Better::More), Some(2));
