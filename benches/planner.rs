@@ -212,6 +212,7 @@ fn perform(step: &StepInfo, spec: &TaskSpec) -> Record {
         inputs: spec.inputs.clone(),
         lists: spec.lists.clone(),
         outputs,
+        pruned: Vec::new(),
         balances: Vec::new(),
         metrics: BTreeMap::new(),
         started: std::time::UNIX_EPOCH,

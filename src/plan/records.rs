@@ -1,12 +1,13 @@
 //! The ledger's records, indexed for the planner: by key, and the newest of a step and partition;
-//! and which of them do not count, since something of them is lost.
+//! and which of them do not count, since something of them is lost or images that were pruned are needed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use laioncele_core::ledger::{Record, Scan, UnusableRecord};
-use laioncele_core::{Digest, Partition};
+use laioncele_core::{Digest, Part, PartList, Partition};
 
+use super::StepPlan;
 use super::cause::Loss;
 
 /// The records of a run.
@@ -16,6 +17,10 @@ pub struct Records {
     steps: HashMap<String, HashMap<Partition, Vec<Arc<Record>>>>,
     /// What is lost, by the key of the record.
     losses: HashMap<Digest, Loss>,
+    /// The records of pruned parts, by the parts' paths.
+    pruned: HashMap<String, Digest>,
+    /// Pruned results that are needed whole, by the key of the record: the step that needs them.
+    wanted: HashMap<Digest, String>,
     unusable: Vec<UnusableRecord>,
 }
 
@@ -24,9 +29,15 @@ impl Records {
     pub fn new(records: Vec<Record>) -> Self {
         let mut index = Self::default();
         for record in records {
+            index.note_pruned(&record);
             index.history_mut(&record).push(Arc::new(record));
         }
         index
+    }
+
+    fn note_pruned(&mut self, record: &Record) {
+        let paths = record.pruned.iter().map(|part| part.path.clone());
+        self.pruned.extend(paths.map(|path| (path, record.key)));
     }
 
     /// Indexes what a ledger holds beside parts of these `sizes`, by path: a record whose parts are
@@ -62,6 +73,9 @@ impl Records {
     /// Adds a record that is newer than all others.
     pub fn add(&mut self, record: Record) {
         self.losses.remove(&record.key);
+        self.wanted.remove(&record.key);
+        self.pruned.retain(|_, key| *key != record.key);
+        self.note_pruned(&record);
         let history = self.history_mut(&record);
         history.retain(|r| r.key != record.key);
         history.insert(0, Arc::new(record));
@@ -77,15 +91,53 @@ impl Records {
         self.losses.get(&key)
     }
 
+    /// Whether images were pruned from any result.
+    pub fn any_pruned(&self) -> bool {
+        !self.pruned.is_empty()
+    }
+
+    /// Says that the pruned result under `key` is needed whole, by the step `needed_by`.
+    pub fn want(&mut self, key: Digest, needed_by: &str) {
+        self.wanted
+            .entry(key)
+            .or_insert_with(|| needed_by.to_owned());
+    }
+
+    /// The step that needs the pruned result under `key` whole.
+    pub fn wanted(&self, key: Digest) -> Option<&str> {
+        self.wanted.get(&key).map(String::as_str)
+    }
+
+    /// The pruned results that tasks of `step` are about to read, and that are not wanted yet.
+    pub fn needed(&self, step: &StepPlan) -> Vec<Digest> {
+        if !self.any_pruned() || step.missing().next().is_none() {
+            return Vec::new();
+        }
+        let own = step.missing().flat_map(|(spec, _)| &spec.inputs);
+        let listed = step.lists.iter().flat_map(PartList::parts);
+        self.pruned_among(own.chain(listed))
+    }
+
+    /// The results that are not wanted yet of which pruned parts are among `parts`.
+    pub fn pruned_among<'a>(&self, parts: impl IntoIterator<Item = &'a Part>) -> Vec<Digest> {
+        let pruned = parts
+            .into_iter()
+            .filter_map(|part| self.pruned.get(&part.path));
+        pruned
+            .filter(|key| !self.wanted.contains_key(key))
+            .copied()
+            .collect()
+    }
+
     /// The files in the ledger's place that are no records.
     pub fn unusable(&self) -> &[UnusableRecord] {
         &self.unusable
     }
 
-    /// The record of `step` on `partition` under `key`, if nothing of it is lost.
+    /// The record of `step` on `partition` under `key`, if nothing of it is lost, or pruned and needed.
     pub fn find(&self, step: &str, partition: &Partition, key: Digest) -> Option<&Arc<Record>> {
         let record = self.named(step, partition, key);
-        record.filter(|_| !self.losses.contains_key(&key))
+        record.filter(|_| !self.losses.contains_key(&key) && !self.wanted.contains_key(&key))
     }
 
     /// The record of `step` on `partition` under `key`, whether or not its parts are there.

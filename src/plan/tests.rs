@@ -5,6 +5,7 @@ mod histories;
 mod losses;
 mod oracle;
 mod patience;
+mod pruned;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,6 +127,7 @@ fn record(spec: &TaskSpec, outputs: Vec<Part>, seconds: u64) -> Record {
         inputs: spec.inputs.clone(),
         lists: spec.lists.clone(),
         outputs,
+        pruned: Vec::new(),
         balances: Vec::new(),
         metrics: BTreeMap::new(),
         started: std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds),
