@@ -17,6 +17,7 @@ pub mod file_digests;
 pub mod footer;
 pub mod forgotten;
 pub mod ids;
+pub mod input;
 pub mod key;
 pub mod ledger;
 pub mod manifest;

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use laioncele_core::input::InputFile;
 use laioncele_core::manifest::SourceSettings;
 use laioncele_core::{CoreError, Digest, Manifest, Partition};
 
@@ -115,7 +116,7 @@ impl SourceImages {
             needs: &[],
             purpose: Purpose::Captions,
         };
-        let images = File::open(path)
+        let images = InputFile::open(path)
             .map_err(|e| e.to_string())
             .and_then(|file| ParquetFile::open(path, file, &wanted).map_err(|e| e.to_string()))
             .and_then(|file| file.images(&rows));
@@ -187,8 +188,8 @@ fn read_member(path: &Path, place: &str, address: &str, max_bytes: u64) -> Found
         });
     }
     let read = || -> std::io::Result<Option<Vec<u8>>> {
-        let mut file = File::open(path)?;
-        if at.saturating_add(size) > file.metadata()?.len() {
+        let mut file = InputFile::open(path)?;
+        if at.saturating_add(size) > file.length() {
             return Ok(None);
         }
         file.seek(SeekFrom::Start(at - BLOCK))?;
