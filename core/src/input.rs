@@ -234,7 +234,10 @@ mod tests {
     #[test]
     fn a_url_is_a_bucket_and_an_object_in_it() -> Result<(), CoreError> {
         let (bucket, path) = place("s3://pool/laion/part-0.parquet")?;
-        assert_eq!((bucket.url(), path.as_str()), ("s3://pool", "laion/part-0.parquet"));
+        assert_eq!(
+            (bucket.url(), path.as_str()),
+            ("s3://pool", "laion/part-0.parquet")
+        );
         let (again, root) = place("s3://pool")?;
         assert!(Arc::ptr_eq(&bucket, &again) && root.is_empty());
         assert_eq!(place("s3://pool/laion/")?.1, "laion");

@@ -112,7 +112,9 @@ mod tests {
         }
         assert_eq!(blocks.read(length as u64, &mut buffer).ok(), Some(0));
         for block in 0..HELD + 2 {
-            blocks.read(block as u64 * BLOCK, &mut buffer).expect("read");
+            blocks
+                .read(block as u64 * BLOCK, &mut buffer)
+                .expect("read");
         }
         assert_eq!(blocks.held.lock().map(|held| held.len()).ok(), Some(HELD));
     }
