@@ -92,7 +92,7 @@ def manifest_of(world, source):
     for line in (world / "mini.toml").read_text().splitlines():
         if line.startswith("["):
             section = line
-        if section in ("[source.columns]", "[mini_world]", "[pack_shards]"):
+        if section in ("[source.columns]", "[mini_world]", "[extract_names]", "[pack_shards]"):
             continue
         if section == "[source]" and line.startswith("path"):
             line = f'path = "{source}"\nlayout = "img2dataset"'
