@@ -121,7 +121,9 @@ impl Garbage {
         garbage.add(store, DAMAGED, Kind::Damaged, |_| true)?;
         let (prunings, images) = portraits::find(session)?;
         garbage.prunings = prunings;
-        garbage.objects.extend(images);
+        let kind = Kind::Portraits;
+        let object = |(path, bytes)| Object { kind, path, bytes };
+        garbage.objects.extend(images.into_iter().map(object));
         if superseded {
             let ledger = store.sizes("ledger")?;
             garbage.objects.extend(dropped.iter().map(|record| {

@@ -15,7 +15,6 @@ use laioncele_core::{
 };
 use laioncele_generate_portraits::{KeepPortraits, Settings};
 
-use super::garbage::{Kind, Object};
 use crate::failure::Failure;
 use crate::plan::{Plan, State};
 use crate::session::Session;
@@ -36,18 +35,18 @@ pub(super) struct Pruning {
     kept: HashSet<NameId>,
 }
 
-/// What a file is left by, and about how much smaller it gets.
-type Found = (Vec<Pruning>, Vec<Object>);
+/// What is to be done, and by path about how much smaller each part gets.
+type Found = (Vec<Pruning>, Vec<(String, u64)>);
 
 /// The present portraits whose images are not kept, of buckets that no step has still to look at.
 ///
 /// # Errors
 /// Damaged parts, wrong settings.
 pub(super) fn find(session: &Session) -> Result<Found, Failure> {
-    let (mut prunings, mut objects) = (Vec::new(), Vec::new());
+    let (mut prunings, mut images) = (Vec::new(), Vec::new());
     let settings: Settings = session.manifest.section("generate_portraits")?;
     if settings.keep_portraits == KeepPortraits::All {
-        return Ok((prunings, objects));
+        return Ok((prunings, images));
     }
     let (store, dims) = (session.store()?, &session.manifest.embedding_dims);
     let plan = session.plan()?;
@@ -65,14 +64,9 @@ pub(super) fn find(session: &Session) -> Result<Found, Failure> {
             if part.table != TableId::Portraits {
                 continue;
             }
-            let bytes = bytes_pruned(store, dims, part, &kept)?;
-            if let Some(bytes) = bytes {
+            if let Some(bytes) = bytes_pruned(store, dims, part, &kept)? {
                 parts.push(number);
-                objects.push(Object {
-                    kind: Kind::Portraits,
-                    path: part.path.clone(),
-                    bytes,
-                });
+                images.push((part.path.clone(), bytes));
             }
         }
         if !parts.is_empty() {
@@ -84,7 +78,7 @@ pub(super) fn find(session: &Session) -> Result<Found, Failure> {
             });
         }
     }
-    Ok((prunings, objects))
+    Ok((prunings, images))
 }
 
 /// The record of verify-portraits on `partition`, where it and all steps that read portraits there are done.
