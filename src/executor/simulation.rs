@@ -372,7 +372,7 @@ fn tasks(count: u32) -> Vec<TaskSpec> {
         let key_parts = KeyParts {
             version: 1,
             settings: settings.clone(),
-            models: BTreeMap::from([("models.face".to_owned(), Digest::of(b"weights"))]),
+            models: BTreeMap::from([("models.face".to_owned(), Digest::of(b"weights"))]).into(),
             inputs: BTreeMap::from([(path.clone(), digest)]),
         };
         TaskSpec {

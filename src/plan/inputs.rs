@@ -84,8 +84,8 @@ fn step_info(
         partitioning: step.partitioning(manifest)?,
         reads: step.reads(manifest),
         writes: step.spec().writes.to_vec(),
-        settings,
-        models: models?,
+        settings: settings.into(),
+        models: models?.into(),
     })
 }
 

@@ -19,7 +19,9 @@ use std::sync::Arc;
 
 use laioncele_core::ledger::Record;
 use laioncele_core::spec::TaskSpec;
-use laioncele_core::{Digest, Part, PartList, Partition, Partitioning, Reads, StageName, TableId};
+use laioncele_core::{
+    Digest, Part, PartList, Partition, Partitioning, Reads, Shared, StageName, TableId,
+};
 
 pub use cause::{Cause, Loss, Pruned};
 pub use planner::{PlanError, Planner, keeps_to_itself, plan, plan_whole};
@@ -41,9 +43,9 @@ pub struct StepInfo {
     /// The tables it writes.
     pub writes: Vec<TableId>,
     /// The settings its result depends on, flattened: `verify_images.same_person_photo` → `0.4`.
-    pub settings: BTreeMap<String, String>,
+    pub settings: Shared<BTreeMap<String, String>>,
     /// The models it uses: label → digest.
-    pub models: BTreeMap<String, Digest>,
+    pub models: Shared<BTreeMap<String, Digest>>,
 }
 
 /// Everything outside the ledger that a plan depends on.

@@ -60,8 +60,8 @@ fn step(number: usize, partitioning: Partitioning, reads: &[(usize, Scope)]) -> 
         partitioning,
         reads: reads.collect(),
         writes: vec![TABLES[number]],
-        settings: BTreeMap::from([(format!("s{number}.threshold"), "1".to_owned())]),
-        models: BTreeMap::from([(format!("models.m{number}"), digest("weights"))]),
+        settings: BTreeMap::from([(format!("s{number}.threshold"), "1".to_owned())]).into(),
+        models: BTreeMap::from([(format!("models.m{number}"), digest("weights"))]).into(),
     }
 }
 
@@ -415,7 +415,7 @@ fn planner_and_oracle_decide_a_small_case_as_expected() {
         shards: shards(2),
     };
     let mut other = inputs.clone();
-    other.steps[0].settings = BTreeMap::from([("s0.threshold".to_owned(), "2".to_owned())]);
+    other.steps[0].settings = BTreeMap::from([("s0.threshold".to_owned(), "2".to_owned())]).into();
     let first = missing(&planned(&other, &Records::default()));
     let history = vec![perform(&inputs, &first[1], 1)];
     let states = |plan: &Plan| -> Vec<String> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::snapshot::{self, Snapshot, in_parallel};
+use super::snapshot::{self, Repeated, Snapshot, in_parallel};
 use super::{Ledger, Record, parse, record_path, seal};
 use crate::digest::Digest;
 use crate::error::{CoreError, chain};
@@ -87,6 +87,10 @@ impl Ledger {
                 Read::Unusable(record) => scan.unusable.push(record),
                 Read::Gone => {}
             }
+        }
+        let mut repeated = Repeated::default();
+        for record in &mut scan.records {
+            repeated.share(&mut record.key_parts);
         }
         let newest_first = |a: &Record, b: &Record| (b.started, &b.key).cmp(&(a.started, &a.key));
         scan.records.sort_by(newest_first);

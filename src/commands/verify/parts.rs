@@ -135,7 +135,7 @@ mod tests {
     /// The record of a task of a run with two buckets.
     fn record() -> Record {
         let key_parts = KeyParts {
-            settings: BTreeMap::from([("run.buckets".to_owned(), "2".to_owned())]),
+            settings: BTreeMap::from([("run.buckets".to_owned(), "2".to_owned())]).into(),
             ..KeyParts::default()
         };
         testing::record(

@@ -111,7 +111,7 @@ fn only_what_a_missing_task_reads_is_made_again() {
     let first = of_bucket(&records, "step-0", "bucket-0001");
     records.add(pruned(&first));
     assert!(missing(&planned(&inputs, &records)).is_empty());
-    inputs.steps[1].models = BTreeMap::from([("models.m1".to_owned(), digest("others"))]);
+    inputs.steps[1].models = BTreeMap::from([("models.m1".to_owned(), digest("others"))]).into();
     let plan = planned(&inputs, &records);
     let tasks: Vec<String> = (plan.steps.iter().flat_map(StepPlan::missing))
         .map(|(spec, causes)| format!("{} {}: {}", spec.step, spec.partition, causes[0]))
