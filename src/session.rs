@@ -124,7 +124,7 @@ impl Session {
         let records = match &store {
             Some(store) => {
                 let scan = scanned(store, access, look)?;
-                Records::beside(scan, &store.sizes("tables")?)
+                Records::beside(scan, |paths| store.sizes_of("tables", paths))?
             }
             None => Records::default(),
         };
@@ -284,7 +284,7 @@ impl Session {
     pub(crate) fn look_again(&mut self) -> Result<(), Failure> {
         let store = self.store()?;
         let scan = Ledger::new(store.clone()).scan()?;
-        self.records = Records::beside(scan, &store.sizes("tables")?);
+        self.records = Records::beside(scan, |paths| store.sizes_of("tables", paths))?;
         Ok(())
     }
 

@@ -24,6 +24,7 @@ pub mod manifest;
 pub mod names;
 pub mod nearest;
 pub mod numbers;
+mod parallel;
 pub mod part;
 pub mod part_list;
 pub mod part_reader;

@@ -40,34 +40,38 @@ impl Records {
         self.pruned.extend(paths.map(|path| (path, record.key)));
     }
 
-    /// Indexes what a ledger holds beside parts of these `sizes`, by path: a record whose parts are
-    /// not all there, in their sizes, does not count.
-    pub fn beside(scan: Scan, sizes: &HashMap<String, u64>) -> Self {
-        let lost = |record: &Record| {
-            let loss = record.outputs.iter().find_map(|part| {
-                let path = part.path.clone();
-                match sizes.get(&part.path) {
-                    None => Some(Loss::PartGone { path }),
-                    Some(found) if *found != part.bytes => Some(Loss::PartSize {
-                        path,
-                        expected: part.bytes,
-                        found: *found,
-                    }),
-                    Some(_) => None,
+    /// Indexes what a ledger holds. `sizes` says of paths how large the parts there are, in their order: a record whose parts
+    /// are not all there, in their sizes, does not count.
+    ///
+    /// # Errors
+    /// What `sizes` returns.
+    pub fn beside<E>(
+        scan: Scan,
+        sizes: impl FnOnce(&[&str]) -> Result<Vec<Option<u64>>, E>,
+    ) -> Result<Self, E> {
+        let parts = || scan.records.iter().flat_map(|record| &record.outputs);
+        let paths: Vec<&str> = parts().map(|part| part.path.as_str()).collect();
+        let mut sizes = sizes(&paths)?.into_iter();
+        let mut losses = HashMap::new();
+        for record in &scan.records {
+            for part in &record.outputs {
+                let found = sizes.next().flatten();
+                if found != Some(part.bytes) {
+                    losses
+                        .entry(record.key)
+                        .or_insert_with(|| loss(part, found));
                 }
-            });
-            loss.map(|loss| (record.key, loss))
-        };
-        let mut losses: HashMap<_, _> = scan.records.iter().filter_map(lost).collect();
+            }
+        }
         losses.extend(scan.unusable.iter().filter_map(|found| {
             let (path, reason) = (found.path.clone(), found.reason.clone());
             Some((found.key?, Loss::Record { path, reason }))
         }));
-        Self {
+        Ok(Self {
             losses,
             unusable: scan.unusable,
             ..Self::new(scan.records)
-        }
+        })
     }
 
     /// Adds a record that is newer than all others.
@@ -173,5 +177,18 @@ impl Records {
     fn history_mut(&mut self, record: &Record) -> &mut Vec<Arc<Record>> {
         let partitions = self.steps.entry(record.step.clone()).or_default();
         partitions.entry(record.partition.clone()).or_default()
+    }
+}
+
+/// What is lost of a part that is not there, or has another size.
+fn loss(part: &Part, found: Option<u64>) -> Loss {
+    let path = part.path.clone();
+    match found {
+        None => Loss::PartGone { path },
+        Some(found) => Loss::PartSize {
+            path,
+            expected: part.bytes,
+            found,
+        },
     }
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::snapshot::{self, Repeated, Snapshot, in_parallel};
+use super::snapshot::{self, Repeated, Snapshot};
 use super::{Ledger, Record, parse, record_path, seal};
 use crate::digest::Digest;
 use crate::error::{CoreError, chain};
+use crate::parallel::in_parallel;
 use crate::partition::Partition;
 
 /// Where damaged records are kept, below the run's folder.

@@ -16,6 +16,7 @@ use super::{RECORD_FORMAT, Record};
 use crate::digest::Digest;
 use crate::error::CoreError;
 use crate::key::KeyParts;
+use crate::parallel::in_parallel;
 use crate::shared::Shared;
 use crate::store::Store;
 
@@ -27,8 +28,6 @@ const HEAD: [u8; 8] = *b"laionL02";
 const SHARE: usize = 10;
 /// And fewer than these.
 const FEW: usize = 50;
-/// Records that a thread reads at once.
-const CHUNK: usize = 512;
 
 /// The records of a snapshot by their paths, each with its version.
 #[derive(Default)]
@@ -177,25 +176,6 @@ fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (field, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     *rest = after;
     Some(field)
-}
-
-/// What `work` makes of each item, in their order, by as many threads as the machine has cores.
-pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = items.len().div_ceil(threads).max(CHUNK);
-    if items.len() <= share {
-        return items.iter().map(work).collect();
-    }
-    let work = &work;
-    std::thread::scope(|scope| {
-        let start = |items| scope.spawn(move || <[T]>::iter(items).map(work).collect::<Vec<_>>());
-        let threads: Vec<_> = items.chunks(share).map(start).collect();
-        let joined = threads.into_iter().flat_map(|thread| {
-            let panicked = |panic| std::panic::resume_unwind(panic);
-            thread.join().unwrap_or_else(panicked)
-        });
-        joined.collect()
-    })
 }
 
 #[cfg(test)]
