@@ -142,7 +142,7 @@ impl StepHarness {
         Ok(KeyParts {
             version: step.spec().version,
             settings: settings.collect(),
-            models,
+            models: models.into(),
             inputs: inputs.iter().map(digest).collect(),
         })
     }

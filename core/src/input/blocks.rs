@@ -87,8 +87,8 @@ mod tests {
 
     fn object(bytes: Vec<u8>) -> (Arc<dyn ObjectStore>, Arc<Bucket>, Blocks) {
         let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = { runtime }.build().expect("a runtime");
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.build().expect("a runtime");
         let path = ObjectPath::from("a/b");
         let put = memory.put(&path, bytes.into());
         runtime.block_on(put).expect("put");
@@ -123,7 +123,8 @@ mod tests {
     fn another_version_is_no_part_of_what_was_opened() {
         let (memory, bucket, blocks) = object(vec![1; 10]);
         let mut buffer = [0; 4];
-        let put = memory.put(&ObjectPath::from("a/b"), vec![2; 10].into());
+        let path = ObjectPath::from("a/b");
+        let put = memory.put(&path, vec![2; 10].into());
         bucket.run("a/b", put).expect("put");
         let error = blocks.read(0, &mut buffer).expect_err("another version");
         assert!(error.to_string().contains("changed"), "{error}");

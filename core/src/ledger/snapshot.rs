@@ -116,7 +116,8 @@ pub(super) struct Repeated {
 impl Repeated {
     /// Makes `parts` share what is known already.
     pub(super) fn share(&mut self, parts: &mut KeyParts) {
-        let (settings, models) = &self.all[self.place(parts)];
+        let place = self.place(parts);
+        let (settings, models) = &self.all[place];
         parts.settings = settings.clone();
         parts.models = models.clone();
     }
