@@ -135,12 +135,9 @@ fn images_in_a_bucket_are_taken_by_ranges() {
         }
     }
     let tar = folder.path().join("00000.tar");
-    let made = Command::new("tar")
-        .arg("-cf")
-        .arg(&tar)
-        .arg("-C")
-        .arg(folder.path())
-        .args(&names);
+    let mut made = Command::new("tar");
+    made.arg("-cf").arg(&tar).arg("-C").arg(folder.path());
+    made.args(&names);
     assert!(made.status().expect("tar").success());
     server.replace("pool/00000.tar", Some(fs::read(&tar).expect("a tar file")));
     let mapped = "path = \"captions\"\n\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n";
