@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-machines bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train test-bucket test-slurm test-ray wheel test-wheel
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-machines bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train test-bucket test-memory test-slurm test-ray wheel test-wheel
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -202,6 +202,10 @@ PER_FILE ?= 1000000
 KIND ?= golden
 bench-captions: build pyarrow
 	python3 benches/extract-names.py $(CAPTIONS) $(PER_FILE) $(KIND)
+
+# Every step on a table of photos ten times larger than each process's memory; MEGABYTES of it says otherwise. Needs 25 times that on the disk (TMPDIR).
+test-memory: build pyarrow
+	tools/test-memory.py $${CARGO_TARGET_DIR:-target}/release/laioncele $(MEGABYTES)
 
 # The embedded world of the repository, written again.
 world:

@@ -175,7 +175,7 @@ fn step(number: usize, partitioning: Partitioning, reads: Reads, writes: TableId
         reads: vec![reads],
         writes: vec![writes],
         settings: (0..8).map(setting).collect(),
-        models: BTreeMap::from([("models.face".to_owned(), Digest::of(b"weights"))]),
+        models: BTreeMap::from([("models.face".to_owned(), Digest::of(b"weights"))]).into(),
     }
 }
 
@@ -212,6 +212,7 @@ fn perform(step: &StepInfo, spec: &TaskSpec) -> Record {
         inputs: spec.inputs.clone(),
         lists: spec.lists.clone(),
         outputs,
+        pruned: Vec::new(),
         balances: Vec::new(),
         metrics: BTreeMap::new(),
         started: std::time::UNIX_EPOCH,

@@ -177,6 +177,17 @@ pub(crate) fn add_metrics(metrics: &mut BTreeMap<String, f64>, record: &Record) 
 }
 
 impl Summary {
+    /// Adds a step, in the place of its entry of before where the run had to go back to it.
+    pub(crate) fn add(&mut self, mut step: StepSummary) {
+        let before = self.steps.iter().position(|s| s.step == step.step);
+        if let Some(before) = before.map(|at| self.steps.remove(at)) {
+            step.ran += before.ran;
+            step.seconds += before.seconds;
+            step.cost.add(&before.cost);
+        }
+        self.steps.push(step);
+    }
+
     /// The tables that are printed at the end of a run on `paths`.
     pub(crate) fn render(&self, paths: &RunPaths) -> String {
         let heading = [

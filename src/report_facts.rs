@@ -87,7 +87,7 @@ fn references(manifest: &Manifest) -> Vec<Person> {
 
 /// The models that the records name, with what their folders say of their licences.
 fn models(view: &RunView) -> Vec<ModelFact> {
-    let named = view.records.iter().flat_map(|r| &r.key_parts.models);
+    let named = view.records.iter().flat_map(|r| &*r.key_parts.models);
     let named = named.filter(|(label, _)| label.as_str() != LABEL);
     let named: BTreeMap<&String, &Digest> = named.collect();
     let fact = |(label, digest): (&String, &Digest)| {

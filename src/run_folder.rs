@@ -226,6 +226,9 @@ pub(crate) fn source_paths(manifest: &Manifest) -> Vec<PathBuf> {
     let SourceSettings { path, .. } = &manifest.source;
     let resolve = |entry: &PathBuf| {
         let path = manifest.resolve(entry);
+        if url_of(&path).is_some() {
+            return path;
+        }
         let path = path.canonicalize().unwrap_or(path);
         absolute(&path).unwrap_or(path)
     };

@@ -15,7 +15,7 @@ use crate::failure::{Exit, Failure};
 use crate::lock::Place;
 use crate::overrides;
 use crate::plan::{
-    self, Plan, PlanError, PlanInputs, Planner, Records, StepInfo, StepPlan, inputs,
+    self, Cause, Plan, PlanError, PlanInputs, Planner, Records, State, StepInfo, TaskPlan, inputs,
 };
 use crate::registry;
 use crate::run_folder::{self, RunFile};
@@ -124,7 +124,7 @@ impl Session {
         let records = match &store {
             Some(store) => {
                 let scan = scanned(store, access, look)?;
-                Records::beside(scan, &store.sizes("tables")?)
+                Records::beside(scan, |paths| store.sizes_of("tables", paths))?
             }
             None => Records::default(),
         };
@@ -272,6 +272,25 @@ impl Session {
         plan::plan(&self.inputs, &self.records).map_err(|e| defect(&e))
     }
 
+    /// As [`Session::plan`]; from now on results that lack images which a step needs count as missing.
+    ///
+    /// # Errors
+    /// As [`Session::plan`].
+    pub(crate) fn plan_whole(&mut self) -> Result<Plan, Failure> {
+        plan::plan_whole(&self.inputs, &mut self.records).map_err(|e| defect(&e))
+    }
+
+    /// Reads the ledger again, with what a run has added.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub(crate) fn look_again(&mut self) -> Result<(), Failure> {
+        let store = self.store()?;
+        let scan = Ledger::new(store.clone()).scan()?;
+        self.records = Records::beside(scan, |paths| store.sizes_of("tables", paths))?;
+        Ok(())
+    }
+
     /// A planner for the steps of the inputs.
     ///
     /// # Errors
@@ -317,14 +336,24 @@ impl Session {
         step.map(|s| &**s)
     }
 
-    /// The records that the plan counts as done: the current state of all tables.
+    /// The records of the current state of all tables: those that the plan counts as done, and pruned ones.
     ///
     /// # Errors
     /// As [`Session::plan`].
     pub(crate) fn current_records(&self) -> Result<Vec<Record>, Failure> {
         let plan = self.plan()?;
-        let records = plan.steps.iter().flat_map(StepPlan::records);
-        Ok(records.map(|r| (**r).clone()).collect())
+        let tasks = plan.steps.iter().flat_map(|step| &step.tasks);
+        let record = |task: &TaskPlan| match &task.state {
+            State::Done(record) => Some((**record).clone()),
+            // What lacks images that a step needs is there all the same.
+            State::Missing { spec, causes } if matches!(causes[..], [Cause::Pruned(_), ..]) => {
+                let (step, partition) = (&spec.step, &spec.partition);
+                let record = self.records.named(step, partition, spec.key)?;
+                Some((**record).clone())
+            }
+            State::Missing { .. } | State::Waiting { .. } => None,
+        };
+        Ok(tasks.filter_map(record).collect())
     }
 }
 

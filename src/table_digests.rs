@@ -1,9 +1,9 @@
-//! One digest per table: equal for equal rows, however they are split into parts.
+//! One digest per table: equal for equal rows, however they are split into parts. Images that were pruned count still.
 
 use std::collections::BTreeMap;
 
 use laioncele_core::digest::KeyHasher;
-use laioncele_core::ledger::Record;
+use laioncele_core::ledger::{PrunedPart, Record};
 use laioncele_core::part::read_batches;
 use laioncele_core::store::Store;
 use laioncele_core::table::RowsDigest;
@@ -24,19 +24,27 @@ pub(crate) struct TableDigest {
 
 /// The digests of the tables that `records` wrote, sorted by table.
 pub(crate) fn of(store: &Store, records: &[Record]) -> Result<Vec<TableDigest>, CoreError> {
-    let mut tables = BTreeMap::<TableId, Vec<&Part>>::new();
-    for part in records.iter().flat_map(|r| &r.outputs) {
-        tables.entry(part.table).or_default().push(part);
+    let mut tables = BTreeMap::<TableId, Vec<Stored<'_>>>::new();
+    for record in records {
+        for part in &record.outputs {
+            let stored = (part, record.pruned_part(&part.path));
+            tables.entry(part.table).or_default().push(stored);
+        }
     }
-    let digest = |(table, parts): (TableId, Vec<&Part>)| of_table(store, table, &parts);
+    let digest = |(table, parts): (TableId, Vec<Stored<'_>>)| of_table(store, table, &parts);
     tables.into_iter().map(digest).collect()
 }
 
-fn of_table(store: &Store, table: TableId, parts: &[&Part]) -> Result<TableDigest, CoreError> {
+/// A part, and what is known of it where images were pruned from its file.
+type Stored<'a> = (&'a Part, Option<&'a PrunedPart>);
+
+fn of_table(store: &Store, table: TableId, parts: &[Stored<'_>]) -> Result<TableDigest, CoreError> {
     let mut rows = RowsDigest::default();
     let mut files = Vec::new();
-    for part in parts {
-        if part.is_parquet() {
+    for (part, pruned) in parts {
+        if let Some(pruned) = pruned {
+            rows.merge(&pruned.rows);
+        } else if part.is_parquet() {
             for batch in read_batches(store.get(&part.path)?, &part.path)? {
                 rows.add(&batch?)?;
             }

@@ -22,7 +22,9 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
 use tokio::runtime::Runtime;
 
 use crate::disk::Created;
@@ -209,13 +211,41 @@ impl Bucket {
         self.found(path, got)
     }
 
+    /// Some bytes of an object, of the version that `about` tells of.
+    pub(crate) fn get_range_of(
+        &self,
+        path: &str,
+        range: std::ops::Range<u64>,
+        about: &ObjectMeta,
+    ) -> Result<Bytes, CoreError> {
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            if_match: about.e_tag.clone(),
+            ..GetOptions::default()
+        };
+        let object = ObjectPath::from(path);
+        let got = async { self.objects.get_opts(&object, options).await?.bytes().await };
+        match self.runtime.block_on(got) {
+            Err(object_store::Error::Precondition { .. }) => {
+                let reason = "it has changed since it was opened".to_owned();
+                Err(refused(&self.shown(path), reason))
+            }
+            got => self.found(path, got),
+        }
+    }
+
     /// The size of an object.
     pub(crate) fn size(&self, path: &str) -> Result<Option<u64>, CoreError> {
+        Ok(self.about(path)?.map(|meta| meta.size))
+    }
+
+    /// What is said of an object; none where none is there.
+    pub(crate) fn about(&self, path: &str) -> Result<Option<ObjectMeta>, CoreError> {
         match self
             .runtime
             .block_on(self.objects.head(&ObjectPath::from(path)))
         {
-            Ok(meta) => Ok(Some(meta.size)),
+            Ok(meta) => Ok(Some(meta)),
             Err(error) if reason::is_missing(&error) => Ok(None),
             Err(error) => Err(self.fail(path, &error)),
         }
@@ -278,7 +308,7 @@ impl Bucket {
         }
     }
 
-    fn run<T>(
+    pub(crate) fn run<T>(
         &self,
         path: &str,
         work: impl Future<Output = object_store::Result<T>>,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, KeyHasher};
 use crate::numbers::setting_text;
 use crate::partition::Partition;
+use crate::shared::Shared;
 
 /// Everything a task's result depends on, by name, so that a plan can say what changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,9 +16,9 @@ pub struct KeyParts {
     /// Step version.
     pub version: u32,
     /// The settings' resolved values, flattened: `face.threshold` → `0.45`.
-    pub settings: BTreeMap<String, String>,
+    pub settings: Shared<BTreeMap<String, String>>,
     /// Model label → digest of its files.
-    pub models: BTreeMap<String, Digest>,
+    pub models: Shared<BTreeMap<String, Digest>>,
     /// `table/partition` → digest over the digests of those parts; `table` → digest over all parts of a table that is read
     /// whole or in slices.
     pub inputs: BTreeMap<String, Digest>,
@@ -31,11 +32,11 @@ impl KeyParts {
             .text("partition", &partition.to_string())
             .number("version", self.version.into());
         hasher = hasher.number("settings", self.settings.len() as u64);
-        for (name, value) in &self.settings {
+        for (name, value) in &*self.settings {
             hasher = hasher.text(name, value);
         }
         hasher = hasher.number("models", self.models.len() as u64);
-        for (name, digest) in &self.models {
+        for (name, digest) in &*self.models {
             hasher = hasher.digest(name, *digest);
         }
         for (name, digest) in &self.inputs {

@@ -23,15 +23,18 @@ use crate::part::Part;
 use crate::part_list::{ListRef, PartList};
 use crate::partition::Partition;
 use crate::store::{Created, Store, is_inside};
-use crate::table::TableId;
+use crate::table::{RowsDigest, TableId};
 
 pub use scan::{DAMAGED, Scan, UnusableRecord};
 
-/// The record format this program writes, and the newest it reads.
+/// The newest record format that this program reads, and that of records with `pruned` parts.
 ///
 /// 1: `accounts`, `figures`, and `started` in seconds since 1970. 2: `balances`, `metrics`, and `started` as RFC 3339.
-/// 3: `lists`.
-pub const RECORD_FORMAT: u32 = 3;
+/// 3: `lists`. 4: `pruned`.
+pub const RECORD_FORMAT: u32 = 4;
+
+/// The format of what tasks commit: nothing of a newer one is in it, so that programs before that read it still.
+pub const COMMITTED_FORMAT: u32 = 3;
 
 /// One balance of a task: rows in = rows out + rows dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,7 +69,7 @@ impl RowBalance {
 /// A committed task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`RECORD_FORMAT`].
+    /// [`COMMITTED_FORMAT`], or [`RECORD_FORMAT`] with `pruned` parts.
     pub format: u32,
     /// The stage.
     pub stage: StageName,
@@ -87,6 +90,9 @@ pub struct Record {
     pub lists: Vec<ListRef>,
     /// The parts written.
     pub outputs: Vec<Part>,
+    /// Those of them whose files lack images by choice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pruned: Vec<PrunedPart>,
     /// The balances, one per unit.
     #[serde(alias = "accounts")]
     pub balances: Vec<RowBalance>,
@@ -109,6 +115,29 @@ impl Record {
     pub fn outputs_of(&self, table: TableId) -> impl Iterator<Item = &Part> {
         self.outputs.iter().filter(move |p| p.table == table)
     }
+
+    /// What is known of an output at `path` whose images were pruned; none where it is whole.
+    pub fn pruned_part(&self, path: &str) -> Option<&PrunedPart> {
+        self.pruned.iter().find(|pruned| pruned.path == path)
+    }
+
+    /// BLAKE3 of the file of `part`, an output of this record.
+    pub fn file_digest(&self, part: &Part) -> Digest {
+        let pruned = self.pruned_part(&part.path);
+        pruned.map_or(part.digest, |pruned| pruned.digest)
+    }
+}
+
+/// A part from whose file images were taken by choice (`laioncele gc`). Among the record's outputs it stands with the path and
+/// the size of its file, and still with the digest of the whole part: keys name that, so that what was made of it stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrunedPart {
+    /// Its path among the outputs.
+    pub path: String,
+    /// BLAKE3 of the file.
+    pub digest: Digest,
+    /// Of the whole part's rows: the table's digest stays what it was.
+    pub rows: RowsDigest,
 }
 
 /// The start of a task: RFC 3339 text, and as format 1 has it a number of seconds since 1970.

@@ -21,7 +21,7 @@ use crate::disk::Durability;
 use crate::error::CoreError;
 use crate::names::StageName;
 use crate::nearest::{nearest, suggestion};
-use crate::store::Store;
+use crate::store::{Store, url_of};
 use crate::table::EmbeddingDims;
 
 pub use assignment::Assignment;
@@ -211,6 +211,9 @@ impl Manifest {
 
     /// `path` of the manifest as a path of this process.
     pub fn resolve(&self, path: &Path) -> PathBuf {
+        if url_of(path).is_some() {
+            return path.to_owned();
+        }
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 

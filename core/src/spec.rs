@@ -70,7 +70,8 @@ pub struct TaskSpec {
     pub again: Option<Again>,
 }
 
-/// Which dropped rows of a committed task are tried again.
+/// Which dropped rows of a committed task are tried again; none where the whole task is made again, since images were pruned
+/// from its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Again {
     /// The attempt whose record the new one replaces.
@@ -83,6 +84,18 @@ pub struct Again {
     /// That were last tried before this time, in milliseconds since 1970; none: whenever.
     #[serde(default)]
     pub before: Option<u64>,
+}
+
+impl Again {
+    /// Nothing that was dropped is tried again, but the result of the attempt `replaces` is made whole.
+    pub fn whole(replaces: &str) -> Self {
+        Self {
+            replaces: replaces.to_owned(),
+            reasons: Vec::new(),
+            hosts: Vec::new(),
+            before: None,
+        }
+    }
 }
 
 /// How far a task is.

@@ -18,7 +18,7 @@ use crate::drops::{DropReason, Unit};
 use crate::error::{CoreError, StageError, chain};
 use crate::ids::NameId;
 use crate::key::KeyParts;
-use crate::ledger::{Ledger, RECORD_FORMAT, Record, RowBalance};
+use crate::ledger::{COMMITTED_FORMAT, Ledger, Record, RowBalance};
 use crate::manifest::Manifest;
 use crate::part::Part;
 use crate::part_list::{ListRef, PartList};
@@ -307,7 +307,7 @@ impl Task {
         self.put_dropped(last)?;
         let seconds = self.started.elapsed().as_secs_f64();
         let record = Record {
-            format: RECORD_FORMAT,
+            format: COMMITTED_FORMAT,
             stage: self.spec.stage,
             step: self.spec.step,
             partition: self.spec.partition,
@@ -317,6 +317,7 @@ impl Task {
             inputs: self.spec.inputs,
             lists: self.spec.lists,
             outputs: self.outputs,
+            pruned: Vec::new(),
             balances,
             metrics: self.metrics,
             started: self.started_at,

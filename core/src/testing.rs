@@ -33,6 +33,7 @@ pub fn record(step: &str, stage: StageName, partition: Partition, key_parts: Key
         inputs: Vec::new(),
         lists: Vec::new(),
         outputs: Vec::new(),
+        pruned: Vec::new(),
         balances: Vec::new(),
         metrics: BTreeMap::new(),
         started: std::time::UNIX_EPOCH,
@@ -141,7 +142,7 @@ impl StepHarness {
         Ok(KeyParts {
             version: step.spec().version,
             settings: settings.collect(),
-            models,
+            models: models.into(),
             inputs: inputs.iter().map(digest).collect(),
         })
     }

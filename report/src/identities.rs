@@ -138,7 +138,8 @@ fn cards(view: &RunView, found: &BTreeMap<NameId, Found>, shown: &[NameId]) -> V
         let mut portraits = HashMap::<u64, Vec<(u32, Picture)>>::new();
         for part in view.parts_in(TableId::Portraits, &bucket) {
             let wanted = |name, _| names.contains(&NameId(name));
-            for row in view.select::<Portrait>(part, None, wanted) {
+            let rows = view.select::<Portrait>(part, None, wanted).into_iter();
+            for row in rows.filter(|row| !row.is_pruned()) {
                 let name = &found[&row.name_id].name;
                 let alt = format!("Generated portrait {} of {name}", row.index + 1);
                 let picture = thumbnail(&row.image.bytes, alt, "");

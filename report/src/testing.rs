@@ -37,7 +37,7 @@ impl Builder {
             ("filter_counts.min_images", "1"),
         ];
         let key_parts = KeyParts {
-            settings: settings.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            settings: BTreeMap::from(settings.map(|(k, v)| (k.to_owned(), v.to_owned()))).into(),
             ..KeyParts::default()
         };
         let mut record = testing::record(step, stage, partition, key_parts);

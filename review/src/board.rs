@@ -166,6 +166,7 @@ impl Board {
         match portrait {
             true => self
                 .find::<Portrait>(name, "index", second)
+                .filter(|row| !row.is_pruned())
                 .map(|row| row.image.bytes),
             false => self
                 .find::<Photo>(name, "image_id", second)

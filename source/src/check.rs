@@ -60,7 +60,10 @@ type Checked = Result<(Option<u64>, u64, String), SourceError>;
 
 fn check(shard: &SourceShard, manifest: &Manifest, needs: &[Need]) -> Checked {
     let file = SourceFile::open(&shard.path, &manifest.source, needs)?;
-    let bytes = std::fs::metadata(&shard.path).map_or(0, |m| m.len());
+    let bytes = match &shard.object {
+        Some(object) => object.bytes,
+        None => std::fs::metadata(&shard.path).map_or(0, |m| m.len()),
+    };
     Ok((file.rows(), bytes, file.description()))
 }
 

@@ -1,11 +1,12 @@
 //! A file of the source, in whatever format: opened, its columns told, read batch by batch.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::error::ArrowError;
+use laioncele_core::input::InputFile;
 use laioncele_core::manifest::SourceSettings;
+use laioncele_core::store::url_of;
 
 use crate::batch::{BatchBuilder, SourceBatch, TextRow};
 use crate::detect::{Detected, Purpose, Wanted};
@@ -88,17 +89,16 @@ impl SourceFile {
             source,
         };
         let path = path.to_owned();
-        let meta = std::fs::metadata(&path).map_err(cannot_open)?;
-        if meta.is_dir() {
+        if url_of(&path).is_none() && std::fs::metadata(&path).map_err(cannot_open)?.is_dir() {
             let kind = open_samples(&path, wanted, false)?;
             return Ok(Self { path, kind });
         }
-        if meta.len() == 0 {
+        let file = InputFile::open(&path).map_err(cannot_open)?;
+        if file.length() == 0 {
             return Err(SourceError::Empty { path });
         }
         let kind = match format {
             None | Some((Format::Parquet | Format::Folder, _)) => {
-                let file = File::open(&path).map_err(cannot_open)?;
                 Kind::Parquet(ParquetFile::open(&path, file, wanted)?)
             }
             Some((Format::Tar, true)) => {

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use laioncele_core::input::InputFile;
 use laioncele_core::manifest::SourceSettings;
 use laioncele_core::{CoreError, Digest, Manifest, Partition};
 
@@ -84,15 +85,22 @@ impl SourceImages {
         if places.iter().any(|(_, place)| place.starts_with("row")) && !path.is_dir() {
             return self.read_parquet(path, places, addresses, max_bytes);
         }
-        let read = |(number, place): &(usize, &str)| {
-            let address = addresses[*number];
-            if path.is_dir() {
-                read_file(path, place, address, max_bytes)
-            } else {
-                read_member(path, place, address, max_bytes)
-            }
-        };
-        places.iter().map(read).collect()
+        let addressed = places
+            .iter()
+            .map(|(number, place)| (*place, addresses[*number]));
+        if path.is_dir() {
+            return addressed
+                .map(|(place, address)| read_file(path, place, address, max_bytes))
+                .collect();
+        }
+        match InputFile::open(path) {
+            Ok(mut file) => addressed
+                .map(|(place, address)| read_member(&mut file, place, address, max_bytes))
+                .collect(),
+            Err(error) => addressed
+                .map(|(_, address)| changed(address, &error.to_string()))
+                .collect(),
+        }
     }
 
     fn read_parquet(
@@ -115,7 +123,7 @@ impl SourceImages {
             needs: &[],
             purpose: Purpose::Captions,
         };
-        let images = File::open(path)
+        let images = InputFile::open(path)
             .map_err(|e| e.to_string())
             .and_then(|file| ParquetFile::open(path, file, &wanted).map_err(|e| e.to_string()))
             .and_then(|file| file.images(&rows));
@@ -174,7 +182,7 @@ fn read_file(folder: &Path, name: &str, address: &str, max_bytes: u64) -> Found 
 }
 
 /// A file of a tar shard. Its header must say that it is there.
-fn read_member(path: &Path, place: &str, address: &str, max_bytes: u64) -> Found {
+fn read_member(file: &mut InputFile, place: &str, address: &str, max_bytes: u64) -> Found {
     let numbers = place.split_once('+');
     let numbers = numbers.and_then(|(at, size)| Some((at.parse().ok()?, size.parse().ok()?)));
     let Some((at, size)) = numbers.filter(|(at, _): &(u64, u64)| *at >= BLOCK) else {
@@ -186,9 +194,8 @@ fn read_member(path: &Path, place: &str, address: &str, max_bytes: u64) -> Found
             limit: max_bytes,
         });
     }
-    let read = || -> std::io::Result<Option<Vec<u8>>> {
-        let mut file = File::open(path)?;
-        if at.saturating_add(size) > file.metadata()?.len() {
+    let mut read = || -> std::io::Result<Option<Vec<u8>>> {
+        if at.saturating_add(size) > file.length() {
             return Ok(None);
         }
         file.seek(SeekFrom::Start(at - BLOCK))?;

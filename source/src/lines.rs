@@ -1,10 +1,10 @@
 //! Lines of a text file, compressed or not, none of them longer than memory allows.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use laioncele_core::input::InputFile;
 
 /// Bytes of a line at most; what is longer is no row of ours.
 pub(crate) const MAX_LINE: usize = 4 << 20;
@@ -29,7 +29,7 @@ pub(crate) struct Lines {
 impl Lines {
     /// The lines of the file at `path`.
     pub(crate) fn open(path: &Path, gzip: bool) -> io::Result<Self> {
-        let file = BufReader::with_capacity(1 << 17, File::open(path)?);
+        let file = BufReader::with_capacity(1 << 17, InputFile::open(path)?);
         Ok(if gzip {
             Self::new(BufReader::with_capacity(1 << 17, MultiGzDecoder::new(file)))
         } else {

@@ -4,7 +4,6 @@
 //! row and not the file.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Float64Array, RecordBa
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Schema};
 use arrow::error::ArrowError;
+use laioncele_core::input::InputFile;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -29,7 +29,7 @@ use crate::role::Role;
 
 /// An open file whose columns are as they must be.
 pub(crate) struct ParquetFile {
-    file: File,
+    file: InputFile,
     metadata: ArrowReaderMetadata,
     pub(crate) detected: Detected,
     pub(crate) names: Vec<String>,
@@ -39,7 +39,7 @@ pub(crate) struct ParquetFile {
 
 impl ParquetFile {
     /// Reads the footer of the file at `path`.
-    pub(crate) fn open(path: &Path, file: File, wanted: &Wanted) -> Result<Self, SourceError> {
+    pub(crate) fn open(path: &Path, file: InputFile, wanted: &Wanted) -> Result<Self, SourceError> {
         let not_parquet = |source| SourceError::NotParquet {
             path: path.to_owned(),
             source,
@@ -158,7 +158,7 @@ fn select(all: &[RowGroupMetaData], rows: &[u64]) -> (Vec<usize>, RowSelection) 
 
 /// The file's metadata, with all text declared as bytes: the Parquet reader would fail a whole
 /// batch for one value that is not UTF-8. And for each column whether it was declared as text.
-fn metadata(file: &File) -> Result<(ArrowReaderMetadata, Vec<bool>), ParquetError> {
+fn metadata(file: &InputFile) -> Result<(ArrowReaderMetadata, Vec<bool>), ParquetError> {
     let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let found = ArrowReaderMetadata::load(file, options())?;
     let meta = found.metadata().file_metadata();

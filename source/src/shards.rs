@@ -7,13 +7,17 @@
 //! A shard's name depends on nothing but its own path below its entry of `[source] path` (and on
 //! the entry, from the second on), so that it stays when files are added.
 
+mod objects;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use laioncele_core::digest::KeyHasher;
+use laioncele_core::input::ObjectAbout;
 use laioncele_core::manifest::Layout;
+use laioncele_core::store::url_of;
 use laioncele_core::{CoreError, Manifest, Partition};
 
 use crate::folder;
@@ -26,8 +30,10 @@ const DEPTH: usize = 32;
 pub struct SourceShard {
     /// Its partition.
     pub partition: Partition,
-    /// The file, or the folder of samples.
+    /// The file, the folder of samples, or the url of an object.
     pub path: PathBuf,
+    /// Of an object, what is known of it.
+    pub object: Option<ObjectAbout>,
 }
 
 /// What a file's name says about its format.
@@ -165,8 +171,11 @@ pub(crate) fn shards_and_others(
                 continue;
             }
             let partition = Partition::shard(&name(&file, (number > 0).then_some(written)));
-            let path = file.path;
-            shards.push(SourceShard { partition, path });
+            shards.push(SourceShard {
+                partition,
+                path: file.path,
+                object: file.object,
+            });
         }
     }
     distinct(&shards).map_err(|reason| manifest.error(reason))?;
@@ -195,6 +204,7 @@ struct Found {
     /// Its path below its entry.
     below: PathBuf,
     format: Format,
+    object: Option<ObjectAbout>,
 }
 
 /// A file directly in the first entry is called by its stem (by its whole name, where it is not
@@ -229,6 +239,10 @@ fn name(file: &Found, later_entry: Option<&PathBuf>) -> String {
 
 /// The files of one entry that are read, and how many beside them are not.
 fn found_in(entry: &Path, reading: Reading) -> Result<(Vec<Found>, usize), CoreError> {
+    if let Some(url) = url_of(entry) {
+        let found = objects::found_in(url, reading)?;
+        return Ok(chosen(found, reading == Reading::Samples));
+    }
     let mut walk = Walk {
         found: Vec::new(),
         above: Vec::new(),
@@ -254,6 +268,7 @@ fn found_in(entry: &Path, reading: Reading) -> Result<(Vec<Found>, usize), CoreE
                     path,
                     below,
                     format,
+                    object: None,
                 });
             } else {
                 walk.add(&path, &below)?;
@@ -279,6 +294,7 @@ fn found_in(entry: &Path, reading: Reading) -> Result<(Vec<Found>, usize), CoreE
                 path,
                 below,
                 format,
+                object: None,
             });
         }
     }
@@ -400,6 +416,7 @@ impl Walk {
                 path: path.to_owned(),
                 below: below.to_owned(),
                 format,
+                object: None,
             });
         }
         Ok(())
@@ -424,6 +441,7 @@ impl Walk {
                 path: folder.to_owned(),
                 below,
                 format: Format::Folder,
+                object: None,
             });
         }
         self.above.push(real);

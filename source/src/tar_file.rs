@@ -1,10 +1,10 @@
 //! A WebDataset shard: a tar file in which the files of a sample lie one behind the other. Headers
 //! and texts are read, images are stepped over.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use laioncele_core::input::InputFile;
 use tar::{EntryType, Header};
 
 use crate::sample::{Kind, MAX_TEXT, Sample, part_of};
@@ -24,7 +24,7 @@ struct Member {
 
 /// Reads the samples of an archive in its order.
 pub(crate) struct TarSamples {
-    file: BufReader<File>,
+    file: BufReader<InputFile>,
     length: u64,
     /// Where the next header is.
     next: u64,
@@ -38,8 +38,8 @@ fn damaged(reason: String) -> io::Error {
 
 impl TarSamples {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
+        let file = InputFile::open(path)?;
+        let length = file.length();
         Ok(Self {
             file: BufReader::with_capacity(1 << 16, file),
             length,

@@ -1,6 +1,7 @@
 //! `laioncele gc`: shows what no result needs, and deletes it where asked to.
 
 mod garbage;
+mod portraits;
 
 use clap::Args;
 use laioncele_core::StageName;
@@ -21,6 +22,10 @@ Examples:
   laioncele gc --superseded                           and results of other settings
   laioncele gc --superseded --delete
   laioncele gc --json | jq -r '.objects[].path'
+
+With keep_portraits = \"known\" (or \"none\") in [generate_portraits], the images of portraits of dropped
+names (of all names) go too, once every step has looked at them: what was found in them stays, and a
+step that needs them again has them drawn again. How much room they take is said roughly.
 
 No record names what killed runs and lost attempts left behind; it is never read. Superseded results
 are those that the present manifest does not use: with them gone, going back to earlier settings
@@ -80,15 +85,20 @@ impl Gc {
 /// without its parts.
 fn delete(session: &Session, garbage: &Garbage) -> Result<(), Failure> {
     let store = session.store()?;
+    let dims = &session.manifest.embedding_dims;
     let ledger = Ledger::new(store.clone());
     for record in &garbage.records {
         ledger.remove(&record.step, &record.partition, record.key)?;
     }
-    for object in garbage.objects.iter().filter(|o| o.kind != Kind::Record) {
+    for object in &garbage.objects {
         match object.kind {
+            Kind::Record | Kind::Portraits => {}
             Kind::Upload => store.abandon_upload(&object.path)?,
             _ => store.delete(&object.path)?,
         }
+    }
+    for pruning in &garbage.prunings {
+        pruning.carry_out(store, dims)?;
     }
     Ok(store.remove_empty_folders(&[
         "tables",

@@ -9,7 +9,7 @@ use clap::Args;
 use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::TaskSpec;
-use laioncele_core::{CoreError, Manifest, StageName, Step};
+use laioncele_core::{CoreError, Digest, Manifest, StageName, Step};
 
 use crate::args::{RunPaths, SetArgs, Stages, Verbosity};
 use crate::commands::{plan, report};
@@ -203,20 +203,26 @@ impl Crews {
     /// Checks the models of all steps of `stages` that are not done yet, and with them whether the
     /// memory suffices.
     fn checked(session: &Session, stages: &Stages, machines: &Machines) -> Result<Self, Failure> {
-        let (machine, args) = (machines.machine.clone(), &machines.workers);
+        let mut crews = Self {
+            machine: machines.machine.clone(),
+            args: machines.workers.clone(),
+            weights: Weights::default(),
+        };
+        crews.check(session, stages)?;
+        Ok(crews)
+    }
+
+    /// As [`Crews::checked`], once more: other steps may be missing by now.
+    fn check(&mut self, session: &Session, stages: &Stages) -> Result<(), Failure> {
         let plan = session.plan()?;
         let left = plan.steps.iter();
         let left = left.filter(|step| stages.0.contains(&step.stage) && !step.complete());
         let steps: Vec<&dyn Step> = left.filter_map(|step| session.step(&step.name)).collect();
-        let weights = match steps.is_empty() {
+        self.weights = match steps.is_empty() {
             true => Weights::default(),
-            false => before_run(&session.manifest, &steps, &machine, args)?,
+            false => before_run(&session.manifest, &steps, &self.machine, &self.args)?,
         };
-        Ok(Self {
-            machine,
-            args: args.clone(),
-            weights,
-        })
+        Ok(())
     }
 
     fn of(&self, place: Place, weights: u64) -> Crew {
@@ -248,10 +254,14 @@ struct ActiveRun {
     paths: RunPaths,
     /// Whether all tasks were done when it began.
     idle: bool,
+    /// Pruned results that were found to be needed whole, and the steps that need them.
+    wanted: Vec<(Digest, String)>,
+    /// Whether the steps were begun again for such results.
+    again: bool,
 }
 
 impl ActiveRun {
-    fn begin(session: Session, run: &Run, verbosity: &Verbosity) -> Result<Self, Failure> {
+    fn begin(mut session: Session, run: &Run, verbosity: &Verbosity) -> Result<Self, Failure> {
         if run.on.is_local() {
             check_gpus(&run.workers.gpus)?;
         }
@@ -260,6 +270,7 @@ impl ActiveRun {
         let log = folder.join("log").join("machines.log");
         let machines = run.on.machines(&run.workers, &log)?;
         let place = (!run.on.is_local()).then(|| machines.words());
+        let plan = session.plan_whole()?;
         let crews = Crews::checked(&session, &run.stage, &machines)?;
         let store = session.store()?.clone();
         session.clear_leftovers()?;
@@ -269,12 +280,7 @@ impl ActiveRun {
         executor::watch_signals(executor.events())
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;
         let chosen = |step: &&StepPlan| run.stage.0.contains(&step.stage);
-        let idle = session
-            .plan()?
-            .steps
-            .iter()
-            .filter(chosen)
-            .all(StepPlan::complete);
+        let idle = plan.steps.iter().filter(chosen).all(StepPlan::complete);
         let mut reporter: Box<dyn Reporter> = Box::new(Events::new(
             reporter(verbosity.quiet),
             &folder,
@@ -295,6 +301,8 @@ impl ActiveRun {
             reporter,
             summary: Summary::default(),
             paths: run.paths.clone(),
+            wanted: Vec::new(),
+            again: false,
         })
     }
 

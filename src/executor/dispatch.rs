@@ -142,6 +142,13 @@ impl Executor {
         }
     }
 
+    /// Says that no step gets more tasks than it has.
+    pub(crate) fn close_all(&mut self) {
+        for step in self.steps.values_mut() {
+            step.closed = true;
+        }
+    }
+
     /// Hands out no more tasks, of any step. Those that run go on.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;

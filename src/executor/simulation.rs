@@ -15,7 +15,7 @@ use laioncele_core::ledger::Ledger;
 use laioncele_core::protocol::{FromWorker, PROTOCOL, ToWorker, lines};
 use laioncele_core::spec::{Progress, TaskSpec};
 use laioncele_core::store::Store;
-use laioncele_core::{Digest, Part, Partition, StageName, TableId, Unit, testing};
+use laioncele_core::{Digest, Part, Partition, Shared, StageName, TableId, Unit, testing};
 
 use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
 use super::{Executor, Options, Outcome, spec_path};
@@ -364,7 +364,7 @@ fn say(output: &mut Option<PipeWriter>, message: &FromWorker) {
 
 fn tasks(count: u32) -> Vec<TaskSpec> {
     let settings = (0..8).map(|k| (format!("one_row.setting_{k}"), k.to_string()));
-    let settings: BTreeMap<_, _> = settings.collect();
+    let settings: Shared<BTreeMap<_, _>> = settings.collect();
     let task = |bucket| {
         let partition = Partition::Bucket(bucket);
         let digest = Digest::of(&bucket.to_le_bytes());
@@ -372,7 +372,7 @@ fn tasks(count: u32) -> Vec<TaskSpec> {
         let key_parts = KeyParts {
             version: 1,
             settings: settings.clone(),
-            models: BTreeMap::from([("models.face".to_owned(), Digest::of(b"weights"))]),
+            models: BTreeMap::from([("models.face".to_owned(), Digest::of(b"weights"))]).into(),
             inputs: BTreeMap::from([(path.clone(), digest)]),
         };
         TaskSpec {

@@ -358,7 +358,7 @@ pub(crate) fn perform(
     let step = steps.iter().find(|s| s.spec().name == spec.step);
     let step =
         step.ok_or_else(|| environment(&format!("this program has no step `{}`", spec.step)))?;
-    if inputs::settings(&**step, &context.manifest)? != spec.key_parts.settings {
+    if inputs::settings(&**step, &context.manifest)? != *spec.key_parts.settings {
         let manifest = context.manifest.path().display();
         let text =
             format!("{manifest} was changed after the task was planned: run `laioncele run` again");

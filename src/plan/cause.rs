@@ -11,10 +11,23 @@ use serde::Serialize;
 pub enum Cause {
     /// What is stored of its result is not whole.
     Loss(Loss),
+    /// Its result lacks images by choice, and a step needs them.
+    Pruned(Pruned),
     /// What its result depends on is not what it was.
     Change(Change),
     /// It never ran.
     NeverRun(NeverRun),
+}
+
+/// Images were taken from the result by choice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Pruned {
+    /// They were pruned, and are needed.
+    Pruned {
+        /// The step that needs them.
+        needed_by: String,
+    },
 }
 
 /// There is no result on the partition.
@@ -66,6 +79,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loss(loss) => loss.fmt(f),
+            Self::Pruned(Pruned::Pruned { needed_by }) => {
+                write!(f, "{needed_by} needs images that were pruned")
+            }
             Self::Change(change) => change.fmt(f),
             Self::NeverRun(_) => f.write_str("never run"),
         }

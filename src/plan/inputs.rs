@@ -84,8 +84,8 @@ fn step_info(
         partitioning: step.partitioning(manifest)?,
         reads: step.reads(manifest),
         writes: step.spec().writes.to_vec(),
-        settings,
-        models: models?,
+        settings: settings.into(),
+        models: models?.into(),
     })
 }
 
@@ -129,6 +129,16 @@ fn no_model(manifest: &Manifest, label: &str, error: CoreError) -> Failure {
 }
 
 fn shard_part(shard: &SourceShard, digests: &FileDigests) -> Result<Part, CoreError> {
+    if let Some(object) = &shard.object {
+        return Ok(Part {
+            table: TableId::Captions,
+            partition: shard.partition.clone(),
+            path: shard.path.to_string_lossy().into_owned(),
+            rows: 0,
+            bytes: object.bytes,
+            digest: object.digest,
+        });
+    }
     let path = absolute(&shard.path).map_err(|e| CoreError::from_io(&shard.path, e))?;
     let bytes = path
         .metadata()

@@ -3,7 +3,7 @@
 //!
 //! Planning is a pure function of [`PlanInputs`] and [`Records`]: it touches no file, so the same
 //! inputs always give the same plan. [`inputs`] gathers them. A task is done when a record under
-//! its key exists and nothing of it is lost; its key is known once every step that writes a table
+//! its key exists and nothing of it is lost, nor of what was pruned of it needed; its key is known once every step that writes a table
 //! it reads is complete.
 
 pub mod cause;
@@ -19,10 +19,12 @@ use std::sync::Arc;
 
 use laioncele_core::ledger::Record;
 use laioncele_core::spec::TaskSpec;
-use laioncele_core::{Digest, Part, PartList, Partition, Partitioning, Reads, StageName, TableId};
+use laioncele_core::{
+    Digest, Part, PartList, Partition, Partitioning, Reads, Shared, StageName, TableId,
+};
 
-pub use cause::{Cause, Loss};
-pub use planner::{PlanError, Planner, keeps_to_itself, plan};
+pub use cause::{Cause, Loss, Pruned};
+pub use planner::{PlanError, Planner, keeps_to_itself, plan, plan_whole};
 pub use records::Records;
 
 /// What the planner knows of a step.
@@ -41,9 +43,9 @@ pub struct StepInfo {
     /// The tables it writes.
     pub writes: Vec<TableId>,
     /// The settings its result depends on, flattened: `verify_images.same_person_photo` → `0.4`.
-    pub settings: BTreeMap<String, String>,
+    pub settings: Shared<BTreeMap<String, String>>,
     /// The models it uses: label → digest.
-    pub models: BTreeMap<String, Digest>,
+    pub models: Shared<BTreeMap<String, Digest>>,
 }
 
 /// Everything outside the ledger that a plan depends on.

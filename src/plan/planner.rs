@@ -10,12 +10,12 @@ use std::sync::Arc;
 use laioncele_core::key::KeyParts;
 use laioncele_core::ledger::Record;
 use laioncele_core::part_list::content_of_parts;
-use laioncele_core::spec::TaskSpec;
+use laioncele_core::spec::{Again, TaskSpec};
 use laioncele_core::{
     Digest, ListRef, Part, PartList, Partition, Partitioning, Reads, Scope, TableId,
 };
 
-use super::{Cause, Loss, Plan, PlanInputs, Records, State, StepInfo, StepPlan, TaskPlan};
+use super::{Cause, Plan, PlanInputs, Pruned, Records, State, StepInfo, StepPlan, TaskPlan};
 
 /// The steps do not fit together: a defect of the program, not of the data.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -46,11 +46,39 @@ pub enum PlanError {
 
 /// Plans all steps of `inputs`. Of tasks that must run only since something of their results is
 /// lost, the steps below are planned as if they came out as before, which they do unless the web, a
-/// model's threads or the like say otherwise.
+/// model's threads or the like say otherwise. So are those of results that lack images by choice and run again,
+/// since a step needs them.
 ///
 /// # Errors
 /// [`PlanError`].
 pub fn plan(inputs: &PlanInputs, records: &Records) -> Result<Plan, PlanError> {
+    match records.any_pruned() {
+        true => plan_whole(inputs, &mut records.clone()),
+        false => plan_all(inputs, records),
+    }
+}
+
+/// As [`plan`]; `records` says afterwards which pruned results are wanted whole.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn plan_whole(inputs: &PlanInputs, records: &mut Records) -> Result<Plan, PlanError> {
+    loop {
+        let plan = plan_all(inputs, records)?;
+        let mut whole = true;
+        for step in &plan.steps {
+            for key in records.needed(step) {
+                records.want(key, &step.name);
+                whole = false;
+            }
+        }
+        if whole {
+            return Ok(plan);
+        }
+    }
+}
+
+fn plan_all(inputs: &PlanInputs, records: &Records) -> Result<Plan, PlanError> {
     let mut planner = Planner::new(inputs)?;
     let mut steps = Vec::with_capacity(inputs.steps.len());
     for step in &inputs.steps {
@@ -303,7 +331,10 @@ impl Planner {
         if let Some(record) = records.find(&step.name, partition, key) {
             return State::Done(record.clone());
         }
-        let causes = causes(step, partition, &key_parts, records.loss(key), records);
+        let causes = causes(step, partition, &key_parts, key, records);
+        // The pruned record stays until the whole one takes its place: what it has is not made again.
+        let wanted = records.wanted(key).filter(|_| records.loss(key).is_none());
+        let pruned = wanted.and(records.named(&step.name, partition, key));
         let spec = TaskSpec {
             stage: step.stage,
             step: step.name.clone(),
@@ -317,7 +348,7 @@ impl Planner {
                 .cloned()
                 .collect(),
             lists: shared.references.clone(),
-            again: None,
+            again: pruned.map(|record| Again::whole(&record.attempt)),
         };
         State::Missing {
             spec: Box::new(spec),
@@ -335,11 +366,15 @@ fn causes(
     step: &StepInfo,
     partition: &Partition,
     now: &KeyParts,
-    loss: Option<&Loss>,
+    key: Digest,
     records: &Records,
 ) -> Vec<Cause> {
-    if let Some(loss) = loss {
+    if let Some(loss) = records.loss(key) {
         return vec![Cause::Loss(loss.clone())];
+    }
+    if let Some(needed_by) = records.wanted(key) {
+        let needed_by = needed_by.to_owned();
+        return vec![Cause::Pruned(Pruned::Pruned { needed_by })];
     }
     match records.newest(&step.name, partition) {
         Some(newest) => {

@@ -1,12 +1,13 @@
 //! The ledger's records, indexed for the planner: by key, and the newest of a step and partition;
-//! and which of them do not count, since something of them is lost.
+//! and which of them do not count, since something of them is lost or images that were pruned are needed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use laioncele_core::ledger::{Record, Scan, UnusableRecord};
-use laioncele_core::{Digest, Partition};
+use laioncele_core::{Digest, Part, PartList, Partition};
 
+use super::StepPlan;
 use super::cause::Loss;
 
 /// The records of a run.
@@ -16,6 +17,10 @@ pub struct Records {
     steps: HashMap<String, HashMap<Partition, Vec<Arc<Record>>>>,
     /// What is lost, by the key of the record.
     losses: HashMap<Digest, Loss>,
+    /// The records of pruned parts, by the parts' paths.
+    pruned: HashMap<String, Digest>,
+    /// Pruned results that are needed whole, by the key of the record: the step that needs them.
+    wanted: HashMap<Digest, String>,
     unusable: Vec<UnusableRecord>,
 }
 
@@ -24,44 +29,57 @@ impl Records {
     pub fn new(records: Vec<Record>) -> Self {
         let mut index = Self::default();
         for record in records {
+            index.note_pruned(&record);
             index.history_mut(&record).push(Arc::new(record));
         }
         index
     }
 
-    /// Indexes what a ledger holds beside parts of these `sizes`, by path: a record whose parts are
-    /// not all there, in their sizes, does not count.
-    pub fn beside(scan: Scan, sizes: &HashMap<String, u64>) -> Self {
-        let lost = |record: &Record| {
-            let loss = record.outputs.iter().find_map(|part| {
-                let path = part.path.clone();
-                match sizes.get(&part.path) {
-                    None => Some(Loss::PartGone { path }),
-                    Some(found) if *found != part.bytes => Some(Loss::PartSize {
-                        path,
-                        expected: part.bytes,
-                        found: *found,
-                    }),
-                    Some(_) => None,
+    fn note_pruned(&mut self, record: &Record) {
+        let paths = record.pruned.iter().map(|part| part.path.clone());
+        self.pruned.extend(paths.map(|path| (path, record.key)));
+    }
+
+    /// Indexes what a ledger holds. `sizes` says of paths how large the parts there are, in their order: a record whose parts
+    /// are not all there, in their sizes, does not count.
+    ///
+    /// # Errors
+    /// What `sizes` returns.
+    pub fn beside<E>(
+        scan: Scan,
+        sizes: impl FnOnce(&[&str]) -> Result<Vec<Option<u64>>, E>,
+    ) -> Result<Self, E> {
+        let parts = || scan.records.iter().flat_map(|record| &record.outputs);
+        let paths: Vec<&str> = parts().map(|part| part.path.as_str()).collect();
+        let mut sizes = sizes(&paths)?.into_iter();
+        let mut losses = HashMap::new();
+        for record in &scan.records {
+            for part in &record.outputs {
+                let found = sizes.next().flatten();
+                if found != Some(part.bytes) {
+                    losses
+                        .entry(record.key)
+                        .or_insert_with(|| loss(part, found));
                 }
-            });
-            loss.map(|loss| (record.key, loss))
-        };
-        let mut losses: HashMap<_, _> = scan.records.iter().filter_map(lost).collect();
+            }
+        }
         losses.extend(scan.unusable.iter().filter_map(|found| {
             let (path, reason) = (found.path.clone(), found.reason.clone());
             Some((found.key?, Loss::Record { path, reason }))
         }));
-        Self {
+        Ok(Self {
             losses,
             unusable: scan.unusable,
             ..Self::new(scan.records)
-        }
+        })
     }
 
     /// Adds a record that is newer than all others.
     pub fn add(&mut self, record: Record) {
         self.losses.remove(&record.key);
+        self.wanted.remove(&record.key);
+        self.pruned.retain(|_, key| *key != record.key);
+        self.note_pruned(&record);
         let history = self.history_mut(&record);
         history.retain(|r| r.key != record.key);
         history.insert(0, Arc::new(record));
@@ -77,15 +95,53 @@ impl Records {
         self.losses.get(&key)
     }
 
+    /// Whether images were pruned from any result.
+    pub fn any_pruned(&self) -> bool {
+        !self.pruned.is_empty()
+    }
+
+    /// Says that the pruned result under `key` is needed whole, by the step `needed_by`.
+    pub fn want(&mut self, key: Digest, needed_by: &str) {
+        self.wanted
+            .entry(key)
+            .or_insert_with(|| needed_by.to_owned());
+    }
+
+    /// The step that needs the pruned result under `key` whole.
+    pub fn wanted(&self, key: Digest) -> Option<&str> {
+        self.wanted.get(&key).map(String::as_str)
+    }
+
+    /// The pruned results that tasks of `step` are about to read, and that are not wanted yet.
+    pub fn needed(&self, step: &StepPlan) -> Vec<Digest> {
+        if !self.any_pruned() || step.missing().next().is_none() {
+            return Vec::new();
+        }
+        let own = step.missing().flat_map(|(spec, _)| &spec.inputs);
+        let listed = step.lists.iter().flat_map(PartList::parts);
+        self.pruned_among(own.chain(listed))
+    }
+
+    /// The results that are not wanted yet of which pruned parts are among `parts`.
+    pub fn pruned_among<'a>(&self, parts: impl IntoIterator<Item = &'a Part>) -> Vec<Digest> {
+        let pruned = parts
+            .into_iter()
+            .filter_map(|part| self.pruned.get(&part.path));
+        pruned
+            .filter(|key| !self.wanted.contains_key(key))
+            .copied()
+            .collect()
+    }
+
     /// The files in the ledger's place that are no records.
     pub fn unusable(&self) -> &[UnusableRecord] {
         &self.unusable
     }
 
-    /// The record of `step` on `partition` under `key`, if nothing of it is lost.
+    /// The record of `step` on `partition` under `key`, if nothing of it is lost, or pruned and needed.
     pub fn find(&self, step: &str, partition: &Partition, key: Digest) -> Option<&Arc<Record>> {
         let record = self.named(step, partition, key);
-        record.filter(|_| !self.losses.contains_key(&key))
+        record.filter(|_| !self.losses.contains_key(&key) && !self.wanted.contains_key(&key))
     }
 
     /// The record of `step` on `partition` under `key`, whether or not its parts are there.
@@ -121,5 +177,18 @@ impl Records {
     fn history_mut(&mut self, record: &Record) -> &mut Vec<Arc<Record>> {
         let partitions = self.steps.entry(record.step.clone()).or_default();
         partitions.entry(record.partition.clone()).or_default()
+    }
+}
+
+/// What is lost of a part that is not there, or has another size.
+fn loss(part: &Part, found: Option<u64>) -> Loss {
+    let path = part.path.clone();
+    match found {
+        None => Loss::PartGone { path },
+        Some(found) => Loss::PartSize {
+            path,
+            expected: part.bytes,
+            found,
+        },
     }
 }

@@ -5,6 +5,7 @@ mod histories;
 mod losses;
 mod oracle;
 mod patience;
+mod pruned;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,8 +60,8 @@ fn step(number: usize, partitioning: Partitioning, reads: &[(usize, Scope)]) -> 
         partitioning,
         reads: reads.collect(),
         writes: vec![TABLES[number]],
-        settings: BTreeMap::from([(format!("s{number}.threshold"), "1".to_owned())]),
-        models: BTreeMap::from([(format!("models.m{number}"), digest("weights"))]),
+        settings: BTreeMap::from([(format!("s{number}.threshold"), "1".to_owned())]).into(),
+        models: BTreeMap::from([(format!("models.m{number}"), digest("weights"))]).into(),
     }
 }
 
@@ -126,6 +127,7 @@ fn record(spec: &TaskSpec, outputs: Vec<Part>, seconds: u64) -> Record {
         inputs: spec.inputs.clone(),
         lists: spec.lists.clone(),
         outputs,
+        pruned: Vec::new(),
         balances: Vec::new(),
         metrics: BTreeMap::new(),
         started: std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds),
@@ -413,7 +415,7 @@ fn planner_and_oracle_decide_a_small_case_as_expected() {
         shards: shards(2),
     };
     let mut other = inputs.clone();
-    other.steps[0].settings = BTreeMap::from([("s0.threshold".to_owned(), "2".to_owned())]);
+    other.steps[0].settings = BTreeMap::from([("s0.threshold".to_owned(), "2".to_owned())]).into();
     let first = missing(&planned(&other, &Records::default()));
     let history = vec![perform(&inputs, &first[1], 1)];
     let states = |plan: &Plan| -> Vec<String> {

@@ -16,6 +16,7 @@ fn record(content: &str) -> Record {
     Record {
         key: Digest::of(format!("key of {content}").as_bytes()),
         outputs: vec![part],
+        pruned: Vec::new(),
         ..testing::record(
             "evaluate",
             StageName::Evaluate,

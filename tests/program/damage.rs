@@ -48,7 +48,8 @@ fn to_run(plan: &Value) -> BTreeMap<String, (u64, String)> {
     stale.map(entry).collect()
 }
 
-fn plan(world: &TestRun) -> BTreeMap<String, (u64, String)> {
+/// What the run in folder `output` would run.
+pub(crate) fn plan(world: &TestRun) -> BTreeMap<String, (u64, String)> {
     to_run(&TestRun::json(
         world.alone(&["plan", "--json"], "output"),
         0,

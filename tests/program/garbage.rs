@@ -1,10 +1,12 @@
 //! `gc`: shows what nothing needs, deletes it only when told to, and nothing that is needed.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::damage::{files, ran};
+use crate::damage::{files, plan, ran};
 use crate::sandbox::stderr;
 use crate::test_run::TestRun;
 
@@ -84,4 +86,80 @@ fn superseded_results_are_pruned_when_asked_for() {
         .output()
         .expect("the program");
     assert!(verified.status.success(), "{}", stderr(&verified));
+}
+
+fn verified(world: &TestRun) {
+    let ended = world.alone(&["verify"], "output").output();
+    let ended = ended.expect("the program");
+    assert!(ended.status.success(), "{}", stderr(&ended));
+}
+
+/// What a run with the world's manifest runs.
+fn run(world: &TestRun) -> BTreeMap<String, u64> {
+    ran(&TestRun::json(
+        world.command(&["run", "--json"], "output"),
+        0,
+    ))
+}
+
+/// Bytes of all parts of portraits.
+fn room(world: &TestRun) -> u64 {
+    let files = files(&world.join("output/tables/portraits"));
+    let bytes = |path: &PathBuf| fs::metadata(path).expect("a file").len();
+    files.iter().map(bytes).sum()
+}
+
+/// The images of portraits that the manifest does not keep go, and nothing else: nothing runs for it, every table has the digest
+/// it had, and a bucket whose images are needed again, and no other, has them drawn again, to the bit.
+#[test]
+fn images_of_portraits_are_pruned_by_setting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = TestRun::copied(folder.path(), 1);
+    let (before, all) = (world.digests("output"), room(&world));
+    world.change_manifest(
+        "[generate_portraits]\n",
+        "[generate_portraits]\nkeep_portraits = \"known\"\n",
+    );
+    assert_eq!(run(&world), BTreeMap::new(), "the setting is in no key");
+    let shown = gc(&world, &[]);
+    assert!(
+        shown.iter().all(|(kind, _)| kind == "portraits"),
+        "{shown:?}"
+    );
+    assert!(!shown.is_empty() && room(&world) == all, "shown, not done");
+    assert_eq!(gc(&world, &["--delete"]), shown);
+    let known = room(&world);
+    assert!(known < all, "{known} {all}");
+    assert_eq!(gc(&world, &[]), [], "the files they came from are gone too");
+    verified(&world);
+    assert_eq!(world.digests("output"), before);
+    assert_eq!((plan(&world), run(&world)), Default::default());
+    let report = world.alone(&["report"], "output").output();
+    assert!(report.expect("the program").status.success());
+
+    // The faces of one of the buckets are lost: its portraits are looked at again.
+    let bucket = shown[0].1.split('/').nth(2).expect("a bucket");
+    let faces = files(&world.join("output/tables/portrait_faces").join(bucket));
+    fs::remove_file(&faces[0]).expect("removed");
+    let both = |kinds: [&str; 2]| {
+        let steps = ["generate-portraits", "score-portraits"];
+        let entries = steps.into_iter().zip(kinds);
+        let entries = entries.map(|(step, kind)| (step.to_owned(), (1, kind.to_owned())));
+        entries.collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(plan(&world), both(["pruned", "part_gone"]));
+    let once = ["generate-portraits", "score-portraits"].map(|step| (step.to_owned(), 1));
+    assert_eq!(run(&world), BTreeMap::from(once));
+    assert_eq!(world.digests("output"), before);
+    let again = gc(&world, &["--delete"]);
+    let images = again.iter().filter(|(kind, _)| kind == "portraits");
+    let images: Vec<&str> = images.map(|(_, path)| path.as_str()).collect();
+    assert!(images.len() == 1 && images[0].contains(bucket), "{again:?}");
+    assert_eq!(room(&world), known);
+
+    world.change_manifest("\"known\"", "\"none\"");
+    assert_eq!(run(&world), BTreeMap::new());
+    assert!(!gc(&world, &["--delete"]).is_empty() && room(&world) < known / 10);
+    verified(&world);
+    assert_eq!(world.digests("output"), before);
 }

@@ -7,6 +7,7 @@ mod baselines;
 mod baselines_run;
 mod broken;
 mod bucket;
+mod bucket_source;
 mod calibrate;
 mod commands_page;
 mod damage;

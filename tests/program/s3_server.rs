@@ -276,6 +276,10 @@ impl State {
         let Some(object) = lock(&self.objects).get(name).cloned() else {
             return Answer::error(404, "NoSuchKey");
         };
+        let wanted = request.header("if-match");
+        if wanted.is_some_and(|wanted| wanted != object.etag) {
+            return Answer::error(412, "PreconditionFailed");
+        }
         let size = object.bytes.len();
         let answer = match request
             .header("range")

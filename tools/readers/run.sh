@@ -35,3 +35,4 @@ form packed 'repack = true' 'shard_bytes = 400000' 'webdataset = true'
 form apart 'validation = 0.2' 'test = 0.1' 'ids = "text"' 'webdataset = true'
 form whole 'ids = "int64"' 'columns = ["other_names", "faces", "landmarks", "face_embedding", "aligned_face"]'
 "$python" "$here/check.py" "$work/plain" "$work/packed" "$work/apart" "$work/whole"
+"$python" "$here/download.py" "$program"

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::snapshot::{self, Snapshot, in_parallel};
+use super::snapshot::{self, Repeated, Snapshot};
 use super::{Ledger, Record, parse, record_path, seal};
 use crate::digest::Digest;
 use crate::error::{CoreError, chain};
+use crate::parallel::in_parallel;
 use crate::partition::Partition;
 
 /// Where damaged records are kept, below the run's folder.
@@ -87,6 +88,10 @@ impl Ledger {
                 Read::Unusable(record) => scan.unusable.push(record),
                 Read::Gone => {}
             }
+        }
+        let mut repeated = Repeated::default();
+        for record in &mut scan.records {
+            repeated.share(&mut record.key_parts);
         }
         let newest_first = |a: &Record, b: &Record| (b.started, &b.key).cmp(&(a.started, &a.key));
         scan.records.sort_by(newest_first);

@@ -5,26 +5,29 @@
 //! version of its object (of a file inode, time and size; of a bucket's object its tag): what has another version by now, or is
 //! gone, is read anew. What is damaged later without another version is found by `verify`, which does not look here. A
 //! snapshot that is cut off or altered is none.
+//!
+//! The settings and models of a step stand in it once, before the records: most of a record's text repeats them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
 use super::{RECORD_FORMAT, Record};
 use crate::digest::Digest;
 use crate::error::CoreError;
+use crate::key::KeyParts;
+use crate::parallel::in_parallel;
+use crate::shared::Shared;
 use crate::store::Store;
 
 /// The object.
 const PATH: &str = "cache/ledger";
 /// Its first bytes, with the form it has.
-const HEAD: [u8; 8] = *b"laionL01";
+const HEAD: [u8; 8] = *b"laionL02";
 /// Fewer new or gone records than this share of all are read one by one the next time as well.
 const SHARE: usize = 10;
 /// And fewer than these.
 const FEW: usize = 50;
-/// Records that a thread reads at once.
-const CHUNK: usize = 512;
 
 /// The records of a snapshot by their paths, each with its version.
 #[derive(Default)]
@@ -74,19 +77,71 @@ pub(super) fn remember(
     }
     let mut bytes = HEAD.to_vec();
     bytes.extend(RECORD_FORMAT.to_le_bytes());
+    let (mut repeated, mut entries) = (Repeated::default(), Vec::new());
     for record in records {
         let path = record.path();
         let Some(version) = versions.get(&path) else {
             continue;
         };
-        let text = serde_json::to_vec(record).map_err(|e| CoreError::record(&path, e))?;
-        for field in [path.as_bytes(), version.as_bytes(), &text] {
-            bytes.extend((field.len() as u32).to_le_bytes());
-            bytes.extend(field);
+        let mut record = record.clone();
+        let place = repeated.take_from(&mut record.key_parts);
+        let text = serde_json::to_vec(&record).map_err(|e| CoreError::record(&path, e))?;
+        entries.extend((place as u32).to_le_bytes());
+        for bytes in [version.as_bytes(), &text] {
+            add_field(&mut entries, bytes);
         }
     }
+    let repeated = serde_json::to_vec(&repeated.all).map_err(|e| CoreError::record(PATH, e))?;
+    add_field(&mut bytes, &repeated);
+    bytes.append(&mut entries);
     bytes.extend(Digest::of(&bytes).0);
     store.put(PATH, bytes)
+}
+
+fn add_field(bytes: &mut Vec<u8>, field: &[u8]) {
+    bytes.extend((field.len() as u32).to_le_bytes());
+    bytes.extend(field);
+}
+
+/// What tasks of one step share of their keys.
+type Settings = Shared<BTreeMap<String, String>>;
+type Models = Shared<BTreeMap<String, Digest>>;
+
+/// Settings and models, each pair once.
+#[derive(Default)]
+pub(super) struct Repeated {
+    all: Vec<(Settings, Models)>,
+}
+
+impl Repeated {
+    /// Makes `parts` share what is known already.
+    pub(super) fn share(&mut self, parts: &mut KeyParts) {
+        let place = self.place(parts);
+        let (settings, models) = &self.all[place];
+        parts.settings = settings.clone();
+        parts.models = models.clone();
+    }
+
+    /// Takes settings and models out of `parts`; where they are here.
+    fn take_from(&mut self, parts: &mut KeyParts) -> usize {
+        let place = self.place(parts);
+        parts.settings = Settings::default();
+        parts.models = Models::default();
+        place
+    }
+
+    fn place(&mut self, parts: &KeyParts) -> usize {
+        // The newest are those of the step at hand.
+        let known = self
+            .all
+            .iter()
+            .rposition(|(settings, models)| *settings == parts.settings && *models == parts.models);
+        known.unwrap_or_else(|| {
+            self.all
+                .push((parts.settings.clone(), parts.models.clone()));
+            self.all.len() - 1
+        })
+    }
 }
 
 /// The entries of a snapshot; none where its bytes are not those that were written.
@@ -97,17 +152,22 @@ fn entries(bytes: &Bytes) -> Option<HashMap<String, (String, Record)>> {
     }
     let content = content.strip_prefix(&HEAD)?;
     let mut rest = content.strip_prefix(&RECORD_FORMAT.to_le_bytes())?;
+    let repeated: Vec<(Settings, Models)> = serde_json::from_slice(field(&mut rest)?).ok()?;
     let mut fields = Vec::new();
     while !rest.is_empty() {
-        fields.push([field(&mut rest)?, field(&mut rest)?, field(&mut rest)?]);
+        let (place, after) = rest.split_first_chunk()?;
+        rest = after;
+        let shared = repeated.get(u32::from_le_bytes(*place) as usize)?;
+        fields.push((shared, field(&mut rest)?, field(&mut rest)?));
     }
-    let read = |[path, version, text]: &[&[u8]; 3]| {
-        let path = std::str::from_utf8(path).ok()?;
+    let read = |((settings, models), version, text): &(&(Settings, Models), &[u8], &[u8])| {
         let version = std::str::from_utf8(version).ok()?;
         let mut record: Record = serde_json::from_slice(text).ok()?;
+        record.key_parts.settings = settings.clone();
+        record.key_parts.models = models.clone();
         record.inputs.shrink_to_fit();
         record.outputs.shrink_to_fit();
-        Some((path.to_owned(), (version.to_owned(), record)))
+        Some((record.path(), (version.to_owned(), record)))
     };
     in_parallel(&fields, read).into_iter().collect()
 }
@@ -119,28 +179,8 @@ fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(field)
 }
 
-/// What `work` makes of each item, in their order, by as many threads as the machine has cores.
-pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = items.len().div_ceil(threads).max(CHUNK);
-    if items.len() <= share {
-        return items.iter().map(work).collect();
-    }
-    let work = &work;
-    std::thread::scope(|scope| {
-        let start = |items| scope.spawn(move || <[T]>::iter(items).map(work).collect::<Vec<_>>());
-        let threads: Vec<_> = items.chunks(share).map(start).collect();
-        let joined = threads.into_iter().flat_map(|thread| {
-            let panicked = |panic| std::panic::resume_unwind(panic);
-            thread.join().unwrap_or_else(panicked)
-        });
-        joined.collect()
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::key::KeyParts;
     use crate::ledger::{Ledger, Scan};
     use crate::names::StageName;
     use crate::partition::Partition;
@@ -152,7 +192,11 @@ mod tests {
         let ledger = Ledger::new(store.clone());
         for bucket in 0..records {
             let partition = Partition::Bucket(bucket);
-            let key_parts = KeyParts::default();
+            let settings = BTreeMap::from([("a.setting".to_owned(), (bucket % 3).to_string())]);
+            let key_parts = KeyParts {
+                settings: settings.into(),
+                ..KeyParts::default()
+            };
             let record = testing::record("a-step", StageName::EncodeNames, partition, key_parts);
             ledger.commit(&record)?;
         }

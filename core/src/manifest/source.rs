@@ -12,7 +12,8 @@ use crate::nearest::suggestion;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSettings {
-    /// A file, a folder (with all its sub-folders) or a glob pattern, or a list of these. A file of the source is one shard.
+    /// A file, a folder (with all its sub-folders) or a glob pattern, of this machine or below a bucket's url (`s3://…`), or a
+    /// list of these. A file of the source is one shard.
     /// Add new entries at the end of a list: shards keep their names, and only the new ones are read.
     pub path: SourcePath,
     /// The layout of the files. Without it, each file's layout is told from its columns' names.

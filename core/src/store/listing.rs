@@ -8,6 +8,7 @@ use std::path::{Component, Path};
 use super::Store;
 use super::folder::Look;
 use crate::error::CoreError;
+use crate::parallel::in_parallel;
 
 impl Store {
     /// The sizes in bytes of all objects below `prefix`, by their paths: one listing, however many there are.
@@ -17,6 +18,29 @@ impl Store {
     pub fn sizes(&self, prefix: &str) -> Result<HashMap<String, u64>, CoreError> {
         let listed = self.found(prefix, Look::Whole)?.into_iter();
         Ok(listed.map(|found| (found.path, found.size)).collect())
+    }
+
+    /// The sizes of the objects at `paths`, all below `prefix`, in their order; none of what is not there. A folder is asked for
+    /// each of them, whatever else lies there; a bucket for one listing.
+    ///
+    /// # Errors
+    /// [`CoreError::Store`], [`CoreError::Bucket`].
+    pub fn sizes_of(&self, prefix: &str, paths: &[&str]) -> Result<Vec<Option<u64>>, CoreError> {
+        if self.bucket_of(prefix).is_some() {
+            let listed = self.sizes(prefix)?;
+            return Ok(paths
+                .iter()
+                .map(|path| listed.get(*path).copied())
+                .collect());
+        }
+        let size = |path: &&str| match std::fs::metadata(self.root().join(path)) {
+            Ok(about) => Ok(about.is_file().then(|| about.len())),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(CoreError::from_io(&self.root().join(path), error)),
+        };
+        in_parallel(paths, size).into_iter().collect()
     }
 
     /// What tells versions of the objects below `prefix` apart, by their paths: another one after each write.
@@ -124,6 +148,15 @@ mod tests {
         let expected = [("tables/a/1.parquet", 1), ("tables/b/c/2.parquet", 2)];
         let expected = expected.map(|(path, size)| (path.to_owned(), size));
         assert_eq!(store.sizes("tables")?, HashMap::from(expected));
+        let asked = [
+            "tables/b/c/2.parquet",
+            "tables/a",
+            "tables/a/1.parquet",
+            "tables/a/1.parquet/x",
+            "tables/x/y",
+        ];
+        let found = store.sizes_of("tables", &asked)?;
+        assert_eq!(found, [Some(2), None, Some(1), None, None]);
         let before = store.versions("tables")?;
         assert_eq!(before, store.versions("tables")?);
         store.put("tables/a/1.parquet", "2")?;

@@ -2,12 +2,13 @@
 
 use arrow::array::{Array, RecordBatch};
 use arrow::row::{RowConverter, SortField};
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::CoreError;
 
 /// Sums the digests of rows: equal for equal multisets of rows.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowsDigest {
     sum: [u64; 4],
     rows: u64,
@@ -36,6 +37,14 @@ impl RowsDigest {
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
+    }
+
+    /// Adds the rows that `other` has summed.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, more) in self.sum.iter_mut().zip(other.sum) {
+            *sum = sum.wrapping_add(more);
+        }
+        self.rows += other.rows;
     }
 
     /// Rows added so far.
@@ -85,5 +94,21 @@ mod tests {
         assert_eq!(digest(&[&[1, 2, 3]]), digest(&[&[3], &[2, 1]]));
         assert_ne!(digest(&[&[1, 2, 3]]), digest(&[&[1, 2]]));
         assert_ne!(digest(&[&[1, 2, 3]]), digest(&[&[1, 2, 2]]));
+    }
+
+    #[test]
+    fn sums_of_sums_are_sums_of_rows() {
+        let sum = |ids: &[u64]| {
+            let mut sum = RowsDigest::default();
+            let rows = ids.iter().map(|&k| photo(k)).collect();
+            let batch = UniquePhoto::to_batch(rows, &DIMS).expect("a valid batch");
+            sum.add(&batch).expect("plain columns");
+            sum
+        };
+        let (mut first, second) = (sum(&[1, 2]), sum(&[3]));
+        first.merge(&second);
+        assert_eq!(first, sum(&[3, 1, 2]));
+        let json = serde_json::to_string(&first).expect("JSON");
+        assert_eq!(serde_json::from_str::<RowsDigest>(&json).ok(), Some(first));
     }
 }

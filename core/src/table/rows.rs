@@ -205,9 +205,9 @@ rows! {
         index: u32,
         /// The noise's seed, from run seed, name and index.
         seed: u64,
-        /// PNG, WebP or JPEG.
+        /// PNG, WebP or JPEG; no bytes where it was pruned.
         image: Image,
-        /// Digest of model and sampling settings.
+        /// Digest of model and sampling settings; empty where the image was pruned.
         settings: String,
     }
 
@@ -522,5 +522,18 @@ rows! {
         reason: DropReason,
         /// Code, score, directive or kept id; null where the reason says all.
         detail: Option<String>,
+    }
+}
+
+impl Portrait {
+    /// Takes the image away: what else the row says stays. No step takes such a portrait over, since its settings are gone too.
+    pub fn prune(&mut self) {
+        self.image.bytes = Vec::new();
+        self.settings = String::new();
+    }
+
+    /// Whether the image was taken away.
+    pub fn is_pruned(&self) -> bool {
+        self.image.bytes.is_empty()
     }
 }

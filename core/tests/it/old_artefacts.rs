@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use laioncele_core::ledger::{Ledger, RECORD_FORMAT, Record};
+use laioncele_core::ledger::{COMMITTED_FORMAT, Ledger, PrunedPart, RECORD_FORMAT, Record};
 use laioncele_core::part::{read_batches, read_rows};
 use laioncele_core::protocol::{FailureKind, FromWorker, ToWorker};
 use laioncele_core::spec::{Progress, TaskSpec};
 use laioncele_core::store::Store;
-use laioncele_core::table::{Dropped, Identity, Name};
+use laioncele_core::table::{Dropped, Identity, Name, RowsDigest};
 use laioncele_core::{
     CoreError, Digest, DropReason, EmbeddingDims, NameId, Part, Partition, Row, StageName, TableId,
     Unit,
@@ -99,7 +99,7 @@ fn record_is_written_in_the_new_format_and_read_back() -> Result<(), CoreError> 
     let folder = tempfile::tempdir().map_err(|e| CoreError::from_io(Path::new("tempdir"), e))?;
     let store = Store::local(folder.path())?;
     let new = Record {
-        format: RECORD_FORMAT,
+        format: COMMITTED_FORMAT,
         ..record()
     };
     let ledger = Ledger::new(store.clone());
@@ -110,11 +110,45 @@ fn record_is_written_in_the_new_format_and_read_back() -> Result<(), CoreError> 
         serde_json::from_slice(&store.get(&path)?).map_err(|e| CoreError::record(&path, e))?;
     assert_eq!(json["format"], 3);
     assert!(
-        json.get("lists").is_none(),
+        json.get("lists").is_none() && json.get("pruned").is_none(),
         "a record without lists has none"
     );
     assert_eq!(json["started"], "2026-11-29T10:03:01Z");
     assert!(json["balances"].is_array() && json["metrics"].is_object());
+    Ok(())
+}
+
+/// A pruned part keeps the digest that keys name; its file's is told beside it.
+#[test]
+fn a_record_with_pruned_parts_is_of_the_next_format() -> Result<(), CoreError> {
+    let folder = tempfile::tempdir().map_err(|e| CoreError::from_io(Path::new("tempdir"), e))?;
+    let store = Store::local(folder.path())?;
+    let (whole, file) = (record(), Digest::of(b"a file without images"));
+    let part = whole.outputs[0].clone();
+    let pruned = PrunedPart {
+        path: part.path.clone(),
+        digest: file,
+        rows: RowsDigest::default(),
+    };
+    let new = Record {
+        format: RECORD_FORMAT,
+        pruned: vec![pruned],
+        ..record()
+    };
+    let ledger = Ledger::new(store.clone());
+    assert!(ledger.commit(&whole)?);
+    ledger.replace(&new, &whole.attempt)?;
+    let path = store.list("ledger")?.remove(0);
+    let json: serde_json::Value =
+        serde_json::from_slice(&store.get(&path)?).map_err(|e| CoreError::record(&path, e))?;
+    assert_eq!(json["format"], 4);
+    assert_eq!(json["pruned"][0]["path"], part.path);
+    let found = ledger.scan()?;
+    assert_eq!(found.records, std::slice::from_ref(&new));
+    assert_eq!(
+        (new.file_digest(&part), whole.file_digest(&part)),
+        (file, part.digest)
+    );
     Ok(())
 }
 

@@ -61,7 +61,7 @@ pub fn complete(store: &Store, manifest: &Manifest, records: &[Record]) -> Resul
     }
     let facts = Facts {
         metrics: record.metrics.clone(),
-        settings: record.key_parts.settings.clone(),
+        settings: (*record.key_parts.settings).clone(),
         models: models(store, record)?,
     };
     let inference = InferenceFile::of_run(manifest, &facts.models)?;
@@ -83,14 +83,14 @@ fn models(store: &Store, record: &Record) -> Result<BTreeMap<String, Digest>, Co
         let list = PartList::read(store, list)?;
         read.extend(list.parts().iter().map(content));
     }
-    let mut models = record.key_parts.models.clone();
+    let mut models = (*record.key_parts.models).clone();
     for maker in Ledger::new(store.clone()).all()? {
         if maker
             .outputs
             .iter()
             .any(|part| read.contains(&content(part)))
         {
-            models.extend(maker.key_parts.models);
+            models.extend((*maker.key_parts.models).clone());
         }
     }
     Ok(models)

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use laioncele_core::forgotten::{Forgotten, Removed, Rewritten};
-use laioncele_core::ledger::Record;
-use laioncele_core::part::read_rows;
+use laioncele_core::ledger::{PrunedPart, Record};
+use laioncele_core::part::{read_batches, read_rows};
 use laioncele_core::store::Store;
-use laioncele_core::table::{LaionCele, NameSum, Verdict};
-use laioncele_core::{CoreError, EmbeddingDims, Part, PartList, PartWriter, Row, TableId};
+use laioncele_core::table::{LaionCele, NameSum, RowsDigest, Verdict};
+use laioncele_core::{CoreError, Digest, EmbeddingDims, Part, PartList, PartWriter, Row, TableId};
 use laioncele_pack_shards::{encode, sums};
 
 use super::KeptRows;
@@ -84,6 +84,28 @@ fn spellings_of(store: &Store, record: &Record, part: &Part) -> Result<Vec<Part>
         found.extend(list.parts().iter().filter(is_own).cloned());
     }
     Ok(found)
+}
+
+/// Makes `pruned` say of the new form of a part what it said of the one that had the digest `before`. Where rows went, the part is
+/// what its file holds: what lacks images would not come out as before if it were drawn again.
+///
+/// # Errors
+/// A damaged part.
+pub(super) fn pruned(
+    store: &Store,
+    pruned: &mut PrunedPart,
+    part: &Part,
+    before: Digest,
+) -> Result<(), CoreError> {
+    pruned.path.clone_from(&part.path);
+    if part.digest != before {
+        pruned.digest = part.digest;
+        pruned.rows = RowsDigest::default();
+        for batch in read_batches(store.get(&part.path)?, &part.path)? {
+            pruned.rows.add(&batch?)?;
+        }
+    }
+    Ok(())
 }
 
 /// The bytes of a shard with the rows of `part` that stay: those that pack-shards would write.

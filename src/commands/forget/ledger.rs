@@ -130,6 +130,7 @@ impl Walk {
         new.attempt.clone_from(&self.attempt);
         let mut removed = BTreeMap::<TableId, Removed>::new();
         for (number, part) in new.outputs.iter_mut().enumerate() {
+            let (old, before) = (part.path.clone(), part.digest);
             let suffix = suffix(&part.path);
             let path = format!(
                 "tables/{}/{}/{}-{}-{number}{suffix}",
@@ -140,6 +141,9 @@ impl Walk {
             );
             let of = removed.entry(part.table).or_default();
             self.part(record, part, (path, spec.is_some()), stones, of)?;
+            if let Some(pruned) = new.pruned.iter_mut().find(|pruned| pruned.path == old) {
+                derived::pruned(&self.store, pruned, part, before)?;
+            }
         }
         derived::name_sums(&self.store, &self.dims, &mut new, &removed)?;
         let rows: u64 = removed.values().map(|r| r.rows).sum();

@@ -10,6 +10,7 @@ use laioncele_core::store::Store;
 use laioncele_core::{Digest, ListRef};
 use serde::Serialize;
 
+use super::portraits::{self, Pruning};
 use crate::failure::Failure;
 use crate::plan::StepPlan;
 use crate::published::{EARLIER, Results};
@@ -26,16 +27,18 @@ pub(super) struct Garbage {
     pub objects: Vec<Object>,
     /// The records among it.
     pub records: Vec<Arc<Record>>,
+    /// The images among it, which are parts of files.
+    pub prunings: Vec<Pruning>,
 }
 
-/// A file that can be deleted.
+/// A file that can be deleted, or images in it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Object {
     /// What it is.
     pub kind: Kind,
     /// Its path in the run's folder.
     pub path: String,
-    /// Its size. A part that is published keeps its bytes under that name.
+    /// Its size; of images in it about theirs. A part that is published keeps its bytes under that name.
     pub bytes: u64,
 }
 
@@ -57,6 +60,8 @@ pub(super) enum Kind {
     Record,
     /// A part of such a result.
     SupersededPart,
+    /// Images of portraits that `keep_portraits` does not keep, in a part that stays.
+    Portraits,
     /// What was published from another manifest.
     Published,
     /// A recorded manifest that nothing names.
@@ -64,7 +69,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Part,
         Self::List,
         Self::Leftover,
@@ -72,6 +77,7 @@ impl Kind {
         Self::Damaged,
         Self::Record,
         Self::SupersededPart,
+        Self::Portraits,
         Self::Published,
         Self::Manifest,
     ];
@@ -85,6 +91,7 @@ impl Kind {
             Self::Damaged => "damaged records set aside",
             Self::Record => "records of superseded results",
             Self::SupersededPart => "parts of superseded results",
+            Self::Portraits => "images of portraits that are not kept",
             Self::Published => "published from earlier manifests",
             Self::Manifest => "manifests that nothing names",
         }
@@ -112,6 +119,11 @@ impl Garbage {
         garbage.leftovers(store, &kept)?;
         garbage.add(store, UPLOADS, Kind::Upload, |_| true)?;
         garbage.add(store, DAMAGED, Kind::Damaged, |_| true)?;
+        let (prunings, images) = portraits::find(session)?;
+        garbage.prunings = prunings;
+        let kind = Kind::Portraits;
+        let object = |(path, bytes)| Object { kind, path, bytes };
+        garbage.objects.extend(images.into_iter().map(object));
         if superseded {
             let ledger = store.sizes("ledger")?;
             garbage.objects.extend(dropped.iter().map(|record| {

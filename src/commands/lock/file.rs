@@ -83,10 +83,10 @@ impl LockFile {
             seed: session.manifest.run.seed,
             settings: steps
                 .iter()
-                .map(|s| (s.name.clone(), s.settings.clone()))
+                .map(|s| (s.name.clone(), (*s.settings).clone()))
                 .collect(),
             versions: steps.iter().map(|s| (s.name.clone(), s.version)).collect(),
-            models: steps.iter().flat_map(|s| s.models.clone()).collect(),
+            models: steps.iter().flat_map(|s| (*s.models).clone()).collect(),
             source: shards
                 .map(|s| (s.partition.to_string(), s.digest))
                 .collect(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use laioncele_core::ledger::{Ledger, Record};
+use laioncele_core::spec::TaskSpec;
 use laioncele_core::{Partition, Scope, StageName};
 
 use super::{ActiveRun, clear_loss, interrupted, tasks_failed};
@@ -130,10 +131,35 @@ impl ActiveRun {
     /// # Errors
     /// Whatever stops the run. What runs then is left to its end first.
     pub(super) fn steps(&mut self, stages: &Stages, order: Order) -> Result<(), Failure> {
-        let mut course = Course::new(self.session.inputs.steps.clone(), order);
+        loop {
+            let mut course = Course::new(self.session.inputs.steps.clone(), order);
+            self.course(&mut course, stages)?;
+            if self.wanted.is_empty() {
+                return Ok(());
+            }
+            self.go_back(stages)?;
+        }
+    }
+
+    /// Makes ready for another course over all steps, since tasks need images that were pruned from results which counted as
+    /// done.
+    fn go_back(&mut self, stages: &Stages) -> Result<(), Failure> {
+        self.session.look_again()?;
+        for (key, step) in self.wanted.drain(..) {
+            self.session.records.want(key, &step);
+        }
+        self.session.plan_whole()?;
+        self.crews.check(&self.session, stages)?;
+        self.planner = self.session.planner()?;
+        self.again = true;
+        Ok(())
+    }
+
+    /// Runs steps until all have ended, or one needs what was pruned.
+    fn course(&mut self, course: &mut Course, stages: &Stages) -> Result<(), Failure> {
         let mut failure = None;
         loop {
-            let happened = self.advance(&mut course, stages, failure.is_none());
+            let happened = self.advance(course, stages, failure.is_none());
             if let Err(problem) = happened {
                 self.executor.stop();
                 failure.get_or_insert(problem);
@@ -145,6 +171,7 @@ impl ActiveRun {
                     None if self.executor.interrupted() && course.states.iter().any(ahead) => {
                         Err(interrupted())
                     }
+                    None if !self.wanted.is_empty() => Ok(()),
                     None if course.states.iter().any(ahead) => continue,
                     None => Ok(()),
                 };
@@ -152,10 +179,10 @@ impl ActiveRun {
             let done = self.executor.turn(&mut *self.reporter);
             let fed = done.and_then(|done| {
                 let mut done = done.into_iter();
-                done.try_for_each(|(step, record)| self.feed(&mut course, step, record))
+                done.try_for_each(|(step, record)| self.feed(course, step, record))
             });
             if let Err(problem) = fed {
-                self.abandon(&course);
+                self.abandon(course);
                 return Err(failure.unwrap_or(problem));
             }
         }
@@ -179,7 +206,9 @@ impl ActiveRun {
         result?;
         if go_on && !self.executor.interrupted() {
             for step in 0..course.steps.len() {
-                self.begin_step(course, step, stages)?;
+                if self.wanted.is_empty() {
+                    self.begin_step(course, step, stages)?;
+                }
             }
         }
         Ok(())
@@ -216,6 +245,12 @@ impl ActiveRun {
         if let Some(on) = planned.waits_for().filter(|_| ready) {
             return Err(self.not_ready(&planned, on));
         }
+        let pruned = self.session.records.needed(&planned);
+        if !pruned.is_empty() {
+            let needed = pruned.into_iter().map(|key| (key, info.name.clone()));
+            self.wanted.extend(needed);
+            return Ok(());
+        }
         self.clear_losses(&planned)?;
         self.planner.begin(info, &planned);
         let running = RunningStep::new(planned);
@@ -223,7 +258,7 @@ impl ActiveRun {
         if left == 0 {
             let tasks = count(running.planned.tasks.len(), "task");
             // Once is enough where it is so of all steps.
-            if !self.idle {
+            if !self.idle && !self.again {
                 let line = format!("{}: nothing to do, {tasks} already done", info.name);
                 self.reporter.note(&line);
             }
@@ -334,6 +369,11 @@ impl ActiveRun {
             return Ok(None);
         };
         let done = match &known {
+            State::Missing { spec, .. } if self.needs_pruned(spec) => {
+                // All steps come again once its inputs are whole: what waits now is planned anew then.
+                self.executor.close_all();
+                return Ok(None);
+            }
             State::Missing { spec, causes } => {
                 let ledger = Ledger::new(self.session.store()?.clone());
                 clear_loss(&ledger, spec, causes, true)?;
@@ -352,6 +392,15 @@ impl ActiveRun {
             self.executor.close(step);
         }
         Ok(done)
+    }
+
+    /// Whether images were pruned from what a task reads; the results are wanted whole then.
+    fn needs_pruned(&mut self, spec: &TaskSpec) -> bool {
+        let pruned = self.session.records.pruned_among(&spec.inputs);
+        let any = !pruned.is_empty();
+        let needed = pruned.into_iter().map(|key| (key, spec.step.clone()));
+        self.wanted.extend(needed);
+        any
     }
 
     /// Reports and publishes what a step has done.
@@ -380,7 +429,7 @@ impl ActiveRun {
         }
         let mut summary = StepSummary::of(&planned, ran, begun.elapsed());
         summary.cost = outcome.cost;
-        self.summary.steps.push(summary);
+        self.summary.add(summary);
         if info.name == laioncele_download_images::STEP {
             let store = self.session.store()?;
             self.summary.web = Some(WebSummary::of(store, &self.session.manifest, &planned)?);

@@ -28,7 +28,7 @@ pub(super) fn check(session: &mut Session, findings: &mut Findings) -> Result<()
     let store = session.store()?.clone();
     for (record, part) in parts {
         findings.parts += 1;
-        match loss(&store, part)? {
+        match loss(&store, part, record.file_digest(part))? {
             None => {
                 findings.bytes += part.bytes;
                 let dims = &session.manifest.embedding_dims;
@@ -46,8 +46,8 @@ pub(super) fn check(session: &mut Session, findings: &mut Findings) -> Result<()
     Ok(())
 }
 
-/// What is not as the record of `part` says.
-fn loss(store: &Store, part: &Part) -> Result<Option<Loss>, CoreError> {
+/// What is not as the record of `part` says, whose file has this digest.
+fn loss(store: &Store, part: &Part, digest: Digest) -> Result<Option<Loss>, CoreError> {
     let path = part.path.clone();
     let bytes = match store.get(&part.path) {
         Ok(bytes) => bytes,
@@ -63,7 +63,7 @@ fn loss(store: &Store, part: &Part) -> Result<Option<Loss>, CoreError> {
             found,
         }));
     }
-    Ok((Digest::of(&bytes) != part.digest).then_some(Loss::PartBytes { path }))
+    Ok((Digest::of(&bytes) != digest).then_some(Loss::PartBytes { path }))
 }
 
 /// What is wrong if rows of a part lie in the bucket of another name.
@@ -135,7 +135,7 @@ mod tests {
     /// The record of a task of a run with two buckets.
     fn record() -> Record {
         let key_parts = KeyParts {
-            settings: BTreeMap::from([("run.buckets".to_owned(), "2".to_owned())]),
+            settings: BTreeMap::from([("run.buckets".to_owned(), "2".to_owned())]).into(),
             ..KeyParts::default()
         };
         testing::record(
@@ -178,17 +178,26 @@ mod tests {
         let harness = StepHarness::new(folder.path(), "")?;
         let store = &harness.store;
         let part = harness.part(&Partition::Bucket(0), vec![name("Ada")])?;
-        assert_eq!(loss(store, &part)?, None);
+        assert_eq!(loss(store, &part, part.digest)?, None);
         let mut bytes = store.get(&part.path)?.to_vec();
         bytes[20] ^= 1;
         store.put(&part.path, bytes.clone())?;
         let path = part.path.clone();
-        assert_eq!(loss(store, &part)?, Some(Loss::PartBytes { path }));
+        assert_eq!(
+            loss(store, &part, part.digest)?,
+            Some(Loss::PartBytes { path })
+        );
         bytes.pop();
         store.put(&part.path, bytes)?;
-        assert!(matches!(loss(store, &part)?, Some(Loss::PartSize { .. })));
+        assert!(matches!(
+            loss(store, &part, part.digest)?,
+            Some(Loss::PartSize { .. })
+        ));
         store.delete(&part.path)?;
-        assert!(matches!(loss(store, &part)?, Some(Loss::PartGone { .. })));
+        assert!(matches!(
+            loss(store, &part, part.digest)?,
+            Some(Loss::PartGone { .. })
+        ));
         Ok(())
     }
 }

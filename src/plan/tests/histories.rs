@@ -109,8 +109,8 @@ prop_compose! {
                 partitioning: partitioning(word),
                 reads: reads.into_iter().map(|(table, scope)| Reads { table, scope }).collect(),
                 writes: writes.clone(),
-                settings: BTreeMap::new(),
-                models: BTreeMap::new(),
+                settings: BTreeMap::new().into(),
+                models: BTreeMap::new().into(),
             });
             readable.extend(writes);
             readable.push(TableId::Dropped);

@@ -1,6 +1,7 @@
 //! Lost parts and damaged records: what must run again, and why, and what need not.
 
 use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 
 use laioncele_core::ledger::{Record, Scan, UnusableRecord};
 use laioncele_core::{Digest, Partitioning, Scope};
@@ -18,7 +19,14 @@ fn sizes(records: &[Record]) -> HashMap<String, u64> {
 
 fn beside(records: &[Record], sizes: &HashMap<String, u64>) -> Records {
     let scan = Scan::of(records.to_vec(), Vec::new());
-    Records::beside(scan, sizes)
+    found_beside(scan, sizes)
+}
+
+fn found_beside(scan: Scan, sizes: &HashMap<String, u64>) -> Records {
+    let of = |paths: &[&str]| {
+        Ok::<_, Infallible>(paths.iter().map(|path| sizes.get(*path).copied()).collect())
+    };
+    Records::beside(scan, of).unwrap_or_default()
 }
 
 fn finished(inputs: &PlanInputs) -> Vec<Record> {
@@ -91,7 +99,7 @@ proptest! {
         let path = damaged.path();
         let unusable = UnusableRecord { path: path.clone(), key: Some(damaged.key), reason: "cut off".to_owned() };
         let scan = Scan::of(records, vec![unusable]);
-        let mut found = Records::beside(scan, &sizes);
+        let mut found = found_beside(scan, &sizes);
         let plan = planned(&inputs, &found);
         let expected = Loss::Record { path, reason: "cut off".to_owned() };
         let causes: Vec<_> = plan.steps.iter().flat_map(StepPlan::missing).map(|(_, causes)| causes.to_vec()).collect();

@@ -13,7 +13,8 @@ use crate::registry;
 const MINI: &str = "manifests/mini.toml";
 
 /// Section, key and another value, in the embedded world's manifest.
-const PATIENCE: [(&str, &str, &str); 25] = [
+const PATIENCE: [(&str, &str, &str); 26] = [
+    ("generate_portraits", "keep_portraits", "\"none\""),
     ("run", "sync", "false"),
     ("download_images", "timeout_s", "9.5"),
     ("download_images", "connect_timeout_s", "1.5"),

@@ -247,6 +247,7 @@ mod tests {
             inputs: Vec::new(),
             lists: Vec::new(),
             outputs: Vec::new(),
+            pruned: Vec::new(),
             balances: Vec::new(),
             metrics: BTreeMap::new(),
             started: std::time::SystemTime::UNIX_EPOCH,

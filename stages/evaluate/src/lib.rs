@@ -177,7 +177,7 @@ pub fn report_of_run(
         rows.extend(part::read_rows(store, part, &manifest.embedding_dims)?);
     }
     let mut of_step = records.iter().rev().filter(|r| r.step == SPEC.name);
-    let digests = of_step.next().map(|record| &record.key_parts.models);
+    let digests = of_step.next().map(|record| &*record.key_parts.models);
     Ok(notes::report_of_rows(
         rows,
         &StageConfig::from_manifest(manifest)?,

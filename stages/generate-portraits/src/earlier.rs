@@ -42,7 +42,8 @@ impl EarlierPortraits {
         mut usable: impl FnMut(NameId, u32, u64, &str) -> bool,
     ) -> Result<Self, StageError> {
         let mut earlier = Self::default();
-        for record in task.earlier()? {
+        // Of a result from which portraits were pruned and which is made whole, those that are left come first.
+        for record in task.replaced()?.into_iter().chain(task.earlier()?) {
             for part in record.outputs_of(TableId::Portraits) {
                 let Ok(rows) = rows(task, part) else {
                     continue;

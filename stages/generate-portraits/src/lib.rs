@@ -29,13 +29,16 @@ use laioncele_sdxl::{PromptEmbedding, Sdxl};
 use earlier::EarlierPortraits;
 pub use format::PortraitFormat;
 use generate::{Outcome, PortraitGenerator, Wanted};
-pub use settings::{Settings, StageConfig};
+pub use settings::{KeepPortraits, Settings, StageConfig};
 
 /// Names whose portraits are held in memory before they are written: 64 names of four images of 1024 × 1024 are
 /// about 400 MB.
 const NAMES_AT_ONCE: usize = 64;
 /// Bytes of images after which a part is closed.
 const PART_BYTES: usize = 256 << 20;
+
+/// The step that generates portraits.
+pub const STEP: &str = SPEC.name;
 
 /// The steps of this stage.
 pub fn steps() -> Vec<Box<dyn Step>> {

@@ -35,6 +35,22 @@ pub struct Settings {
     pub format: PortraitFormat,
     /// Quality of `jpeg`, from 1 to 100.
     pub jpeg_quality: u8,
+    /// `all`; `known`: `laioncele gc --delete` takes away the images of names that verify-portraits dropped; `none`: of all
+    /// names. What was found in them stays, nothing runs for it, and a step that needs them again has them drawn again.
+    pub keep_portraits: KeepPortraits,
+}
+
+/// Whose portraits keep their images once all steps have looked at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepPortraits {
+    /// Those of all names.
+    #[default]
+    All,
+    /// Those of names that SDXL knows.
+    Known,
+    /// Nobody's.
+    None,
 }
 
 impl Default for Settings {
@@ -49,6 +65,7 @@ impl Default for Settings {
             lazy: true,
             format: PortraitFormat::Png,
             jpeg_quality: 95,
+            keep_portraits: KeepPortraits::All,
         }
     }
 }

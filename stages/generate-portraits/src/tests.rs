@@ -5,6 +5,7 @@ use std::path::Path;
 use half::f16;
 use laioncele_core::Partition;
 use laioncele_core::ledger::Record;
+use laioncele_core::spec::Again;
 use laioncele_core::table::{Dropped, NameVector};
 use laioncele_core::testing::StepHarness;
 use laioncele_sdxl::{LoadOptions, TextEncoders};
@@ -304,4 +305,44 @@ fn seeds_never_change() {
         config.seed(NameId::of("Mira Castellan"), 3),
         0x8fbd_9e8b_de3b_6cca
     );
+}
+
+/// Of a result from which images were pruned, and which is made whole, the names that kept theirs are not generated again, and
+/// what is written is what was written at first.
+#[test]
+fn pruned_portraits_are_drawn_again_and_others_taken_over() {
+    let all = names(&["Maria Johnson", "Peter Garcia"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let harness = harness(folder.path(), "steps = 2\nlazy = false\n", 1.0);
+    let whole = run(&harness, &all);
+    let mut rows = portraits(&harness, &whole);
+    let kept = rows[0].name_id;
+    let others = rows.iter_mut().filter(|row| row.name_id != kept);
+    others.for_each(Portrait::prune);
+    let bucket = Partition::Bucket(0);
+    let smaller = harness.part(&bucket, rows).expect("a part");
+    let mut pruned = whole.clone();
+    let number = pruned
+        .outputs
+        .iter()
+        .position(|p| p.table == TableId::Portraits);
+    pruned.outputs[number.expect("portraits")].path = smaller.path;
+    let ledger = laioncele_core::ledger::Ledger::new(harness.store.clone());
+    let attempt = whole.attempt.as_str();
+    ledger.replace(&pruned, attempt).expect("replaced");
+    let part = harness.part(&bucket, all).expect("a part");
+    let again = harness
+        .again(
+            &GeneratePortraits,
+            &bucket,
+            vec![part],
+            Again::whole(attempt),
+        )
+        .expect("generated");
+    assert_eq!(again.metrics["portraits_reused"], 4.0);
+    let digests = |record: &Record| {
+        let parts = record.outputs_of(TableId::Portraits);
+        parts.map(|part| part.digest).collect::<Vec<_>>()
+    };
+    assert_eq!(digests(&again), digests(&whole));
 }

@@ -364,8 +364,9 @@ fn spec(
     }
     let key_parts = KeyParts {
         version: step.spec().version,
-        settings: [("settings".to_owned(), step.settings(manifest)?.to_string())].into(),
-        models: BTreeMap::new(),
+        settings: BTreeMap::from([("settings".to_owned(), step.settings(manifest)?.to_string())])
+            .into(),
+        models: BTreeMap::new().into(),
         inputs: named,
     };
     Ok(TaskSpec {

@@ -353,7 +353,7 @@ fn settings(text: &mut String, manifest: &Manifest, lineage: &Lineage) {
         manifest.digest()
     );
     for records in lineage.steps() {
-        for (name, value) in &records[0].key_parts.settings {
+        for (name, value) in &*records[0].key_parts.settings {
             let value = setting_text(value).replace('|', "\\|").replace('\n', " ");
             line!(text, "| {} | `{name}` | `{value}` |", records[0].step);
         }

@@ -115,6 +115,7 @@ impl<'a> Portraits<'a> {
             let places = self.places.get(&subject.name_id);
             let places = places.map_or(&[][..], Vec::as_slice);
             subject.portraits = take(store, dims, &self.parts, places)?;
+            subject.portraits.retain(|portrait| !portrait.is_pruned());
             subject.portraits.sort_by_key(|portrait| portrait.index);
         }
         let sheets: Vec<_> = subjects.par_iter().map(|s| (path(s), sheet(s))).collect();

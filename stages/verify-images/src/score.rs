@@ -7,8 +7,8 @@ use laioncele_core::ModelFiles;
 use laioncele_core::error::Context;
 use laioncele_core::table::{FaceVectors, KnownName, Photo, PhotoFace, UniquePhoto};
 use laioncele_core::{
-    CoreError, DropReason, ImageId, Manifest, NameId, Partitioning, Reads, StageError, StageName,
-    Step, StepSpec, TableId, Task, Unit,
+    CoreError, DropReason, ImageId, Manifest, NameId, Partitioning, Reads, Row, StageError,
+    StageName, Step, StepSpec, TableId, Task, Unit,
 };
 use laioncele_face::{FaceNets, FileError};
 use laioncele_image::Limits;
@@ -92,7 +92,7 @@ fn wanted(
     Ok(wanted)
 }
 
-/// Scores the wanted photos part by part, so that one part's images are in memory.
+/// Scores the wanted photos a row group at a time, so that one's images are in memory.
 fn score_all(
     task: &mut Task,
     known: &HashMap<NameId, FaceVectors>,
@@ -103,24 +103,27 @@ fn score_all(
     let (total, mut done, mut scored) = (wanted.len() as u64, 0, Vec::new());
     let (rows, parts) = (task.rows(), task.inputs(TableId::Photos).cloned());
     for part in parts.collect::<Vec<_>>() {
-        let mut photos: Vec<Photo> = task.read_part(&part)?;
-        photos.retain(|photo| wanted.remove(&(photo.name_id, photo.image_id)));
-        for block in photos.chunks(PHOTOS_AT_ONCE) {
-            let look = |photo: &Photo| rows.look(photo.image_id.0, || score(&nets, photo, known));
-            // One photo at a time: some take ten times as long as others.
-            let photos = block.par_iter().with_max_len(1);
-            let looked: Vec<_> = pool.install(|| photos.map(look).collect());
-            for (photo, row) in block.iter().zip(looked) {
-                match row {
-                    Ok(row) => scored.extend(row?),
-                    Err(poison) => {
-                        let (id, name) = (photo.image_id.0, Some(photo.name_id));
-                        task.drop_poison(Unit::Image, id, name, poison);
+        for batch in task.stream::<Photo>(&part)? {
+            let mut photos = Photo::from_batch(&batch?, task.embedding_dims(), &part.path)?;
+            photos.retain(|photo| wanted.remove(&(photo.name_id, photo.image_id)));
+            for block in photos.chunks(PHOTOS_AT_ONCE) {
+                let look =
+                    |photo: &Photo| rows.look(photo.image_id.0, || score(&nets, photo, known));
+                // One photo at a time: some take ten times as long as others.
+                let photos = block.par_iter().with_max_len(1);
+                let looked: Vec<_> = pool.install(|| photos.map(look).collect());
+                for (photo, row) in block.iter().zip(looked) {
+                    match row {
+                        Ok(row) => scored.extend(row?),
+                        Err(poison) => {
+                            let (id, name) = (photo.image_id.0, Some(photo.name_id));
+                            task.drop_poison(Unit::Image, id, name, poison);
+                        }
                     }
                 }
+                done += block.len() as u64;
+                task.progress(done, total, Unit::Image)?;
             }
-            done += block.len() as u64;
-            task.progress(done, total, Unit::Image)?;
         }
     }
     match wanted.first() {

@@ -32,8 +32,8 @@ fn keys(run: &Run, step: &dyn Step) -> Result<BTreeMap<Partition, Digest>, Stage
         }
         let parts = KeyParts {
             version: step.spec().version,
-            settings: [("settings".to_owned(), settings.clone())].into(),
-            models: BTreeMap::new(),
+            settings: BTreeMap::from([("settings".to_owned(), settings.clone())]).into(),
+            models: BTreeMap::new().into(),
             inputs: named,
         };
         parts.key(step.spec().name, partition)
