@@ -46,8 +46,8 @@ pub use loader::ModelLoader;
 pub use people::people;
 pub use png::{encode_png, encode_png_with_texts, png_texts};
 pub use sections::{
-    FaceSection, ImageEncoderSection, IpAdapterSection, PhotoMakerSection, SchedulerChoice,
-    SdxlSection, Unconditional,
+    FaceSection, ImageEncoderSection, IpAdapterSection, LoraKeys, PhotoMakerSection,
+    SchedulerChoice, SdxlSection, Unconditional,
 };
 pub use sheet::{Sheet, SheetLabels};
 pub use single_files::{SingleFile, recognized, single_files};

@@ -15,7 +15,7 @@ pub use face::{FaceSection, face_model_files};
 pub use image_encoders::ImageEncoderSection;
 pub use ip_adapter::IpAdapterSection;
 pub use photomaker::PhotoMakerSection;
-pub use sdxl::{SchedulerChoice, SdxlSection, Unconditional};
+pub use sdxl::{LoraKeys, SchedulerChoice, SdxlSection, Unconditional};
 
 /// The label of a file or folder of `[models.section]`, as a step's key names it.
 pub fn label(section: &str, role: &str) -> String {

@@ -68,15 +68,31 @@ struct Keys {
     batch: Option<NonZeroUsize>,
 }
 
-/// `[[models.sdxl.lora]]`
-#[derive(Deserialize)]
+/// `[[models.sdxl.lora]]` and `[[generate_samples.lora]]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LoraKeys {
+pub struct LoraKeys {
     /// A safetensors file: LoRA, LoCon or DoRA, of kohya's, PEFT's or diffusers' names.
-    file: PathBuf,
+    pub file: PathBuf,
     /// What its differences are multiplied by.
     #[serde(default = "one")]
-    strength: f64,
+    pub strength: f64,
+}
+
+impl LoraKeys {
+    /// The LoRA with its path resolved; `section` is what an error calls it.
+    ///
+    /// # Errors
+    /// [`CoreError::Manifest`]: a strength that is not finite.
+    pub fn resolved(&self, manifest: &Manifest, section: &str) -> Result<Lora, CoreError> {
+        match self.strength.is_finite() {
+            true => Ok(Lora {
+                file: manifest.resolve(&self.file),
+                strength: self.strength,
+            }),
+            false => Err(manifest.error(format!("{section} strength must be a finite number"))),
+        }
+    }
 }
 
 /// `[[models.sdxl.embedding]]`
@@ -144,16 +160,8 @@ impl SdxlSection {
         if keys.folder.is_none() && keys.file.is_none() {
             return Err(wrong("[models.sdxl] has neither `folder` nor `file`"));
         }
-        let lora = |lora: LoraKeys| match lora.strength.is_finite() {
-            true => Ok(Lora {
-                file: manifest.resolve(&lora.file),
-                strength: lora.strength,
-            }),
-            false => Err(wrong(
-                "[[models.sdxl.lora]] strength must be a finite number",
-            )),
-        };
-        let loras = keys.lora.into_iter().map(lora).collect::<Result<_, _>>()?;
+        let lora = |lora: &LoraKeys| lora.resolved(manifest, "[[models.sdxl.lora]]");
+        let loras = keys.lora.iter().map(lora).collect::<Result<_, _>>()?;
         let inversion = |keys: EmbeddingKeys| {
             let own = Inversion::of_file(&manifest.resolve(&keys.file));
             Inversion {

@@ -45,6 +45,11 @@ pub struct ImageInput<'a> {
 }
 
 impl ImageInput<'_> {
+    /// Whether it is the base model's, of a prompt.
+    fn is_of_nobody(&self) -> bool {
+        self.person == BASE_MODEL && self.prompt.is_some()
+    }
+
     /// System, person and prompt, which images of different seeds have in common. Images of the base
     /// model have no person.
     fn cell(&self) -> Option<(&str, &str, &str)> {
@@ -84,7 +89,7 @@ pub struct ViewedImage {
 pub struct ViewedImages {
     /// In the order in which they were added.
     pub images: Vec<ViewedImage>,
-    /// Of pairs of images of one system, person and prompt.
+    /// Of pairs of images of one system, person and prompt; of the base model's, of neighbours.
     pub seed_differences: Vec<SeedDifference>,
     /// The texts' embeddings, not of unit length.
     pub prompts: BTreeMap<String, Vec<f32>>,
@@ -230,9 +235,20 @@ fn open(image: &ImageInput<'_>) -> std::result::Result<Decoded, String> {
     })
 }
 
-/// Of neighbours of one person and prompt each pair of one size.
+/// Of neighbours of one person and prompt each pair of one size; of the base model's, which may be many of a prompt, each
+/// with the next.
 fn seed_differences(images: &[(&ImageInput<'_>, Decoded)]) -> Vec<SeedDifference> {
     let mut pairs = Vec::new();
+    for pair in images.windows(2) {
+        if let [(first, a), (second, b)] = pair
+            && first.is_of_nobody()
+            && (first.system, first.person, first.prompt)
+                == (second.system, second.person, second.prompt)
+            && a.pixels.dimensions() == b.pixels.dimensions()
+        {
+            pairs.push((*first, &a.pixels, &b.pixels));
+        }
+    }
     for cell in images.chunk_by(|(a, _), (b, _)| a.cell().is_some() && a.cell() == b.cell()) {
         for (k, (image, a)) in cell.iter().enumerate() {
             let others = cell[k + 1..].iter().map(|(_, b)| b);
@@ -331,10 +347,13 @@ mod tests {
             (&other, decoded(0, 4)),
             (&plain, decoded(0, 4)),
             (&plain, decoded(255, 4)),
+            (&plain, decoded(204, 4)),
         ];
         let found = seed_differences(&images);
-        assert_eq!(found.len(), 1);
-        assert_eq!((found[0].group.as_str(), found[0].difference), ("g", 0.2));
+        let mut differences: Vec<f32> = found.iter().map(|f| f.difference).collect();
+        differences.sort_by(f32::total_cmp);
+        assert_eq!(differences, [0.2, 0.2, 1.0]);
+        assert!(found.iter().all(|f| f.group == "g"));
     }
 
     #[test]

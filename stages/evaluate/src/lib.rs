@@ -17,6 +17,7 @@ mod inception;
 mod intervals;
 mod kernel;
 mod layout;
+mod matches;
 mod networks;
 mod notes;
 mod number_format;
@@ -68,7 +69,7 @@ pub use scores::scores;
 pub use settings::{Against, Judge, Rules, Settings, StageConfig};
 pub use systems::{Checks, Systems};
 pub use tables::{Table, tables};
-pub use towers::Tower;
+pub use towers::{ClipChoice, Tower};
 
 /// The system of a run's own images.
 pub const OURS: &str = "laioncele";
@@ -98,7 +99,7 @@ struct Evaluate;
 const SPEC: StepSpec = StepSpec {
     name: "evaluate",
     stage: StageName::Evaluate,
-    version: 5,
+    version: 6,
     partitioning: Partitioning::Once,
     reads: &[Reads::all(TableId::Samples)],
     writes: &[TableId::Evaluation],

@@ -9,7 +9,7 @@ use crate::images::ALL;
 use crate::inception;
 use crate::report::{Report, SAME_RECOGNIZER, Score};
 use crate::settings::StageConfig;
-use crate::towers::{TextTower, Tower};
+use crate::towers::TextTower;
 
 /// A report of a whole `evaluation` table. `digests` are those of the networks, by their labels.
 pub(crate) fn report_of_rows(
@@ -49,12 +49,8 @@ impl Networks {
     /// Those among `digests`, by their labels in task keys.
     fn of(config: &StageConfig, digests: &BTreeMap<String, Digest>) -> Self {
         let find = |label: &str| digests.get(label).map(ToString::to_string);
-        let tower = match config.settings.clip {
-            Tower::First => "models.image_encoders.first",
-            Tower::Second => "models.image_encoders.second",
-        };
         Self {
-            clip: find(tower),
+            clip: find(&config.settings.clip.label()),
             inception: find(inception::LABEL),
             judge: find("models.face.recognizer"),
         }
@@ -64,9 +60,8 @@ impl Networks {
     fn of_metric(&self, metric: &str) -> Option<String> {
         let network = match metric {
             "fid" | "kid" => &self.inception,
-            "clip_ti" | "clip_i" | "frechet_clip" | "kernel_clip" | "clip_ti_difference" => {
-                &self.clip
-            }
+            "clip_ti" | "clip_ti_others" | "prompt_precision" | "clip_i" | "frechet_clip"
+            | "kernel_clip" | "clip_ti_difference" => &self.clip,
             "people"
             | "seed_pixel_difference"
             | SAME_RECOGNIZER

@@ -19,9 +19,21 @@ enum Whose {
 }
 
 /// The lines of the table: title, whose metric, format. Arrows say where better is.
-const LINES: [(&str, Whose, &str, NumberFormat); 25] = [
+const LINES: [(&str, Whose, &str, NumberFormat); 27] = [
     ("CLIP-TI ↑, base model", Whose::Base, "clip_ti", CLIP_COSINE),
     ("CLIP-TI ↑", Whose::Main, "clip_ti", CLIP_COSINE),
+    (
+        "CLIP-TI, of other prompts",
+        Whose::Main,
+        "clip_ti_others",
+        CLIP_COSINE,
+    ),
+    (
+        "own prompt is the nearest ↑",
+        Whose::Main,
+        "prompt_precision",
+        NumberFormat::Share,
+    ),
     ("CLIP-I ↑", Whose::Main, "clip_i", CLIP_COSINE),
     ("FID ↓", Whose::Main, "fid", NumberFormat::Distance),
     ("KID × 1000 ↓", Whose::Main, "kid", NumberFormat::Kernel),

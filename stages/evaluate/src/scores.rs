@@ -9,6 +9,7 @@ use crate::distances;
 use crate::identity::{Face, MOST_PAIRS, Pairs, Reading, auc, consistency, dot, partners, unit};
 use crate::images::{ALL, BASE_MODEL, MEAN, ViewedImage, ViewedImages};
 use crate::intervals::Bootstrap;
+use crate::matches::{DrawnPrompts, PromptMatch};
 use crate::people::References;
 use crate::rows::{Rows, Value};
 use crate::settings::Rules;
@@ -21,6 +22,7 @@ use crate::settings::Rules;
 /// | metric | value |
 /// |---|---|
 /// | `clip_ti` | 100 × the mean cosine of CLIP's embeddings of image and prompt, never clamped |
+/// | `clip_ti_others`, `prompt_precision` | the same with the other prompts that the system drew of the person; share of images that are nearest to their own prompt among those |
 /// | `clip_i` | 100 × the mean cosine of CLIP's embeddings of image and reference photo |
 /// | `fid`, `kid` | Fréchet and kernel distance over Inception's features to the images of the system in `against` |
 /// | `frechet_clip`, `kernel_clip` | the same over CLIP's image embeddings (not of unit length) |
@@ -31,7 +33,7 @@ use crate::settings::Rules;
 /// | `reference_similarity` | mean cosine of each face to its person's reference photos |
 /// | `reference_auc`, `reference_mean`, `random_reference_mean` | faces to their own reference against faces to others' references |
 /// | `same_person_auc`, `same_person_mean`, `random_pair_mean` | all pairs of one person's faces against pairs of two people's |
-/// | `seed_pixel_difference` | mean absolute pixel difference, over the whole range, between seeds of one person and prompt |
+/// | `seed_pixel_difference` | mean absolute pixel difference, over the whole range, between seeds of one person and prompt; of the base model, between neighbours of one prompt |
 /// | `people`, `references_found` | how many people; the share of them whose reference photo shows a face |
 /// | `clip_ti_difference`, `id_consistency_difference`, `reference_similarity_difference` | mean difference to the same image of the system in `against` |
 pub fn scores(
@@ -84,6 +86,7 @@ struct World<'a> {
     images: &'a [ViewedImage],
     references: &'a References,
     rules: &'a Rules,
+    drawn: DrawnPrompts<'a>,
     /// People by name; numbers are in the names' order.
     people: BTreeMap<&'a str, usize>,
     /// The base model last.
@@ -115,6 +118,7 @@ impl<'a> World<'a> {
             images,
             references,
             rules,
+            drawn: DrawnPrompts::of(viewed),
             people: names.into_iter().zip(0..).collect(),
             systems,
             base,
@@ -199,6 +203,7 @@ impl<'a> Group<'a, '_> {
             .filter_map(|(at, image)| Some((at, 100.0 * image.prompt_cosine?)))
             .collect();
         self.mean(rows, "clip_ti", &clip);
+        self.add_matches(rows);
         let found =
             |(at, image): (usize, &&ViewedImage)| (at, f64::from(u8::from(image.face.is_some())));
         self.mean(
@@ -227,6 +232,7 @@ impl<'a> Group<'a, '_> {
             &faces,
             Reading::AllPictures,
         );
+        self.add_seed_differences(rows, viewed);
         if self.system == self.world.base {
             return [
                 self.paired(&clip),
@@ -244,13 +250,39 @@ impl<'a> Group<'a, '_> {
         );
         self.add_pairs(rows, &faces);
         let similar = self.add_references(rows, &places, &faces);
+        [&clip, &own, &similar].map(|values| self.paired(values))
+    }
+
+    /// How much seeds change the images.
+    fn add_seed_differences(&self, rows: &mut Rows, viewed: &ViewedImages) {
         let differences = viewed.seed_differences.iter();
         let differences: Vec<f64> = differences
             .filter(|d| d.system == self.system && (self.group == ALL || d.group == self.group))
             .map(|d| f64::from(d.difference))
             .collect();
         self.plain_mean(rows, "seed_pixel_difference", &differences);
-        [&clip, &own, &similar].map(|values| self.paired(values))
+    }
+
+    /// What the images have of other prompts than their own.
+    fn add_matches(&self, rows: &mut Rows) {
+        let of = |(at, image): (usize, &&ViewedImage)| {
+            let found = self.world.drawn.of_image(image)?;
+            Some((at, found))
+        };
+        let found: Vec<(usize, PromptMatch)> =
+            self.images.iter().enumerate().filter_map(of).collect();
+        let others = |(at, m): &(usize, PromptMatch)| (*at, 100.0 * m.others);
+        let nearest = |(at, m): &(usize, PromptMatch)| (*at, f64::from(u8::from(m.own_is_nearest)));
+        self.mean(
+            rows,
+            "clip_ti_others",
+            &found.iter().map(others).collect::<Vec<_>>(),
+        );
+        self.mean(
+            rows,
+            "prompt_precision",
+            &found.iter().map(nearest).collect::<Vec<_>>(),
+        );
     }
 
     fn paired(&self, values: &[(usize, f64)]) -> PairedValues<'a> {

@@ -11,15 +11,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::inception::InceptionSettings;
-use crate::towers::{TextTower, Tower};
+use crate::towers::{ClipChoice, TextTower};
 
 /// `[evaluate]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Which image encoder images are compared with, to their prompts and to the base model's
-    /// images: `second`, as in the paper, or `first`.
-    pub clip: Tower,
+    /// Which image encoder images are compared with, to their prompts and to the base model's images: `second` of
+    /// `[models.image_encoders]`, as in the paper, or `first`; or a folder: a whole CLIP with its tokenizer, or an image
+    /// encoder that goes with SDXL's second text encoder.
+    pub clip: ClipChoice,
     /// Networks that judge faces instead of those of `[models.face]`. The paper judges with another
     /// recognizer than it filters with; a recognizer that chose the training photos is too kind to
     /// what was learned from them.
@@ -36,7 +37,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            clip: Tower::default(),
+            clip: ClipChoice::default(),
             judge: None,
             inception: None,
             against: Against::default(),
@@ -127,13 +128,19 @@ impl StageConfig {
         let resolve = |path: &Path| manifest.resolve(path);
         let mut settings: Settings = manifest.section("evaluate")?;
         settings.inception = settings.inception.map(|i| i.resolved(resolve));
+        settings.clip = settings.clip.resolved(resolve);
+        if let ClipChoice::Folder(folder) = &settings.clip
+            && !folder.is_dir()
+        {
+            let text = "[evaluate] clip is `first`, `second` or a folder, and there is no folder";
+            return Err(manifest.error(format!("{text} {}", folder.display())));
+        }
         let image_encoders = ImageEncoderSection::from_manifest(manifest)?;
         // Generation needs the section, and says so where it is missing; scoring images of another
         // system does without.
         let sdxl = SdxlSection::from_manifest(manifest).ok();
         let sdxl = sdxl.map(|sdxl| sdxl.files.folder);
-        let folder = folder_of(settings.clip, &image_encoders);
-        let text = TextTower::find(settings.clip, folder, sdxl.as_deref());
+        let text = settings.clip.text(&image_encoders, sdxl.as_deref());
         let face = FaceSection::from_manifest(manifest)?.without_gender().files;
         Ok(Self {
             run_seed: manifest.run.seed,
@@ -148,7 +155,7 @@ impl StageConfig {
 
     /// The folder of the chosen image encoder.
     pub fn image_folder(&self) -> &Path {
-        folder_of(self.settings.clip, &self.image_encoders)
+        self.settings.clip.folder(&self.image_encoders)
     }
 
     /// The reference photos of a run.
@@ -163,7 +170,7 @@ impl StageConfig {
     /// The settings of the step's key. Files are in it by their digests, not by their paths.
     pub fn key_settings(&self) -> Value {
         json!({
-            "clip": self.settings.clip,
+            "clip": self.settings.clip.key(),
             "judge": self.settings.judge.as_ref().map(|judge| json!({ "crop": judge.crop })),
             "inception": self.settings.inception.as_ref().map(|inception| json!({
                 "resize": inception.resize,
@@ -188,17 +195,13 @@ impl StageConfig {
 
     /// The networks alone.
     pub fn networks(&self) -> Vec<ModelFiles> {
-        let role = match self.settings.clip {
-            Tower::First => "first",
-            Tower::Second => "second",
-        };
         let files_read = match self.text {
             TextTower::Own(_) => files_read::whole_clip,
             TextTower::Sdxl { .. } | TextTower::Missing(_) => files_read::image_encoder,
         };
         let image = self.image_folder().to_owned();
         let mut files = vec![ModelFiles::folder(
-            label("image_encoders", role),
+            self.settings.clip.label(),
             image,
             files_read,
         )];
@@ -250,13 +253,6 @@ impl StageConfig {
             "evaluate {:?} {files:?} {:?} {face:?} {:?}",
             self.settings.clip, self.text, self.settings.inception
         )
-    }
-}
-
-fn folder_of(tower: Tower, files: &ImageEncoderSection) -> &Path {
-    match tower {
-        Tower::First => &files.first,
-        Tower::Second => &files.second,
     }
 }
 

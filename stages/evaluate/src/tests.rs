@@ -318,3 +318,22 @@ fn unknown_key_error_names_the_nearest() {
         .to_string();
     assert!(error.contains("clp") && error.contains("clip"), "{error}");
 }
+
+/// A folder of its own is in the key by its digest under a label of its own, and the text encoder stays SDXL's second.
+#[test]
+fn an_image_encoder_of_its_own_goes_with_sdxls_text() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = |clip: &str| format!("[evaluate]\nclip = \"{clip}\"\n");
+    let words = mini().join("words/image_encoder");
+    let own = manifest(folder.path(), &keys(&words.display().to_string()));
+    let config = StageConfig::from_manifest(&own).expect("a config");
+    assert_eq!(config.image_folder(), words);
+    let labels: Vec<String> = config.networks().into_iter().map(|m| m.label).collect();
+    assert_eq!(labels[0], "evaluate.clip");
+    assert!(labels.contains(&"models.sdxl.text_encoder_2".to_owned()));
+    assert!(!labels.iter().any(|label| label.contains("image_encoders")));
+    assert_eq!(config.key_settings()["clip"], "folder");
+    let error = StageConfig::from_manifest(&manifest(folder.path(), &keys("third")));
+    let error = error.expect_err("no such folder").to_string();
+    assert!(error.contains("`first`, `second` or a folder"), "{error}");
+}

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use laioncele_core::error::chain;
 use laioncele_core::{FilesRead, ModelFiles};
+use laioncele_inference::ImageEncoderSection;
 use laioncele_inference::sections::{files_read, label};
 use laioncele_nn::config::JsonFile;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// transformers' default of `projection_dim`.
 const DEFAULT_WIDTH: u64 = 512;
@@ -21,6 +23,69 @@ pub enum Tower {
     /// `second`; for the real SDXL CLIP ViT-bigG/14, which the paper's CLIP-TI is computed with.
     #[default]
     Second,
+}
+
+/// The image encoder that images are compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ClipChoice {
+    /// One of `[models.image_encoders]`: `first` or `second`.
+    Pair(Tower),
+    /// A folder of its own: a whole CLIPModel with its tokenizer, or an image encoder that goes with SDXL's second text
+    /// encoder.
+    Folder(PathBuf),
+}
+
+impl Default for ClipChoice {
+    fn default() -> Self {
+        Self::Pair(Tower::default())
+    }
+}
+
+impl ClipChoice {
+    /// With the path of a folder resolved.
+    pub(crate) fn resolved(self, resolve: impl Fn(&Path) -> PathBuf) -> Self {
+        match self {
+            Self::Pair(tower) => Self::Pair(tower),
+            Self::Folder(folder) => Self::Folder(resolve(&folder)),
+        }
+    }
+
+    /// The image encoder's folder.
+    pub(crate) fn folder<'a>(&'a self, pair: &'a ImageEncoderSection) -> &'a Path {
+        match self {
+            Self::Pair(Tower::First) => &pair.first,
+            Self::Pair(Tower::Second) => &pair.second,
+            Self::Folder(folder) => folder,
+        }
+    }
+
+    /// The text tower that goes with it. A folder of its own has the second place of the pair: it is compared with SDXL's
+    /// second text encoder if it has no text tower.
+    pub(crate) fn text(&self, pair: &ImageEncoderSection, sdxl: Option<&Path>) -> TextTower {
+        let tower = match self {
+            Self::Pair(tower) => *tower,
+            Self::Folder(_) => Tower::Second,
+        };
+        TextTower::find(tower, self.folder(pair), sdxl)
+    }
+
+    /// What the folder is called in task keys.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Pair(Tower::First) => label("image_encoders", "first"),
+            Self::Pair(Tower::Second) => label("image_encoders", "second"),
+            Self::Folder(_) => "evaluate.clip".to_owned(),
+        }
+    }
+
+    /// What the task key's settings say; a folder is there by its digest.
+    pub(crate) fn key(&self) -> Value {
+        match self {
+            Self::Pair(tower) => json!(tower),
+            Self::Folder(_) => json!("folder"),
+        }
+    }
 }
 
 /// Where an image encoder's text tower is.
@@ -147,6 +212,23 @@ mod tests {
         );
         assert!(why_missing(Tower::Second, &first, None).contains("no text tower"));
         assert!(why_missing(Tower::First, &sdxl.join("nothing"), None).contains("config.json"));
+    }
+
+    #[test]
+    fn a_folder_is_told_from_the_pair() {
+        let read = |text: &str| serde_json::from_str::<ClipChoice>(text).expect("a choice");
+        assert_eq!(read("\"first\""), ClipChoice::Pair(Tower::First));
+        let folder = read("\"clip/image\"").resolved(|path| Path::new("/run").join(path));
+        assert_eq!(folder, ClipChoice::Folder("/run/clip/image".into()));
+        assert_eq!(
+            (folder.key(), folder.label()),
+            (json!("folder"), "evaluate.clip".to_owned())
+        );
+        let pair = ClipChoice::default();
+        assert_eq!(
+            (pair.key(), pair.label()),
+            (json!("second"), "models.image_encoders.second".to_owned())
+        );
     }
 
     #[test]

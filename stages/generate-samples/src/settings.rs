@@ -9,7 +9,7 @@ use laioncele_inference::generation::{Eta, GenerationConfig};
 use laioncele_inference::methods::{MethodName, PERSON_WORDS, Preset, with_name};
 use laioncele_inference::references::{self, Person};
 use laioncele_inference::{
-    FaceSection, ImageEncoderSection, SchedulerChoice, SdxlSection, training_crop,
+    FaceSection, ImageEncoderSection, LoraKeys, SchedulerChoice, SdxlSection, training_crop,
 };
 use laioncele_sdxl::{SamplingSettings, SchedulerKind};
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,10 @@ pub struct Settings {
     /// A U-Net to generate with instead of that of `[models.sdxl]`: a folder, or one safetensors file of weights for the
     /// model's own `unet/config.json`. Names and portraits stay those of `[models.sdxl]`.
     pub unet: Option<PathBuf>,
+    /// LoRAs that are merged for samples alone, beside those of `[models.sdxl]`: `[[generate_samples.lora]]` with a `file`
+    /// and perhaps a `strength`. Names and portraits stay those of `[models.sdxl]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lora: Vec<LoraKeys>,
     /// δ of Equation 4: how far a predicted name goes away from the mean name.
     pub delta: f32,
     /// η of Equation 5: the length that it is brought to.
@@ -88,6 +92,7 @@ impl Default for Settings {
             width: None,
             height: None,
             unet: None,
+            lora: Vec::new(),
             delta: 5.0,
             eta: Eta::Length(80.0),
         }
@@ -157,7 +162,7 @@ pub struct StageConfig {
     pub run_seed: u64,
     /// The folder of reference photos.
     pub references: Option<PathBuf>,
-    /// `[models.sdxl]`, with this stage's U-Net
+    /// `[models.sdxl]`, with this stage's U-Net and LoRAs
     pub sdxl: SdxlSection,
     /// `[models.image_encoders]`
     pub image_encoders: ImageEncoderSection,
@@ -181,6 +186,9 @@ impl StageConfig {
         let mut sdxl = SdxlSection::from_manifest(manifest)?;
         if let Some(unet) = &settings.unet {
             sdxl.files.unet = Some(manifest.resolve(unet));
+        }
+        for lora in &settings.lora {
+            (sdxl.files.loras).push(lora.resolved(manifest, "[[generate_samples.lora]]")?);
         }
         let face = if settings.gendered || crop == Crop::Face {
             let section = FaceSection::from_manifest(manifest)?;

@@ -291,6 +291,43 @@ fn another_unet_is_in_the_key() {
     assert_eq!(sdxl.files.unet, None);
 }
 
+/// A LoRA for samples is merged for them alone and is in this stage's keys alone, with its strength.
+#[test]
+fn a_lora_for_samples_is_in_the_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("references")).expect("a folder");
+    let with = |strength: &str| {
+        let keys = format!(
+            "methods = [\"laioncele\", \"sdxl-name\"]\n\
+             [[generate_samples.lora]]\nfile = \"words.safetensors\"\n{strength}"
+        );
+        manifest(folder.path(), &keys)
+    };
+    let loras = |manifest: &Manifest, step: usize| {
+        let models = steps()[step].models(manifest).expect("models");
+        let labels = models.into_iter().map(|model| (model.label, model.path));
+        let loras = labels.filter(|(label, _)| label.contains("lora"));
+        loras.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let path = folder.path().join("words.safetensors");
+    for (strength, label) in [
+        ("", "models.sdxl.lora.words.safetensors@1"),
+        ("strength = 0.5\n", "models.sdxl.lora.words.safetensors@0.5"),
+    ] {
+        for step in [0, 1] {
+            let expected = [(label.to_owned(), path.clone())];
+            assert_eq!(loras(&with(strength), step), expected.into());
+        }
+    }
+    let sdxl = laioncele_inference::SdxlSection::from_manifest(&with("")).expect("a section");
+    assert!(sdxl.files.loras.is_empty());
+    let config = StageConfig::from_manifest(&with("")).expect("a config");
+    assert_eq!(config.generation().sdxl.loras.len(), 1);
+    let endless = StageConfig::from_manifest(&with("strength = inf\n"));
+    let error = endless.expect_err("no strength").to_string();
+    assert!(error.contains("[[generate_samples.lora]]"), "{error}");
+}
+
 /// Pinned: the same images on every machine and in every version.
 #[test]
 fn seeds_never_change() {

@@ -86,7 +86,10 @@ fn manifest_text(
     let counts = options.size.counts();
     let excluded = world.truth.names.iter().filter(|name| name.excluded);
     let excluded: Vec<_> = excluded.map(|name| toml_string(&name.name)).collect();
+    let (samples, words) = options.size.samples();
     Ok(TEMPLATE
+        .replace("@samples@", samples)
+        .replace("@words@", words)
         .replace("@seed@", &options.seed.to_string())
         .replace("@buckets@", &counts.buckets.to_string())
         .replace("@excluded@", &excluded.join(", "))

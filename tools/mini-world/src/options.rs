@@ -78,7 +78,42 @@ pub(crate) struct Counts {
     pub(crate) training_steps: u32,
 }
 
+/// What `[generate_samples]` of a full world draws.
+const FULL_SAMPLES: &str = r#"# Prompts that the LoRA below taught the mini SDXL, and the same prompts with the people's names and with nobody's: as many
+# images of each.
+methods = ["laioncele", "sdxl-name"]
+prompts.background = ["a portrait of a person on a green background", "a portrait of a person on a purple background"]
+prompts.clothing = ["a person, red shirt", "a person, blue shirt"]
+prompts.style = ["a gray photo of a person", "a bright photo of a person"]
+images_per_prompt = 1
+base_images_per_prompt = @people@
+steps = 10"#;
+
+/// What ends a full world's manifest.
+const FULL_WORDS: &str = r#"
+# Words for colours and styles: names and portraits do without. The image encoder is one that knows these words, so that
+# the features that the encoder of names reads stay those of `[models.image_encoders]`.
+[[generate_samples.lora]]
+file = "@weights@/words/lora.safetensors"
+
+[evaluate]
+clip = "@weights@/words/image_encoder"
+"#;
+
+/// What `[generate_samples]` of a tiny world draws.
+const TINY_SAMPLES: &str = r#"prompts = ["a portrait of a person"]
+images_per_prompt = 2
+steps = 20"#;
+
 impl Size {
+    /// Parts of the manifest: which samples are drawn, and what else they need.
+    pub(crate) fn samples(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Full => (FULL_SAMPLES, FULL_WORDS),
+            Self::Tiny => (TINY_SAMPLES, ""),
+        }
+    }
+
     pub(crate) fn counts(self) -> Counts {
         match self {
             Self::Full => Counts {

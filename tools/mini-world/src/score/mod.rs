@@ -4,6 +4,7 @@ mod generated;
 mod metric;
 mod names;
 mod photos;
+mod prompts;
 mod tables;
 
 use laioncele_core::store::Store;
@@ -64,6 +65,10 @@ pub fn score(
     names::metrics(truth, &tables, &mut metrics);
     photos::metrics(truth, &tables, &mut metrics);
     generated::metrics(truth, &tables, &mut metrics);
+    prompts::metrics(
+        tables.evaluation.as_deref().unwrap_or_default(),
+        &mut metrics,
+    );
     let passed = metrics.iter().all(|metric| metric.met);
     Ok(Scores { metrics, passed })
 }

@@ -1,4 +1,5 @@
-//! Renders the images on which the mini SDXL is trained: `render-people PEOPLE OUT`.
+//! Renders the images on which the mini SDXL is trained: `render-people PEOPLE OUT`, and with `words` behind it those of
+//! the prompts that name colours.
 //!
 //! PEOPLE is the folder with `known.json`, `fresh.json` and `names.json`. OUT receives for each
 //! group of people `GROUP.json` (their anatomies), `GROUP-portraits.npy` (portrait series) and
@@ -10,6 +11,7 @@
 mod people;
 #[path = "../../../src/render/mod.rs"]
 mod render;
+mod words;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -40,11 +42,16 @@ struct Group<'a> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [folder, out] = arguments.as_slice() else {
-        return Err("usage: render-people PEOPLE OUT".into());
+    let (folder, out, words) = match arguments.as_slice() {
+        [folder, out] => (folder, out, false),
+        [folder, out, words] if words == Path::new("words") => (folder, out, true),
+        _ => return Err("usage: render-people PEOPLE OUT [words]".into()),
     };
     fs::create_dir_all(out)?;
     let people = People::load(folder)?;
+    if words {
+        return Ok(words::render(people, out)?);
+    }
     for group in &groups(people) {
         render_group(group, out)?;
     }
