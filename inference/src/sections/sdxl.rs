@@ -146,7 +146,7 @@ impl SdxlSection {
         }
         let lora = |lora: LoraKeys| match lora.strength.is_finite() {
             true => Ok(Lora {
-                file: manifest.resolve(&lora.file),
+                file: manifest.resolve_model(&lora.file),
                 strength: lora.strength,
             }),
             false => Err(wrong(
@@ -155,7 +155,7 @@ impl SdxlSection {
         };
         let loras = keys.lora.into_iter().map(lora).collect::<Result<_, _>>()?;
         let inversion = |keys: EmbeddingKeys| {
-            let own = Inversion::of_file(&manifest.resolve(&keys.file));
+            let own = Inversion::of_file(&manifest.resolve_model(&keys.file));
             Inversion {
                 token: keys.token.unwrap_or(own.token),
                 file: own.file,
@@ -165,8 +165,8 @@ impl SdxlSection {
             files: SdxlFiles {
                 folder: keys
                     .folder
-                    .map_or_else(PathBuf::new, |f| manifest.resolve(&f)),
-                file: keys.file.map(|file| manifest.resolve(&file)),
+                    .map_or_else(PathBuf::new, |f| manifest.resolve_model(&f)),
+                file: keys.file.map(|file| manifest.resolve_model(&file)),
                 loras,
                 plain_texts: !keys.lora_text,
                 inversions: keys.embedding.into_iter().map(inversion).collect(),
@@ -175,8 +175,8 @@ impl SdxlSection {
                     zero_terminal_snr: keys.zero_terminal_snr,
                     timestep_spacing: keys.timestep_spacing,
                 },
-                unet: keys.unet.map(|unet| manifest.resolve(&unet)),
-                vae: keys.vae.map(|vae| manifest.resolve(&vae)),
+                unet: keys.unet.map(|unet| manifest.resolve_model(&unet)),
+                vae: keys.vae.map(|vae| manifest.resolve_model(&vae)),
                 precision: keys.precision,
                 device: keys.device,
                 batch: keys.batch,

@@ -180,7 +180,7 @@ impl StageConfig {
         let crop = training_crop(manifest)?;
         let mut sdxl = SdxlSection::from_manifest(manifest)?;
         if let Some(unet) = &settings.unet {
-            sdxl.files.unet = Some(manifest.resolve(unet));
+            sdxl.files.unet = Some(manifest.resolve_model(unet));
         }
         let face = if settings.gendered || crop == Crop::Face {
             let section = FaceSection::from_manifest(manifest)?;
