@@ -224,7 +224,7 @@ onnxruntime:
 pyarrow:
 	tools/fetch-pyarrow.sh
 
-# The targets that fuzz what the web sends, instrumented by stable Rust (fuzz/README.md).
+# The targets that fuzz what the web and workers send, instrumented by stable Rust (fuzz/README.md).
 fuzz-build:
 	RUSTC_WRAPPER=$(CURDIR)/fuzz/rustc.sh CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-$(CURDIR)/target} cargo build --release --manifest-path fuzz/Cargo.toml
 

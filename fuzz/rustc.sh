@@ -10,7 +10,7 @@ for argument; do
     previous=$argument
 done
 case $name in
-laioncele_web | laioncele_image | fuzz_*)
+laioncele_core | laioncele_image | laioncele_web | fuzz_*)
     exec "$rustc" "$@" --cfg fuzzing -C passes=sancov-module -C codegen-units=1 \
         -C llvm-args=-sanitizer-coverage-level=4 -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
         -C llvm-args=-sanitizer-coverage-pc-table -C llvm-args=-sanitizer-coverage-trace-compares \

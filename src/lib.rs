@@ -18,6 +18,7 @@ mod lock;
 mod logging;
 mod machine;
 mod machines;
+mod node_cache;
 mod output;
 mod overrides;
 pub mod plan;

@@ -28,7 +28,7 @@ pub(crate) fn to_stderr(verbosity: &Verbosity) {
 pub(crate) fn to_coordinator(verbosity: &Verbosity, sender: MessageSender) {
     tracing_subscriber::registry()
         .with(EnvFilter::new(verbosity.filter()))
-        .with(WireLog(move |line| sender.send(&line)))
+        .with(WireLog(move |level, text| sender.log(level, text)))
         .init();
 }
 

@@ -5,11 +5,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use laioncele_core::store::Store;
 
 use crate::crew::WorkerArgs;
 use crate::executor::launch::{Launch, Local, Prefix, Program, Ray, Slurm};
 use crate::failure::{Exit, Failure};
 use crate::machine::{Machine, VisibleGpu};
+use crate::node_cache::program as fetched;
 use crate::words::count;
 
 /// Where workers run.
@@ -50,8 +52,8 @@ impl FromStr for Where {
 #[command(next_help_heading = "Other machines")]
 pub(crate) struct OnArgs {
     /// Where workers run: `local`; `slurm`, inside a job of Slurm; `ray://HOST:PORT` or `ray://auto`, on a
-    /// Ray cluster; `command:PREFIX`, behind a command such as `ssh {host}`. Manifest, output and models
-    /// must lie at the same paths everywhere
+    /// Ray cluster; `command:PREFIX`, behind a command such as `ssh {host}`. Source, output and models
+    /// must lie at the same paths everywhere, models only without --node-cache
     #[arg(long, value_name = "WHERE", default_value = "local")]
     pub on: Where,
     /// Hosts that take the place of {host} in a command, in turn
@@ -63,6 +65,13 @@ pub(crate) struct OnArgs {
     /// laioncele on the other machines, the same file as here [default: this program's path]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// Workers elsewhere keep models in this folder of their machine, each fetched once from the output and checked by its digest; the
+    /// manifest's paths of models need not be there
+    #[arg(long, value_name = "FOLDER", value_parser = whole_path)]
+    node_cache: Option<PathBuf>,
+    /// They fetch this program too, from the output folder, with sh and sha256sum
+    #[arg(long, requires = "node_cache", conflicts_with = "program")]
+    fetch_program: bool,
     /// How long a worker elsewhere may take until it answers
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = crate::units::duration)]
     start_timeout: Duration,
@@ -94,11 +103,25 @@ impl OnArgs {
         self.on == Where::Local
     }
 
-    /// Finds the place. Its messages go to `log`.
+    /// The folder of other machines in which workers keep models.
+    pub(crate) fn node_cache(&self) -> Option<&Path> {
+        self.node_cache.as_deref()
+    }
+
+    /// Finds the place for a run in `store`. Its messages go to `log`.
     ///
     /// # Errors
-    /// A place that is not there; settings of one place with another.
-    pub(crate) fn machines(&self, asked: &WorkerArgs, log: &Path) -> Result<Machines, Failure> {
+    /// A place that is not there; settings of one place with another; a program that cannot be published.
+    pub(crate) fn machines(
+        &self,
+        asked: &WorkerArgs,
+        store: &Store,
+        log: &Path,
+    ) -> Result<Machines, Failure> {
+        if self.is_local() && self.node_cache.is_some() {
+            let text = "--node-cache is for workers on other machines: it needs --on";
+            return Err(Failure::new(Exit::Usage, text));
+        }
         if !self.hosts.is_empty() && !matches!(self.on, Where::Command(_)) {
             let text = "--hosts belongs to --on command:PREFIX";
             return Err(Failure::new(Exit::Usage, text));
@@ -111,7 +134,7 @@ impl OnArgs {
                 workers: asked.clone(),
             });
         }
-        let program = Program::this(self.program.clone()).map_err(no_program)?;
+        let program = self.program(store)?;
         let (launcher, room) = self.elsewhere(program, asked, log)?;
         Ok(Machines {
             launcher,
@@ -121,6 +144,18 @@ impl OnArgs {
                 gpus: asked.gpus.clone(),
             },
         })
+    }
+
+    /// The program on the other machines.
+    fn program(&self, store: &Store) -> Result<Program, Failure> {
+        let program = Program::this(self.program.clone()).map_err(no_program)?;
+        match &self.node_cache {
+            Some(folder) if self.fetch_program => Ok(Program {
+                command: fetched::publish(store, folder)?,
+                ..program
+            }),
+            _ => Ok(program),
+        }
     }
 
     fn elsewhere(
@@ -236,6 +271,15 @@ impl Machines {
     }
 }
 
+/// A folder of any machine: a path that does not depend on where a process is.
+fn whole_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err("a path from the root, as on the other machines".to_owned()),
+    }
+}
+
 fn no_program(error: std::io::Error) -> Failure {
     let text = format!("cannot find the program's own file: {error}");
     Failure::new(Exit::Environment, text)
@@ -251,6 +295,8 @@ mod tests {
             hosts: Vec::new(),
             threads: None,
             program: None,
+            node_cache: None,
+            fetch_program: false,
             start_timeout: Duration::from_secs(1),
             python: PathBuf::from("python3"),
         }

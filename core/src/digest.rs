@@ -1,6 +1,9 @@
 //! BLAKE3 digests: of bytes, and of named fields (task keys, ids).
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +16,21 @@ impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The digest of a file's bytes.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn of_file(file: &Path) -> io::Result<Self> {
+        let (mut file, mut buffer) = (File::open(file)?, vec![0; 1 << 18]);
+        let mut bytes = ByteHasher::default();
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(bytes.finish()),
+                read => bytes.add(&buffer[..read]),
+            }
+        }
     }
 
     /// The first 16 hexadecimal digits: enough for a file name inside one run.
@@ -59,6 +77,22 @@ impl<'de> Deserialize<'de> for Digest {
         String::deserialize(deserializer)?
             .parse()
             .map_err(serde::de::Error::custom)
+    }
+}
+
+/// The digest of bytes that come one after another: that of [`Digest::of`] of all of them.
+#[derive(Default)]
+pub struct ByteHasher(blake3::Hasher);
+
+impl ByteHasher {
+    /// Adds `bytes`.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all bytes so far.
+    pub fn finish(&self) -> Digest {
+        Digest(*self.0.finalize().as_bytes())
     }
 }
 
@@ -132,6 +166,15 @@ mod tests {
     fn fields_do_not_run_together() {
         let key = |name, value| KeyHasher::new("test").text(name, value).finish();
         assert_ne!(key("a", "b"), key("ab", ""));
+    }
+
+    #[test]
+    fn bytes_in_pieces_have_the_digest_of_all() {
+        let mut bytes = ByteHasher::default();
+        assert_eq!(bytes.finish(), Digest::of(b""));
+        bytes.add(b"by");
+        bytes.add(b"tes");
+        assert_eq!(bytes.finish(), Digest::of(b"bytes"));
     }
 
     #[test]

@@ -183,6 +183,20 @@ impl Writer {
         })
     }
 
+    /// Writes the object `path` with the bytes of `source`, over what is there.
+    pub(crate) fn copy(&self, mut source: File, path: &str) -> Result<(), CoreError> {
+        self.wrapped(path, || {
+            self.reach("begun", path)?;
+            let staged = self.unused(|staged| File::create_new(staged).map(drop))?;
+            let target = File::options().write(true).open(&staged);
+            let copied = target.and_then(|mut target| io::copy(&mut source, &mut target));
+            let staged_now = copied.and_then(|_| self.reach("staged", path));
+            staged_now
+                .and_then(|()| self.name(path, &staged, |target| self.disk.rename(&staged, target)))
+                .inspect_err(|_| drop(self.disk.remove(&staged)))
+        })
+    }
+
     /// Makes `file`, which lies on the same disk, the object `path`.
     pub(crate) fn adopt(&self, file: &Path, path: &str) -> Result<(), CoreError> {
         self.wrapped(path, || {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::UNIX_EPOCH;
@@ -114,7 +114,7 @@ impl FileDigests {
         {
             return Ok(hit.digest);
         }
-        let digest = hash_file(path)?;
+        let digest = Digest::of_file(path).map_err(|e| CoreError::from_io(path, e))?;
         lock().insert(
             name,
             Remembered {
@@ -142,20 +142,6 @@ impl FileDigests {
                 tracing::debug!(path = %path.display(), %error, "digests not remembered");
             }
         }
-    }
-}
-
-fn hash_file(path: &Path) -> Result<Digest, CoreError> {
-    let mut file = fs::File::open(path).map_err(|e| CoreError::from_io(path, e))?;
-    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; 1 << 18]);
-    loop {
-        let n = file
-            .read(&mut buffer)
-            .map_err(|e| CoreError::from_io(path, e))?;
-        if n == 0 {
-            return Ok(Digest(*hasher.finalize().as_bytes()));
-        }
-        hasher.update(&buffer[..n]);
     }
 }
 

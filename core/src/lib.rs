@@ -45,7 +45,7 @@ pub mod testing;
 pub mod url;
 
 pub use cache::Cache;
-pub use digest::{Digest, KeyHasher};
+pub use digest::{ByteHasher, Digest, KeyHasher};
 pub use drops::{DropReason, Unit};
 pub use error::{CoreError, StageError};
 pub use ids::{CaptionId, ImageId, NameId};

@@ -6,6 +6,7 @@
 //! world's web is. Paths are relative to the manifest's folder.
 
 mod assignment;
+mod mirror;
 mod source;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::store::{Store, url_of};
 use crate::table::EmbeddingDims;
 
 pub use assignment::Assignment;
+pub use mirror::mirrored;
 use source::check_source;
 pub use source::{Layout, SOURCE_COLUMNS, SourcePath, SourceSettings};
 
@@ -90,6 +92,8 @@ pub struct Manifest {
     /// `[embedding_dims]`
     pub embedding_dims: EmbeddingDims,
     sections: Table,
+    /// Where this machine keeps the files of models, each at its whole path below it.
+    mirror: Option<PathBuf>,
 }
 
 /// What `[embedding_dims]` was called in version 0.1.0; still read.
@@ -176,6 +180,7 @@ impl Manifest {
             source,
             embedding_dims,
             sections,
+            mirror: None,
         })
     }
 

@@ -18,11 +18,21 @@ pub use lines::LineError;
 /// Version of the protocol, in the hello.
 ///
 /// 1: a task's `surroundings`. 2: its `runtime_environment`. 3: its `rows`, `at_row` and `panic`. 4: its `manifest` is an object
-/// of the run's store, no file of the coordinator's machine; `overdue`.
-pub const PROTOCOL: u32 = 4;
+/// of the run's store, no file of the coordinator's machine; `overdue`. 5: its `node_cache`; the
+/// `id` of a `log`.
+pub const PROTOCOL: u32 = 5;
 
 /// Longest line in bytes.
 pub const MAX_LINE: usize = 1 << 20;
+
+/// Where a worker keeps models on its machine, and where it fetches them from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCache {
+    /// A folder of the worker's machine.
+    pub folder: PathBuf,
+    /// Object of the run's store: the list of models, with the digests of their files.
+    pub models: String,
+}
 
 /// A line to a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +56,9 @@ pub enum ToWorker {
         /// How it treats its rows.
         #[serde(default)]
         rows: RowCare,
+        /// Where its models are, if not where the manifest says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node_cache: Option<NodeCache>,
     },
     /// Stop working on it.
     Cancel {
@@ -124,6 +137,9 @@ pub enum FromWorker {
     },
     /// A line for the log.
     Log {
+        /// The assignment that it is about, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
         /// `error`, `warn`, `info`, `debug`.
         level: String,
         /// What.

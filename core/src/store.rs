@@ -26,6 +26,7 @@
 //! lock                                        held by the run that writes here
 //! probe/                                      how a bucket is tried out: nothing stays
 //! uploads/                                    of a bucket: uploads in pieces that have not ended
+//! cache/models/  cache/programs/               what other machines fetch by its digest (`--node-cache`)
 //! cache/  log/                                 may be deleted at any time
 //! ```
 
@@ -254,6 +255,18 @@ impl Store {
         }
     }
 
+    /// Writes an object with the bytes of a file outside the store, which stays; readers see all of it or nothing.
+    ///
+    /// # Errors
+    /// As [`Store::put`]; a file that cannot be read.
+    pub fn put_file(&self, file: &Path, path: &str) -> Result<(), CoreError> {
+        if let Some(bucket) = self.bucket_of(path) {
+            return bucket.upload(file, path);
+        }
+        let source = std::fs::File::open(file).map_err(|e| CoreError::from_io(file, e))?;
+        self.writer.copy(source, &plain(path))
+    }
+
     /// Makes a local file of the run's scratch folder an object: it is moved, so that readers see all of it or nothing.
     ///
     /// # Errors
@@ -401,6 +414,24 @@ mod tests {
         assert!(!store.put_changed("a.txt", "one")?);
         assert!(store.put_changed("a.txt", "two")?);
         assert_eq!(store.get("a.txt")?, "two");
+        Ok(())
+    }
+
+    #[test]
+    fn files_from_elsewhere_become_objects_and_stay() -> Result<(), CoreError> {
+        let folder =
+            tempfile::tempdir().map_err(|e| CoreError::from_io(Path::new("tempdir"), e))?;
+        let store = Store::local(&folder.path().join("run"))?;
+        let file = folder.path().join("weights");
+        std::fs::write(&file, "weights").map_err(|e| CoreError::from_io(&file, e))?;
+        store.put("cache/models/x", "an earlier, longer one")?;
+        store.put_file(&file, "cache/models/x")?;
+        assert_eq!(store.get("cache/models/x")?, "weights");
+        assert!(file.is_file());
+        assert_eq!(store.list("cache/scratch")?, Vec::<String>::new());
+        let missing = store.put_file(&folder.path().join("no"), "cache/models/y");
+        assert!(matches!(missing, Err(CoreError::Missing { .. })));
+        assert!(!store.exists("cache/models/y")?);
         Ok(())
     }
 

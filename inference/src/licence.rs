@@ -25,7 +25,7 @@ fn path(manifest: &Manifest, label: &str) -> Option<PathBuf> {
     let path = file(key)
         .map(Path::to_owned)
         .or_else(|| Some(file("folder")?.join(key)))?;
-    Some(manifest.resolve(&path))
+    Some(manifest.resolve_model(&path))
 }
 
 fn stated(path: &Path) -> Option<String> {

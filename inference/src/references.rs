@@ -37,7 +37,7 @@ struct Keys {
 /// [`CoreError::Manifest`]: a wrong type.
 pub fn folder(manifest: &Manifest) -> Result<Option<PathBuf>, CoreError> {
     let Keys { references } = manifest.section("generate_samples")?;
-    Ok(references.map(|path| manifest.resolve(&path)))
+    Ok(references.map(|path| manifest.resolve_model(&path)))
 }
 
 /// The error of a stage that needs `references` where the manifest has none.

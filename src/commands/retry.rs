@@ -243,6 +243,7 @@ impl Retry {
             crew: Crew::of_waiting_tasks(&Machine::look(), &self.workers, at_once),
             manifest: keep(session.store()?, &session.manifest)?,
             output: full(&self.paths.output)?,
+            node_cache: None,
             log_filter: verbosity.filter(),
             run_name: run_name(),
             capacity: None,

@@ -2,12 +2,13 @@
 
 mod schedule;
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use laioncele_core::ledger::{Ledger, Record};
-use laioncele_core::protocol::FailureKind;
+use laioncele_core::protocol::{FailureKind, NodeCache};
 use laioncele_core::spec::TaskSpec;
 use laioncele_core::{CoreError, Digest, Manifest, StageName, Step};
 
@@ -21,6 +22,7 @@ use crate::executor::{self, Executor, Failed, Options};
 use crate::failure::{Exit, Failure};
 use crate::machine::Machine;
 use crate::machines::{Machines, OnArgs};
+use crate::node_cache;
 use crate::output;
 use crate::plan::{Cause, Planner, StepPlan};
 use crate::progress::{Reporter, reporter};
@@ -143,12 +145,14 @@ impl Run {
         &self,
         crews: &Crews,
         manifest: String,
+        node_cache: Option<NodeCache>,
         verbosity: &Verbosity,
     ) -> Result<Options, Failure> {
         Ok(Options {
             crew: crews.of(Place::Processor, 0),
             manifest,
             output: full(&self.paths.output)?,
+            node_cache,
             log_filter: verbosity.filter(),
             run_name: run_name(),
             capacity: crews
@@ -157,6 +161,37 @@ impl Run {
                 .map(|_| crews.of(Place::Processor, 0).workers),
         })
     }
+}
+
+/// Publishes the models of the steps of `stages` that are not done yet, for workers that keep them in `folder` of their machines.
+/// `recorded` is the object of the manifest.
+fn publish_models(
+    session: &Session,
+    stages: &Stages,
+    recorded: &str,
+    folder: &Path,
+) -> Result<NodeCache, Failure> {
+    let (store, plan) = (session.store()?, session.plan()?);
+    let left = plan.steps.iter().filter(|step| !step.complete());
+    let left: HashSet<&str> = left
+        .filter(|step| stages.0.contains(&step.stage))
+        .map(|step| step.name.as_str())
+        .collect();
+    let steps = session.steps.iter().map(|step| &**step);
+    let steps: Vec<&dyn Step> = steps
+        .filter(|step| step.spec().stage <= stages.last())
+        .collect();
+    let models = node_cache::publish(
+        store,
+        &Manifest::of_run(store, recorded)?,
+        &steps,
+        |step| left.contains(step.spec().name),
+        &session.digests,
+    )?;
+    Ok(NodeCache {
+        folder: folder.to_owned(),
+        models,
+    })
 }
 
 /// Fails early if a GPU of `asked` does not exist.
@@ -268,14 +303,16 @@ impl ActiveRun {
         // Of a run in a bucket, the scratch folder of this machine.
         let folder = session.store()?.root().to_owned();
         let log = folder.join("log").join("machines.log");
-        let machines = run.on.machines(&run.workers, &log)?;
+        let store = session.store()?.clone();
+        let machines = run.on.machines(&run.workers, &store, &log)?;
         let place = (!run.on.is_local()).then(|| machines.words());
         let plan = session.plan_whole()?;
         let crews = Crews::checked(&session, &run.stage, &machines)?;
-        let store = session.store()?.clone();
         session.clear_leftovers()?;
         let manifest = session.record_manifest()?;
-        let options = run.options(&crews, manifest, verbosity)?;
+        let publish = |folder| publish_models(&session, &run.stage, &manifest, folder);
+        let node_cache = run.on.node_cache().map(publish).transpose()?;
+        let options = run.options(&crews, manifest, node_cache, verbosity)?;
         let executor = Executor::new(options, store, machines.launcher);
         executor::watch_signals(executor.events())
             .map_err(|e| Failure::new(Exit::Environment, format!("signal handlers: {e}")))?;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use laioncele_core::ledger::Record;
-use laioncele_core::protocol::ToWorker;
+use laioncele_core::protocol::{NodeCache, ToWorker};
 use laioncele_core::spec::{HostMap, TaskSpec};
 use laioncele_core::store::Store;
 
@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub manifest: String,
     /// The run's folder.
     pub output: PathBuf,
+    /// Where workers keep models on their machines, if not where the manifest says.
+    pub node_cache: Option<NodeCache>,
     /// Levels of the workers' log lines.
     pub log_filter: String,
     /// Name of this run, part of its attempts' names.
@@ -413,6 +415,7 @@ impl Executor {
             output: self.options.output.clone(),
             runtime_environment,
             rows,
+            node_cache: self.options.node_cache.clone(),
         };
         self.pool.send(worker, &message);
         if let Some(step) = self.steps.get_mut(&number) {

@@ -14,11 +14,11 @@ pub(crate) use ray::Ray;
 
 use laioncele_core::Digest;
 
-/// A program's file and its digest.
+/// A program and its digest.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
-    /// Where it lies on the machines that run it.
-    pub path: PathBuf,
+    /// What runs it on other machines, before its arguments: its path, or a command that fetches it first.
+    pub command: Vec<String>,
     /// The BLAKE3 digest of the file, in hexadecimal digits.
     pub digest: String,
 }
@@ -30,9 +30,10 @@ impl Program {
     /// Where the program's own file cannot be found or read.
     pub(crate) fn this(elsewhere: Option<PathBuf>) -> io::Result<Self> {
         let path = std::env::current_exe()?;
-        let digest = Digest::of(&std::fs::read(&path)?).to_string();
+        let digest = Digest::of_file(&path)?.to_string();
+        let path = elsewhere.unwrap_or(path);
         Ok(Self {
-            path: elsewhere.unwrap_or(path),
+            command: vec![path.to_string_lossy().into_owned()],
             digest,
         })
     }

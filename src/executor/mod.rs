@@ -9,9 +9,11 @@ mod heartbeat;
 pub(crate) mod launch;
 mod pool;
 mod queue;
+mod sender;
 mod signals;
 mod step_run;
 mod suspects;
+mod task_log;
 pub(crate) mod wire_log;
 pub(crate) mod worker;
 
@@ -24,9 +26,9 @@ use laioncele_core::store::Store;
 
 pub(crate) use cost::Cost;
 pub(crate) use dispatch::{Executor, Options};
+pub(crate) use sender::MessageSender;
 pub(crate) use signals::watch as watch_signals;
 pub(crate) use step_run::Beginning;
-pub(crate) use worker::MessageSender;
 
 /// A step, by its place in data order.
 pub(crate) type StepNumber = usize;

@@ -431,6 +431,7 @@ fn simulate(plan: Plan, folder: &Path) -> (Outcome, Tally) {
         },
         manifest: "manifests/none.toml".to_owned(),
         output: folder.to_owned(),
+        node_cache: None,
         log_filter: String::new(),
         run_name: "simulated".to_owned(),
         capacity: Some(plan.workers),

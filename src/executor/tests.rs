@@ -264,6 +264,7 @@ impl Harness {
             },
             manifest: RECORDED.to_owned(),
             output: self.output(),
+            node_cache: None,
             log_filter: String::new(),
             run_name: "test".to_owned(),
             capacity: None,

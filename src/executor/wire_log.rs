@@ -3,7 +3,6 @@
 
 use std::fmt::Write;
 
-use laioncele_core::protocol::FromWorker;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -11,17 +10,17 @@ use tracing_subscriber::layer::{Context, Layer};
 /// Longest log text in characters; a line must stay far below the protocol's limit.
 const MAX_TEXT: usize = 4096;
 
-/// A layer that passes every event to the function.
+/// A layer that passes every event's level and text to the function.
 pub(crate) struct WireLog<F>(pub F);
 
-impl<S: Subscriber, F: Fn(FromWorker) + 'static> Layer<S> for WireLog<F> {
+impl<S: Subscriber, F: Fn(String, String) + 'static> Layer<S> for WireLog<F> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
         let level = event.metadata().level().as_str().to_ascii_lowercase();
         let text = format!("{}{}", text.message, text.fields);
         let text = text.chars().take(MAX_TEXT).collect();
-        (self.0)(FromWorker::Log { level, text });
+        (self.0)(level, text);
     }
 }
 

@@ -4,7 +4,7 @@
 //! A second thread listens, so that pings and cancels are handled while a task runs.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +14,15 @@ use std::time::{Duration, Instant};
 
 use laioncele_core::error::Context;
 use laioncele_core::ledger::Record;
-use laioncele_core::protocol::{FailureKind, FromWorker, PROTOCOL, ToWorker, lines};
+use laioncele_core::protocol::{FailureKind, FromWorker, NodeCache, PROTOCOL, ToWorker, lines};
 use laioncele_core::resources::Resources;
 use laioncele_core::spec::{Progress, RowCare, RuntimeEnvironment, TaskSpec};
 use laioncele_core::store::Store;
 use laioncele_core::task::{ProgressReporter, WorkerContext, host_name, panic_text};
 use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task};
 
+use super::sender::{MessageSender, Threads};
+use crate::node_cache::{CacheError, NodeModels};
 use crate::plan::inputs;
 use crate::report::PEAK_MEMORY;
 
@@ -28,24 +30,6 @@ use crate::report::PEAK_MEMORY;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest text of a failure in characters: a line must stay far below the protocol's limit.
 const MAX_TEXT: usize = 16_384;
-
-/// A worker's output, shared by its threads.
-#[derive(Clone)]
-pub(crate) struct MessageSender(Arc<Mutex<Box<dyn Write + Send>>>);
-
-impl MessageSender {
-    /// Sends to `output`.
-    pub(crate) fn new(output: Box<dyn Write + Send>) -> Self {
-        Self(Arc::new(Mutex::new(output)))
-    }
-
-    /// Sends a message. Errors are ignored: if the coordinator is gone, the input ends too, and the
-    /// worker exits.
-    pub(crate) fn send(&self, message: &FromWorker) {
-        let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = lines::write(&mut *output, message);
-    }
-}
 
 /// A task to do.
 struct TaskRequest {
@@ -56,6 +40,7 @@ struct TaskRequest {
     output: PathBuf,
     runtime_environment: RuntimeEnvironment,
     rows: RowCare,
+    node_cache: Option<NodeCache>,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -90,10 +75,17 @@ pub(crate) fn serve(
     let (mut state, running) = (WorkerState::default(), Running::default());
     std::thread::scope(|scope| {
         for request in requests {
+            let preparing = sender.on_task(request.id, Threads::This);
             let prepared = state.prepare(&request, steps, &running);
+            drop(preparing);
+            let threads = match state.at_once {
+                1 => Threads::All,
+                _ => Threads::This,
+            };
             let work = {
                 let sender = sender.clone();
                 move || {
+                    let _on = sender.on_task(request.id, threads);
                     let done = prepared.and_then(|task| task.perform(steps, &request, &sender));
                     sender.send(&answer(request.id, done));
                 }
@@ -208,6 +200,7 @@ fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSend
                 output,
                 runtime_environment,
                 rows,
+                node_cache,
             } => {
                 // A flag without another holder belongs to a finished assignment.
                 cancels.retain(|_, flag| Arc::strong_count(flag) > 1);
@@ -221,6 +214,7 @@ fn listen(input: impl Read, requests: &Sender<TaskRequest>, sender: &MessageSend
                     output,
                     runtime_environment,
                     rows,
+                    node_cache,
                     cancelled,
                 };
                 if requests.send(request).is_err() {
@@ -264,6 +258,15 @@ impl From<CoreError> for TaskFailure {
     }
 }
 
+impl From<CacheError> for TaskFailure {
+    fn from(error: CacheError) -> Self {
+        match error {
+            CacheError::Cancelled => StageError::Cancelled.into(),
+            error => StageError::environment(error).into(),
+        }
+    }
+}
+
 /// The run that a worker works for.
 #[derive(Clone)]
 struct OpenRun {
@@ -278,6 +281,8 @@ struct OpenRun {
 #[derive(Default)]
 struct WorkerState {
     run: Option<OpenRun>,
+    /// The run's models on this machine, where it keeps them.
+    models: Option<NodeModels>,
     resources: Arc<Resources>,
     stage: Option<StageName>,
     /// How many tasks of the last task's step run at once.
@@ -305,6 +310,10 @@ impl WorkerState {
             self.resources = Arc::default();
         }
         running.wait_for_fewer_than(self.at_once as u64);
+        let manifest = match &request.node_cache {
+            Some(from) => self.with_models(from, &store, &manifest, &spec, &request.cancelled)?,
+            None => manifest,
+        };
         let context = WorkerContext {
             manifest,
             store,
@@ -316,6 +325,26 @@ impl WorkerState {
         Ok(ReadyTask { spec, context })
     }
 
+    /// The manifest of the run in `store`, with the models of a task fetched to this machine.
+    fn with_models(
+        &mut self,
+        from: &NodeCache,
+        store: &Store,
+        manifest: &Manifest,
+        spec: &TaskSpec,
+        cancelled: &AtomicBool,
+    ) -> Result<Arc<Manifest>, CacheError> {
+        let known = self.models.take().filter(|models| models.are_of(from));
+        let models = match known {
+            Some(models) => models,
+            None => NodeModels::open(store, manifest, from)?,
+        };
+        let models = self.models.insert(models);
+        models.fetch(store, &spec.key_parts, &|| {
+            cancelled.load(Ordering::Relaxed)
+        })
+    }
+
     /// The run at `output` with the manifest that is recorded there as the object `recorded`.
     fn run(&mut self, output: &Path, recorded: &str) -> Result<OpenRun, CoreError> {
         let same = |run: &&OpenRun| run.output == output && run.recorded == recorded;
@@ -324,6 +353,7 @@ impl WorkerState {
         }
         let store = Store::open(output)?;
         let manifest = Manifest::of_run(&store, recorded)?;
+        self.models = None;
         let run = OpenRun {
             output: output.to_owned(),
             recorded: recorded.to_owned(),

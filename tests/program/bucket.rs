@@ -324,7 +324,7 @@ fn a_second_run_in_a_bucket_is_refused_while_the_first_lives() {
     run.ends(run.command(&["run", "--stage", "extract-names"]), 0);
 }
 
-/// Workers that see nothing of the coordinator's folders: all that they need of the run comes through the bucket.
+/// Workers that see nothing of the coordinator's folders and models: all that they need of the run comes through the bucket.
 #[test]
 fn workers_on_other_machines_need_nothing_but_the_bucket() {
     let probe = Command::new("unshare").args(["-m", "--", "true"]).status();
@@ -335,18 +335,28 @@ fn workers_on_other_machines_need_nothing_but_the_bucket() {
     let run = BucketRun::new(1);
     let scratch = run.scratch.path();
     let elsewhere = scratch.join("elsewhere");
-    let hidden = "host=$1; folder=$2; shift 2\n\
-         exec unshare -m -- sh -c 'mount -t tmpfs none \"$0\" && exec \"$@\"' \"$folder\" \"$@\"";
+    let hidden = "host=$1; folder=$2; models=$3; shift 3\n\
+         exec unshare -m -- sh -c 'mount -t tmpfs none \"$0\" && mount -t tmpfs none \"$1\" && shift && exec \"$@\"' \
+         \"$folder\" \"$models\" \"$@\"";
     fs::write(&elsewhere, format!("#!/bin/sh\n{hidden}\n")).expect("a script");
     fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o755)).expect("executable");
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/mini");
     let on = format!(
-        "command:{} {{host}} {}",
+        "command:{} {{host}} {} {}",
         elsewhere.display(),
-        scratch.display()
+        scratch.display(),
+        models.display()
     );
+    let cache = tempfile::tempdir().expect("a folder");
     let mut command = run.command(&["run", "--stage", "..encode-names", "--hosts", "a,b"]);
     command.args(["--on", &on]);
+    command.arg("--node-cache").arg(cache.path());
     run.ends(command, 0);
+    assert!(run.server.names("worlds/one/cache/models").len() > 10);
+    let mut program = run.command(&["run", "--hosts", "a", "--fetch-program"]);
+    program.args(["--on", &on, "--node-cache", "/none"]);
+    let said = stderr(&run.ends(program, 2));
+    assert!(said.contains("--program"), "{said}");
     let (there, here) = (run.digests(), run.world.digests("output"));
     let here: Vec<&str> = here.lines().collect();
     assert!(there.lines().count() > 3, "{there}");

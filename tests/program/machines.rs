@@ -89,6 +89,133 @@ fn workers_that_die_elsewhere_cost_nothing() {
 }
 
 #[test]
+fn a_task_has_a_log_of_all_its_attempts() {
+    let sandbox = Sandbox::with_captions(FRAME, &[b"Barack Obama speaks in Berlin"]);
+    // Each worker dies when it is about to commit.
+    let dying = "shift; export LAIONCELE_FAULT=begun.ledger=kill; exec \"$@\"";
+    let dying = script(&sandbox, "dying", dying);
+    let there = run(&sandbox, "there", &["--on", &on(&dying), "--hosts", "a"]);
+    assert_eq!(there.status.code(), Some(4), "{}", stderr(&there));
+    let log = sandbox.join("there/log/tasks/extract-names/shard-a.log");
+    let log = fs::read_to_string(log).expect("the task's log");
+    let attempts: std::collections::BTreeSet<&str> = log
+        .lines()
+        .filter_map(|line| line.split_once("attempt ")?.1.split(',').next())
+        .collect();
+    assert_eq!(attempts.len(), 3, "{log}");
+    assert!(log.contains("signal 9"), "{log}");
+}
+
+/// What a worker sees that has neither the models nor the program: another machine.
+const BARE: &str = "shift\nexec unshare -mu -- sh -c 'hostname bare; mount -t tmpfs none MODELS; \
+                    mount -t tmpfs none \"$(dirname PROGRAM)\"; exec \"$@\"' sh \"$@\"";
+
+/// Whether this process may make namespaces.
+fn has_namespaces() -> bool {
+    let probe = Command::new("unshare").args(["-mu", "--", "true"]).status();
+    probe.is_ok_and(|status| status.success())
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let mut files: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn machines_without_models_and_program_fetch_both_by_digest() {
+    if !has_namespaces() {
+        return;
+    }
+    let sandbox = sandbox();
+    assert!(run(&sandbox, "here", &[]).status.success());
+    // A copy, so that hiding it hides no other test's program.
+    fs::create_dir(sandbox.join("bin")).expect("a folder");
+    let program = sandbox.join("bin/laioncele");
+    fs::copy(crate::sandbox::program(), &program).expect("copied");
+    let bare = BARE
+        .replace("MODELS", &sandbox.join("mini").display().to_string())
+        .replace("PROGRAM", &program.display().to_string());
+    let bare = on(&script(&sandbox, "bare", &bare));
+    let cache = sandbox.join("node");
+    let cached = cache.display().to_string();
+    let run = |output: &str| {
+        let mut command = Command::new(&program);
+        command.current_dir(sandbox.path());
+        command.args([
+            "run",
+            "--stage",
+            "extract-names",
+            "--manifest",
+            "manifest.toml",
+        ]);
+        command.args(["--output", output, "--on", &bare, "--hosts", "a,b"]);
+        command.args(["--node-cache", &cached, "--fetch-program"]);
+        command.output().expect("the program")
+    };
+    let first = run("there");
+    assert!(first.status.success(), "{}", stderr(&first));
+    assert_eq!(digests(&sandbox, "there"), digests(&sandbox, "here"));
+    let kept = files(&cache.join("files"));
+    assert!(kept.len() > 3, "{kept:?}");
+    assert!(files(&cache.join("partial")).is_empty());
+    // Damage of the machine's copies is found, and nothing else is fetched again.
+    let age = |path: &PathBuf| {
+        fs::metadata(path)
+            .and_then(|m| m.modified())
+            .expect("a time")
+    };
+    let largest = kept
+        .iter()
+        .max_by_key(|f| fs::metadata(f).map_or(0, |m| m.len()));
+    let largest = largest.expect("a file").clone();
+    let before: Vec<_> = kept.iter().map(age).collect();
+    let mut bytes = fs::read(&largest).expect("weights");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&largest, &bytes).expect("damaged");
+    let again = run("again");
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert_eq!(digests(&sandbox, "again"), digests(&sandbox, "here"));
+    bytes[middle] ^= 1;
+    assert!(fs::read(&largest).expect("weights") == bytes);
+    for (file, before) in kept
+        .iter()
+        .zip(before)
+        .filter(|(file, _)| **file != largest)
+    {
+        assert_eq!(age(file), before, "{}", file.display());
+    }
+}
+
+#[test]
+fn an_older_ray_is_refused_and_a_missing_one_named() {
+    let sandbox = sandbox();
+    let run_with = |package: &str| {
+        let path = sandbox.join(package);
+        let mut command = sandbox.command(&["run", "--stage", "extract-names"]);
+        command.args(["--manifest", "manifest.toml", "--output", "there"]);
+        command.args(["--on", "ray://auto"]).env("PYTHONPATH", path);
+        command.output().expect("the program")
+    };
+    sandbox.write("older/ray/__init__.py", "__version__ = \"2.59.1\"\n");
+    sandbox.write("none/ray/__init__.py", "raise ImportError(\"none here\")\n");
+    let older = run_with("older");
+    assert_eq!(older.status.code(), Some(3), "{}", stderr(&older));
+    let text = stderr(&older);
+    assert!(
+        text.contains("ray 2.59.1 is too old") && text.contains("2.60"),
+        "{text}"
+    );
+    let text = stderr(&run_with("none"));
+    assert!(
+        text.contains("cannot be imported") && text.contains("none here"),
+        "{text}"
+    );
+}
+
+#[test]
 fn another_build_is_refused_with_both_digests() {
     let sandbox = sandbox();
     let mut other = fs::read(program()).expect("the program");
@@ -141,9 +268,7 @@ fn a_machine_without_the_models_is_left_out() {
     let sandbox = sandbox();
     assert!(run(&sandbox, "here", &[]).status.success());
     // Another machine: its own name, and no captions.
-    let probe = Command::new("unshare").args(["-mu", "--", "true"]).status();
-    if !probe.is_ok_and(|status| status.success()) {
-        // Needs the right to make namespaces.
+    if !has_namespaces() {
         return;
     }
     let bare = "host=$1; shift\n[ $host = good ] && exec \"$@\"\n\
@@ -174,6 +299,13 @@ fn places_that_are_not_there_are_named() {
     let (status, text) = code("ray://auto", &["--python", "/no/such/python"]);
     assert!(
         status == Some(3) && text.contains("/no/such/python"),
+        "{text}"
+    );
+    let (status, text) = code("local", &["--node-cache", "/local/x"]);
+    assert!(status == Some(2) && text.contains("--on"), "{text}");
+    let (status, text) = code("command:nice", &["--node-cache", "x"]);
+    assert!(
+        status == Some(2) && text.contains("from the root"),
         "{text}"
     );
     let (status, text) = code("kubernetes", &[]);

@@ -1,12 +1,14 @@
 """The same data from every engine, whatever dies: conformance.py BIN slurm|ray, inside namespaces of its own (run.sh).
 
-Runs the tiny embedded world on this machine, then on two nodes of the engine: undisturbed, with a worker killed, with a node
-killed, with the planner killed and started again, with a node that comes late, and with a job that has no room. Digests must
-be equal each time.
+Runs the tiny embedded world on this machine, then on two nodes of the engine: undisturbed, with a node that comes late, with a worker, what leads to it, the
+planner and a node killed, with Ctrl-C, and where there is no room. Then the stages up to verify-portraits on two nodes of which the second is another machine as far as
+it can see: another network and host name, neither models nor program. Without them, with both fetched by digest, with pretended GPUs, and with
+the network cut. Digests must be equal each time.
 """
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +17,11 @@ import time
 
 BINARY, ENGINE = sys.argv[1], sys.argv[2]
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+# Addresses of the nodes: both on this machine's loopback, or the second behind a link that can be cut.
+TOGETHER = ("127.0.0.1", "127.0.0.2")
+APART = ("10.77.0.1", "10.77.0.2")
 SLURM = """ClusterName=test
-SlurmctldHost=localhost(127.0.0.1)
+SlurmctldHost=localhost({first})
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -44,8 +49,9 @@ SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.%n.log
 SlurmctldPort=16817
-NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port=17001 CPUs=2 RealMemory=2000 State=UNKNOWN
-NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port=17002 CPUs=2 RealMemory=2000 State=UNKNOWN
+GresTypes=gpu
+NodeName=n1 NodeHostname=localhost NodeAddr={first} Port=17001 CPUs=2 RealMemory=2000 Gres=gpu:1 State=UNKNOWN
+NodeName=n2 NodeHostname=localhost NodeAddr={second} Port=17002 CPUs=2 RealMemory=2000 Gres=gpu:1 State=UNKNOWN
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 """
 
@@ -73,11 +79,14 @@ def processes(*needles):
 
 
 def kill(pids):
+    """Kills them; whether there were any."""
+    pids = list(pids)
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+    return bool(pids)
 
 
 def parent(pid):
@@ -93,26 +102,40 @@ def wait_for(what, test, seconds=60):
 
 
 def workers():
-    """The workers themselves, without what leads to them."""
-    return [pid for pid in processes("worker", "--identify") if os.path.realpath(f"/proc/{pid}/exe") == BINARY]
+    """The workers themselves, without what leads to them: the program, also one that was fetched."""
+    return [pid for pid in processes("worker", "--identify") if is_program(pid)]
+
+
+def is_program(pid):
+    """Whether it is the program that runs, not a shell, srun or an interpreter."""
+    try:
+        return pathlib.Path(os.readlink(f"/proc/{pid}/exe")).name in (pathlib.Path(BINARY).name, "program", "laioncele")
+    except OSError:
+        return False
 
 
 class Slurm:
     """Two nodes on this machine; a job around the planner."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, addresses, second):
         self.folder = folder
-        (folder / "slurm.conf").write_text(SLURM.format(folder=folder))
+        self.second = second
+        # Slurm's second address would be another than the one that it listens on.
+        first, second = addresses if addresses == APART else (addresses[0], addresses[0])
+        (folder / "slurm.conf").write_text(SLURM.format(folder=folder, first=first, second=second))
+        # No GPU is used: files stand for them, so that Slurm gives them out.
+        (folder / "gres.conf").write_text("NodeName=n1 Name=gpu File=/dev/null\nNodeName=n2 Name=gpu File=/dev/zero\n")
         os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
         for place in ("state", "spool.n1", "spool.n2"):
             (folder / place).mkdir()
         sh("sh", "-c", "mkdir -p /run/munge && chown munge: /run/munge /var/log/munge /var/lib/munge /etc/munge /etc/munge/munge.key")
-        sh("runuser", "-u", "munge", "--", "/usr/sbin/munged", "--force")
+        if not processes("/usr/sbin/munged"):
+            sh("runuser", "-u", "munge", "--", "/usr/sbin/munged", "--force")
         sh("slurmctld", "-c")
         self.node("n1")
 
     def node(self, name):
-        sh("slurmd", "-N", name)
+        sh(*(self.second if name == "n2" else []), "slurmd", "-N", name)
         wait_for(f"node {name}", lambda: "idle" in sh("sinfo", "-h", "-N", "-n", name, "-o", "%t", check=False).stdout)
 
     def late_node(self):
@@ -124,10 +147,17 @@ class Slurm:
         kill([parent(pid) for pid in here] + here)
         return bool(here)
 
-    def command(self, arguments, tasks=4):
+    def kill_what_leads(self):
+        return kill(processes("srun", "--exact")[:1])
+
+    def stop(self):
+        kill(processes("slurmd", "-N") + processes("slurmctld"))
+
+    def command(self, arguments, tasks=4, gpus=False):
         nodes = "2" if sh("sinfo", "-h", "-N", "-n", "n2", "-o", "%t", check=False).stdout.strip() == "idle" else "1"
         tasks = tasks if nodes == "2" else min(tasks, 2)
         allocation = ["salloc", "-Q", f"-N{nodes}", f"--ntasks={tasks}", "--cpus-per-task=1", "--no-kill"]
+        allocation += ["--gpus-per-node=1"] if gpus else []
         return [*allocation, BINARY, *arguments, "--on", "slurm"]
 
     def settle(self):
@@ -138,9 +168,11 @@ class Slurm:
 class Ray:
     """A head and a second node on this machine."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, addresses, second):
         self.python = os.environ["RAY_PYTHON"]
         self.folder = folder
+        self.addresses = addresses
+        self.second = second
         os.environ.update(
             RAY_USAGE_STATS_ENABLED="0",
             RAY_health_check_period_ms="1000",
@@ -148,24 +180,35 @@ class Ray:
             RAY_health_check_failure_threshold="3",
             RAY_health_check_initial_delay_ms="2000",
         )
-        self.start("--head", "--port=6399", "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={folder}/r")
+        head = ["--head", "--port=6399", f"--node-ip-address={addresses[0]}", "--include-dashboard=false", f"--temp-dir={folder}/r"]
+        self.start([], *head)
 
-    def start(self, *options):
+    def start(self, where, *options):
         ray = str(pathlib.Path(self.python).parent / "ray")
-        common = ["--num-cpus=2", "--num-gpus=0", "--object-store-memory=80000000", "--disable-usage-stats"]
-        sh(ray, "start", *options, *common)
+        gpus = 1 if self.addresses == APART else 0
+        common = ["--num-cpus=2", f"--num-gpus={gpus}", "--object-store-memory=80000000", "--disable-usage-stats"]
+        sh(*where, ray, "start", *options, *common)
 
     def late_node(self):
-        self.start("--address=127.0.0.1:6399", "--node-ip-address=127.0.0.2", '--resources={"second": 1}')
+        first, second = self.addresses
+        self.start(self.second, f"--address={first}:6399", f"--node-ip-address={second}", '--resources={"second": 1}')
 
     def kill_node(self):
         raylets = processes("raylet/raylet", '"second"') or processes("raylet/raylet", "second")
         kill(raylets)
         return bool(raylets)
 
-    def command(self, arguments, tasks=4):
-        del tasks
-        place = ["--on", "ray://127.0.0.1:6399", "--python", self.python]
+    def kill_what_leads(self):
+        return kill(processes("ray::Worker")[:1])
+
+    def stop(self):
+        kill(processes("site-packages/ray/") + processes("ray::"))
+        wait_for("Ray's end", lambda: not processes("site-packages/ray/"), 10)
+
+    def command(self, arguments, tasks=4, gpus=False):
+        # The cluster says how much there is.
+        del tasks, gpus
+        place = ["--on", f"ray://{self.addresses[0]}:6399", "--python", self.python]
         if "--threads" not in arguments:
             place += ["--threads", "1"]
         return [BINARY, *arguments, *place]
@@ -190,27 +233,34 @@ class Test:
             assert short in text, short
             text = text.replace(short, long)
         manifest.write_text(text)
-        sh(BINARY, *self.arguments("here"), cwd=REPOSITORY)
-        self.wanted = self.digests("here")
+        # Arguments of all runs: which stages.
+        self.stages = []
+        self.want("here")
+
+    def want(self, output):
+        """What runs of these stages must make."""
+        sh(BINARY, *self.arguments(output), cwd=REPOSITORY)
+        self.wanted = self.digests(output)
 
     def arguments(self, output):
         manifest = str(self.folder / "world" / "mini.toml")
-        return ["run", "--quiet", "--manifest", manifest, "--output", str(self.folder / output)]
+        return ["run", "--quiet", *self.stages, "--manifest", manifest, "--output", str(self.folder / output)]
 
     def digests(self, output):
         return sh(BINARY, "verify", "--digests", "--output", str(self.folder / output), cwd=REPOSITORY).stdout
 
-    def run(self, name, engine, during=None, again=False):
+    def run(self, name, engine, during=None, again=False, more=(), gpus=False, settle=None):
         output = f"run-{self.number}"
         self.number += 1
-        begun = time.time()
+        begun, starts, happened = time.time(), 0, None
         log = self.folder / f"{output}.log"
         while True:
             with log.open("a") as text:
-                process = subprocess.Popen(engine.command(self.arguments(output)), stdout=text, stderr=text, cwd=REPOSITORY)
-            happened = during(process) if during else None
+                process = subprocess.Popen(engine.command([*self.arguments(output), *more], gpus=gpus), stdout=text, stderr=text, cwd=REPOSITORY)
+            starts += 1
+            happened = during(process) if during else happened
             code = process.wait(timeout=600)
-            engine.settle()
+            (settle or engine.settle)()
             if code == 0 or not again:
                 break
             during = None
@@ -219,7 +269,9 @@ class Test:
             sys.exit(f"{name}: exit {code}\n{log.read_text()}\n{logs}")
         if self.digests(output) != self.wanted:
             sys.exit(f"{name}: other data than on this machine")
-        print(f"{name}: equal data in {time.time() - begun:.1f} s{'' if happened is not False else ' (nothing to kill)'}", flush=True)
+        remarks = [f"started {starts} times"] if starts > 1 else []
+        remarks += ["nothing to kill"] if happened is False else []
+        print(f"{name}: equal data in {time.time() - begun:.1f} s{''.join(f' ({remark})' for remark in remarks)}", flush=True)
 
 
 def kill_a_worker(process):
@@ -230,7 +282,101 @@ def kill_a_worker(process):
     return bool(victims)
 
 
+def interrupt(process):
+    """Ctrl-C: the planner ends within its ten seconds, and so do its workers on all nodes."""
+    wait_for("two workers", lambda: len(workers()) >= 2 or process.poll() is not None)
+    time.sleep(1.0)
+    begun = time.time()
+    planners = [pid for pid in processes(BINARY, "run", "--quiet") if os.path.realpath(f"/proc/{pid}/exe") == BINARY]
+    for pid in planners:
+        os.kill(pid, signal.SIGINT)
+    wait_for("the planner's end", lambda: process.poll() is not None, 13)
+    wait_for("the workers' end", lambda: not workers(), 5)
+    print(f"  ended {time.time() - begun:.1f} s after Ctrl-C", flush=True)
+    if planners and process.returncode != 130:
+        sys.exit(f"Ctrl-C: exit {process.returncode}")
+    return bool(planners)
+
+
+def other_machine(hidden):
+    """Words that run a command on another machine, as far as one can be had here: behind a link, with a name of its own and nothing in the `hidden` folders."""
+    hide = "; ".join(f"mount -t tmpfs none '{folder}'" for folder in hidden)
+    script = f"hostname bare; {hide}; ip link set lo up; exec sleep 1000000"
+    holder = subprocess.Popen(["unshare", "-nmu", "sh", "-c", f"set -e; {script}"])
+    inside = ["nsenter", "-t", str(holder.pid), "-n", "-m", "-u"]
+    wait_for("another machine", lambda: sh(*inside, "hostname", check=False).stdout.strip() == "bare", 10)
+    sh("ip", "link", "set", "there", "netns", str(holder.pid))
+    sh(*inside, "ip", "address", "add", f"{APART[1]}/24", "dev", "there")
+    sh(*inside, "ip", "link", "set", "there", "up")
+    wait_for("the link", lambda: "LOWER_UP" in sh("ip", "link", "show", "here").stdout, 10)
+    return inside
+
+
+def on_bare(pids):
+    """Those that run on the other machine."""
+    name = os.readlink("/proc/self/ns/uts")
+    return [pid for pid in pids if os.path.exists(f"/proc/{pid}/ns/uts") and os.readlink(f"/proc/{pid}/ns/uts") != name]
+
+
+def gpus_of_workers(process):
+    """What workers see of GPUs: one of each number, or none."""
+    seen = {}
+    while process.poll() is None:
+        for pid in workers():
+            try:
+                variables = pathlib.Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+            except OSError:
+                continue
+            of = dict(line.split("=", 1) for line in variables if "=" in line)
+            if of:
+                seen[pid] = of.get("CUDA_VISIBLE_DEVICES", "all")
+        time.sleep(0.1)
+    kinds = set(seen.values())
+    if "" not in kinds or len(kinds) < 2 or any(kind and not kind.isdigit() for kind in kinds):
+        sys.exit(f"GPUs that workers see: {seen}")
+
+
+def apart(test, Engine, folder):
+    """The second node is another machine."""
+    cache, program = folder / "cache", folder / "copy" / "program"
+    hidden = [REPOSITORY / "manifests" / "mini", REPOSITORY / ".onnxruntime", pathlib.Path(BINARY).parent]
+    engine = Engine(folder, APART, other_machine(hidden))
+    engine.late_node()
+    # The embedded world's web is on this machine's loopback.
+    test.stages = ["--stage", "..verify-portraits"]
+    test.want("here-too")
+    program.parent.mkdir()
+    shutil.copy(BINARY, program)
+    test.run("a node without models", engine, more=["--program", str(program)])
+    fetching = ["--node-cache", str(cache), "--fetch-program"]
+
+    def at_work_there(process):
+        wait_for("a worker there", lambda: on_bare(workers()) or process.poll() is not None)
+        return bool(on_bare(workers()))
+
+    test.run("a node without models and program, which fetches both", engine, at_work_there, more=fetching)
+    gpus = [*fetching, "--set", 'models.sdxl.device="auto"']
+    test.run("with GPUs", engine, gpus_of_workers, more=gpus, gpus=True)
+
+    def cut(process):
+        at_work_there(process)
+        time.sleep(1.0)
+        there = bool(on_bare(workers()))
+        sh("ip", "link", "set", "here", "down")
+        return there
+
+    def settle():
+        # Who was cut off may go on for ever.
+        kill(on_bare(workers()))
+        sh("ip", "link", "set", "here", "up")
+        engine.settle()
+
+    test.run("the network cut", engine, cut, more=fetching, settle=settle)
+    engine.stop()
+
+
 def main():
+    os.chdir(REPOSITORY)
     sh("ip", "link", "set", "lo", "up")
     # Names are resolved only where there is an address that is not loopback's.
     sh("ip", "link", "add", "here", "type", "veth", "peer", "name", "there")
@@ -241,7 +387,11 @@ def main():
         folder = pathlib.Path(name)
         test = Test(folder)
         print(f"on this machine: {len(test.wanted.splitlines())} tables", flush=True)
-        engine = {"slurm": Slurm, "ray": Ray}[ENGINE](folder)
+        Engine = {"slurm": Slurm, "ray": Ray}[ENGINE]
+        together, other = folder / "a", folder / "b"
+        together.mkdir()
+        other.mkdir()
+        engine = Engine(together, TOGETHER, [])
         test.run("one node", engine)
 
         def late(process):
@@ -251,6 +401,14 @@ def main():
         test.run("a node that comes late", engine, late)
         test.run("two nodes", engine)
         test.run("a worker killed", engine, kill_a_worker)
+
+        def leads(process):
+            wait_for("a worker", lambda: workers() or process.poll() is not None)
+            time.sleep(1.0)
+            return engine.kill_what_leads()
+
+        test.run("what leads to a worker killed", engine, leads)
+        test.run("Ctrl-C", engine, interrupt, again=True)
 
         def planner(process):
             wait_for("a worker", lambda: workers() or process.poll() is not None)
@@ -271,6 +429,8 @@ def main():
             sys.exit(f"no room: exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}")
         print("no room: a clear message", flush=True)
         engine.settle()
+        engine.stop()
+        apart(test, Engine, other)
 
 
 main()

@@ -23,7 +23,7 @@ ray)
     if ! "$python" -c 'import ray' 2>/dev/null; then
         python3 -m venv "$here/.venv-ray"
         python=$here/.venv-ray/bin/python
-        "$python" -m pip --disable-pip-version-check --quiet install 'ray>=2.40' || skip "ray cannot be installed"
+        "$python" -m pip --disable-pip-version-check --quiet install 'ray>=2.60' || skip "ray cannot be installed"
     fi
     export RAY_PYTHON="$python"
     ;;

@@ -120,7 +120,11 @@ mod tests {
         let mut pipe = Vec::new();
         let text = "x".repeat(MAX_LINE);
         let level = "info".to_owned();
-        let said = write(&mut pipe, &crate::protocol::FromWorker::Log { level, text });
+        let id = None;
+        let said = write(
+            &mut pipe,
+            &crate::protocol::FromWorker::Log { id, level, text },
+        );
         assert!(matches!(said, Err(LineError::TooLong)) && pipe.is_empty());
     }
 }

@@ -3,7 +3,9 @@
 use std::io::{BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 
-use laioncele_core::protocol::{FailureKind, FromWorker, LineError, MAX_LINE, ToWorker, lines};
+use laioncele_core::protocol::{
+    FailureKind, FromWorker, LineError, MAX_LINE, NodeCache, ToWorker, lines,
+};
 use laioncele_core::spec::{HostMap, Progress, RowCare, RuntimeEnvironment};
 use laioncele_core::{Digest, Unit};
 use proptest::prelude::*;
@@ -33,9 +35,16 @@ fn care() -> impl Strategy<Value = RowCare> {
 }
 
 fn to_worker() -> impl Strategy<Value = ToWorker> {
-    let task = (any::<u64>(), ".*", ".*", ".*", ".*", environment(), care());
-    let task = task.prop_map(
-        |(id, spec, attempt, manifest, output, runtime_environment, rows)| ToWorker::Task {
+    let cache = (".*", ".*").prop_map(|(folder, models)| NodeCache {
+        folder: folder.into(),
+        models,
+    });
+    let cache = proptest::option::of(cache);
+    let texts = (".*", ".*", ".*", ".*");
+    let task = (any::<u64>(), texts, environment(), care(), cache);
+    let task = task.prop_map(|(id, texts, runtime_environment, rows, node_cache)| {
+        let (spec, attempt, manifest, output) = texts;
+        ToWorker::Task {
             id,
             spec,
             attempt,
@@ -43,8 +52,9 @@ fn to_worker() -> impl Strategy<Value = ToWorker> {
             output: output.into(),
             runtime_environment,
             rows,
-        },
-    );
+            node_cache,
+        }
+    });
     prop_oneof![
         task,
         any::<u64>().prop_map(|id| ToWorker::Cancel { id }),
@@ -101,7 +111,11 @@ fn from_worker() -> impl Strategy<Value = FromWorker> {
             row,
             limit
         }),
-        (".*", ".*").prop_map(|(level, text)| FromWorker::Log { level, text }),
+        (proptest::option::of(id()), ".*", ".*").prop_map(|(id, level, text)| FromWorker::Log {
+            id,
+            level,
+            text
+        }),
         (id(), any::<[u8; 32]>(), any::<bool>()).prop_map(|(id, key, won)| FromWorker::Done {
             id,
             key: Digest(key),

@@ -51,7 +51,7 @@ impl FaceSection {
     /// [`CoreError::Manifest`]: the section is absent, has an unknown key or a wrong type.
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let keys: Keys = manifest.model("face")?;
-        let resolve = |path: PathBuf| manifest.resolve(&path);
+        let resolve = |path: PathBuf| manifest.resolve_model(&path);
         Ok(Self {
             files: FaceFiles {
                 detector: resolve(keys.detector),

@@ -87,7 +87,7 @@ impl LoraKeys {
     pub fn resolved(&self, manifest: &Manifest, section: &str) -> Result<Lora, CoreError> {
         match self.strength.is_finite() {
             true => Ok(Lora {
-                file: manifest.resolve(&self.file),
+                file: manifest.resolve_model(&self.file),
                 strength: self.strength,
             }),
             false => Err(manifest.error(format!("{section} strength must be a finite number"))),
@@ -163,7 +163,7 @@ impl SdxlSection {
         let lora = |lora: &LoraKeys| lora.resolved(manifest, "[[models.sdxl.lora]]");
         let loras = keys.lora.iter().map(lora).collect::<Result<_, _>>()?;
         let inversion = |keys: EmbeddingKeys| {
-            let own = Inversion::of_file(&manifest.resolve(&keys.file));
+            let own = Inversion::of_file(&manifest.resolve_model(&keys.file));
             Inversion {
                 token: keys.token.unwrap_or(own.token),
                 file: own.file,
@@ -173,8 +173,8 @@ impl SdxlSection {
             files: SdxlFiles {
                 folder: keys
                     .folder
-                    .map_or_else(PathBuf::new, |f| manifest.resolve(&f)),
-                file: keys.file.map(|file| manifest.resolve(&file)),
+                    .map_or_else(PathBuf::new, |f| manifest.resolve_model(&f)),
+                file: keys.file.map(|file| manifest.resolve_model(&file)),
                 loras,
                 plain_texts: !keys.lora_text,
                 inversions: keys.embedding.into_iter().map(inversion).collect(),
@@ -183,8 +183,8 @@ impl SdxlSection {
                     zero_terminal_snr: keys.zero_terminal_snr,
                     timestep_spacing: keys.timestep_spacing,
                 },
-                unet: keys.unet.map(|unet| manifest.resolve(&unet)),
-                vae: keys.vae.map(|vae| manifest.resolve(&vae)),
+                unet: keys.unet.map(|unet| manifest.resolve_model(&unet)),
+                vae: keys.vae.map(|vae| manifest.resolve_model(&vae)),
                 precision: keys.precision,
                 device: keys.device,
                 batch: keys.batch,

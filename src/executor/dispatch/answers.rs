@@ -9,7 +9,7 @@ use crate::executor::cost::Ended;
 use crate::executor::pool::Event;
 use crate::executor::queue::WorkerId;
 use crate::executor::step_run::warn_of;
-use crate::executor::{StepNumber, spec_path, wire_log, worker_log};
+use crate::executor::{StepNumber, spec_path, task_log, wire_log, worker_log};
 use crate::failure::Failure;
 use crate::progress::Reporter;
 use crate::words::count;
@@ -50,7 +50,12 @@ impl Executor {
                 }
             }
             FromWorker::Overdue { id, row, limit } => self.overdue(worker, id, row, limit),
-            FromWorker::Log { level, text } => wire_log::relay(worker, &level, &text),
+            FromWorker::Log { id, level, text } => {
+                wire_log::relay(worker, &level, &text);
+                if let Some(id) = id {
+                    self.note(worker, id, &format!("{level}: {text}"));
+                }
+            }
             FromWorker::Done { id, .. } => {
                 self.failed_starts = 0;
                 let text = "reported as done, but it has no record";
@@ -62,6 +67,20 @@ impl Executor {
             FromWorker::Hello { .. } | FromWorker::Pong { .. } => {}
         }
         Ok(())
+    }
+
+    /// Adds what is said of assignment `id` to its task's log.
+    fn note(&mut self, worker: WorkerId, id: u64, text: &str) {
+        let (store, attempt) = (self.store.clone(), self.attempt(id));
+        let host = self.pool.host(worker);
+        let Some(step) = self.step_of(worker, id) else {
+            return;
+        };
+        if let Some(task) = step.queue.task_of(worker, id) {
+            let place = if host.is_empty() { "" } else { " on " };
+            let who = format!("attempt {attempt}, worker {worker}{place}{host}");
+            task_log::note(&store, &step.tasks[task], &who, text);
+        }
     }
 
     /// A worker does not come to the end of a row, or of several: it is ended as if it had died there.
@@ -89,6 +108,7 @@ impl Executor {
         if self.collect_record(worker, id, done)? {
             return Ok(());
         }
+        self.note(worker, id, &format!("failed: {text}"));
         // What is wrong with one machine is no fault of the task, and stops nothing.
         let kind = match kind {
             FailureKind::Environment if self.pool.retire_host(worker, text) => {
@@ -183,9 +203,11 @@ impl Executor {
         let at_row = step.at_row.clone();
         let held: Vec<_> = step.queue.held().filter(|(w, _)| *w == worker).collect();
         for (_, assignment) in held {
-            if !self.collect_record(worker, assignment.id, done)?
-                && let Some(step) = self.steps.get_mut(&number)
-            {
+            if self.collect_record(worker, assignment.id, done)? {
+                continue;
+            }
+            self.note(worker, assignment.id, &format!("its worker {text}"));
+            if let Some(step) = self.steps.get_mut(&number) {
                 step.task_ended(worker, assignment.id, Ended::Lost);
             }
         }

@@ -59,7 +59,7 @@ impl Prefix {
         });
         let words: Vec<String> = filled.collect();
         let gpu = options.gpu.as_deref().unwrap_or("");
-        let mut rest = worker_words(&self.program.path, options);
+        let mut rest = worker_words(&self.program, options);
         rest.insert(1, format!("CUDA_VISIBLE_DEVICES={gpu}"));
         // ssh hands one text to the shell of the other side.
         if Path::new(&words[0]).file_name() == Some(OsStr::new("ssh")) {
@@ -76,11 +76,11 @@ impl Prefix {
 }
 
 /// `env`, the variables of a worker but for its GPU, the program and its arguments.
-fn worker_words(program: &Path, options: &WorkerOptions) -> Vec<String> {
+fn worker_words(program: &Program, options: &WorkerOptions) -> Vec<String> {
     let mut words = vec!["env".to_owned()];
     let variables = environment(options).into_iter();
     words.extend(variables.map(|(name, value)| format!("{name}={value}")));
-    words.push(program.to_string_lossy().into_owned());
+    words.extend_from_slice(&program.command);
     words.extend(["worker", "--identify"].map(str::to_owned));
     words
 }
@@ -127,7 +127,7 @@ impl Slurm {
         // A step without --mem=0 takes the whole memory of its node, and the next one waits for ever.
         command.args(["-N1", "-n1", "--exact", "--unbuffered", "--mem=0"]);
         command.arg(format!("-c{threads}"));
-        let mut rest = worker_words(&self.program.path, options);
+        let mut rest = worker_words(&self.program, options);
         match options.gpu {
             // Slurm says which one, in CUDA_VISIBLE_DEVICES.
             Some(_) => drop(command.arg("--gpus-per-task=1")),
@@ -170,7 +170,7 @@ mod tests {
 
     fn program() -> Program {
         Program {
-            path: PathBuf::from("/opt/laion cele"),
+            command: vec!["/opt/laion cele".to_owned()],
             digest: "0".repeat(64),
         }
     }

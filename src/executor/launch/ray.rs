@@ -224,10 +224,11 @@ impl Launch for Ray {
         let (exit, exited) = channel();
         let log = open_log(&options.log)?;
         lock(&self.shim.workers).insert(worker, Ends { output, log, exit });
-        let program = self.program.path.to_string_lossy().into_owned();
+        let mut command = self.program.command.clone();
+        command.extend(["worker", "--identify"].map(str::to_owned));
         self.shim.say(&ToShim::Start {
             start: worker,
-            command: vec![program, "worker".to_owned(), "--identify".to_owned()],
+            command,
             env: environment(options).into_iter().collect(),
             cpus: options.threads,
             gpus: u8::from(options.gpu.is_some()),

@@ -125,7 +125,7 @@ impl StageConfig {
     /// # Errors
     /// Unknown keys, wrong types, missing models.
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
-        let resolve = |path: &Path| manifest.resolve(path);
+        let resolve = |path: &Path| manifest.resolve_model(path);
         let mut settings: Settings = manifest.section("evaluate")?;
         settings.inception = settings.inception.map(|i| i.resolved(resolve));
         settings.clip = settings.clip.resolved(resolve);
