@@ -51,7 +51,7 @@ pub(crate) enum CacheError {
         /// The model.
         label: String,
         /// Why.
-        source: CoreError,
+        source: Box<CoreError>,
     },
     /// What lies in the store is not what its name says.
     #[error(

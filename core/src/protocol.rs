@@ -37,6 +37,10 @@ pub struct NodeCache {
 /// A line to a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all messages are tasks, and few are held at a time"
+)]
 pub enum ToWorker {
     /// Do this task.
     Task {

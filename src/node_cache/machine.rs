@@ -143,7 +143,7 @@ fn copy(
         let piece = store.get_range(&object, at..end);
         let piece = piece.map_err(|source| CacheError::Store {
             label: label.to_owned(),
-            source,
+            source: Box::new(source),
         })?;
         hasher.add(&piece);
         output.write_all(&piece).map_err(write)?;

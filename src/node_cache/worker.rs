@@ -111,7 +111,7 @@ fn read_list(store: &Store, object: &str) -> Result<(Digest, ModelList), CacheEr
     let label = || "the list of models".to_owned();
     let bytes = store.get(object).map_err(|source| CacheError::Store {
         label: label(),
-        source,
+        source: Box::new(source),
     })?;
     let found = Digest::of(&bytes);
     let name = Path::new(object).file_name().unwrap_or_default();

@@ -34,7 +34,7 @@ impl Store {
                 .collect());
         }
         let size = |path: &&str| match std::fs::metadata(self.root().join(path)) {
-            Ok(about) => Ok(about.is_file().then(|| about.len())),
+            Ok(about) => Ok(about.is_file().then_some(about.len())),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Ok(None)
             }

@@ -16,7 +16,7 @@ use laioncele_core::{
 use laioncele_generate_portraits::{KeepPortraits, Settings};
 
 use crate::failure::Failure;
-use crate::plan::{Plan, State};
+use crate::plan::{Plan, State, StepPlan};
 use crate::session::Session;
 
 /// The step that says which names are known.
@@ -51,7 +51,7 @@ pub(super) fn find(session: &Session) -> Result<Found, Failure> {
     let (store, dims) = (session.store()?, &session.manifest.embedding_dims);
     let plan = session.plan()?;
     let drawn = plan.step(laioncele_generate_portraits::STEP);
-    for record in drawn.into_iter().flat_map(|step| step.records()) {
+    for record in drawn.into_iter().flat_map(StepPlan::records) {
         let Some(verified) = looked_at(session, &plan, &record.partition) else {
             continue;
         };

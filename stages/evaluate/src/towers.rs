@@ -167,9 +167,7 @@ impl TextTower {
 
 /// The width of a tower's embeddings.
 fn width(config: &JsonFile) -> u64 {
-    let given = config
-        .get("projection_dim")
-        .and_then(serde_json::Value::as_u64);
+    let given = config.get("projection_dim").and_then(Value::as_u64);
     given.unwrap_or(DEFAULT_WIDTH)
 }
 
