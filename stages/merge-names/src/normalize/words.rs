@@ -103,7 +103,7 @@ const JOINS: [&str; 10] = [
 pub(super) fn joins_people(word: &str) -> bool {
     let plain = word.trim_end_matches('.');
     let joins = |join: &&str| join.eq_ignore_ascii_case(plain) || join.eq_ignore_ascii_case(word);
-    word != "X" && JOINS.iter().any(|join| joins(&join))
+    word != "X" && JOINS.iter().any(joins)
 }
 
 /// Joined words are several people, or a firm's name; both are no name.
