@@ -78,7 +78,7 @@ fn uses(bare: &str, mut e: Entry) -> Uses {
             false
         });
     }
-    // `Alarmanlage`: German writes two ordinary words as one.
+    // `Reisekoffer`: German writes two ordinary words as one.
     if e.is_unknown() && bare.len() >= LEAST_OF_COMPOUND {
         let ordinary = |end| {
             let e = VOCABULARY.get(end);
