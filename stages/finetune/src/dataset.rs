@@ -252,7 +252,7 @@ mod tests {
         }
         let dataset = DataSet::open(folder.path()).expect("a data set");
         let names = dataset.files.iter().map(|path| path.file_name());
-        let names: Vec<_> = names.map(|name| name.unwrap_or_default()).collect();
+        let names: Vec<_> = names.map(Option::unwrap_or_default).collect();
         assert_eq!(names, ["train-00000-of-00001.parquet"]);
     }
 
