@@ -226,7 +226,12 @@ impl Trainer {
         let output = self.network.forward(&inputs, recomputing.as_ref())?;
         let output = output.to_dtype(DType::F32)?;
         let mut values: Vec<f32> = output.flatten_all()?.to_vec1()?;
-        let largest = |values: &[f32]| values.iter().fold(0f32, |a, b| a.max(b.abs()));
+        // What is no number counts as the largest: it is what is looked for.
+        let larger = |a: f32, b: &f32| match a.is_nan() || b.is_nan() {
+            true => f32::NAN,
+            false => a.max(b.abs()),
+        };
+        let largest = |values: &[f32]| values.iter().fold(0f32, larger);
         let (noised, most) = (largest(&inputs.latents), largest(&values));
         let losses = self.seed_gradient(rows, &targets, &mut values, all);
         let seed = Tensor::from_vec(values, output.shape(), output.device())?;

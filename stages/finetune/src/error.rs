@@ -77,8 +77,6 @@ pub enum FinetuneError {
         reason: String,
         photos: Vec<String>,
         checkpoint: u64,
-        #[source]
-        source: Option<Box<laioncele_finetune::Error>>,
     },
     /// A file of this training that is damaged.
     #[error("{path} is damaged: {reason}")]

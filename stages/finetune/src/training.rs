@@ -257,14 +257,14 @@ impl Training {
                 .step(&rows, [edge, edge])
                 .map_err(|error| match error {
                     TrainError::NotFinite { .. } => {
-                        self.diverged(error.to_string(), &photos, examples, Some(error))
+                        self.diverged(error.to_string(), &photos, examples)
                     }
                     error => error.into(),
                 })?;
             let drawn: Vec<usize> = rows.iter().map(|row| row.timestep).collect();
             curve.add(&report, &drawn, timesteps);
             if let Some(reason) = curve.diverged() {
-                return Err(self.diverged(reason, &photos, examples, None));
+                return Err(self.diverged(reason, &photos, examples));
             }
             let taken = step + 1;
             progress(Progress::Step(taken, self.settings.steps, report.loss));
@@ -281,7 +281,6 @@ impl Training {
         reason: String,
         photos: &[(usize, u64)],
         examples: &Examples,
-        source: Option<TrainError>,
     ) -> FinetuneError {
         let keys = photos
             .iter()
@@ -290,7 +289,6 @@ impl Training {
             reason,
             photos: keys.collect(),
             checkpoint: self.checkpoints().last().map_or(0, |(step, _)| *step),
-            source: source.map(Box::new),
         }
     }
 
