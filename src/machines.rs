@@ -230,10 +230,12 @@ impl OnArgs {
             .unwrap_or(1);
         let nodes = number("SLURM_JOB_NUM_NODES").unwrap_or(1);
         let tasks = number("SLURM_NTASKS").unwrap_or(nodes);
+        // Of a job that salloc made, only what was asked for is known.
+        let gpus = number("SLURM_GPUS_ON_NODE").or_else(|| number("SLURM_GPUS_PER_NODE"));
         Ok(Room {
             workers: asked.workers.map_or(tasks, usize::from),
             threads,
-            gpus: number("SLURM_GPUS_ON_NODE").unwrap_or(0) * nodes,
+            gpus: gpus.unwrap_or(0) * nodes,
         })
     }
 }

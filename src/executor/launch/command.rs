@@ -127,6 +127,10 @@ impl Slurm {
         // A step without --mem=0 takes the whole memory of its node, and the next one waits for ever.
         command.args(["-N1", "-n1", "--exact", "--unbuffered", "--mem=0"]);
         command.arg(format!("-c{threads}"));
+        // srun takes what the job asked for as what each step asks for, and refuses it beside `none`.
+        for variable in ["SLURM_GPUS", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK"] {
+            command.env_remove(variable);
+        }
         let mut rest = worker_words(&self.program, options);
         match options.gpu {
             // Slurm says which one, in CUDA_VISIBLE_DEVICES.
@@ -243,7 +247,12 @@ mod tests {
     #[test]
     fn steps_of_slurm_share_memory_and_see_gpus_only_where_they_compute_on_them() {
         let slurm = Slurm::new(program(), Duration::from_secs(1));
-        let without = words(&slurm.command(&options(0, None)));
+        let command = slurm.command(&options(0, None));
+        let inherited = command
+            .get_envs()
+            .find(|(name, _)| *name == "SLURM_GPUS_PER_NODE");
+        assert_eq!(inherited.map(|(_, value)| value), Some(None));
+        let without = words(&command);
         assert!(without.contains(&"--gres=none".to_owned()), "{without:?}");
         assert!(
             without.contains(&"CUDA_VISIBLE_DEVICES=".to_owned()),
