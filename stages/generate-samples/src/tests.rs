@@ -316,16 +316,14 @@ fn a_lora_for_samples_is_in_the_key() {
     ] {
         for step in [0, 1] {
             let expected = [(label.to_owned(), path.clone())];
-            assert_eq!(loras(&with(strength), step), expected.into());
+            let expected = std::collections::BTreeMap::from(expected);
+            assert_eq!(loras(&with(strength), step), expected);
         }
     }
     let sdxl = laioncele_inference::SdxlSection::from_manifest(&with("")).expect("a section");
     assert!(sdxl.files.loras.is_empty());
     let config = StageConfig::from_manifest(&with("")).expect("a config");
     assert_eq!(config.generation().sdxl.loras.len(), 1);
-    let endless = StageConfig::from_manifest(&with("strength = inf\n"));
-    let error = endless.expect_err("no strength").to_string();
-    assert!(error.contains("[[generate_samples.lora]]"), "{error}");
 }
 
 /// Pinned: the same images on every machine and in every version.
