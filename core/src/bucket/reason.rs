@@ -60,8 +60,14 @@ pub(super) fn of(error: &Error) -> String {
         return words;
     }
     match error {
-        Error::PermissionDenied { .. } => "the store denies access: 403".to_owned(),
-        Error::Unauthenticated { .. } => "the store does not accept the key: 401".to_owned(),
+        // Answers to HEAD have no text that says which of them it is.
+        Error::PermissionDenied { .. } => {
+            "the store denies access: see AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (GOOGLE_…, AZURE_…), and what the key may do"
+                .to_owned()
+        }
+        Error::Unauthenticated { .. } => {
+            "the store does not accept the key: see AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (GOOGLE_…, AZURE_…)".to_owned()
+        }
         Error::NotImplemented { .. } | Error::NotSupported { .. } => {
             "the store cannot do this".to_owned()
         }
