@@ -6,7 +6,7 @@ use laioncele_core::Manifest;
 use laioncele_core::error::chain;
 use laioncele_inference::{IpAdapterSection, PhotoMakerSection, SdxlSection};
 use laioncele_nn::LoadOptions;
-use laioncele_sdxl::{Sdxl, SdxlFiles, SdxlOptions, TextEncoders};
+use laioncele_sdxl::{Sdxl, SdxlFiles, TextEncoders};
 use serde::de::IgnoredAny;
 
 use super::Check;
@@ -88,12 +88,5 @@ fn options(files: &SdxlFiles, deep: bool) -> LoadOptions {
 
 /// The model without its numbers.
 fn dry(files: &SdxlFiles) -> Result<Sdxl, String> {
-    let options = SdxlOptions {
-        dtype: files.precision.dtype(),
-        unet: files.unet.clone(),
-        vae: files.vae.clone(),
-        dry: true,
-        ..SdxlOptions::default()
-    };
-    Sdxl::load(&files.folder, &options).map_err(|e| chain(&e))
+    Sdxl::load_dry(files).map_err(|e| chain(&e))
 }

@@ -316,6 +316,12 @@ fn all_methods_draw_from_the_same_noise() {
         &[&maker[..], &["--photo", &file_of(2), "--photos", "1"]].concat(),
     );
     assert_eq!(two, draw(&sandbox, &maker));
+    let lora = repository("models/sdxl/tests/fixtures/variants/lora/kohya.safetensors");
+    let with_lora = draw(&sandbox, &[&maker[..], &["--lora", &lora]].concat());
+    assert!(
+        with_lora != two,
+        "the model's LoRA stays beside PhotoMaker's"
+    );
 }
 
 fn file_of(number: u64) -> String {

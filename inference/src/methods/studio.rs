@@ -283,7 +283,7 @@ fn load_photomaker(
     })?;
     let sdxl = loader.keep_any(&format!("sdxl images with photomaker {key}"), || {
         let load = || -> std::result::Result<_, ModelError> {
-            let mut sdxl = Sdxl::load(&files.folder, &files.image_options()?)?;
+            let mut sdxl = Sdxl::load_files(files)?;
             maker.merge_into(sdxl.unet_mut())?;
             Ok(sdxl)
         };

@@ -129,12 +129,7 @@ impl SdxlFiles {
     fn load_dry(&self) -> Result<(ModelWidths, Sdxl)> {
         let sources = Sources::open(self)?;
         let texts = TextEncoders::load_sources(&sources, &self.options(false))?;
-        let options = SdxlOptions {
-            dtype: self.precision.dtype(),
-            dry: true,
-            ..SdxlOptions::default()
-        };
-        let sdxl = Sdxl::load_parts(&sources, &options)?;
+        let sdxl = Sdxl::load_parts(&sources, &self.dry_options())?;
         let ours = (texts.name_width(), texts.pooled_width());
         let theirs = (sdxl.name_width(), sdxl.pooled_width());
         if ours != theirs {

@@ -117,4 +117,13 @@ impl SdxlFiles {
             ..SdxlOptions::default()
         })
     }
+
+    /// How shapes are looked at without the numbers.
+    pub(crate) fn dry_options(&self) -> SdxlOptions {
+        SdxlOptions {
+            dtype: self.precision.dtype(),
+            dry: true,
+            ..SdxlOptions::default()
+        }
+    }
 }

@@ -60,6 +60,15 @@ impl Sdxl {
         load().map_err(|error| error.of_loading(files.path()))
     }
 
+    /// [`Sdxl::load_files`] on the CPU and without the numbers: what there is, and its shapes.
+    ///
+    /// # Errors
+    /// As [`Sdxl::load_files`].
+    pub fn load_dry(files: &SdxlFiles) -> Result<Self> {
+        let load = || Self::load_parts(&Sources::open(files)?, &files.dry_options());
+        load().map_err(|error| error.of_loading(files.path()))
+    }
+
     pub(crate) fn load_parts(sources: &Sources, options: &SdxlOptions) -> Result<Self> {
         sources.base.index()?;
         let load = |dtype| LoadOptions {
