@@ -1,5 +1,6 @@
 //! A small invented run for the tests of this crate: one identity, one name whose portraits disagree.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use laioncele_core::key::KeyParts;
