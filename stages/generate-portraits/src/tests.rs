@@ -322,11 +322,10 @@ fn pruned_portraits_are_drawn_again_and_others_taken_over() {
     let bucket = Partition::Bucket(0);
     let smaller = harness.part(&bucket, rows).expect("a part");
     let mut pruned = whole.clone();
-    let number = pruned
-        .outputs
-        .iter()
-        .position(|p| p.table == TableId::Portraits);
-    pruned.outputs[number.expect("portraits")].path = smaller.path;
+    let mut parts = pruned.outputs.iter_mut();
+    let part = parts.find(|part| part.table == TableId::Portraits);
+    let part = part.expect("portraits");
+    (part.path, part.bytes) = (smaller.path, smaller.bytes);
     let ledger = laioncele_core::ledger::Ledger::new(harness.store.clone());
     let attempt = whole.attempt.as_str();
     ledger.replace(&pruned, attempt).expect("replaced");
