@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::damage::{files, ran};
 use crate::photo_server::photo;
 use crate::s3_server::{ACCESS_KEY, Fault, S3Server, SECRET_KEY};
-use crate::sandbox::{FRAME, Sandbox, stderr, stdout};
+use crate::sandbox::{FRAME, Sandbox, program, stderr, stdout};
 use crate::tables::Table;
 use crate::test_run::TestRun;
 
@@ -66,7 +66,12 @@ fn captions_in_a_bucket_make_the_tables_of_captions_in_a_folder() {
     for line in remote.lines().filter(|line| !line.starts_with("dropped")) {
         assert!(local.contains(&fields(line)), "{line}\n{local:?}");
     }
-    let doctor = stdout(&ends(command(&["doctor", "--json"]), 0));
+    let mut doctor = Command::new(program());
+    doctor
+        .args(["doctor", "--json", "--manifest"])
+        .arg(world.join("mini.toml"));
+    server.known_to(&mut doctor);
+    let doctor = stdout(&doctor.output().expect("the program"));
     let checks: Vec<Value> = serde_json::from_str(&doctor).expect("JSON");
     let source = checks.iter().find(|check| check["check"] == "source");
     assert!(source.is_some_and(|check| check["ok"] == true), "{doctor}");
@@ -150,7 +155,8 @@ fn images_in_a_bucket_are_taken_by_ranges() {
     let frame = FRAME
         .replace(mapped, source)
         .replace("same_person = 0.5", "same_person = -1.0");
-    let portraits = "\n[generate_portraits]\nsteps = 8\nguidance = 4.0\n";
+    let portraits =
+        "\n[generate_portraits]\nsteps = 8\nguidance = 4.0\n\n[download_images]\nmin_side = 32\n";
     sandbox.write("manifest.toml", frame + portraits);
     let stages = [
         "--stage",

@@ -19,10 +19,22 @@ const PEOPLE: usize = 20;
 /// range. Images that ignore the seed differ by nothing.
 const SEED_DIFFERENCE: f64 = 0.01;
 
-/// The metrics of the `evaluation` table with their targets.
-const METRICS: [(&str, Option<Target>); 6] = [
-    ("same_person_auc", Some(Target::AtLeast(0.9))),
-    ("reference_auc", Some(Target::AtLeast(0.8))),
+/// The group in which people are to be told apart, in a world that has it. The paper, too, judges identity in one group
+/// (scenes for the similarity to references): a gray or a bright photo changes faces on purpose.
+const IDENTITY_GROUP: &str = "background";
+/// Metrics of identity: the name here, that of the `evaluation` table, the target.
+const IDENTITY: [(&str, &str, Option<Target>); 4] = [
+    (
+        "same_person_auc",
+        "same_person_auc",
+        Some(Target::AtLeast(0.9)),
+    ),
+    ("reference_auc", "reference_auc", Some(Target::AtLeast(0.8))),
+    ("same_person_auc_of_all_groups", "same_person_auc", None),
+    ("reference_auc_of_all_groups", "reference_auc", None),
+];
+/// The other metrics of the `evaluation` table with their targets.
+const METRICS: [(&str, Option<Target>); 4] = [
     ("same_person_mean", None),
     ("random_pair_mean", None),
     ("reference_mean", None),
@@ -40,8 +52,21 @@ pub(super) fn metrics(truth: &Truth, tables: &RunTables, metrics: &mut Vec<Metri
         }
         None => Metric::missing(name, target),
     });
+    let rows = tables.evaluation.as_deref().unwrap_or_default();
+    for (name, metric, target) in IDENTITY {
+        let in_group = find(rows, OURS, metric, IDENTITY_GROUP);
+        let row = match target {
+            Some(_) => in_group.or_else(|| row(rows, OURS, metric)),
+            // Said beside the one group's only.
+            None if in_group.is_none() => continue,
+            None => row(rows, OURS, metric),
+        };
+        metrics.push(match row {
+            Some(row) => Metric::new(name, Some(row.value), row.count, target),
+            None => Metric::missing(name, target),
+        });
+    }
     for (name, target) in METRICS {
-        let rows = tables.evaluation.as_deref().unwrap_or_default();
         // Where each person has one image of a prompt, seeds are seen in the base model's.
         let row = row(rows, OURS, name).or_else(|| match name {
             SEEDS => row(rows, BASE, name),
@@ -52,6 +77,17 @@ pub(super) fn metrics(truth: &Truth, tables: &RunTables, metrics: &mut Vec<Metri
             None => Metric::missing(name, target),
         });
     }
+}
+
+/// The row of a metric of a system in a group.
+pub(super) fn find<'a>(
+    rows: &'a [EvaluationScore],
+    system: &str,
+    metric: &str,
+    group: &str,
+) -> Option<&'a EvaluationScore> {
+    let mut rows = rows.iter();
+    rows.find(|row| row.system == system && row.metric == metric && row.group == group)
 }
 
 /// The row of a metric of a system, over all prompts, or over the first group if no row is over all.

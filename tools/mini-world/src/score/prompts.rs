@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use laioncele_core::table::EvaluationScore;
 
-use super::generated::OURS;
+use super::generated::{OURS, find};
 use super::metric::{Metric, Target, count};
 
 /// The group that is the mean over the groups, which only several groups have.
@@ -47,16 +47,6 @@ pub(super) fn metrics(rows: &[EvaluationScore], metrics: &mut Vec<Metric>) {
         equal,
         Some(Target::AtLeast(1.0)),
     ));
-}
-
-fn find<'a>(
-    rows: &'a [EvaluationScore],
-    system: &str,
-    metric: &str,
-    group: &str,
-) -> Option<&'a EvaluationScore> {
-    let mut rows = rows.iter();
-    rows.find(|row| row.system == system && row.metric == metric && row.group == group)
 }
 
 /// Ours less another system's, which may be below zero by as much as the lower half of our interval is wide.
