@@ -24,9 +24,9 @@ in_venv() {
 
 laioncele --version
 laioncele doctor >doctor.txt
-in_venv share/laioncele/manifests/mini/face doctor.txt
 in_venv lib doctor.txt
 laioncele mini build --size tiny world
+in_venv share/laioncele/manifests/mini world/mini.toml
 laioncele run --manifest world/mini.toml --output output
 for made in report.html laioncele encoder/encoder.safetensors evaluation; do
     [ -e "output/$made" ] || { echo "the run made no $made" >&2; exit 1; }
