@@ -94,6 +94,8 @@ fn plan_all(inputs: &PlanInputs, records: &Records) -> Result<Plan, PlanError> {
 pub struct Planner {
     buckets: u32,
     shards: Vec<Partition>,
+    /// The place of each step among the steps, from 1 on.
+    order: HashMap<String, u32>,
     tables: BTreeMap<TableId, TableState>,
 }
 
@@ -110,11 +112,13 @@ impl Planner {
             .map(|read| (read.table, TableState::default()))
             .collect();
         if let Some(captions) = tables.get_mut(&TableId::Captions) {
-            captions.add(inputs.shards.iter());
+            captions.add(0, inputs.shards.iter());
         }
+        let names = inputs.steps.iter().map(|step| step.name.clone());
         Ok(Self {
             buckets: inputs.buckets,
             shards: inputs.shards.iter().map(|p| p.partition.clone()).collect(),
+            order: names.zip(1..).collect(),
             tables,
         })
     }
@@ -162,17 +166,21 @@ impl Planner {
         let done: HashSet<Partition> = done.collect();
         for table in &step.writes {
             if let Some(state) = self.tables.get_mut(table) {
-                state.done.clone_from(&done);
+                state.writing(&step.name, |writer| writer.done.clone_from(&done));
             }
         }
     }
 
     /// Adds what a task of `step` has written since the step began.
     pub fn task_done(&mut self, step: &StepInfo, record: &Record) {
+        let order = self.order_of(step);
         for table in &step.writes {
             if let Some(state) = self.tables.get_mut(table) {
-                state.add(record.outputs_of(*table));
-                state.done.insert(record.partition.clone());
+                state.add(order, record.outputs_of(*table));
+                let done = |writer: &mut Writer| {
+                    writer.done.insert(record.partition.clone());
+                };
+                state.writing(&step.name, done);
             }
         }
     }
@@ -180,10 +188,8 @@ impl Planner {
     /// Says that all tasks of `step` are done, since it began.
     pub fn end(&mut self, step: &StepInfo) {
         for table in step.writes.iter().chain([&TableId::Dropped]) {
-            if let Some(state) = self.tables.get_mut(table)
-                && state.incomplete.as_ref() == Some(&step.name)
-            {
-                state.incomplete = None;
+            if let Some(state) = self.tables.get_mut(table) {
+                state.incomplete.retain(|writer| writer.step != step.name);
             }
         }
     }
@@ -198,8 +204,10 @@ impl Planner {
     ) -> Option<State> {
         let whole = |read: &Reads| {
             let state = self.tables.get(&read.table);
-            let written =
-                |state: &TableState| state.incomplete.is_none() || state.done.contains(partition);
+            let written = |state: &TableState| {
+                let mut writers = state.incomplete.iter();
+                writers.all(|writer| writer.done.contains(partition))
+            };
             read.scope == Scope::Own && state.is_none_or(written)
         };
         let shared = Shared::default();
@@ -224,15 +232,24 @@ impl Planner {
     }
 
     fn add_outputs(&mut self, step: &StepInfo, records: &[&Record], complete: bool) {
+        let order = self.order_of(step);
         for table in step.writes.iter().copied().chain([TableId::Dropped]) {
             let Some(state) = self.tables.get_mut(&table) else {
                 continue;
             };
-            state.add(records.iter().flat_map(|r| r.outputs_of(table)));
-            if !complete && state.incomplete.is_none() {
-                state.incomplete = Some(step.name.clone());
+            state.add(order, records.iter().flat_map(|r| r.outputs_of(table)));
+            if !complete {
+                state.incomplete.push(Writer {
+                    step: step.name.clone(),
+                    done: HashSet::new(),
+                });
             }
         }
+    }
+
+    /// The place of `step` among the steps; of one that is not among them the last.
+    fn order_of(&self, step: &StepInfo) -> u32 {
+        self.order.get(&step.name).copied().unwrap_or(u32::MAX)
     }
 
     fn partitions(&self, partitioning: Partitioning) -> Vec<Partition> {
@@ -252,7 +269,7 @@ impl Planner {
     /// The first incomplete step that writes a table which `step` reads.
     fn blocker(&self, step: &StepInfo) -> Option<&str> {
         let mut tables = step.reads.iter().filter_map(|r| self.tables.get(&r.table));
-        tables.find_map(|t| t.incomplete.as_deref())
+        tables.find_map(|t| Some(t.incomplete.first()?.step.as_str()))
     }
 
     /// What the tasks of `step` share: lists of the tables that each reads whole or a slice of, and
@@ -265,7 +282,8 @@ impl Planner {
             };
             match (read.scope, step.partitioning) {
                 (Scope::All | Scope::Slice, _) => {
-                    let parts = table.partitions.values().flatten().cloned().collect();
+                    let parts = table.partitions.values().flatten();
+                    let parts = parts.map(|(_, part)| part.clone()).collect();
                     let list = PartList::new(read.table, parts);
                     shared.inputs.insert(read.table.to_string(), list.content());
                     shared.references.push(list.reference().clone());
@@ -356,8 +374,9 @@ impl Planner {
         }
     }
 
-    fn parts(&self, table: TableId, partition: &Partition) -> Option<&Vec<Part>> {
-        self.tables.get(&table)?.partitions.get(partition)
+    fn parts(&self, table: TableId, partition: &Partition) -> Option<impl Iterator<Item = &Part>> {
+        let parts = self.tables.get(&table)?.partitions.get(partition)?;
+        Some(parts.iter().map(|(_, part)| part))
     }
 }
 
@@ -435,21 +454,36 @@ fn check(steps: &[StepInfo]) -> Result<(), PlanError> {
 /// The current state of a table.
 #[derive(Default)]
 struct TableState {
-    /// Its parts, in the order of their writers' partitions.
-    partitions: BTreeMap<Partition, Vec<Part>>,
-    /// The first step that writes it and has tasks to run.
-    incomplete: Option<String>,
-    /// Of a step that is running, the partitions to which it writes no more.
+    /// Its parts: those of a partition in the order of the steps that write them, whichever of two that run beside each other
+    /// is done first, and each with the place of its step.
+    partitions: BTreeMap<Partition, Vec<(u32, Part)>>,
+    /// The steps that write it and have tasks to run.
+    incomplete: Vec<Writer>,
+}
+
+/// A step that is not done yet.
+struct Writer {
+    step: String,
+    /// The partitions to which it writes no more.
     done: HashSet<Partition>,
 }
 
 impl TableState {
-    fn add<'a>(&mut self, parts: impl Iterator<Item = &'a Part>) {
+    fn add<'a>(&mut self, order: u32, parts: impl Iterator<Item = &'a Part>) {
         for part in parts {
             let parts = self.partitions.entry(part.partition.clone());
             // Most partitions have one part, and a list grows to four at once.
             let parts = parts.or_insert_with(|| Vec::with_capacity(1));
-            parts.push(part.clone());
+            let at = parts.partition_point(|(before, _)| *before <= order);
+            parts.insert(at, (order, part.clone()));
+        }
+    }
+
+    /// Changes what is known of `step`, if it is not done.
+    fn writing(&mut self, step: &str, change: impl FnOnce(&mut Writer)) {
+        let mut writers = self.incomplete.iter_mut();
+        if let Some(writer) = writers.find(|writer| writer.step == step) {
+            change(writer);
         }
     }
 }

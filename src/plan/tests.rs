@@ -6,6 +6,7 @@ mod losses;
 mod oracle;
 mod patience;
 mod pruned;
+mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
