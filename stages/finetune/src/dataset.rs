@@ -8,25 +8,11 @@ use laioncele_core::{Digest, EmbeddingDims, KeyHasher};
 use laioncele_inference::references::visible_entries;
 
 use crate::error::{FinetuneError, Result};
+pub use crate::photo::Photo;
 use crate::shards;
 
 /// The caption of a photo that has none.
 pub const PLAIN_CAPTION: &str = "a photo of a person";
-
-/// One photo of a person.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Photo {
-    /// What its random draws hang on: the same photo has the same key wherever the data set lies.
-    pub key: String,
-    /// Whose it is.
-    pub person: String,
-    /// What it shows, if that is said.
-    pub caption: Option<String>,
-    /// The encoded file.
-    pub bytes: Vec<u8>,
-    /// The face that the data set kept, x0 y0 x1 y1 in pixels of the upright image.
-    pub face_box: Option<[f32; 4]>,
-}
 
 /// How the photos lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod error;
 mod examples;
 mod identity;
 mod people;
+mod photo;
 mod prepare;
 mod settings;
 mod shards;

@@ -11,8 +11,8 @@ use laioncele_core::table::{Cell, FaceBox, Image};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use crate::dataset::Photo;
 use crate::error::{FinetuneError, Result};
+use crate::photo::Photo;
 
 /// Photos in memory at once.
 const ROWS: usize = 32;
