@@ -9,13 +9,15 @@ mod face;
 mod image_encoders;
 mod ip_adapter;
 mod photomaker;
+mod scheduler;
 mod sdxl;
 
 pub use face::{FaceSection, face_model_files};
 pub use image_encoders::ImageEncoderSection;
 pub use ip_adapter::IpAdapterSection;
 pub use photomaker::PhotoMakerSection;
-pub use sdxl::{LoraKeys, SchedulerChoice, SdxlSection, Unconditional};
+pub use scheduler::SchedulerChoice;
+pub use sdxl::{LoraKeys, SdxlSection, Unconditional};
 
 /// The label of a file or folder of `[models.section]`, as a step's key names it.
 pub fn label(section: &str, role: &str) -> String {
