@@ -1,45 +1,20 @@
 //! Digests of files and folders, remembered by size and modification time.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::UNIX_EPOCH;
-
-use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, KeyHasher};
 use crate::error::CoreError;
+use crate::file_memory::FileMemory;
 use crate::step::ModelFiles;
 
-/// Digests of files and folders outside the store (models, the source's shards).
-///
-/// A file's digest is remembered with its size and modification time, in memory and, when a memory file is given,
-/// on disk: a second run over gigabytes of unchanged weights reads only their metadata.
-pub struct FileDigests {
-    memory: Option<PathBuf>,
-    known: Mutex<BTreeMap<String, Remembered>>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Remembered {
-    size: u64,
-    modified_ns: u128,
-    digest: Digest,
-}
+/// Digests of files and folders outside the store (models, the source's shards). A file's digest is remembered as [`FileMemory`] does.
+pub struct FileDigests(FileMemory<Digest>);
 
 impl FileDigests {
     /// Loads what `memory` remembers; a missing or unreadable memory only costs time.
     pub fn open(memory: Option<PathBuf>) -> Self {
-        let known = memory
-            .as_ref()
-            .and_then(|p| fs::read(p).ok())
-            .and_then(|b| serde_json::from_slice(&b).ok());
-        Self {
-            memory,
-            known: Mutex::new(known.unwrap_or_default()),
-        }
+        Self(FileMemory::open(memory))
     }
 
     /// The digest of one file's bytes, or of a folder: its files' relative names and digests, sorted by name.
@@ -88,60 +63,13 @@ impl FileDigests {
     }
 
     fn of_file(&self, path: &Path) -> Result<Digest, CoreError> {
-        let meta = fs::metadata(path).map_err(|e| CoreError::from_io(path, e))?;
-        if !meta.is_file() {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "no regular file");
-            return Err(CoreError::from_io(path, error));
-        }
-        let modified_ns = meta
-            .modified()
-            .ok()
-            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
-            .map_or(0, |d| d.as_nanos());
-        let name = path
-            .canonicalize()
-            .unwrap_or_else(|_| path.to_owned())
-            .to_string_lossy()
-            .into_owned();
-        let lock = || {
-            self.known
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-        };
-        if let Some(hit) = lock()
-            .get(&name)
-            .filter(|r| r.size == meta.len() && r.modified_ns == modified_ns)
-        {
-            return Ok(hit.digest);
-        }
-        let digest = Digest::of_file(path).map_err(|e| CoreError::from_io(path, e))?;
-        lock().insert(
-            name,
-            Remembered {
-                size: meta.len(),
-                modified_ns,
-                digest,
-            },
-        );
-        Ok(digest)
+        let digest = self.0.of(path, Digest::of_file);
+        digest.map_err(|e| CoreError::from_io(path, e))
     }
 
     /// Writes the memory file; a failure only costs time on the next run.
     pub fn save(&self) {
-        let Some(path) = &self.memory else { return };
-        let known = self
-            .known
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let (Ok(text), Some(folder)) = (serde_json::to_vec(&*known), path.parent()) {
-            let partial = path.with_extension(format!("{}.partial", std::process::id()));
-            let written = fs::create_dir_all(folder)
-                .and_then(|()| fs::write(&partial, text))
-                .and_then(|()| fs::rename(&partial, path));
-            if let Err(error) = written {
-                tracing::debug!(path = %path.display(), %error, "digests not remembered");
-            }
-        }
+        self.0.save();
     }
 }
 

@@ -14,6 +14,7 @@ pub mod drops;
 pub mod error;
 pub mod fail_point;
 pub mod file_digests;
+pub mod file_memory;
 pub mod footer;
 pub mod forgotten;
 pub mod ids;

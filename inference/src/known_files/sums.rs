@@ -1,39 +1,21 @@
 //! SHA-256 of large files, remembered by size and modification time.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
 use std::{env, fs, io};
 
-use serde::{Deserialize, Serialize};
+use laioncele_core::file_memory::FileMemory;
 use sha2::{Digest, Sha256};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
 
 /// SHA-256 of files, remembered in a file.
-pub struct Sums {
-    memory: Option<PathBuf>,
-    known: Mutex<BTreeMap<String, Remembered>>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Remembered {
-    size: u64,
-    modified_ns: u128,
-    sha256: String,
-}
+pub struct Sums(FileMemory<String>);
 
 impl Sums {
     /// Remembers in `memory`; without, for as long as it lives. A memory that is missing or unreadable only costs time.
     pub fn open(memory: Option<PathBuf>) -> Self {
-        let text = memory.as_deref().and_then(|path| fs::read(path).ok());
-        let known = text.and_then(|text| serde_json::from_slice(&text).ok());
-        Self {
-            memory,
-            known: Mutex::new(known.unwrap_or_default()),
-        }
+        Self(FileMemory::open(memory))
     }
 
     /// Remembers for the user: `laioncele/sha256.json` in `XDG_CACHE_HOME`, else in `.cache` of the home folder.
@@ -52,58 +34,15 @@ impl Sums {
         if let Some(sha256) = self.remembered(path) {
             return Ok(sha256);
         }
-        let (name, size, modified_ns) = state(path)?;
-        let sha256 = hash(path)?;
-        let sum = Remembered {
-            size,
-            modified_ns,
-            sha256: sha256.clone(),
-        };
-        self.lock().insert(name, sum);
-        self.save();
+        let sha256 = self.0.of(path, hash)?;
+        self.0.save();
         Ok(sha256)
     }
 
     /// The SHA-256 of a file that has its size and time from when it was read.
     pub fn remembered(&self, path: &Path) -> Option<String> {
-        let (name, size, modified_ns) = state(path).ok()?;
-        let known = self.lock();
-        let sum = known.get(&name)?;
-        ((sum.size, sum.modified_ns) == (size, modified_ns)).then(|| sum.sha256.clone())
+        self.0.remembered(path)
     }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Remembered>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes the memory; where that fails, the next look costs time.
-    fn save(&self) {
-        let Some((path, folder)) = self.memory.as_deref().and_then(|p| Some((p, p.parent()?)))
-        else {
-            return;
-        };
-        let known = self.lock();
-        let partial = path.with_extension(format!("{}.partial", std::process::id()));
-        let written = serde_json::to_vec(&*known)
-            .map_err(io::Error::from)
-            .and_then(|text| {
-                fs::create_dir_all(folder)?;
-                fs::write(&partial, text)?;
-                fs::rename(&partial, path)
-            });
-        if let Err(error) = written {
-            tracing::debug!(path = %path.display(), %error, "sums not remembered");
-        }
-    }
-}
-
-/// What a file is remembered by: its path, size and time of modification (nanoseconds since 1970).
-fn state(path: &Path) -> io::Result<(String, u64, u128)> {
-    let meta = fs::metadata(path)?;
-    let since = meta.modified().ok();
-    let since = since.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let name = path.canonicalize()?.to_string_lossy().into_owned();
-    Ok((name, meta.len(), since.map_or(0, |since| since.as_nanos())))
 }
 
 fn hash(path: &Path) -> io::Result<String> {
