@@ -59,23 +59,23 @@ def steps(program, folder, lora, arguments):
 
 
 def loads(program, folder, file, arguments):
-    """Seconds and memory of loading all parts, from the folder and from the file."""
+    """Seconds and memory of loading all parts, from the folder and from the file: the best of several passes, the passes of
+    each in a row, since the memory that keeps read files may not hold both."""
     ways = {"folder": [folder], "file": [str(file), "--base", folder]}
-    walls, anon, whole = ({way: [] for way in ways} for _ in range(3))
-    for _ in range(arguments.passes):
-        for way, (model, *more) in ways.items():
-            command = [program, model, arguments.precision, "cpu", *more, "--load"]
+    print(f"{'loading':10} {'seconds':>8} {'of a processor':>15} {'memory, MB':>11} {'with mapped files, MB':>22}")
+    best = []
+    for way, (model, *more) in ways.items():
+        command = [program, model, arguments.precision, "cpu", *more, "--load"]
+        passes = []
+        for _ in range(arguments.passes):
             report, _, peak = measure.measured(command, "RssAnon")
             report = json.loads(report)
-            walls[way].append(report["wall"])
-            anon[way].append(peak)
-            whole[way].append(report["peak_memory"])
-    print(f"{'loading':10} {'seconds':>8} {'memory, MB':>11} {'with mapped files, MB':>22}")
-    best = {way: (min(walls[way]), min(anon[way]) / 1e6, min(whole[way]) / 1e6) for way in ways}
-    for way, (wall, own, resident) in best.items():
-        print(f"{way:10} {wall:8.2f} {own:11.0f} {resident:22.0f}")
-    ratios = [of_file / of_folder for of_file, of_folder in zip(best["file"], best["folder"])]
-    print(f"{'ratio':10} {ratios[0]:8.2f} {ratios[1]:11.2f} {ratios[2]:22.2f}", flush=True)
+            passes.append((report["wall"], report["busy"], peak / 1e6, report["peak_memory"] / 1e6))
+        best.append([min(figures) for figures in zip(*passes)])
+        wall, busy, own, resident = best[-1]
+        print(f"{way:10} {wall:8.2f} {busy:15.2f} {own:11.0f} {resident:22.0f}")
+    ratios = [f"{of_file / of_folder:.2f}" if of_folder else "-" for of_folder, of_file in zip(*best)]
+    print(f"{'ratio':10} {ratios[0]:>8} {ratios[1]:>15} {ratios[2]:>11} {ratios[3]:>22}", flush=True)
 
 
 def main():
