@@ -4,7 +4,7 @@
 MANIFEST ?= manifests/mini.toml
 OUTPUT ?= laioncele-output
 
-.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-machines bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train test-bucket test-memory test-slurm test-ray wheel test-wheel
+.PHONY: run build test test-hostile check fmt fmt-check clippy clippy-cuda doc docs deny advisories msrv fuzz-build fuzz-check fuzz test-gpu test-attention soak bench bench-planner bench-engine bench-machines bench-merge bench-names bench-ner bench-faces bench-ahash bench-download profile-faces bench-sdxl bench-finetune table2 bench-full-size bench-captions world calibration onnxruntime pyarrow test-readers test-use-encoder bench-pack test-report bench-train test-bucket test-memory test-slurm test-ray wheel test-wheel
 
 # Thirteen stages over the embedded world, then what they made of it against the truth.
 run: build
@@ -48,7 +48,7 @@ test-slurm test-ray: build
 
 # What .ci/run asks before the tests. One profile everywhere, so that clippy, doc and msrv share what is checked of the
 # dependencies.
-check: fmt-check deny clippy doc msrv
+check: fmt-check deny clippy doc msrv fuzz-check
 
 fmt:
 	cargo fmt --all
@@ -227,6 +227,10 @@ pyarrow:
 # The targets that fuzz what the web and workers send, instrumented by stable Rust (fuzz/README.md).
 fuzz-build:
 	RUSTC_WRAPPER=$(CURDIR)/fuzz/rustc.sh CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-$(CURDIR)/target} cargo build --release --manifest-path fuzz/Cargo.toml
+
+# That they compile, which CI asks: not instrumented, and without their dependencies' code.
+fuzz-check:
+	cargo check --release --locked --manifest-path fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-$(CURDIR)/target}
 
 # Runs one of them: make fuzz FUZZ=url SECONDS=300
 FUZZ ?= url

@@ -7,7 +7,8 @@ use laioncele_core::key::KeyParts;
 use laioncele_core::ledger::{Record, RowBalance};
 use laioncele_core::table::{
     Alias, Candidate, Dropped, FaceBox, FaceVector, FaceVectors, FiledMention, Identity, Image,
-    KnownName, Landmarks, MergedName, Name, Photo, PhotoFace, Portrait, PortraitFace, Reachability,
+    KnownName, Landmarks, Mention, MergedName, Name, Photo, PhotoFace, Portrait, PortraitFace,
+    Reachability,
 };
 use laioncele_core::testing::{self, StepHarness};
 use laioncele_core::{CaptionId, DropReason, ImageId, NameId, Partition, Row, StageName, Unit};
@@ -75,6 +76,7 @@ pub(crate) fn view(folder: &Path) -> RunView {
         harness,
         records: Vec::new(),
     };
+    captions(&mut builder);
     names(&mut builder);
     portraits(&mut builder);
     photos(&mut builder);
@@ -169,6 +171,69 @@ fn identity(name: &str, k: usize) -> Identity {
         similarity: 0.9 - k as f32 / 100.0,
         face_box: FaceBox(vec![0.0, 0.0, 60.0, 60.0]),
     }
+}
+
+/// The caption of an image of which nothing is left, and what it says.
+pub(crate) const LOST: (u32, &str) = (8, "Vera Holt at a gala");
+/// A caption that names were not read of.
+pub(crate) const SMALL: (u32, &str) = (9, "An icon");
+
+/// One caption whose only name is excluded, one of an image that is too small.
+fn captions(builder: &mut Builder) {
+    let (k, caption) = LOST;
+    let id = |(k, caption): (u32, &str)| CaptionId::of(&url(k), caption);
+    let mention = Mention {
+        caption_id: id(LOST),
+        image_id: ImageId::of(&url(k)),
+        url: url(k),
+        caption: caption.to_owned(),
+        name: "Vera Holt".to_owned(),
+        start: 0,
+        end: 9,
+        hash: None,
+        image_at: None,
+    };
+    let shard = Partition::Whole;
+    builder.add(
+        "extract-names",
+        StageName::ExtractNames,
+        shard.clone(),
+        vec![mention],
+    );
+    let dropped = |step: &str, unit, id: CaptionId, reason, detail: Option<&str>| Dropped {
+        step: step.to_owned(),
+        unit,
+        id: id.0,
+        name_id: None,
+        reason,
+        detail: detail.map(str::to_owned),
+    };
+    let small = dropped(
+        "extract-names",
+        Unit::Caption,
+        id(SMALL),
+        DropReason::TooSmall,
+        Some("152 x 40"),
+    );
+    builder.add(
+        "extract-names",
+        StageName::ExtractNames,
+        shard.clone(),
+        vec![small],
+    );
+    let excluded = dropped(
+        "file-mentions",
+        Unit::Mention,
+        id(LOST),
+        DropReason::Excluded,
+        None,
+    );
+    builder.add(
+        "file-mentions",
+        StageName::MergeNames,
+        shard,
+        vec![excluded],
+    );
 }
 
 fn names(builder: &mut Builder) {

@@ -12,19 +12,26 @@ const EXAMPLES: &str = "\
 Examples:
   laioncele explain 'Mira Castellan'
   laioncele explain https://a.example/1.jpg
+  laioncele explain https://a.example/1.jpg --caption 'Sunset over the bay'
   laioncele explain e2767bc04564a909              an id of a name, an image or a caption
   laioncele explain --json 'Mira Castellan' | jq .otherwise
 
 A photo can also be named by the SHA-256 of its bytes. The tree goes from the captions to the shard;
 what was dropped says at which setting it would have been kept.";
 
+const ONLY_BY_TEXT: &str = "captions that name nobody, and those that the filters of [extract_names] dropped, are found by \
+                            their text only: add --caption TEXT";
+
 /// `laioncele explain`
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Explain {
-    /// A name or one of its spellings, a url, an id of 16 hexadecimal digits, or a SHA-256
+    /// A name or one of its spellings, a url, an id (16 hexadecimal digits, or the number that tables hold), or a SHA-256
     #[arg(value_name = "NAME|URL|ID")]
     query: String,
+    /// The text of a caption that the source has beside the url: what became of that caption
+    #[arg(long, value_name = "TEXT")]
+    caption: Option<String>,
     #[command(flatten)]
     paths: RunPaths,
     /// Print JSON
@@ -39,7 +46,7 @@ impl Explain {
     /// A folder without a run; something of which the run has nothing.
     pub(crate) fn execute(self) -> Result<(), Failure> {
         let run = run_view::open(&self.paths)?;
-        let explanation = explain(&run.view, &self.query);
+        let explanation = explain(&run.view, &self.query, self.caption.as_deref());
         for remark in run.view.remarks() {
             output::message(&format!("note: {remark}"));
         }
@@ -52,7 +59,9 @@ impl Explain {
             return Ok(());
         }
         let nearest = explanation.nearest.join(", ");
+        let is_url = self.query.contains("://") && self.caption.is_none();
         let hints = match nearest.is_empty() {
+            true if is_url => vec![ONLY_BY_TEXT.to_owned()],
             true => Vec::new(),
             false => vec![format!("the nearest spellings are {nearest}")],
         };

@@ -17,17 +17,25 @@ const MOST: usize = 20;
 const NEAREST: usize = 5;
 const NEAR: f64 = 0.75;
 
-/// Finds a name, a url, the SHA-256 of a photo or an id.
-pub(super) fn find(view: &RunView, query: &str) -> Found {
+/// Finds a name, a url, the SHA-256 of a photo or an id. Of a url with the text of a caption, that caption.
+pub(super) fn find(view: &RunView, query: &str, caption: Option<&str>) -> Found {
     let mut found = Found::default();
-    if let Some(id) = id(query) {
-        by_id(view, id, &mut found);
+    if let Some(text) = caption {
+        found.captions = captions(view, CaptionId::of(query, text).0);
+        return found;
+    }
+    for id in ids(query) {
+        if found.is_empty() {
+            by_id(view, id, &mut found);
+        }
     }
     if query.contains("://") {
-        found.images = images(view, |_, image| image == ImageId::of(query).0);
+        by_image(view, ImageId::of(query), &mut found);
+    } else if !found.is_empty() {
+        return found;
     } else if is_sha256(query) {
         found.images = by_sha256(view, &query.to_ascii_lowercase());
-    } else if found.names.is_empty() {
+    } else {
         found.names = names(view, query);
         if found.names.is_empty() {
             by_written_spelling(view, query, &mut found);
@@ -36,9 +44,13 @@ pub(super) fn find(view: &RunView, query: &str) -> Found {
     found
 }
 
-fn id(query: &str) -> Option<u64> {
-    let is_id = query.len() == 16 && query.bytes().all(|b| b.is_ascii_hexdigit());
-    is_id.then(|| u64::from_str_radix(query, 16).ok()).flatten()
+/// What ids the query may be: in 16 hexadecimal digits, as reports have them, or as the number that tables hold.
+fn ids(query: &str) -> impl Iterator<Item = u64> {
+    let is_hexadecimal = query.len() == 16 && query.bytes().all(|b| b.is_ascii_hexdigit());
+    let hexadecimal = is_hexadecimal.then(|| u64::from_str_radix(query, 16).ok());
+    let is_number = query.bytes().all(|b| b.is_ascii_digit());
+    let number = is_number.then(|| query.parse().ok());
+    [hexadecimal, number].into_iter().flatten().flatten()
 }
 
 fn is_sha256(query: &str) -> bool {
@@ -51,11 +63,26 @@ fn by_id(view: &RunView, id: u64, found: &mut Found) {
         found.names.extend(rows.into_iter().map(|row| row.name_id));
     }
     if found.names.is_empty() {
-        found.images = images(view, |_, image| image == id);
+        by_image(view, ImageId(id), found);
     }
-    if found.names.is_empty() && found.images.is_empty() {
+    if found.is_empty() {
         found.captions = captions(view, id);
     }
+}
+
+/// An image as the names have it that it is filed under; where no name is left of those that its captions mention, the captions.
+fn by_image(view: &RunView, id: ImageId, found: &mut Found) {
+    found.images = images(view, |_, image| image == id.0);
+    if !found.images.is_empty() {
+        return;
+    }
+    let mut captions = BTreeSet::new();
+    for part in view.parts(TableId::Mentions) {
+        let rows = view.rows::<Mention>(std::iter::once(part)).into_iter();
+        let of_image = rows.filter(|row| row.image_id == id);
+        captions.extend(of_image.map(|row| row.caption_id));
+    }
+    found.captions = captions.into_iter().take(MOST).collect();
 }
 
 /// The candidates that `wanted` holds for, by name and image.

@@ -43,11 +43,12 @@ struct Fate {
     in_dataset: bool,
 }
 
-/// Explains `query`: a name or one of its spellings, a url, the SHA-256 of a photo, or an id of 16 hexadecimal digits as
-/// tables and reports have them.
-pub fn explain(view: &RunView, query: &str) -> Explanation {
+/// Explains `query`: a name or one of its spellings, a url, the SHA-256 of a photo, or an id: 16 hexadecimal digits as
+/// reports have them, or the number that tables hold. With `caption` the query is a url, and what is explained is the caption
+/// with this text that the source has beside it: captions that name nobody are kept nowhere, so that only the text leads to them.
+pub fn explain(view: &RunView, query: &str, caption: Option<&str>) -> Explanation {
     let query = query.trim();
-    let found = find::find(view, query);
+    let found = find::find(view, query, caption);
     let mut tree = Vec::new();
     let mut fates = Vec::new();
     for name in &found.names {
@@ -61,7 +62,9 @@ pub fn explain(view: &RunView, query: &str) -> Explanation {
         fates.push(fate);
     }
     for caption in &found.captions {
-        tree.push(caption::explain(view, *caption));
+        let (node, fate) = caption::explain(view, *caption);
+        tree.push(node);
+        fates.extend(fate);
     }
     for (node, reason) in found.rejected {
         tree.push(node);
@@ -129,6 +132,15 @@ struct Found {
     captions: Vec<CaptionId>,
     /// Spellings that are no name, and why.
     rejected: Vec<(Node, String)>,
+}
+
+impl Found {
+    fn is_empty(&self) -> bool {
+        self.names.is_empty()
+            && self.images.is_empty()
+            && self.captions.is_empty()
+            && self.rejected.is_empty()
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 use super::*;
-use crate::testing::{KNOWN, UNKNOWN, url, view};
+use crate::testing::{KNOWN, LOST, SMALL, UNKNOWN, url, view};
 
 fn asked(query: &str) -> Explanation {
+    asked_with(query, None)
+}
+
+fn asked_with(query: &str, caption: Option<&str>) -> Explanation {
     let folder = tempfile::tempdir().expect("a folder");
     let view = view(folder.path());
-    let explanation = explain(&view, query);
+    let explanation = explain(&view, query, caption);
     assert_eq!(view.remarks(), Vec::<String>::new());
     explanation
 }
@@ -30,7 +34,8 @@ fn a_name_is_told_from_its_captions_to_its_photos() {
 fn a_spelling_and_an_id_lead_to_the_name() {
     let id = NameId::of(KNOWN).to_string();
     let expected = asked(KNOWN).tree;
-    for query in ["mira  castelan", id.as_str()] {
+    let number = NameId::of(KNOWN).0.to_string();
+    for query in ["mira  castelan", id.as_str(), number.as_str()] {
         assert_eq!(asked(query).tree, expected, "{query}");
     }
 }
@@ -62,6 +67,44 @@ fn an_image_is_found_by_its_url_and_by_its_id() {
     let gone = asked(&url(3));
     assert_eq!(gone.deciding_step.as_deref(), Some("download-images"));
     assert!(gone.otherwise[0].contains("retry --class http_4xx"));
+}
+
+/// No name is left to which it belongs.
+#[test]
+fn an_image_without_a_name_is_told_by_its_captions() {
+    let told = asked(&url(LOST.0));
+    assert_eq!(
+        (told.kind, told.deciding_step.as_deref()),
+        ("caption", Some("file-mentions"))
+    );
+    assert_eq!(
+        told.otherwise,
+        ["kept if it were not on merge_names.exclude"]
+    );
+    let text = told.tree[0].render();
+    assert!(text.contains("extract-names: names `Vera Holt`"), "{text}");
+    let ids = [
+        ImageId::of(&url(LOST.0)).0,
+        CaptionId::of(&url(LOST.0), LOST.1).0,
+    ];
+    for query in ids.map(|id| id.to_string()) {
+        assert_eq!(asked(&query).tree, told.tree, "{query}");
+    }
+}
+
+#[test]
+fn a_caption_that_was_dropped_is_found_by_its_text() {
+    assert_eq!(asked(&url(SMALL.0)).kind, "unknown");
+    let told = asked_with(&url(SMALL.0), Some(SMALL.1));
+    assert_eq!(
+        (told.kind, told.deciding_step.as_deref()),
+        ("caption", Some("extract-names"))
+    );
+    assert!(told.otherwise[0].contains("extract_names.min_width"));
+    assert_eq!(
+        asked_with(&url(SMALL.0), Some("Another icon")).kind,
+        "unknown"
+    );
 }
 
 #[test]
