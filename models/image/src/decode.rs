@@ -113,7 +113,10 @@ fn pixels(bytes: &[u8], header: &Header) -> Result<(DynamicImage, Turn), DecodeE
     guarded(|| match header.format {
         Format::Jpeg => jpeg::pixels(bytes),
         Format::Avif => avif::pixels(bytes),
-        Format::Gif => Ok((around(bytes, others(bytes, header)?.0), Turn::NoTransforms)),
+        Format::Gif => {
+            let image = around(bytes, others(bytes, header)?.0)?;
+            Ok((image, Turn::NoTransforms))
+        }
         Format::Tiff => match tiff::without_palette(bytes) {
             Some((gray, colours)) => {
                 let (image, turn) = others(&gray, header)?;
@@ -136,24 +139,27 @@ fn others(bytes: &[u8], header: &Header) -> Result<(DynamicImage, Turn), DecodeE
 }
 
 /// A GIF's first image with its surroundings coloured.
-fn around(bytes: &[u8], image: DynamicImage) -> DynamicImage {
+fn around(bytes: &[u8], image: DynamicImage) -> Result<DynamicImage, DecodeError> {
     let Some(gif::Surround {
         image: [left, top, right, bottom],
         colour,
     }) = gif::surround(bytes)
     else {
-        return image;
+        return Ok(image);
     };
+    if left == right || top == bottom {
+        return Err(gif::without_pixels());
+    }
     let mut image = image.into_rgb8();
     if [left, top] == [0, 0] && right >= image.width() && bottom >= image.height() {
-        return image.into();
+        return Ok(image.into());
     }
     for (x, y, pixel) in image.enumerate_pixels_mut() {
         if !(left..right).contains(&x) || !(top..bottom).contains(&y) {
             *pixel = image::Rgb(colour);
         }
     }
-    image.into()
+    Ok(image.into())
 }
 
 /// The header of a file that may be decoded: not too large and, where the file's structure shows
@@ -246,6 +252,34 @@ mod tests {
             .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
             .expect("encodes");
         bytes
+    }
+
+    /// A GIF with a canvas of one pixel and a white image of this size at this place.
+    fn gif_of([left, top, width, height]: [u8; 4]) -> Vec<u8> {
+        let mut bytes = b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,".to_vec();
+        bytes.extend([left, top, width, height].iter().flat_map(|v| [*v, 0]));
+        bytes.extend(b"\0\x02\x02D\x01\0;");
+        bytes
+    }
+
+    #[test]
+    fn a_gif_without_pixels_is_refused_by_proof_and_decoder_alike() {
+        let limits = Limits::default();
+        for place in [
+            [0, 0, 1, 0],
+            [0, 0, 0, 1],
+            [0, 0, 0, 0],
+            [0, 1, 1, 0],
+            [9, 0, 1, 0],
+        ] {
+            let bytes = gif_of(place);
+            assert!(check(&bytes, &limits).is_err(), "{place:?}");
+            assert!(
+                decode(&bytes, &limits, Orientation::Upright).is_err(),
+                "{place:?}"
+            );
+        }
+        assert!(check(&gif_of([0, 0, 1, 1]), &limits).is_ok());
     }
 
     /// A PNG whose header claims 50,000 × 50,000 pixels, with a right checksum.

@@ -1,5 +1,7 @@
 //! What a GIF's canvas shows around its first image.
 
+use crate::format::DecodeError;
+
 /// The first image's place on the canvas, and the colour around it.
 pub(crate) struct Surround {
     /// First column, first row, and those behind the last.
@@ -40,6 +42,11 @@ pub(crate) fn surround(bytes: &[u8]) -> Option<Surround> {
         image: [left, top, left + width, top + height],
         colour: *colour,
     })
+}
+
+/// Why a GIF whose first image is no pixel wide or high is refused: Pillow refuses it too.
+pub(crate) fn without_pixels() -> DecodeError {
+    DecodeError::Corrupt("the GIF's image has no pixels".to_owned())
 }
 
 /// The colours at `at`, if the flags say that there are any.

@@ -47,13 +47,15 @@ pub(crate) fn gif(bytes: &[u8], max_alloc: u64) -> Result<(), DecodeError> {
     let Some((width, height)) = frame.map(|f| (u64::from(f.width), u64::from(f.height))) else {
         return Err(DecodeError::Corrupt("the GIF has no image".to_owned()));
     };
+    if width * height == 0 {
+        return Err(crate::gif::without_pixels());
+    }
     if width * height * 4 > max_alloc {
         let why = "the GIF's image is larger than its canvas";
         return Err(DecodeError::Corrupt(why.to_owned()));
     }
     let mut row = vec![0; width as usize * 4];
-    // An image without rows has none to fail with.
-    for _ in 0..height.max(1) {
+    for _ in 0..height {
         if !reader.fill_buffer(&mut row).map_err(|e| broken(Gif, e))? {
             return Err(DecodeError::Corrupt("the GIF ends early".to_owned()));
         }
