@@ -150,6 +150,9 @@ fn around(bytes: &[u8], image: DynamicImage) -> Result<DynamicImage, DecodeError
     if left == right || top == bottom {
         return Err(gif::without_pixels());
     }
+    let Some(colour) = colour else {
+        return Ok(image);
+    };
     let mut image = image.into_rgb8();
     if [left, top] == [0, 0] && right >= image.width() && bottom >= image.height() {
         return Ok(image.into());
@@ -279,6 +282,13 @@ mod tests {
                 "{place:?}"
             );
         }
+        let mut beyond = gif_of([0, 1, 1, 0]);
+        // The transparent colour is none of the palette.
+        beyond.splice(19..19, *b"!\xf9\x04\x01\0\0\xb5\0");
+        assert!(
+            check(&beyond, &limits).is_err()
+                && decode(&beyond, &limits, Orientation::Upright).is_err()
+        );
         assert!(check(&gif_of([0, 0, 1, 1]), &limits).is_ok());
     }
 

@@ -6,8 +6,8 @@ use crate::format::DecodeError;
 pub(crate) struct Surround {
     /// First column, first row, and those behind the last.
     pub(crate) image: [u32; 4],
-    /// Red, green and blue.
-    pub(crate) colour: [u8; 3],
+    /// Red, green and blue; none where the palette has no such colour.
+    pub(crate) colour: Option<[u8; 3]>,
 }
 
 /// As Pillow fills a new canvas: with the transparent colour of the first image, else with its palette's first.
@@ -37,10 +37,10 @@ pub(crate) fn surround(bytes: &[u8]) -> Option<Surround> {
     if place[8] & 0x80 != 0 {
         palette = self::palette(bytes, at + 10, place[8])?;
     }
-    let colour = palette.get(3 * transparent.unwrap_or(0)..)?.first_chunk()?;
+    let colour = palette.get(3 * transparent.unwrap_or(0)..);
     Some(Surround {
         image: [left, top, left + width, top + height],
-        colour: *colour,
+        colour: colour.and_then(|rest| rest.first_chunk()).copied(),
     })
 }
 
