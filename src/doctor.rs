@@ -7,6 +7,7 @@ mod digests;
 mod disk;
 mod memory;
 mod models;
+mod output;
 mod system;
 
 use std::path::{Path, PathBuf};
@@ -120,7 +121,7 @@ impl Check {
 }
 
 /// Runs all checks. `deep` reads all weights of SDXL and of the image encoders, `digests` says whether SDXL's files are told by theirs.
-/// `output` is the folder of a run, if one is asked about.
+/// `output` is the folder of a run, if one is asked about, which need not be there yet.
 pub(crate) fn examine(
     manifest: &Manifest,
     steps: &[Box<dyn Step>],
@@ -140,6 +141,7 @@ pub(crate) fn examine(
     checks.extend(weights.check(manifest, &Machine::look(), workers));
     checks.push(system::runtime());
     checks.extend(system::check(manifest, output));
+    checks.extend(output.map(output::check));
     checks.push(disk::check(output));
     let set_in = format!("what is set is in {}", manifest.path().display());
     // What memory lacks is no setting, and says itself what helps.

@@ -16,15 +16,16 @@ use crate::words::{count, table};
 const EXAMPLES: &str = "\
 Examples:
   laioncele doctor --manifest manifests/laion2b-en.toml
+  laioncele doctor --manifest my.toml --output /data/run     before `run` with the same two
   laioncele doctor --deep                   also check that every weight is finite
   laioncele doctor --digests                also tell SDXL's files by their SHA-256
   laioncele doctor --json | jq -r '.[] | select(.ok | not) | .check'
 
 Checks settings, captions and their columns; files, configuration, tensors, shapes and types of each
 model; embedding dimensions; the memory that all workers need; where ONNX Runtime is looked for, and
-which is taken; names of hosts, the clock, limits of the process, the disk. With --output the disk is
-held against what the run's stages will still write, by what they have written so far. Each line is
-ok, a warning or an error, with a way out. The exit code is 3 if there is an error.
+which is taken; names of hosts, the clock, limits of the process, the disk. With --output also whether it can be written
+to, and the disk is held against what the run's stages will still write, by what they have written so
+far. Each line is ok, a warning or an error, with a way out. The exit code is 3 if there is an error.
 
 --digests holds the weight files of [models.sdxl] against the published SHA-256 of SDXL base 1.0 and of
 files used with it. What was read is remembered by size and time in ~/.cache/laioncele.";
@@ -33,8 +34,14 @@ files used with it. What was read is remembered by size and time in ~/.cache/lai
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Doctor {
-    #[command(flatten)]
-    models: ModelsOf,
+    /// The manifest that is checked [default: that of the run in --output; without one
+    /// manifests/mini.toml]
+    #[arg(long, short, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// The folder, or the place in a bucket, of the run, which need not be there yet: whether it can
+    /// be written to, and the disk has room
+    #[arg(long, short, value_name = "FOLDER")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     set: SetArgs,
     /// Also read every weight and check that it is finite
@@ -58,10 +65,13 @@ impl Doctor {
     ///
     /// # Errors
     /// A manifest that cannot be read; checks that failed.
-    pub(crate) fn execute(mut self) -> Result<(), Failure> {
-        self.models.set = std::mem::take(&mut self.set.set);
-        let manifest = manifest_of_models(&self.models)?;
-        let output = self.models.output.as_deref();
+    pub(crate) fn execute(self) -> Result<(), Failure> {
+        let manifest = manifest_of_models(&ModelsOf {
+            manifest: self.manifest,
+            output: self.output.clone(),
+            set: self.set.set,
+        })?;
+        let output = self.output.as_deref();
         let steps = registry::steps();
         let digests = Digests::new(self.digests, self.known_files.as_deref())?;
         let checks = examine(

@@ -1,10 +1,12 @@
 //! Whether the disk has room for what the stages of a run will still write.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use laioncele_core::StageName;
+use laioncele_core::store::url_of;
 use rustix::fs::statvfs;
 
+use super::output::nearest;
 use super::{Check, Level};
 use crate::args::RunPaths;
 use crate::plan::StepPlan;
@@ -19,8 +21,11 @@ const SHOWN: usize = 4;
 /// The disk of the run in `output`, else that of the current folder.
 pub(super) fn check(output: Option<&Path>) -> Check {
     let name = "disk";
-    let folder = output.unwrap_or(Path::new("."));
-    let Some(free) = free(folder) else {
+    if output.is_some_and(|output| url_of(output).is_some()) {
+        return Check::of(Level::Ok, name, "results go to a bucket".to_owned());
+    }
+    let folder = output.map_or(PathBuf::from("."), nearest);
+    let Some(free) = free(&folder) else {
         let text = format!("{}: the system does not say what is free", folder.display());
         return Check::of(Level::Ok, name, text);
     };

@@ -114,7 +114,9 @@ fn pixels(bytes: &[u8], header: &Header) -> Result<(DynamicImage, Turn), DecodeE
         Format::Jpeg => jpeg::pixels(bytes),
         Format::Avif => avif::pixels(bytes),
         Format::Gif => {
-            let image = around(bytes, others(bytes, header)?.0)?;
+            // `image` takes one that lies outside of its canvas for whole, whatever of it is there.
+            rows::gif(bytes, header.allowed())?;
+            let image = around(bytes, others(bytes, header)?.0);
             Ok((image, Turn::NoTransforms))
         }
         Format::Tiff => match tiff::without_palette(bytes) {
@@ -139,30 +141,24 @@ fn others(bytes: &[u8], header: &Header) -> Result<(DynamicImage, Turn), DecodeE
 }
 
 /// A GIF's first image with its surroundings coloured.
-fn around(bytes: &[u8], image: DynamicImage) -> Result<DynamicImage, DecodeError> {
+fn around(bytes: &[u8], image: DynamicImage) -> DynamicImage {
     let Some(gif::Surround {
         image: [left, top, right, bottom],
         colour,
     }) = gif::surround(bytes)
     else {
-        return Ok(image);
-    };
-    if left == right || top == bottom {
-        return Err(gif::without_pixels());
-    }
-    let Some(colour) = colour else {
-        return Ok(image);
+        return image;
     };
     let mut image = image.into_rgb8();
     if [left, top] == [0, 0] && right >= image.width() && bottom >= image.height() {
-        return Ok(image.into());
+        return image.into();
     }
     for (x, y, pixel) in image.enumerate_pixels_mut() {
         if !(left..right).contains(&x) || !(top..bottom).contains(&y) {
             *pixel = image::Rgb(colour);
         }
     }
-    Ok(image.into())
+    image.into()
 }
 
 /// The header of a file that may be decoded: not too large and, where the file's structure shows
@@ -288,6 +284,14 @@ mod tests {
         assert!(
             check(&beyond, &limits).is_err()
                 && decode(&beyond, &limits, Orientation::Upright).is_err()
+        );
+        // Outside of the canvas, and cut off.
+        let mut outside = gif_of([0, 9, 1, 9]);
+        outside.truncate(outside.len() - 6);
+        outside.extend(b"\x02\0\0\x08\0;");
+        assert!(
+            check(&outside, &limits).is_err()
+                && decode(&outside, &limits, Orientation::Upright).is_err()
         );
         assert!(check(&gif_of([0, 0, 1, 1]), &limits).is_ok());
     }

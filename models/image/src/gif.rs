@@ -1,13 +1,11 @@
 //! What a GIF's canvas shows around its first image.
 
-use crate::format::DecodeError;
-
 /// The first image's place on the canvas, and the colour around it.
 pub(crate) struct Surround {
     /// First column, first row, and those behind the last.
     pub(crate) image: [u32; 4],
-    /// Red, green and blue; none where the palette has no such colour.
-    pub(crate) colour: Option<[u8; 3]>,
+    /// Red, green and blue.
+    pub(crate) colour: [u8; 3],
 }
 
 /// As Pillow fills a new canvas: with the transparent colour of the first image, else with its palette's first.
@@ -37,16 +35,11 @@ pub(crate) fn surround(bytes: &[u8]) -> Option<Surround> {
     if place[8] & 0x80 != 0 {
         palette = self::palette(bytes, at + 10, place[8])?;
     }
-    let colour = palette.get(3 * transparent.unwrap_or(0)..);
+    let colour = palette.get(3 * transparent.unwrap_or(0)..)?.first_chunk()?;
     Some(Surround {
         image: [left, top, left + width, top + height],
-        colour: colour.and_then(|rest| rest.first_chunk()).copied(),
+        colour: *colour,
     })
-}
-
-/// Why a GIF whose first image is no pixel wide or high is refused: Pillow refuses it too.
-pub(crate) fn without_pixels() -> DecodeError {
-    DecodeError::Corrupt("the GIF's image has no pixels".to_owned())
 }
 
 /// The colours at `at`, if the flags say that there are any.

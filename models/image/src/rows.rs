@@ -48,7 +48,8 @@ pub(crate) fn gif(bytes: &[u8], max_alloc: u64) -> Result<(), DecodeError> {
         return Err(DecodeError::Corrupt("the GIF has no image".to_owned()));
     };
     if width * height == 0 {
-        return Err(crate::gif::without_pixels());
+        let why = "the GIF's image has no pixels";
+        return Err(DecodeError::Corrupt(why.to_owned()));
     }
     if width * height * 4 > max_alloc {
         let why = "the GIF's image is larger than its canvas";
