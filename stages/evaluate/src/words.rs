@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use laioncele_core::Manifest;
 use laioncele_core::table::{EvaluationScore, Sample};
-use laioncele_core::{CoreError, Manifest};
 use laioncele_face::{FaceError, FaceNets, FaceOptions};
 use laioncele_inference::FaceSection;
 use laioncele_inference::methods::with_word;

@@ -165,7 +165,7 @@ fn people_say_the_word_for_a_person() {
     let list = format!("person,word\nmaria,{}\n", other[0]);
     std::fs::write(references.join("references.csv"), list).expect("written");
     let models = GenerateSamples.models(&harness.manifest).expect("models");
-    let files = models[0].files().expect("files");
+    let files = (models[0].files_read)(&models[0].path).expect("files");
     assert!(files.iter().any(|path| path.ends_with("references.csv")));
     for (keys, word) in [("", other[0]), ("gendered = \"Man\"\n", other[1])] {
         let keys = format!("methods = [\"laioncele\", \"sdxl-name\"]\n{keys}");
