@@ -31,6 +31,7 @@ pub enum Gendered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AsPrinted {
     /// `Man`
+    #[serde(rename = "Man")]
     Man,
 }
 
