@@ -82,7 +82,7 @@ impl From<WorldError> for Failure {
 /// Exit code and hint of an error of core.
 fn classify(error: &CoreError) -> (Exit, Option<&'static str>) {
     match error {
-        CoreError::Manifest { .. } => (Exit::Usage, None),
+        CoreError::Manifest { .. } | CoreError::List { .. } => (Exit::Usage, None),
         CoreError::Unaccounted { .. }
         | CoreError::UnbalancedDrops { .. }
         | CoreError::NothingBalanced { .. } => (

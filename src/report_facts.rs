@@ -26,6 +26,7 @@ pub(crate) fn of(view: &RunView, steps: Vec<StepFact>) -> Facts {
         thresholds: thresholds(view),
         evaluation: evaluation(view),
         references: references(&view.manifest),
+        unsure_below: laioncele_inference::person_word::UNSURE_BELOW,
         models: models(view),
     }
 }

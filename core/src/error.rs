@@ -119,6 +119,14 @@ pub enum CoreError {
         /// What is wrong, with the nearest valid key where one is near.
         reason: String,
     },
+    /// A list that people wrote has something wrong in it.
+    #[error("{path}: {reason}")]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        reason: String,
+    },
     /// An entry of the source holds no file that can be read.
     #[error(
         "[source] path: {path} holds no file of a known format (.parquet, .csv, .tsv, .jsonl, .json, .ndjson, .tar)"

@@ -16,6 +16,8 @@
 //! | [`single_files()`] | what single weight files were recognized as |
 //! | [`KnownFiles`] | weight files that are told by their SHA-256 |
 //! | [`licence()`] | what a model's folder says of its licence |
+//! | [`person_word`] | the word for a person in prompts: people's, or the gender network's guess |
+//! | [`lists`] | CSV that people write |
 //! | [`references`], [`training_crop`] | settings of one stage that another one depends on |
 //!
 //! This crate knows `core` and the model crates. It knows no stage.
@@ -27,9 +29,11 @@ mod error;
 pub mod generation;
 mod known_files;
 mod licence;
+pub mod lists;
 mod loader;
 pub mod methods;
 mod people;
+pub mod person_word;
 mod png;
 pub mod references;
 pub mod sections;

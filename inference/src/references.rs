@@ -1,17 +1,25 @@
 //! The reference photos: people that no network was trained on. generate-samples shows them, evaluate compares with
-//! them, and both find them here.
+//! them, and both find them here. A file `references.csv` among them may say what people are called in prompts; people write
+//! it, and nobody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use laioncele_core::error::Cause;
+use laioncele_core::nearest::nearest;
 use laioncele_core::{CoreError, DropReason, Manifest, ModelFiles};
 use laioncele_image::{DecodeError, Limits, Orientation, decode};
 use serde::Deserialize;
 
+use crate::lists::{ListRow, named_fields};
+use crate::person_word::PersonWord;
+
 /// The largest file that is read as a photo.
 const MAX_BYTES: u64 = 256 << 20;
+
+/// The list of what people are called, in the folder of their photos: columns `person` and `word`, others are not read.
+pub const WORDS_FILE: &str = "references.csv";
 
 /// Somebody with reference photos.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +28,8 @@ pub struct Person {
     pub name: String,
     /// Their photos, sorted by path.
     pub photos: Vec<PathBuf>,
+    /// What they are called in prompts, where [`WORDS_FILE`] says it.
+    pub word: Option<PersonWord>,
 }
 
 /// Why a person has no usable photo, as a dropped row says it.
@@ -47,13 +57,17 @@ pub fn missing(manifest: &Manifest) -> CoreError {
 }
 
 /// The people of a folder, sorted by name: one photo each, or a sub-folder of photos each. Names that begin with a dot
-/// are passed over.
+/// are passed over. Their words are those of [`WORDS_FILE`].
 ///
 /// # Errors
-/// A folder that is missing or cannot be read.
+/// A folder that is missing or cannot be read, a list of words with something wrong in it.
 pub fn people(folder: &Path) -> Result<Vec<Person>, CoreError> {
     let mut people: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let list = folder.join(WORDS_FILE);
     for path in visible_entries(folder)? {
+        if path == list {
+            continue;
+        }
         if path.is_dir() {
             let photos = visible_entries(&path)?.into_iter();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -64,17 +78,72 @@ pub fn people(folder: &Path) -> Result<Vec<Person>, CoreError> {
             people.entry(name.into_owned()).or_default().push(path);
         }
     }
-    let person = |(name, photos)| Person { name, photos };
+    let names: BTreeSet<&str> = people.keys().map(String::as_str).collect();
+    let words = words(&list, &names)?;
+    let person = |(name, photos)| Person {
+        word: words.get(&name).copied(),
+        name,
+        photos,
+    };
     Ok(people.into_iter().map(person).collect())
 }
 
-/// The photos of a folder's people, as task keys want them.
+/// The words of [`WORDS_FILE`]; none without the file. Who has no word there gets a guess.
+fn words(list: &Path, people: &BTreeSet<&str>) -> Result<BTreeMap<String, PersonWord>, CoreError> {
+    if !list.is_file() {
+        return Ok(BTreeMap::new());
+    }
+    let wrong = |reason: String| CoreError::List {
+        path: list.to_owned(),
+        reason,
+    };
+    let bytes = std::fs::read(list).map_err(|error| CoreError::from_io(list, error))?;
+    let text = String::from_utf8(bytes).map_err(|error| wrong(format!("not UTF-8: {error}")))?;
+    let rows = named_fields(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(wrong)?;
+    let mut words: BTreeMap<String, PersonWord> = BTreeMap::new();
+    for row in rows {
+        let (person, word) = (field(&row, "person"), field(&row, "word"));
+        let word = match (person, word) {
+            (Some(_), Some("")) => continue,
+            (Some(person), Some(word)) => word_of(person, word, people),
+            _ => Err("the columns `person` and `word` are expected".to_owned()),
+        };
+        let at_line = |reason| wrong(format!("line {}: {reason}", row.line));
+        let word = word.map_err(at_line)?;
+        let person = person.unwrap_or_default();
+        if words.insert(person.to_owned(), word).is_some() {
+            return Err(at_line(format!("a second word for `{person}`")));
+        }
+    }
+    Ok(words)
+}
+
+fn field<'a>(row: &'a ListRow, name: &str) -> Option<&'a str> {
+    row.fields.get(name).map(|value| value.trim())
+}
+
+/// The word of a line for somebody among `people`, or what is wrong.
+fn word_of(person: &str, word: &str, people: &BTreeSet<&str>) -> Result<PersonWord, String> {
+    if !people.contains(person) {
+        let names: Vec<String> = people.iter().map(ToString::to_string).collect();
+        let near = nearest(person, &names).map(|name| format!(": did you mean `{name}`?"));
+        return Err(format!(
+            "there is no photo of `{person}`{}",
+            near.unwrap_or_default()
+        ));
+    }
+    word.parse()
+}
+
+/// The photos of a folder's people, and the list of their words, as task keys want them.
 ///
 /// # Errors
 /// As [`people`].
 pub fn files_read(folder: &Path) -> Result<Vec<PathBuf>, Cause> {
     let photos = people(folder)?.into_iter().flat_map(|person| person.photos);
-    Ok(photos.collect())
+    let list = folder.join(WORDS_FILE);
+    let list = list.is_file().then_some(list);
+    Ok(photos.chain(list).collect())
 }
 
 /// The folder of reference photos, as a step's key names it.
@@ -163,6 +232,70 @@ mod tests {
             people[2].images().expect_err("no photo").0,
             DropReason::NotAnImage
         );
+    }
+
+    /// A folder with photos of Ada and Bea, and a list.
+    fn with_list(text: &[u8]) -> (tempfile::TempDir, Result<Vec<Person>, CoreError>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["ada.png", "bea.png"] {
+            std::fs::write(folder.path().join(name), b"x").expect("a file");
+        }
+        std::fs::write(folder.path().join(WORDS_FILE), text).expect("a file");
+        let people = people(folder.path());
+        (folder, people)
+    }
+
+    #[test]
+    fn a_list_says_what_people_are_called_and_is_no_person() {
+        let text =
+            "\u{feff}verdict,Word,person\r\nchosen, Woman ,ada\r\nchosen,,bea\r\nrejected,,cyd\r\n";
+        let (folder, people) = with_list(text.as_bytes());
+        let words: Vec<_> = (people.expect("people").into_iter())
+            .map(|person| (person.name, person.word))
+            .collect();
+        let expected = [("ada", Some(PersonWord::Woman)), ("bea", None)];
+        assert_eq!(words, expected.map(|(name, word)| (name.to_owned(), word)));
+        let files = files_read(folder.path()).expect("files");
+        let names: Vec<_> = files.iter().filter_map(|path| path.file_name()).collect();
+        assert_eq!(names, ["ada.png", "bea.png", WORDS_FILE], "in task keys");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_list_is_named_with_file_and_line() {
+        for (text, expected) in [
+            (
+                "person,word\nada,girl\n",
+                "line 2: the word `girl` is none of man, woman, person",
+            ),
+            (
+                "person,word\n\nbae,man\n",
+                "line 3: there is no photo of `bae`: did you mean `bea`?",
+            ),
+            (
+                "person,word\nada,man\nada,man\n",
+                "line 3: a second word for `ada`",
+            ),
+            (
+                "person,gender\nada,man\n",
+                "line 2: the columns `person` and `word`",
+            ),
+            (
+                "person,word\nada\n",
+                "line 2: 1 fields where the header has 2",
+            ),
+            ("person,word\n\"ada,man\n", "line 2: a quote"),
+            ("", "empty"),
+        ] {
+            let error = with_list(text.as_bytes()).1.expect_err(text).to_string();
+            assert!(
+                error.contains(expected) && error.contains(WORDS_FILE),
+                "{error}"
+            );
+        }
+        let error = with_list(b"person,word\nada,\xff\n")
+            .1
+            .expect_err("no text");
+        assert!(error.to_string().contains("not UTF-8"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::identities::{self, Identities};
 use crate::merges::{self, MergedName};
 use crate::numbers::{grouped, percent};
 use crate::plot;
-use crate::samples::{self, Person, SampleRow};
+use crate::samples::{self, Person, SampleRow, Samples};
 use crate::similarities::{self, Distributions};
 use crate::steps::{self, StepFact, StepRow};
 use crate::view::RunView;
@@ -90,6 +90,8 @@ pub struct Facts {
     pub evaluation: Option<Evaluation>,
     /// The people of the samples.
     pub references: Vec<Person>,
+    /// Below which probability a guess at the word for a person is unsure.
+    pub unsure_below: f32,
     /// The models.
     pub models: Vec<ModelFact>,
 }
@@ -115,6 +117,7 @@ pub struct Page {
     curve_text: String,
     samples: Vec<SampleRow>,
     all_samples: usize,
+    unsure: Vec<(String, String)>,
     evaluation: Option<Evaluation>,
     paper: Vec<Vec<&'static str>>,
     models: Vec<ModelFact>,
@@ -172,7 +175,7 @@ pub fn page(view: &RunView, facts: Facts) -> Page {
     let (merges, all_merges) = merges::read(view);
     let rot = rot(view);
     let points = curve::read(view);
-    let (samples, all_samples) = samples::read(view, &facts.references);
+    let Samples { rows, all, unsure } = samples::read(view, &facts.references, facts.unsure_below);
     let undone = facts.steps.iter().filter(|s| s.done < s.tasks).count();
     if undone > 0 {
         view.remark(format!(
@@ -196,8 +199,9 @@ pub fn page(view: &RunView, facts: Facts) -> Page {
         rot,
         curve: plot::losses(&points, "Training and validation error by step"),
         curve_text: curve_text(&points),
-        samples,
-        all_samples,
+        samples: rows,
+        all_samples: all,
+        unsure,
         evaluation: facts.evaluation,
         paper: PAPER.iter().map(|row| row.to_vec()).collect(),
         non_commercial: facts.models.iter().any(|m| m.non_commercial),

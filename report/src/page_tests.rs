@@ -1,7 +1,7 @@
 use laioncele_core::ledger::RowBalance;
 
 use super::*;
-use crate::testing::{KNOWN, many, view};
+use crate::testing::{KNOWN, many, view, with_samples};
 
 fn facts() -> Facts {
     let steps = ["score-portraits", "verify-portraits", "evaluate"].map(|step| StepFact {
@@ -93,6 +93,28 @@ fn a_damaged_part_is_remarked_and_the_rest_is_shown() {
         page.remarks
     );
     assert_eq!(page.identities.people, 1);
+}
+
+#[test]
+fn unsure_words_are_listed_and_those_that_people_gave_are_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let facts = Facts {
+        unsure_below: 0.7,
+        ..facts()
+    };
+    let page = page(&with_samples(folder.path()), facts);
+    let text = html(&page).expect("a page");
+    let listed =
+        "The word for 1 person in prompts is an unsure guess: Ada (woman, guessed with 62 %). Look";
+    assert!(text.contains(listed), "no `{listed}`");
+    for called in [
+        "Ada <small class=\"soft\">woman, guessed with 62 %",
+        "Bea <small class=\"soft\">woman, by references.csv",
+        "Cyd <small class=\"soft\">man, guessed with 93 %",
+        "<h3>Dan</h3>",
+    ] {
+        assert!(text.contains(called), "no `{called}`");
+    }
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct Person {
 pub(crate) struct SampleRow {
     /// Who; the base model has no name.
     pub person: String,
+    /// The word for them in prompts and where it comes from; empty where nothing was asked.
+    pub called: String,
     /// The reference photo.
     pub reference: Option<Picture>,
     /// Generated images, with their prompts.
@@ -35,14 +37,28 @@ pub(crate) struct SampleRow {
     pub more: usize,
 }
 
-/// The people and how many there are in all.
-pub(crate) fn read(view: &RunView, references: &[Person]) -> (Vec<SampleRow>, usize) {
+/// The samples as the page shows them.
+pub(crate) struct Samples {
+    /// Some people, by name.
+    pub rows: Vec<SampleRow>,
+    /// How many there are in all.
+    pub all: usize,
+    /// Of all people, those whose word is an unsure guess, with it.
+    pub unsure: Vec<(String, String)>,
+}
+
+/// The people. A guess at a word is unsure below the probability `unsure_below`.
+pub(crate) fn read(view: &RunView, references: &[Person], unsure_below: f32) -> Samples {
     let mut rows: BTreeMap<String, SampleRow> = BTreeMap::new();
+    let mut unsure: BTreeMap<String, String> = BTreeMap::new();
     let parts = view.parts(TableId::Samples).filter(|p| p.is_parquet());
     let mut all = std::collections::BTreeSet::new();
     for part in parts {
         for sample in view.rows::<Sample>(std::iter::once(part)) {
             all.insert(sample.person.clone());
+            if !sample.word_given && sample.gender_probability.is_some_and(|p| p < unsure_below) {
+                unsure.insert(sample.person.clone(), called(&sample));
+            }
             if all.len() > MOST_PEOPLE {
                 continue;
             }
@@ -50,6 +66,7 @@ pub(crate) fn read(view: &RunView, references: &[Person]) -> (Vec<SampleRow>, us
                 .entry(sample.person.clone())
                 .or_insert_with(|| SampleRow {
                     reference: reference(&sample.person, references),
+                    called: called(&sample),
                     person: sample.person.clone(),
                     images: Vec::new(),
                     more: 0,
@@ -67,7 +84,20 @@ pub(crate) fn read(view: &RunView, references: &[Person]) -> (Vec<SampleRow>, us
                 .push(thumbnail(&sample.image.bytes, alt, sample.prompt));
         }
     }
-    (rows.into_values().collect(), all.len())
+    Samples {
+        rows: rows.into_values().collect(),
+        all: all.len(),
+        unsure: unsure.into_iter().collect(),
+    }
+}
+
+/// The word for a sample's person, and where it comes from.
+fn called(sample: &Sample) -> String {
+    match sample.gender_probability {
+        _ if sample.word_given => format!("{}, by references.csv", sample.word),
+        Some(p) => format!("{}, guessed with {:.0} %", sample.word, 100.0 * p),
+        None => String::new(),
+    }
 }
 
 fn reference(person: &str, references: &[Person]) -> Option<Picture> {

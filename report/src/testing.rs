@@ -8,7 +8,7 @@ use laioncele_core::ledger::{Record, RowBalance};
 use laioncele_core::table::{
     Alias, Candidate, Dropped, FaceBox, FaceVector, FaceVectors, FiledMention, Identity, Image,
     KnownName, Landmarks, Mention, MergedName, Name, Photo, PhotoFace, Portrait, PortraitFace,
-    Reachability,
+    Reachability, Sample,
 };
 use laioncele_core::testing::{self, StepHarness};
 use laioncele_core::{CaptionId, DropReason, ImageId, NameId, Partition, Row, StageName, Unit};
@@ -121,6 +121,46 @@ pub(crate) fn many(folder: &Path, people: usize, step: usize) -> RunView {
         builder.add("download-images", DownloadImages, bucket.clone(), photos);
         builder.add("filter-counts", FilterCounts, bucket, identities);
     }
+    let Builder { harness, records } = builder;
+    RunView::new(harness.store, (*harness.manifest).clone(), records)
+}
+
+/// A run in `folder` with samples of four people: an unsure guess, one that people overruled, a sure one, nothing asked.
+pub(crate) fn with_samples(folder: &Path) -> RunView {
+    let harness = StepHarness::new(folder, "").expect("a harness");
+    let sample = |person: &str, word: &str, word_given, probability: Option<f32>| Sample {
+        method: "laioncele".to_owned(),
+        person: person.to_owned(),
+        group: "mood".to_owned(),
+        prompt: format!("a {word} is sad"),
+        word: word.to_owned(),
+        word_given,
+        gender_guess: probability.map(|_| "woman".to_owned()),
+        gender_probability: probability,
+        index: 0,
+        seed: 1,
+        image: Image {
+            bytes: noise(8),
+            path: "a.png".to_owned(),
+        },
+    };
+    let rows = vec![
+        sample("Ada", "woman", false, Some(0.62)),
+        sample("Bea", "woman", true, Some(0.55)),
+        sample("Cyd", "man", false, Some(0.93)),
+        sample("Dan", "person", false, None),
+    ];
+    let mut builder = Builder {
+        harness,
+        records: Vec::new(),
+    };
+    let partition = Partition::Chunk(0);
+    builder.add(
+        "generate-samples",
+        StageName::GenerateSamples,
+        partition,
+        rows,
+    );
     let Builder { harness, records } = builder;
     RunView::new(harness.store, (*harness.manifest).clone(), records)
 }

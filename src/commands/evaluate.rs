@@ -29,10 +29,12 @@ Examples:
   laioncele evaluate --systems systems.csv --table 1 --format latex
   laioncele evaluate -o cele --runs gen --table 6         two encoders beside each other
   laioncele evaluate --images by-name/ --references candidates/ --choose references.csv
+  laioncele evaluate --systems systems.csv --references photos/ --words
 
 Folders of another system:
   --references FOLDER  a photo of each person, named after them (ada.jpg), or a sub-folder of
-                       photos (ada/1.jpg)
+                       photos (ada/1.jpg). A file references.csv in it, with the columns `person` and
+                       `word` (man, woman or person), overrules guesses of --words
   --images FOLDER      a sub-folder of images for each person, named as their photo: ada/any.png
   --base FOLDER        images of the same prompts by the base model, without sub-folders
   --prompts FILE       .csv with a header, or .jsonl with an object on each line: `image`, `prompt`
@@ -127,6 +129,10 @@ struct Scoring {
     /// Write everything that was measured to a safetensors file
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Write "man" or "woman" for "person" in the prompts of people, as a run's samples have it: as references.csv beside the
+    /// photos says, else as the gender network guesses from the first photo
+    #[arg(long)]
+    words: bool,
     /// Threads to score on; 0: as many as the machine has
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -206,6 +212,7 @@ impl Scoring {
             resize: self.resize.map(Resize::from),
             threads: self.threads,
             record: self.record.clone(),
+            words: self.words,
         }
     }
 }
@@ -392,6 +399,16 @@ fn remarks(found: &FolderReport) -> Vec<String> {
         remarks.push(format!(
             "{} of {all} left out: not to be decoded",
             broken.len()
+        ));
+    }
+    let unsure: Vec<String> = (found.words.iter())
+        .filter(|word| word.is_unsure())
+        .map(|word| format!("{} ({})", word.person, word.word))
+        .collect();
+    if !unsure.is_empty() {
+        remarks.push(format!(
+            "unsure guesses, which references.csv beside the photos can overrule: {}",
+            unsure.join(", ")
         ));
     }
     if found.without_prompt > 0 {

@@ -32,6 +32,7 @@ mod ner;
 mod other_seeds;
 mod paper_manifest;
 mod people;
+mod person_words;
 mod photo_server;
 mod poison;
 mod recount;

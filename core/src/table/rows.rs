@@ -468,7 +468,7 @@ rows! {
     }
 
     /// A generated image of a person that no network was trained on, or of the base model.
-    Sample in Samples, version 2 {
+    Sample in Samples, version 3 {
         /// What generated it: `laioncele`, `sdxl` (the base model, of nobody), `sdxl-name`, `ip-adapter`,
         /// `ip-adapter-s0.6` and the like, `photomaker`.
         method: String,
@@ -478,6 +478,16 @@ rows! {
         group: String,
         /// The prompt that the image was generated from, before a method put its name or trigger word into it.
         prompt: String,
+        /// The word that stands for the person in the prompt: `man`, `woman` or `person`; `Man` or `Woman` where the manifest
+        /// writes it as the paper prints it.
+        word: String,
+        /// Whether people gave that word; else it is the guess, or `person` without one.
+        word_given: bool,
+        /// What the gender network makes of the person's first photo, `man` or `woman`: a guess about a picture. Null without a
+        /// face or a network, where nothing is asked, and for the base model.
+        gender_guess: Option<String>,
+        /// How probable the network finds it, from 0.5 to 1.
+        gender_probability: Option<f32>,
         /// Image number of this person and prompt.
         index: u32,
         /// The noise's seed: for a person, prompt and number that of all methods.

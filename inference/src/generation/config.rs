@@ -16,8 +16,8 @@ pub struct GenerationConfig {
     pub negative: NegativePrompt,
     /// The image encoders whose features the trained encoder reads.
     pub image_encoders: ImageEncoderSection,
-    /// The face networks; not needed for whole photos without a guess at the gender. Their gender network is what makes
-    /// [`crate::generation::GenerationPipeline::word_for`] choose a word.
+    /// The face networks; not needed for whole photos without a guess at the gender, for which they need their gender
+    /// network ([`crate::methods::Studio::gender_guess`]).
     pub face: Option<FaceFiles>,
     /// What the image encoders see of a photo: inference crops as training did.
     pub crop: Crop,

@@ -34,8 +34,6 @@ pub struct GenerationPipeline {
     negative: PromptEmbedding,
     faces: Option<Arc<FaceNets>>,
     predictor: Option<NamePredictor>,
-    /// Whether the setting asks for a word and there is a network to choose it.
-    gendered: bool,
     /// δ of Equation 4; as configured at first.
     pub delta: f32,
     /// η of Equation 5; as configured at first.
@@ -54,8 +52,6 @@ pub(crate) struct PipelineParts {
     pub(crate) texts: Arc<TextEncoders>,
     pub(crate) negative: PromptEmbedding,
     pub(crate) faces: Option<Arc<FaceNets>>,
-    /// Whether a word is chosen for a person.
-    pub(crate) gendered: bool,
 }
 
 /// What stops [`GenerationPipeline::generate_each`], on its way through the model.
@@ -95,7 +91,6 @@ impl GenerationPipeline {
             negative: texts.encode_negative(&config.negative)?,
             faces: None,
             predictor: None,
-            gendered: (config.face.as_ref()).is_some_and(|face| face.gender.is_some()),
             delta: config.delta,
             eta: config.eta,
             threads: 0,
@@ -144,30 +139,6 @@ impl GenerationPipeline {
             embedding: self.texts.encode_name(name)?,
             predicted: false,
         })
-    }
-
-    /// The word for a photo's person: `man` or `woman` as the gender network guesses, `person` where it is unsure and
-    /// without such a network, a face, or the setting.
-    ///
-    /// # Errors
-    /// A network's error.
-    pub fn word_for(&self, photo: &RgbImage) -> Result<&'static str> {
-        let Some(nets) = self.faces.as_ref().filter(|_| self.gendered) else {
-            return Ok("person");
-        };
-        let Some(face) = nets.detect(photo)?.into_iter().next() else {
-            return Ok("person");
-        };
-        Ok(nets.gender_age(photo, &face)?.word())
-    }
-
-    /// The words that the base model's images take turns with.
-    pub fn words(&self) -> &'static [&'static str] {
-        if self.gendered {
-            &["man", "woman"]
-        } else {
-            &["person"]
-        }
     }
 
     /// (1 − share) a + share b, before Equations 4 and 5, which the mixture goes through if either name does.
@@ -308,7 +279,6 @@ impl GenerationPipeline {
             texts: self.texts.clone(),
             negative: self.negative.clone(),
             faces: self.faces.clone(),
-            gendered: self.gendered,
         }
     }
 

@@ -165,8 +165,6 @@ fn no_photo_and_no_face_are_told_apart() {
     let empty = RgbImage::new(64, 64);
     let faceless = pipeline.name_from_photo(&empty);
     assert!(matches!(faceless, Err(GenerationError::NoFace)));
-    assert_eq!(pipeline.word_for(&empty).expect("a word"), "person");
-    assert_eq!(pipeline.words(), ["man", "woman"]);
 }
 
 #[test]

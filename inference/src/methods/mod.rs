@@ -14,4 +14,4 @@ pub use config::{BaselineMethod, MethodConfig, PresetSettings};
 pub use method::{ConditionedPrompt, Likeness, Method, Reference};
 pub use name::{BASE_MODEL, MethodName, Preset};
 pub use studio::{Studio, StudioRequest};
-pub use words::{PERSON_WORDS, with_name, with_trigger};
+pub use words::{PERSON_WORDS, with_name, with_trigger, with_word};

@@ -19,6 +19,7 @@ use super::seen::Seen;
 use crate::generation::{
     GenerationConfig, GenerationError, GenerationPipeline, PipelineParts, Result, RunTables,
 };
+use crate::person_word::GenderGuess;
 use crate::{IpAdapterSection, ModelError, ModelLoader, PhotoMakerSection};
 
 /// An image to generate of some person.
@@ -109,7 +110,6 @@ impl Studio {
         sdxl.check(&config.sampling)?;
         let parts = PipelineParts {
             negative: texts.encode_negative(&config.negative)?,
-            gendered: (config.face.as_ref()).is_some_and(|face| face.gender.is_some()),
             faces,
             sdxl,
             texts,
@@ -145,27 +145,14 @@ impl Studio {
         &self.parts.negative
     }
 
-    /// The words that images of nobody in particular take turns with.
-    pub fn words(&self) -> &'static [&'static str] {
-        match self.parts.gendered {
-            true => &["man", "woman"],
-            false => &["person"],
-        }
-    }
-
-    /// The word for a photo's person: `man` or `woman` as the gender network guesses, `person` where it is unsure and
-    /// without such a network or a face.
+    /// What the gender network makes of the main face of a photo; `None` without such a network or a face.
     ///
     /// # Errors
     /// A network's error.
-    pub fn word_for(&self, photo: &RgbImage) -> Result<&'static str> {
-        let nets = self.parts.faces.as_ref();
-        let Some(nets) = nets.filter(|_| self.parts.gendered) else {
-            return Ok("person");
-        };
-        match nets.detect(photo)?.first() {
-            None => Ok("person"),
-            Some(face) => Ok(nets.gender_age(photo, face)?.word()),
+    pub fn gender_guess(&self, photo: &RgbImage) -> Result<Option<GenderGuess>> {
+        match &self.parts.faces {
+            Some(nets) => Ok(GenderGuess::of(nets, photo)?),
+            None => Ok(None),
         }
     }
 

@@ -1,11 +1,28 @@
-//! The word for the person in a prompt: where a name or a trigger word goes.
+//! The word for the person in a prompt: which it is, and where a name or a trigger word goes.
 
 use std::ops::Range;
 
 /// The words that stand for a person.
 pub const PERSON_WORDS: &str = "person, man, woman";
 
-const WORDS: [&str; 3] = ["person", "man", "woman"];
+/// With those that the paper prints.
+const WORDS: [&str; 5] = ["person", "man", "woman", "Man", "Woman"];
+
+/// `prompt` with each whole word "person" replaced by `word`.
+pub fn with_word(prompt: &str, word: &str) -> String {
+    let mut text = String::with_capacity(prompt.len());
+    let mut rest = prompt;
+    while let Some(at) = rest.find("person") {
+        let after = &rest[at + "person".len()..];
+        let before = &prompt[..prompt.len() - rest.len() + at];
+        let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let whole = !inside(before.chars().next_back()) && !inside(after.chars().next());
+        text.push_str(&rest[..at]);
+        text.push_str(if whole { word } else { "person" });
+        rest = after;
+    }
+    text + rest
+}
 
 /// `prompt` with `name` for the first "a person", "a man" or "a woman", or for the word where it has no article; `None`
 /// without such a word.
@@ -70,6 +87,29 @@ mod tests {
         );
         is("Ana person", "Ana Mira Castellan");
         assert_eq!(named("a personal manual for women"), None);
+    }
+
+    #[test]
+    fn only_the_whole_word_is_replaced() {
+        assert_eq!(
+            with_word("a person, personal; person", "woman"),
+            "a woman, personal; woman"
+        );
+        assert_eq!(with_word("personperson", "man"), "personperson");
+        assert_eq!(with_word("", "man"), "");
+    }
+
+    #[test]
+    fn the_papers_capitals_are_words_too() {
+        let named = |prompt| with_name(prompt, "Mira Castellan");
+        let is = |prompt, expected: &str| assert_eq!(named(prompt).as_deref(), Some(expected));
+        is("a Man is sad", "Mira Castellan is sad");
+        is("a painting of a Woman", "a painting of Mira Castellan");
+        assert_eq!(
+            with_trigger("a Woman is sad", "img").as_deref(),
+            Some("a Woman img is sad")
+        );
+        assert_eq!(named("Manchester"), None);
     }
 
     #[test]

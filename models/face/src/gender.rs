@@ -38,6 +38,19 @@ impl GenderAge {
             "person"
         }
     }
+
+    /// Whether the larger side is the male one (from 0.5 on), and its share, in [0.5, 1].
+    ///
+    /// ```
+    /// use laioncele_face::GenderAge;
+    ///
+    /// assert_eq!(GenderAge { male: 0.25, age: 30.0 }.larger_side(), (false, 0.75));
+    /// assert_eq!(GenderAge { male: 0.5, age: 30.0 }.larger_side(), (true, 0.5));
+    /// ```
+    pub fn larger_side(&self) -> (bool, f32) {
+        let is_male = self.male >= 0.5;
+        (is_male, if is_male { self.male } else { 1.0 - self.male })
+    }
 }
 
 /// Age and gender of a crop of [`SIDE`] × [`SIDE`] pixels.

@@ -158,6 +158,11 @@ impl FaceNets {
         Ok(self.recognizer.embed_all(&[cut])?.concat())
     }
 
+    /// Whether there is a network for [`FaceNets::gender_age`].
+    pub fn guesses_gender(&self) -> bool {
+        self.gender.is_some()
+    }
+
     /// A guess at age and gender from a square crop around the detection's unclipped box.
     ///
     /// # Errors

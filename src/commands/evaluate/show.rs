@@ -62,7 +62,8 @@ pub(super) fn scores(scores: &[Score]) -> String {
 /// Who may be a reference, as CSV.
 pub(super) fn choices(choices: &[Choice]) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let mut text = "person,verdict,similarity,threshold,images,faces\n".to_owned();
+    // `word` is for people to fill in: the list may then lie beside the photos.
+    let mut text = "person,verdict,similarity,threshold,images,faces,word\n".to_owned();
     for choice in choices {
         let similarity = choice
             .similarity
@@ -70,7 +71,7 @@ pub(super) fn choices(choices: &[Choice]) -> String {
         let person = quoted(&choice.person);
         let (verdict, threshold) = (choice.verdict.word(), choice.threshold);
         let (images, faces) = (choice.images, choice.faces);
-        text += &format!("{person},{verdict},{similarity},{threshold},{images},{faces}\n");
+        text += &format!("{person},{verdict},{similarity},{threshold},{images},{faces},\n");
     }
     text
 }

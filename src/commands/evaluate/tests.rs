@@ -1,7 +1,7 @@
 //! Options, remarks and exit codes.
 
 use clap::{Parser, error::ErrorKind};
-use laioncele_evaluate::{Score, Undecodable};
+use laioncele_evaluate::{Score, Undecodable, WordOfPerson};
 
 use super::*;
 
@@ -77,7 +77,31 @@ fn found(undecodable: Vec<Undecodable>, without_prompt: usize) -> FolderReport {
         undecodable,
         without_prompt,
         without_image: 0,
+        words: Vec::new(),
     }
+}
+
+#[test]
+fn remarks_name_unsure_words() {
+    let word = |person: &str, given, probability| WordOfPerson {
+        person: person.to_owned(),
+        word: "woman",
+        given,
+        guess: Some("woman".to_owned()),
+        probability: Some(probability),
+    };
+    let words = vec![
+        word("ada", false, 0.6),
+        word("bea", true, 0.6),
+        word("cyd", false, 0.9),
+        word("dan", false, 0.69),
+    ];
+    let found = FolderReport {
+        words,
+        ..found(Vec::new(), 0)
+    };
+    let remark = "unsure guesses, which references.csv beside the photos can overrule: ada (woman), dan (woman)";
+    assert_eq!(remarks(&found), [remark]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::folders::image_files;
 use crate::identity::{dot, unit};
 use crate::networks::Networks;
-use crate::people::{decoded, photos_by_person, references_of};
+use crate::people::{decoded, people_by_name, references_of};
 use crate::settings::StageConfig;
 
 /// Why somebody may be a reference, or not.
@@ -80,11 +80,11 @@ pub fn choose_people(
         Some(threshold) => threshold,
         None => Thresholds::of(&config.face)?.same_person_photo,
     };
-    let photos = photos_by_person(references)?;
+    let people = people_by_name(references)?;
     let networks = Networks::load(&config)?;
     let pool = pool_of(threads)?;
-    let people = photos.keys().map(String::as_str).collect();
-    let known = pool.install(|| references_of(&photos, &people, &networks))?;
+    let names = people.keys().map(String::as_str).collect();
+    let known = pool.install(|| references_of(&people, &names, &networks))?;
     let mut choices = Vec::with_capacity(known.len());
     for (person, reference) in &known {
         let folder = images.join(person);

@@ -15,7 +15,7 @@ use crate::error::{EvaluateError, Result};
 use crate::images::{BASE_MODEL, ImageInput, ViewedImages, blocks};
 use crate::networks::Networks;
 use crate::notes::report_of_rows;
-use crate::people::{name_of, photos_by_person, read_image, references_of};
+use crate::people::{People, name_of, people_by_name, read_image, references_of};
 use crate::prompts::{names_people, read_prompts};
 use crate::record;
 use crate::report::{Report, fact_rows, same_recognizer_row};
@@ -23,6 +23,7 @@ use crate::resize::Resize;
 use crate::scores::scores;
 use crate::settings::{Rules, StageConfig};
 use crate::systems::{Checks, Systems};
+use crate::words::{WordCounts, WordOfPerson, with_words, words_of};
 
 /// The system of a folder's images.
 const SYSTEM: &str = "images";
@@ -58,6 +59,9 @@ pub struct FolderReport {
     pub without_prompt: usize,
     /// Prompts that name no image.
     pub without_image: usize,
+    /// What people are called in the prompts, where words were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<WordOfPerson>,
 }
 
 /// A file that is no image.
@@ -84,6 +88,8 @@ pub struct Chosen {
     pub threads: usize,
     /// A file for everything that was measured.
     pub record: Option<PathBuf>,
+    /// Whether prompts that say "person" get each person's word, by the rule of a run's samples.
+    pub words: bool,
 }
 
 impl Chosen {
@@ -128,7 +134,7 @@ pub fn score_systems(
     score_entries(
         manifest,
         &systems.entries,
-        &systems.photos,
+        &systems.people,
         chosen,
         progress,
     )
@@ -157,11 +163,11 @@ pub fn score_folders(
         }
         return score_systems(manifest, &systems, chosen, progress);
     }
-    let photos = photos_by_person(&folders.references)?;
+    let people = people_by_name(&folders.references)?;
     let mut listing = Listing::read(folders)?;
-    check_people(folders, &listing.entries, &photos)?;
+    check_people(folders, &listing.entries, &people)?;
     listing.sort();
-    let scored = score_entries(manifest, &listing.entries, &photos, chosen, progress)?;
+    let scored = score_entries(manifest, &listing.entries, &people, chosen, progress)?;
     Ok(FolderReport {
         without_prompt: listing.without_prompt,
         without_image: listing.without_image,
@@ -172,12 +178,19 @@ pub fn score_folders(
 fn score_entries(
     manifest: &Manifest,
     entries: &[Entry],
-    photos: &BTreeMap<String, Vec<PathBuf>>,
+    people: &People,
     chosen: &Chosen,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<FolderReport> {
     let config = chosen.config(manifest)?;
     let rules = chosen.rules(&config, entries)?;
+    let names = entries.iter().map(|e| e.person.as_str());
+    let names: BTreeSet<&str> = names.filter(|p| *p != BASE_MODEL).collect();
+    let words = match chosen.words {
+        true => words_of(manifest, people, &names)?,
+        false => Vec::new(),
+    };
+    let entries = &with_words(entries, &words);
     let networks = Networks::load(&config)?;
     let pool = pool_of(chosen.threads)?;
     let (mut viewed, mut undecodable) = (ViewedImages::default(), Vec::new());
@@ -212,18 +225,18 @@ fn score_entries(
     if let Some(path) = &chosen.record {
         record::write(path, &viewed, &files)?;
     }
-    let people = entries.iter().map(|e| e.person.as_str());
-    let people: BTreeSet<&str> = people.filter(|p| *p != BASE_MODEL).collect();
-    let references = pool.install(|| references_of(photos, &people, &networks))?;
+    let references = pool.install(|| references_of(people, &names, &networks))?;
     let mut rows = pool.install(|| scores(&viewed, &references, &rules));
     rows.push(same_recognizer_row(config.judge_is_filter()?));
     rows.extend(fact_rows(&viewed));
+    rows.extend(WordCounts::of(&words).rows());
     Ok(FolderReport {
         report: report_of_rows(rows, &config, &digests(&config)?),
         images: total,
         undecodable,
         without_prompt: entries.iter().filter(|e| e.prompted.is_none()).count(),
         without_image: 0,
+        words,
     })
 }
 
@@ -240,18 +253,14 @@ fn digests(config: &StageConfig) -> Result<BTreeMap<String, Digest>> {
     models.map(digest).collect()
 }
 
-fn check_people(
-    folders: &Folders,
-    entries: &[Entry],
-    photos: &BTreeMap<String, Vec<PathBuf>>,
-) -> Result<()> {
-    let known = |entry: &&Entry| entry.person == BASE_MODEL || photos.contains_key(&entry.person);
+fn check_people(folders: &Folders, entries: &[Entry], people: &People) -> Result<()> {
+    let known = |entry: &&Entry| entry.person == BASE_MODEL || people.contains_key(&entry.person);
     let Some(stranger) = entries.iter().find(|entry| !known(entry)) else {
         return Ok(());
     };
     const SHOWN: usize = 5;
-    let mut names: Vec<&str> = photos.keys().map(String::as_str).take(SHOWN).collect();
-    names.extend((photos.len() > SHOWN).then_some("…"));
+    let mut names: Vec<&str> = people.keys().map(String::as_str).take(SHOWN).collect();
+    names.extend((people.len() > SHOWN).then_some("…"));
     Err(EvaluateError::UnknownPerson {
         folder: folders.images.join(&stranger.person),
         references: folders.references.clone(),

@@ -35,6 +35,7 @@ mod singular;
 mod systems;
 mod tables;
 mod towers;
+mod words;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +71,8 @@ pub use settings::{Against, Judge, Rules, Settings, StageConfig};
 pub use systems::{Checks, Systems};
 pub use tables::{Table, tables};
 pub use towers::{ClipChoice, Tower};
+use words::WordCounts;
+pub use words::WordOfPerson;
 
 /// The system of a run's own images.
 pub const OURS: &str = "laioncele";
@@ -99,7 +102,7 @@ struct Evaluate;
 const SPEC: StepSpec = StepSpec {
     name: "evaluate",
     stage: StageName::Evaluate,
-    version: 6,
+    version: 7,
     partitioning: Partitioning::Once,
     reads: &[Reads::all(TableId::Samples)],
     writes: &[TableId::Evaluation],
@@ -130,12 +133,13 @@ impl Step for Evaluate {
         let rows_in = task.rows_in(TableId::Samples);
         let measured = viewer.images.images.len() as u64;
         task.balance(Unit::Sample, rows_in, measured);
-        let photos = people::photos_by_person(config.references(task.manifest())?)?;
-        let people = viewer.people.iter().map(String::as_str).collect();
-        let references = pool.install(|| people::references_of(&photos, &people, &networks))?;
+        let people = people::people_by_name(config.references(task.manifest())?)?;
+        let names = viewer.people.iter().map(String::as_str).collect();
+        let references = pool.install(|| people::references_of(&people, &names, &networks))?;
         let mut rows = pool.install(|| scores(&viewer.images, &references, &config.rules()));
         rows.push(report::same_recognizer_row(config.judge_is_filter()?));
         rows.extend(report::fact_rows(&viewer.images));
+        rows.extend(viewer.words.rows());
         task.write::<EvaluationScore>(rows)
     }
 
@@ -192,6 +196,7 @@ struct SampleViewer {
     images: ViewedImages,
     /// Everybody with samples, also those of whom no image decodes.
     people: BTreeSet<String>,
+    words: WordCounts,
     done: u64,
 }
 
@@ -207,6 +212,7 @@ impl SampleViewer {
         samples.sort_by(|a, b| order(a).cmp(&order(b)));
         let people = samples.iter().map(|s| s.person.clone());
         self.people.extend(people.filter(|p| p != BASE_MODEL));
+        samples.iter().for_each(|sample| self.words.add(sample));
         for block in blocks(&samples, image) {
             let images: Vec<ImageInput<'_>> = block.iter().map(image).collect();
             for (place, reason) in pool.install(|| self.images.add(networks, &images))? {

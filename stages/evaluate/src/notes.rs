@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use laioncele_core::Digest;
 use laioncele_core::table::EvaluationScore;
+use laioncele_inference::person_word::UNSURE_BELOW;
 
 use crate::images::ALL;
 use crate::inception;
 use crate::report::{Report, SAME_RECOGNIZER, Score};
 use crate::settings::StageConfig;
 use crate::towers::TextTower;
+use crate::words::{GUESSED, UNSURE};
 
 /// A report of a whole `evaluation` table. `digests` are those of the networks, by their labels.
 pub(crate) fn report_of_rows(
@@ -67,7 +69,9 @@ impl Networks {
             | SAME_RECOGNIZER
             | "base_images"
             | "prompts_with_exclamation"
-            | "image_sizes" => &None,
+            | "image_sizes"
+            | GUESSED
+            | UNSURE => &None,
             metric if metric.starts_with("image") || metric == inception::WIDTH => &None,
             _ => &self.judge,
         };
@@ -87,8 +91,27 @@ fn notes(report: &Report, config: &StageConfig) -> Vec<String> {
          bootstrap over people."
             .to_owned(),
     );
+    notes.extend(words(report));
     notes.extend(files(report));
     notes
+}
+
+/// How many people are called what a network guesses.
+fn words(report: &Report) -> Option<String> {
+    let guessed = report.find("", GUESSED, ALL)?;
+    let unsure = report.find("", UNSURE, ALL).map_or(0.0, |s| s.value);
+    let unsure = match unsure > 0.0 {
+        true => format!(
+            " {unsure} of these guesses are below {} %: people should look at them.",
+            (100.0 * UNSURE_BELOW).round()
+        ),
+        false => String::new(),
+    };
+    Some(format!(
+        "{} of {} people are called `man` or `woman` in prompts as a network guesses from their first photo: it is a guess about \
+         pictures, not about people.{unsure}",
+        guessed.value, guessed.count
+    ))
 }
 
 fn tower(report: &Report, config: &StageConfig) -> String {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use laioncele_core::CoreError;
 use laioncele_image::{Limits, Orientation, decode};
-use laioncele_inference::references;
+use laioncele_inference::references::{self, Person};
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -16,15 +16,16 @@ use crate::networks::Networks;
 /// The largest file that is read as an image.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// The reference photos of each person in a folder, by name.
+/// People with their reference photos, by name.
+pub(crate) type People = BTreeMap<String, Person>;
+
+/// The people of a folder.
 ///
 /// # Errors
-/// A folder that is missing or cannot be read.
-pub(crate) fn photos_by_person(
-    folder: &Path,
-) -> std::result::Result<BTreeMap<String, Vec<PathBuf>>, CoreError> {
+/// A folder that is missing or cannot be read, a wrong list of words.
+pub(crate) fn people_by_name(folder: &Path) -> std::result::Result<People, CoreError> {
     let people = references::people(folder)?.into_iter();
-    Ok(people.map(|person| (person.name, person.photos)).collect())
+    Ok(people.map(|person| (person.name.clone(), person)).collect())
 }
 
 /// The last part of a path, as text.
@@ -66,17 +67,17 @@ fn mean_vector(vectors: &[Vec<f64>]) -> Option<Vec<f64>> {
     Some((0..first.len()).map(mean).collect())
 }
 
-/// The references of `people`. Photos that do not decode are skipped.
+/// The references of `names`. Photos that do not decode are skipped.
 ///
 /// # Errors
 /// A network's error.
 pub(crate) fn references_of(
-    photos: &BTreeMap<String, Vec<PathBuf>>,
-    people: &BTreeSet<&str>,
+    people: &People,
+    names: &BTreeSet<&str>,
     networks: &Networks,
 ) -> Result<References> {
-    let of = |name: &&'_ str| photos.get(*name).map_or(&[][..], Vec::as_slice);
-    let all: Vec<(&str, &PathBuf)> = (people.iter())
+    let of = |name: &&'_ str| people.get(*name).map_or(&[][..], |p| p.photos.as_slice());
+    let all: Vec<(&str, &PathBuf)> = (names.iter())
         .flat_map(|name| of(name).iter().map(|path| (*name, path)))
         .collect();
     let mut faces: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
@@ -101,12 +102,12 @@ pub(crate) fn references_of(
         };
         ((*name).to_owned(), reference)
     };
-    Ok(people.iter().map(reference).collect())
+    Ok(names.iter().map(reference).collect())
 }
 
 /// A photo that decodes; others are skipped.
 fn usable<'a>((name, path): &(&'a str, &PathBuf)) -> Option<(&'a str, RgbImage)> {
-    match photo(path) {
+    match upright(path) {
         Ok(image) => Some((name, image)),
         Err(reason) => {
             tracing::warn!(path = %path.display(), reason, "reference photo skipped");
@@ -122,7 +123,7 @@ pub(crate) fn decoded(path: &Path) -> Option<RgbImage> {
 }
 
 /// A reference photo's pixels, upright: it is a photo, and detectors look for upright faces.
-fn photo(path: &Path) -> std::result::Result<RgbImage, String> {
+pub(crate) fn upright(path: &Path) -> std::result::Result<RgbImage, String> {
     let bytes = read_image(path)?;
     decode(&bytes, &Limits::default(), Orientation::Upright).map_err(|e| e.to_string())
 }

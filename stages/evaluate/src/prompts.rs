@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use laioncele_core::CoreError;
+use laioncele_inference::lists::{ListRow, csv_records, named_fields};
 use serde::Deserialize;
 
 use crate::error::{EvaluateError, Result};
@@ -77,20 +78,11 @@ fn read_text(path: &Path) -> Result<String> {
     }
 }
 
-/// A row of any columns.
-#[derive(Debug)]
-pub(crate) struct Record {
-    /// Where it begins.
-    pub(crate) line: usize,
-    /// By name, in lower case.
-    pub(crate) fields: BTreeMap<String, String>,
-}
-
 /// Reads a `.csv` file with a header, or a `.jsonl` file with an object a line whose values are texts or numbers.
 ///
 /// # Errors
 /// A file that cannot be read or is not of that form, with the line.
-pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>> {
+pub(crate) fn read_records(path: &Path) -> Result<Vec<ListRow>> {
     let text = read_text(path)?;
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let records = match extension.to_lowercase().as_str() {
@@ -104,27 +96,7 @@ pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>> {
     })
 }
 
-fn named_fields(text: &str) -> std::result::Result<Vec<Record>, String> {
-    let mut records = csv_records(text)?.into_iter();
-    let (_, header) = records.next().ok_or("empty; a header was expected")?;
-    let names: Vec<String> = header.iter().map(|h| h.trim().to_lowercase()).collect();
-    if let Some(name) = (1..names.len()).find(|k| names[..*k].contains(&names[*k])) {
-        return Err(format!("line 1: two columns `{}`", names[name]));
-    }
-    let named = |(line, fields): (usize, Vec<String>)| {
-        if fields.len() != names.len() {
-            let (found, expected) = (fields.len(), names.len());
-            return Err(format!(
-                "line {line}: {found} fields where the header has {expected}"
-            ));
-        }
-        let fields = names.iter().cloned().zip(fields).collect();
-        Ok(Record { line, fields })
-    };
-    records.map(named).collect()
-}
-
-fn named_values(text: &str) -> std::result::Result<Vec<Record>, String> {
+fn named_values(text: &str) -> std::result::Result<Vec<ListRow>, String> {
     let lines = text.lines().zip(1..);
     let parse = |(text, line): (&str, usize)| {
         let values: BTreeMap<String, serde_json::Value> =
@@ -138,7 +110,7 @@ fn named_values(text: &str) -> std::result::Result<Vec<Record>, String> {
             (name.to_lowercase(), value)
         };
         let fields = values.into_iter().map(field).collect();
-        Ok(Record { line, fields })
+        Ok(ListRow { line, fields })
     };
     let filled = lines.filter(|(line, _)| !line.trim().is_empty());
     filled.map(parse).collect()
@@ -212,62 +184,8 @@ fn from_csv(text: &str) -> Rows {
     records.map(row).collect()
 }
 
-/// The records of a CSV text by RFC 4180, each with the line that it begins on; blank lines are
-/// skipped.
-fn csv_records(text: &str) -> std::result::Result<Vec<(usize, Vec<String>)>, String> {
-    let (mut records, mut fields, mut field) = (Vec::new(), Vec::new(), String::new());
-    let (mut line, mut begun) = (1, 1);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if field.is_empty() => quoted(&mut chars, &mut field, &mut line)?,
-            ',' => fields.push(std::mem::take(&mut field)),
-            '\r' if chars.peek() == Some(&'\n') => {}
-            '\n' => {
-                if !(fields.is_empty() && field.is_empty()) {
-                    fields.push(std::mem::take(&mut field));
-                    records.push((begun, std::mem::take(&mut fields)));
-                }
-                line += 1;
-                begun = line;
-            }
-            c => field.push(c),
-        }
-    }
-    if !(fields.is_empty() && field.is_empty()) {
-        fields.push(field);
-        records.push((begun, fields));
-    }
-    Ok(records)
-}
-
-/// Reads the rest of a quoted field, after its opening quote.
-fn quoted(
-    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
-    field: &mut String,
-    line: &mut usize,
-) -> std::result::Result<(), String> {
-    let begun = *line;
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            '"' => return Ok(()),
-            c => {
-                *line += usize::from(c == '\n');
-                field.push(c);
-            }
-        }
-    }
-    Err(format!("line {begun}: a quote that is never closed"))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn read(name: &str, text: &str) -> std::result::Result<BTreeMap<String, Prompted>, String> {
@@ -331,22 +249,5 @@ mod tests {
             read_prompts(Path::new("no/such.csv")),
             Err(EvaluateError::Core(_))
         ));
-    }
-
-    proptest! {
-        #[test]
-        fn fields_in_quotes_come_back(rows in prop::collection::vec(prop::collection::vec("[a,\"\n\r é]{0,6}", 2..4), 1..5)) {
-            let quote = |field: &String| format!("\"{}\"", field.replace('"', "\"\""));
-            let line = |row: &Vec<String>| row.iter().map(quote).collect::<Vec<_>>().join(",");
-            let text = rows.iter().map(line).collect::<Vec<_>>().join("\r\n");
-            let found = csv_records(&text).expect("records");
-            let fields: Vec<_> = found.into_iter().map(|(_, fields)| fields).collect();
-            prop_assert_eq!(fields, rows);
-        }
-
-        #[test]
-        fn any_text_is_read_or_refused(text in "[a,\"\r\n]{0,40}") {
-            let _ = csv_records(&text);
-        }
     }
 }

@@ -343,7 +343,8 @@ pub(crate) fn same_recognizer_row(same: bool) -> EvaluationScore {
     fact("", SAME_RECOGNIZER, f64::from(u8::from(same)), 1)
 }
 
-fn fact(system: &str, metric: &str, value: f64, count: usize) -> EvaluationScore {
+/// A row that says what must be known of `count` images or people.
+pub(crate) fn fact(system: &str, metric: &str, value: f64, count: usize) -> EvaluationScore {
     EvaluationScore {
         system: system.to_owned(),
         metric: metric.to_owned(),

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use laioncele_inference::references::visible_entries;
+use laioncele_inference::lists::ListRow;
+use laioncele_inference::references::{Person, visible_entries};
 
 use crate::entries::Entry;
 use crate::error::{EvaluateError, Result};
 use crate::images::{ALL, BASE_MODEL, MEAN};
-use crate::people::photos_by_person;
-use crate::prompts::{Prompted, Record, read_records};
+use crate::people::{People, people_by_name};
+use crate::prompts::{Prompted, read_records};
 
 /// The system of a list that has no column `system`.
 const UNNAMED: &str = "images";
@@ -39,7 +40,7 @@ pub struct Checks {
 pub struct Systems {
     /// In the list's order.
     pub(crate) entries: Vec<Entry>,
-    pub(crate) photos: BTreeMap<String, Vec<PathBuf>>,
+    pub(crate) people: People,
 }
 
 /// A line of the list.
@@ -76,15 +77,15 @@ impl Systems {
         }
         check_files(&lines, &mut problems);
         check_groups(&lines, &mut problems);
-        let photos = photos(&lines, references, &mut problems)?;
-        check_references(&lines, &photos, &mut problems);
+        let people = people(&lines, references, &mut problems)?;
+        check_references(&lines, &people, &mut problems);
         if !checks.unequal {
             check_equal(&lines, &mut problems);
         }
         let mut entries: Vec<Entry> = lines.into_iter().map(|line| line.entry).collect();
         name_base(&mut entries, &mut problems);
         if problems.is_empty() {
-            return Ok(Self { entries, photos });
+            return Ok(Self { entries, people });
         }
         let more = problems.len().saturating_sub(SHOWN);
         problems.truncate(SHOWN);
@@ -96,7 +97,7 @@ impl Systems {
     }
 }
 
-fn check_columns(records: &[Record], problems: &mut Vec<String>) {
+fn check_columns(records: &[ListRow], problems: &mut Vec<String>) {
     let names: BTreeSet<&str> = records
         .iter()
         .flat_map(|r| r.fields.keys().map(String::as_str))
@@ -111,7 +112,7 @@ fn check_columns(records: &[Record], problems: &mut Vec<String>) {
     }
 }
 
-fn line(mut record: Record, root: &Path, problems: &mut Vec<String>) -> Option<Line> {
+fn line(mut record: ListRow, root: &Path, problems: &mut Vec<String>) -> Option<Line> {
     let mut take = |name: &str| {
         let value = record.fields.remove(name).unwrap_or_default();
         (!value.trim().is_empty()).then_some(value)
@@ -199,12 +200,8 @@ fn check_groups(lines: &[Line], problems: &mut Vec<String>) {
     }
 }
 
-/// The photos of each person: those that lines name, and those of the folder.
-fn photos(
-    lines: &[Line],
-    references: Option<&Path>,
-    problems: &mut Vec<String>,
-) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+/// The people with their photos: those that lines name, and those of the folder.
+fn people(lines: &[Line], references: Option<&Path>, problems: &mut Vec<String>) -> Result<People> {
     let mut named: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
     for line in lines.iter().filter(|line| line.entry.person != BASE_MODEL) {
         let Some(reference) = line.reference.as_ref().filter(|r| r.exists()) else {
@@ -221,28 +218,28 @@ fn photos(
         }
     }
     let mut all = match references {
-        Some(folder) => photos_by_person(folder)?,
+        Some(folder) => people_by_name(folder)?,
         None => BTreeMap::new(),
     };
-    all.extend(
-        named
-            .into_iter()
-            .map(|(name, photos)| (name, photos.into_iter().collect())),
-    );
+    for (name, photos) in named {
+        let word = all.get(&name).and_then(|person| person.word);
+        let person = Person {
+            photos: photos.into_iter().collect(),
+            name: name.clone(),
+            word,
+        };
+        all.insert(name, person);
+    }
     Ok(all)
 }
 
 /// Where anybody has a reference, everybody must.
-fn check_references(
-    lines: &[Line],
-    photos: &BTreeMap<String, Vec<PathBuf>>,
-    problems: &mut Vec<String>,
-) {
+fn check_references(lines: &[Line], people: &People, problems: &mut Vec<String>) {
     let mut told = BTreeSet::new();
     for Line { number, entry, .. } in lines {
         let person = entry.person.as_str();
-        let known = person == BASE_MODEL || photos.contains_key(person);
-        if !photos.is_empty() && !known && told.insert(person) {
+        let known = person == BASE_MODEL || people.contains_key(person);
+        if !people.is_empty() && !known && told.insert(person) {
             problems.push(format!("line {number}: `{person}` has no reference photo"));
         }
     }

@@ -23,16 +23,27 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 }
 
 pub(crate) fn manifest(root: &Path, keys: &str) -> Manifest {
+    Manifest::parse(&root.join("m.toml"), &manifest_text(keys)).expect("a manifest")
+}
+
+/// The manifest with a gender network.
+pub(crate) fn with_gender(root: &Path) -> Manifest {
+    let network = mini().join("face/face_api_age_gender.onnx");
+    let key = format!("gender = \"{}\"\n[generate_samples]", network.display());
+    let text = manifest_text("").replace("[generate_samples]", &key);
+    Manifest::parse(&root.join("m.toml"), &text).expect("a manifest")
+}
+
+fn manifest_text(keys: &str) -> String {
     let mini = mini().display().to_string();
-    let text = format!(
+    format!(
         "[run]\nseed = 7\nbuckets = 1\n[source]\npath = \"captions\"\n[source.columns]\nurl = \"URL\"\ncaption = \"TEXT\"\n\
          [embedding_dims]\nname_tokens = 8\nname_channels = 128\nface = 512\nfeatures = 128\n\
          [models.sdxl]\nfolder = \"{mini}/sdxl-mini\"\n\
          [models.image_encoders]\nfirst = \"{mini}/sdxl-mini/image_encoder\"\nsecond = \"{mini}/sdxl-mini/image_encoder_2\"\n\
          [models.face]\ndetector = \"{mini}/face/retinaface_mobilenet025_dynamic.onnx\"\nrecognizer = \"{mini}/face/faceplugin_fr_feature_512.onnx\"\n\
          [generate_samples]\nreferences = \"references\"\n{keys}"
-    );
-    Manifest::parse(&root.join("m.toml"), &text).expect("a manifest")
+    )
 }
 
 fn harness(root: &Path, keys: &str) -> StepHarness {
@@ -55,6 +66,10 @@ fn sample(person: &str, prompt: &str, index: u32, file: &str) -> Sample {
         person: person.to_owned(),
         group: "mood".to_owned(),
         prompt: prompt.to_owned(),
+        word: "person".to_owned(),
+        word_given: false,
+        gender_guess: None,
+        gender_probability: None,
         index,
         seed: u64::from(index) + 100,
         image: Image {

@@ -1,16 +1,17 @@
 //! What a task of any method draws: subjects and their samples, written part by part.
 
+use image::RgbImage;
 use laioncele_core::table::{Image, Sample};
 use laioncele_core::{DropReason, StageError, Task, Unit};
 use laioncele_inference::generation::GenerationError;
 use laioncele_inference::methods::{
-    BASE_MODEL, Likeness, MethodName, Reference, Studio, StudioRequest,
+    BASE_MODEL, Likeness, MethodName, Reference, Studio, StudioRequest, with_word,
 };
+use laioncele_inference::person_word::{ChosenWord, Gendered, PersonWord};
 use laioncele_inference::references::{Person, Refusal};
 use laioncele_inference::{ModelError, encode_png};
 use laioncele_sdxl::Error as SdxlError;
 
-use crate::prompts::with_word;
 use crate::settings::StageConfig;
 
 /// A sample to generate.
@@ -18,6 +19,7 @@ struct Planned {
     group: String,
     /// With the word for the person in it.
     prompt: String,
+    word: ChosenWord,
     index: u32,
     seed: u64,
 }
@@ -32,14 +34,32 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    pub(crate) fn base_model(config: &StageConfig, studio: &'a Studio) -> Self {
-        let words = studio.words();
-        let word = |index: u32| words[index as usize % words.len()];
-        Self {
+    /// Nobody in particular, by the words of `people` in equal shares: else distances between the base model's images and
+    /// theirs would measure how many men and women there are.
+    pub(crate) fn base_model(
+        config: &StageConfig,
+        studio: &'a Studio,
+        people: &[Person],
+    ) -> Result<Self, StageError> {
+        let images = config.settings.base_images();
+        let mut words = Vec::new();
+        if config.settings.gendered.is_on() && images > 0 {
+            for person in people {
+                if let Ok(photos) = person.images() {
+                    words.push(chosen_word(config, studio, person, &photos[0])?.word());
+                }
+            }
+        }
+        words.sort();
+        let word = |index: u32| ChosenWord {
+            given: share(&words, index, images),
+            guess: None,
+        };
+        Ok(Self {
             person: String::new(),
             likeness: Ok(studio.nobody()),
-            samples: planned(config, "", config.settings.base_images(), word),
-        }
+            samples: planned(config, "", images, word),
+        })
     }
 
     pub(crate) fn person(
@@ -47,11 +67,11 @@ impl<'a> Subject<'a> {
         studio: &'a Studio,
         person: &Person,
     ) -> Result<Self, StageError> {
-        let mut word = "person";
+        let mut word = ChosenWord::default();
         let likeness = match person.images() {
             Err(refusal) => Err(refusal),
             Ok(photos) => {
-                word = studio.word_for(&photos[0])?;
+                word = chosen_word(config, studio, person, &photos[0])?;
                 // Files seldom have blanks in their names.
                 let name = person.name.replace('_', " ");
                 let reference = Reference {
@@ -74,17 +94,42 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// A person's word, the same for every method: people's, else the guess at the first photo.
+fn chosen_word(
+    config: &StageConfig,
+    studio: &Studio,
+    person: &Person,
+    first_photo: &RgbImage,
+) -> Result<ChosenWord, StageError> {
+    if !config.settings.gendered.is_on() {
+        return Ok(ChosenWord::default());
+    }
+    Ok(ChosenWord {
+        given: person.word,
+        guess: studio.gender_guess(first_photo)?,
+    })
+}
+
+/// The word of image `index` of `images` that have sorted `words` in equal shares; none where there are no words.
+fn share(words: &[PersonWord], index: u32, images: u32) -> Option<PersonWord> {
+    let (index, images) = (u64::from(index), u64::from(images.max(1)));
+    let place = (2 * index + 1) * words.len() as u64 / (2 * images);
+    words.get(place as usize).copied()
+}
+
 fn planned(
     config: &StageConfig,
     person: &str,
     images: u32,
-    word: impl Fn(u32) -> &'static str,
+    word: impl Fn(u32) -> ChosenWord,
 ) -> Vec<Planned> {
+    let text = |index: u32| config.settings.gendered.text(word(index).word());
     let mut samples = Vec::new();
     for (group, prompt) in config.settings.prompts.all() {
         samples.extend((0..images).map(|index| Planned {
             group: group.to_owned(),
-            prompt: with_word(prompt, word(index)),
+            prompt: with_word(prompt, text(index)),
+            word: word(index),
             index,
             seed: config.seed(person, prompt, index),
         }));
@@ -96,6 +141,7 @@ fn planned(
 pub(crate) struct Output<'a> {
     method: &'a str,
     studio: &'a Studio,
+    gendered: Gendered,
     planned: u64,
     generated: u64,
     done: u64,
@@ -104,10 +150,11 @@ pub(crate) struct Output<'a> {
 
 impl<'a> Output<'a> {
     /// Of `method`, which is what its rows say, as `studio` draws it.
-    pub(crate) fn new(method: &'a str, studio: &'a Studio) -> Self {
+    pub(crate) fn new(method: &'a str, studio: &'a Studio, config: &StageConfig) -> Self {
         Self {
             method,
             studio,
+            gendered: config.settings.gendered,
             planned: 0,
             generated: 0,
             done: 0,
@@ -201,6 +248,7 @@ impl<'a> Output<'a> {
         let Planned {
             group,
             prompt,
+            word,
             index,
             seed,
         } = sample;
@@ -214,8 +262,30 @@ impl<'a> Output<'a> {
             image: Image { bytes, path },
             group,
             prompt,
+            word: self.gendered.text(word.word()).to_owned(),
+            // The base model's words are nobody's.
+            word_given: word.given.is_some() && !person.is_empty(),
+            gender_guess: word.guess.map(|guess| guess.word.to_string()),
+            gender_probability: word.guess.map(|guess| guess.probability),
             index,
             seed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_nobody_have_the_peoples_words_in_equal_shares() {
+        use PersonWord::{Man, Woman};
+        let words = [Man, Woman, Woman, Woman];
+        let all = |images| -> Vec<_> { (0..images).map(|k| share(&words, k, images)).collect() };
+        let count = |images| all(images).iter().filter(|w| **w == Some(Man)).count();
+        assert_eq!([4, 8, 40].map(count), [1, 2, 10]);
+        assert_eq!(all(1), [Some(Woman)]);
+        assert_eq!(all(2), [Some(Woman), Some(Woman)]);
+        assert_eq!(share(&[], 0, 5), None);
     }
 }

@@ -11,6 +11,7 @@ mod prompts;
 mod sample_baseline;
 mod settings;
 mod sheet;
+mod words_list;
 
 use laioncele_core::ModelFiles;
 use laioncele_core::ledger::Record;
@@ -24,7 +25,7 @@ use laioncele_inference::methods::{BASE_MODEL, MethodName, Studio};
 
 use draw::{Output, Subject};
 
-pub use prompts::{Prompts, with_word};
+pub use prompts::Prompts;
 pub use settings::{Settings, StageConfig};
 
 /// People are spread over at most so many tasks.
@@ -42,7 +43,7 @@ struct GenerateSamples;
 const SPEC: StepSpec = StepSpec {
     name: "generate-samples",
     stage: StageName::GenerateSamples,
-    version: 6,
+    version: 7,
     partitioning: Partitioning::Chunks(MOST_CHUNKS as u32 + 1),
     reads: &[Reads::all(TableId::Encoder), Reads::all(TableId::NameSums)],
     writes: &[TableId::Samples],
@@ -71,11 +72,11 @@ impl Step for GenerateSamples {
         let chunk = chunk_number(task)?;
         let mut studio = Studio::laioncele(&config.generation(), &RunTables::Task(task))?;
         studio.threads = task.runtime_environment().threads;
+        let people = config.people(task.manifest())?;
         let mut subjects = Vec::new();
         if chunk == chunks {
-            subjects.push(Subject::base_model(&config, &studio));
+            subjects.push(Subject::base_model(&config, &studio, &people)?);
         } else {
-            let people = config.people(task.manifest())?;
             for person in people.iter().skip(chunk).step_by(chunks) {
                 subjects.push(Subject::person(&config, &studio, person)?);
             }
@@ -84,7 +85,7 @@ impl Step for GenerateSamples {
             true => BASE_MODEL.to_owned(),
             false => MethodName::LaionCele.to_string(),
         };
-        Output::new(&method, &studio).draw(task, subjects)
+        Output::new(&method, &studio, &config).draw(task, subjects)
     }
 
     fn publish(

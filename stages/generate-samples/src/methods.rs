@@ -54,7 +54,7 @@ impl StageConfig {
         manifest: &Manifest,
         method: &BaselineMethod,
     ) -> Result<Option<FaceSection>, CoreError> {
-        match (self.settings.gendered, method.crop()) {
+        match (self.settings.gendered.is_on(), method.crop()) {
             (true, _) => FaceSection::from_manifest(manifest).map(Some),
             (false, Crop::Face) => {
                 let section = FaceSection::from_manifest(manifest)?;

@@ -24,7 +24,7 @@ macro_rules! spec {
         &StepSpec {
             name: $name,
             stage: StageName::GenerateSamples,
-            version: 2,
+            version: 3,
             partitioning: Partitioning::Chunks((MOST_CHUNKS * MOST_ROWS) as u32),
             reads: &[],
             writes: &[TableId::Samples],
@@ -97,6 +97,6 @@ impl Step for SampleBaseline {
         for person in people.iter().skip(chunk % chunks).step_by(chunks) {
             subjects.push(Subject::person(&config, &studio, person)?);
         }
-        Output::new(&method.to_string(), &studio).draw(task, subjects)
+        Output::new(&method.to_string(), &studio, &config).draw(task, subjects)
     }
 }

@@ -7,6 +7,7 @@ use laioncele_core::{CoreError, KeyHasher, Manifest};
 use laioncele_encoder::Crop;
 use laioncele_inference::generation::{Eta, GenerationConfig};
 use laioncele_inference::methods::{MethodName, PERSON_WORDS, Preset, with_name};
+use laioncele_inference::person_word::Gendered;
 use laioncele_inference::references::{self, Person};
 use laioncele_inference::{
     FaceSection, ImageEncoderSection, LoraKeys, SchedulerChoice, SdxlSection, training_crop,
@@ -48,9 +49,11 @@ pub struct Settings {
     /// given. 0 generates none.
     #[serde(alias = "plain_images_per_prompt")]
     pub base_images_per_prompt: Option<u32>,
-    /// Write "man" or "woman" for "person", as the gender network guesses from the reference photo. The base model's
-    /// images take turns. Without a gender network the word stays.
-    pub gendered: bool,
+    /// Write "man" or "woman" for "person" in the prompts of all methods: as `references.csv` beside the photos says (columns
+    /// `person` and `word`), else as the gender network guesses from the first reference photo, from 0.5 on. Without such a
+    /// network, or a face, the word stays. The base model's images have the people's words in equal shares. `"Man"` writes
+    /// "Man" and "Woman", as the paper prints them. It is a guess about pictures, not about people.
+    pub gendered: Gendered,
     /// γ of classifier-free guidance against the empty prompt.
     pub guidance: f32,
     /// Denoising steps.
@@ -85,7 +88,7 @@ impl Default for Settings {
             prompts: Prompts::default(),
             images_per_prompt: 5,
             base_images_per_prompt: None,
-            gendered: true,
+            gendered: Gendered::Set(true),
             guidance: 7.0,
             steps: 100,
             scheduler: SchedulerChoice(Some(SchedulerKind::Ddim)),
@@ -190,9 +193,10 @@ impl StageConfig {
         for lora in &settings.lora {
             (sdxl.files.loras).push(lora.resolved(manifest, "[[generate_samples.lora]]")?);
         }
-        let face = if settings.gendered || crop == Crop::Face {
+        let gendered = settings.gendered.is_on();
+        let face = if gendered || crop == Crop::Face {
             let section = FaceSection::from_manifest(manifest)?;
-            Some(if settings.gendered {
+            Some(if gendered {
                 section
             } else {
                 section.without_gender()

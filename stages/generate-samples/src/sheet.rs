@@ -1,5 +1,6 @@
 //! The contact sheet `samples/sheet.png`: a row for each person, first the reference photo, then one image of some
-//! prompts of each group, labelled; the base model's row last. `samples/sheet.json` says who and what is where.
+//! prompts of each group, labelled; the base model's row last. `samples/sheet.json` says who and what is where. The list of
+//! people's words is written with it, since both look at all samples.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +13,11 @@ use laioncele_inference::{Sheet, SheetLabels, encode_png};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::StageConfig;
+use crate::words_list::WordsList;
 
 const SHEET: &str = "samples/sheet.png";
 const LEGEND: &str = "samples/sheet.json";
+const WORDS: &str = "samples/references.csv";
 
 /// Edge of an image on the sheet, in pixels.
 const CELL: u32 = 128;
@@ -45,12 +48,14 @@ pub(crate) fn publish(
         .filter(|part| part.is_parquet())
         .collect();
     let legend = legend(&config, manifest, &parts)?;
-    if store.exists(SHEET)? && old_legend(store).is_some_and(|old| old == legend) {
+    let whole = store.exists(SHEET)? && store.exists(WORDS)?;
+    if whole && old_legend(store).is_some_and(|old| old == legend) {
         return Ok(());
     }
     let mut sheet = SampleSheet::new(&legend);
     sheet.references(&config, manifest)?;
-    sheet.samples(store, manifest, &config, &parts)?;
+    let words = sheet.samples(store, manifest, &config, &parts)?;
+    store.put_changed(WORDS, words.text().into_bytes())?;
     let bytes =
         encode_png(sheet.sheet.image()).map_err(|error| CoreError::parquet(SHEET, error))?;
     store.put(SHEET, bytes)?;
@@ -131,14 +136,15 @@ impl<'a> SampleSheet<'a> {
         Ok(())
     }
 
-    /// The first image of each person and shown prompt, found by its seed.
+    /// The first image of each person and shown prompt, found by its seed; returns what everybody is called.
     fn samples(
         &mut self,
         store: &Store,
         manifest: &Manifest,
         config: &StageConfig,
         parts: &[&Part],
-    ) -> Result<(), CoreError> {
+    ) -> Result<WordsList, CoreError> {
+        let mut words = WordsList::default();
         let mut places = BTreeMap::new();
         for (row, person) in self.legend.people.iter().enumerate() {
             for (column, prompt) in self.legend.prompts.iter().enumerate() {
@@ -150,6 +156,7 @@ impl<'a> SampleSheet<'a> {
         }
         for part in parts {
             for sample in part::read_rows::<Sample>(store, part, &manifest.embedding_dims)? {
+                words.add(&sample);
                 let place = places.get(&(sample.person.as_str(), sample.seed));
                 let (limits, upright) = (Limits::default(), Orientation::Upright);
                 if let Some(&(row, column)) = place
@@ -159,7 +166,7 @@ impl<'a> SampleSheet<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(words)
     }
 }
 

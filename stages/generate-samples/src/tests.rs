@@ -86,6 +86,12 @@ fn samples_are_of_each_person_and_of_the_base_model() {
             .all(|s| s.person == "maria" && !s.prompt.contains("person"))
     );
     assert!(maria.iter().all(|s| s.method == "laioncele"));
+    let word = maria[0].word.as_str();
+    let guess = |s: &Sample| (s.word.clone(), s.word_given, s.gender_guess.clone());
+    let guessed = (word.to_owned(), false, Some(word.to_owned()));
+    assert!(maria.iter().all(|s| guess(s) == guessed));
+    let probability = maria[0].gender_probability.expect("a face");
+    assert!((0.5..=1.0).contains(&probability), "{probability}");
     let images: std::collections::BTreeSet<_> = maria.iter().map(|s| &s.image.bytes).collect();
     assert_eq!(images.len(), 4);
     harness.runtime_environment.threads = 1;
@@ -106,20 +112,27 @@ fn samples_are_of_each_person_and_of_the_base_model() {
         .iter()
         .map(|s| (s.person.as_str(), s.prompt.as_str()))
         .collect();
+    // Of two people whose photos decode one has a face.
     let wanted = [
-        "a man is sad",
-        "a woman is sad",
-        "a man in the snow",
-        "a woman in the snow",
+        format!("a {word} is sad"),
+        "a person is sad".to_owned(),
+        format!("a {word} in the snow"),
+        "a person in the snow".to_owned(),
     ];
-    assert_eq!(words, wanted.map(|prompt| ("", prompt)));
-    assert!(base.iter().all(|s| s.method == "sdxl"));
+    assert_eq!(words, wanted.each_ref().map(|prompt| ("", prompt.as_str())));
+    assert!(base.iter().all(|s| s.method == "sdxl" && !s.word_given));
+    assert!(base.iter().all(|s| s.gender_guess.is_none()));
 
     let records = [first, last];
     GenerateSamples
         .publish(&harness.store, &harness.manifest, &records)
         .expect("a sheet");
     let sheet = harness.store.get("samples/sheet.png").expect("the sheet");
+    let list = harness.store.get("samples/references.csv").expect("a list");
+    let expected = format!(
+        "person,word,given,guess,probability\n\"maria\",{word},false,{word},{probability:.4}\n"
+    );
+    assert_eq!(String::from_utf8_lossy(&list), expected);
     let image = image::load_from_memory(&sheet).expect("a PNG");
     // Cells of 132 pixels, beside a column of 124 for who it is and below a line of 13 for what was asked.
     assert_eq!(
@@ -132,6 +145,68 @@ fn samples_are_of_each_person_and_of_the_base_model() {
     assert_eq!(
         harness.store.get("samples/sheet.png").expect("the sheet"),
         sheet
+    );
+}
+
+/// A list beside the photos overrules the network, in every method's prompts; the guess stays in the table.
+#[test]
+fn people_say_the_word_for_a_person() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut harness = harness(folder.path());
+    let references = folder.path().join("references");
+    let face = portrait(&harness);
+    face.save(references.join("maria.png")).expect("saved");
+    let guessed = samples(&harness, 0).0;
+    let (guess, other) = match guessed[0].word.as_str() {
+        "man" => ("man", ["woman", "Woman"]),
+        "woman" => ("woman", ["man", "Man"]),
+        word => panic!("no guess but {word}"),
+    };
+    let list = format!("person,word\nmaria,{}\n", other[0]);
+    std::fs::write(references.join("references.csv"), list).expect("written");
+    let models = GenerateSamples.models(&harness.manifest).expect("models");
+    let files = (models[0].files_read)(&models[0].path).expect("files");
+    assert!(files.iter().any(|path| path.ends_with("references.csv")));
+    for (keys, word) in [("", other[0]), ("gendered = \"Man\"\n", other[1])] {
+        let keys = format!("methods = [\"laioncele\", \"sdxl-name\"]\n{keys}");
+        harness.manifest = manifest(folder.path(), &keys).into();
+        let rows = samples(&harness, 0).0;
+        assert_eq!(rows[0].prompt, format!("a {word} is sad"));
+        let of = |s: &Sample| (s.word.clone(), s.word_given, s.gender_guess.clone());
+        assert_eq!(
+            of(&rows[0]),
+            (word.to_owned(), true, Some(guess.to_owned()))
+        );
+        assert_eq!(rows[0].gender_probability, guessed[0].gender_probability);
+        let by_name = harness.run(&*steps()[1], &Partition::Chunk(0), Vec::new());
+        let by_name: Vec<Sample> = harness.rows(&by_name.expect("drawn")).expect("rows");
+        let texts = |rows: &[Sample]| rows.iter().map(|s| s.prompt.clone()).collect::<Vec<_>>();
+        assert_eq!(texts(&by_name), texts(&rows));
+        assert_eq!(of(&by_name[0]), of(&rows[0]));
+        let base = samples(&harness, 1).0;
+        assert!(
+            base.iter().all(|s| s.prompt.contains(word)),
+            "{:?}",
+            texts(&base)
+        );
+    }
+    harness.manifest = manifest(folder.path(), "gendered = false\n").into();
+    let plain = samples(&harness, 0).0;
+    assert_eq!(plain[0].prompt, "a person is sad");
+    assert_eq!(
+        (plain[0].word.as_str(), plain[0].word_given),
+        ("person", false)
+    );
+    std::fs::write(
+        references.join("references.csv"),
+        "person,word\nmarie,man\n",
+    )
+    .expect("written");
+    let error = GenerateSamples.partitioning(&harness.manifest);
+    let error = error.expect_err("nobody").to_string();
+    assert!(
+        error.contains("references.csv: line 2") && error.contains("`maria`"),
+        "{error}"
     );
 }
 

@@ -40,6 +40,8 @@ const LIMITS: &str = "
 - Captions are as the web wrote them, in whatever language and tone.
 - The photos are other people's works and show real people: their licences and the law where you are decide what you may do
   with them. Urls may be gone.
+- No network's guess at anybody's gender or age is in here. Where images drawn beside this dataset are of a man or
+  a woman, that is a guess about pictures, not about people.
 - Copies were found by an average hash within a name; heavily cut or recoloured copies may remain.
 ";
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::images::ALL;
-use crate::tests::{fixture, manifest};
+use crate::tests::{fixture, manifest, with_gender};
 
 /// Ada and Bea with two images each, one of them no image; two of the base model; photos of three
 /// people.
@@ -150,4 +150,46 @@ fn score_folders_rejects_unusable_folders_with_the_reason() {
         &with(&|f| f.prompts = Some(root.join("p.jsonl"))),
         &["p.jsonl", "`ada/1.png`"],
     );
+}
+
+/// A list that says "person" is read so; with the people's words in it its figures are those of a list that has them.
+#[test]
+fn words_go_into_prompts_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    let mut folders = world(root);
+    std::fs::write(
+        folders.references.join("references.csv"),
+        "person,word\nbea,woman\n",
+    )
+    .expect("a file");
+    folders.prompts = Some(root.join("prompts.csv"));
+    let scored = |ada: &str, bea: &str, words| {
+        let text = format!(
+            "image,prompt\nada/1.png,a portrait of a {ada}\nada/2.PNG,a portrait of a {ada}\nbea/1.png,a portrait of a {bea}\n"
+        );
+        std::fs::write(root.join("prompts.csv"), text).expect("a file");
+        let chosen = Chosen {
+            words,
+            ..Chosen::default()
+        };
+        score_folders(&with_gender(root), &folders, &chosen, |_, _| {}).expect("scores")
+    };
+    let listed = scored("person", "person", false);
+    assert!(listed.words.is_empty());
+    let worded = scored("person", "person", true);
+    let [ada, bea] = &worded.words[..] else {
+        panic!("{:?}", worded.words);
+    };
+    assert!(!ada.given && ada.guess.as_deref() == Some(ada.word));
+    assert_eq!((bea.word, bea.given), ("woman", true));
+    let by_hand = scored(ada.word, "woman", false);
+    let clip_ti = |found: &FolderReport| value(found, "clip_ti", ALL);
+    assert_eq!(clip_ti(&worded), clip_ti(&by_hand));
+    assert_ne!(clip_ti(&worded), clip_ti(&listed));
+    let note = |found: &FolderReport| {
+        let mut notes = found.report.notes.iter();
+        notes.any(|note| note.starts_with("1 of 2 people are called"))
+    };
+    assert!(note(&worded) && !note(&by_hand));
 }

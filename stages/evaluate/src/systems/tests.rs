@@ -37,7 +37,10 @@ fn a_list_with_a_mark_and_crlf_is_read() {
     let entry = &systems.entries[0];
     assert_eq!((entry.person.as_str(), entry.group()), ("ada", "emotion"));
     assert_eq!(entry.prompt(), Some("a \"man\", sad"));
-    assert_eq!(systems.photos["ada"], [folder.path().join("ada.png")]);
+    assert_eq!(
+        systems.people["ada"].photos,
+        [folder.path().join("ada.png")]
+    );
 }
 
 #[test]
