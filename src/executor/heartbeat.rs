@@ -55,18 +55,24 @@ impl Heartbeat {
         self.greeted
     }
 
+    /// How long the worker has said nothing.
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.heard)
+    }
+
     /// Whether the hello has not come for longer than `patience`.
     pub(super) fn is_late(&self, now: Instant, patience: Duration) -> bool {
-        !self.greeted && now.saturating_duration_since(self.heard) > patience
+        !self.greeted && self.silence(now) > patience
     }
 
     /// What to do now; [`HeartbeatAction::Ping`] comes once per silence.
     pub(super) fn check(&mut self, now: Instant) -> HeartbeatAction {
-        let since = |then: Instant| now.saturating_duration_since(then);
         match (self.greeted, self.pinged) {
-            (false, _) if since(self.heard) > self.start_timeout => HeartbeatAction::Kill,
-            (true, Some(pinged)) if since(pinged) > ANSWER_TIMEOUT => HeartbeatAction::Kill,
-            (true, None) if since(self.heard) > PING_AFTER => {
+            (false, _) if self.silence(now) > self.start_timeout => HeartbeatAction::Kill,
+            (true, Some(pinged)) if now.saturating_duration_since(pinged) > ANSWER_TIMEOUT => {
+                HeartbeatAction::Kill
+            }
+            (true, None) if self.silence(now) > PING_AFTER => {
                 self.pinged = Some(now);
                 HeartbeatAction::Ping
             }

@@ -11,6 +11,7 @@ mod pool;
 mod queue;
 mod sender;
 mod signals;
+mod slots;
 mod step_run;
 mod suspects;
 mod task_log;
