@@ -214,6 +214,7 @@ impl Pool {
         let Some(worker) = self.workers.get_mut(&worker) else {
             return;
         };
+        worker.heartbeat.addressed(Instant::now());
         if let Some(input) = &mut worker.input
             && lines::write(input, message).is_err()
         {

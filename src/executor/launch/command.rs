@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::local::{environment, spawn};
+use super::local::{Ending, environment, spawn};
 use super::{Launch, Program, StartedWorker, WorkerOptions};
 
 /// `PREFIX env NAME=VALUE … PROGRAM worker --identify`: variables go through `env`, because most commands that lead to
@@ -87,7 +87,7 @@ fn worker_words(program: &Program, options: &WorkerOptions) -> Vec<String> {
 
 impl Launch for Prefix {
     fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker> {
-        spawn(self.command(options), options)
+        spawn(self.command(options), options, Ending::Ask)
     }
 
     fn start_timeout(&self) -> Duration {
@@ -147,7 +147,7 @@ impl Slurm {
 
 impl Launch for Slurm {
     fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker> {
-        spawn(self.command(options), options)
+        spawn(self.command(options), options, Ending::Ask)
     }
 
     fn start_timeout(&self) -> Duration {
