@@ -170,6 +170,18 @@ class Slurm:
         allocation += ["--gpus-per-node=1"] if gpus else []
         return [*allocation, BINARY, *arguments, "--on", "slurm"]
 
+    def batch(self, arguments, gpus=False):
+        """The same as the script of `laioncele submit slurm`, until its job ends."""
+        del gpus
+        script = str(self.folder / "run.sbatch")
+        size = ["--nodes", "2", "--tasks", "4", "--time", "1:00:00"]
+        sh(BINARY, "submit", "slurm", *size, "--force", "--script", script, "--", *arguments[1:])
+        return ["sbatch", "--quiet", "--wait", f"--output={self.folder}/run.sbatch.log", script]
+
+    def stop_batch(self):
+        """What Slurm does two minutes before a job's time is over."""
+        return sh("scancel", "--batch", "--signal=TERM", "-u", "root", check=False).returncode == 0
+
     def settle(self):
         sh("scancel", "-u", "root", check=False)
         wait_for("no job is left", lambda: not sh("squeue", "-h", check=False).stdout.strip())
@@ -267,7 +279,7 @@ class Test:
         sh(BINARY, "verify", "--output", place, cwd=REPOSITORY)
         return sh(BINARY, "verify", "--digests", "--output", place, cwd=REPOSITORY).stdout
 
-    def run(self, name, engine, during=None, again=False, more=(), gpus=False, settle=None, bucket=None):
+    def run(self, name, engine, during=None, again=False, more=(), gpus=False, settle=None, bucket=None, command=None):
         output = f"run-{self.number}"
         self.number += 1
         if bucket:
@@ -276,7 +288,8 @@ class Test:
         log = self.folder / f"{output}.log"
         while True:
             with log.open("a") as text:
-                process = subprocess.Popen(engine.command([*self.arguments(output), *more], gpus=gpus), stdout=text, stderr=text, cwd=REPOSITORY)
+                line = (command or engine.command)([*self.arguments(output), *more], gpus=gpus)
+                process = subprocess.Popen(line, stdout=text, stderr=text, cwd=REPOSITORY)
             starts += 1
             happened = during(process) if during else happened
             code = process.wait(timeout=600)
@@ -469,7 +482,13 @@ def main():
             time.sleep(2.0)
             kill(processes(BINARY, "run", "--quiet"))
 
+        def stop(process):
+            wait_for("two workers", lambda: len(workers()) >= 2 or process.poll() is not None)
+            return process.poll() is None and engine.stop_batch()
+
         test.run("the planner killed", engine, planner, again=True)
+        if Engine is Slurm:
+            test.run("a batch job near its end, submitted again", engine, stop, again=True, command=engine.batch)
 
         def node(process):
             wait_for("a worker", lambda: workers() or process.poll() is not None)
