@@ -83,6 +83,15 @@ struct Worker {
     heartbeat: Heartbeat,
     /// Why the coordinator ended it.
     ended: Option<String>,
+    /// It was killed: it may take a while, and gets nothing more to do.
+    killed: bool,
+}
+
+impl Worker {
+    fn kill(&mut self) {
+        self.killed = true;
+        self.process.kill();
+    }
 }
 
 impl Pool {
@@ -179,6 +188,7 @@ impl Pool {
             process,
             heartbeat: Heartbeat::new(Instant::now(), self.launcher.start_timeout()),
             ended: None,
+            killed: false,
         };
         self.workers.insert(id, worker);
         Ok(())
@@ -189,9 +199,11 @@ impl Pool {
         self.workers.values().filter(|w| w.lane == lane).count()
     }
 
-    /// Workers of `lane` that have sent their hello.
+    /// Workers of `lane` that have sent their hello and can be given tasks.
     pub(super) fn ready(&self, lane: Lane) -> Vec<WorkerId> {
-        let ready = |worker: &Worker| worker.lane == lane && worker.heartbeat.is_greeted();
+        let ready = |worker: &Worker| {
+            worker.lane == lane && worker.heartbeat.is_greeted() && !worker.killed
+        };
         let ready = self.workers.iter().filter(|(_, worker)| ready(worker));
         ready.map(|(id, _)| *id).collect()
     }
@@ -305,9 +317,12 @@ impl Pool {
         }
         for worker in self.workers.values_mut().filter(|w| w.host == host) {
             self.slots.retire(worker.lane, worker.slot);
-            worker.process.kill();
+            worker.kill();
         }
-        self.bad_hosts.insert(host, why.to_owned());
+        if !self.bad_hosts.contains_key(&host) {
+            self.launcher.avoid(&host);
+            self.bad_hosts.insert(host, why.to_owned());
+        }
         true
     }
 
@@ -333,7 +348,7 @@ impl Pool {
     pub(super) fn end(&mut self, worker: WorkerId, why: String) {
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.ended.get_or_insert(why);
-            worker.process.kill();
+            worker.kill();
         }
     }
 
@@ -359,7 +374,7 @@ impl Pool {
                     let silence = duration(worker.heartbeat.silence(now));
                     let why = || format!("said nothing for {silence}");
                     worker.ended.get_or_insert_with(why);
-                    worker.process.kill();
+                    worker.kill();
                 }
             }
         }
@@ -455,99 +470,5 @@ fn listen(id: WorkerId, output: impl io::Read, events: &Sender<Event>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::path::PathBuf;
-    use std::rc::Rc;
-
-    use super::*;
-
-    /// Starts nothing and records the requested GPUs.
-    struct RecordingLauncher(Rc<RefCell<Vec<Option<String>>>>);
-
-    struct Nothing;
-
-    impl Process for Nothing {
-        fn kill(&mut self) {}
-        fn wait(&mut self, _: Duration) -> Option<String> {
-            Some("ended".to_owned())
-        }
-    }
-
-    impl Launch for RecordingLauncher {
-        fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker> {
-            self.0.borrow_mut().push(options.gpu.clone());
-            Ok(StartedWorker {
-                input: Box::new(io::sink()),
-                output: Box::new(io::empty()),
-                process: Box::new(Nothing),
-            })
-        }
-    }
-
-    #[test]
-    fn a_replacement_worker_gets_the_slot_of_the_one_it_replaces() {
-        let asked = Rc::new(RefCell::new(Vec::new()));
-        let mut pool = Pool::new(Box::new(RecordingLauncher(asked.clone())));
-        let options = |_, slot: usize| WorkerOptions {
-            slot: 0,
-            threads: 1,
-            gpu: Some(format!("{}", slot % 2)),
-            log: PathBuf::new(),
-            log_filter: String::new(),
-            yields: false,
-        };
-        pool.fill(Lane::Gpu, 3, 3, options).expect("started");
-        pool.greet(2, "a", None);
-        pool.remove(2, None, false);
-        pool.fill(Lane::Gpu, 3, 3, options).expect("started");
-        let asked = asked.borrow();
-        let gpus: Vec<&str> = asked.iter().flatten().map(String::as_str).collect();
-        assert_eq!(gpus, ["0", "1", "0", "1"]);
-    }
-
-    #[test]
-    fn a_slot_whose_worker_did_not_come_is_passed_over() {
-        let asked = Rc::new(RefCell::new(Vec::new()));
-        let mut pool = Pool::new(Box::new(RecordingLauncher(asked.clone())));
-        let options = |_, slot: usize| WorkerOptions {
-            slot,
-            threads: 1,
-            gpu: Some(slot.to_string()),
-            log: PathBuf::new(),
-            log_filter: String::new(),
-            yields: false,
-        };
-        pool.fill(Lane::Gpu, 1, 3, options).expect("started");
-        let (reason, after) = pool.remove(1, None, false).expect("was there");
-        assert_eq!(reason, "ended");
-        assert!(matches!(after, Some(AfterFailedStart::TryAgain(_))));
-        pool.fill(Lane::Gpu, 1, 3, options).expect("started");
-        let asked = asked.borrow();
-        let gpus: Vec<&str> = asked.iter().flatten().map(String::as_str).collect();
-        assert_eq!(gpus, ["0", "1"]);
-    }
-
-    /// A worker that sees all GPUs would take the first, whoever has it.
-    #[test]
-    fn workers_without_a_gpu_of_their_own_do_not_stay_for_a_step_on_gpus() {
-        let asked = Rc::new(RefCell::new(Vec::new()));
-        let mut pool = Pool::new(Box::new(RecordingLauncher(asked.clone())));
-        let options = |gpu: Option<&str>| WorkerOptions {
-            slot: 0,
-            threads: 4,
-            gpu: gpu.map(str::to_owned),
-            log: PathBuf::new(),
-            log_filter: String::new(),
-            yields: false,
-        };
-        for gpu in [None, None, Some("0"), Some("0"), None] {
-            pool.fill(Lane::Processor, 1, 1, |_, _| options(gpu))
-                .expect("started");
-            assert_eq!(pool.len(Lane::Processor), 1);
-        }
-        let asked = asked.borrow();
-        let gpus: Vec<Option<&str>> = asked.iter().map(Option::as_deref).collect();
-        assert_eq!(gpus, [None, Some("0"), None]);
-    }
-}
+#[path = "pool_tests.rs"]
+mod tests;

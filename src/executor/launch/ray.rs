@@ -1,5 +1,6 @@
 //! Workers on the nodes of a Ray cluster, behind one Python process (`ray_shim.py`) that carries the lines of all of them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, PipeWriter, Write};
@@ -27,6 +28,8 @@ pub(crate) struct Ray {
     start_timeout: Duration,
     next: AtomicU64,
     cluster: Cluster,
+    /// Machines that get no more workers.
+    avoided: RefCell<Vec<String>>,
     /// Where the shim's own output goes.
     log: PathBuf,
     _process: ShimProcess,
@@ -70,6 +73,7 @@ enum ToShim<'a> {
         env: BTreeMap<&'static str, String>,
         cpus: usize,
         gpus: u8,
+        avoid: Vec<String>,
     },
     Send {
         send: u64,
@@ -134,6 +138,7 @@ impl Ray {
             start_timeout,
             next: AtomicU64::new(1),
             cluster,
+            avoided: RefCell::default(),
             log: log.to_owned(),
             _process: process,
         })
@@ -239,6 +244,7 @@ impl Launch for Ray {
             env: environment(options).into_iter().collect(),
             cpus: options.threads,
             gpus: u8::from(options.gpu.is_some()),
+            avoid: self.avoided.borrow().clone(),
         };
         self.shim.say(&start).map_err(|_| ended(&self.log))?;
         let shim = Arc::clone(&self.shim);
@@ -264,6 +270,10 @@ impl Launch for Ray {
 
     fn program(&self) -> Option<&str> {
         Some(&self.program.digest)
+    }
+
+    fn avoid(&self, machine: &str) {
+        self.avoided.borrow_mut().push(machine.to_owned());
     }
 
     fn obstacles(&self) -> Option<String> {
