@@ -1,7 +1,7 @@
 //! `laioncele worker`: runs tasks for a coordinator, or one task by itself.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,6 +18,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use crate::args::{RunPaths, Verbosity};
 use crate::executor::MessageSender;
 use crate::executor::launch::Program;
+use crate::executor::silence::{self, LEAVE_AFTER};
 use crate::executor::worker::{self, TaskFailure};
 use crate::failure::{Exit, Failure};
 use crate::logging;
@@ -83,7 +84,20 @@ fn driven(verbosity: &Verbosity, identify: bool) -> io::Result<()> {
     };
     // The end of input means: exit at once, finish nothing.
     let leave = || std::process::exit(0);
-    worker::serve(&registry::steps(), program, io::stdin(), &sender, leave)
+    let input: Box<dyn Read + Send> = match identify {
+        true => Box::new(silence::watch(io::stdin(), LEAVE_AFTER, cut_off)?),
+        false => Box::new(io::stdin()),
+    };
+    worker::serve(&registry::steps(), program, input, &sender, leave)
+}
+
+/// Leaves a run whose coordinator is not heard any more.
+fn cut_off() {
+    let silence = duration(LEAVE_AFTER);
+    output::message(&format!(
+        "leaving: the coordinator has said nothing for {silence}"
+    ));
+    std::process::exit(0);
 }
 
 fn run_one(task: &PathBuf, paths: &RunPaths) -> Result<(), Failure> {

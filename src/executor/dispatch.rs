@@ -32,8 +32,6 @@ const EVENTS: usize = 64;
 const NO_ROOM: Duration = Duration::from_secs(10);
 /// How long tasks may take to stop after an interrupt.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Workers that may exit before their hello, one after another, until the run fails.
-const MAX_FAILED_STARTS: u32 = 3;
 
 /// Options of a run.
 #[derive(Clone, Debug)]
@@ -64,7 +62,6 @@ pub(crate) struct Executor {
     steps: BTreeMap<StepNumber, StepRun>,
     /// The step that each lane served last.
     served: BTreeMap<Lane, StepNumber>,
-    failed_starts: u32,
     /// When workers last went for others that were kept waiting.
     made_room: Option<Instant>,
     stopped: bool,
@@ -81,7 +78,6 @@ impl Executor {
             numbers: Numbers::from(1),
             steps: BTreeMap::new(),
             served: BTreeMap::new(),
-            failed_starts: 0,
             made_room: None,
             stopped: false,
             interrupted: None,
@@ -100,7 +96,7 @@ impl Executor {
         {
             match event {
                 Event::Interrupt => self.interrupted = Some(Instant::now()),
-                Event::Ended(worker, reason) => drop(self.pool.remove(worker, reason)),
+                Event::Ended(worker, reason) => drop(self.pool.remove(worker, reason, false)),
                 Event::Message(..) => {}
             }
         }
@@ -110,6 +106,11 @@ impl Executor {
     /// Whether no step runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Whether any worker holds a task.
+    fn is_at_work(&self) -> bool {
+        self.steps.values().any(|step| step.queue.is_held())
     }
 
     /// Begins a step, to which tasks are added with [`Executor::push`] until it is closed.
@@ -312,14 +313,17 @@ impl Executor {
             None => wanted,
         };
         let step = &self.steps[&number];
-        let filled = self.pool.fill(lane, wanted, |id, slot| WorkerOptions {
-            slot,
-            threads,
-            gpu: step.gpu(slot),
-            log: worker_log(&self.store, id),
-            log_filter: self.options.log_filter.clone(),
-            yields: lane != Lane::Network,
-        });
+        let slots = step.crew.workers;
+        let filled = self
+            .pool
+            .fill(lane, wanted, slots, |id, slot| WorkerOptions {
+                slot,
+                threads,
+                gpu: step.gpu(slot),
+                log: worker_log(&self.store, id),
+                log_filter: self.options.log_filter.clone(),
+                yields: lane != Lane::Network,
+            });
         filled.map_err(|e| no_workers(&e.to_string()))?;
         Ok(true)
     }

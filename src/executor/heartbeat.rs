@@ -1,4 +1,5 @@
-//! Whether a worker still lives: a silent worker is pinged, and killed if it does not answer.
+//! Whether a worker still lives: a silent worker is pinged, and killed if it does not answer. One that talks is pinged too, so
+//! that it knows that it is heard ([`silence`](super::silence)).
 
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub(super) enum HeartbeatAction {
 pub(super) struct Heartbeat {
     heard: Instant,
     pinged: Option<Instant>,
+    /// When it was last spoken to.
+    addressed: Instant,
     greeted: bool,
     start_timeout: Duration,
 }
@@ -33,6 +36,7 @@ impl Heartbeat {
         Self {
             heard: now,
             pinged: None,
+            addressed: now,
             greeted: false,
             start_timeout,
         }
@@ -50,24 +54,37 @@ impl Heartbeat {
         self.heard(now);
     }
 
+    /// Notes that something was said to it.
+    pub(super) fn addressed(&mut self, now: Instant) {
+        self.addressed = now;
+    }
+
     /// Whether the hello has come.
     pub(super) fn is_greeted(&self) -> bool {
         self.greeted
     }
 
-    /// Whether the hello has not come for longer than `patience`.
-    pub(super) fn is_late(&self, now: Instant, patience: Duration) -> bool {
-        !self.greeted && now.saturating_duration_since(self.heard) > patience
+    /// How long the worker has said nothing.
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.heard)
     }
 
-    /// What to do now; [`HeartbeatAction::Ping`] comes once per silence.
+    /// Whether the hello has not come for longer than `patience`.
+    pub(super) fn is_late(&self, now: Instant, patience: Duration) -> bool {
+        !self.greeted && self.silence(now) > patience
+    }
+
+    /// What to do now; [`HeartbeatAction::Ping`] comes once per silence of either side.
     pub(super) fn check(&mut self, now: Instant) -> HeartbeatAction {
-        let since = |then: Instant| now.saturating_duration_since(then);
+        let quiet_since = self.heard.min(self.addressed);
         match (self.greeted, self.pinged) {
-            (false, _) if since(self.heard) > self.start_timeout => HeartbeatAction::Kill,
-            (true, Some(pinged)) if since(pinged) > ANSWER_TIMEOUT => HeartbeatAction::Kill,
-            (true, None) if since(self.heard) > PING_AFTER => {
+            (false, _) if self.silence(now) > self.start_timeout => HeartbeatAction::Kill,
+            (true, Some(pinged)) if now.saturating_duration_since(pinged) > ANSWER_TIMEOUT => {
+                HeartbeatAction::Kill
+            }
+            (true, None) if now.saturating_duration_since(quiet_since) > PING_AFTER => {
                 self.pinged = Some(now);
+                self.addressed = now;
                 HeartbeatAction::Ping
             }
             _ => HeartbeatAction::Wait,
@@ -78,6 +95,25 @@ impl Heartbeat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_that_talks_is_spoken_to_every_half_a_minute() {
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        let mut heart = Heartbeat::new(start, Duration::from_secs(150));
+        heart.greeted(start);
+        let mut pings = Vec::new();
+        for second in 0..100 {
+            heart.heard(at(second));
+            if second == 40 {
+                heart.addressed(at(second));
+            }
+            if heart.check(at(second)) == HeartbeatAction::Ping {
+                pings.push(second);
+            }
+        }
+        assert_eq!(pings, [31, 71]);
+    }
 
     #[test]
     fn silence_is_pinged_once_and_then_kills_the_worker() {

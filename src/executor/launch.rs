@@ -95,6 +95,12 @@ pub(crate) trait Launch {
         None
     }
 
+    /// Places no more workers on this machine, as workers name it. Nothing where slots say which machine it is: those stay
+    /// empty.
+    fn avoid(&self, machine: &str) {
+        let _ = machine;
+    }
+
     /// What may keep workers from starting, for the message that none has.
     fn obstacles(&self) -> Option<String> {
         None

@@ -11,6 +11,8 @@ mod pool;
 mod queue;
 mod sender;
 mod signals;
+pub(crate) mod silence;
+mod slots;
 mod step_run;
 mod suspects;
 mod task_log;

@@ -11,7 +11,9 @@ use laioncele_core::protocol::{FromWorker, PROTOCOL, ToWorker, lines};
 use super::heartbeat::{Heartbeat, HeartbeatAction};
 use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
 use super::queue::WorkerId;
+use super::slots::{AfterFailedStart, Meanwhile, Slots};
 use crate::crew::Crew;
+use crate::words::duration;
 
 /// What the coordinator receives.
 #[derive(Debug)]
@@ -65,8 +67,7 @@ pub(super) struct Pool {
     kinds: BTreeMap<Lane, Kind>,
     /// Machines whose environment is wrong, and what is wrong there.
     bad_hosts: BTreeMap<String, String>,
-    /// Slots that led to such machines: they stay empty.
-    retired: BTreeSet<(Lane, usize)>,
+    slots: Slots,
     sender: Sender<Event>,
     receiver: Receiver<Event>,
 }
@@ -82,6 +83,15 @@ struct Worker {
     heartbeat: Heartbeat,
     /// Why the coordinator ended it.
     ended: Option<String>,
+    /// It was killed: it may take a while, and gets nothing more to do.
+    killed: bool,
+}
+
+impl Worker {
+    fn kill(&mut self) {
+        self.killed = true;
+        self.process.kill();
+    }
 }
 
 impl Pool {
@@ -94,7 +104,7 @@ impl Pool {
             started: 0,
             kinds: BTreeMap::new(),
             bad_hosts: BTreeMap::new(),
-            retired: BTreeSet::new(),
+            slots: Slots::default(),
             sender,
             receiver,
         }
@@ -115,61 +125,72 @@ impl Pool {
         self.kinds.get(&lane).is_none_or(|found| found == kind)
     }
 
-    /// Starts workers until there are `count` in `lane`, each with the options of its number and slot.
-    /// Those of the lane with another number of threads, or with GPUs where there were none, are shut down first.
+    /// Starts workers until there are `count` in `lane`, in its first `slots` slots, each with the options of its number and
+    /// slot; none in a slot that waits. Those of the lane with another number of threads, or with GPUs where there were
+    /// none, are shut down first.
     ///
     /// # Errors
-    /// What the launcher says.
+    /// What the launcher says; no slot that does not lead to a machine whose environment is wrong.
     pub(super) fn fill(
         &mut self,
         lane: Lane,
         count: usize,
+        slots: usize,
         options: impl Fn(WorkerId, usize) -> WorkerOptions,
     ) -> io::Result<()> {
         let first = options(0, 0);
         let kind = (first.threads, first.gpu);
         if !self.has_kind(lane, &kind) {
-            self.shut_down(|worker| worker.lane == lane);
+            self.release(lane);
         }
         self.kinds.insert(lane, kind);
-        let retired = self.retired.range((lane, 0)..(lane, count)).count();
-        if retired == count && count > 0 {
+        let slots = slots.max(count);
+        let good = slots - self.slots.retired(lane, slots);
+        if good == 0 && count > 0 {
             return Err(self.no_machine_left());
         }
-        let start_timeout = self.launcher.start_timeout();
+        let now = Instant::now();
         let of_lane = self.workers.values().filter(|w| w.lane == lane);
         let taken: BTreeSet<usize> = of_lane.map(|w| w.slot).collect();
-        let missing = (count - retired).saturating_sub(taken.len());
-        let is_free =
-            |slot: &usize| !taken.contains(slot) && !self.retired.contains(&(lane, *slot));
-        let free: Vec<usize> = (0..count).filter(is_free).take(missing).collect();
+        let missing = count.min(good).saturating_sub(taken.len());
+        let is_free = |slot: &usize| !taken.contains(slot) && self.slots.is_open(lane, *slot, now);
+        let free: Vec<usize> = (0..slots).filter(is_free).take(missing).collect();
         for slot in free {
-            let id = self.next_worker();
-            let StartedWorker {
-                input,
-                output,
-                process,
-            } = self.launcher.start(&options(id, slot))?;
-            self.started = id;
-            let events = self.sender.clone();
-            std::thread::Builder::new()
-                .name(format!("worker-{id}"))
-                .spawn(move || listen(id, output, &events))?;
-            let heartbeat = Heartbeat::new(Instant::now(), start_timeout);
-            let input = Some(input);
-            self.workers.insert(
-                id,
-                Worker {
-                    lane,
-                    slot,
-                    host: String::new(),
-                    input,
-                    process,
-                    heartbeat,
-                    ended: None,
-                },
-            );
+            self.start(lane, slot, now, &options)?;
         }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        lane: Lane,
+        slot: usize,
+        now: Instant,
+        options: impl Fn(WorkerId, usize) -> WorkerOptions,
+    ) -> io::Result<()> {
+        let id = self.next_worker();
+        self.slots.started(lane, !self.ready(lane).is_empty(), now);
+        let StartedWorker {
+            input,
+            output,
+            process,
+        } = self.launcher.start(&options(id, slot))?;
+        self.started = id;
+        let events = self.sender.clone();
+        std::thread::Builder::new()
+            .name(format!("worker-{id}"))
+            .spawn(move || listen(id, output, &events))?;
+        let worker = Worker {
+            lane,
+            slot,
+            host: String::new(),
+            input: Some(input),
+            process,
+            heartbeat: Heartbeat::new(Instant::now(), self.launcher.start_timeout()),
+            ended: None,
+            killed: false,
+        };
+        self.workers.insert(id, worker);
         Ok(())
     }
 
@@ -178,9 +199,11 @@ impl Pool {
         self.workers.values().filter(|w| w.lane == lane).count()
     }
 
-    /// Workers of `lane` that have sent their hello.
+    /// Workers of `lane` that have sent their hello and can be given tasks.
     pub(super) fn ready(&self, lane: Lane) -> Vec<WorkerId> {
-        let ready = |worker: &Worker| worker.lane == lane && worker.heartbeat.is_greeted();
+        let ready = |worker: &Worker| {
+            worker.lane == lane && worker.heartbeat.is_greeted() && !worker.killed
+        };
         let ready = self.workers.iter().filter(|(_, worker)| ready(worker));
         ready.map(|(id, _)| *id).collect()
     }
@@ -203,6 +226,7 @@ impl Pool {
         let Some(worker) = self.workers.get_mut(&worker) else {
             return;
         };
+        worker.heartbeat.addressed(Instant::now());
         if let Some(input) = &mut worker.input
             && lines::write(input, message).is_err()
         {
@@ -265,9 +289,10 @@ impl Pool {
             host.clone_into(&mut worker.host);
             worker.heartbeat.greeted(Instant::now());
             if let Some(why) = self.bad_hosts.get(host) {
-                self.retired.insert((worker.lane, worker.slot));
+                self.slots.retire(worker.lane, worker.slot);
                 return Event::Ended(id, Some(format!("is on {host}: {why}")));
             }
+            self.slots.answered(worker.lane, worker.slot);
         }
         let n = 0;
         Event::Message(id, FromWorker::Pong { n })
@@ -291,10 +316,13 @@ impl Pool {
             return false;
         }
         for worker in self.workers.values_mut().filter(|w| w.host == host) {
-            self.retired.insert((worker.lane, worker.slot));
-            worker.process.kill();
+            self.slots.retire(worker.lane, worker.slot);
+            worker.kill();
         }
-        self.bad_hosts.insert(host, why.to_owned());
+        if !self.bad_hosts.contains_key(&host) {
+            self.launcher.avoid(&host);
+            self.bad_hosts.insert(host, why.to_owned());
+        }
         true
     }
 
@@ -320,7 +348,7 @@ impl Pool {
     pub(super) fn end(&mut self, worker: WorkerId, why: String) {
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.ended.get_or_insert(why);
-            worker.process.kill();
+            worker.kill();
         }
     }
 
@@ -342,7 +370,12 @@ impl Pool {
                 HeartbeatAction::Wait => {}
                 HeartbeatAction::Ping => silent.push(*id),
                 // Its output ends with it, which arrives as `Event::Ended`.
-                HeartbeatAction::Kill => worker.process.kill(),
+                HeartbeatAction::Kill => {
+                    let silence = duration(worker.heartbeat.silence(now));
+                    let why = || format!("said nothing for {silence}");
+                    worker.ended.get_or_insert_with(why);
+                    worker.kill();
+                }
             }
         }
         for id in silent {
@@ -350,13 +383,14 @@ impl Pool {
         }
     }
 
-    /// Removes a worker whose output has ended. Returns how it ended and whether its hello had
-    /// come; `None` if it was removed before.
+    /// Removes a worker whose output has ended. Returns how it ended and, where its hello had not come, what follows for
+    /// its lane, for which it matters whether any worker is `at_work`; `None` if it was removed before.
     pub(super) fn remove(
         &mut self,
         id: WorkerId,
         reason: Option<String>,
-    ) -> Option<(String, bool)> {
+        at_work: bool,
+    ) -> Option<(String, Option<AfterFailedStart>)> {
         let mut worker = self.workers.remove(&id)?;
         worker.input = None;
         let status = match &reason {
@@ -369,7 +403,16 @@ impl Pool {
             .or(reason)
             .or(status)
             .unwrap_or_else(|| "closed its output".to_owned());
-        Some((reason, worker.heartbeat.is_greeted()))
+        let meanwhile = Meanwhile {
+            others_come: self.len(worker.lane) > 0,
+            at_work,
+            patience: self.launcher.start_timeout(),
+        };
+        let after = (!worker.heartbeat.is_greeted()).then(|| {
+            self.slots
+                .failed(worker.lane, worker.slot, meanwhile, Instant::now())
+        });
+        Some((reason, after))
     }
 
     /// Kills all workers.
@@ -382,6 +425,7 @@ impl Pool {
 
     /// Lets the workers of `lane` go.
     pub(super) fn release(&mut self, lane: Lane) {
+        self.slots.released(lane);
         self.shut_down(|worker| worker.lane == lane);
     }
 
@@ -426,76 +470,5 @@ fn listen(id: WorkerId, output: impl io::Read, events: &Sender<Event>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::path::PathBuf;
-    use std::rc::Rc;
-
-    use super::*;
-
-    /// Starts nothing and records the requested GPUs.
-    struct RecordingLauncher(Rc<RefCell<Vec<Option<String>>>>);
-
-    struct Nothing;
-
-    impl Process for Nothing {
-        fn kill(&mut self) {}
-        fn wait(&mut self, _: Duration) -> Option<String> {
-            Some("ended".to_owned())
-        }
-    }
-
-    impl Launch for RecordingLauncher {
-        fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker> {
-            self.0.borrow_mut().push(options.gpu.clone());
-            Ok(StartedWorker {
-                input: Box::new(io::sink()),
-                output: Box::new(io::empty()),
-                process: Box::new(Nothing),
-            })
-        }
-    }
-
-    #[test]
-    fn a_replacement_worker_gets_the_slot_of_the_one_it_replaces() {
-        let asked = Rc::new(RefCell::new(Vec::new()));
-        let mut pool = Pool::new(Box::new(RecordingLauncher(asked.clone())));
-        let options = |_, slot: usize| WorkerOptions {
-            slot: 0,
-            threads: 1,
-            gpu: Some(format!("{}", slot % 2)),
-            log: PathBuf::new(),
-            log_filter: String::new(),
-            yields: false,
-        };
-        pool.fill(Lane::Gpu, 3, options).expect("started");
-        pool.remove(2, None);
-        pool.fill(Lane::Gpu, 3, options).expect("started");
-        let asked = asked.borrow();
-        let gpus: Vec<&str> = asked.iter().flatten().map(String::as_str).collect();
-        assert_eq!(gpus, ["0", "1", "0", "1"]);
-    }
-
-    /// A worker that sees all GPUs would take the first, whoever has it.
-    #[test]
-    fn workers_without_a_gpu_of_their_own_do_not_stay_for_a_step_on_gpus() {
-        let asked = Rc::new(RefCell::new(Vec::new()));
-        let mut pool = Pool::new(Box::new(RecordingLauncher(asked.clone())));
-        let options = |gpu: Option<&str>| WorkerOptions {
-            slot: 0,
-            threads: 4,
-            gpu: gpu.map(str::to_owned),
-            log: PathBuf::new(),
-            log_filter: String::new(),
-            yields: false,
-        };
-        for gpu in [None, None, Some("0"), Some("0"), None] {
-            pool.fill(Lane::Processor, 1, |_, _| options(gpu))
-                .expect("started");
-            assert_eq!(pool.len(Lane::Processor), 1);
-        }
-        let asked = asked.borrow();
-        let gpus: Vec<Option<&str>> = asked.iter().map(Option::as_deref).collect();
-        assert_eq!(gpus, [None, Some("0"), None]);
-    }
-}
+#[path = "pool_tests.rs"]
+mod tests;

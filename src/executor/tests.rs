@@ -1,7 +1,6 @@
 //! The executor with workers in threads, real pipes and a real store: crashes, false reports, wrong
 //! environments, interrupts.
 
-use std::cell::Cell;
 use std::io::{self, PipeWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -97,13 +96,13 @@ struct Threads {
     behaviour: Behaviour,
     at_once: usize,
     script: fn(usize) -> Script,
-    started: Cell<usize>,
+    started: Arc<AtomicUsize>,
 }
 
 impl Launch for Threads {
     fn start(&self, _: &WorkerOptions) -> io::Result<StartedWorker> {
-        self.started.set(self.started.get() + 1);
-        let script = (self.script)(self.started.get());
+        let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
+        let script = (self.script)(number);
         let (task_reader, input) = io::pipe()?;
         let (output, answers) = io::pipe()?;
         let steps: Vec<Box<dyn Step>> = vec![Box::new(OneRow {
@@ -202,6 +201,8 @@ impl Write for CutBeforeDone {
 /// A run of [`OneRow`]'s four tasks.
 struct Harness {
     folder: tempfile::TempDir,
+    /// Workers started so far.
+    started: Arc<AtomicUsize>,
     tasks: Vec<TaskSpec>,
 }
 
@@ -224,7 +225,12 @@ impl Harness {
             .expect("plan inputs");
         let plan = plan::plan(&inputs, &Records::default()).expect("a plan");
         let tasks = plan.steps[0].missing().map(|(s, _)| s.clone()).collect();
-        let harness = Self { folder, tasks };
+        let started = Arc::default();
+        let harness = Self {
+            folder,
+            started,
+            tasks,
+        };
         harness.record_manifest(MANIFEST);
         harness
     }
@@ -252,7 +258,7 @@ impl Harness {
             behaviour,
             at_once,
             script,
-            started: Cell::new(0),
+            started: self.started.clone(),
         };
         let options = Options {
             crew: Crew {
@@ -378,6 +384,29 @@ fn workers_that_exit_before_their_hello_fail_the_run() {
         .expect_err("no workers");
     assert_eq!(failure.exit, Exit::Environment);
     assert!(failure.message.contains("workers do not start"));
+}
+
+#[test]
+fn a_place_where_no_worker_starts_ends_no_run_whose_other_workers_work() {
+    let harness = Harness::new();
+    let started = harness.started.clone();
+    let script = |n| match n {
+        1 => Script::Serve,
+        _ => Script::ExitBeforeHello,
+    };
+    // The second place has failed several times before the first task is done.
+    let behaviour = move |_: &mut Task| {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while started.load(Ordering::SeqCst) < 5 {
+            if Instant::now() > deadline {
+                return Err(StageError::data("the other place was not tried again"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    };
+    let outcome = harness.run(2, script, behaviour).expect("a run");
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (4, 0));
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(crate) fn serve(
     sender.send(&FromWorker::Hello {
         protocol: PROTOCOL,
         build: env!("CARGO_PKG_VERSION").to_owned(),
-        host: host_name(),
+        host: machine_name(),
         pid: std::process::id(),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         program,
@@ -103,6 +103,11 @@ pub(crate) fn serve(
         }
         Ok(())
     })
+}
+
+/// The machine that this worker is on, by the name that the one who placed it there knows.
+fn machine_name() -> String {
+    std::env::var("SLURMD_NODENAME").unwrap_or_else(|_| host_name())
 }
 
 /// The tasks that run at once.

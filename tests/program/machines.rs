@@ -89,6 +89,33 @@ fn workers_that_die_elsewhere_cost_nothing() {
 }
 
 #[test]
+fn a_host_that_is_down_costs_nothing() {
+    let sandbox = sandbox();
+    assert!(run(&sandbox, "here", &[]).status.success());
+    // As ssh does where nobody listens; the first host in turn, which is the one that a single task would go to.
+    let down = "host=$1; shift\n[ $host = up ] && exec \"$@\"\necho refused >&2; exit 255";
+    let down = script(&sandbox, "half", down);
+    let there = run(
+        &sandbox,
+        "there",
+        &["--on", &on(&down), "--hosts", "down,up,down,down"],
+    );
+    assert!(there.status.success(), "{}", stderr(&there));
+    assert_eq!(digests(&sandbox, "there"), digests(&sandbox, "here"));
+    let nobody = run(
+        &sandbox,
+        "nobody",
+        &["--on", &on(&down), "--hosts", "down,down"],
+    );
+    assert_eq!(nobody.status.code(), Some(3), "{}", stderr(&nobody));
+    let text = stderr(&nobody);
+    assert!(
+        text.contains("workers do not start") && text.contains("exit code 255"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_task_has_a_log_of_all_its_attempts() {
     let sandbox = Sandbox::with_captions(FRAME, &[b"Barack Obama speaks in Berlin"]);
     // Each worker dies when it is about to commit.

@@ -1,7 +1,7 @@
-"""The same data from every engine, whatever dies: conformance.py BIN slurm|ray, inside namespaces of its own (run.sh).
+"""The same data from every engine, whatever dies: conformance.py BIN slurm|ray [together|apart], inside namespaces of its own (run.sh).
 
 Runs the tiny embedded world on this machine, then on two nodes of the engine: undisturbed, with a node that comes late, with a worker, what leads to it, the
-planner and a node killed, with Ctrl-C, and where there is no room. Then the stages up to verify-portraits on two nodes of which the second is another machine as far as
+planner and a node killed, with Ctrl-C, with the output in a bucket, and where there is no room. Then the stages up to verify-portraits on two nodes of which the second is another machine as far as
 it can see: another network and host name, neither models nor program. Without them, with both fetched by digest, with pretended GPUs, and with
 the network cut. Digests must be equal each time.
 """
@@ -14,12 +14,24 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 BINARY, ENGINE = sys.argv[1], sys.argv[2]
+# Where the second node is: both, one after the other, unless one of them is asked for.
+PLACES = sys.argv[3:] or ["together", "apart"]
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 # Addresses of the nodes: both on this machine's loopback, or the second behind a link that can be cut.
 TOGETHER = ("127.0.0.1", "127.0.0.2")
 APART = ("10.77.0.1", "10.77.0.2")
+# The bucket's server, and what is said of it to every process: engines hand the environment on, each in its way.
+S3_PORT = 5055
+S3 = {
+    "AWS_ENDPOINT": f"http://{TOGETHER[0]}:{S3_PORT}",
+    "AWS_ALLOW_HTTP": "true",
+    "AWS_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "conformance",
+    "AWS_SECRET_ACCESS_KEY": "conformance",
+}
 SLURM = """ClusterName=test
 SlurmctldHost=localhost({first})
 SlurmUser=root
@@ -33,8 +45,8 @@ SelectTypeParameters=CR_CPU
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
 MpiDefault=none
 ReturnToService=2
-SlurmctldTimeout=5
-SlurmdTimeout=5
+SlurmctldTimeout=10
+SlurmdTimeout=10
 InactiveLimit=0
 KillWait=2
 UnkillableStepTimeout=10
@@ -93,7 +105,7 @@ def parent(pid):
     return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
-def wait_for(what, test, seconds=60):
+def wait_for(what, test, seconds=300):
     end = time.time() + seconds
     while not test():
         if time.time() > end:
@@ -160,6 +172,18 @@ class Slurm:
         allocation += ["--gpus-per-node=1"] if gpus else []
         return [*allocation, BINARY, *arguments, "--on", "slurm"]
 
+    def batch(self, arguments, gpus=False):
+        """The same as the script of `laioncele submit slurm`, until its job ends."""
+        del gpus
+        script = str(self.folder / "run.sbatch")
+        size = ["--nodes", "2", "--tasks", "4", "--time", "1:00:00"]
+        sh(BINARY, "submit", "slurm", *size, "--force", "--script", script, "--", *arguments[1:])
+        return ["sbatch", "--quiet", "--wait", f"--output={self.folder}/run.sbatch.log", script]
+
+    def stop_batch(self):
+        """What Slurm does two minutes before a job's time is over."""
+        return sh("scancel", "--batch", "--signal=TERM", "-u", "root", check=False).returncode == 0
+
     def settle(self):
         sh("scancel", "-u", "root", check=False)
         wait_for("no job is left", lambda: not sh("squeue", "-h", check=False).stdout.strip())
@@ -225,6 +249,8 @@ class Test:
     def __init__(self, folder):
         self.folder = folder
         self.number = 0
+        # Urls of the outputs that are in buckets.
+        self.buckets = {}
         sh(BINARY, "mini", "build", "--seed", "3", "--size", "tiny", str(folder / "world"), cwd=REPOSITORY)
         # Of a busy machine an answer may take longer than the world's own times allow: another photo would be lost each run.
         manifest = folder / "world" / "mini.toml"
@@ -244,58 +270,112 @@ class Test:
 
     def arguments(self, output):
         manifest = str(self.folder / "world" / "mini.toml")
-        return ["run", "--quiet", *self.stages, "--manifest", manifest, "--output", str(self.folder / output)]
+        return ["run", "--quiet", *self.stages, "--manifest", manifest, "--output", self.place(output)]
+
+    def place(self, output):
+        return self.buckets.get(output, str(self.folder / output))
 
     def digests(self, output):
-        return sh(BINARY, "verify", "--digests", "--output", str(self.folder / output), cwd=REPOSITORY).stdout
+        """Of a run without damage, whose records are balanced: rows in = rows out + dropped."""
+        place = self.place(output)
+        sh(BINARY, "verify", "--output", place, cwd=REPOSITORY)
+        return sh(BINARY, "verify", "--digests", "--output", place, cwd=REPOSITORY).stdout
 
-    def run(self, name, engine, during=None, again=False, more=(), gpus=False, settle=None):
+    def run(self, name, engine, during=None, again=False, more=(), gpus=False, settle=None, bucket=None, command=None):
         output = f"run-{self.number}"
         self.number += 1
+        if bucket:
+            self.buckets[output] = f"{bucket}/{output}"
         begun, starts, happened = time.time(), 0, None
         log = self.folder / f"{output}.log"
         while True:
             with log.open("a") as text:
-                process = subprocess.Popen(engine.command([*self.arguments(output), *more], gpus=gpus), stdout=text, stderr=text, cwd=REPOSITORY)
+                line = (command or engine.command)([*self.arguments(output), *more], gpus=gpus)
+                process = subprocess.Popen(line, stdout=text, stderr=text, cwd=REPOSITORY)
             starts += 1
-            happened = during(process) if during else happened
-            code = process.wait(timeout=600)
+            try:
+                happened = during(process) if during else happened
+                code = process.wait(timeout=600)
+            except (SystemExit, subprocess.TimeoutExpired) as error:
+                self.fail(name, output, error)
             (settle or engine.settle)()
             if code == 0 or not again:
                 break
             during = None
         if code != 0:
-            logs = "".join(f"{file}:\n{file.read_text()}" for file in (self.folder / output / "log").glob("*"))
-            sys.exit(f"{name}: exit {code}\n{log.read_text()}\n{logs}")
+            self.fail(name, output, f"exit {code}")
         if self.digests(output) != self.wanted:
-            sys.exit(f"{name}: other data than on this machine")
+            self.fail(name, output, "other data than on this machine")
         remarks = [f"started {starts} times"] if starts > 1 else []
-        remarks += ["nothing to kill"] if happened is False else []
+        remarks += ["the run was over before"] if happened is False else []
         print(f"{name}: equal data in {time.time() - begun:.1f} s{''.join(f' ({remark})' for remark in remarks)}", flush=True)
 
 
+    def fail(self, name, output, why):
+        """Ends the test with all that was said in the run."""
+        logs = [self.folder / f"{output}.log", *(self.folder / output / "log").rglob("*")]
+        logs = "".join(f"{file}:\n{file.read_text(errors='replace')}" for file in logs if file.is_file())
+        sys.exit(f"{name}: {why}\n{logs}")
+
+
+def at_work(process, count=1):
+    """Waits for so many workers, or for the run's end. Whether they came."""
+    wait_for(f"{count} workers", lambda: len(workers()) >= count or process.poll() is not None)
+    return process.poll() is None
+
+
 def kill_a_worker(process):
-    wait_for("a worker", lambda: workers() or process.poll() is not None)
+    at_work(process)
     time.sleep(1.0)
     victims = workers()[:1]
     kill(victims)
     return bool(victims)
 
 
+def bucket_server(folder):
+    """The url of a bucket on this machine; none without a server, which run.sh names."""
+    server = os.environ.get("S3_SERVER")
+    if not server:
+        return None
+    os.environ.update(S3)
+    with (folder / "s3.log").open("w") as log:
+        subprocess.Popen([server, "-H", TOGETHER[0], "-p", str(S3_PORT)], stdout=log, stderr=log)
+    address = f"http://{TOGETHER[0]}:{S3_PORT}"
+
+    def answers():
+        try:
+            with urllib.request.urlopen(urllib.request.Request(f"{address}/runs", method="PUT"), timeout=10) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    wait_for("the bucket's server", answers)
+    return "s3://runs"
+
+
 def interrupt(process):
     """Ctrl-C: the planner ends within its ten seconds, and so do its workers on all nodes."""
-    wait_for("two workers", lambda: len(workers()) >= 2 or process.poll() is not None)
+    at_work(process, 2)
     time.sleep(1.0)
     begun = time.time()
     planners = [pid for pid in processes(BINARY, "run", "--quiet") if os.path.realpath(f"/proc/{pid}/exe") == BINARY]
     for pid in planners:
         os.kill(pid, signal.SIGINT)
-    wait_for("the planner's end", lambda: process.poll() is not None, 13)
-    wait_for("the workers' end", lambda: not workers(), 5)
+    # Ten seconds, and what a busy machine needs.
+    wait_for("the planner's end", lambda: process.poll() is not None, 20)
+    wait_for("the workers' end", lambda: not workers(), 10)
     print(f"  ended {time.time() - begun:.1f} s after Ctrl-C", flush=True)
     if planners and process.returncode != 130:
         sys.exit(f"Ctrl-C: exit {process.returncode}")
     return bool(planners)
+
+
+def hang_and_interrupt(process):
+    """Ctrl-C while a worker does not listen: it is ended from outside, wherever it is."""
+    at_work(process, 2)
+    for pid in workers()[:1]:
+        os.kill(pid, signal.SIGSTOP)
+    return interrupt(process)
 
 
 def other_machine(hidden):
@@ -336,7 +416,66 @@ def gpus_of_workers(process):
         sys.exit(f"GPUs that workers see: {seen}")
 
 
-def apart(test, Engine, folder):
+def run_together(test, Engine, folder, bucket):
+    """Both nodes are on this machine."""
+    engine = Engine(folder, TOGETHER, [])
+    test.run("one node", engine)
+
+    def late(process):
+        at_work(process)
+        engine.late_node()
+        # A job of Slurm stays as large as it began.
+        return None if Engine is Slurm else at_work(process, 3)
+
+    def leads(process):
+        at_work(process)
+        time.sleep(1.0)
+        return engine.kill_what_leads()
+
+    def planner(process):
+        at_work(process)
+        time.sleep(2.0)
+        return kill(processes(BINARY, "run", "--quiet"))
+
+    def stop(process):
+        return at_work(process, 2) and engine.stop_batch()
+
+    def node(process):
+        at_work(process)
+        time.sleep(1.5)
+        return engine.kill_node()
+
+    more = ["--workers", "4"] if Engine is Ray else []
+    test.run("a node that comes late", engine, late, more=more)
+    test.run("two nodes", engine)
+    test.run("a worker killed", engine, kill_a_worker)
+    if bucket:
+        test.run("a worker killed, the output in a bucket", engine, kill_a_worker, bucket=bucket)
+    else:
+        print("the output in a bucket: skipped, there is no moto_server", flush=True)
+    test.run("what leads to a worker killed", engine, leads)
+    test.run("Ctrl-C", engine, interrupt, again=True)
+    test.run("Ctrl-C while a worker hangs", engine, hang_and_interrupt, again=True)
+    test.run("the planner killed", engine, planner, again=True)
+    if Engine is Slurm:
+        test.run("a batch job near its end, submitted again", engine, stop, again=True, command=engine.batch)
+    test.run("a node killed", engine, node, again=True)
+    refuse(test, engine)
+    engine.settle()
+    engine.stop()
+
+
+def refuse(test, engine):
+    """Where no worker has room the run says so, soon."""
+    asked = ["--workers", "1", "--threads", "64", "--start-timeout", "3s"]
+    command = engine.command([*test.arguments("refused"), *asked])
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=120)
+    if ended.returncode != 3 or "workers do not start" not in ended.stderr:
+        sys.exit(f"no room: exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}")
+    print(f"no room: {ended.stderr.strip().splitlines()[0]}", flush=True)
+
+
+def run_apart(test, Engine, folder):
     """The second node is another machine."""
     cache, program = folder / "cache", folder / "copy" / "program"
     hidden = [REPOSITORY / "manifests" / "mini", REPOSITORY / ".onnxruntime", pathlib.Path(BINARY).parent]
@@ -366,7 +505,7 @@ def apart(test, Engine, folder):
         return there
 
     def settle():
-        # Who was cut off may go on for ever.
+        # Who was cut off goes on for a while.
         kill(on_bare(workers()))
         sh("ip", "link", "set", "here", "up")
         engine.settle()
@@ -383,54 +522,20 @@ def main():
     sh("ip", "address", "add", "10.77.0.1/24", "dev", "here")
     sh("ip", "link", "set", "here", "up")
     sh("ip", "link", "set", "there", "up")
-    with tempfile.TemporaryDirectory(prefix="lc-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="lc-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = pathlib.Path(name)
         test = Test(folder)
         print(f"on this machine: {len(test.wanted.splitlines())} tables", flush=True)
         Engine = {"slurm": Slurm, "ray": Ray}[ENGINE]
-        together, other = folder / "a", folder / "b"
-        together.mkdir()
-        other.mkdir()
-        engine = Engine(together, TOGETHER, [])
-        test.run("one node", engine)
-
-        def late(process):
-            time.sleep(1.0)
-            engine.late_node()
-
-        test.run("a node that comes late", engine, late)
-        test.run("two nodes", engine)
-        test.run("a worker killed", engine, kill_a_worker)
-
-        def leads(process):
-            wait_for("a worker", lambda: workers() or process.poll() is not None)
-            time.sleep(1.0)
-            return engine.kill_what_leads()
-
-        test.run("what leads to a worker killed", engine, leads)
-        test.run("Ctrl-C", engine, interrupt, again=True)
-
-        def planner(process):
-            wait_for("a worker", lambda: workers() or process.poll() is not None)
-            time.sleep(2.0)
-            kill(processes(BINARY, "run", "--quiet"))
-
-        test.run("the planner killed", engine, planner, again=True)
-
-        def node(process):
-            wait_for("a worker", lambda: workers() or process.poll() is not None)
-            time.sleep(1.5)
-            return engine.kill_node()
-
-        test.run("a node killed", engine, node, again=True)
-        refused = engine.command([*test.arguments("refused"), "--workers", "1", "--threads", "64", "--start-timeout", "3s"])
-        ended = subprocess.run(refused, capture_output=True, text=True, cwd=REPOSITORY, timeout=120)
-        if ended.returncode != 3 or "workers do not start" not in ended.stderr:
-            sys.exit(f"no room: exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}")
-        print("no room: a clear message", flush=True)
-        engine.settle()
-        engine.stop()
-        apart(test, Engine, other)
+        together, other, temporary = folder / "a", folder / "b", folder / "t"
+        for place in (together, other, temporary):
+            place.mkdir()
+        # Of runs in a bucket each machine's scratch lies there.
+        os.environ["TMPDIR"] = str(temporary)
+        if "together" in PLACES:
+            run_together(test, Engine, together, bucket_server(folder))
+        if "apart" in PLACES:
+            run_apart(test, Engine, other)
 
 
 main()

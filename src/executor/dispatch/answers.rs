@@ -4,15 +4,16 @@ use laioncele_core::CoreError;
 use laioncele_core::ledger::{Ledger, Record};
 use laioncele_core::protocol::{FailureKind, FromWorker};
 
-use super::{Executor, MAX_FAILED_STARTS, no_workers};
+use super::{Executor, no_workers};
 use crate::executor::cost::Ended;
 use crate::executor::pool::Event;
 use crate::executor::queue::WorkerId;
+use crate::executor::slots::AfterFailedStart;
 use crate::executor::step_run::warn_of;
 use crate::executor::{StepNumber, spec_path, task_log, wire_log, worker_log};
 use crate::failure::Failure;
 use crate::progress::Reporter;
-use crate::words::count;
+use crate::words::{count, duration};
 
 impl Executor {
     pub(super) fn handle_event(
@@ -57,7 +58,6 @@ impl Executor {
                 }
             }
             FromWorker::Done { id, .. } => {
-                self.failed_starts = 0;
                 let text = "reported as done, but it has no record";
                 self.answered(worker, id, FailureKind::Internal, text, done)?;
             }
@@ -168,18 +168,24 @@ impl Executor {
         reason: Option<String>,
         done: &mut Vec<(StepNumber, Record)>,
     ) -> Result<(), Failure> {
-        let Some((reason, greeted)) = self.pool.remove(worker, reason) else {
+        let at_work = self.is_at_work();
+        let Some((reason, failed_start)) = self.pool.remove(worker, reason, at_work) else {
             return Ok(());
         };
         let log = worker_log(&self.store, worker);
         let holding = self.steps.values().filter(|step| step.queue.holds(worker));
         let holding: Vec<StepNumber> = holding.map(|step| step.number).collect();
-        if !greeted {
-            self.failed_starts += 1;
-            if self.failed_starts >= MAX_FAILED_STARTS {
+        match failed_start {
+            None => {}
+            Some(AfterFailedStart::TryAgain(pause)) => tracing::warn!(
+                "worker {worker} {reason} before it was of use; another is started in {} (its log: {})",
+                duration(pause),
+                log.display()
+            ),
+            Some(AfterFailedStart::GiveUp) => {
                 let obstacles = self.pool.obstacles();
                 let about = obstacles.map_or(String::new(), |text| format!(" ({text})"));
-                let text = format!("they {reason}{about}; see {}", log.display());
+                let text = format!("the last one {reason}{about}; see {}", log.display());
                 return Err(no_workers(&text));
             }
         }

@@ -1,12 +1,13 @@
 //! Workers on other machines, behind a command that forwards its standard input and output: `ssh`, `srun`, or any other.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::local::{environment, spawn};
+use super::local::{Ending, environment, spawn};
 use super::{Launch, Program, StartedWorker, WorkerOptions};
 
 /// `PREFIX env NAME=VALUE … PROGRAM worker --identify`: variables go through `env`, because most commands that lead to
@@ -87,7 +88,7 @@ fn worker_words(program: &Program, options: &WorkerOptions) -> Vec<String> {
 
 impl Launch for Prefix {
     fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker> {
-        spawn(self.command(options), options)
+        spawn(self.command(options), options, Ending::Ask)
     }
 
     fn start_timeout(&self) -> Duration {
@@ -110,6 +111,8 @@ impl Launch for Prefix {
 pub(crate) struct Slurm {
     program: Program,
     start_timeout: Duration,
+    /// Nodes that get no more workers.
+    avoided: RefCell<Vec<String>>,
 }
 
 impl Slurm {
@@ -118,6 +121,7 @@ impl Slurm {
         Self {
             program,
             start_timeout,
+            avoided: RefCell::default(),
         }
     }
 
@@ -127,6 +131,10 @@ impl Slurm {
         // A step without --mem=0 takes the whole memory of its node, and the next one waits for ever.
         command.args(["-N1", "-n1", "--exact", "--unbuffered", "--mem=0"]);
         command.arg(format!("-c{threads}"));
+        let avoided = self.avoided.borrow();
+        if !avoided.is_empty() {
+            command.arg(format!("--exclude={}", avoided.join(",")));
+        }
         // srun takes what the job asked for as what each step asks for, and refuses it beside `none`.
         for variable in ["SLURM_GPUS", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK"] {
             command.env_remove(variable);
@@ -147,7 +155,7 @@ impl Slurm {
 
 impl Launch for Slurm {
     fn start(&self, options: &WorkerOptions) -> io::Result<StartedWorker> {
-        spawn(self.command(options), options)
+        spawn(self.command(options), options, Ending::Ask)
     }
 
     fn start_timeout(&self) -> Duration {
@@ -156,6 +164,10 @@ impl Launch for Slurm {
 
     fn program(&self) -> Option<&str> {
         Some(&self.program.digest)
+    }
+
+    fn avoid(&self, machine: &str) {
+        self.avoided.borrow_mut().push(machine.to_owned());
     }
 
     fn obstacles(&self) -> Option<String> {
@@ -247,6 +259,8 @@ mod tests {
     #[test]
     fn steps_of_slurm_share_memory_and_see_gpus_only_where_they_compute_on_them() {
         let slurm = Slurm::new(program(), Duration::from_secs(1));
+        slurm.avoid("n2");
+        slurm.avoid("n7");
         let command = slurm.command(&options(0, None));
         let inherited = command
             .get_envs()
@@ -254,6 +268,8 @@ mod tests {
         assert_eq!(inherited.map(|(_, value)| value), Some(None));
         let without = words(&command);
         assert!(without.contains(&"--gres=none".to_owned()), "{without:?}");
+        let exclude = "--exclude=n2,n7".to_owned();
+        assert!(without.contains(&exclude), "{without:?}");
         assert!(
             without.contains(&"CUDA_VISIBLE_DEVICES=".to_owned()),
             "{without:?}"

@@ -1,9 +1,10 @@
 //! Workers on the nodes of a Ray cluster, behind one Python process (`ray_shim.py`) that carries the lines of all of them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, PipeWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -27,6 +28,10 @@ pub(crate) struct Ray {
     start_timeout: Duration,
     next: AtomicU64,
     cluster: Cluster,
+    /// Machines that get no more workers.
+    avoided: RefCell<Vec<String>>,
+    /// Where the shim's own output goes.
+    log: PathBuf,
     _process: ShimProcess,
 }
 
@@ -68,6 +73,7 @@ enum ToShim<'a> {
         env: BTreeMap<&'static str, String>,
         cpus: usize,
         gpus: u8,
+        avoid: Vec<String>,
     },
     Send {
         send: u64,
@@ -132,6 +138,8 @@ impl Ray {
             start_timeout,
             next: AtomicU64::new(1),
             cluster,
+            avoided: RefCell::default(),
+            log: log.to_owned(),
             _process: process,
         })
     }
@@ -152,8 +160,7 @@ fn wait_for(joined: &Receiver<Result<Value, String>>, log: &Path) -> io::Result<
             ));
         }
         Err(RecvTimeoutError::Disconnected) => {
-            let text = format!("the Ray shim ended; see {}", log.display());
-            return Err(io::Error::other(text));
+            return Err(ended(log));
         }
     };
     let of = |name: &str| resources[name].as_f64().map_or(0, |n| n as usize);
@@ -161,6 +168,11 @@ fn wait_for(joined: &Receiver<Result<Value, String>>, log: &Path) -> io::Result<
         cpus: of("CPU"),
         gpus: of("GPU"),
     })
+}
+
+/// The error that the shim is gone.
+fn ended(log: &Path) -> io::Error {
+    io::Error::other(format!("the Ray shim ended; see {}", log.display()))
 }
 
 fn open_log(log: &Path) -> io::Result<File> {
@@ -226,13 +238,15 @@ impl Launch for Ray {
         lock(&self.shim.workers).insert(worker, Ends { output, log, exit });
         let mut command = self.program.command.clone();
         command.extend(["worker", "--identify"].map(str::to_owned));
-        self.shim.say(&ToShim::Start {
+        let start = ToShim::Start {
             start: worker,
             command,
             env: environment(options).into_iter().collect(),
             cpus: options.threads,
             gpus: u8::from(options.gpu.is_some()),
-        })?;
+            avoid: self.avoided.borrow().clone(),
+        };
+        self.shim.say(&start).map_err(|_| ended(&self.log))?;
         let shim = Arc::clone(&self.shim);
         Ok(StartedWorker {
             input: Box::new(RayInput {
@@ -256,6 +270,10 @@ impl Launch for Ray {
 
     fn program(&self) -> Option<&str> {
         Some(&self.program.digest)
+    }
+
+    fn avoid(&self, machine: &str) {
+        self.avoided.borrow_mut().push(machine.to_owned());
     }
 
     fn obstacles(&self) -> Option<String> {

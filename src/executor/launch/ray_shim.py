@@ -1,6 +1,6 @@
 """Workers on the nodes of a Ray cluster: lines between the coordinator and worker processes, and nothing else.
 
-Started by laioncele with the cluster's address. Reads JSON lines: {"start": w, "command": […], "env": {…}, "cpus": n, "gpus": n},
+Started by laioncele with the cluster's address. Reads JSON lines: {"start": w, "command": […], "env": {…}, "cpus": n, "gpus": n, "avoid": [HOST…]},
 {"send": w, "line": "…"}, {"kill": w}. Writes {"ready": {…}}, {"w": w, "line": "…"}, {"w": w, "log": "…"}, {"w": w, "exit": "…"} and
 {"fatal": "…"}. Attempts are counted by the coordinator alone, so actors neither restart nor retry.
 """
@@ -119,6 +119,9 @@ def start(message):
     number = message["start"]
     groups = {"output": 1, "control": 1}
     options = {"num_cpus": message["cpus"], "num_gpus": message["gpus"], "max_restarts": 0, "max_task_retries": 0}
+    avoided = [node["NodeID"] for node in ray.nodes() if node["NodeManagerHostname"] in message["avoid"]]
+    if avoided:
+        options["label_selector"] = {"ray.io/node-id": f"!in({','.join(avoided)})"}
     kind = ray.remote(concurrency_groups=groups, **options)(Worker)
     actor = kind.remote(message["command"], message["env"], message["gpus"])
     actors[number] = actor
