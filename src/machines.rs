@@ -177,12 +177,7 @@ impl OnArgs {
                 let ray =
                     ray.map_err(|e| Failure::new(Exit::Environment, format!("--on ray: {e}")))?;
                 let cluster = ray.cluster();
-                let threads = self.threads.map_or(2, usize::from).min(cluster.cpus.max(1));
-                let room = Room {
-                    workers: asked.workers.map_or(cluster.cpus / threads, usize::from),
-                    threads,
-                    gpus: cluster.gpus,
-                };
+                let room = self.room_of_cluster(asked, cluster.cpus, cluster.gpus);
                 Ok((Box::new(ray), room))
             }
             Where::Slurm | Where::Local => {
@@ -206,6 +201,17 @@ impl OnArgs {
             threads: self.threads.map_or(1, usize::from),
             gpus: 0,
         })
+    }
+
+    /// What a Ray cluster has. A size that was asked for stays, also where it does not fit: no worker comes then, and the run
+    /// says so.
+    fn room_of_cluster(&self, asked: &WorkerArgs, cpus: usize, gpus: usize) -> Room {
+        let threads = self.threads.map_or(cpus.clamp(1, 2), usize::from);
+        Room {
+            workers: asked.workers.map_or(cpus / threads, usize::from),
+            threads,
+            gpus,
+        }
     }
 
     /// What the Slurm job around this process has, by the variables that Slurm sets.
@@ -333,6 +339,18 @@ mod tests {
         );
         let outside = args("slurm").room_of_job(&WorkerArgs::default(), |_| None);
         assert!(outside.is_err());
+    }
+
+    #[test]
+    fn a_cluster_has_workers_of_two_threads_unless_asked_otherwise() {
+        let mut on = args("ray://auto");
+        let size = |on: &OnArgs, cpus| {
+            let room = on.room_of_cluster(&WorkerArgs::default(), cpus, 0);
+            (room.workers, room.threads)
+        };
+        assert_eq!((size(&on, 9), size(&on, 1)), ((4, 2), (1, 1)));
+        on.threads = Some(64);
+        assert_eq!(size(&on, 4), (0, 64));
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl Pool {
     /// none, are shut down first.
     ///
     /// # Errors
-    /// What the launcher says; no slot that does not lead to a machine whose environment is wrong.
+    /// What the launcher says; all slots lead to machines whose environment is wrong.
     pub(super) fn fill(
         &mut self,
         lane: Lane,
@@ -361,11 +361,15 @@ impl Pool {
         }
     }
 
-    /// Pings silent workers and kills those that do not answer.
+    /// Pings silent workers and kills those that do not answer, or were asked to end and do not.
     pub(super) fn check_heartbeats(&mut self) {
         let now = Instant::now();
         let mut silent = Vec::new();
         for (id, worker) in &mut self.workers {
+            if worker.killed {
+                worker.process.kill();
+                continue;
+            }
             match worker.heartbeat.check(now) {
                 HeartbeatAction::Wait => {}
                 HeartbeatAction::Ping => silent.push(*id),
