@@ -9,6 +9,7 @@
 
 mod address;
 mod conditional;
+mod fetch;
 mod pieces;
 mod reason;
 

@@ -67,6 +67,11 @@ impl FileDigests {
         digest.map_err(|e| CoreError::from_io(path, e))
     }
 
+    /// Remembers that `file`, as it is now, has this digest. That it cannot be looked at only costs time.
+    pub(crate) fn remember(&self, file: &Path, digest: Digest) {
+        drop(self.0.remember(file, digest));
+    }
+
     /// Writes the memory file; a failure only costs time on the next run.
     pub fn save(&self) {
         self.0.save();

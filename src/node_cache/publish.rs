@@ -36,6 +36,10 @@ pub(crate) fn publish(
     for file in list.models.iter().flat_map(|model| &model.files) {
         put(store, file, digests)?;
     }
+    for file in list.models.iter_mut().flat_map(|model| &mut model.files) {
+        // Other machines have no such copy: they look where the manifest has it.
+        file.path = model_cache::origin(&file.path).unwrap_or_else(|| file.path.clone());
+    }
     digests.save();
     let text = serde_json::to_vec(&list)
         .map_err(|e| Failure::new(Exit::Usage, format!("--node-cache: {e}")))?;
