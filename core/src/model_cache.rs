@@ -30,6 +30,13 @@ use listing::{Found, look};
 const BELIEVED: Duration = Duration::from_mins(1);
 
 static OF_USER: OnceLock<ModelCache> = OnceLock::new();
+static TOLD: OnceLock<fn(&str, u64)> = OnceLock::new();
+
+/// Says who is told, for the rest of the process, of each url of which so many bytes are about to be fetched; of several calls the
+/// first counts. Without, it is a line of the log.
+pub fn tell(told: fn(&str, u64)) {
+    TOLD.get_or_init(|| told);
+}
 
 /// The folder for what may be deleted at any time: `LAIONCELE_CACHE`, else `laioncele` in `XDG_CACHE_HOME`, else in `.cache` of the home folder;
 /// none where no variable says so.
@@ -212,6 +219,7 @@ impl ModelCache {
             Found::Object(about) => (vec![(listing::file_name(url, name)?, about)], true),
             Found::Folder(files) => (files, false),
         };
+        self.announce(bucket, &files, url);
         let mut links = Vec::new();
         let mut view = KeyHasher::new("model-by-url").text("url", url);
         for (name, about) in &files {
@@ -229,11 +237,23 @@ impl ModelCache {
         })
     }
 
+    /// Tells of what has to be fetched of `url`, if anything has.
+    fn announce(&self, bucket: &Bucket, files: &[(PathBuf, ObjectMeta)], url: &str) {
+        let about = files.iter().map(|(_, about)| about);
+        let missing = about.filter(|about| {
+            let name = version_name(bucket, about);
+            self.whole(&name, about.size).is_none()
+        });
+        match (missing.map(|about| about.size).sum(), TOLD.get()) {
+            (0, _) => {}
+            (bytes, Some(told)) => told(url, bytes),
+            (bytes, None) => tracing::info!("fetching {url} ({bytes} bytes)"),
+        }
+    }
+
     /// The digest of an object, whose bytes are here when this returns.
     fn object(&self, bucket: &Bucket, about: &ObjectMeta) -> Result<Digest, CoreError> {
-        let url = bucket.shown(about.location.as_ref());
-        let version = input::version(about).text("url", &url).finish();
-        let name = version.to_string();
+        let name = version_name(bucket, about);
         let lock = self.files.lock(&name)?;
         let locked = |e| CoreError::from_io(&self.files.partial(&name), e);
         // Many look at once, one fetches.
@@ -274,8 +294,7 @@ impl ModelCache {
         about: &ObjectMeta,
         partial: &Path,
     ) -> Result<Digest, CoreError> {
-        let url = bucket.shown(about.location.as_ref());
-        tracing::info!("fetching {url} ({} bytes)", about.size);
+        tracing::debug!("fetching {} of {}", about.location, bucket.url());
         let about = bucket.listed(about)?;
         let write = |e| CoreError::Io {
             path: partial.to_owned(),
@@ -309,6 +328,13 @@ impl ModelCache {
     fn version(&self, name: &str) -> PathBuf {
         self.files.root().join("versions").join(name)
     }
+}
+
+/// What a version of an object is called: of another one by another name.
+fn version_name(bucket: &Bucket, about: &ObjectMeta) -> String {
+    let url = bucket.shown(about.location.as_ref());
+    let version = input::version(about).text("url", &url);
+    version.finish().to_string()
 }
 
 fn refused(url: &str, reason: &str) -> CoreError {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use laioncele_core::file_digests::FileDigests;
+use laioncele_core::model_cache;
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Digest, Manifest, ModelFiles, Step};
 

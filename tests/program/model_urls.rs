@@ -86,16 +86,12 @@ impl World {
 fn models_in_a_bucket_have_the_keys_of_models_in_folders() {
     let folder = tempfile::tempdir().expect("a folder");
     let (world, server) = (TestRun::copied(folder.path(), 1), S3Server::start());
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/mini");
+    put_all(&server, &shipped, "pool");
+    put_all(&server, &world.join("mini/references"), "own/references");
     let text = fs::read_to_string(world.join("mini.toml")).expect("a manifest");
-    let mut urls = text.clone();
-    for models in ["ner", "sdxl-mini", "face", "words", "references"] {
-        let path = world.join("mini").join(models);
-        put_all(&server, &path, &format!("pool/{models}"));
-        urls = urls.replace(
-            &format!("\"mini/{models}"),
-            &format!("\"s3://runs/pool/{models}"),
-        );
-    }
+    let urls = text.replace(&format!("\"{}/", shipped.display()), "\"s3://runs/pool/");
+    let urls = urls.replace("\"mini/references\"", "\"s3://runs/own/references\"");
     assert!(urls.matches("s3://").count() > 8, "{urls}");
     fs::write(world.join("mini.toml"), urls).expect("a manifest");
     let command = |arguments: &[&str]| {
@@ -110,7 +106,9 @@ fn models_in_a_bucket_have_the_keys_of_models_in_folders() {
         drop(fs::remove_dir_all(folder.path().join("cache")));
     }
     server.recovers();
-    assert!(ran(&json(command(&["run", "--json"]))).is_empty());
+    let fetched = || stderr(&ends(command(&["plan"]), 0));
+    assert!(fetched().contains("fetching s3://runs/pool/sdxl-mini ("));
+    assert!(!fetched().contains("fetching"));
     let before = server.requests();
     assert!(ran(&json(command(&["run", "--json"]))).is_empty());
     let again = server.requests() - before;
