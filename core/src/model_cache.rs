@@ -20,14 +20,16 @@ use object_store::ObjectMeta;
 use crate::bucket::Bucket;
 use crate::digest::{ByteHasher, Digest, KeyHasher};
 use crate::error::CoreError;
-use crate::file_digests::FileDigests;
+use crate::file_memory::FileMemory;
 use crate::input;
 use crate::kept_files::KeptFiles;
-use crate::step::ModelFiles;
 use listing::{Found, look};
 
 /// How long a refusal is believed: a command that asks for a model in many places waits once for a store that is not there.
 const BELIEVED: Duration = Duration::from_mins(1);
+
+/// What is remembered of files that were hashed, in the folder of copies.
+const DIGESTS: &str = "digests.json";
 
 static OF_USER: OnceLock<ModelCache> = OnceLock::new();
 static TOLD: OnceLock<fn(&str, u64)> = OnceLock::new();
@@ -87,19 +89,9 @@ pub fn origin(path: &Path) -> Option<PathBuf> {
     OF_USER.get()?.origin(path)
 }
 
-/// The digest of a model that is a copy of something at a url; none of any other.
-///
-/// # Errors
-/// As [`FileDigests::of_model`].
-pub fn digest_of_copy(model: &ModelFiles) -> Result<Option<Digest>, CoreError> {
-    match OF_USER.get() {
-        Some(cache) if cache.origin(&model.path).is_some() => {
-            let digest = cache.digests.of_model(model)?;
-            cache.digests.save();
-            Ok(Some(digest))
-        }
-        _ => Ok(None),
-    }
+/// Where digests of the user's copies are remembered; none where this process asked for no copy.
+pub fn digests_of_copies() -> Option<PathBuf> {
+    Some(OF_USER.get()?.files.root().join(DIGESTS))
 }
 
 /// What this process found: how many models by url, of how many bytes, in which folder. None where it asked for none.
@@ -113,7 +105,7 @@ pub fn found() -> Option<(usize, u64, PathBuf)> {
 /// Copies of models on this machine.
 pub struct ModelCache {
     files: KeptFiles,
-    digests: FileDigests,
+    digests: FileMemory<Digest>,
     /// What is at a url, without a slash at its end.
     known: Mutex<BTreeMap<String, Result<Kept, Refusal>>>,
 }
@@ -141,7 +133,7 @@ impl ModelCache {
         fs::create_dir_all(&versions).map_err(|e| CoreError::from_io(&versions, e))?;
         Ok(Self {
             files: KeptFiles::open(root)?,
-            digests: FileDigests::open(Some(root.join("digests.json"))),
+            digests: FileMemory::open(Some(root.join(DIGESTS))),
             known: Mutex::default(),
         })
     }
@@ -280,9 +272,10 @@ impl ModelCache {
         let digest: Digest = noted.trim().parse().ok()?;
         let file = self.files.file(digest);
         let is_here = fs::metadata(&file).is_ok_and(|found| found.len() == bytes);
-        let is_whole = is_here && self.digests.of(&file).is_ok_and(|found| found == digest);
+        let is_whole =
+            is_here && (self.digests.of(&file, Digest::of_file)).is_ok_and(|found| found == digest);
         if is_here && !is_whole {
-            tracing::warn!("{} is damaged: fetched again", file.display());
+            tracing::debug!("{} is damaged: fetched again", file.display());
         }
         is_whole.then_some(digest)
     }
@@ -310,7 +303,8 @@ impl ModelCache {
         output.sync_all().map_err(write)?;
         let digest = hasher.finish();
         let file = self.files.keep(partial, digest)?;
-        self.digests.remember(&file, digest);
+        // Where it cannot be looked at now, its bytes are read again later.
+        drop(self.digests.remember(&file, digest));
         Ok(digest)
     }
 

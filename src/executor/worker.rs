@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use laioncele_core::error::Context;
+use laioncele_core::file_digests::digest_of_copy;
 use laioncele_core::ledger::Record;
 use laioncele_core::model_cache;
 use laioncele_core::protocol::{FailureKind, FromWorker, NodeCache, PROTOCOL, ToWorker, lines};
@@ -414,7 +415,7 @@ pub(crate) fn perform(
 /// What is at a url may have changed since the task was planned, and each machine has a copy of its own.
 fn check_copies(step: &dyn Step, spec: &TaskSpec, manifest: &Manifest) -> Result<(), TaskFailure> {
     for model in step.models(manifest)? {
-        let found = model_cache::digest_of_copy(&model)?;
+        let found = digest_of_copy(&model)?;
         let planned = spec.key_parts.models.get(&model.label);
         if found.is_some() && found.as_ref() != planned {
             let url = model_cache::origin(&model.path).unwrap_or(model.path);

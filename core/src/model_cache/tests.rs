@@ -7,6 +7,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::*;
+use crate::file_digests::FileDigests;
 
 const FILES: [(&str, &str); 3] = [
     ("m/config.json", "{}"),
