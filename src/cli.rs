@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use laioncele_core::model_cache;
 use laioncele_core::store::place_scratch;
 
 use crate::args::Verbosity;
@@ -14,6 +15,7 @@ use crate::failure::{Exit, Failure};
 use crate::fault;
 use crate::logging;
 use crate::output;
+use crate::words::size;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -178,6 +180,11 @@ pub(crate) fn main() -> ExitCode {
     }
     if !command.logs_to_coordinator() {
         logging::to_stderr(&verbosity);
+        if !verbosity.quiet {
+            model_cache::tell(|url, bytes| {
+                output::message(&format!("fetching {url} ({})", size(bytes)));
+            });
+        }
     }
     if let Err(problem) = fault::arm_from_environment(command.logs_to_coordinator()) {
         output::message(&format!("error: {problem}"));

@@ -13,6 +13,7 @@ mod system;
 use std::path::{Path, PathBuf};
 
 use laioncele_core::error::chain;
+use laioncele_core::model_cache;
 use laioncele_core::{CoreError, Manifest, StageName, Step};
 use laioncele_extract_names::check_source;
 use serde::Serialize;
@@ -78,7 +79,8 @@ impl Check {
                 Level::Error
             },
             ok: found.is_ok(),
-            path: path.map(Path::to_owned),
+            // Of a model by url the url, wherever its copy is.
+            path: path.map(|path| model_cache::origin(path).unwrap_or_else(|| path.to_owned())),
             detail: found.unwrap_or_else(|error| error),
             way_out: None,
         }
@@ -138,6 +140,7 @@ pub(crate) fn examine(
     checks.extend(models::check(manifest, Wanted::all(), deep, &mut weights));
     checks.extend(models::recognized(manifest));
     checks.extend(digests::check(manifest, digests));
+    checks.extend(copies());
     checks.extend(weights.check(manifest, &Machine::look(), workers));
     checks.push(system::runtime());
     checks.extend(system::check(manifest, output));
@@ -150,6 +153,18 @@ pub(crate) fn examine(
         false => check.way_out(&set_in),
     };
     checks.into_iter().map(way_out).collect()
+}
+
+/// Where the copies are of models that the manifest has by url.
+fn copies() -> Option<Check> {
+    let (models, bytes, folder) = model_cache::found()?;
+    let text = format!(
+        "{} by url ({}): copies are kept in {} (LAIONCELE_CACHE says another folder)",
+        count(models, "model"),
+        size(bytes),
+        folder.display()
+    );
+    Some(Check::of(Level::Ok, "models by url", text))
 }
 
 /// The checks of the models that `steps` will load, as a run begins; the weights of each of its

@@ -5,11 +5,12 @@
 //! in the store                      cache/models/DIGEST        a file of a model, by its BLAKE3 digest
 //!                                   cache/models/lists/DIGEST  a list of models: paths of the manifest, digests of files
 //!                                   cache/programs/SHA-256     the program, and the libraries that it loads
-//! in the folder of a machine        files/DIGEST               files of models, whole
-//!                                   views/DIGEST/…             links to them at the paths of the manifest, one view for each list
+//! in the folder of a machine        views/DIGEST/…             links to files of models at the paths of the manifest, one view for each list
 //!                                   programs/SHA-256/          the program and its libraries
-//!                                   partial/  locks/           what is being fetched, and by whom
 //! ```
+//!
+//! The folder of a machine is one of [`laioncele_core::kept_files`]. Models that the manifest has by url are published like others, from the
+//! coordinator's copy, and found at their urls.
 
 mod list;
 mod machine;
@@ -76,6 +77,19 @@ pub(crate) enum CacheError {
     /// The run was asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// What the folder's own code says.
+impl From<CoreError> for CacheError {
+    fn from(error: CoreError) -> Self {
+        match error {
+            CoreError::Io { path, source } => Self::Folder { path, source },
+            error => Self::Folder {
+                path: PathBuf::new(),
+                source: io::Error::other(error),
+            },
+        }
+    }
 }
 
 impl CacheError {

@@ -29,8 +29,8 @@ SEGMENT = 65_000
 PER_FILE = 500
 
 
-def laioncele(program, *arguments, limit=None):
-    """What the program printed, under the limit."""
+def laioncele(program, *arguments, limit=None, output=None):
+    """What the program printed, under the limit. Where it fails, the logs of the workers of the run in `output` are told."""
 
     def limited():
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -38,6 +38,8 @@ def laioncele(program, *arguments, limit=None):
     command = [program, *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, preexec_fn=limited if limit else None)
     if done.returncode:
+        for log in sorted((output / "log").glob("worker-*.log")) if output else []:
+            print(f"{log.name}: {log.read_text()[-2000:]}", file=sys.stderr)
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}")
     return done.stdout
 
@@ -120,7 +122,7 @@ def main(program, megabytes=400):
         print(f"{len(found)} photos, {source / 1e9:.2f} GB in the source; each process may have {limit / 1e6:.0f} MB")
         output = work / "large"
         arguments = ["--quiet", "run", "--json", "--manifest", manifest_of(world, work / "source"), "--output", output, "--workers", 1, "--threads", 2]
-        summary = json.loads(laioncele(program, *arguments, limit=limit))
+        summary = json.loads(laioncele(program, *arguments, limit=limit, output=output))
         print(f"{'step':20} {'tasks':>6} {'seconds':>8} {'peak, MB':>9}")
         for step in summary["steps"]:
             peak = step["metrics"].get("peak_memory_bytes", 0)

@@ -9,6 +9,7 @@
 
 mod address;
 mod conditional;
+mod fetch;
 mod pieces;
 mod reason;
 
@@ -44,7 +45,7 @@ const PIECE: usize = 8 << 20;
 const MOST_COPIED: u64 = 5 << 30;
 /// Requests under way at once, where many objects are read, copied or deleted.
 const AT_ONCE: usize = 32;
-/// Times that a put with a condition is sent again where its answer does not tell what became of it.
+/// Times that a put with a condition is sent where its answer does not tell what became of it, and a question whose answer is cut off.
 const UNSURE: u32 = 4;
 
 /// A run's place in a bucket.
@@ -253,15 +254,35 @@ impl Bucket {
 
     /// What is said of all objects below `prefix`.
     pub(crate) fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, CoreError> {
-        let listed = self.objects.list(Some(&ObjectPath::from(prefix)));
-        self.run(prefix, listed.try_collect())
+        let folder = ObjectPath::from(prefix);
+        self.ask(prefix, || self.objects.list(Some(&folder)).try_collect())
     }
 
     /// Whether an object is below `prefix`.
     pub(crate) fn any(&self, prefix: &str) -> Result<bool, CoreError> {
-        let mut listed = self.objects.list(Some(&ObjectPath::from(prefix)));
-        let first = async { listed.next().await.transpose() };
-        Ok(self.run(prefix, first)?.is_some())
+        let folder = ObjectPath::from(prefix);
+        let first = || {
+            let mut listed = self.objects.list(Some(&folder));
+            async move { listed.next().await.transpose() }
+        };
+        Ok(self.ask(prefix, first)?.is_some())
+    }
+
+    /// What `question` is answered; it is asked again where the answer was cut off, which `object_store` itself does for bytes of objects only.
+    fn ask<T, F: Future<Output = object_store::Result<T>>>(
+        &self,
+        path: &str,
+        question: impl Fn() -> F,
+    ) -> Result<T, CoreError> {
+        for _ in 1..UNSURE {
+            match self.runtime.block_on(question()) {
+                Err(error) if reason::is_cut(&error) => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                answer => return answer.map_err(|error| self.fail(path, &error)),
+            }
+        }
+        self.run(path, question())
     }
 
     /// Gives all objects below the folder `from` names below `to`, in the place of what is there. Copies come first: a crash

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::{Digest, KeyHasher};
 use crate::error::CoreError;
 use crate::file_memory::FileMemory;
+use crate::model_cache;
 use crate::step::ModelFiles;
 
 /// Digests of files and folders outside the store (models, the source's shards). A file's digest is remembered as [`FileMemory`] does.
@@ -71,6 +72,20 @@ impl FileDigests {
     pub fn save(&self) {
         self.0.save();
     }
+}
+
+/// The digest of a model that is a copy of something at a url; none of any other.
+///
+/// # Errors
+/// As [`FileDigests::of_model`].
+pub fn digest_of_copy(model: &ModelFiles) -> Result<Option<Digest>, CoreError> {
+    if model_cache::origin(&model.path).is_none() {
+        return Ok(None);
+    }
+    let digests = FileDigests::open(model_cache::digests_of_copies());
+    let digest = digests.of_model(model)?;
+    digests.save();
+    Ok(Some(digest))
 }
 
 /// All files below `folder`, sorted by path.

@@ -56,6 +56,21 @@ impl<T: Clone + Serialize + DeserializeOwned> FileMemory<T> {
         Ok(value)
     }
 
+    /// Remembers `value` of `file` as it is now.
+    ///
+    /// # Errors
+    /// No regular file, one that cannot be looked at.
+    pub fn remember(&self, file: &Path, value: T) -> io::Result<()> {
+        let (name, size, modified_ns) = state(file)?;
+        let remembered = Remembered {
+            size,
+            modified_ns,
+            value,
+        };
+        self.lock().insert(name, remembered);
+        Ok(())
+    }
+
     /// What is remembered of a file that has its size and time from then.
     pub fn remembered(&self, file: &Path) -> Option<T> {
         let (name, size, modified_ns) = state(file).ok()?;
@@ -130,6 +145,8 @@ mod tests {
         fs::write(&file, "abcd").expect("written");
         assert_eq!(second.remembered(&file), None);
         assert_eq!(second.of(&file, length).expect("a value"), 4);
+        second.remember(&file, 7).expect("remembered");
+        assert_eq!(second.of(&file, never).expect("a value"), 7);
         assert!(second.of(folder.path(), never).is_err(), "a folder");
         assert!(second.of(&folder.path().join("b"), never).is_err());
         fs::write(&memory, "no JSON").expect("written");

@@ -39,17 +39,20 @@ pub struct ObjectAbout {
 
 impl ObjectAbout {
     fn of(meta: &ObjectMeta) -> Self {
-        let changed = || meta.last_modified.to_rfc3339();
-        let tag = meta.e_tag.clone().or_else(|| meta.version.clone());
-        let digest = KeyHasher::new("object-version")
-            .number("bytes", meta.size)
-            .text("tag", &tag.unwrap_or_else(changed))
-            .finish();
         Self {
             bytes: meta.size,
-            digest,
+            digest: version(meta).finish(),
         }
     }
+}
+
+/// An object's size and the tag that the store gives its version, or else its time.
+pub(crate) fn version(meta: &ObjectMeta) -> KeyHasher {
+    let changed = || meta.last_modified.to_rfc3339();
+    let tag = meta.e_tag.clone().or_else(|| meta.version.clone());
+    KeyHasher::new("object-version")
+        .number("bytes", meta.size)
+        .text("tag", &tag.unwrap_or_else(changed))
 }
 
 /// What is known of the object at `url`; none where none is there.
@@ -77,7 +80,7 @@ pub fn objects_below(url: &str) -> Result<Vec<(PathBuf, ObjectAbout)>, CoreError
 }
 
 /// The bucket of `url`, and the path of its object there.
-fn place(url: &str) -> Result<(Arc<Bucket>, String), CoreError> {
+pub(crate) fn place(url: &str) -> Result<(Arc<Bucket>, String), CoreError> {
     let begin = url.find("://").map_or(0, |at| at + 3);
     let (name, path) = match url[begin..].split_once('/') {
         Some((name, path)) => (&url[..begin + name.len()], path.trim_matches('/')),

@@ -39,6 +39,9 @@ impl Part {
     }
 }
 
+/// Rows of a batch where all of them are wanted.
+const BATCH: usize = 1024;
+
 /// Rows at most in a row group, so that a reader's memory is bounded whatever the part's size.
 pub(crate) const ROW_GROUP: usize = 16_384;
 
@@ -108,17 +111,26 @@ pub fn read_rows<R: Row>(
     dims: &EmbeddingDims,
 ) -> Result<Vec<R>, CoreError> {
     let mut rows = Vec::new();
-    for batch in open_part(
-        store.get(&part.path)?,
-        &part.path,
-        R::TABLE,
-        R::VERSION,
-        &R::schema(dims),
-    )? {
+    for batch in open_part::<R>(store, part, dims, BATCH)? {
         R::append(&batch?, dims, &mut rows)
             .map_err(|reason| CoreError::parquet(&part.path, reason))?;
     }
     Ok(rows)
+}
+
+/// The rows of a part, `rows` at a time and fewer at the end: what is held is the file and those.
+///
+/// # Errors
+/// As [`read_rows`].
+pub fn read_blocks<R: Row>(
+    store: &Store,
+    part: &Part,
+    dims: &EmbeddingDims,
+    rows: usize,
+) -> Result<impl Iterator<Item = Result<Vec<R>, CoreError>> + use<R>, CoreError> {
+    let (dims, path) = (*dims, part.path.clone());
+    let batches = open_part::<R>(store, part, &dims, rows)?;
+    Ok(batches.map(move |batch| R::from_batch(&batch?, &dims, &path)))
 }
 
 /// The batches of any Parquet file, unchecked, each with its own schema.
@@ -151,18 +163,18 @@ pub(crate) fn check_schema<R: Row>(
     check(found, path, R::TABLE, R::VERSION, &R::schema(dims))
 }
 
-fn open_part(
-    bytes: Bytes,
-    path: &str,
-    table: TableId,
-    version: u32,
-    expected: &Schema,
-) -> Result<impl Iterator<Item = Result<RecordBatch, CoreError>>, CoreError> {
+fn open_part<R: Row>(
+    store: &Store,
+    part: &Part,
+    dims: &EmbeddingDims,
+    rows: usize,
+) -> Result<impl Iterator<Item = Result<RecordBatch, CoreError>> + use<R>, CoreError> {
+    let (bytes, path) = (store.get(&part.path)?, part.path.as_str());
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| CoreError::parquet(path, e))?;
-    check(builder.schema(), path, table, version, expected)?;
+    check_schema::<R>(builder.schema(), path, dims)?;
     let reader = builder
-        .with_batch_size(1024)
+        .with_batch_size(rows)
         .build()
         .map_err(|e| CoreError::parquet(path, e))?;
     let origin = path.to_owned();

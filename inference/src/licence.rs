@@ -22,10 +22,11 @@ fn path(manifest: &Manifest, label: &str) -> Option<PathBuf> {
     let (section, key) = (words.next()?, words.next().unwrap_or("folder"));
     let section: Map<String, Value> = manifest.model(section).ok()?;
     let file = |key: &str| section.get(key).and_then(Value::as_str).map(Path::new);
-    let path = file(key)
-        .map(Path::to_owned)
-        .or_else(|| Some(file("folder")?.join(key)))?;
-    Some(manifest.resolve_model(&path))
+    let resolve = |path: &Path| manifest.resolve_model(path).ok();
+    match file(key) {
+        Some(path) => resolve(path),
+        None => Some(resolve(file("folder")?)?.join(key)),
+    }
 }
 
 fn stated(path: &Path) -> Option<String> {

@@ -44,10 +44,10 @@ struct Keys {
 /// `references` of `[generate_samples]`, resolved; `None` where it is not given.
 ///
 /// # Errors
-/// [`CoreError::Manifest`]: a wrong type.
+/// [`CoreError::Manifest`]: a wrong type; a url of which nothing can be fetched.
 pub fn folder(manifest: &Manifest) -> Result<Option<PathBuf>, CoreError> {
     let Keys { references } = manifest.section("generate_samples")?;
-    Ok(references.map(|path| manifest.resolve_model(&path)))
+    manifest.resolve_given(references.as_deref())
 }
 
 /// The error of a stage that needs `references` where the manifest has none.

@@ -123,24 +123,30 @@ impl SourceImages {
             needs: &[],
             purpose: Purpose::Captions,
         };
-        let images = InputFile::open(path)
+        let mut images = InputFile::open(path)
             .map_err(|e| e.to_string())
             .and_then(|file| ParquetFile::open(path, file, &wanted).map_err(|e| e.to_string()))
-            .and_then(|file| file.images(&rows));
+            .and_then(|file| file.images(&rows, max_bytes));
+        let places_of = |wanted: &str| places.iter().filter(|(_, place)| *place == wanted).count();
         let of = |(number, place): &(usize, &str)| {
-            let images = match &images {
+            let images = match &mut images {
                 Ok(images) => images,
                 Err(reason) => return changed(addresses[*number], reason),
             };
             let index = row(place).and_then(|row| rows.binary_search(&row).ok());
-            match index.and_then(|index| images.get(index)) {
-                Some(Some(bytes)) if bytes.len() as u64 > max_bytes => Err(ImageError::TooLarge {
-                    bytes: bytes.len() as u64,
+            let image = match index.and_then(|index| images.get_mut(index)) {
+                // Handed on, unless it is asked for again.
+                Some(image) if places_of(place) == 1 => image.take(),
+                Some(image) => image.clone(),
+                None => return changed(addresses[*number], "no such row"),
+            };
+            match image {
+                Some(Ok(bytes)) => Ok(bytes),
+                Some(Err(bytes)) => Err(ImageError::TooLarge {
+                    bytes,
                     limit: max_bytes,
                 }),
-                Some(Some(bytes)) => Ok(bytes.clone()),
-                Some(None) => Err(ImageError::None),
-                None => changed(addresses[*number], "no such row"),
+                None => Err(ImageError::None),
             }
         };
         places.iter().map(of).collect()

@@ -27,6 +27,12 @@ use crate::detect::{Detected, Wanted};
 use crate::error::SourceError;
 use crate::role::Role;
 
+/// Images that the reader holds at once, besides those that were read.
+const IMAGES_AT_ONCE: usize = 16;
+
+/// An image of a row, or the size of one that is too large.
+pub(crate) type RowImage = Option<Result<Vec<u8>, u64>>;
+
 /// An open file whose columns are as they must be.
 pub(crate) struct ParquetFile {
     file: InputFile,
@@ -104,8 +110,8 @@ impl ParquetFile {
     }
 
     /// The images of `rows`, which are ascending and each other than the one before; none where the
-    /// value is null.
-    pub(crate) fn images(self, rows: &[u64]) -> Result<Vec<Option<Vec<u8>>>, String> {
+    /// value is null, the size of one that is longer than `max_bytes`.
+    pub(crate) fn images(self, rows: &[u64], max_bytes: u64) -> Result<Vec<RowImage>, String> {
         let number = self.detected.columns.get(&Role::Image);
         let number = *number.ok_or("it has no column of images")?;
         if rows.last().is_some_and(|last| *last >= self.rows()) {
@@ -118,9 +124,13 @@ impl ParquetFile {
             .with_projection(mask)
             .with_row_groups(groups)
             .with_row_selection(selection)
-            .with_batch_size(64)
+            .with_batch_size(IMAGES_AT_ONCE)
             .build()
             .map_err(|e| e.to_string())?;
+        let image = |bytes: &[u8]| match bytes.len() as u64 {
+            length if length > max_bytes => Err(length),
+            _ => Ok(bytes.to_vec()),
+        };
         let mut images = Vec::with_capacity(rows.len());
         for batch in reader {
             let batch = batch.map_err(|e| e.to_string())?;
@@ -129,7 +139,7 @@ impl ParquetFile {
                 column = parts.column_by_name("bytes").ok_or("no bytes")?.clone();
             }
             let values = column.as_binary_opt::<i32>().ok_or("no bytes")?;
-            images.extend(values.iter().map(|value| value.map(<[u8]>::to_vec)));
+            images.extend(values.iter().map(|value| value.map(image)));
         }
         Ok(images)
     }

@@ -65,7 +65,7 @@ impl EncoderArgs {
     pub(super) fn open(
         &self,
         manifest: Option<&Path>,
-        model: Option<&Path>,
+        model: Option<PathBuf>,
     ) -> Result<Option<OpenedEncoder>, Failure> {
         let Some(folder) = &self.encoder else {
             return Ok(None);
@@ -75,7 +75,7 @@ impl EncoderArgs {
         Ok(Some(OpenedEncoder {
             manifest: manifest.map(load_manifest).transpose()?,
             args: self.clone(),
-            model: model.map(Path::to_owned),
+            model,
             folder,
         }))
     }

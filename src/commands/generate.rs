@@ -221,8 +221,8 @@ impl Generate {
     fn generate_from_model(&self, who: &Who, quiet: bool) -> Result<Vec<Written>, Failure> {
         let model = &self.from_model.model;
         let manifest = self.paths.manifest.as_deref();
-        let encoder = self.encoder.open(manifest, model.model.as_deref())?;
-        let mut files = model.files(&self.generation);
+        let encoder = self.encoder.open(manifest, model.place()?)?;
+        let mut files = model.files(&self.generation)?;
         if let Some(encoder) = &encoder {
             encoder.check_width(files.check_together()?.name)?;
         }

@@ -314,7 +314,7 @@ impl MethodArgs {
         };
         let preset = self.settings.unwrap_or_default();
         let method = self.baseline(preset, settings.sampling.steps, sections)?;
-        let files = wanted.from_model.model.files(wanted.generation);
+        let files = wanted.from_model.model.files(wanted.generation)?;
         let widths = files.check_together()?;
         let dims = dims_of(widths.name);
         let config = MethodConfig {

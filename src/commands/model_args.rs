@@ -1,10 +1,11 @@
 //! `--model PATH`: an SDXL without a run, and how it is used.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use laioncele_core::{CoreError, model_cache};
 use laioncele_inference::{SchedulerChoice, SdxlSection, Unconditional};
 use laioncele_sdxl::{
     DeviceChoice, NegativePrompt, Precision, SamplingSettings, SdxlFiles, SizeConditioning,
@@ -17,9 +18,10 @@ use crate::args::setting;
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Options with --model")]
 pub(super) struct ModelArgs {
-    /// An SDXL folder in Diffusers layout, or a model in one safetensors file, to use instead of a run
+    /// An SDXL folder in Diffusers layout, or a model in one safetensors file, to use instead of a run;
+    /// also in a bucket (s3://…, gs://…, az://…)
     #[arg(long, value_name = "PATH")]
-    pub(super) model: Option<PathBuf>,
+    model: Option<PathBuf>,
     /// An SDXL folder that gives a model in one file its configurations, its tokenizers and the parts
     /// that the file lacks [default: SDXL's own configurations and tokenizers]
     #[arg(long, value_name = "FOLDER", requires = "model")]
@@ -80,17 +82,29 @@ impl ModelArgs {
         self.model.is_some()
     }
 
+    /// The model's folder or file on this machine, if one was given.
+    ///
+    /// # Errors
+    /// A url of which nothing can be fetched.
+    pub(super) fn place(&self) -> Result<Option<PathBuf>, CoreError> {
+        self.model.as_deref().map(model_cache::local).transpose()
+    }
+
     /// The files of the model and what the arguments change of it.
-    pub(super) fn files(&self, generation: &GenerationArgs) -> SdxlFiles {
-        let model = self.model.as_deref().unwrap_or(Path::new(""));
+    ///
+    /// # Errors
+    /// As [`Self::place`].
+    pub(super) fn files(&self, generation: &GenerationArgs) -> Result<SdxlFiles, CoreError> {
+        let model = self.place()?.unwrap_or_default();
+        let base = self.base.as_deref().map(model_cache::local).transpose()?;
         let mut files = SdxlFiles {
             precision: self.precision.unwrap_or_default(),
             device: self.device(),
             batch: self.batch,
-            ..SdxlFiles::of_model(model, self.base.as_deref())
+            ..SdxlFiles::of_model(&model, base.as_deref())
         };
         generation.change_model(&mut files);
-        files
+        Ok(files)
     }
 
     /// The same as manifests have it, for digests.

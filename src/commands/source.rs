@@ -172,9 +172,8 @@ impl Source<'_> {
         inversions: Vec<Inversion>,
     ) -> Result<Opened, Failure> {
         let manifest = self.paths.manifest.as_deref();
-        let model = self.model.model.as_deref();
-        let encoder = self.encoder.open(manifest, model)?;
-        let mut files = self.model.files(self.generation);
+        let encoder = self.encoder.open(manifest, self.model.place()?)?;
+        let mut files = self.model.files(self.generation)?;
         files.inversions.extend(inversions);
         let channels = files.check_together()?.name;
         if let Some(encoder) = &encoder {

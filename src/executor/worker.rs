@@ -13,7 +13,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use laioncele_core::error::Context;
+use laioncele_core::file_digests::digest_of_copy;
 use laioncele_core::ledger::Record;
+use laioncele_core::model_cache;
 use laioncele_core::protocol::{FailureKind, FromWorker, NodeCache, PROTOCOL, ToWorker, lines};
 use laioncele_core::resources::Resources;
 use laioncele_core::spec::{Progress, RowCare, RuntimeEnvironment, TaskSpec};
@@ -381,7 +383,7 @@ pub(crate) fn read_spec(path: &str, bytes: &[u8]) -> Result<TaskSpec, CoreError>
 /// Does one task and commits it; a panic becomes a failure of this task.
 ///
 /// # Errors
-/// What the step returns; a manifest that is no longer the one that the task was planned with.
+/// What the step returns; a manifest or a model by url that is no longer the one that the task was planned with.
 pub(crate) fn perform(
     steps: &[Box<dyn Step>],
     spec: TaskSpec,
@@ -399,6 +401,7 @@ pub(crate) fn perform(
             format!("{manifest} was changed after the task was planned: run `laioncele run` again");
         return Err(environment(&text));
     }
+    check_copies(&**step, &spec, &context.manifest)?;
     let mut task = Task::new(spec, attempt, context, report)?;
     match catch_unwind(AssertUnwindSafe(|| step.run(&mut task))) {
         Ok(result) => {
@@ -412,6 +415,23 @@ pub(crate) fn perform(
             Err(TaskFailure::new(FailureKind::Panic, &text))
         }
     }
+}
+
+/// What is at a url may have changed since the task was planned, and each machine has a copy of its own.
+fn check_copies(step: &dyn Step, spec: &TaskSpec, manifest: &Manifest) -> Result<(), TaskFailure> {
+    for model in step.models(manifest)? {
+        let found = digest_of_copy(&model)?;
+        let planned = spec.key_parts.models.get(&model.label);
+        if found.is_some() && found.as_ref() != planned {
+            let url = model_cache::origin(&model.path).unwrap_or(model.path);
+            let text = format!(
+                "{} was changed after the task was planned: run `laioncele run` again",
+                url.display()
+            );
+            return Err(TaskFailure::new(FailureKind::Environment, &text));
+        }
+    }
+    Ok(())
 }
 
 /// The most memory that this process has had so far, in bytes: Linux tells.

@@ -27,7 +27,7 @@ pub(super) struct ListedModel {
 /// A file of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct ListedFile {
-    /// Where the manifest has it, from the root of the file system.
+    /// Where the manifest has it: from the root of the file system, or at a url.
     pub path: PathBuf,
     pub bytes: u64,
     pub digest: Digest,

@@ -3,9 +3,9 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use laioncele_core::kept_files::KeptFiles;
 use laioncele_core::manifest::mirrored;
 use laioncele_core::store::Store;
 use laioncele_core::{ByteHasher, Digest};
@@ -16,9 +16,7 @@ use super::{CacheError, ListedFile, ModelList, object_of};
 const PIECE: u64 = 16 << 20;
 
 /// The folder.
-pub(super) struct Folder {
-    root: PathBuf,
-}
+pub(super) struct Folder(KeptFiles);
 
 impl Folder {
     /// The folder at `root`, made where it is missing.
@@ -26,18 +24,12 @@ impl Folder {
     /// # Errors
     /// [`CacheError::Folder`], as of all that follow.
     pub(super) fn open(root: &Path) -> Result<Self, CacheError> {
-        for name in ["files", "views", "partial", "locks"] {
-            let folder = root.join(name);
-            fs::create_dir_all(&folder).map_err(CacheError::folder(&folder))?;
-        }
-        Ok(Self {
-            root: root.to_owned(),
-        })
+        Ok(Self(KeptFiles::open(root)?))
     }
 
     /// The file of this digest, which may not be there.
     pub(super) fn file(&self, digest: Digest) -> PathBuf {
-        self.root.join("files").join(digest.to_string())
+        self.0.file(digest)
     }
 
     /// Sees to it that `file` of the model `label` is here: looks at its bytes, and fetches it where they are none or others.
@@ -51,30 +43,23 @@ impl Folder {
         file: &ListedFile,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(), CacheError> {
-        let (path, lock) = (self.file(file.digest), self.lock_of(file.digest)?);
+        let name = file.digest.to_string();
+        let (path, lock) = (self.file(file.digest), self.0.lock(&name)?);
         let locked = CacheError::folder(&path);
         // Many look at once, one fetches.
-        if lock.0.lock_shared().is_ok() && is_whole(&path, file) {
+        if lock.lock_shared().is_ok() && is_whole(&path, file) {
             return Ok(());
         }
-        lock.0
-            .unlock()
-            .and_then(|()| lock.0.lock())
-            .map_err(locked)?;
+        lock.unlock().and_then(|()| lock.lock()).map_err(locked)?;
         if is_whole(&path, file) {
             return Ok(());
         }
         if path.exists() {
             tracing::warn!("{} is damaged: fetched again", path.display());
         }
-        let partial = self.root.join("partial").join(file.digest.to_string());
+        let partial = self.0.partial(&name);
         let fetched = copy(store, label, file, &partial, cancelled);
-        let kept = fetched.and_then(|()| {
-            fs::rename(&partial, &path).map_err(CacheError::folder(&path))?;
-            let files = self.root.join("files");
-            let folder = File::open(&files).and_then(|folder| folder.sync_all());
-            folder.map_err(CacheError::folder(&files))
-        });
+        let kept = fetched.and_then(|()| Ok(self.0.keep(&partial, file.digest).map(drop)?));
         kept.inspect_err(|_| drop(fs::remove_file(&partial)))
     }
 
@@ -84,37 +69,12 @@ impl Folder {
     /// # Errors
     /// No room.
     pub(super) fn view(&self, digest: Digest, list: &ModelList) -> Result<PathBuf, CacheError> {
-        let view = self.root.join("views").join(digest.to_string());
-        let links = |at: &Path| -> Vec<(PathBuf, PathBuf)> {
-            let files = list.models.iter().flat_map(|model| &model.files);
-            let link = |file: &ListedFile| (mirrored(at, &file.path), self.file(file.digest));
-            files.map(link).collect()
-        };
-        let is_there = |(link, target): &(PathBuf, PathBuf)| {
-            fs::read_link(link).is_ok_and(|found| found == *target)
-        };
-        let lock = self.lock_of(digest)?;
-        lock.0.lock().map_err(CacheError::folder(&view))?;
-        if view.is_dir() && links(&view).iter().all(is_there) {
-            return Ok(view);
-        }
-        let partial = self.root.join("partial").join(digest.to_string());
-        let made = make_links(&partial, &links(&partial))
-            .and_then(|()| remove(&view))
-            .and_then(|()| fs::rename(&partial, &view));
-        made.map_err(CacheError::folder(&view))?;
-        Ok(view)
-    }
-
-    /// The lock on whatever is called `digest`, not taken yet; it goes with the value.
-    fn lock_of(&self, digest: Digest) -> Result<Lock, CacheError> {
-        let path = self.root.join("locks").join(digest.to_string());
-        let file = File::options().create(true).append(true).open(&path);
-        file.map(Lock).map_err(CacheError::folder(&path))
+        let files = list.models.iter().flat_map(|model| &model.files);
+        let link = |file: &ListedFile| (mirrored(Path::new(""), &file.path), file.digest);
+        let links: Vec<(PathBuf, Digest)> = files.map(link).collect();
+        Ok(self.0.view(digest, &links)?)
     }
 }
-
-struct Lock(File);
 
 /// Whether `path` has the bytes of `file`. What cannot be read has not.
 fn is_whole(path: &Path, file: &ListedFile) -> bool {
@@ -158,25 +118,4 @@ fn copy(
         });
     }
     output.sync_all().map_err(write)
-}
-
-fn make_links(folder: &Path, links: &[(PathBuf, PathBuf)]) -> std::io::Result<()> {
-    remove(folder)?;
-    fs::create_dir_all(folder)?;
-    for (link, target) in links {
-        fs::create_dir_all(link.parent().unwrap_or(folder))?;
-        match symlink(target, link) {
-            // Two models share the file.
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => made?,
-        }
-    }
-    Ok(())
-}
-
-fn remove(folder: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use laioncele_core::file_digests::FileDigests;
+use laioncele_core::model_cache;
 use laioncele_core::store::Store;
 use laioncele_core::{CoreError, Digest, Manifest, ModelFiles, Step};
 
@@ -35,6 +36,10 @@ pub(crate) fn publish(
     }
     for file in list.models.iter().flat_map(|model| &model.files) {
         put(store, file, digests)?;
+    }
+    for file in list.models.iter_mut().flat_map(|model| &mut model.files) {
+        // Other machines have no such copy: they look where the manifest has it.
+        file.path = model_cache::origin(&file.path).unwrap_or_else(|| file.path.clone());
     }
     digests.save();
     let text = serde_json::to_vec(&list)

@@ -116,15 +116,16 @@ fn a_task_finds_its_models_where_the_manifest_has_them() {
     let manifest = models
         .fetch(&world.store, &world.key(&[]), &go_on)
         .expect("a manifest");
-    let spec = manifest.resolve_model(Path::new("models/spec.toml"));
+    let resolved = |manifest: &Manifest, path: &Path| manifest.resolve_model(path).expect("a path");
+    let spec = resolved(&manifest, Path::new("models/spec.toml"));
     assert_eq!(
         fs::read(spec).expect("the spec of all tasks"),
         b"threshold = 0.5"
     );
     let weights = Path::new("models/net/weights");
-    assert!(!manifest.resolve_model(weights).exists());
+    assert!(!resolved(&manifest, weights).exists());
     let manifest = models.fetch(&world.store, &world.key(&["models.net"]), &go_on);
-    let weights = manifest.expect("a manifest").resolve_model(weights);
+    let weights = resolved(&manifest.expect("a manifest"), weights);
     assert!(weights.starts_with(&world.from.folder));
     assert_eq!(fs::read(weights).expect("weights"), large());
 }

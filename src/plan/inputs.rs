@@ -1,11 +1,12 @@
 //! Gathers what a plan depends on: the steps' settings, the digests of models and source files.
 
 use std::collections::BTreeMap;
-use std::path::absolute;
+use std::path::{PathBuf, absolute};
 
 use laioncele_core::ModelFiles;
 use laioncele_core::error::chain;
 use laioncele_core::file_digests::FileDigests;
+use laioncele_core::model_cache;
 use laioncele_core::{CoreError, Digest, Manifest, Part, StageName, Step, TableId};
 use laioncele_extract_names::check_source;
 use laioncele_source::{SourceError, SourceShard, shards};
@@ -122,6 +123,16 @@ fn unusable_source(manifest: &Manifest, error: SourceError) -> Failure {
 }
 
 fn no_model(manifest: &Manifest, label: &str, error: CoreError) -> Failure {
+    // What a copy lacks, its original lacks too.
+    let origin = |path: PathBuf| model_cache::origin(&path).unwrap_or(path);
+    let error = match error {
+        CoreError::Missing { path } => CoreError::Missing { path: origin(path) },
+        CoreError::Model { path, source } => CoreError::Model {
+            path: origin(path),
+            source,
+        },
+        error => error,
+    };
     Failure::from(error).hint(format!(
         "it is set by [{label}] in {}: put the model there, or correct the path",
         manifest.path().display()

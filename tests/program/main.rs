@@ -26,6 +26,7 @@ mod gpu;
 mod help;
 mod lock_file;
 mod machines;
+mod model_urls;
 mod models;
 mod names;
 mod ner;

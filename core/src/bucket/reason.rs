@@ -50,6 +50,9 @@ const CODES: [(&str, &str); 14] = [
     ),
 ];
 
+/// What is said of an answer that does not come whole.
+const BROKE: &str = "the connection broke again and again";
+
 /// Why it refused.
 pub(super) fn of(error: &Error) -> String {
     let text = everything(error);
@@ -111,7 +114,7 @@ fn without_answer(text: &str) -> Option<String> {
         "body error",
         "decoding response body",
     ]) {
-        "the connection broke again and again"
+        BROKE
     } else {
         return None;
     };
@@ -128,6 +131,11 @@ pub(super) fn is_missing(error: &Error) -> bool {
 /// Whether a write may have been done although it was not confirmed.
 pub(super) fn may_have_happened(error: &Error) -> bool {
     matches!(error, Error::Generic { .. }) && without_answer(&everything(error)).is_some()
+}
+
+/// Whether an answer began and did not come whole.
+pub(super) fn is_cut(error: &Error) -> bool {
+    without_answer(&everything(error)).is_some_and(|words| words == BROKE)
 }
 
 /// The messages of an error and of all its causes.
@@ -190,5 +198,9 @@ mod tests {
             "error sending request: operation timed out"
         )));
         assert!(!may_have_happened(&generic("status code: 400 Bad Request")));
+        assert!(is_cut(&generic(
+            "error decoding response body: end of file"
+        )));
+        assert!(!is_cut(&generic("tcp connect error: connection refused")));
     }
 }

@@ -92,6 +92,19 @@ impl Task {
         )?)
     }
 
+    /// The rows of one part, `rows` of them decoded at a time ([`part::read_blocks`]).
+    ///
+    /// # Errors
+    /// A damaged or foreign part.
+    pub fn read_blocks<R: Row>(
+        &self,
+        part: &Part,
+        rows: usize,
+    ) -> Result<impl Iterator<Item = Result<Vec<R>, CoreError>> + use<R>, StageError> {
+        let (store, dims) = (&self.context.store, self.embedding_dims());
+        Ok(part::read_blocks::<R>(store, part, dims, rows)?)
+    }
+
     /// The batches of a part, a row group in memory at a time.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! SHA-256 of large files, remembered by size and modification time.
 
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::{fs, io};
 
 use laioncele_core::file_memory::FileMemory;
+use laioncele_core::model_cache::user_cache;
 use sha2::{Digest, Sha256};
 
 /// Bytes that are read at once.
@@ -18,12 +19,9 @@ impl Sums {
         Self(FileMemory::open(memory))
     }
 
-    /// Remembers for the user: `laioncele/sha256.json` in `XDG_CACHE_HOME`, else in `.cache` of the home folder.
+    /// Remembers for the user: `sha256.json` in the user's cache.
     pub fn of_user() -> Self {
-        let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-        let cache = folder("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache.or_else(|| Some(Path::new(&folder("HOME")?).join(".cache")));
-        Self::open(cache.map(|folder| folder.join("laioncele/sha256.json")))
+        Self::open(user_cache().map(|folder| folder.join("sha256.json")))
     }
 
     /// The SHA-256 of a file, 64 hexadecimal digits. All of it is read unless it is remembered.

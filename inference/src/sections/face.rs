@@ -51,18 +51,18 @@ impl FaceSection {
     /// [`CoreError::Manifest`]: the section is absent, has an unknown key or a wrong type.
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let keys: Keys = manifest.model("face")?;
-        let resolve = |path: PathBuf| manifest.resolve_model(&path);
+        let given = |path: Option<PathBuf>| manifest.resolve_given(path.as_deref());
         Ok(Self {
             files: FaceFiles {
-                detector: resolve(keys.detector),
-                detector_spec: keys.detector_spec.map(resolve),
-                recognizer: resolve(keys.recognizer),
-                recognizer_spec: keys.recognizer_spec.map(resolve),
+                detector: manifest.resolve_model(&keys.detector)?,
+                detector_spec: given(keys.detector_spec)?,
+                recognizer: manifest.resolve_model(&keys.recognizer)?,
+                recognizer_spec: given(keys.recognizer_spec)?,
                 crop: None,
-                gender: keys.gender.map(resolve),
+                gender: given(keys.gender)?,
                 device: keys.device,
             },
-            calibration: keys.calibration.map(resolve),
+            calibration: given(keys.calibration)?,
         })
     }
 
@@ -70,11 +70,13 @@ impl FaceSection {
     /// and in a manifest without this section.
     ///
     /// # Errors
-    /// [`CoreError::Manifest`]: a spec that cannot be read or is wrong.
+    /// [`CoreError::Manifest`]: a spec that cannot be read or is wrong; networks that cannot be fetched.
     pub fn thresholds(manifest: &Manifest) -> Result<Thresholds, CoreError> {
         match Self::from_manifest(manifest) {
             Ok(section) => Thresholds::of(&section.files).map_err(|e| manifest.error(chain(&e))),
-            Err(_) => Ok(Thresholds::default()),
+            // A wrong section is an error of the steps that need it.
+            Err(CoreError::Manifest { .. }) => Ok(Thresholds::default()),
+            Err(error) => Err(error),
         }
     }
 

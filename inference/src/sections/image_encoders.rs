@@ -33,8 +33,8 @@ impl ImageEncoderSection {
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let section: Self = manifest.model("image_encoders")?;
         Ok(Self {
-            first: manifest.resolve_model(&section.first),
-            second: manifest.resolve_model(&section.second),
+            first: manifest.resolve_model(&section.first)?,
+            second: manifest.resolve_model(&section.second)?,
             ..section
         })
     }

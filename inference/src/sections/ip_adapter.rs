@@ -60,10 +60,10 @@ impl IpAdapterSection {
             );
             return Err(manifest.error(text));
         }
-        let file = manifest.resolve_model(&keys.file);
+        let file = manifest.resolve_model(&keys.file)?;
         Ok(Self {
             photo: keys.photo.unwrap_or(Self::trained_on(&file)),
-            image_encoder: manifest.resolve_model(&keys.image_encoder),
+            image_encoder: manifest.resolve_model(&keys.image_encoder)?,
             scale: keys.scale,
             square: keys.square,
             file,

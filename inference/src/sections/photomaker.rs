@@ -72,8 +72,8 @@ impl PhotoMakerSection {
             return Err(manifest.error(text));
         }
         Ok(Self {
-            file: manifest.resolve_model(&keys.file),
-            vision: keys.vision.map(|path| manifest.resolve_model(&path)),
+            file: manifest.resolve_model(&keys.file)?,
+            vision: manifest.resolve_given(keys.vision.as_deref())?,
             trigger: keys.trigger,
             start_merge_step: keys.start_merge_step,
             photo: keys.photo,

@@ -85,7 +85,7 @@ impl LoraKeys {
     pub fn resolved(&self, manifest: &Manifest, section: &str) -> Result<Lora, CoreError> {
         match self.strength.is_finite() {
             true => Ok(Lora {
-                file: manifest.resolve_model(&self.file),
+                file: manifest.resolve_model(&self.file)?,
                 strength: self.strength,
             }),
             false => Err(manifest.error(format!("{section} strength must be a finite number"))),
@@ -161,28 +161,28 @@ impl SdxlSection {
         let lora = |lora: &LoraKeys| lora.resolved(manifest, "[[models.sdxl.lora]]");
         let loras = keys.lora.iter().map(lora).collect::<Result<_, _>>()?;
         let inversion = |keys: EmbeddingKeys| {
-            let own = Inversion::of_file(&manifest.resolve_model(&keys.file));
-            Inversion {
+            let own = Inversion::of_file(&manifest.resolve_model(&keys.file)?);
+            Ok::<_, CoreError>(Inversion {
                 token: keys.token.unwrap_or(own.token),
                 file: own.file,
-            }
+            })
         };
+        let inversions = keys.embedding.into_iter().map(inversion);
+        let resolve = |path: Option<PathBuf>| manifest.resolve_given(path.as_deref());
         Ok(Self {
             files: SdxlFiles {
-                folder: keys
-                    .folder
-                    .map_or_else(PathBuf::new, |f| manifest.resolve_model(&f)),
-                file: keys.file.map(|file| manifest.resolve_model(&file)),
+                folder: resolve(keys.folder)?.unwrap_or_default(),
+                file: resolve(keys.file)?,
                 loras,
                 plain_texts: !keys.lora_text,
-                inversions: keys.embedding.into_iter().map(inversion).collect(),
+                inversions: inversions.collect::<Result<_, _>>()?,
                 prediction: PredictionSettings {
                     prediction: keys.prediction,
                     zero_terminal_snr: keys.zero_terminal_snr,
                     timestep_spacing: keys.timestep_spacing,
                 },
-                unet: keys.unet.map(|unet| manifest.resolve_model(&unet)),
-                vae: keys.vae.map(|vae| manifest.resolve_model(&vae)),
+                unet: resolve(keys.unet)?,
+                vae: resolve(keys.vae)?,
                 precision: keys.precision,
                 device: keys.device,
                 batch: keys.batch,

@@ -80,6 +80,13 @@ fn check(source: &Source, place: &str) {
         assert_eq!((row.width, row.hash.as_str()), (Some(256.0), ""));
         assert_eq!(bytes.ok(), *image);
     }
+    // Two captions may name one image.
+    let twice = images.read(&[addresses[0], addresses[2], addresses[0]], 10_000);
+    let [first, _, second] = &twice[..] else {
+        panic!("{twice:?}");
+    };
+    assert_eq!(first.as_ref().ok(), second.as_ref().ok());
+    assert!(first.is_ok(), "{first:?}");
     // A smaller limit, and a shard that is gone.
     let too_large = images.read(&addresses, 700);
     assert!(matches!(

@@ -237,6 +237,8 @@ mod tests {
             ["nice", "-n", "3", "env", "CUDA_VISIBLE_DEVICES="]
         );
         assert!(words.contains(&"/opt/laion cele".to_owned()), "{words:?}");
+        // One that is printed without memory would wait for ever.
+        assert!(words.contains(&"RUST_BACKTRACE=0".to_owned()), "{words:?}");
     }
 
     #[test]

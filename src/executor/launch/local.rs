@@ -61,9 +61,13 @@ impl Launch for Local {
 }
 
 /// The variables of a worker, but for its GPU.
-pub(super) fn environment(options: &WorkerOptions) -> [(&'static str, String); 3] {
+///
+/// No backtraces: a worker that runs out of memory while Rust's library prints one waits for itself, and still answers pings. Whoever
+/// wants one runs the task alone (`worker --task`).
+pub(super) fn environment(options: &WorkerOptions) -> [(&'static str, String); 4] {
     let threads = options.threads.to_string();
     [
+        ("RUST_BACKTRACE", "0".to_owned()),
         ("RUST_LOG", options.log_filter.clone()),
         ("RAYON_NUM_THREADS", threads.clone()),
         ("OMP_NUM_THREADS", threads),

@@ -39,9 +39,12 @@ impl InceptionSettings {
     }
 
     /// With its path resolved.
-    pub(crate) fn resolved(mut self, resolve: impl Fn(&Path) -> PathBuf) -> Self {
-        self.network = resolve(&self.network);
-        self
+    pub(crate) fn resolved<E>(
+        mut self,
+        resolve: impl Fn(&Path) -> Result<PathBuf, E>,
+    ) -> Result<Self, E> {
+        self.network = resolve(&self.network)?;
+        Ok(self)
     }
 }
 

@@ -127,8 +127,9 @@ impl StageConfig {
     pub fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let resolve = |path: &Path| manifest.resolve_model(path);
         let mut settings: Settings = manifest.section("evaluate")?;
-        settings.inception = settings.inception.map(|i| i.resolved(resolve));
-        settings.clip = settings.clip.resolved(resolve);
+        let inception = settings.inception.map(|i| i.resolved(resolve));
+        settings.inception = inception.transpose()?;
+        settings.clip = settings.clip.resolved(resolve)?;
         if let ClipChoice::Folder(folder) = &settings.clip
             && !folder.is_dir()
         {
@@ -138,15 +139,18 @@ impl StageConfig {
         let image_encoders = ImageEncoderSection::from_manifest(manifest)?;
         // Generation needs the section, and says so where it is missing; scoring images of another
         // system does without.
-        let sdxl = SdxlSection::from_manifest(manifest).ok();
-        let sdxl = sdxl.map(|sdxl| sdxl.files.folder);
+        let sdxl = match SdxlSection::from_manifest(manifest) {
+            Ok(sdxl) => Some(sdxl.files.folder),
+            Err(CoreError::Manifest { .. }) => None,
+            Err(error) => return Err(error),
+        };
         let text = settings.clip.text(&image_encoders, sdxl.as_deref());
         let face = FaceSection::from_manifest(manifest)?.without_gender().files;
         Ok(Self {
             run_seed: manifest.run.seed,
             text,
             filter: face.recognizer.clone(),
-            face: judged_by(settings.judge.as_ref(), face, resolve),
+            face: judged_by(settings.judge.as_ref(), face, resolve)?,
             references: references::folder(manifest)?,
             image_encoders,
             settings,
@@ -259,27 +263,27 @@ impl StageConfig {
 fn judged_by(
     judge: Option<&Judge>,
     face: FaceFiles,
-    resolve: impl Fn(&Path) -> PathBuf,
-) -> FaceFiles {
+    resolve: impl Fn(&Path) -> Result<PathBuf, CoreError>,
+) -> Result<FaceFiles, CoreError> {
     let Some(judge) = judge else {
-        return face;
+        return Ok(face);
     };
     // A spec belongs to its network: without specs the judge's own are used as the shipped ones.
-    let own = |spec: &Option<PathBuf>| spec.as_deref().map(&resolve);
+    let own = |spec: &Option<PathBuf>| spec.as_deref().map(&resolve).transpose();
     let (detector, detector_spec) = match &judge.detector {
-        Some(detector) => (resolve(detector), own(&judge.detector_spec)),
+        Some(detector) => (resolve(detector)?, own(&judge.detector_spec)?),
         None => (
             face.detector,
-            own(&judge.detector_spec).or(face.detector_spec),
+            own(&judge.detector_spec)?.or(face.detector_spec),
         ),
     };
-    FaceFiles {
-        recognizer: resolve(&judge.recognizer),
-        recognizer_spec: own(&judge.recognizer_spec),
+    Ok(FaceFiles {
+        recognizer: resolve(&judge.recognizer)?,
+        recognizer_spec: own(&judge.recognizer_spec)?,
         crop: judge.crop,
         detector,
         detector_spec,
         device: face.device,
         ..FaceFiles::default()
-    }
+    })
 }

@@ -44,11 +44,14 @@ impl Default for ClipChoice {
 
 impl ClipChoice {
     /// With the path of a folder resolved.
-    pub(crate) fn resolved(self, resolve: impl Fn(&Path) -> PathBuf) -> Self {
-        match self {
+    pub(crate) fn resolved<E>(
+        self,
+        resolve: impl Fn(&Path) -> Result<PathBuf, E>,
+    ) -> Result<Self, E> {
+        Ok(match self {
             Self::Pair(tower) => Self::Pair(tower),
-            Self::Folder(folder) => Self::Folder(resolve(&folder)),
-        }
+            Self::Folder(folder) => Self::Folder(resolve(&folder)?),
+        })
     }
 
     /// The image encoder's folder.
@@ -216,7 +219,8 @@ mod tests {
     fn a_folder_is_told_from_the_pair() {
         let read = |text: &str| serde_json::from_str::<ClipChoice>(text).expect("a choice");
         assert_eq!(read("\"first\""), ClipChoice::Pair(Tower::First));
-        let folder = read("\"clip/image\"").resolved(|path| Path::new("/run").join(path));
+        let resolve = |path: &Path| Ok::<_, ()>(Path::new("/run").join(path));
+        let folder = read("\"clip/image\"").resolved(resolve).expect("a path");
         assert_eq!(folder, ClipChoice::Folder("/run/clip/image".into()));
         assert_eq!(
             (folder.key(), folder.label()),

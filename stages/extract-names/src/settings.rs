@@ -170,7 +170,7 @@ impl NerModel {
     pub(crate) fn from_manifest(manifest: &Manifest) -> Result<Self, CoreError> {
         let model: Self = manifest.model("ner")?;
         Ok(Self {
-            folder: manifest.resolve_model(&model.folder),
+            folder: manifest.resolve_model(&model.folder)?,
             ..model
         })
     }

@@ -165,7 +165,7 @@ impl Settings {
         let mut settings: Self = manifest.section("finetune")?;
         settings.seed = settings.seed.or(Some(manifest.run.seed));
         settings.evaluation_people = match settings.evaluation_people {
-            Some(folder) => Some(manifest.resolve(&folder)),
+            Some(folder) => Some(manifest.resolve_model(&folder)?),
             None => laioncele_inference::references::folder(manifest)?,
         };
         match settings.problem() {

@@ -188,7 +188,7 @@ impl StageConfig {
         let crop = training_crop(manifest)?;
         let mut sdxl = SdxlSection::from_manifest(manifest)?;
         if let Some(unet) = &settings.unet {
-            sdxl.files.unet = Some(manifest.resolve_model(unet));
+            sdxl.files.unet = Some(manifest.resolve_model(unet)?);
         }
         for lora in &settings.lora {
             (sdxl.files.loras).push(lora.resolved(manifest, "[[generate_samples.lora]]")?);

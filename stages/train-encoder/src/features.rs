@@ -8,7 +8,7 @@ use laioncele_core::key::KeyParts;
 use laioncele_core::ledger::Record;
 use laioncele_core::table::{Identity, Photo, PhotoFeature};
 use laioncele_core::{
-    CoreError, Digest, Manifest, ModelFiles, Part, Partitioning, Reads, StageError, StageName,
+    CoreError, Digest, Manifest, ModelFiles, Part, Partitioning, Reads, Row, StageError, StageName,
     Step, StepSpec, TableId, Task, Unit,
 };
 use laioncele_encoder::Crop;
@@ -157,8 +157,8 @@ fn made_alike(a: &KeyParts, b: &KeyParts) -> bool {
         && photos(a) == photos(b)
 }
 
-/// Encodes the photos that have no features yet part by part, so that one part's images are in memory. Returns how many
-/// cannot be digested.
+/// Encodes the photos that have no features yet: what is in memory is a row group's images, and those that wait until they are enough to
+/// be looked at together. Returns how many cannot be digested.
 fn encode_missing(
     task: &mut Task,
     crop: Crop,
@@ -169,18 +169,40 @@ fn encode_missing(
     let (total, mut poisoned) = (boxes.len() as u64, 0);
     let parts = task.inputs(TableId::Photos).cloned();
     for part in parts.collect::<Vec<_>>() {
-        let mut photos: Vec<Photo> = task.read_part(&part)?;
-        photos.retain(|photo| {
-            let key = (photo.name_id, photo.image_id);
-            boxes.contains_key(&key) && !rows.contains_key(&key)
-        });
-        for photos in photos.chunks(PICTURES_AT_ONCE) {
-            let found = look.at(task, photos, boxes)?;
-            poisoned += found.iter().filter(|row| row.is_none()).count();
-            let found = found.into_iter().flatten();
-            rows.extend(found.map(|row| ((row.name_id, row.image_id), row)));
-            task.progress((rows.len() + poisoned) as u64, total, Unit::Image)?;
+        let mut waiting = Vec::new();
+        for batch in task.stream::<Photo>(&part)? {
+            let mut photos = Photo::from_batch(&batch?, task.embedding_dims(), &part.path)?;
+            photos.retain(|photo| {
+                let key = (photo.name_id, photo.image_id);
+                boxes.contains_key(&key) && !rows.contains_key(&key)
+            });
+            waiting.extend(photos);
+            while waiting.len() >= PICTURES_AT_ONCE {
+                let block: Vec<Photo> = waiting.drain(..PICTURES_AT_ONCE).collect();
+                poisoned += add_features(task, &look, &block, boxes, rows)?;
+                task.progress((rows.len() + poisoned) as u64, total, Unit::Image)?;
+            }
         }
+        poisoned += add_features(task, &look, &waiting, boxes, rows)?;
+        task.progress((rows.len() + poisoned) as u64, total, Unit::Image)?;
     }
+    Ok(poisoned)
+}
+
+/// Adds the features of `photos` to `rows`. Returns how many cannot be digested.
+fn add_features(
+    task: &mut Task,
+    look: &Look,
+    photos: &[Photo],
+    boxes: &FaceBoxes,
+    rows: &mut HashMap<Key, PhotoFeature>,
+) -> Result<usize, StageError> {
+    if photos.is_empty() {
+        return Ok(0);
+    }
+    let found = look.at(task, photos, boxes)?;
+    let poisoned = found.iter().filter(|row| row.is_none()).count();
+    let found = found.into_iter().flatten();
+    rows.extend(found.map(|row| ((row.name_id, row.image_id), row)));
     Ok(poisoned)
 }

@@ -24,7 +24,8 @@ fn portrait_id(name_id: NameId, index: u32) -> ImageId {
     ImageId(hasher.number("index", index.into()).finish().low_u64())
 }
 
-/// Encodes the portraits of the identities part by part, so that one part's images are in memory.
+/// Encodes the portraits of the identities: what is in memory is a part's file, and the images that wait until they are enough to be
+/// looked at together.
 ///
 /// # Errors
 /// Damaged parts, a failure of the encoders.
@@ -35,42 +36,71 @@ pub(crate) fn run(task: &mut Task, crop: Crop) -> Result<(), StageError> {
     let boxes = face_boxes(task, &people)?;
     let parts: Vec<Part> = task.inputs(TableId::Portraits).cloned().collect();
     let (mut rows, mut found) = (Vec::<PhotoFeature>::new(), 0);
-    let mut look = None;
-    let total = task.rows_in(TableId::Portraits);
+    let mut look = LateLook {
+        crop,
+        boxes: &boxes,
+        look: None,
+    };
     for part in parts {
-        let portraits: Vec<Portrait> = task.read_part(&part)?;
         let mut pictures = Vec::new();
-        for portrait in portraits
-            .into_iter()
-            .filter(|p| people.contains(&p.name_id))
-        {
-            found += 1;
-            let (name_id, picture) = (portrait.name_id, picture(portrait));
-            let face = boxes.contains_key(&(name_id, picture.image_id));
-            match crop == Crop::Whole || face {
-                true => pictures.push(picture),
-                false => task.drop_row(
-                    Unit::Portrait,
-                    picture.image_id.0,
-                    Some(name_id),
-                    DropReason::NoFace,
-                    None,
-                ),
+        for block in task.read_blocks::<Portrait>(&part, PICTURES_AT_ONCE)? {
+            let block = block?.into_iter();
+            for portrait in block.filter(|p| people.contains(&p.name_id)) {
+                found += 1;
+                pictures.extend(look.taken(task, portrait));
+            }
+            while pictures.len() >= PICTURES_AT_ONCE {
+                let full: Vec<Photo> = pictures.drain(..PICTURES_AT_ONCE).collect();
+                look.at(task, &full, &mut rows)?;
             }
         }
-        for pictures in pictures.chunks(PICTURES_AT_ONCE) {
-            if look.is_none() {
-                look = Some(Look::new(task, crop, Unit::Portrait)?);
-            }
-            if let Some(look) = &look {
-                rows.extend(look.at(task, pictures, &boxes)?.into_iter().flatten());
-            }
-            task.progress(rows.len() as u64, total, Unit::Portrait)?;
-        }
+        look.at(task, &pictures, &mut rows)?;
     }
     rows.sort_by_key(|row| (row.name_id, row.image_id));
     task.balance(Unit::Portrait, found, rows.len() as u64);
     task.write(rows)
+}
+
+/// The encoders, which are loaded when there is something to look at.
+struct LateLook<'a> {
+    crop: Crop,
+    boxes: &'a FaceBoxes,
+    look: Option<Look>,
+}
+
+impl LateLook<'_> {
+    /// The picture of a portrait; one without the face that is asked for is dropped.
+    fn taken(&self, task: &mut Task, portrait: Portrait) -> Option<Photo> {
+        let (name_id, picture) = (portrait.name_id, picture(portrait));
+        let face = self.boxes.contains_key(&(name_id, picture.image_id));
+        if self.crop == Crop::Whole || face {
+            return Some(picture);
+        }
+        let (id, reason) = (picture.image_id.0, DropReason::NoFace);
+        task.drop_row(Unit::Portrait, id, Some(name_id), reason, None);
+        None
+    }
+
+    /// Adds the features of `pictures` to `rows`.
+    fn at(
+        &mut self,
+        task: &mut Task,
+        pictures: &[Photo],
+        rows: &mut Vec<PhotoFeature>,
+    ) -> Result<(), StageError> {
+        if pictures.is_empty() {
+            return Ok(());
+        }
+        let look = match self.look.take() {
+            Some(look) => look,
+            None => Look::new(task, self.crop, Unit::Portrait)?,
+        };
+        let found = look.at(task, pictures, self.boxes)?;
+        rows.extend(found.into_iter().flatten());
+        self.look = Some(look);
+        let total = task.rows_in(TableId::Portraits);
+        task.progress(rows.len() as u64, total, Unit::Portrait)
+    }
 }
 
 /// A portrait as the picture that it is.

@@ -58,15 +58,15 @@ fn faces(manifest: &Manifest) -> Result<FaceSection, CoreError> {
     Ok(FaceSection::from_manifest(manifest)?.without_gender())
 }
 
-/// Scores the portraits part by part, so that one part's images are in memory.
+/// Scores the portraits a block at a time: what is in memory is a part's file and the images of a block.
 fn score_all(task: &mut Task, total: u64) -> Result<Vec<PortraitFace>, StageError> {
     let nets = ModelLoader::of_task(task).face_nets(&faces(task.manifest())?.files)?;
     let pool = thread_pool(task)?;
     let (mut scored, mut done) = (Vec::new(), 0);
     let (rows, parts) = (task.rows(), task.inputs(TableId::Portraits).cloned());
     for part in parts.collect::<Vec<_>>() {
-        let portraits: Vec<Portrait> = task.read_part(&part)?;
-        for block in portraits.chunks(PORTRAITS_AT_ONCE) {
+        for block in task.read_blocks::<Portrait>(&part, PORTRAITS_AT_ONCE)? {
+            let block = block?;
             let look = |p: &Portrait| rows.look(p.name_id.0, || score(&nets, p));
             let looked: Vec<_> = pool.install(|| block.par_iter().map(look).collect());
             for (portrait, row) in block.iter().zip(looked) {

@@ -49,7 +49,7 @@ const HEAD: &str = "# The manifest
 A manifest is one TOML file that says what a run is. Relative paths start at its folder. An unknown section or key is an error that
 names the nearest valid one. `laioncele doctor --manifest FILE` checks a manifest and everything that it names;
 `laioncele plan` says which tasks a change makes necessary. [`manifests/mini.toml`](../manifests/mini.toml) and
-[`manifests/laion2b-en.toml`](../manifests/laion2b-en.toml) are whole examples.
+[`manifests/laion2b-en.toml`](../manifests/laion2b-en.toml) are whole examples. Models may be named by [urls of a bucket](machines.md#models-by-url), too.
 
 A key without a default must be given, if its section is. A section that has only defaults may be left out.
 ";
