@@ -219,18 +219,25 @@ impl Queue {
         }
     }
 
-    /// `worker` is gone. Each of its running tasks costs one attempt; what was queued behind them has
+    /// The assignments that `worker` has begun, as far as it said: the first ones of those that it holds.
+    pub(super) fn begun(&self, worker: WorkerId) -> Vec<u64> {
+        let held = self.held.get(&worker).into_iter().flatten();
+        held.take(self.at_once).map(|a| a.id).collect()
+    }
+
+    /// `worker` is gone. Each task that it had `begun` and still holds costs one attempt; what was queued behind them has
     /// not begun and costs none. `at_row` is the row that an assignment was at, where it said so; `how` the worker ended,
     /// `text` the same for the user. Returns the running tasks, and what follows for each.
     pub(super) fn lost(
         &mut self,
         worker: WorkerId,
-        how: &str,
-        text: &str,
+        begun: &[u64],
+        (how, text): (&str, &str),
         at_row: impl Fn(u64) -> Option<u64>,
     ) -> Vec<(TaskIndex, AfterFailure)> {
-        let mut held = self.held.remove(&worker).unwrap_or_default();
-        let queued = held.split_off(self.at_once.min(held.len()));
+        let held = self.held.remove(&worker).unwrap_or_default();
+        let (held, queued): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|a| begun.contains(&a.id));
         for queued in queued.into_iter().rev() {
             self.pending.push_front(queued.task);
         }

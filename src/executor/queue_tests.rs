@@ -9,7 +9,9 @@ fn ids(queue: &mut Queue, worker: WorkerId, workers: usize) -> Vec<(u64, TaskInd
 }
 
 fn lose(queue: &mut Queue, worker: WorkerId, at: Option<u64>) -> Vec<(TaskIndex, AfterFailure)> {
-    queue.lost(worker, "was killed", "was killed (its log: x)", |_| at)
+    let begun = queue.begun(worker);
+    let how = ("was killed", "was killed (its log: x)");
+    queue.lost(worker, &begun, how, |_| at)
 }
 
 #[test]
@@ -47,6 +49,22 @@ fn a_task_may_cost_three_workers_and_what_waited_behind_it_costs_nothing() {
     let failed = queue.into_failed();
     assert_eq!((failed.len(), failed[0].task), (1, 0));
     assert!(failed[0].text.contains("3 attempts"), "{}", failed[0].text);
+}
+
+/// A worker that died between writing a task's record and saying so: the task is done, and the one behind it had not begun.
+#[test]
+fn what_waited_behind_a_task_that_proves_to_be_done_costs_nothing() {
+    let mut queue = Queue::new(4, 1, Numbers::from(1));
+    assert_eq!(ids(&mut queue, 1, 1), [(1, 0), (2, 1)]);
+    let begun = queue.begun(1);
+    assert_eq!(begun, [1]);
+    queue.finished(1, 1);
+    assert_eq!(
+        queue.lost(1, &begun, ("was killed", "was killed"), |_| None),
+        []
+    );
+    let again = queue.next_for(2, 1).expect("a task");
+    assert_eq!((again.task, again.attempt), (1, 1));
 }
 
 #[test]

@@ -477,7 +477,11 @@ fn all_tasks_end_once_whoever_dies_or_is_cut_off() {
     let (outcome, tally) = simulate(plan, folder.path());
     assert_complete(plan, folder.path(), &outcome);
     assert!(tally.deaths > 20 && tally.cut_off > 10, "{tally:?}");
-    assert!(tally.duplicates > 0, "{tally:?}");
+    // Only what befell a worker has a task done twice.
+    assert!(
+        tally.duplicates <= tally.deaths + tally.cut_off,
+        "{tally:?}"
+    );
     let cost = outcome.cost;
     assert!(
         cost.lost_attempts > 0 && cost.lost_seconds < cost.worker_seconds,

@@ -207,6 +207,8 @@ impl Executor {
     ) -> Result<(), Failure> {
         let step = &self.steps[&number];
         let at_row = step.at_row.clone();
+        // Before any is found to be done: what is then the first it holds has not begun.
+        let begun = step.queue.begun(worker);
         let held: Vec<_> = step.queue.held().filter(|(w, _)| *w == worker).collect();
         for (_, assignment) in held {
             if self.collect_record(worker, assignment.id, done)? {
@@ -221,7 +223,7 @@ impl Executor {
             return Ok(());
         };
         let at = |id| at_row.get(&id).copied();
-        for (task, after) in step.queue.lost(worker, reason, text, at) {
+        for (task, after) in step.queue.lost(worker, &begun, (reason, text), at) {
             warn_of(&step.tasks[task], after, &format!("its worker {text}"));
         }
         Ok(())
