@@ -141,9 +141,9 @@ impl ChosenWord {
     }
 }
 
-/// [`ChosenWord::is_unsure`] of what the table of samples says.
+/// [`ChosenWord::is_unsure`] of what the table of samples says. What is no number is unsure.
 pub fn is_unsure(given: bool, probability: Option<f32>) -> bool {
-    !given && probability.is_some_and(|probability| probability < UNSURE_BELOW)
+    !given && probability.is_some_and(|p| p < UNSURE_BELOW || p.is_nan())
 }
 
 #[cfg(test)]
@@ -173,6 +173,7 @@ mod tests {
             |given, probability| chosen(given, Some((PersonWord::Man, probability))).is_unsure();
         let all = [0.5, 0.69, 0.7, 1.0].map(|probability| unsure(None, probability));
         assert_eq!(all, [true, true, false, false]);
+        assert!(unsure(None, f32::NAN));
         assert!(!unsure(Some(PersonWord::Man), 0.5));
         assert!(!chosen(None, None).is_unsure());
     }

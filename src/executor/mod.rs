@@ -16,6 +16,7 @@ mod slots;
 mod step_run;
 mod suspects;
 mod task_log;
+mod throttled_progress;
 pub(crate) mod wire_log;
 pub(crate) mod worker;
 

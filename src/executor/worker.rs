@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use laioncele_core::error::Context;
 use laioncele_core::file_digests::digest_of_copy;
@@ -18,18 +17,17 @@ use laioncele_core::ledger::Record;
 use laioncele_core::model_cache;
 use laioncele_core::protocol::{FailureKind, FromWorker, NodeCache, PROTOCOL, ToWorker, lines};
 use laioncele_core::resources::Resources;
-use laioncele_core::spec::{Progress, RowCare, RuntimeEnvironment, TaskSpec};
+use laioncele_core::spec::{RowCare, RuntimeEnvironment, TaskSpec};
 use laioncele_core::store::Store;
 use laioncele_core::task::{ProgressReporter, WorkerContext, host_name, panic_text};
 use laioncele_core::{CoreError, Manifest, StageError, StageName, Step, Task};
 
 use super::sender::{MessageSender, Threads};
+use super::throttled_progress::ThrottledProgress;
 use crate::node_cache::{CacheError, NodeModels};
 use crate::plan::inputs;
 use crate::report::PEAK_MEMORY;
 
-/// Shortest time between two progress messages.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest text of a failure in characters: a line must stay far below the protocol's limit.
 const MAX_TEXT: usize = 16_384;
 
@@ -459,46 +457,5 @@ fn kind_of(error: &StageError) -> FailureKind {
         StageError::Environment(_) | StageError::Core(_) => FailureKind::Environment,
         StageError::Memory(_) => FailureKind::Memory,
         StageError::Cancelled => FailureKind::Cancelled,
-    }
-}
-
-/// Sends a task's progress to the coordinator, at most twice a second.
-struct ThrottledProgress {
-    id: u64,
-    sender: MessageSender,
-    last: Mutex<Option<Instant>>,
-}
-
-impl ThrottledProgress {
-    fn new(id: u64, sender: MessageSender) -> Self {
-        Self {
-            id,
-            sender,
-            last: Mutex::new(None),
-        }
-    }
-}
-
-impl ProgressReporter for ThrottledProgress {
-    fn progress(&self, progress: Progress) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL);
-        if due {
-            *last = Some(Instant::now());
-            self.sender.send(&FromWorker::Progress {
-                id: self.id,
-                progress,
-            });
-        }
-    }
-
-    fn at_row(&self, row: Option<u64>) {
-        let id = self.id;
-        self.sender.send(&FromWorker::AtRow { id, row });
-    }
-
-    fn overdue(&self, row: Option<u64>, limit: Duration) {
-        let (id, limit) = (self.id, limit.as_secs());
-        self.sender.send(&FromWorker::Overdue { id, row, limit });
     }
 }

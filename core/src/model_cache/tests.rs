@@ -54,6 +54,12 @@ impl World {
         self.cache().local_from(&self.bucket, path, &url)
     }
 
+    /// What the store says of the model's weights.
+    fn weights(&self) -> ObjectMeta {
+        let about = self.bucket.about("m/unet/weights").expect("asked");
+        about.expect("weights")
+    }
+
     fn list(&self, folder: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.folder.path().join(folder)).expect("a folder");
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -183,19 +189,15 @@ fn many_at_once_fetch_once() {
 #[test]
 fn an_object_that_changes_meanwhile_is_an_error_and_leaves_nothing() {
     let world = World::new();
-    let listed = world.bucket.list("m").expect("a list");
-    let weights = listed
-        .iter()
-        .find(|about| about.size == 6)
-        .expect("weights");
+    let weights = world.weights();
     world.put("m/unet/weights", "abcdef");
     let cache = world.cache();
-    let error = cache.object(&world.bucket, weights).expect_err("changed");
+    let error = cache.object(&world.bucket, &weights).expect_err("changed");
     assert!(error.to_string().contains("was changed"), "{error}");
     // And between the answers of one fetch.
-    let about = world.bucket.about("m/unet/weights").expect("asked");
+    let about = world.weights();
     world.put("m/unet/weights", "012345");
-    let read = world.bucket.read_pieces(&about.expect("there"), |_| Ok(()));
+    let read = world.bucket.read_pieces(&about, |_| Ok(()));
     assert!(
         read.expect_err("changed")
             .to_string()
@@ -209,18 +211,14 @@ fn an_object_that_changes_meanwhile_is_an_error_and_leaves_nothing() {
 #[test]
 fn a_full_disk_is_told_as_one_and_costs_nothing_later() {
     let world = World::new();
-    let listed = world.bucket.list("m").expect("a list");
-    let weights = listed
-        .iter()
-        .find(|about| about.size == 6)
-        .expect("weights");
+    let weights = world.weights();
     let cache = world.cache();
-    let partial = cache.files.partial(&version_name(&world.bucket, weights));
+    let partial = cache.files.partial(&version_name(&world.bucket, &weights));
     std::os::unix::fs::symlink("/dev/full", &partial).expect("a link");
-    let error = cache.object(&world.bucket, weights).expect_err("full");
+    let error = cache.object(&world.bucket, &weights).expect_err("full");
     assert!(crate::error::is_disk_full(&error), "{error:?}");
     cache
-        .object(&world.bucket, weights)
+        .object(&world.bucket, &weights)
         .expect("there is room now");
 }
 
