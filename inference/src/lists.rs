@@ -1,4 +1,7 @@
 //! Lists that people write: CSV with a header. A byte order mark and CRLF are fine; what is wrong is named with its line.
+//!
+//! The crate csv, by which sources are read, takes a quote that is never closed for closed at the end, and with it the rest of a list
+//! for one field: in what people write by hand that must be told.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -13,16 +16,22 @@ pub struct ListRow {
     pub fields: BTreeMap<String, String>,
 }
 
-/// The rows of a CSV text below its header, whose names are unlike each other.
+/// The rows of a CSV text below its header, whose names are unlike each other and hold all of `required`.
 ///
 /// # Errors
 /// What is wrong, with the line.
-pub fn named_fields(text: &str) -> Result<Vec<ListRow>, String> {
+pub fn named_fields(text: &str, required: &[&str]) -> Result<Vec<ListRow>, String> {
     let mut records = csv_records(text)?.into_iter();
     let (_, header) = records.next().ok_or("empty; a header was expected")?;
     let names: Vec<String> = header.iter().map(|h| h.trim().to_lowercase()).collect();
     if let Some(name) = (1..names.len()).find(|k| names[..*k].contains(&names[*k])) {
         return Err(format!("line 1: two columns `{}`", names[name]));
+    }
+    if let Some(name) = required
+        .iter()
+        .find(|name| !names.iter().any(|n| n == *name))
+    {
+        return Err(format!("line 1: there is no column `{name}`"));
     }
     let named = |(line, fields): (usize, Vec<String>)| {
         if fields.len() != names.len() {

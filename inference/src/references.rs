@@ -99,18 +99,16 @@ fn words(list: &Path, people: &BTreeSet<&str>) -> Result<BTreeMap<String, Person
     };
     let bytes = std::fs::read(list).map_err(|error| CoreError::from_io(list, error))?;
     let text = String::from_utf8(bytes).map_err(|error| wrong(format!("not UTF-8: {error}")))?;
-    let rows = named_fields(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(wrong)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let rows = named_fields(text, &["person", "word"]).map_err(wrong)?;
     let mut words: BTreeMap<String, PersonWord> = BTreeMap::new();
     for row in rows {
         let (person, word) = (field(&row, "person"), field(&row, "word"));
-        let word = match (person, word) {
-            (Some(_), Some("")) => continue,
-            (Some(person), Some(word)) => word_of(person, word, people),
-            _ => Err("the columns `person` and `word` are expected".to_owned()),
-        };
+        if word.is_empty() {
+            continue;
+        }
         let at_line = |reason| wrong(format!("line {}: {reason}", row.line));
-        let word = word.map_err(at_line)?;
-        let person = person.unwrap_or_default();
+        let word = word_of(person, word, people).map_err(at_line)?;
         if words.insert(person.to_owned(), word).is_some() {
             return Err(at_line(format!("a second word for `{person}`")));
         }
@@ -118,8 +116,8 @@ fn words(list: &Path, people: &BTreeSet<&str>) -> Result<BTreeMap<String, Person
     Ok(words)
 }
 
-fn field<'a>(row: &'a ListRow, name: &str) -> Option<&'a str> {
-    row.fields.get(name).map(|value| value.trim())
+fn field<'a>(row: &'a ListRow, name: &str) -> &'a str {
+    row.fields.get(name).map_or("", |value| value.trim())
 }
 
 /// The word of a line for somebody among `people`, or what is wrong.
@@ -277,8 +275,9 @@ mod tests {
             ),
             (
                 "person,gender\nada,man\n",
-                "line 2: the columns `person` and `word`",
+                "line 1: there is no column `word`",
             ),
+            ("\0\u{1}garbage", "line 1: there is no column `person`"),
             (
                 "person,word\nada\n",
                 "line 2: 1 fields where the header has 2",

@@ -4,7 +4,7 @@ use clap::Args;
 use laioncele_report::explain::explain;
 
 use crate::args::RunPaths;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::run_view::{self, nothing_known};
 
@@ -45,6 +45,11 @@ impl Explain {
     /// # Errors
     /// A folder without a run; something of which the run has nothing.
     pub(crate) fn execute(self) -> Result<(), Failure> {
+        if self.caption.is_some() && !self.query.contains("://") {
+            let text =
+                "--caption is the text of a caption that the source has beside a url: name the url";
+            return Err(Failure::new(Exit::Usage, text));
+        }
         let run = run_view::open(&self.paths)?;
         let explanation = explain(&run.view, &self.query, self.caption.as_deref());
         for remark in run.view.remarks() {

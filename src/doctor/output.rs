@@ -1,9 +1,10 @@
 //! Whether a run's results can be written where they are to go.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use laioncele_core::store::url_of;
-use rustix::fs::{Access, access};
 
 use super::{Check, Level};
 use crate::run_folder::RunFile;
@@ -31,7 +32,7 @@ pub(super) fn check(output: &Path) -> Check {
         let text = format!("{} is no folder", place.display());
         return Check::of(Level::Error, name, text).way_out("another --output");
     }
-    match access(&place, Access::WRITE_OK | Access::EXEC_OK) {
+    match try_to_write(&place) {
         Ok(()) => {
             let text = format!("{} can be written to and {holds}", output.display());
             Check::of(Level::Ok, name, text)
@@ -42,6 +43,13 @@ pub(super) fn check(output: &Path) -> Check {
                 .way_out("another --output, or the right to write there")
         }
     }
+}
+
+/// Makes a file and takes it away again: rights alone say nothing of quotas and of systems that have no such files.
+fn try_to_write(folder: &Path) -> io::Result<()> {
+    let file = folder.join(format!(".laioncele-doctor-{}", std::process::id()));
+    File::create_new(&file)?;
+    fs::remove_file(&file)
 }
 
 /// The folder itself, or the nearest one above it that is there.
@@ -74,7 +82,10 @@ mod tests {
         );
         // Files are no folders.
         let file = folder.path().join("file");
-        std::fs::write(&file, "").expect("written");
+        fs::write(&file, "").expect("written");
         assert!(!check(&file.join("below")).ok);
+        // Root has the right to write there, too.
+        assert!(!check(Path::new("/proc/laioncele")).ok);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
     }
 }

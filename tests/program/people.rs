@@ -155,6 +155,19 @@ fn an_identity_is_explained_from_caption_to_shard() {
     let unknown = unknown.output().expect("the program");
     assert_eq!(unknown.status.code(), Some(2));
     assert!(stderr(&unknown).contains(&name), "{}", stderr(&unknown));
+    // Of a url nothing may be known but by the caption's text, which belongs to no name.
+    for (arguments, word) in [
+        (
+            &["explain", "http://no.example/1.jpg"][..],
+            "--caption TEXT",
+        ),
+        (&["explain", &name, "--caption", "x"][..], "name the url"),
+    ] {
+        let told = world.alone(arguments, "output").output();
+        let told = told.expect("the program");
+        assert_eq!(told.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&told).contains(word), "{}", stderr(&told));
+    }
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub(crate) fn read_records(path: &Path) -> Result<Vec<ListRow>> {
     let text = read_text(path)?;
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let records = match extension.to_lowercase().as_str() {
-        "csv" => named_fields(&text),
+        "csv" => named_fields(&text, &[]),
         "jsonl" | "ndjson" => named_values(&text),
         _ => Err("lists are read from a .csv or a .jsonl file".to_owned()),
     };

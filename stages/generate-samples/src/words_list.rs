@@ -71,7 +71,7 @@ mod tests {
             list.add(&sample("nobody_seen", None));
         }
         let text = list.text();
-        let rows = named_fields(&text).expect("a list");
+        let rows = named_fields(&text, &["person", "word"]).expect("a list");
         let row = |k: usize, name: &str| rows[k].fields[name].as_str();
         assert_eq!(rows.len(), 2);
         assert_eq!((row(0, "person"), row(0, "word")), ("a \"b\", c", "woman"));
