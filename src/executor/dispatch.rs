@@ -15,8 +15,9 @@ use laioncele_core::protocol::{NodeCache, ToWorker};
 use laioncele_core::spec::{HostMap, TaskSpec};
 use laioncele_core::store::Store;
 
+use super::lane::Lane;
 use super::launch::{Launch, WorkerOptions};
-use super::pool::{Event, Lane, Pool};
+use super::pool::{Event, Pool};
 use super::queue::{Assignment, Numbers, WorkerId};
 use super::step_run::{Beginning, StepRun};
 use super::{Outcome, StepNumber, spec_path, worker_log};

@@ -6,6 +6,7 @@
 pub(crate) mod cost;
 mod dispatch;
 mod heartbeat;
+mod lane;
 pub(crate) mod launch;
 mod pool;
 mod queue;

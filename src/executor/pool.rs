@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use laioncele_core::protocol::{FromWorker, PROTOCOL, ToWorker, lines};
 
 use super::heartbeat::{Heartbeat, HeartbeatAction};
+use super::lane::Lane;
 use super::launch::{Launch, Process, StartedWorker, WorkerOptions};
 use super::queue::WorkerId;
 use super::slots::{AfterFailedStart, Meanwhile, Slots};
-use crate::crew::Crew;
 use crate::words::duration;
 
 /// What the coordinator receives.
@@ -30,30 +30,6 @@ pub(crate) enum Event {
 const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long to wait for the exit status of a worker whose output has ended.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What workers are for: each lane has its own, beside those of the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lane {
-    /// Computes on the processor.
-    Processor,
-    /// Computes on GPUs.
-    Gpu,
-    /// Waits for the network.
-    Network,
-}
-
-impl Lane {
-    pub(super) const ALL: [Self; 3] = [Self::Processor, Self::Gpu, Self::Network];
-
-    /// The lane of a step with this crew.
-    pub(super) fn of(crew: &Crew) -> Self {
-        match (crew.at_once, crew.gpus.is_empty()) {
-            (0 | 1, true) => Self::Processor,
-            (0 | 1, false) => Self::Gpu,
-            _ => Self::Network,
-        }
-    }
-}
 
 /// Threads of a worker, and its GPU: what tells workers apart.
 pub(super) type Kind = (usize, Option<String>);

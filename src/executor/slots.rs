@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::pool::Lane;
+use super::lane::Lane;
 
 /// How long a slot waits after a start that failed; twice as long after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

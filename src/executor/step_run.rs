@@ -7,7 +7,8 @@ use laioncele_core::protocol::FailureKind;
 use laioncele_core::spec::{Progress, RuntimeEnvironment, TaskSpec};
 
 use super::cost::{Costs, Ended, Late};
-use super::pool::{Kind, Lane};
+use super::lane::Lane;
+use super::pool::Kind;
 use super::queue::{AfterFailure, Numbers, Queue, WorkerId};
 use super::{Failed, StepNumber};
 use crate::crew::Crew;
