@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
+use std::sync::Arc;
 
 use laioncele_core::StageName;
 use laioncele_core::ledger::{Ledger, Record};
@@ -84,6 +85,7 @@ fn of_ledger(paths: &RunPaths, failure: Failure) -> Result<ReadRun, Failure> {
     let newest = scan.records.into_iter();
     let records: Vec<Record> = newest
         .filter(|record| seen.insert((record.step.clone(), record.partition.clone())))
+        .map(Arc::unwrap_or_clone)
         .collect();
     let steps = registry::steps();
     let steps = steps.iter().map(|step| {

@@ -26,11 +26,12 @@ pub struct Records {
 
 impl Records {
     /// Indexes `records`, given newest first.
-    pub fn new(records: Vec<Record>) -> Self {
+    pub fn new(records: impl IntoIterator<Item = impl Into<Arc<Record>>>) -> Self {
         let mut index = Self::default();
         for record in records {
+            let record: Arc<Record> = record.into();
             index.note_pruned(&record);
-            index.history_mut(&record).push(Arc::new(record));
+            index.history_mut(&record).push(record);
         }
         index
     }

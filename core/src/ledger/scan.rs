@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -18,8 +19,8 @@ pub const DAMAGED: &str = "damaged";
 /// All that is in a ledger.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// The records that can be used, newest first.
-    pub records: Vec<Record>,
+    /// The records that can be used, newest first. Each is moved about a few times, and there may be a hundred thousand.
+    pub records: Vec<Arc<Record>>,
     /// The others, by path.
     pub unusable: Vec<UnusableRecord>,
     /// The versions of all objects, by their paths.
@@ -32,7 +33,7 @@ impl Scan {
     /// What was read of a ledger elsewhere: nothing of it is remembered.
     pub fn of(records: Vec<Record>, unusable: Vec<UnusableRecord>) -> Self {
         Self {
-            records,
+            records: records.into_iter().map(Arc::new).collect(),
             unusable,
             ..Self::default()
         }
@@ -84,17 +85,18 @@ impl Ledger {
         unknown.sort();
         for read in self.read_all(&unknown) {
             match read? {
-                Read::Record(record) => scan.records.push(*record),
+                Read::Record(record) => scan.records.push(record),
                 Read::Unusable(record) => scan.unusable.push(record),
                 Read::Gone => {}
             }
         }
         let mut repeated = Repeated::default();
         for record in &mut scan.records {
-            repeated.share(&mut record.key_parts);
+            repeated.share(&mut Arc::make_mut(record).key_parts);
         }
-        let newest_first = |a: &Record, b: &Record| (b.started, &b.key).cmp(&(a.started, &a.key));
-        scan.records.sort_by(newest_first);
+        let newest_first =
+            |a: &Arc<Record>, b: &Arc<Record>| (b.started, &b.key).cmp(&(a.started, &a.key));
+        scan.records.sort_unstable_by(newest_first);
         Ok(scan)
     }
 
@@ -149,7 +151,7 @@ impl Ledger {
 
 /// What is in a record's place.
 enum Read {
-    Record(Box<Record>),
+    Record(Arc<Record>),
     Unusable(UnusableRecord),
     /// Taken away since it was listed.
     Gone,
@@ -164,7 +166,7 @@ impl Read {
         };
         let reason = match parse(path, &bytes) {
             Ok(record) => match record.flaw(path).or_else(|| seal::flaw(&bytes)) {
-                None => return Ok(Self::Record(Box::new(record))),
+                None => return Ok(Self::Record(Arc::new(record))),
                 Some(flaw) => flaw,
             },
             Err(CoreError::Record { source, .. }) => chain(&*source),

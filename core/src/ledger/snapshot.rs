@@ -9,6 +9,7 @@
 //! The settings and models of a step stand in it once, before the records: most of a record's text repeats them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -32,7 +33,7 @@ const FEW: usize = 50;
 /// The records of a snapshot by their paths, each with its version.
 #[derive(Default)]
 pub(super) struct Snapshot {
-    entries: HashMap<String, (String, Record)>,
+    entries: HashMap<String, (String, Arc<Record>)>,
 }
 
 impl Snapshot {
@@ -47,7 +48,7 @@ impl Snapshot {
     }
 
     /// Takes the record at `path` out, if it is remembered in this version.
-    pub(super) fn take(&mut self, path: &str, version: &str) -> Option<Record> {
+    pub(super) fn take(&mut self, path: &str, version: &str) -> Option<Arc<Record>> {
         let (_, record) = self
             .entries
             .remove(path)
@@ -68,7 +69,7 @@ impl Snapshot {
 /// A full or read-only disk.
 pub(super) fn remember(
     store: &Store,
-    records: &[Record],
+    records: &[Arc<Record>],
     versions: &HashMap<String, String>,
     unremembered: usize,
 ) -> Result<(), CoreError> {
@@ -83,7 +84,7 @@ pub(super) fn remember(
         let Some(version) = versions.get(&path) else {
             continue;
         };
-        let mut record = record.clone();
+        let mut record = Record::clone(record);
         let place = repeated.take_from(&mut record.key_parts);
         let text = serde_json::to_vec(&record).map_err(|e| CoreError::record(&path, e))?;
         entries.extend((place as u32).to_le_bytes());
@@ -145,7 +146,7 @@ impl Repeated {
 }
 
 /// The entries of a snapshot; none where its bytes are not those that were written.
-fn entries(bytes: &Bytes) -> Option<HashMap<String, (String, Record)>> {
+fn entries(bytes: &Bytes) -> Option<HashMap<String, (String, Arc<Record>)>> {
     let (content, digest) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
     if Digest::of(content).0 != digest {
         return None;
@@ -167,7 +168,7 @@ fn entries(bytes: &Bytes) -> Option<HashMap<String, (String, Record)>> {
         record.key_parts.models = models.clone();
         record.inputs.shrink_to_fit();
         record.outputs.shrink_to_fit();
-        Some((record.path(), (version.to_owned(), record)))
+        Some((record.path(), (version.to_owned(), Arc::new(record))))
     };
     in_parallel(&fields, read).into_iter().collect()
 }
@@ -222,7 +223,7 @@ mod tests {
         // One is gone, one is another, one is new: each is as the ledger has it.
         let path = first.records[0].path();
         store.delete(&path)?;
-        let mut other = first.records[1].clone();
+        let mut other = Record::clone(&first.records[1]);
         other.attempt = "later".to_owned();
         ledger.replace(&other, &first.records[1].attempt)?;
         let third = ledger.scan()?;

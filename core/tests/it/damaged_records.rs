@@ -1,6 +1,7 @@
 //! A ledger some of whose files are cut off, altered, moved or forged: those are named, and the others are read.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use laioncele_core::ledger::{DAMAGED, Ledger, RECORD_FORMAT, Record};
 use laioncele_core::store::{Store, is_inside};
@@ -35,7 +36,8 @@ fn a_whole_record_has_no_flaw() -> Result<(), CoreError> {
     let folder = folder();
     let (_, ledger, path, _) = ledger(folder.path())?;
     let scan = ledger.scan()?;
-    assert_eq!((scan.records, scan.unusable), (vec![record()], Vec::new()));
+    assert_eq!(scan.records, [Arc::new(record())]);
+    assert_eq!(scan.unusable, []);
     assert_eq!(record().flaw(&path), None);
     Ok(())
 }
@@ -68,7 +70,10 @@ fn a_flipped_bit_never_changes_what_a_record_counts_for() -> Result<(), CoreErro
             scan => scan?,
         };
         match scan.records.pop() {
-            Some(found) => assert_eq!(counts(found), counts(record()), "byte {at}"),
+            Some(found) => {
+                let found = Arc::unwrap_or_clone(found);
+                assert_eq!(counts(found), counts(record()), "byte {at}");
+            }
             None => {
                 assert_eq!(scan.unusable.len(), 1);
                 assert_eq!(scan.unusable[0].key, Some(record().key));

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use laioncele_core::forgotten::{FORGOTTEN, Forgotten, finds, without};
 use laioncele_core::ledger::{DAMAGED, Ledger};
@@ -38,7 +39,12 @@ pub(super) fn clear(
         .scan()?
         .records
         .into_iter()
-        .flat_map(|record| record.outputs.into_iter().map(|part| part.path))
+        .flat_map(|record| {
+            Arc::unwrap_or_clone(record)
+                .outputs
+                .into_iter()
+                .map(|part| part.path)
+        })
         .collect();
     for path in store.list("tables")? {
         if !ledger.contains(&path) || !named.contains(path.as_str()) {
