@@ -16,9 +16,10 @@ use laioncele_core::{CoreError, Digest, KeyHasher};
 use serde::{Deserialize, Serialize};
 
 /// The steps that publish, in data order, and the folders that are theirs.
-pub(crate) const FOLDERS: [(&str, &[&str]); 4] = [
+pub(crate) const FOLDERS: [(&str, &[&str]); 5] = [
     ("pack-shards", &["laioncele", "sheets"]),
     ("train-encoder", &["encoder"]),
+    ("choose-references", &["references"]),
     ("generate-samples", &["samples"]),
     ("evaluate", &["evaluation"]),
 ];

@@ -74,7 +74,7 @@ fn evaluation(view: &RunView) -> Option<Evaluation> {
 
 fn references(manifest: &Manifest) -> Vec<Person> {
     let config = laioncele_generate_samples::StageConfig::from_manifest(manifest);
-    let people = config.and_then(|config| config.people(manifest));
+    let people = config.and_then(|config| config.shown(manifest));
     let people = people.unwrap_or_default().into_iter().take(MOST_PEOPLE);
     let read = |person: laioncele_inference::references::Person| {
         let photo = person.photos.first()?;

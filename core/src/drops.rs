@@ -37,6 +37,8 @@ pub enum Unit {
     Identity,
     /// A generated image of an unseen person.
     Sample,
+    /// Somebody with reference photos.
+    Person,
 }
 
 impl Unit {
@@ -163,6 +165,8 @@ pub enum DropReason {
     Forgotten,
     /// Struck out by a person: `laioncele review`.
     Rejected,
+    /// The base model draws the person by name: no reference.
+    DrawnByName,
 }
 
 impl DropReason {
@@ -250,7 +254,7 @@ mod tests {
              unknown_name dns connect tls timeout bad_response too_many_redirects \
              http_4xx http_5xx too_large not_an_image corrupt opt_out blocked_address \
              hash_mismatch duplicate_of placeholder other_person face_too_small above_cap \
-             malformed_row not_downloaded validation_photo poison forgotten rejected"
+             malformed_row not_downloaded validation_photo poison forgotten rejected drawn_by_name"
         );
     }
 }

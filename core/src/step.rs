@@ -196,4 +196,18 @@ pub trait Step: Send + Sync {
     ) -> Result<(), CoreError> {
         Ok(())
     }
+
+    /// Whether a run can go on with what the step's tasks have committed. Called in the coordinator after
+    /// [`Step::publish`], by runs only: what is there can be read all the same.
+    ///
+    /// # Errors
+    /// Why not; store errors.
+    fn check_results(
+        &self,
+        _store: &Store,
+        _manifest: &Manifest,
+        _records: &[Record],
+    ) -> Result<(), CoreError> {
+        Ok(())
+    }
 }

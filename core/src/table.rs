@@ -22,9 +22,10 @@ pub use id::TableId;
 pub use nested::{Alias, Image};
 pub use row::Row;
 pub use rows::{
-    Attempt, Candidate, Dropped, EvaluationScore, FiledMention, Identity, KnownName, LaionCele,
-    Match, Mention, MergedName, Name, NameEmbedding, NamePeople, NameSum, Opinion, Photo,
-    PhotoFace, PhotoFeature, PhotoPrint, Placeholder, Portrait, PortraitFace, PortraitPair,
-    Reachability, Sample, SpellingCount, UniquePhoto, Verdict, WordCount,
+    Attempt, Candidate, ChosenPerson, Dropped, EvaluationScore, FiledMention, Identity, KnownName,
+    LaionCele, Match, Mention, MergedName, Name, NameEmbedding, NamePeople, NameSum, NamedFace,
+    NamedImage, Opinion, Photo, PhotoFace, PhotoFeature, PhotoPrint, Placeholder, Portrait,
+    PortraitFace, PortraitPair, Reachability, ReferenceVerdict, Sample, SpellingCount, UniquePhoto,
+    Verdict, WordCount,
 };
 pub use schema::{describe, same_columns};

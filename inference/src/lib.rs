@@ -10,6 +10,7 @@
 //! | [`generation`] | Algorithm 1: photos or texts to names, names and prompts to images |
 //! | [`methods`] | LaionCele and the methods that the paper compares itself with, behind one trait |
 //! | [`agreement`] | whether a name's portraits show one person |
+//! | [`choice`] | who may be a reference: whom the base model cannot draw by name |
 //! | [`people()`] | how many people photos show |
 //! | [`Sheet`] | contact sheets with labels |
 //! | [`encoder_folder`] | the trained encoder as a folder that stands alone |
@@ -23,6 +24,7 @@
 //! This crate knows `core` and the model crates. It knows no stage.
 
 pub mod agreement;
+pub mod choice;
 mod crop;
 pub mod encoder_folder;
 mod error;

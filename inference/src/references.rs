@@ -177,6 +177,18 @@ impl Person {
         }
         self.photos.iter().map(|path| read_photo(path)).collect()
     }
+
+    /// The pixels of those photos that decode, upright; of the others it is said why not.
+    pub fn usable_photos(&self) -> Vec<RgbImage> {
+        let usable = |path: &PathBuf| match read_photo(path) {
+            Ok(image) => Some(image),
+            Err((reason, detail)) => {
+                tracing::warn!(%reason, detail, "reference photo skipped");
+                None
+            }
+        };
+        self.photos.iter().filter_map(usable).collect()
+    }
 }
 
 /// The pixels of a photo's file, upright.

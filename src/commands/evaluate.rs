@@ -11,8 +11,9 @@ use laioncele_core::{CoreError, StageName, TableId};
 use laioncele_evaluate::{
     Bootstrap, Checks, Chosen, EvaluateError, FigureSeeds, FolderReport, Folders, Report, Resize,
     Systems, Table, choose_people, distances_of_files, figures_of_file, score_folders,
-    score_systems, verdicts,
+    score_systems,
 };
+use laioncele_inference::choice;
 
 use crate::args::RunPaths;
 use crate::failure::{Exit, Failure};
@@ -258,15 +259,12 @@ impl Evaluate {
         let threads = self.scoring.threads;
         let choices = choose_people(&manifest, images, references, self.threshold, threads);
         let choices = choices.map_err(failure)?;
-        fs::write(file, show::choices(&choices)).map_err(|e| CoreError::from_io(file, e))?;
+        fs::write(file, choice::csv(&choices)).map_err(|e| CoreError::from_io(file, e))?;
         if self.json {
             return output::json(&choices);
         }
-        let counts = verdicts(&choices).into_iter();
-        let counts: Vec<String> = counts
-            .map(|(word, count)| format!("{word}: {count}"))
-            .collect();
-        output::data(&format!("{}: {}", file.display(), counts.join(", ")))
+        let counts = choice::told(&choice::verdicts(&choices));
+        output::data(&format!("{}: {counts}", file.display()))
     }
 
     /// The report of the run in --output, and of those beside it.

@@ -410,6 +410,7 @@ impl ActiveRun {
             publication.end(&self.session.digests)?;
             self.session.digests.save();
         }
+        step.check_results(store, manifest, &records)?;
         Ok(())
     }
 

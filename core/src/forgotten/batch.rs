@@ -82,7 +82,7 @@ pub fn says(column: &str, text: &str, stones: &Forgotten) -> bool {
 /// Whether a dropped row's id is that of somebody or something that was taken down.
 fn is_of(unit: Option<&str>, id: u64, stones: &Forgotten) -> bool {
     match unit.and_then(|unit| unit.parse().ok()) {
-        Some(Unit::Name | Unit::Identity) => stones.has_name(NameId(id)),
+        Some(Unit::Name | Unit::Identity | Unit::Person) => stones.has_name(NameId(id)),
         Some(Unit::Image) => stones.has_image(ImageId(id)),
         _ => false,
     }

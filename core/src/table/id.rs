@@ -83,6 +83,14 @@ pub enum TableId {
     PhotoFeatures,
     /// The trained encoder (files).
     Encoder,
+    /// Images that the base model draws of people by their names.
+    NamedImages,
+    /// How like the reference photos the face of each such image is.
+    NamedFaces,
+    /// Who may be a reference, and why others may not.
+    ReferenceVerdicts,
+    /// Those who may.
+    ChosenPeople,
     /// Generated images of unseen people.
     Samples,
     /// Scores of generated images.

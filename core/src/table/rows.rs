@@ -467,6 +467,56 @@ rows! {
         features: FeatureVector,
     }
 
+    /// An image that the base model draws of somebody by name, to see whether it can.
+    NamedImage in NamedImages, version 1 {
+        /// Who: the reference's name in the source of reference photos.
+        person: String,
+        /// The prompt, before the name took the place of the person in it.
+        prompt: String,
+        /// Image number of this person, over all prompts.
+        index: u32,
+        /// The noise's seed.
+        seed: u64,
+        /// PNG.
+        image: Image,
+    }
+
+    /// The face of such an image beside the person's photos.
+    NamedFace in NamedFaces, version 1 {
+        /// Who.
+        person: String,
+        /// The image.
+        index: u32,
+        /// Faces found in it.
+        faces: u32,
+        /// Photos of the person that show a face.
+        photo_faces: u32,
+        /// Mean cosine of the image's main face to those of the photos; null where either shows none.
+        similarity: Option<f64>,
+    }
+
+    /// Whether somebody may be a reference: whom the base model cannot draw by name.
+    ReferenceVerdict in ReferenceVerdicts, version 1 {
+        /// Who.
+        person: String,
+        /// `chosen`, `drawn_by_name`, `no_face_in_photos`, `no_images` or `no_face_in_images`.
+        verdict: String,
+        /// Mean similarity of the images that show a face; null without any.
+        similarity: Option<f64>,
+        /// From which on the images would show this person.
+        threshold: f64,
+        /// Images by name.
+        images: u32,
+        /// Those with a face.
+        faces: u32,
+    }
+
+    /// Somebody who may be a reference. A table of its own: samples depend on who was chosen, not on why.
+    ChosenPerson in ChosenPeople, version 1 {
+        /// Who.
+        person: String,
+    }
+
     /// A generated image of a person that no network was trained on, or of the base model.
     Sample in Samples, version 3 {
         /// What generated it: `laioncele`, `sdxl` (the base model, of nobody), `sdxl-name`, `ip-adapter`,

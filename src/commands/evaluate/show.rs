@@ -1,6 +1,6 @@
 //! What `laioncele evaluate` prints.
 
-use laioncele_evaluate::{Choice, Format, Report, Score, Table, tables};
+use laioncele_evaluate::{Format, Report, Score, Table, tables};
 
 use super::Formats;
 use crate::failure::Failure;
@@ -57,23 +57,6 @@ pub(super) fn scores(scores: &[Score]) -> String {
         ]
     }));
     headed_table(&lines, &[2, 3, 4])
-}
-
-/// Who may be a reference, as CSV.
-pub(super) fn choices(choices: &[Choice]) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    // `word` is for people to fill in: the list may then lie beside the photos.
-    let mut text = "person,verdict,similarity,threshold,images,faces,word\n".to_owned();
-    for choice in choices {
-        let similarity = choice
-            .similarity
-            .map_or(String::new(), |s| format!("{s:.6}"));
-        let person = quoted(&choice.person);
-        let (verdict, threshold) = (choice.verdict.word(), choice.threshold);
-        let (images, faces) = (choice.images, choice.faces);
-        text += &format!("{person},{verdict},{similarity},{threshold},{images},{faces},\n");
-    }
-    text
 }
 
 fn columns(lines: &[Vec<String>]) -> String {

@@ -32,7 +32,11 @@ pub(super) fn follow(
             (_, Unit::Name | Unit::Identity) => distinct(&written, names),
             (_, Unit::Image) => distinct(&written, |r| r.images.iter().copied().collect()),
             (_, Unit::Portrait) => distinct(&written, |r| r.portraits.iter().copied().collect()),
-            (_, Unit::Sample) => of(TableId::Samples).rows,
+            (_, Unit::Sample) => {
+                let tables = [TableId::Samples, TableId::NamedImages, TableId::NamedFaces];
+                tables.map(|table| of(table).rows).iter().sum()
+            }
+            (_, Unit::Person) => of(TableId::ChosenPeople).rows,
         };
         let gone = gone.min(balance.rows_out);
         balance.rows_out -= gone;

@@ -1,70 +1,22 @@
-//! Which people may be references: those whom the base model cannot draw by their names, as the paper chooses its twenty.
-//! Somebody whom it can draw would be scored for what it knew before.
+//! Which people may be references, by images of them that somebody else drew by their names: the folders' side of
+//! [`laioncele_inference::choice`].
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use laioncele_core::Manifest;
-use laioncele_face::Thresholds;
+use laioncele_face::{FaceNets, FaceOptions, Thresholds};
+use laioncele_inference::choice::{Choice, Evidence, main_face, similarity};
 use laioncele_inference::pool_of;
+use laioncele_inference::references::{self, Person};
 use rayon::prelude::*;
-use serde::Serialize;
 
 use crate::error::Result;
 use crate::folders::image_files;
-use crate::identity::{dot, unit};
-use crate::networks::Networks;
-use crate::people::{decoded, people_by_name, references_of};
+use crate::people::decoded;
 use crate::settings::StageConfig;
 
-/// Why somebody may be a reference, or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The images by name show somebody else: chosen.
-    Chosen,
-    /// They show this person.
-    DrawnByName,
-    /// No photo shows a face.
-    NoFaceInPhotos,
-    /// There is no image by name.
-    NoImages,
-    /// No image by name shows a face: nothing is known.
-    NoFaceInImages,
-}
-
-impl Verdict {
-    /// Its word in lists.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Chosen => "chosen",
-            Self::DrawnByName => "drawn_by_name",
-            Self::NoFaceInPhotos => "no_face_in_photos",
-            Self::NoImages => "no_images",
-            Self::NoFaceInImages => "no_face_in_images",
-        }
-    }
-}
-
-/// A candidate.
-#[derive(Clone, Debug, Serialize)]
-pub struct Choice {
-    /// Who.
-    pub person: String,
-    /// What was decided.
-    pub verdict: Verdict,
-    /// The mean cosine of the faces of the images by name to the photos'; none without faces.
-    pub similarity: Option<f64>,
-    /// From which on the images would show this person.
-    pub threshold: f64,
-    /// Images by name, whether they decode or not.
-    pub images: usize,
-    /// Those with a face.
-    pub faces: usize,
-}
-
-/// Decides about everybody with photos in `references`, by the images in the sub-folder of `images` that has their name. The threshold is that of
-/// a photo and portraits, as the recognizer is calibrated, where it is not given.
+/// Decides about everybody with photos in `references`, by the images in the sub-folder of `images` that has their name. The
+/// judge of `[evaluate]` compares, and its calibrated threshold of a photo and portraits decides where none is given.
 ///
 /// # Errors
 /// Folders that cannot be read, missing or wrong models.
@@ -80,61 +32,46 @@ pub fn choose_people(
         Some(threshold) => threshold,
         None => Thresholds::of(&config.face)?.same_person_photo,
     };
-    let people = people_by_name(references)?;
-    let networks = Networks::load(&config)?;
+    let people = references::people(references)?;
+    let nets = FaceNets::load(&config.face, &FaceOptions::default())?;
     let pool = pool_of(threads)?;
-    let names = people.keys().map(String::as_str).collect();
-    let known = pool.install(|| references_of(&people, &names, &networks))?;
-    let mut choices = Vec::with_capacity(known.len());
-    for (person, reference) in &known {
-        let folder = images.join(person);
+    let mut choices = Vec::with_capacity(people.len());
+    for person in &people {
+        let folder = images.join(&person.name);
         let files = match folder.is_dir() {
             true => image_files(&folder)?,
             false => Vec::new(),
         };
-        let face = |path: &std::path::PathBuf| match decoded(path) {
-            Some(image) => networks.face(&image),
-            None => Ok(None),
-        };
-        let found: Result<Vec<_>> = pool.install(|| files.par_iter().map(face).collect());
-        let found: Vec<Vec<f32>> = found?.into_iter().flatten().collect();
-        let similarity = reference.face.as_ref().and_then(|reference| {
-            let sum: f64 = found.iter().map(|face| dot(&unit(face), reference)).sum();
-            (!found.is_empty()).then(|| sum / found.len() as f64)
-        });
-        choices.push(Choice {
-            person: person.clone(),
-            verdict: verdict(reference.face.is_some(), files.len(), similarity, threshold),
-            similarity,
-            threshold,
-            images: files.len(),
-            faces: found.len(),
-        });
+        let evidence = pool.install(|| evidence(person, &files, &nets))?;
+        choices.push(Choice::of(&person.name, &evidence, threshold));
     }
     Ok(choices)
 }
 
-fn verdict(has_photo: bool, images: usize, similarity: Option<f64>, threshold: f64) -> Verdict {
-    match (has_photo, images, similarity) {
-        (false, _, _) => Verdict::NoFaceInPhotos,
-        (true, 0, _) => Verdict::NoImages,
-        (true, _, None) => Verdict::NoFaceInImages,
-        (true, _, Some(similarity)) if similarity >= threshold => Verdict::DrawnByName,
-        (true, _, Some(_)) => Verdict::Chosen,
-    }
-}
-
-/// How many people got each verdict.
-pub fn verdicts(choices: &[Choice]) -> BTreeMap<&'static str, usize> {
-    let mut counts = BTreeMap::new();
-    for choice in choices {
-        *counts.entry(choice.verdict.word()).or_default() += 1;
-    }
-    counts
+fn evidence(person: &Person, files: &[PathBuf], nets: &FaceNets) -> Result<Evidence> {
+    let photos = person.usable_photos();
+    let photo = |image| Ok(main_face(nets, image)?.1);
+    let photos: Result<Vec<_>> = photos.par_iter().map(photo).collect();
+    let photos: Vec<Vec<f32>> = photos?.into_iter().flatten().collect();
+    let face = |path: &PathBuf| match decoded(path) {
+        Some(image) => Ok(main_face(nets, &image)?.1),
+        None => Ok(None),
+    };
+    let found: Result<Vec<_>> = files.par_iter().map(face).collect();
+    let found: Vec<Vec<f32>> = found?.into_iter().flatten().collect();
+    let similarities = found.iter().filter_map(|face| similarity(&photos, face));
+    Ok(Evidence {
+        photo_has_face: !photos.is_empty(),
+        images: files.len(),
+        similarities: similarities.collect(),
+        faces: found.len(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use laioncele_inference::choice::{Verdict, verdicts};
+
     use super::*;
     use crate::tests::{fixture, manifest};
 

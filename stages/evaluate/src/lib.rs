@@ -50,7 +50,7 @@ use laioncele_core::{
 };
 use laioncele_inference::thread_pool;
 
-pub use choose::{Choice, Verdict, choose_people, verdicts};
+pub use choose::choose_people;
 pub use error::EvaluateError;
 pub use features_file::{FeaturesReport, FigureSeeds, distances_of_files, figures_of_file};
 pub use folders::{Chosen, FolderReport, Folders, Undecodable, score_folders, score_systems};

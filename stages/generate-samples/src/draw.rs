@@ -137,6 +137,28 @@ fn planned(
     samples
 }
 
+/// The images of somebody as PNG files, in the order of their requests; of one whose numbers are not finite, which. `each` is
+/// called after each of them.
+pub(crate) fn image_files(
+    studio: &Studio,
+    likeness: &dyn Likeness,
+    requests: &[StudioRequest<'_>],
+    mut each: impl FnMut() -> Result<(), StageError>,
+) -> Result<Vec<Result<Vec<u8>, String>>, StageError> {
+    let mut files: Vec<Option<Result<Vec<u8>, String>>> = vec![None; requests.len()];
+    studio.generate_each(likeness, requests, |index, image| {
+        files[index] = Some(match image {
+            Ok(image) => Ok(encode_png(&image)?),
+            Err(GenerationError::Model(ModelError::Sdxl(SdxlError::NotFinite {
+                what, ..
+            }))) => Err(what),
+            Err(error) => return Err(StageError::from(error)),
+        });
+        each()
+    })?;
+    Ok(files.into_iter().flatten().collect())
+}
+
 /// What a task has so far.
 pub(crate) struct Output<'a> {
     method: &'a str,
@@ -204,22 +226,13 @@ impl<'a> Output<'a> {
             }
         };
         let requests: Vec<StudioRequest<'_>> = subject.samples.iter().map(request).collect();
-        let mut files: Vec<Option<Result<Vec<u8>, String>>> = vec![None; requests.len()];
         let studio = self.studio;
-        studio.generate_each(&**likeness, &requests, |index, image| {
-            files[index] = Some(match image {
-                Ok(image) => Ok(encode_png(&image)?),
-                Err(GenerationError::Model(ModelError::Sdxl(SdxlError::NotFinite {
-                    what,
-                    ..
-                }))) => Err(what),
-                Err(error) => return Err(StageError::from(error)),
-            });
+        let files = image_files(studio, &**likeness, &requests, || {
             self.done += 1;
             task.progress(self.done, self.planned, Unit::Sample)
         })?;
         let mut rows = Vec::with_capacity(files.len());
-        for (sample, file) in subject.samples.into_iter().zip(files.into_iter().flatten()) {
+        for (sample, file) in subject.samples.into_iter().zip(files) {
             match file {
                 Ok(bytes) => rows.push(self.row(&subject.person, sample, bytes)),
                 Err(what) => self.drop_sample(task, &sample, DropReason::BadPortrait, what),

@@ -3,8 +3,10 @@
 //! the methods that LaionCele is compared with: same people, prompts and noise. The images come from
 //! [`laioncele_inference::methods`].
 //!
-//! Each method is a step of its own, so that another adapter draws its own images again and no others.
+//! Each method is a step of its own, so that another adapter draws its own images again and no others. Before them, where the
+//! manifest asks for it, three steps choose the people whom the base model cannot draw by name ([`choice`]).
 
+mod choice;
 mod draw;
 mod methods;
 mod prompts;
@@ -33,7 +35,8 @@ const MOST_CHUNKS: usize = 64;
 
 /// The steps of this stage.
 pub fn steps() -> Vec<Box<dyn Step>> {
-    let mut steps: Vec<Box<dyn Step>> = vec![Box::new(GenerateSamples)];
+    let mut steps = choice::steps();
+    steps.push(Box::new(GenerateSamples));
     steps.extend(sample_baseline::steps());
     steps
 }
@@ -59,6 +62,9 @@ impl Step for GenerateSamples {
         // The last chunk is the base model's.
         Ok(Partitioning::Chunks(u32::try_from(chunks + 1).unwrap_or(1)))
     }
+    fn reads(&self, manifest: &Manifest) -> Vec<Reads> {
+        choice::reads(SPEC.reads, manifest)
+    }
     fn settings(&self, manifest: &Manifest) -> Result<serde_json::Value, CoreError> {
         Ok(StageConfig::from_manifest(manifest)?.key_settings())
     }
@@ -72,7 +78,7 @@ impl Step for GenerateSamples {
         let chunk = chunk_number(task)?;
         let mut studio = Studio::laioncele(&config.generation(), &RunTables::Task(task))?;
         studio.threads = task.runtime_environment().threads;
-        let people = config.people(task.manifest())?;
+        let people = choice::people_of_task(&config, task)?;
         let mut subjects = Vec::new();
         if chunk == chunks {
             subjects.push(Subject::base_model(&config, &studio, &people)?);
@@ -100,7 +106,7 @@ impl Step for GenerateSamples {
 
 /// The tasks that LaionCele's people are spread over; none where the method is not wanted.
 fn people_chunks(config: &StageConfig, manifest: &Manifest) -> Result<usize, CoreError> {
-    let people = config.people(manifest)?.len();
+    let people = config.most_people(manifest)?;
     Ok(match config.settings.draws_laioncele() {
         true => people.min(MOST_CHUNKS),
         false => 0,

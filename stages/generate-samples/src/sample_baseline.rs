@@ -3,12 +3,13 @@
 
 use laioncele_core::ModelFiles;
 use laioncele_core::{
-    CoreError, Manifest, Partitioning, StageError, StageName, Step, StepSpec, TableId, Task,
+    CoreError, Manifest, Partitioning, Reads, StageError, StageName, Step, StepSpec, TableId, Task,
 };
 use laioncele_inference::ModelLoader;
 use laioncele_inference::methods::{MethodName, Studio};
 use serde_json::Value;
 
+use crate::choice;
 use crate::draw::{Output, Subject};
 use crate::settings::{MOST_ROWS, StageConfig};
 use crate::{MOST_CHUNKS, chunk_number};
@@ -62,8 +63,12 @@ impl Step for SampleBaseline {
         if methods == 0 {
             return Ok(Partitioning::Chunks(0));
         }
-        let chunks = methods * config.people(manifest)?.len().min(MOST_CHUNKS);
+        let chunks = methods * config.most_people(manifest)?.min(MOST_CHUNKS);
         Ok(Partitioning::Chunks(u32::try_from(chunks).unwrap_or(0)))
+    }
+
+    fn reads(&self, manifest: &Manifest) -> Vec<Reads> {
+        choice::reads(self.spec.reads, manifest)
     }
 
     fn settings(&self, manifest: &Manifest) -> Result<Value, CoreError> {
@@ -85,8 +90,10 @@ impl Step for SampleBaseline {
 
     fn run(&self, task: &mut Task) -> Result<(), StageError> {
         let config = StageConfig::from_manifest(task.manifest())?;
-        let (methods, people) = (self.methods(&config), config.people(task.manifest())?);
-        let (chunk, chunks) = (chunk_number(task)?, people.len().clamp(1, MOST_CHUNKS));
+        let methods = self.methods(&config);
+        let people = choice::people_of_task(&config, task)?;
+        let chunks = config.most_people(task.manifest())?.clamp(1, MOST_CHUNKS);
+        let chunk = chunk_number(task)?;
         let method = *methods.get(chunk / chunks).ok_or_else(|| {
             StageError::data(format!("chunk {chunk} is of no method of the manifest"))
         })?;

@@ -34,6 +34,17 @@ pub struct Settings {
     /// one. LaionCele takes the mean of what it predicts of each, IP-Adapter sees all, PhotoMaker repeats the word for the
     /// person.
     pub photos: Option<usize>,
+    /// Show only people whom the base model cannot draw by their names, as the paper chooses its twenty: each person of
+    /// `references` is a candidate, is drawn by name with `[models.sdxl]`, and is left out where the faces are like the photos'.
+    /// `people` then counts those who are chosen, and the run stops where they are fewer.
+    pub choose_references: bool,
+    /// With `choose_references`: what candidates are drawn as, their names in the place of the person.
+    pub choice_prompts: Vec<String>,
+    /// With `choose_references`: images of each candidate and prompt.
+    pub choice_images: u32,
+    /// With `choose_references`: the mean cosine of the faces of images and photos from which on the base model knows the person.
+    /// Without it that of a photo and portraits to which the recognizer is calibrated.
+    pub reference_threshold: Option<f64>,
     /// What generates images of the people: `laioncele`; `sdxl-name`, SDXL with their names in the prompts (those of their
     /// files, with blanks for underscores); `ip-adapter`, by `[models.ip_adapter]`, and further rows of it with scales of
     /// their own, `ip-adapter-s0.6`; `photomaker`, by `[models.photomaker]`. All have the same people, prompts and noise.
@@ -83,6 +94,10 @@ impl Default for Settings {
             references: None,
             people: None,
             photos: None,
+            choose_references: false,
+            choice_prompts: vec!["a portrait of a person".to_owned()],
+            choice_images: 4,
+            reference_threshold: None,
             methods: vec![MethodName::LaionCele],
             settings: Preset::Common,
             prompts: Prompts::default(),
@@ -126,6 +141,9 @@ impl Settings {
         if self.photos == Some(0) {
             return Some("photos = 0 is not possible: 1 or more is expected".to_owned());
         }
+        if let Some(fault) = self.choice_fault() {
+            return Some(fault);
+        }
         let repeated = |(at, method): (usize, &MethodName)| self.methods[..at].contains(method);
         if let Some((_, method)) = self.methods.iter().enumerate().find(|m| repeated(*m)) {
             return Some(format!("methods has {method} twice"));
@@ -147,6 +165,22 @@ impl Settings {
         Some(format!(
             "the prompt {prompt:?} has none of the words {PERSON_WORDS}, which the method {needy} needs"
         ))
+    }
+
+    /// What is wrong with the settings of the choice, if anything is.
+    fn choice_fault(&self) -> Option<String> {
+        if self.choice_images == 0 || self.choice_prompts.is_empty() {
+            return Some("choice_images and choice_prompts must not be 0 or empty".to_owned());
+        }
+        if let Some(prompt) = (self.choice_prompts.iter()).find(|p| with_name(p, "").is_none()) {
+            return Some(format!(
+                "choice_prompts: {prompt:?} has none of the words {PERSON_WORDS}, whose place a name takes"
+            ));
+        }
+        let threshold = self.reference_threshold?;
+        (!(-1.0..=1.0).contains(&threshold)).then(|| {
+            format!("reference_threshold is {threshold}: a cosine is between -1 and 1")
+        })
     }
 
     /// Images of the base model for each prompt.
@@ -229,17 +263,50 @@ impl StageConfig {
         }
     }
 
-    /// The people to show.
+    /// Everybody with reference photos.
     ///
     /// # Errors
     /// No `references`, or a folder that cannot be read.
-    pub fn people(&self, manifest: &Manifest) -> Result<Vec<Person>, CoreError> {
+    pub fn candidates(&self, manifest: &Manifest) -> Result<Vec<Person>, CoreError> {
         let mut people = references::people(self.references(manifest)?)?;
-        people.truncate(self.settings.people.unwrap_or(usize::MAX));
         for person in &mut people {
             (person.photos).truncate(self.settings.photos.unwrap_or(usize::MAX));
         }
         Ok(people)
+    }
+
+    /// The people to show, of all of whom `is_chosen` says that they may be.
+    ///
+    /// # Errors
+    /// As [`StageConfig::candidates`].
+    pub(crate) fn people_among(
+        &self,
+        manifest: &Manifest,
+        is_chosen: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Person>, CoreError> {
+        let mut people = self.candidates(manifest)?;
+        people.retain(|person| is_chosen(&person.name));
+        people.truncate(self.settings.people.unwrap_or(usize::MAX));
+        Ok(people)
+    }
+
+    /// Everybody of whom a report may show the photo: the candidates where people are chosen, else those who are drawn.
+    ///
+    /// # Errors
+    /// As [`StageConfig::candidates`].
+    pub fn shown(&self, manifest: &Manifest) -> Result<Vec<Person>, CoreError> {
+        match self.settings.choose_references {
+            true => self.candidates(manifest),
+            false => self.people_among(manifest, |_| true),
+        }
+    }
+
+    /// How many people are shown at most: what work is cut by before anybody is chosen.
+    ///
+    /// # Errors
+    /// As [`StageConfig::candidates`].
+    pub(crate) fn most_people(&self, manifest: &Manifest) -> Result<usize, CoreError> {
+        Ok(self.people_among(manifest, |_| true)?.len())
     }
 
     pub(crate) fn references(&self, manifest: &Manifest) -> Result<&Path, CoreError> {

@@ -9,9 +9,11 @@ use laioncele_core::store::Store;
 use laioncele_core::table::Sample;
 use laioncele_core::{CoreError, KeyHasher, Manifest, Part, TableId, part};
 use laioncele_image::{Limits, Orientation, decode};
+use laioncele_inference::references::Person;
 use laioncele_inference::{Sheet, SheetLabels, encode_png};
 use serde::{Deserialize, Serialize};
 
+use crate::choice;
 use crate::settings::StageConfig;
 use crate::words_list::WordsList;
 
@@ -47,13 +49,14 @@ pub(crate) fn publish(
         .flat_map(|record| record.outputs_of(TableId::Samples))
         .filter(|part| part.is_parquet())
         .collect();
-    let legend = legend(&config, manifest, &parts)?;
+    let people = choice::people_of_records(&config, store, manifest, records)?;
+    let legend = legend(&config, &people, &parts);
     let whole = store.exists(SHEET)? && store.exists(WORDS)?;
     if whole && old_legend(store).is_some_and(|old| old == legend) {
         return Ok(());
     }
     let mut sheet = SampleSheet::new(&legend);
-    sheet.references(&config, manifest)?;
+    sheet.references(&people);
     let words = sheet.samples(store, manifest, &config, &parts)?;
     store.put_changed(WORDS, words.text().into_bytes())?;
     let bytes =
@@ -69,26 +72,22 @@ fn old_legend(store: &Store) -> Option<Legend> {
     serde_json::from_slice(&bytes).ok()
 }
 
-fn legend(config: &StageConfig, manifest: &Manifest, parts: &[&Part]) -> Result<Legend, CoreError> {
+fn legend(config: &StageConfig, people: &[Person], parts: &[&Part]) -> Legend {
     let add = |hasher: KeyHasher, part: &&Part| hasher.digest("part", part.digest);
     let digest = parts
         .iter()
         .fold(KeyHasher::new("labelled sheet"), add)
         .finish();
-    let mut people: Vec<String> = config
-        .people(manifest)?
-        .into_iter()
-        .map(|p| p.name)
-        .collect();
+    let mut people: Vec<String> = people.iter().map(|p| p.name.clone()).collect();
     people.truncate(MOST_ROWS);
     if config.settings.base_images() > 0 {
         people.push(String::new());
     }
-    Ok(Legend {
+    Legend {
         digest: digest.to_string(),
         people,
         prompts: shown_prompts(&config.settings.prompts.all()),
-    })
+    }
 }
 
 /// Some prompts of each group, in the groups' order.
@@ -125,15 +124,14 @@ impl<'a> SampleSheet<'a> {
         Self { legend, sheet }
     }
 
-    fn references(&mut self, config: &StageConfig, manifest: &Manifest) -> Result<(), CoreError> {
-        for person in config.people(manifest)? {
+    fn references(&mut self, people: &[Person]) {
+        for person in people {
             let row = self.legend.people.iter().position(|p| *p == person.name);
             let first = person.images().ok().and_then(|p| p.into_iter().next());
             if let (Some(row), Some(photo)) = (row, first) {
                 self.sheet.place(row, 0, &photo);
             }
         }
-        Ok(())
     }
 
     /// The first image of each person and shown prompt, found by its seed; returns what everybody is called.
