@@ -53,9 +53,9 @@ def clocked(work):
 
 
 def laioncele(*arguments):
-    """The command line of the release build."""
-    manifest = os.path.join(ROOT, "Cargo.toml")
-    return ["cargo", "run", "--release", "--quiet", "--manifest-path", manifest, "--", *arguments]
+    """The command line of the release build, which `make` has built."""
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+    return [os.path.join(target, "release", "laioncele"), *arguments]
 
 
 def resident(pid, kind="VmRSS"):

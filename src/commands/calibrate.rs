@@ -31,7 +31,8 @@ the portraits that are measured did not take part in the choice. Portraits are e
 For photos, use labelled pairs.
 
 pairs.parquet has the columns `a` and `b` (image files, relative to its folder) and `same` (a
-boolean). Pairs with an image without a face are left out and counted.
+boolean, or 0 and 1). Pairs with an image that has no face or cannot be read are left out and
+counted.
 
 With calibration = \"FILE\" in [models.face], `run` prints the error rates of the thresholds after
 verify-portraits and verify-images, and `faces compare` prints them with its decision. Intervals

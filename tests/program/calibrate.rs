@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array};
 use laioncele_core::ledger::Ledger;
 use laioncele_core::part::read_rows;
 use laioncele_core::store::Store;
@@ -209,6 +209,10 @@ fn the_shipped_calibration_holds_for_a_run() {
 
 /// Three images of two people, as the face crate's tests have them.
 fn labelled(same: &[bool]) -> Sandbox {
+    labelled_by(Arc::new(BooleanArray::from(same.to_vec())))
+}
+
+fn labelled_by(same: ArrayRef) -> Sandbox {
     let sandbox = Sandbox::with_manifest(FRAME);
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/face/tests/fixtures");
     for name in ["first-a.png", "first-b.png", "second-a.png", "nobody.png"] {
@@ -219,10 +223,7 @@ fn labelled(same: &[bool]) -> Sandbox {
     let columns = vec![
         ("a", tables::texts(&first)),
         ("b", tables::texts(&second)),
-        (
-            "same",
-            Arc::new(BooleanArray::from(same.to_vec())) as ArrayRef,
-        ),
+        ("same", same),
     ];
     tables::write(&sandbox.join("pairs.parquet"), columns);
     sandbox
@@ -264,8 +265,38 @@ fn labelled_pairs_are_measured_by_the_manifests_networks() {
     );
 }
 
+/// A picture that is broken costs its pairs, as one that shows nobody does; labels may be numbers.
+#[test]
+fn a_broken_picture_costs_its_pairs() {
+    let sandbox = labelled_by(Arc::new(Int64Array::from(vec![1, 0, 0, 1])));
+    sandbox.write("nobody.png", "no picture");
+    let ended = calibrate(&sandbox, &["--pairs", "pairs.parquet", "--json"]);
+    let text = stderr(&ended);
+    assert!(
+        ended.status.success() && text.contains("nobody.png"),
+        "{text}"
+    );
+    let found: Value = serde_json::from_str(&stdout(&ended)).expect("JSON");
+    assert_eq!(
+        found["from"],
+        "4 pairs of 4 images, 1 of them left out for an image without a face or one of 1 that cannot be read"
+    );
+    assert_eq!(
+        (&found["pair"]["same"], &found["pair"]["different"]),
+        (&1.into(), &2.into())
+    );
+}
+
 #[test]
 fn what_cannot_be_measured_is_said() {
+    let two = labelled_by(Arc::new(Int64Array::from(vec![1, 0, 0, 2])));
+    let ended = calibrate(&two, &["--pairs", "pairs.parquet"]);
+    assert_eq!(ended.status.code(), Some(3));
+    assert!(
+        stderr(&ended).contains("column `same` has 2"),
+        "{}",
+        stderr(&ended)
+    );
     let sandbox = labelled(&[true; 4]);
     let fails = |arguments: &[&str], code: i32, word: &str| {
         let ended = calibrate(&sandbox, arguments);

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Float64Type};
 use laioncele_core::error::chain;
 use laioncele_core::part::read_batches;
 use laioncele_core::{CoreError, Manifest};
@@ -25,8 +25,20 @@ struct Pair {
     same: bool,
 }
 
-/// An image's position among all, and the embedding of its main face.
-type Seen = BTreeMap<String, (usize, Option<Vec<f32>>)>;
+/// What an image shows.
+enum Look {
+    /// The embedding of its main face.
+    Face(Vec<f32>),
+    Nobody,
+    /// It is not there, or no picture: the reason.
+    Unreadable(String),
+}
+
+/// An image's position among all, and what it shows.
+type Seen = BTreeMap<String, (usize, Look)>;
+
+/// Images that cannot be read and are named; the others are counted.
+const NAMED: usize = 5;
 
 /// Measures the pairs of `file`.
 pub(super) fn measure(manifest: &Manifest, file: &Path) -> Result<Measured, Failure> {
@@ -34,15 +46,16 @@ pub(super) fn measure(manifest: &Manifest, file: &Path) -> Result<Measured, Fail
     let nets = faces::load(manifest)?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let seen = look(&nets, folder, &pairs)?;
+    let unreadable = warn_of_unreadable(&seen);
     let (mut same, mut different) = (Tally::new(seen.len()), Tally::new(seen.len()));
-    let mut faceless = 0;
+    let mut left_out = 0;
     for pair in &pairs {
         match (&seen[&pair.a], &seen[&pair.b]) {
-            ((a, Some(first)), (b, Some(second))) => {
+            ((a, Look::Face(first)), (b, Look::Face(second))) => {
                 let tally = if pair.same { &mut same } else { &mut different };
                 tally.add([*a, *b], cosine(first, second));
             }
-            _ => faceless += 1,
+            _ => left_out += 1,
         }
     }
     if same.pairs() == 0 || different.pairs() == 0 {
@@ -51,13 +64,37 @@ pub(super) fn measure(manifest: &Manifest, file: &Path) -> Result<Measured, Fail
     }
     Ok(Measured {
         from: format!(
-            "{} of {}, {faceless} of them left out for an image without a face",
+            "{} of {}, {left_out} of them left out for an image without a face{}",
             count(pairs.len(), "pair"),
             count(seen.len(), "image"),
+            match unreadable {
+                0 => String::new(),
+                images => format!(" or one of {images} that cannot be read"),
+            },
         ),
         pair: Curve::new(&same, &different),
         portraits: None,
     })
+}
+
+/// Says which images cannot be read; how many.
+fn warn_of_unreadable(seen: &Seen) -> usize {
+    let reasons = seen.values().filter_map(|(_, look)| match look {
+        Look::Unreadable(reason) => Some(reason),
+        Look::Face(_) | Look::Nobody => None,
+    });
+    let reasons: Vec<_> = reasons.collect();
+    for reason in reasons.iter().take(NAMED) {
+        tracing::warn!("{reason}: its pairs are left out");
+    }
+    if let Some(others) = reasons
+        .len()
+        .checked_sub(NAMED)
+        .filter(|others| *others > 0)
+    {
+        tracing::warn!("and {others} other images that cannot be read");
+    }
+    reasons.len()
 }
 
 /// Embeds each image once.
@@ -66,15 +103,19 @@ fn look(nets: &FaceNets, folder: &Path, pairs: &[Pair]) -> Result<Seen, Failure>
     files.sort();
     files.dedup();
     let embed = |name: &&String| {
-        let image = faces::open(&folder.join(name))?;
+        let image = match faces::open(&folder.join(name)) {
+            Ok(image) => image,
+            Err(failure) => return Ok(Look::Unreadable(failure.message)),
+        };
         let found = nets.faces_by(&image, Search::EverySize);
         let found = found.map_err(|e| faces::failed(&e))?;
-        Ok(found.into_iter().next().map(|face| face.vector))
+        let main = found.into_iter().next();
+        Ok(main.map_or(Look::Nobody, |face| Look::Face(face.vector)))
     };
-    let vectors: Result<Vec<_>, Failure> = files.par_iter().map(embed).collect();
-    let numbered = files.into_iter().zip(vectors?).enumerate();
+    let looks: Result<Vec<_>, Failure> = files.par_iter().map(embed).collect();
+    let numbered = files.into_iter().zip(looks?).enumerate();
     Ok(numbered
-        .map(|(at, (name, vector))| (name.clone(), (at, vector)))
+        .map(|(at, (name, look))| (name.clone(), (at, look)))
         .collect())
 }
 
@@ -83,7 +124,7 @@ fn read(file: &Path) -> Result<Vec<Pair>, Failure> {
     let wrong = |e: &dyn std::fmt::Display| {
         let text = format!("{}: {e}", file.display());
         Failure::new(Exit::Environment, text)
-            .hint("the columns are `a` and `b`, texts, and `same`, a boolean")
+            .hint("it is to be a Parquet file; the columns are `a` and `b`, texts, and `same`, a boolean or 0 and 1")
     };
     let broken = |e: CoreError| wrong(&chain(&e));
     let mut pairs = Vec::new();
@@ -93,9 +134,9 @@ fn read(file: &Path) -> Result<Vec<Pair>, Failure> {
             column(&batch, "a", &DataType::Utf8).map_err(|e| wrong(&e))?,
             column(&batch, "b", &DataType::Utf8).map_err(|e| wrong(&e))?,
         );
-        let same = column(&batch, "same", &DataType::Boolean).map_err(|e| wrong(&e))?;
+        let same = labels(&batch).map_err(|e| wrong(&e))?;
         let texts = a.as_string::<i32>().iter().zip(b.as_string::<i32>());
-        for ((a, b), same) in texts.zip(same.as_boolean()) {
+        for ((a, b), same) in texts.zip(&same) {
             let (Some(a), Some(b), Some(same)) = (a, b, same) else {
                 return Err(wrong(&"a value is null"));
             };
@@ -107,6 +148,29 @@ fn read(file: &Path) -> Result<Vec<Pair>, Failure> {
         }
     }
     Ok(pairs)
+}
+
+/// The column `same`: a boolean, or numbers that are 0 and 1.
+fn labels(batch: &RecordBatch) -> Result<BooleanArray, String> {
+    let found = batch.column_by_name("same");
+    let numbers = found.filter(|column| column.data_type().is_numeric());
+    let Some(numbers) = numbers else {
+        return Ok(column(batch, "same", &DataType::Boolean)?
+            .as_boolean()
+            .clone());
+    };
+    let numbers = cast(numbers, &DataType::Float64).map_err(|e| format!("column `same`: {e}"))?;
+    let label = |number: Option<f64>| match number {
+        None => Ok(None),
+        Some(0.0) => Ok(Some(false)),
+        Some(1.0) => Ok(Some(true)),
+        Some(other) => Err(format!("column `same` has {other}")),
+    };
+    numbers
+        .as_primitive::<Float64Type>()
+        .iter()
+        .map(label)
+        .collect()
 }
 
 /// A column as values of `of`, which it must be or be another form of: texts come in three.

@@ -6,6 +6,7 @@
 //! run together. A name has some twenty.
 
 use super::misspelling::{LONGEST_WORD, is_vowel};
+use super::words::parts;
 
 /// Names of more words have no near ones.
 const MOST_WORDS: usize = 6;
@@ -52,7 +53,7 @@ pub(super) struct Scratch {
     suffixes: Vec<u64>,
 }
 
-/// The hashes of a name given by its folded words, into `found`; none for a name that is too long.
+/// The hashes of a name given by its folded words, into `found`, some of them twice; none for a name that is too long.
 pub(super) fn hashes(text: &str, reach: Reach, scratch: &mut Scratch, found: &mut Vec<u32>) {
     found.clear();
     let Scratch {
@@ -64,7 +65,7 @@ pub(super) fn hashes(text: &str, reach: Reach, scratch: &mut Scratch, found: &mu
     } = scratch;
     letters.clear();
     ends.clear();
-    for word in text.split(' ') {
+    for word in parts(text) {
         letters.extend(word.chars());
         ends.push(letters.len());
     }
@@ -92,8 +93,6 @@ pub(super) fn hashes(text: &str, reach: Reach, scratch: &mut Scratch, found: &mu
     }
     sound(letters, sounds);
     found.push(fold_hash(3, poly(sounds)));
-    found.sort_unstable();
-    found.dedup();
 }
 
 fn poly(letters: &[char]) -> u64 {

@@ -1,13 +1,12 @@
 //! Forms: the spellings that have one fold key, as arrays over all of them.
 
 use std::cmp::Reverse;
-use std::hint::black_box;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::blocks::hash_bytes;
-use super::table::SpellingTable;
+use super::table::{SpellingTable, fetch};
 use super::words::{fold_words, name_words};
 
 /// All forms by rank: the most frequent is 0.
@@ -21,6 +20,9 @@ pub(super) struct Forms {
     text: String,
     ends: Vec<u64>,
 }
+
+/// Groups whose texts the processor waits for together.
+const TOGETHER: usize = 32;
 
 /// A form before it has its rank.
 struct Group {
@@ -72,7 +74,11 @@ impl Forms {
             text: String::new(),
             ends: Vec::with_capacity(groups.len()),
         };
-        for group in groups {
+        for (at, group) in groups.iter().enumerate() {
+            if at % TOGETHER == 0 {
+                let ahead = &groups[at..groups.len().min(at + TOGETHER)];
+                table.fetch(ahead.iter().map(|g| members[g.members.start as usize]));
+            }
             let of_group = &members[group.members.start as usize..group.members.end as usize];
             forms.starts.push(forms.members.len() as u32);
             forms.members.extend_from_slice(of_group);
@@ -111,12 +117,7 @@ impl Forms {
 
     /// Reads a little of the texts of `ranks`, so that the processor waits for all of them together.
     pub(super) fn fetch(&self, ranks: &[u32]) {
-        let start = |rank: &u32| match *rank {
-            0 => 0,
-            rank => self.ends[rank as usize - 1] as usize,
-        };
-        let letter = |rank| self.text.as_bytes().get(start(rank)).copied();
-        black_box(ranks.iter().filter_map(letter).fold(0, |all, b| all ^ b));
+        fetch(&self.text, &self.ends, ranks.iter().copied());
     }
 
     /// How many forms, from the most frequent on, have at least `mentions`.

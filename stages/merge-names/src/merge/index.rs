@@ -67,6 +67,8 @@ impl BlockIndex {
             entries.extend_from_slice(&chunk);
         }
         entries.par_sort_unstable();
+        // A name may have a hash twice.
+        entries.dedup();
         // About two entries for each slot of the directory.
         let bits = (entries.len() / 2).max(2).ilog2().clamp(1, 28);
         let mut starts = vec![0; (1 << bits) + 1];
@@ -112,8 +114,14 @@ impl BlockIndex {
         found: &mut Vec<u32>,
     ) {
         found.clear();
-        // In loops of their own the processor waits for all of them together.
-        hashes.retain(|h| self.part.holds(*h) & self.knows(*h));
+        // In loops of their own, and without a branch on what is read, the processor waits for all of them together.
+        let mut kept = 0;
+        for at in 0..hashes.len() {
+            let hash = hashes[at];
+            hashes[kept] = hash;
+            kept += usize::from(self.part.holds(hash) & self.knows(hash));
+        }
+        hashes.truncate(kept);
         buckets.clear();
         buckets.extend(hashes.iter().map(|hash| {
             let slot = (u64::from(*hash) << 32 >> (64 - self.bits)) as usize;

@@ -10,7 +10,7 @@
 use super::blocks::Reach;
 use super::misspelling::{self, CHEAPEST, cost};
 use super::shares::{Place, of_name, places};
-use super::words::is_marker;
+use super::words::{is_marker, parts};
 
 /// What the score must exceed.
 pub(super) const THRESHOLD: i32 = 0;
@@ -75,7 +75,7 @@ pub(super) struct Suspect<'a> {
 impl<'a> Suspect<'a> {
     /// The name with the folded words `text`.
     pub(super) fn new(text: &'a str) -> Self {
-        let longest = text.split(' ').map(|w| w.chars().count()).max();
+        let longest = parts(text).map(|w| w.chars().count()).max();
         let share = of_name(text);
         Self {
             text,
@@ -83,7 +83,7 @@ impl<'a> Suspect<'a> {
             base: BIAS + rarity(share),
             longest: longest.unwrap_or(0),
             words: words(text),
-            has_name: text.split(' ').any(|w| !is_marker(w)),
+            has_name: parts(text).any(|w| !is_marker(w)),
         }
     }
 
@@ -127,7 +127,7 @@ impl<'a> Suspect<'a> {
     /// [`Self::judge`] of a name with as many words.
     fn judge_words(&self, text: &str, least: i32, scratch: &mut Scratch) -> Option<Verdict> {
         let Scratch { one, other, costs } = scratch;
-        let both = || self.text.split(' ').zip(text.split(' '));
+        let both = || parts(self.text).zip(parts(text));
         // At most so many letters, in words that cost at least so much.
         let (mut most, mut others) = (0, -1);
         for (a, b) in both().filter(|(a, b)| a != b) {

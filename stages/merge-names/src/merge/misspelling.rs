@@ -253,22 +253,25 @@ pub(super) fn cost(one: &[char], other: &[char], most: i32, scratch: &mut Scratc
     least.clear();
     least.resize((n + 1) * width, i32::MAX);
     least[0] = 0;
-    // The last row that something leads to.
-    let mut last = 0;
+    // Of each row the columns that something leads to, from the first up to the end: few, where `most` is little.
+    let mut reached = [(u8::MAX, 0u8); LONGEST_WORD + 1];
+    reached[0] = (0, 1);
     for i in 0..=n {
-        if i > last {
-            return None;
-        }
-        for j in 0..=m {
-            let here = least[i * width + j];
+        let mut next = usize::from(reached[i].0);
+        // The row itself leads further to the right.
+        while next < usize::from(reached[i].1) {
+            let (j, here) = (next, least[i * width + next]);
+            next += 1;
             if here > most || (i == n && j == m) {
                 continue;
             }
             let mut reach = |down: usize, right: usize, cost: i32| {
                 if here + cost <= most {
-                    let to = &mut least[(i + down) * width + j + right];
+                    let column = j + right;
+                    let to = &mut least[(i + down) * width + column];
                     *to = (*to).min(here + cost);
-                    last = last.max(i + down);
+                    let (first, end) = &mut reached[i + down];
+                    (*first, *end) = ((*first).min(column as u8), (*end).max(column as u8 + 1));
                 }
             };
             if i < n {

@@ -79,6 +79,9 @@ fn least_of_interest(forms: &Forms, share: i32, mentions: u64, first: u32) -> i3
 #[derive(Default)]
 struct Search {
     pairs: Vec<Pair>,
+    /// Mentions, and how many forms have enough for a form with these to be a misspelling of them: the next
+    /// form mostly has as many.
+    meant: Option<(u64, u32)>,
     hashes: Vec<u32>,
     buckets: Vec<(u32, u32)>,
     found: Vec<u32>,
@@ -90,7 +93,10 @@ impl Search {
     /// Adds the pairs of one rare form.
     fn add(&mut self, forms: &Forms, index: &BlockIndex, rare: u32, ratio: f64) {
         let mentions = forms.mentions(rare);
-        let end = forms.at_least(least_meant(ratio, mentions)).min(rare);
+        if self.meant.is_none_or(|(of, _)| of != mentions) {
+            self.meant = Some((mentions, forms.at_least(least_meant(ratio, mentions))));
+        }
+        let end = self.meant.map_or(0, |(_, end)| end.min(rare));
         if end == 0 {
             return;
         }

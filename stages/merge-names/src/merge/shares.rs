@@ -5,21 +5,21 @@ use std::sync::LazyLock;
 
 use foldhash::fast::FixedState;
 
-use super::words::{is_initials, is_marker};
+use super::words::{is_initials, is_marker, parts};
+
+const GIVEN_NAMES: &str = include_str!("../../data/given-name-shares.txt");
+const SURNAMES: &str = include_str!("../../data/surname-shares.txt");
 
 /// The shares of the census, each as −10 ln(share): a word in one tenth of all names has 23.
-static SHARES: LazyLock<HashMap<&'static str, Share, FixedState>> = LazyLock::new(|| {
-    let mut shares: HashMap<&'static str, Share, FixedState> = HashMap::default();
-    for (words, surname) in [
-        (include_str!("../../data/given-name-shares.txt"), false),
-        (include_str!("../../data/surname-shares.txt"), true),
-    ] {
+static SHARES: LazyLock<HashMap<u128, Share, FixedState>> = LazyLock::new(|| {
+    let mut shares: HashMap<u128, Share, FixedState> = HashMap::default();
+    for (words, surname) in [(GIVEN_NAMES, false), (SURNAMES, true)] {
         for line in words.lines().filter(|l| !l.starts_with('#')) {
             let mut fields = line.split(' ');
             let Some(rarity) = fields.next().and_then(|f| f.parse::<u8>().ok()) else {
                 continue;
             };
-            for word in fields {
+            for word in fields.filter_map(packed) {
                 let share = shares.entry(word).or_default();
                 *(if surname {
                     &mut share.surname
@@ -31,6 +31,17 @@ static SHARES: LazyLock<HashMap<&'static str, Share, FixedState>> = LazyLock::ne
     }
     shares
 });
+
+/// A word of at most 15 bytes with its length, as a number: no name in the census is longer, and none is looked for in
+/// another place of the memory.
+fn packed(word: &str) -> Option<u128> {
+    let mut bytes = [0; 16];
+    bytes[..15]
+        .get_mut(..word.len())?
+        .copy_from_slice(word.as_bytes());
+    bytes[15] = word.len() as u8;
+    Some(u128::from_le_bytes(bytes))
+}
 
 #[derive(Clone, Copy, Default)]
 struct Share {
@@ -65,13 +76,17 @@ fn unknown(word: &str, long: i32) -> i32 {
 
 /// −10 ln(share of people with this given name).
 pub(super) fn given(word: &str) -> i32 {
-    let listed = SHARES.get(word).and_then(|s| s.given);
+    let listed = packed(word)
+        .and_then(|word| SHARES.get(&word))
+        .and_then(|s| s.given);
     listed.map_or_else(|| unknown(word, UNKNOWN_GIVEN), i32::from)
 }
 
 /// −10 ln(share of people with this surname).
 pub(super) fn surname(word: &str) -> i32 {
-    let listed = SHARES.get(word).and_then(|s| s.surname);
+    let listed = packed(word)
+        .and_then(|word| SHARES.get(&word))
+        .and_then(|s| s.surname);
     listed.map_or_else(|| unknown(word, UNKNOWN_SURNAME), i32::from)
 }
 
@@ -92,9 +107,9 @@ pub(super) enum Place {
 
 /// The words of `text` (separated by a space) and their places.
 pub(super) fn places(text: &str) -> impl Iterator<Item = (&str, Place)> {
-    let names = text.split(' ').filter(|w| !is_marker(w)).count();
+    let names = parts(text).filter(|w| !is_marker(w)).count();
     let mut seen = 0;
-    text.split(' ').map(move |word| {
+    parts(text).map(move |word| {
         if is_marker(word) {
             return (word, Place::Marker);
         }
@@ -137,6 +152,15 @@ mod tests {
         assert!(given("michael") < given("micheal"));
         assert!(given("na") < UNKNOWN_GIVEN && surname("петров") < UNKNOWN_SURNAME);
         assert!(SHARES.len() > 90_000);
+        let lists =
+            [GIVEN_NAMES, SURNAMES].map(|list| list.lines().filter(|line| !line.starts_with('#')));
+        let mut words = lists
+            .into_iter()
+            .flatten()
+            .flat_map(|line| line.split(' ').skip(1));
+        assert!(words.all(|word| packed(word).is_some()));
+        assert_eq!(packed("abcdefghijklmnop"), None);
+        assert_ne!(packed("a"), packed("a\0"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::hint::black_box;
 
 use laioncele_core::table::Alias;
 
@@ -60,6 +61,11 @@ impl SpellingTable {
         &self.text[start as usize..self.ends[at] as usize]
     }
 
+    /// [`fetch`] of the texts of some spellings.
+    pub(super) fn fetch(&self, spellings: impl Iterator<Item = u32>) {
+        fetch(&self.text, &self.ends, spellings);
+    }
+
     /// The mentions of spelling `at`.
     pub fn mentions(&self, at: usize) -> u64 {
         self.mentions[at]
@@ -74,6 +80,17 @@ impl SpellingTable {
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         (0..self.len()).map(|at| (self.spelling(at), self.mentions[at]))
     }
+}
+
+/// Reads a little of some of the texts that stand in `text` up to each of `ends`, so that the processor waits for all of them
+/// together.
+pub(super) fn fetch(text: &str, ends: &[u64], which: impl Iterator<Item = u32>) {
+    let start = |at: u32| match at {
+        0 => 0,
+        at => ends[at as usize - 1] as usize,
+    };
+    let letters = which.filter_map(|at| text.as_bytes().get(start(at)));
+    black_box(letters.fold(0, |all, letter| all ^ letter));
 }
 
 impl<'a> FromIterator<&'a Counted> for SpellingTable {

@@ -10,6 +10,20 @@ const ONE_WAY: [(&str, &str); 4] = [
     ("junior", "jr"),
 ];
 
+/// The words of `text`, which a space parts: `str::split` searches too thoroughly for texts as short as names.
+pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.bytes().position(|b| b == b' ') else {
+            rest = None;
+            return Some(text);
+        };
+        rest = Some(&text[end + 1..]);
+        Some(&text[..end])
+    })
+}
+
 /// Appends the words of `spelling` by which it is compared to `text`, folded, with a space between
 /// them. Initials that stand together are one word: `C.S. Lewis`, `C S Lewis` and `CS Lewis` are all
 /// `cs lewis`. Words that are written in two ways are written in one, and the Arabic article between
@@ -109,6 +123,14 @@ mod tests {
             ("Łukasz  Żal.", "lukasz zal"),
         ] {
             assert_eq!(words(spelling), folded);
+        }
+    }
+
+    #[test]
+    fn parts_are_those_of_split() {
+        for text in ["", " ", "a", "ada lovelace", "a  b ", " ли на"] {
+            let split: Vec<_> = text.split(' ').collect();
+            assert_eq!(parts(text).collect::<Vec<_>>(), split);
         }
     }
 
