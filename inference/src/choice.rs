@@ -155,7 +155,9 @@ pub fn verdicts(choices: &[Choice]) -> BTreeMap<&'static str, usize> {
 
 /// `chosen: 3, drawn_by_name: 1`
 pub fn told(counts: &BTreeMap<&'static str, usize>) -> String {
-    let counts = counts.iter().map(|(word, count)| format!("{word}: {count}"));
+    let counts = counts
+        .iter()
+        .map(|(word, count)| format!("{word}: {count}"));
     counts.collect::<Vec<_>>().join(", ")
 }
 

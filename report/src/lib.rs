@@ -13,6 +13,7 @@ mod numbers;
 mod page;
 mod pictures;
 mod plot;
+mod references;
 mod samples;
 mod similarities;
 mod steps;

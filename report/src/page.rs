@@ -12,6 +12,7 @@ use crate::identities::{self, Identities};
 use crate::merges::{self, MergedName};
 use crate::numbers::{grouped, percent};
 use crate::plot;
+use crate::references::{self, CandidateRow};
 use crate::samples::{self, Person, SampleRow, Samples};
 use crate::similarities::{self, Distributions};
 use crate::steps::{self, StepFact, StepRow};
@@ -115,6 +116,8 @@ pub struct Page {
     rot: Option<Rot>,
     curve: String,
     curve_text: String,
+    candidates: Vec<CandidateRow>,
+    all_candidates: usize,
     samples: Vec<SampleRow>,
     all_samples: usize,
     unsure: Vec<(String, String)>,
@@ -175,6 +178,7 @@ pub fn page(view: &RunView, facts: Facts) -> Page {
     let (merges, all_merges) = merges::read(view);
     let rot = rot(view);
     let points = curve::read(view);
+    let (candidates, all_candidates) = references::read(view, &facts.references);
     let Samples { rows, all, unsure } = samples::read(view, &facts.references, facts.unsure_below);
     let undone = facts.steps.iter().filter(|s| s.done < s.tasks).count();
     if undone > 0 {
@@ -199,6 +203,8 @@ pub fn page(view: &RunView, facts: Facts) -> Page {
         rot,
         curve: plot::losses(&points, "Training and validation error by step"),
         curve_text: curve_text(&points),
+        candidates,
+        all_candidates,
         samples: rows,
         all_samples: all,
         unsure,

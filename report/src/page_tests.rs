@@ -118,6 +118,30 @@ fn unsure_words_are_listed_and_those_that_people_gave_are_not() {
 }
 
 #[test]
+fn who_may_be_a_reference_is_said_with_the_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let photo = |name: &str| Person {
+        name: name.to_owned(),
+        photo: crate::testing::noise(8),
+    };
+    let facts = Facts {
+        references: vec![photo("Ada"), photo("Eve")],
+        ..facts()
+    };
+    let text = html(&page(&with_samples(folder.path()), facts)).expect("a page");
+    for told in [
+        "Ada <small class=\"soft\">chosen: the images by name are 0.120 like the photos, below 0.350",
+        "Eve <small class=\"soft\">not chosen: the base model draws this person by name, 0.710 like the photos; from 0.350 on that counts",
+        "Fay <small class=\"soft\">not chosen: no_face_in_images, 0 faces in 2 images by name",
+        "3 of 3 candidates",
+    ] {
+        assert!(text.contains(told), "no `{told}`");
+    }
+    assert_eq!(text.matches("By the name of").count(), 2);
+    assert!(text.find("data-person=\"Ada\"") < text.find("data-person=\"Eve\""));
+}
+
+#[test]
 fn a_run_without_any_result_has_a_page() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut view = view(folder.path());

@@ -100,7 +100,8 @@ fn called(sample: &Sample) -> String {
     }
 }
 
-fn reference(person: &str, references: &[Person]) -> Option<Picture> {
+/// The photo of `person` among `references`.
+pub(crate) fn reference(person: &str, references: &[Person]) -> Option<Picture> {
     let found = references.iter().find(|r| r.name == person)?;
     let alt = format!("Reference photo of {person}");
     Some(thumbnail(&found.photo, alt, "reference"))

@@ -7,8 +7,8 @@ use laioncele_core::key::KeyParts;
 use laioncele_core::ledger::{Record, RowBalance};
 use laioncele_core::table::{
     Alias, Candidate, Dropped, FaceBox, FaceVector, FaceVectors, FiledMention, Identity, Image,
-    KnownName, Landmarks, Mention, MergedName, Name, Photo, PhotoFace, Portrait, PortraitFace,
-    Reachability, Sample,
+    KnownName, Landmarks, Mention, MergedName, Name, NamedImage, Photo, PhotoFace, Portrait,
+    PortraitFace, Reachability, ReferenceVerdict, Sample,
 };
 use laioncele_core::testing::{self, StepHarness};
 use laioncele_core::{CaptionId, DropReason, ImageId, NameId, Partition, Row, StageName, Unit};
@@ -154,19 +154,45 @@ pub(crate) fn with_samples(folder: &Path) -> RunView {
         harness,
         records: Vec::new(),
     };
-    let partition = Partition::Chunk(0);
-    builder.add(
-        "generate-samples",
-        StageName::GenerateSamples,
-        partition,
-        rows,
-    );
+    let (stage, chunk) = (StageName::GenerateSamples, Partition::Chunk(0));
+    builder.add("generate-samples", stage, chunk.clone(), rows);
+    let (images, verdicts) = candidates();
+    builder.add("draw-by-name", stage, chunk.clone(), images);
+    builder.add("choose-references", stage, chunk, verdicts);
     let Builder { harness, records } = builder;
     RunView::new(harness.store, (*harness.manifest).clone(), records)
 }
 
+/// Images by name and verdicts of somebody who may be a reference, somebody who is known, and somebody without a face.
+fn candidates() -> (Vec<NamedImage>, Vec<ReferenceVerdict>) {
+    let verdict = |person: &str, verdict: &str, similarity, faces| ReferenceVerdict {
+        person: person.to_owned(),
+        verdict: verdict.to_owned(),
+        similarity,
+        threshold: 0.35,
+        images: 2,
+        faces,
+    };
+    let verdicts = vec![
+        verdict("Eve", "drawn_by_name", Some(0.71), 2),
+        verdict("Ada", "chosen", Some(0.12), 2),
+        verdict("Fay", "no_face_in_images", None, 0),
+    ];
+    let image = |person: &str| NamedImage {
+        person: person.to_owned(),
+        prompt: "a portrait of a person".to_owned(),
+        index: 0,
+        seed: 1,
+        image: Image {
+            bytes: noise(8),
+            path: "b.png".to_owned(),
+        },
+    };
+    (vec![image("Eve"), image("Ada")], verdicts)
+}
+
 /// A JPEG of noise, as wide as high, the same each time.
-fn noise(side: u32) -> Vec<u8> {
+pub(crate) fn noise(side: u32) -> Vec<u8> {
     let mut state = 1u32;
     let pixels = image::RgbImage::from_fn(side, side, |_, _| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

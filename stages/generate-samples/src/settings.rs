@@ -178,9 +178,8 @@ impl Settings {
             ));
         }
         let threshold = self.reference_threshold?;
-        (!(-1.0..=1.0).contains(&threshold)).then(|| {
-            format!("reference_threshold is {threshold}: a cosine is between -1 and 1")
-        })
+        (!(-1.0..=1.0).contains(&threshold))
+            .then(|| format!("reference_threshold is {threshold}: a cosine is between -1 and 1"))
     }
 
     /// Images of the base model for each prompt.

@@ -282,7 +282,10 @@ fn settings_of_a_method_are_in_its_key_alone() {
         );
         let manifest = manifest(folder.path(), &keys);
         let of = |step: &dyn Step| step.settings(&manifest).expect("settings");
-        steps()[3..].iter().map(|step| of(&**step)).collect::<Vec<_>>()
+        steps()[3..]
+            .iter()
+            .map(|step| of(&**step))
+            .collect::<Vec<_>>()
     };
     let first = settings("", "");
     let alone = GenerateSamples.settings(&manifest(folder.path(), ""));

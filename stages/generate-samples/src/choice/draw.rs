@@ -115,7 +115,13 @@ fn draw(
                 },
             }),
             Err(what) => {
-                task.drop_row(Unit::Sample, seed, None, DropReason::BadPortrait, Some(what));
+                task.drop_row(
+                    Unit::Sample,
+                    seed,
+                    None,
+                    DropReason::BadPortrait,
+                    Some(what),
+                );
             }
         }
     }

@@ -71,7 +71,11 @@ pub(crate) fn people_of_records(
     if let Some(record) = records.first() {
         for part in Ledger::new(store.clone()).inputs(record)? {
             if part.table == TableId::ChosenPeople {
-                chosen.extend(names(part::read_rows(store, &part, &manifest.embedding_dims)?));
+                chosen.extend(names(part::read_rows(
+                    store,
+                    &part,
+                    &manifest.embedding_dims,
+                )?));
             }
         }
     }
