@@ -174,3 +174,47 @@ fn the_page_of_ten_thousand_people_is_below_twenty_megabytes() {
     );
     assert!(text.contains(&said), "no `{said}`");
 }
+
+#[test]
+fn who_is_no_reference_is_shown_with_the_reason_and_the_image() {
+    use laioncele_core::StageName::GenerateSamples;
+    use laioncele_core::table::{Image, NamedFace, NamedImage, ReferenceVerdict};
+    let folder = tempfile::tempdir().expect("a folder");
+    let view = crate::testing::with_choices(
+        folder.path(),
+        GenerateSamples,
+        vec![ReferenceVerdict {
+            person: "Ada".to_owned(),
+            verdict: "drawn_by_name".to_owned(),
+            similarity: Some(0.71),
+            threshold: 0.5,
+            images: 1,
+            faces: 1,
+        }],
+        vec![NamedFace {
+            person: "Ada".to_owned(),
+            index: 0,
+            faces: 1,
+            photo_faces: 1,
+            similarity: Some(0.71),
+        }],
+        vec![NamedImage {
+            person: "Ada".to_owned(),
+            prompt: "a person".to_owned(),
+            index: 0,
+            seed: 1,
+            image: Image {
+                bytes: Vec::new(),
+                path: "a.png".to_owned(),
+            },
+        }],
+    );
+    let text = html(&page(&view, facts())).expect("a page");
+    for said in [
+        "Reference people",
+        "drawn by name: similarity 0.710 of 1 faces, threshold 0.5",
+        "What the base model draws of Ada",
+    ] {
+        assert!(text.contains(said), "no `{said}`");
+    }
+}

@@ -65,8 +65,8 @@ fn whom_the_base_model_draws_by_name_is_no_reference() {
         .map(|v| (v.person.as_str(), v.verdict.as_str(), v.images))
         .collect();
     let expected = [
-        ("Freya_Marchetti", "drawn_by_name", 2),
         ("Conrad_Quill", "chosen", 2),
+        ("Freya_Marchetti", "drawn_by_name", 2),
         ("nobody", "no_face_in_photos", 2),
     ];
     assert_eq!(words, expected, "{verdicts:?}");
