@@ -4,7 +4,6 @@
 //! Nothing here changes a run, and nothing here is fussy: a table that is missing, half made or damaged is said to be so, and the
 //! rest is shown ([`RunView::remarks`]).
 
-mod choices;
 mod curve;
 pub mod explain;
 mod histogram;

@@ -7,7 +7,6 @@ use laioncele_core::{CoreError, TableId};
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
-use crate::choices::{self, ChoiceRow};
 use crate::curve;
 use crate::identities::{self, Identities};
 use crate::merges::{self, MergedName};
@@ -119,7 +118,6 @@ pub struct Page {
     curve_text: String,
     candidates: Vec<CandidateRow>,
     all_candidates: usize,
-    choices: Vec<ChoiceRow>,
     samples: Vec<SampleRow>,
     all_samples: usize,
     unsure: Vec<(String, String)>,
@@ -207,7 +205,6 @@ pub fn page(view: &RunView, facts: Facts) -> Page {
         curve_text: curve_text(&points),
         candidates,
         all_candidates,
-        choices: choices::read(view, &facts.references),
         samples: rows,
         all_samples: all,
         unsure,

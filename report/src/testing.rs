@@ -468,23 +468,3 @@ fn photos(builder: &mut Builder) {
         vec![identity],
     );
 }
-
-/// A run in `folder` that has chosen reference people.
-pub(crate) fn with_choices(
-    folder: &Path,
-    stage: StageName,
-    verdicts: Vec<laioncele_core::table::ReferenceVerdict>,
-    faces: Vec<laioncele_core::table::NamedFace>,
-    images: Vec<laioncele_core::table::NamedImage>,
-) -> RunView {
-    let harness = StepHarness::new(folder, "").expect("a harness");
-    let mut builder = Builder {
-        harness,
-        records: Vec::new(),
-    };
-    builder.add("draw-by-name", stage, Partition::Chunk(0), images);
-    builder.add("score-by-name", stage, Partition::Chunk(0), faces);
-    builder.add("choose-references", stage, Partition::Chunk(0), verdicts);
-    let Builder { harness, records } = builder;
-    RunView::new(harness.store, (*harness.manifest).clone(), records)
-}
