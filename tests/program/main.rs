@@ -37,6 +37,7 @@ mod person_words;
 mod photo_server;
 mod poison;
 mod recount;
+mod references;
 mod resume;
 mod retry;
 mod review;
