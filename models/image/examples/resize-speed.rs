@@ -13,7 +13,10 @@ fn main() {
     let count = (passes * files.len()) as f64;
     let timed = |what: &str, work: &dyn Fn(&[u8]) -> usize| {
         let start = Instant::now();
-        let sum: usize = (0..passes).flat_map(|_| &files).map(|file| work(file)).sum();
+        let sum: usize = (0..passes)
+            .flat_map(|_| &files)
+            .map(|file| work(file))
+            .sum();
         let each = start.elapsed().as_secs_f64() / count * 1e3;
         println!("{what}: {each:.3} ms a photo, {sum}");
     };
