@@ -28,6 +28,9 @@ pub fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let (width, height) = guarded(|| match format {
         Format::Jpeg => jpeg::size(bytes),
         Format::Avif => avif::size(bytes),
+        Format::Tiff if tiff::has_texts_for_numbers(bytes) => Err(DecodeError::Corrupt(
+            "the TIFF has a text where a number belongs".to_owned(),
+        )),
         Format::Tiff => {
             let gray = tiff::without_palette(bytes);
             let bytes = gray.as_ref().map_or(bytes, |(gray, _)| gray);

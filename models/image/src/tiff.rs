@@ -94,6 +94,47 @@ impl<'a> Tiff<'a> {
     }
 }
 
+/// Tags that hold numbers, which decoders read to find the first page's pixels.
+const NUMBERS: [u64; 19] = [
+    WIDTH,
+    257,
+    258,
+    259,
+    INTERPRETATION,
+    STRIPS,
+    274,
+    277,
+    ROWS_PER_STRIP,
+    STRIP_SIZES,
+    284,
+    317,
+    TILE_WIDTH,
+    TILE_HEIGHT,
+    TILES,
+    TILE_SIZES,
+    338,
+    339,
+    530,
+];
+
+/// Whether the first page has a text of more than 4,096 bytes where numbers belong. The crate `tiff` refuses short ones,
+/// or passes over them, but prints a line of its own about those beyond its limits.
+pub(crate) fn has_texts_for_numbers(bytes: &[u8]) -> bool {
+    const TEXT: u64 = 2;
+    let file = Tiff::new(bytes);
+    let is_bad = |at: usize| {
+        let [tag, kind] = [file.number(at, 2)?, file.number(at + 2, 2)?];
+        Some(kind == TEXT && NUMBERS.contains(&tag) && file.number(at + 4, 4)? > 4096)
+    };
+    let found = || {
+        let directory = usize::try_from(file.number(4, 4)?).ok()?;
+        let entries = usize::try_from(file.number(directory, 2)?).ok()?;
+        let mut all = (0..entries).map_while(|i| is_bad(directory + 2 + 12 * i));
+        Some(all.any(|is_bad| is_bad))
+    };
+    file.number(2, 2) == Some(42) && found().unwrap_or(false)
+}
+
 /// Pixels of the largest strip or tile of the first page. `None` where that cannot be told.
 pub(crate) fn strip_pixels(bytes: &[u8]) -> Option<u64> {
     let file = Tiff::new(bytes);
@@ -150,4 +191,43 @@ pub(crate) fn coloured(image: DynamicImage, colours: &[[u8; 3]]) -> DynamicImage
     RgbImage::from_raw(gray.width(), gray.height(), bytes)
         .unwrap_or_default()
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of nothing but a directory, whose entries are tag, type and count.
+    fn directory(entries: &[[u16; 3]]) -> Vec<u8> {
+        let mut bytes = b"II*\0\x08\0\0\0".to_vec();
+        bytes.extend((entries.len() as u16).to_le_bytes());
+        for [tag, kind, count] in entries {
+            bytes.extend(
+                [tag, kind, count, &0, &0, &0]
+                    .map(|v| v.to_le_bytes())
+                    .concat(),
+            );
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_long_text_for_a_number_is_found_and_other_texts_are_not() {
+        let [width, description] = [256, 270];
+        let bad = directory(&[[description, 2, 9000], [width, 2, 9000]]);
+        assert!(has_texts_for_numbers(&bad));
+        for good in [[description, 2, 9000], [width, 2, 4096], [width, 4, 9000]] {
+            assert!(!has_texts_for_numbers(&directory(&[good])), "{good:?}");
+        }
+        for end in 0..bad.len() {
+            assert_eq!(has_texts_for_numbers(&bad[..end]), end >= 30, "{end}");
+        }
+    }
+
+    #[test]
+    fn a_header_with_a_text_for_a_number_is_refused() {
+        let bad = directory(&[[256, 2, u16::MAX]]);
+        let found = crate::header(&bad).map_err(|e| e.to_string());
+        assert!(found.is_err_and(|e| e.contains("text where a number belongs")));
+    }
 }

@@ -87,7 +87,6 @@ impl Plane {
 
     /// Puts the block whose coefficients these are, row by row and scaled, at a row and a column of blocks. `rows` says
     /// which rows have coefficients besides the first of all.
-    #[inline(always)]
     pub(crate) fn put(
         &mut self,
         row: usize,
@@ -98,29 +97,56 @@ impl Plane {
     ) {
         let side = transform.side;
         let first = row * side * self.stride + column * side;
-        let Some(target) = self.pixels.get_mut(first..) else {
-            return;
+        let target = self.pixels.get_mut(first..).unwrap_or_default();
+        let block = Block {
+            coefficients,
+            rows,
+            waves: &transform.waves,
         };
-        let lines = target.chunks_mut(self.stride.max(1)).take(side);
-        if rows & ((1 << side) - 1) == 0 {
-            let plain = byte(coefficients[0] + 128.0);
-            lines.for_each(|line| line[..side].fill(plain));
+        // Loops whose lengths are known are unrolled.
+        match side {
+            2 => block.put::<2>(target, self.stride),
+            3 => block.put::<3>(target, self.stride),
+            4 => block.put::<4>(target, self.stride),
+            5 => block.put::<5>(target, self.stride),
+            6 => block.put::<6>(target, self.stride),
+            _ => block.put::<7>(target, self.stride),
+        }
+    }
+}
+
+/// A block on its way to pixels.
+struct Block<'a> {
+    coefficients: &'a [f32; 64],
+    rows: u32,
+    waves: &'a [[f32; 8]; 8],
+}
+
+impl Block<'_> {
+    /// Writes `SIDE` pixels into each of as many lines.
+    fn put<const SIDE: usize>(&self, target: &mut [u8], stride: usize) {
+        let lines = target.chunks_mut(stride.max(1)).take(SIDE);
+        if self.rows & ((1 << SIDE) - 1) == 0 {
+            let plain = byte(self.coefficients[0] + 128.0);
+            lines.for_each(|line| line[..SIDE].fill(plain));
             return;
         }
-        let mut half = [[0.0_f32; 8]; 8];
-        for v in (0..side).filter(|v| (rows | 1) >> v & 1 == 1) {
-            for u in 0..side {
-                let coefficient = coefficients[v * 8 + u];
-                (0..8).for_each(|x| half[v][x] += coefficient * transform.waves[u][x]);
+        let mut half = [[0.0_f32; 8]; SIDE];
+        for v in (0..SIDE).filter(|v| (self.rows | 1) >> v & 1 == 1) {
+            let mut sums = [0.0_f32; 8];
+            for u in 0..SIDE {
+                let coefficient = self.coefficients[v * 8 + u];
+                (0..8).for_each(|x| sums[x] += coefficient * self.waves[u][x]);
             }
+            half[v] = sums;
         }
         for (y, line) in lines.enumerate() {
             let mut sums = [128.0_f32; 8];
-            for (wave, half) in transform.waves.iter().zip(&half) {
+            for (wave, half) in self.waves.iter().zip(&half) {
                 (0..8).for_each(|x| sums[x] += wave[y] * half[x]);
             }
             let pixels = sums.map(byte);
-            line[..side].copy_from_slice(&pixels[..side]);
+            line[..SIDE].copy_from_slice(&pixels[..SIDE]);
         }
     }
 }
