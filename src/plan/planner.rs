@@ -139,7 +139,10 @@ impl Planner {
                 state: self.state(step, &partition, &shared, records),
                 partition,
             }));
-            lists = shared.lists;
+            // A step without tasks has nobody who would name them in a record.
+            if !tasks.is_empty() {
+                lists = shared.lists;
+            }
         }
         StepPlan {
             name: step.name.clone(),

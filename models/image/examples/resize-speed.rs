@@ -1,10 +1,11 @@
 //! How many photos a second `--max-side` takes, one thread: resize-speed SIDE PASSES FILE…
 
+use std::io::{self, Write};
 use std::time::Instant;
 
 use laioncele_image::{Limits, check, resize_to};
 
-fn main() {
+fn main() -> io::Result<()> {
     let mut args = std::env::args().skip(1);
     let side = args.next().and_then(|s| s.parse().ok()).unwrap_or(256);
     let passes = args.next().and_then(|s| s.parse().ok()).unwrap_or(1);
@@ -18,11 +19,11 @@ fn main() {
             .map(|file| work(file))
             .sum();
         let each = start.elapsed().as_secs_f64() / count * 1e3;
-        println!("{what}: {each:.3} ms a photo, {sum}");
+        writeln!(io::stdout(), "{what}: {each:.3} ms a photo, {sum}")
     };
-    timed("proof", &|file| usize::from(check(file, &limits).is_ok()));
+    timed("proof", &|file| usize::from(check(file, &limits).is_ok()))?;
     timed("resize", &|file| {
         let found = resize_to(file, &limits, side, 95).ok().flatten();
         found.map_or(0, |found| found.bytes.len())
-    });
+    })
 }
