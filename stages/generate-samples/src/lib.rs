@@ -4,7 +4,7 @@
 //! [`laioncele_inference::methods`].
 //!
 //! Each method is a step of its own, so that another adapter draws its own images again and no others. Before them, where the
-//! manifest asks for it, three steps choose the people whom the base model cannot draw by name ([`choice`]).
+//! manifest asks for it, three steps choose the people whom the base model cannot draw by name.
 
 mod choice;
 mod draw;
