@@ -41,6 +41,33 @@ fn tasks_run(summary: &Value) -> u64 {
     steps.iter().filter_map(|step| step["ran"].as_u64()).sum()
 }
 
+/// Somebody who is taken down goes from the tables; the photo is the user's, and is named until it is deleted.
+fn forgetting_names_the_photo(world: &TestRun) {
+    let taken = TestRun::json(world.alone(&["forget", "--json", KNOWN], "output"), 0);
+    let named = taken["reference_photos"][0].as_str().expect("a photo");
+    assert!(named.ends_with("Freya_Marchetti.png"), "{taken}");
+    let list = world.join("output/references/verdicts.csv");
+    let list = fs::read_to_string(list).expect("a list");
+    assert!(!list.contains("Freya"), "{list}");
+    let found = world
+        .alone(&["verify"], "output")
+        .output()
+        .expect("the program");
+    assert_eq!(found.status.code(), Some(5));
+    assert!(
+        stderr(&found).contains("delete it, then `laioncele forget`"),
+        "{}",
+        stderr(&found)
+    );
+    fs::remove_file(named).expect("removed");
+    TestRun::json(world.alone(&["forget", "--json"], "output"), 0);
+    let found = world
+        .alone(&["verify"], "output")
+        .output()
+        .expect("the program");
+    assert!(found.status.success(), "{}", stderr(&found));
+}
+
 #[test]
 fn whom_the_base_model_draws_by_name_is_no_reference() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -84,4 +111,7 @@ fn whom_the_base_model_draws_by_name_is_no_reference() {
     assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
     let told = "people = 5, but 4 of 5 candidates may be references (chosen: 4, drawn_by_name: 1)";
     assert!(stderr(&refused).contains(told), "{}", stderr(&refused));
+    world.change_manifest("people = 5", "people = 4");
+
+    forgetting_names_the_photo(&world);
 }

@@ -4,6 +4,7 @@ mod balance;
 mod derived;
 mod ledger;
 mod leftovers;
+mod references;
 mod targets;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +22,7 @@ use crate::session::{Access, Session};
 use crate::words::{count, grouped};
 
 pub(crate) use leftovers::scanned;
+pub(crate) use references::reference_photos;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +35,8 @@ Examples:
 A name goes with all spellings that are merged with it, its portraits, its photos, and every caption
 that names it, also captions that name others too. Rows leave every table, shard and training list at
 once; nothing is made again. Salted hashes in forgotten.json keep them out of every later run on this
-folder: it must not be deleted. The source's own files are not changed. An encoder that was trained
+folder: it must not be deleted. The source's own files are not changed, nor are reference photos: those
+that bear the name are listed, for you to delete. An encoder that was trained
 before keeps its weights, and the dataset's card says so; `laioncele verify` proves that no file of
 the folder has them any more.";
 
@@ -76,6 +79,8 @@ pub(super) struct Taken {
     rows: BTreeMap<String, u64>,
     /// Files that were deleted.
     files: usize,
+    /// Reference photos with such a name, which are not the run's to delete.
+    reference_photos: Vec<PathBuf>,
     /// Whether an encoder stays that was trained with them.
     trained_before: bool,
 }
@@ -116,6 +121,7 @@ impl Forget {
             // Last: what was published before is among what the cache remembers.
             leftovers::clear(&session, &stones, &mut taken)?;
         }
+        taken.reference_photos = reference_photos(&session.manifest, &stones);
         match self.json {
             true => output::json(&taken),
             false => output::data(&taken.render()),
@@ -139,6 +145,12 @@ impl Taken {
         ));
         for (table, rows) in &self.rows {
             lines.push(format!("  {table}: {} rows", grouped(*rows)));
+        }
+        for photo in &self.reference_photos {
+            lines.push(format!(
+                "{} is a reference photo of somebody who is taken down: delete it, or the next run draws them again",
+                photo.display()
+            ));
         }
         if self.trained_before {
             lines.push(

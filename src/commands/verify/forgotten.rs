@@ -4,7 +4,7 @@ use laioncele_core::error::chain;
 use laioncele_core::forgotten::{Forgotten, finds};
 
 use super::findings::{Findings, Kind};
-use crate::commands::forget::scanned;
+use crate::commands::forget::{reference_photos, scanned};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -35,6 +35,13 @@ pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), Fa
                 findings.add(Kind::Forgotten, &path, &text);
             }
         }
+    }
+    for photo in reference_photos(&session.manifest, &stones) {
+        findings.add(
+            Kind::Forgotten,
+            &photo.to_string_lossy(),
+            "it is a reference photo of somebody who was taken down: delete it, then `laioncele forget` once more",
+        );
     }
     findings.searched = Some(searched);
     Ok(())
