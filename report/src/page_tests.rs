@@ -130,8 +130,8 @@ fn who_may_be_a_reference_is_said_with_the_reason() {
     };
     let text = html(&page(&with_samples(folder.path()), facts)).expect("a page");
     for told in [
-        "Ada <small class=\"soft\">chosen: the images by name are 0.120 like the photos, below 0.350",
-        "Eve <small class=\"soft\">not chosen: the base model draws this person by name, 0.710 like the photos; from 0.350 on that counts",
+        "Ada <small class=\"soft\">chosen: mean cosine of the images by name to the photos 0.120, below 0.350",
+        "Eve <small class=\"soft\">not chosen: the base model draws this person by name; mean cosine to the photos 0.710, threshold 0.350",
         "Fay <small class=\"soft\">not chosen: no_face_in_images, 0 faces in 2 images by name",
         "3 of 3 candidates",
     ] {

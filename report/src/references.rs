@@ -60,12 +60,12 @@ fn row(verdict: ReferenceVerdict, references: &[Person]) -> CandidateRow {
     let told = match (verdict.verdict.as_str(), verdict.similarity) {
         ("chosen", Some(similarity)) => {
             format!(
-                "chosen: the images by name are {similarity:.3} like the photos, below {threshold:.3}"
+                "chosen: mean cosine of the images by name to the photos {similarity:.3}, below {threshold:.3}"
             )
         }
         ("drawn_by_name", Some(similarity)) => {
             format!(
-                "not chosen: the base model draws this person by name, {similarity:.3} like the photos; from {threshold:.3} on that counts"
+                "not chosen: the base model draws this person by name; mean cosine to the photos {similarity:.3}, threshold {threshold:.3}"
             )
         }
         (word, _) => format!("not chosen: {word}, {faces} faces in {images} images by name"),
